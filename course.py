@@ -1,0 +1,125 @@
+"""The one program of the course. It needs Python 3.11 or newer and nothing else.
+
+  python3 course.py lab                  set up what is missing, then open JupyterLab at lesson 01
+  python3 course.py test                 set up what is missing, then run every test
+  python3 course.py reset 02             a fresh copy of lesson 02; yours is kept in work/backups/
+  python3 course.py grade FOLDER --out DIR   grade the notebooks in FOLDER: a CSV table and a readable report
+  python3 course.py build [--check]      build lessons/ and solutions/ from their source, or only compare
+  python3 course.py slides [--check]     build the slides, or only compare
+
+Options after the command are handed on: `lab --no-browser --port=8890` to JupyterLab, `test -k measure -x`
+to pytest, `grade FOLDER --out DIR` to the grader. On Windows say `python` or `py` instead of `python3`.
+
+You work on copies, in work/. An update of the course never writes over a copy that you changed: the new
+version is put beside yours. A copy you delete stays deleted until you ask for it with `reset`.
+The environment is made in .venv, once. An activated conda or venv environment is used instead.
+"""
+
+import sys
+
+# This comes before anything an older Python could trip over, so that its owner reads a sentence and no traceback.
+if sys.version_info < (3, 11):
+    sys.exit("course.py needs Python 3.11 or newer, and this is Python %d.%d: install a newer one, "
+             "then start course.py with it." % sys.version_info[:2])
+
+import os
+import signal
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+from launcher import Stop, copies, environment
+
+ROOT = Path(__file__).resolve().parent
+WORK = ROOT / "work"
+COURSE_HOME = WORK / ".course"                   # where progress and the record of given copies are kept
+
+
+def lab(arguments):
+    """Open JupyterLab on the learner's copies, at the first lesson that is there."""
+    python = environment.prepare(ROOT)
+    for notice in copies.update(ROOT / "lessons", WORK, COURSE_HOME, datetime.now()):
+        print(notice, flush=True)
+    here = copies.lessons_in(WORK)
+    first = "/lab/tree/" + here[0].name if here else "/lab"
+    as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in a container one often is
+    settings = [str(ROOT / "launcher" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]      # no news, no update checks
+    print("Starting JupyterLab. To stop it, press Ctrl-C here twice.", flush=True)
+    # It logs warnings only, so that the notices above and the address stay in sight.
+    return run([python, "-m", "jupyterlab", f"--ServerApp.root_dir={WORK}", f"--LabApp.default_url={first}", "--log-level=WARN",
+                *as_root, *arguments],
+               COURSE_HOME=str(COURSE_HOME), JUPYTER_CONFIG_PATH=os.pathsep.join(filter(None, settings)))
+
+
+def test(arguments):
+    """Run every test, or those that the pytest options pick."""
+    python = environment.prepare(ROOT, extras=("test",))
+    return run([python, "-m", "pytest", *arguments], cwd=ROOT, OMP_NUM_THREADS="1")     # with one thread, sums repeat exactly
+
+
+def reset(arguments):
+    """Give a fresh copy of one lesson, after a backup of the learner's."""
+    if len(arguments) != 1:
+        raise Stop("reset takes the number of one lesson, for example: python3 course.py reset 02")
+    for notice in copies.reset(arguments[0], ROOT / "lessons", WORK, COURSE_HOME, datetime.now()):
+        print(notice)
+    return 0
+
+
+def grade(arguments):
+    """Grade a folder of submitted notebooks."""
+    if not arguments:
+        raise Stop("grade takes the folder of submitted notebooks, for example: python3 course.py grade submissions")
+    return run([environment.prepare(ROOT), "-m", "mini_lib.teach.grade", *arguments])
+
+
+def build(arguments):
+    """Build the lesson notebooks from their source."""
+    return run([environment.prepare(ROOT, extras=("test",)), "-m", "mini_lib.teach.build", *arguments], cwd=ROOT)
+
+
+def slides(arguments):
+    """Build the slides from their source."""
+    return run([environment.prepare(ROOT), ROOT / "slides" / "build.py", *arguments], cwd=ROOT)
+
+
+COMMANDS = {command.__name__: command for command in (lab, test, reset, grade, build, slides)}
+
+
+def run(command, cwd=None, **variables):
+    """Run a program to its end and return its exit status. Ctrl-C and a polite kill are the program's to answer."""
+    with subprocess.Popen([str(part) for part in command], cwd=cwd, env={**os.environ, **variables}) as program:
+        signal.signal(signal.SIGTERM, lambda *_: program.terminate())
+        while True:
+            try:
+                return program.wait()
+            except KeyboardInterrupt:            # the program got it too: JupyterLab asks, pytest sums up
+                pass
+
+
+def main(arguments):
+    """Do what the command line says and return the exit status."""
+    sys.stdout.reconfigure(errors="replace")     # a console that lacks a letter of some path shows "?" for it
+    if not arguments or any(word in ("-h", "--help") for word in arguments[:2]):
+        print(__doc__.strip())
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"course.py: there is no command {name!r}; use one of {', '.join(COMMANDS)}. "
+              "`python3 course.py -h` explains them.", file=sys.stderr)
+        return 2
+    try:
+        return COMMANDS[name](rest)
+    except Stop as reason:
+        print(f"\ncourse.py: {reason}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"\ncourse.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ncourse.py: stopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,5 @@
+"""What course.py is made of: the environment it prepares and the learner's copies it looks after. Standard library only."""
+
+
+class Stop(Exception):
+    """A message for the person at the keyboard: what is wrong, and what to do about it."""

@@ -1,0 +1,225 @@
+"""The Python environment of the course: chosen, filled once, and known to be ready.
+
+A stamp in the environment says what it was filled for. While that still holds, a start costs one look at the stamp.
+No version is written here: they are all in pyproject.toml.
+"""
+
+import csv
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import tomllib
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher import Stop
+
+# PyTorch's own index of builds without CUDA: 200 MB to fetch instead of 3 GB. It is used for PyTorch and nothing else.
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+PATIENCE_S = 4                                   # what an index that does not answer may cost
+STAMP = "course-setup.json"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One Python environment: its folder, its interpreter, and whether it is course.py's own to make."""
+
+    folder: Path
+    python: Path
+    ours: bool
+
+
+def prepare(root, extras=()):
+    """Make sure that what pyproject.toml asks for is installed, and return the interpreter that has it.
+
+    `extras` names groups of optional dependencies, such as "test". Raises Stop with a message where it cannot be done.
+    """
+    environment = choose(root)
+    before = read_stamp(environment)
+    version = version_of(environment.python)
+    extras = sorted({*extras, *before.get("extras", ())})
+    wanted = {
+        "complete": True,
+        "pyproject": hashlib.sha256((root / "pyproject.toml").read_bytes()).hexdigest(),
+        "root": str(root),                       # an editable install points here: after a move it must be made again
+        "extras": extras,
+    }
+    if version and before == {**wanted, "python": version}:
+        return environment.python
+
+    say("Setting up the course in", environment.folder)
+    if environment.ours and (version is None or before.get("python", version) != version):
+        make(environment)
+    if not call([environment.python, "-m", "pip", "--version"], quiet=True):
+        if not call([environment.python, "-m", "ensurepip"], quiet=True) and environment.ours:
+            make(environment)
+    if before and not before.get("complete"):
+        for name in forget_half_installed(environment):
+            say("The last set-up was cut short: installing", name, "again")
+
+    version = version_of(environment.python)
+    # Until the end, only what an earlier call finished counts: a test group that fails must not stand in the lab's way.
+    write_stamp(environment, {"complete": False, "python": version, "extras": before.get("extras", [])})
+    install_torch(environment, root)
+    say("Installing the course and what it needs")
+    if not pip(environment, root, "--editable", f".[{','.join(extras)}]" if extras else "."):
+        raise Stop(why_pip_failed(environment))
+    write_stamp(environment, {**wanted, "python": version})
+    return environment.python
+
+
+def choose(root):
+    """The environment that is active, else .venv in the course's folder. conda's base is not one to install into."""
+    in_venv = sys.prefix != sys.base_prefix
+    conda = os.environ.get("CONDA_PREFIX")
+    in_conda = conda and os.path.realpath(conda) == os.path.realpath(sys.prefix) and os.environ.get("CONDA_DEFAULT_ENV") != "base"
+    if in_venv or in_conda:
+        return Environment(Path(sys.prefix), Path(sys.executable), ours=False)
+    folder = root / ".venv"
+    return Environment(folder, folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"), ours=True)
+
+
+def make(environment):
+    """Make an empty environment with pip, in place of whatever is in its folder."""
+    if not call([sys.executable, "-m", "venv", "--clear", environment.folder]):
+        raise Stop(f"Python could not make an environment in {environment.folder} (its own words are above). On Debian "
+                   "and Ubuntu, `sudo apt install python3-venv` adds the part that is missing; then run the same command again.")
+
+
+def install_torch(environment, root):
+    """Install the PyTorch pair before anything else can pull in a build that is ten times as large."""
+    dependencies = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    pair = [line for line in dependencies if re.match(r"torch(vision)?\b", line)]
+    say("Installing PyTorch:", *pair)
+    if sys.platform == "linux" and not has_nvidia_gpu() and answers(CPU_INDEX + "/torch/"):
+        if pip(environment, root, "--index-url", CPU_INDEX, "--retries", "1", "--timeout", "10", *pair):
+            return
+        say("PyTorch's own index did not deliver: trying the default one")
+    if not pip(environment, root, *pair):
+        raise Stop(why_pip_failed(environment))
+
+
+def has_nvidia_gpu():
+    """Whether this machine has an NVIDIA driver."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def answers(url, patience_s=PATIENCE_S):
+    """Whether a web address answers in time. A thread holds the clock, since a name look-up knows no time-out."""
+    heard = []
+
+    def ask():
+        try:
+            with urllib.request.urlopen(url, timeout=patience_s):
+                heard.append(True)
+        except (OSError, ValueError, http.client.HTTPException):     # no network, no such host, refused, not the web
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(patience_s)
+    return bool(heard)
+
+
+def forget_half_installed(environment):
+    """Remove the record of every package whose files are not all there, so that pip installs it again. Return the names.
+
+    A set-up that was killed can leave such packages, and pip takes them for installed.
+    """
+    sites = [*environment.folder.glob("lib/python3.*/site-packages"), *environment.folder.glob("Lib/site-packages")]
+    half = sorted({info for site in sites for info in site.glob("*.dist-info") if not is_whole(info)})
+    for info in half:
+        shutil.rmtree(info)
+    return [info.name.removesuffix(".dist-info") for info in half]
+
+
+def is_whole(info):
+    """Whether every file that a package's RECORD lists is there with its size. conda looks after its own packages."""
+    installer, record = info / "INSTALLER", info / "RECORD"
+    if installer.is_file() and installer.read_text(encoding="utf-8").strip() == "conda":
+        return True
+    if not record.is_file():
+        return False
+    with record.open(encoding="utf-8", newline="") as lines:
+        for row in csv.reader(lines):
+            if len(row) != 3:
+                return False
+            path, _, size = row
+            file = info.parent / path
+            if "__pycache__" in path:            # Python writes these again when it wants them
+                continue
+            if not file.exists() or (size and file.stat().st_size != int(size)):
+                return False
+    return True
+
+
+def why_pip_failed(environment):
+    """What the person can do when pip has stopped with an error of its own."""
+    proxy = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"))
+    return "\n  ".join([
+        "the set-up could not be finished: pip stopped, for the reason it gives above.",
+        "\"Retrying\", \"connection\": the first set-up needs a network (after it the course runs offline). Behind a proxy,",
+        f"    set HTTPS_PROXY to its address; it is {'set' if proxy else 'not set'} now.",
+        "\"No matching distribution\" and no word of a connection: there may be no PyTorch for Python {}.{} on this kind"
+        .format(*sys.version_info),
+        "    of machine: start course.py with Python 3.11 or 3.12.",
+        f"\"No space left\": {environment.folder} takes about 2 GB.",
+        "Then run the same command again: it goes on from here.",
+    ])
+
+
+def pip(environment, root, *arguments):
+    """Run `pip install` in the environment and return whether it succeeded."""
+    # Python compiles a module when it is first imported; compiling all of them now would take a third of the whole set-up.
+    options = ["--disable-pip-version-check", "--no-compile"]
+    if not sys.stdout.isatty():                  # progress bars are for people
+        options.append("--quiet")
+    return call([environment.python, "-m", "pip", "install", *options, *arguments], cwd=root)
+
+
+def call(command, cwd=None, quiet=False):
+    """Run a program to its end and return whether it succeeded."""
+    output = subprocess.DEVNULL if quiet else None
+    try:
+        return subprocess.run([str(part) for part in command], cwd=cwd, stdout=output, stderr=output).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def version_of(python):
+    """The version "3.11" of an interpreter, or None where it does not run, as after its base Python was removed."""
+    if Path(python) == Path(sys.executable):
+        return "{}.{}".format(*sys.version_info)
+    question = [str(python), "-c", "import sys; print('{}.{}'.format(*sys.version_info))"]
+    try:
+        return subprocess.run(question, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def read_stamp(environment):
+    """What the environment was filled for, or {} where that is not known."""
+    try:
+        stamp = json.loads((environment.folder / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def write_stamp(environment, stamp):
+    """Write the stamp in one step, so that it is never half there."""
+    temporary = environment.folder / (STAMP + ".tmp")
+    temporary.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
+    os.replace(temporary, environment.folder / STAMP)
+
+
+def say(*words):
+    """Print one line at once: what follows is another program's output."""
+    print(*words, flush=True)

@@ -1,0 +1,25 @@
+"""Read a file that is shipped with the library, and say clearly when it is missing or damaged."""
+
+import hashlib
+from pathlib import Path
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def read(path: Path, sha256: str, how_to_get_it: str) -> bytes:
+    """Return the whole content of `path`, once its hash has been found right.
+
+    `how_to_get_it` ends the error message: an instruction such as "run `git restore x`".
+
+    Raises ValueError if the file is missing, or if its hash is not `sha256` (a changed, cut or half-copied file).
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; to get it back, {how_to_get_it}")
+    content = path.read_bytes()
+    got = hashlib.sha256(content).hexdigest()
+    if got != sha256:
+        raise ValueError(
+            f"{path} is damaged: its {len(content)} bytes have sha256 {got[:12]}..., expected {sha256[:12]}...; "
+            f"to get it back, {how_to_get_it}"
+        )
+    return content

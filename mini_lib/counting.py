@@ -1,0 +1,164 @@
+"""Count multiply-accumulates where they happen, at torch's operators.
+
+A convolution is a convolution whoever calls it, so a layer of your own counts as well as one of
+torch's. Each operator is charged to the module that is running when it is called.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Example = Tensor | tuple[Tensor, ...]
+
+aten = torch.ops.aten
+
+# Matrix products, with the position of their first factor: addmm(bias, a, b) has it at 1.
+_FIRST_FACTOR = {
+    aten.mm: 0,
+    aten.bmm: 0,
+    aten.mv: 0,
+    aten.dot: 0,
+    aten._int_mm: 0,
+    aten.addmm: 1,
+    aten.baddbmm: 1,
+    aten.addbmm: 1,
+    aten.addmv: 1,
+}
+
+
+def _operator_macs(operator: object, args: tuple, output: object) -> int | None:
+    """Return the MACs of one call of an operator, None for an operator that we do not count."""
+    if operator in _FIRST_FACTOR:
+        a, b = args[_FIRST_FACTOR[operator] :][:2]
+        # [..., m, k] x [..., k, n]: every element of a meets each of the n columns of b once.
+        return a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
+    if operator is aten.convolution:
+        input_, weight, transposed = args[0], args[1], args[6]
+        # weight[0] is [in / groups, *kernel], which each output gathers; of a transposed
+        # convolution it is [out / groups, *kernel], to which each input is scattered.
+        return (input_ if transposed else output).numel() * weight[0].numel()
+    if operator is aten.mkldnn_rnn_layer:
+        input_, input_weight, hidden_weight = args[:3]
+        # Both matrices are applied at each step of each sequence.
+        return input_[..., 0].numel() * (input_weight.numel() + hidden_weight.numel())
+    return None
+
+
+@dataclass
+class Tally:
+    """What one module did in a forward pass."""
+
+    macs: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+
+
+class _MacCounter(TorchDispatchMode):
+    """Sees every operator while it is active, and charges its MACs to the module that is running."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tallies: dict[nn.Module, Tally] = defaultdict(Tally)
+        self._running: list[nn.Module] = []
+
+    def enter(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self._running.append(module)
+        self.tallies[module].input_bytes += _tensor_bytes((args, kwargs))
+
+    def leave(self, module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
+        self._running.pop()
+        self.tallies[module].output_bytes += _tensor_bytes(output)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        # An operator made of others (linear in inference mode) is taken apart, and those are counted.
+        with self:
+            output = func.decompose(*args, **(kwargs or {}))
+        if output is not NotImplemented:
+            return output
+        output = func(*args, **(kwargs or {}))
+        macs = _operator_macs(func.overloadpacket, args, output)
+        if macs:
+            self.tallies[self._running[-1]].macs += macs
+        return output
+
+
+def run_counted(model: nn.Module, example: Example) -> dict[nn.Module, Tally]:
+    """Run `model` once on `example` and return what each module did, in a model left as it was."""
+    need_module(model)
+    inputs = example_inputs(example)
+    counter = _MacCounter()
+    hooks = []
+    for module in model.modules():
+        hooks.append(module.register_forward_pre_hook(counter.enter, with_kwargs=True))
+        hooks.append(module.register_forward_hook(counter.leave, with_kwargs=True))
+    try:
+        with evaluating(model), _plain_attention(), counter:
+            model(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return dict(counter.tallies)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Run the block with `model` in eval mode and without gradients, then restore every module's mode."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Compute attention by plain matrix products, since fused kernels hide theirs."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _tensor_bytes(value: object) -> int:
+    """Return the bytes of the tensors inside nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (tuple, list)):
+        return 0
+    return sum(_tensor_bytes(item) for item in value)
+
+
+def example_inputs(example: Example) -> tuple[Tensor, ...]:
+    """Return the positional arguments that `example` stands for, once they are found usable."""
+    inputs = example if isinstance(example, tuple) else (example,)
+    for value in inputs:
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"example must be a tensor or a tuple of tensors, got {type(value).__name__}; "
+                "pass one batch such as torch.zeros(1, 1, 28, 28)"
+            )
+        if value.numel() == 0:
+            raise ValueError(
+                f"example must hold at least one element, got shape {tuple(value.shape)}; pass a batch of 1 or more"
+            )
+    return inputs
+
+
+def need_module(model: object) -> None:
+    """Refuse what is not a module."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}; pass the model itself")

@@ -1,0 +1,208 @@
+"""Cross-layer equalization: move range from the channels that have too much to those that have too little.
+
+ReLU lets a positive factor through: relu(s * x) = s * relu(x). So channel i between two layers can be divided by s_i
+on the way in and multiplied by s_i on the way out, and the network computes what it did before:
+
+    W1[i] / s_i,   b1[i] / s_i,   W2[:, i] * s_i
+
+One grid for a whole tensor is as wide as its widest channel, and a channel with a hundredth of that range gets a
+hundredth of the codes. With r1_i and r2_i the largest magnitudes in W1[i] and W2[:, i], the choice
+
+    s_i = sqrt(r1_i / r2_i)      makes both ranges sqrt(r1_i * r2_i)
+
+so that neither side pays for the other. A layer in the middle of a chain belongs to two pairs, so the pairs take turns
+until nothing moves. (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
+section 4.1.)
+
+With one grid an output channel, W1 does not notice: the grid of row i is divided by s_i with the row. W2 does, unless it
+is depthwise: the factors change its columns, and its grids run along its rows.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules import activation
+
+from mini_lib.quantize.fold import FoldedBatchNorm, find_batch_norms
+from mini_lib.quantize.graph import Call, Flow, trace
+
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+# What may stand between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
+# f(s * x) = s * f(x). Dropout does nothing in eval mode.
+ELEMENTWISE = (
+    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Identity, nn.Dropout, nn.Dropout2d, FoldedBatchNorm,
+    F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_", F.leaky_relu, F.dropout,
+)  # fmt: skip
+POOLS = (
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool2d,
+    F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d,
+)  # fmt: skip
+# What does not: these are refused by name, as a module or as a function.
+OTHER_ACTIVATIONS = {name.lower() for name in activation.__all__} | {"clamp", "clamp_", "clip"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The names of two layers with nothing between them but what lets a positive factor per channel through."""
+
+    first: str
+    second: str
+
+
+@torch.no_grad()
+def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4) -> nn.Module:
+    """Return a new model that computes the same, with the ranges of the channels between its layers balanced.
+
+    Args:
+        model: a model in eval mode with batch norm folded; the argument stays as it is.
+        max_rounds: how often every pair may take its turn.
+        tolerance: stop when no channel's factor is further than this from 1 in a round.
+
+    Raises:
+        ValueError: batch norm has not been folded, an activation other than ReLU stands between two layers, no two
+            layers follow each other, or a weight holds NaN or infinity.
+
+    Two channels of very different range meet in the middle, at sqrt(8 * 2) = 4 and sqrt(0.5 * 2) = 1:
+
+    >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).eval()
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[8.0], [0.5]]))
+    >>> _ = model[2].weight.data.copy_(torch.tensor([[2.0, 2.0]]))
+    >>> balanced = equalize(model)
+    >>> balanced[0].weight.flatten().tolist(), balanced[2].weight.flatten().tolist()
+    ([4.0, 1.0], [4.0, 1.0])
+
+    Source: Nagel et al. 2019, section 4.1.
+    """
+    pairs = find_pairs(model)
+    model = copy.deepcopy(model)
+    # Ranges are followed and factors gathered in float64, so that the weights are rounded once and not once a round.
+    weights = {name: model.get_submodule(name).weight.double() for pair in pairs for name in (pair.first, pair.second)}
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise ValueError(f"layer '{name}': the weight holds NaN or infinity; find out where they come from")
+    factors: dict[Pair, Tensor] = {}
+    for _ in range(max_rounds):
+        largest_step = 0.0
+        for pair in pairs:
+            first, second = weights[pair.first], weights[pair.second]
+            groups = getattr(model.get_submodule(pair.second), "groups", 1)
+            step = _factors(first, second, groups)
+            weights[pair.first] = _scale_outputs(first, 1 / step)
+            weights[pair.second] = _scale_inputs(second, step, groups)
+            factors[pair] = factors.get(pair, 1.0) * step
+            largest_step = max(largest_step, step.log().abs().max().item())
+        if largest_step <= math.log1p(tolerance):
+            break
+    for pair in pairs:
+        first = model.get_submodule(pair.first)
+        if first.bias is not None:
+            first.bias.copy_(first.bias.double() / factors[pair])
+    for name, weight in weights.items():
+        model.get_submodule(name).weight.copy_(weight)
+    return model
+
+
+def find_pairs(model: nn.Module) -> list[Pair]:
+    """Return the pairs of layers of `model` between which ranges can be moved, in the order of the forward pass.
+
+    A layer in the middle, a depthwise convolution say, is the second of one pair and the first of the next. Layers
+    whose result is read in several places (a residual branch) or that are called more than once belong to no pair.
+
+    Raises:
+        ValueError: see `equalize`.
+
+    >>> find_pairs(nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(),
+    ...                          nn.Conv2d(8, 4, 1)).eval())
+    [Pair(first='0', second='2'), Pair(first='2', second='4')]
+    """
+    norms = find_batch_norms(model)
+    if norms:
+        raise ValueError(
+            f"batch norm '{norms[0]}' would undo a change of range; fold it first with fold_batch_norm(model)"
+        )
+    if model.training:
+        raise ValueError("the model is in training mode, where dropout stands between layers; call model.eval() first")
+    flow = trace(model)
+    layers = [call for call in flow.calls if isinstance(call.module, LAYERS) and flow.owns_weight(call)]
+    pairs = [Pair(layer.target, second.target) for layer in layers if (second := _second_of_pair(flow, layer))]
+    if not pairs:
+        raise ValueError(
+            "no two layers follow each other with nothing but ReLU, pooling or flatten between them; there is "
+            "nothing to equalize"
+        )
+    return pairs
+
+
+def _second_of_pair(flow: Flow, first: Call) -> Call | None:
+    """Return the layer that `first` makes a pair with, or None."""
+    between, second = [], flow.consumer(first)
+    while second is not None and not isinstance(second.module, LAYERS):
+        between.append(second)
+        second = flow.consumer(second)
+    if second is None or not flow.owns_weight(second):
+        return None
+    # A convolution's channels are axis 1 of many, a linear layer's are the last axis: something must lead from one
+    # to the other, and what is right for one is wrong for the other.
+    spatial = not isinstance(first.module, nn.Linear)
+    for call in between:
+        kind = type(call.module) if call.module is not None else call.target
+        if spatial and _drops_space(call):
+            spatial = False
+        elif not (kind in ELEMENTWISE or (spatial and kind in POOLS)):
+            if _name(call) in OTHER_ACTIVATIONS:
+                raise ValueError(
+                    f"{call} stands between {first} and {second}, and it does not let a positive factor through as "
+                    "ReLU does, f(s * x) = s * f(x); equalize needs ReLU there"
+                )
+            return None
+    return second if spatial != isinstance(second.module, nn.Linear) else None
+
+
+def _name(call: Call) -> str:
+    if call.module is not None:
+        return type(call.module).__name__.lower()
+    return getattr(call.target, "__name__", str(call.target)).lower()
+
+
+def _drops_space(call: Call) -> bool:
+    """Whether the call turns [N, C, H, W] into [N, C * H * W], channel by channel, or into the means [N, C]."""
+    if isinstance(call.module, nn.Flatten):
+        return (call.module.start_dim, call.module.end_dim) == (1, -1)
+    arguments = tuple(call.node.args[1:]) + tuple(call.node.kwargs.values())
+    if call.target in (torch.flatten, "flatten"):
+        return arguments == (1,)
+    if call.target in (torch.mean, "mean"):
+        return arguments in (((2, 3),), ([2, 3],), ((-2, -1),), ([-2, -1],))
+    return False
+
+
+def _factors(first: Tensor, second: Tensor, groups: int) -> Tensor:
+    """Return s [channels between the two layers], 1 where a channel is all zeros on one side."""
+    out_range = first.abs().flatten(1).amax(dim=1)
+    in_range = _by_input(second, groups).abs().amax(dim=(1, 3)).flatten()
+    # After flatten a linear layer reads each channel as a block of H * W inputs.
+    in_range = in_range.reshape(len(out_range), -1).amax(dim=1)
+    alive = (out_range > 0) & (in_range > 0)
+    return torch.where(alive, torch.sqrt(out_range / in_range), 1.0)
+
+
+def _by_input(weight: Tensor, groups: int) -> Tensor:
+    """View a weight [out, in / groups, ...] as [groups, out / groups, in / groups, kernel]: inputs are axes 0 and 2."""
+    return weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+
+
+def _scale_outputs(weight: Tensor, factors: Tensor) -> Tensor:
+    return weight * factors.reshape(-1, *[1] * (weight.dim() - 1))
+
+
+def _scale_inputs(weight: Tensor, factors: Tensor, groups: int) -> Tensor:
+    inputs = groups * weight.shape[1]
+    each = factors.repeat_interleave(inputs // len(factors)).reshape(groups, 1, -1, 1)
+    return (_by_input(weight, groups) * each).reshape(weight.shape)

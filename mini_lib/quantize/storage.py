@@ -1,0 +1,249 @@
+"""Models in files: what is stored, how large it is, and the way back.
+
+One file is one safetensors archive (8 bytes of length, a JSON header, then the bytes of all tensors) and holds the
+model's state dict, nothing added and nothing left out. The header's metadata says in which format each quantized layer
+is written. There is no pickle in it: reading a file never runs code from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from mini_lib.quantize.fold import FoldedBatchNorm, fold_batch_norm
+from mini_lib.quantize.format_json import format_from_json, format_to_json
+from mini_lib.quantize.formats import Format
+from mini_lib.quantize.layers import QuantizedLayer, is_weight_layer, quantized_layer
+from mini_lib.quantize.qtensor import from_parts
+from mini_lib.quantize.swap import swap
+
+METADATA = "mini_lib"  # the one key of ours in the header; what it holds is JSON, with these keys:
+DESCRIPTION = {"folded": bool, "formats": list, "layers": dict}
+
+
+@dataclass(frozen=True)
+class StoredSize:
+    """What a saved model occupies: the tensors, and the header that names them.
+
+    >>> StoredSize(payload_bytes=1000, header_bytes=200).file_bytes
+    1200
+    """
+
+    payload_bytes: int
+    header_bytes: int
+
+    @property
+    def file_bytes(self) -> int:
+        return self.payload_bytes + self.header_bytes
+
+
+def stored_size(model: nn.Module) -> StoredSize:
+    """Return the exact size of the file that `save_model(model, path)` would write, without writing it.
+
+    The payload is `measure.stored_bytes(model)`. The header does not shrink with the bits: it is some 100 bytes a
+    tensor, nothing beside a large model and a fifth of a tiny one at 1 bit.
+
+    >>> stored_size(nn.Linear(4, 3)).payload_bytes                      # (12 + 3) * 4
+    60
+
+    Source: the safetensors format, https://github.com/huggingface/safetensors, section "Format".
+    """
+    return _size(model, _file_content(model))
+
+
+def file_bytes(model: nn.Module) -> int:
+    """Return the exact size in bytes of the file that `save_model(model, path)` would write, header included."""
+    return stored_size(model).file_bytes
+
+
+def save_model(model: nn.Module, path: str | Path) -> StoredSize:
+    """Write `model`, float or quantized, to one safetensors file, and return what that occupies.
+
+    The file appears whole or not at all: it is written beside its place and then moved there.
+
+    Raises:
+        ValueError: the folder of `path` does not exist, or `path` is a folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     size = save_model(nn.Linear(4, 3), Path(folder) / "line.safetensors")
+    ...     size.file_bytes == os.stat(Path(folder) / "line.safetensors").st_size
+    True
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}; make it first, or choose another path")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give the name of a file in it, such as {path / 'model.safetensors'}")
+    content = _file_content(model)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(unfinished, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return _size(model, content)
+
+
+def load_model(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
+    """Return the saved model in eval mode, equal to what was saved to the last bit.
+
+    Args:
+        path: a file that `save_model` wrote.
+        build: makes the float model that was quantized, as it was before batch norm was folded; its weights do not
+            matter. `zoo.small_cnn`, say.
+
+    Raises:
+        ValueError: there is no such file, it is damaged, it was not written by `save_model`, it is written in a format
+            that is not known here, or it holds another model than `build` makes.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = save_model(nn.Linear(4, 3), Path(folder) / "line.safetensors")
+    ...     load_model(Path(folder) / "line.safetensors", lambda: nn.Linear(4, 3))
+    Linear(in_features=4, out_features=3, bias=True)
+    """
+    tensors, description = _read(Path(path))
+    model = build().eval()
+    if description["folded"]:
+        model = fold_batch_norm(model)
+    try:
+        formats = [format_from_json(json.dumps(fmt)) for fmt in description["formats"]]
+        layers = {
+            name: _layer(model, name, entry, formats, tensors) for name, entry in description["layers"].items()
+        }
+        model = swap(model, layers)
+        _fill(model, tensors)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except (KeyError, IndexError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: its header does not fit its tensors ({error!r}); save the model again") from error
+    return model
+
+
+# --- what is written -----------------------------------------------------------------------------------------------
+
+
+def _stored_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of the state dict by name, contiguous; one that is held under two names comes once."""
+    tensors, seen = {}, set()
+    for name, tensor in model.state_dict().items():
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if place not in seen or tensor.numel() == 0:
+            seen.add(place)
+            tensors[name] = tensor
+    return tensors
+
+
+def _file_content(model: nn.Module) -> bytes:
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _stored_tensors(model).items()}
+    return safetensors.torch.save(tensors, {METADATA: json.dumps(_describe(model), separators=(",", ":"))})
+
+
+def _size(model: nn.Module, content: bytes) -> StoredSize:
+    payload_bytes = sum(tensor.nbytes for tensor in _stored_tensors(model).values())
+    return StoredSize(payload_bytes, header_bytes=len(content) - payload_bytes)
+
+
+def _describe(model: nn.Module) -> dict:
+    """Return what a reader must know beside the tensors: was batch norm folded, which layer has which formats.
+
+    Layers mostly share a format, so each format is written once and the layers say which one is theirs.
+    """
+    formats: list[str] = []
+    layers = {}
+
+    def number(fmt: Format) -> int:
+        text = format_to_json(fmt)
+        if text not in formats:
+            formats.append(text)
+        return formats.index(text)
+
+    for name, module in model.named_modules():
+        if isinstance(module, QuantizedLayer):
+            layers[name] = {"shape": list(module.weight_shape), "weight": number(module.weight_fmt)}
+            if module.input_fmt is not None:
+                layers[name]["input"] = number(module.input_fmt)
+    folded = any(isinstance(module, FoldedBatchNorm) for module in model.modules())
+    return {"folded": folded, "formats": [json.loads(text) for text in formats], "layers": layers}
+
+
+# --- the way back --------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; save_model(model, path) writes one")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged or no safetensors file ({error}); save the model again") from error
+    try:
+        description = json.loads(metadata[METADATA])
+        return tensors, {key: kind(description[key]) for key, kind in DESCRIPTION.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} was not written by save_model: its header does not describe a model") from error
+
+
+def _layer(
+    model: nn.Module, name: str, entry: dict, formats: list[Format], tensors: dict[str, Tensor]
+) -> QuantizedLayer:
+    """Build the quantized layer that the header describes, in the place of the layer that `build` made."""
+    try:
+        old = model.get_submodule(name)
+    except AttributeError:
+        old = None
+    if old is None or not is_weight_layer(name, old):
+        found = "has no such layer" if old is None else f"makes it a {type(old).__name__}"
+        raise ValueError(f"the file holds a quantized layer '{name}' and build() {found}; pass the build of this model")
+    if list(old.weight.shape) != entry["shape"]:
+        raise ValueError(
+            f"layer '{name}' has weights {entry['shape']} in the file and {list(old.weight.shape)} from build(); pass "
+            "the build of this model"
+        )
+    stem = f"{name}." if name else ""
+    prefix = f"{stem}weight_"
+    parts = {key.removeprefix(prefix): part for key, part in tensors.items() if key.startswith(prefix)}
+    try:
+        weight = from_parts(parts, formats[entry["weight"]], tuple(entry["shape"]))
+        layer = quantized_layer(old, weight)
+        if layer.bias is None and f"{stem}bias" in tensors:  # bias correction gives a bias to layers without one
+            layer.bias = nn.Parameter(tensors[f"{stem}bias"])
+        if "input" in entry:
+            scale, zero_point = tensors[f"{stem}input_scale"], tensors[f"{stem}input_zero_point"]
+            layer.set_input_grid(formats[entry["input"]], scale, zero_point)
+    except ValueError as error:
+        raise ValueError(f"layer '{name}': {error}") from error
+    return layer
+
+
+@torch.no_grad()
+def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy the tensors of the file into the model, once names, shapes and dtypes are found equal."""
+    own = _stored_tensors(model)
+    if missing := sorted(set(own) - set(tensors)):
+        raise ValueError(f"the file lacks '{missing[0]}', which build() makes; pass the build of this model")
+    if extra := sorted(set(tensors) - set(own)):
+        raise ValueError(f"the file holds '{extra[0]}', which build() does not make; pass the build of this model")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape or tensor.dtype != own[name].dtype:
+            raise ValueError(
+                f"'{name}' is {tensor.dtype} {list(tensor.shape)} in the file and {own[name].dtype} "
+                f"{list(own[name].shape)} from build(); pass the build of this model"
+            )
+    for name, tensor in tensors.items():
+        own[name].copy_(tensor)

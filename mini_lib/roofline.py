@@ -1,0 +1,201 @@
+"""The roofline: how fast a piece of work can be at best on a machine, and what holds it back.
+
+A machine computes at most so many FLOPs a second, and moves at most so many bytes a second. Work
+that does few FLOPs for each byte it moves waits for memory, however fast the arithmetic is.
+
+Source: Williams, Waterman, Patterson, "Roofline: An Insightful Visual Performance Model for
+Multicore Architectures", CACM 2009.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mini_lib.costs import LayerCost, flops
+from mini_lib.latency import latency
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The two limits of a machine, as measured with one number type and one number of threads.
+
+    Raises:
+        ValueError: a limit is not positive.
+
+    >>> machine = Machine(peak_flops_per_s=100e9, bandwidth_bytes_per_s=20e9)
+    >>> print(machine)
+    100 GFLOP/s, 20.0 GB/s, ridge at 5.0 FLOP/byte (float32, 1 thread)
+    """
+
+    peak_flops_per_s: float
+    bandwidth_bytes_per_s: float
+    dtype: torch.dtype = torch.float32
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("peak_flops_per_s", "bandwidth_bytes_per_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}; use measure_machine()")
+
+    @property
+    def ridge(self) -> float:
+        """The intensity, in FLOPs per byte, from which the arithmetic is the limit and no longer the memory."""
+        return self.peak_flops_per_s / self.bandwidth_bytes_per_s
+
+    def attainable_flops_per_s(self, intensity: float) -> float:
+        """Return the most FLOPs a second that work of `intensity` FLOPs per byte can reach here.
+
+        Raises:
+            ValueError: `intensity` is negative.
+
+        At 2 FLOPs per byte, 20 GB/s feed 40 GFLOP/s; at 50 the peak is the limit:
+
+        >>> machine = Machine(peak_flops_per_s=100e9, bandwidth_bytes_per_s=20e9)
+        >>> machine.attainable_flops_per_s(2) / 1e9, machine.attainable_flops_per_s(50) / 1e9
+        (40.0, 100.0)
+        """
+        if not intensity >= 0:
+            raise ValueError(f"intensity must be 0 or more FLOPs per byte, got {intensity}; use arithmetic_intensity()")
+        return min(self.peak_flops_per_s, self.bandwidth_bytes_per_s * intensity)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.peak_flops_per_s / 1e9:.0f} GFLOP/s, {self.bandwidth_bytes_per_s / 1e9:.1f} GB/s, "
+            f"ridge at {self.ridge:.1f} FLOP/byte "
+            f"({str(self.dtype).removeprefix('torch.')}, {self.threads} thread{'s' * (self.threads != 1)})"
+        )
+
+
+def arithmetic_intensity(macs: int, moved_bytes: int) -> float:
+    """Return the FLOPs that `macs` do for each byte moved between memory and processor.
+
+    Raises:
+        ValueError: `macs` is negative or `moved_bytes` is not positive.
+
+    >>> arithmetic_intensity(macs=1000, moved_bytes=500)
+    4.0
+    """
+    if moved_bytes <= 0:
+        raise ValueError(f"moved_bytes must be above 0, got {moved_bytes}; count what is read and written")
+    return flops(macs) / moved_bytes
+
+
+def layer_intensity(cost: LayerCost) -> float:
+    """Return a layer's arithmetic intensity when each of its tensors moves exactly once.
+
+    This is the best case: it falls when a tensor does not fit in the cache and is read again.
+
+    Raises:
+        ValueError: the layer moves nothing.
+
+    A 1x1 convolution from 4 to 4 channels on an 8x8 image does 64 * 16 = 1024 MACs on
+    16 weights and 2 * 256 activations of 4 bytes, so 2048 / 2112:
+
+    >>> from mini_lib.measure import layer_costs
+    >>> [cost] = layer_costs(torch.nn.Conv2d(4, 4, 1, bias=False), torch.zeros(1, 4, 8, 8))
+    >>> round(layer_intensity(cost), 3)
+    0.97
+    """
+    return arithmetic_intensity(cost.macs, cost.moved_bytes)
+
+
+def matmul_intensity(m: int, n: int, k: int, *, element_bytes: float = 4) -> float:
+    """Return the arithmetic intensity of [m, k] x [k, n] when each matrix moves exactly once.
+
+    `element_bytes` may be a fraction: weights of 4 bits take 0.5.
+
+    Raises:
+        ValueError: a size or `element_bytes` is not positive.
+
+    A square product of side n does 2 n^3 FLOPs on 3 n^2 elements, n / 6 per byte in fp32; a
+    matrix times a vector stays below 1 / 2, however large:
+
+    >>> matmul_intensity(600, 600, 600)
+    100.0
+    >>> round(matmul_intensity(600, 1, 600), 3)
+    0.498
+    """
+    for name, size in (("m", m), ("n", n), ("k", k), ("element_bytes", element_bytes)):
+        if size <= 0:
+            raise ValueError(f"{name} must be above 0, got {size}; pass the sizes of [m, k] x [k, n]")
+    return flops(m * n * k) / (element_bytes * (m * k + k * n + m * n))
+
+
+def measure_machine(dtype: torch.dtype = torch.float32) -> Machine:
+    """Measure this machine's two limits with torch's present number of threads, in about two seconds.
+
+    Raises:
+        ValueError: `dtype` is not a floating-point type.
+    """
+    return Machine(
+        measure_peak_flops_per_s(dtype), measure_bandwidth_bytes_per_s(), dtype, threads=torch.get_num_threads()
+    )
+
+
+def measure_peak_flops_per_s(
+    dtype: torch.dtype = torch.float32, *, sizes: tuple[int, ...] = (512, 1024, 1536), repeats: int = 4
+) -> float:
+    """Return the most FLOPs a second that any run of any of these square matrix products reached.
+
+    The best run and not the median: a limit is what nothing exceeds, and noise only slows.
+
+    Raises:
+        ValueError: `dtype` is not a floating-point type, a size is below 1 or there is none, or
+            `repeats` is below 1.
+    """
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating-point type, got {dtype}; use torch.float32")
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"sizes must be one or more sizes of 1 or more, got {sizes}; use (512, 1024, 1536)")
+    rates = []
+    for size in sizes:
+        # Any finite values do: a dense product takes the same time for ones.
+        a, b, out = (torch.ones(size, size, dtype=dtype) for _ in range(3))
+        times = latency(lambda: torch.mm(a, b, out=out), repeats=repeats, warmup=1)
+        rates.append(flops(size**3) / min(times.times_s))
+    return max(rates)
+
+
+def measure_bandwidth_bytes_per_s(*, buffer_bytes: int | None = None, repeats: int = 5) -> float:
+    """Return the most bytes a second that moved between memory and processor, reads and writes added.
+
+    Every number of one buffer gets 1 added to it in place. So each byte is read once and written
+    back once, and nothing else moves: had the result gone to a second buffer, most processors would
+    also have fetched that buffer before writing it, unseen. The buffer is four times the last-level
+    cache, up to 512 MiB.
+
+    Raises:
+        ValueError: `buffer_bytes` is not at least 4, or `repeats` is below 1.
+
+    Source: STREAM (McCalpin 1995), which counts a byte read and a byte written as two, and asks for
+    four times the last-level caches.
+    """
+    if buffer_bytes is None:
+        buffer_bytes = min(4 * last_level_cache_bytes(), 512 * _MIB)
+    if buffer_bytes < 4:
+        raise ValueError(f"buffer_bytes must be 4 or more, got {buffer_bytes}; use four times the last-level cache")
+    buffer = torch.zeros(buffer_bytes // 4, dtype=torch.float32)
+    # The warm-up run makes the system hand over the memory, which it does on first touch.
+    times = latency(lambda: buffer.add_(1.0), repeats=repeats, warmup=1)
+    return 2 * buffer.nbytes / min(times.times_s)
+
+
+def last_level_cache_bytes(root: Path = Path("/sys/devices/system/cpu")) -> int:
+    """Return the size of all last-level caches together, 32 MiB where the system does not say.
+
+    Linux says so under `root`. 32 MiB is about what a large laptop has.
+
+    >>> last_level_cache_bytes(Path("no such folder")) // 2**20
+    32
+    """
+    caches = {}
+    # Some processors list a cache without its size: look for the sizes.
+    for file in root.glob("cpu[0-9]*/cache/index[0-9]*/size"):
+        level, shared = (file.with_name(name).read_text().strip() for name in ("level", "shared_cpu_list"))
+        # Processors that share a cache each list it: the same level and the same processors.
+        caches[int(level), shared] = int(file.read_text().strip().removesuffix("K")) * 1024
+    last_level = max((level for level, _ in caches), default=None)
+    return sum(size for (level, _), size in caches.items() if level == last_level) or 32 * _MIB

@@ -1,0 +1,85 @@
+"""Rebuild chosen parts of a model, in a copy: the operation under every technique of the course."""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+from torch import nn
+
+Where = Callable[[str, nn.Module], bool]
+
+
+def find(model: nn.Module, where: Where) -> list[tuple[str, nn.Module]]:
+    """Return the name and module of each place where `where(name, module)` holds, each module once.
+
+    The names are those of `model.named_modules()`: the model itself is `""`.
+
+    Raises:
+        TypeError: `model` is not a module, or `where` cannot be called.
+
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> [name for name, module in find(model, lambda name, module: isinstance(module, nn.Linear))]
+    ['0', '2']
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}; pass the model itself")
+    if not callable(where):
+        raise TypeError(
+            f"where must be callable, got {type(where).__name__}; "
+            "pass a function such as lambda name, module: isinstance(module, nn.Linear)"
+        )
+    found: dict[nn.Module, str] = {}
+    # A module with two names is asked about under both, and found under the first that holds.
+    for name, module in model.named_modules(remove_duplicate=False):
+        if module not in found and where(name, module):
+            found[module] = name
+    return [(name, module) for module, name in found.items()]
+
+
+def replace(model: nn.Module, where: Where, build: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """Return a copy of `model` in which each module that `where(name, module)` chooses is rebuilt.
+
+    `build` gets the copy of a chosen module and returns what stands in its place, which is put in
+    eval mode if the old one was. A module that is used in several places is built once and stays
+    shared. What lies inside a chosen module is left to `build`. The argument is untouched.
+
+    Raises:
+        TypeError: `model` is not a module, `where` or `build` cannot be called, or `build` does not
+            return a module.
+
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    >>> replace(model, lambda name, module: isinstance(module, nn.ReLU), lambda relu: nn.Tanh())
+    Sequential(
+      (0): Linear(in_features=4, out_features=3, bias=True)
+      (1): Tanh()
+    )
+    """
+    chosen = {module for _, module in find(model, where)}
+    if not callable(build):
+        raise TypeError(
+            f"build must be callable, got {type(build).__name__}; pass a function that takes a module and returns one"
+        )
+    result = deepcopy(model)
+    built: dict[nn.Module, nn.Module] = {}
+    replaced: list[str] = []
+    for name, module in model.named_modules(remove_duplicate=False):
+        if module not in chosen or any(name.startswith(f"{outer}.") for outer in replaced):
+            continue
+        if module not in built:
+            built[module] = _rebuild(result.get_submodule(name), build, name)
+        if name == "":
+            return built[module]
+        result.set_submodule(name, built[module])
+        replaced.append(name)
+    return result
+
+
+def _rebuild(old: nn.Module, build: Callable[[nn.Module], nn.Module], name: str) -> nn.Module:
+    training = old.training
+    new = build(old)
+    if not isinstance(new, nn.Module):
+        raise TypeError(
+            f"build must return an nn.Module for {name!r} ({type(old).__name__}), got {type(new).__name__}; "
+            "return the module to put in its place"
+        )
+    # A fresh module is in training mode: between evaluated ones it would be the only one that drops out.
+    return new if training else new.eval()

@@ -1,0 +1,15 @@
+"""Lesson 02, How few bits does a weight need? Its exercises, and what people get wrong in them."""
+
+from mini_lib.teach.exercises.lesson_02.choices import BEST_CLIP, FOLD, KMEANS_STEP, STORED_BYTES
+from mini_lib.teach.exercises.lesson_02.grids import AFFINE_GRID, CHANNEL_SCALES, FAKE_QUANTIZE, SYMMETRIC_SCALE
+
+EXERCISES = (
+    SYMMETRIC_SCALE,
+    AFFINE_GRID,
+    FAKE_QUANTIZE,
+    CHANNEL_SCALES,
+    BEST_CLIP,
+    STORED_BYTES,
+    KMEANS_STEP,
+    FOLD,
+)

@@ -1,0 +1,30 @@
+"""One output that moves where there is a kernel, and is complete where there is none."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def bundle(static: dict[str, Any], widget: Callable[[], Any]) -> dict[str, Any]:
+    """Return an output in its static forms and, where a notebook can move, the live form of `widget()` too.
+
+    A viewer shows the richest form that it knows: a static page, or a notebook opened without
+    its kernel, falls back to the others.
+    """
+    if not has_kernel():
+        return static
+    return widget()._repr_mimebundle_() | static
+
+
+def is_static() -> bool:
+    """Return whether the page is made to be read only: COURSE_STATIC=1, as when a notebook is built."""
+    return os.environ.get("COURSE_STATIC") == "1"
+
+
+def has_kernel() -> bool:
+    """Return whether the cell's output goes to a notebook that can move."""
+    if is_static() or "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    return getattr(shell, "kernel", None) is not None

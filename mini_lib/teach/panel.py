@@ -1,0 +1,46 @@
+"""Panels: how verdicts, predictions and tables look in a notebook and in a report.
+
+Self-contained HTML with inline style, so that they look the same in JupyterLab, on GitHub and in print.
+The state is a word and a border, never a colour alone.
+"""
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mini_lib.teach.judge import Verdict
+
+# colour of border and label, background, label; each label has a contrast above 4.5 on its background
+CODE_STYLE = "background:rgba(0,0,0,0.07);color:inherit;padding:0.1em 0.3em;border-radius:3px"
+LOOKS = {
+    "passed": ("#00694b", "#e8f5ef", "Passed"),
+    "not yet": ("#9a3d00", "#fdf1e7", "Not yet"),
+    "not attempted": ("#555555", "#f4f4f4", "Not attempted yet"),
+}
+
+
+def verdict_panel(verdict: "Verdict") -> str:
+    """Return the panel of a verdict: its number, its state as a word, what helps, and the counter-example."""
+    colour, background, label = LOOKS[verdict.state]
+    head = f"<strong style='color:{colour}'>{html.escape(verdict.id)} {label}</strong>"
+    lines = "".join(f"<div>{code(line)}</div>" for line in (verdict.says, verdict.example) if line)
+    return panel(f"{head} &middot; {html.escape(verdict.title)}", lines, colour, background)
+
+
+def panel(head: str, body: str, colour: str = "#555555", background: str = "#f4f4f4") -> str:
+    """Return a box with a heading and a text, both HTML; a screen reader announces it."""
+    style = (
+        f"border-left:6px solid {colour};background:{background};color:#1a1a1a;padding:0.6em 1em;"
+        "margin:0.4em 0;border-radius:3px;max-width:52em;line-height:1.5"
+    )
+    return f"<div role='status' style='{style}'><div>{head}</div>{body}</div>"
+
+
+def code(text: str) -> str:
+    """Return plain text as HTML, with what stands between backticks as code.
+
+    >>> code("use `a < b`").replace(CODE_STYLE, "...")
+    "use <code style='...'>a &lt; b</code>"
+    """
+    return re.sub(r"`([^`]+)`", rf"<code style='{CODE_STYLE}'>\1</code>", html.escape(text, quote=False))

@@ -1,0 +1,763 @@
+# %% [markdown]
+# # How few bits does a weight need?
+#
+# Lesson 02 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
+#
+# A trained network is a long list of numbers, and each of them is stored in 32 bits. Halve the bits and the model is half
+# as large to download, to keep in memory and to move to the processor. So how far down can we go before it stops working?
+#
+# **You will be able to**
+# 1. put the weights of a layer on a grid of $2^n$ values, and say how large the error is;
+# 2. decide who shares a scale, where to clip, and when a codebook beats a grid, from measured error, bytes and accuracy;
+# 3. say how many bits a trained model needs, with its spread over seeds, and why fewer need training.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
+# run everything, and come back.
+
+# %%
+import copy
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+
+from mini_lib import data, fit, measure, quantize, zoo
+from mini_lib.quantize import IntFormat, PerChannel, PerGroup, PerTensor
+from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+
+torch.set_num_threads(1)  # sums then repeat to the last digit
+figures.use_style()
+
+# %% [markdown]
+# ## 1 A grid instead of a number line
+#
+# The model of this course is a small CNN that tells ten kinds of clothing apart. Here are the weights of its third convolution.
+
+# %%
+splits = data.fashion()
+model = zoo.load("small_cnn", seed=0)
+weight = model.conv3.weight.detach()
+print(f"{weight.numel():,} weights from {weight.min():.3f} to {weight.max():.3f}; the middle 99% lie within "
+      f"{weight.flatten().kthvalue(round(0.005 * weight.numel())).values:.3f} and "
+      f"{weight.flatten().kthvalue(round(0.995 * weight.numel())).values:.3f}")
+
+# %% name="fig-weights"
+def draw_weights():
+    figure, axes = plt.subplots(figsize=(8, 3))
+    axes.hist(weight.flatten().numpy(), bins=120, color=figures.COLOURS["blue"])
+    axes.set(xlabel="weight", ylabel="number of weights")
+    return figure
+
+
+show(draw_weights(), alt="Histogram of the weights of the third convolution: one narrow bell around zero with thin tails.")
+
+# %% [markdown]
+# A float32 can name four billion values. This layer needs a few, near zero. So we lay a **grid** over the range: $2^n$ equally
+# spaced values, numbered by **codes** that fit in $n$ bits. A weight is stored as the code of the grid value nearest to it.
+#
+# The distance between two neighbours is the **scale**. A *symmetric* signed grid has as many codes below zero as above it:
+# with 3 bits the codes are -3, -2, ... 3. (The eighth code, -4, has no partner and is left out.) To just reach the largest
+# magnitude,
+#
+# $$\text{scale} = \frac{\max |w|}{2^{n-1} - 1}, \qquad \text{weight} \approx \text{code} \cdot \text{scale}.$$
+#
+# For the weights -0.6 and 0.5 and 3 bits: 0.6 / 3 = 0.2. The codes are -3 and, since 0.5 / 0.2 = 2.5 lies between 2 and 3, one of
+# these two.
+
+# %% [markdown]
+# ### Exercise 2.1 - Scale of a symmetric grid (5 min)
+
+# %% name="ex-2-1" tags=["exercise"]
+def symmetric_scale(weight, bits):
+    """The scale of the symmetric signed grid that just reaches the largest magnitude.
+
+    weight: a tensor of any shape; bits: 2 or more. Returns one number.
+    """
+    ### BEGIN SOLUTION
+    return weight.abs().max() / (2 ** (bits - 1) - 1)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("2.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# The largest code must land on the weight that lies farthest from zero, on either side.
+# </details>
+# <details><summary>Hint 2: how many codes</summary>
+#
+# Write down the codes for 2 bits and for 3 bits. What is the largest one, in terms of the number of bits?
+# </details>
+
+# %% [markdown]
+# A symmetric grid wastes half of its codes on values that are never negative, such as what comes out of a ReLU. An *affine* grid
+# fits any range: codes from 0 to $2^n - 1$, and a **zero point**, the code that stands for exactly 0:
+#
+# $$\text{value} = (\text{code} - \text{zero point}) \cdot \text{scale}.$$
+#
+# Zero must be *exactly* on the grid. Padding is made of zeros, a ReLU makes zeros, and an error there would be made millions of times
+# over. So the range is stretched until it holds 0, and the zero point is a whole number.
+#
+# For the range -1 to 2 and 2 bits: four codes, three steps, scale 3 / 3 = 1, and -1 gets code 0, so 0 gets code 1.
+
+# %% [markdown]
+# ### Exercise 2.2 - An asymmetric grid that holds zero (8 min)
+
+# %% name="ex-2-2" tags=["exercise"]
+def affine_grid(low, high, bits):
+    """The scale and the zero point of the unsigned grid that covers low to high, and 0.
+
+    low, high: numbers, low < high. Returns (scale, zero_point); the zero point is a whole number.
+    """
+    ### BEGIN SOLUTION
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = (high - low) / (2**bits - 1)
+    return scale, round(-low / scale)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("2.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# Stretch the range first: if both ends are positive, the low end becomes 0. Then count the steps.
+# </details>
+# <details><summary>Hint 2: the zero point</summary>
+#
+# Solve value = (code - zero point) * scale for the value `low` and the code 0. Then round.
+# </details>
+
+# %% [markdown]
+# With a grid we can round. "Fake quantization" goes to the grid and straight back, so that the result is an ordinary float tensor:
+# what the network *would* see. Three steps: divide by the scale, round and add the zero point; clamp to the codes that exist; go back.
+#
+# A tie goes to the even code: 0.5 becomes 0 and 1.5 becomes 2. If ties always went up, a layer full of them would drift up.
+
+# %% [markdown]
+# ### Exercise 2.3 - Round to the grid (8 min)
+
+# %% name="ex-2-3" tags=["exercise"]
+def fake_quantize(x, scale, zero_point, lowest, highest):
+    """Each value of the tensor x, moved to the nearest value of the grid.
+
+    lowest, highest: the first and the last code. Returns a tensor like x.
+    """
+    ### BEGIN SOLUTION
+    codes = torch.clamp(torch.round(x / scale) + zero_point, lowest, highest)
+    return (codes - zero_point) * scale
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("2.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: the order</summary>
+#
+# lowest and highest are limits on *codes*. When in the three steps do you hold a code?
+# </details>
+# <details><summary>Hint 2: which functions</summary>
+#
+# `torch.round` rounds ties to even. `torch.clamp(x, low, high)` limits.
+# </details>
+
+# %% [markdown]
+# Move the slider, and watch two things: how many weights share each grid value, and the error. As long as no weight is clipped, no error
+# is larger than half a step.
+
+# %% name="fig-grid" tags=["widget"]
+def draw_grid(bits):
+    scale = quantize.symmetric_scale(weight, bits)
+    highest = 2 ** (bits - 1) - 1
+    rounded = quantize.fake_quantize(weight, scale, 0, -highest, highest)
+    values, counts = rounded.unique(return_counts=True)
+    error = (rounded - weight).square().mean().sqrt() / weight.square().mean().sqrt()
+    figure, axes = plt.subplots(figsize=(8, 3.2))
+    end = 1.05 * weight.abs().max().item()
+    axes.bar(values.numpy(), 100 * counts.numpy() / weight.numel(), width=0.8 * scale.item(), color=figures.COLOURS["blue"])
+    axes.set(xlabel="value after rounding", ylabel="% of the weights", xlim=(-end, end))
+    axes.text(0.02, 0.9, f"{bits} bits: {len(values)} values in use\nerror {100 * error:.1f}% of the signal",
+              transform=axes.transAxes, va="top")
+    return figure
+
+
+explore(draw_grid, alt=lambda bits: f"How many weights land on each value of a {bits}-bit grid.", bits=(8, 6, 5, 4, 3, 2))
+
+# %% [markdown]
+# ### How many bits, then?
+#
+# We round every weight of the model, one scale for each layer, and look at the accuracy on the *validation* images. (The test images
+# are kept for the last table: whoever chooses by looking at them has no test left.)
+
+# %%
+predict(
+    "2.a",
+    "Going down from 32 bits, at which width is the accuracy first more than one point below that of 32 bits?",
+    choices=("16 bits", "8 bits", "6 bits", "5 bits", "4 bits", "3 bits", "2 bits"),
+)
+
+# %% name="out-widths"
+def accuracy_at(model, fmt, **choices):
+    return fit.accuracy(quantize.quantize_weights(model, fmt, **choices), splits.validation)
+
+
+baseline = fit.accuracy(model, splits.validation)
+widths = (16, 8, 6, 5, 4, 3, 2)
+accuracies = {bits: accuracy_at(model, IntFormat(bits)) for bits in widths}
+print(f"32 bits  {100 * baseline:.1f}%")
+for bits, accuracy in accuracies.items():
+    print(f"{bits:2} bits  {100 * accuracy:.1f}%")
+
+reveal("2.a", next(f"{bits} bits" for bits in widths if accuracies[bits] < baseline - 0.01))
+
+# %% [markdown]
+# ## 2 Who shares a scale?
+#
+# One scale for a whole layer is set by its single largest weight. If another *output channel* of the layer is ten times smaller, it
+# gets a tenth of the codes. So give each channel a scale of its own. It costs 32 bits a channel.
+#
+# For the layer `[[1.0, -2.0], [0.5, 0.25]]` and 2 bits (codes -1, 0, 1) the scales are 2.0 and 0.5: the largest magnitude of each row.
+
+# %% [markdown]
+# ### Exercise 2.4 - One scale a channel (5 min)
+
+# %% name="ex-2-4" tags=["exercise"]
+def channel_scales(weight, bits):
+    """One symmetric scale for each output channel.
+
+    weight: [out, in] of a linear layer or [out, in, height, width] of a convolution. Returns [out].
+    """
+    ### BEGIN SOLUTION
+    return weight.flatten(1).abs().amax(dim=1) / (2 ** (bits - 1) - 1)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("2.4")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# It is the first exercise again, once for every index along axis 0.
+# </details>
+# <details><summary>Hint 2: both kinds of layer at once</summary>
+#
+# `weight.flatten(1)` keeps axis 0 and makes one long row of the rest.
+# </details>
+
+# %% [markdown]
+# How different are the channels really? That depends on the layer, and on **batch norm**. At inference, batch norm only multiplies and
+# shifts each channel, so it is *folded* into the convolution before anything is quantized (exercise 2.8). What is rounded are the
+# folded weights, and the factors of batch norm may differ a lot between channels.
+
+# %% name="fig-ranges"
+networks = {  # three models of each kind, trained from different seeds
+    name: [quantize.fold_batch_norm(zoo.load(name, seed=seed)) for seed in (0, 1, 2)]
+    for name in ("small_cnn", "depthwise_cnn")
+}
+folded = networks["small_cnn"][0]
+
+
+def channel_ranges(model):
+    """For each layer: the largest magnitude of each output channel, relative to that of the layer, sorted."""
+    ranges = {}
+    for name, layer in model.named_modules():
+        if quantize.is_weight_layer(name, layer):
+            largest = layer.weight.detach().flatten(1).abs().amax(dim=1)
+            ranges[name] = torch.sort(largest / largest.max()).values
+    return ranges
+
+
+def draw_ranges():
+    figure, both = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
+    for axes, (title, seeds) in zip(both, networks.items()):
+        for name, values in channel_ranges(seeds[0]).items():
+            style = {"color": figures.COLOURS["vermillion"], "linestyle": "--"} if name.startswith("depthwise") else {
+                "color": figures.COLOURS["blue"], "linestyle": "-"}
+            axes.plot(torch.linspace(0, 100, len(values)), values, linewidth=1.5, **style)
+        axes.set(xlabel="channels of the layer, in %", title=title, ylim=(0, 1.02))
+    both[0].set_ylabel("range of the channel /\nrange of the layer")
+    return figure
+
+
+show(draw_ranges(), alt="Sorted ranges of the channels of each layer, relative to the layer. Depthwise layers are dashed.")
+
+# %%
+predict(
+    "2.b",
+    "depthwise_cnn with batch norm folded, every weight at 4 bits. Which keeps more accuracy?",
+    choices=("one scale per layer", "one scale per channel", "no difference beyond 1 point"),
+)
+
+# %% name="out-sharing"
+def table(rows, columns, cell, corner):
+    """Print a table of cell(row, column)."""
+    print(f"{corner:<28}" + "".join(f"{str(column):>14}" for column in columns))
+    for row in rows:
+        print(f"{row!s:<28}" + "".join(f"{cell(row, column):>14}" for column in columns))
+
+
+def spread(name, fmt, **choices):
+    """Validation accuracy in the format fmt: mean and spread over the three seeds."""
+    return fit.over_seeds(lambda seed: accuracy_at(networks[name][seed], fmt, **choices))
+
+
+def percent(spread):
+    return f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}%"
+
+
+sharing = {"per layer": PerTensor(), "per channel": PerChannel()}
+results = {
+    (f"{build}, {bits} bits", name): spread(build, IntFormat(bits, granularity=granularity))
+    for build in ("small_cnn", "depthwise_cnn") for bits in (8, 4, 3) for name, granularity in sharing.items()
+}
+table(dict.fromkeys(row for row, _ in results), sharing, lambda *key: percent(results[key]), "accuracy, 3 seeds")
+gain = results["depthwise_cnn, 4 bits", "per channel"].mean - results["depthwise_cnn, 4 bits", "per layer"].mean
+
+# %%
+reveal("2.b", "one scale per channel" if gain > 0.01 else "one scale per layer" if gain < -0.01 else "no difference beyond 1 point")
+
+# %% [markdown]
+# "Per channel is better" is not a law: look at the widths one by one, and at the spread. A rescaling shows what *is* a law. Multiply
+# channel 5 of one layer by 16 and divide what reads it by 16: a ReLU lets a positive factor pass, so the model computes the same. (The
+# factors here are powers of two, which floats multiply exactly.) One scale per channel does not notice. One scale per layer does.
+
+# %% name="out-rescaled"
+def rescaled(model, factors):
+    """A model that computes the same: conv3 makes each channel larger by its factor, and conv4 reads it smaller."""
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        twin.conv3.weight *= factors[:, None, None, None]
+        twin.conv3.bias *= factors
+        twin.conv4.weight /= factors[:, None, None]
+    return twin
+
+
+factors = 2.0 ** torch.randint(-4, 5, (64,), generator=torch.Generator().manual_seed(0))
+cases = {"as trained": folded, "rescaled": rescaled(folded, factors)}
+columns = {"32 bits": None, "4 bits per layer": PerTensor(), "4 bits per channel": PerChannel()}
+
+
+def conv3_at_4_bits(row, column):
+    if columns[column] is None:
+        return f"{100 * fit.accuracy(cases[row], splits.validation):.1f}%"
+    fmt = IntFormat(4, granularity=columns[column])
+    return f"{100 * accuracy_at(cases[row], fmt, where=lambda name, layer: name == 'conv3'):.1f}%"
+
+
+print("validation accuracy, only conv3 quantized")
+table(cases, ["32 bits", "4 bits per layer", "4 bits per channel"], conv3_at_4_bits, "")
+
+# %% [markdown]
+# ## 3 Outliers: where to clip
+#
+# A scale set by the largest weight spends codes on a few outliers. Let the grid end earlier, and the outliers are **clipped** to its
+# end, but the step gets finer for all the others. Two errors, one up and one down: their sum has a lowest point somewhere between.
+#
+# The weights 0.9, 0.9, 0.9 and 2.0 at 2 bits: a grid that ends at 2 holds -2, 0 and 2, and 0.9 becomes 0: squared error
+# 3 · 0.81 = 2.43. A grid that ends at 1 makes it 1: 3 · 0.01, and 1 for the clipped weight, 1.03 together. Clipping wins.
+
+# %% [markdown]
+# ### Exercise 2.5 - Where to clip (8 min)
+#
+# You may call `quantize.fake_quantize(x, scale, zero_point, lowest, highest)`.
+
+# %% name="ex-2-5" tags=["exercise"]
+def best_clip(w, bits, ends):
+    """The end of the symmetric grid that gives the lowest mean squared error.
+
+    w: a tensor; ends: a list of numbers to choose from. Returns one of them.
+    """
+    ### BEGIN SOLUTION
+    highest = 2 ** (bits - 1) - 1
+
+    def error(end):
+        rounded = quantize.fake_quantize(w, end / highest, 0, -highest, highest)
+        return (w - rounded).square().mean()
+
+    return min(ends, key=error)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("2.5")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# Try every end, measure, keep the best. The scale of a grid that ends at `end` is `end` divided by its largest code.
+# </details>
+# <details><summary>Hint 2: the shape of the code</summary>
+#
+# `min(ends, key=error)` where `error(end)` fake-quantizes w and returns a mean of squares.
+# </details>
+
+# %% [markdown]
+# Move the end of the grid. The two parts of the error move against each other.
+
+# %% name="fig-clipping" tags=["widget"]
+def draw_clipping(bits, end):
+    grid_end = end / 100 * weight.abs().max().item()
+    highest = 2 ** (bits - 1) - 1
+    fractions = torch.linspace(0.1, 1.0, 46)
+    inside, clipped = [], []
+    for fraction in fractions.tolist():
+        at = fraction * weight.abs().max().item()
+        squares = (weight - quantize.fake_quantize(weight, at / highest, 0, -highest, highest)).square()
+        inside.append(squares[weight.abs() <= at].sum().item() / weight.numel())
+        clipped.append(squares[weight.abs() > at].sum().item() / weight.numel())
+    total = torch.tensor(inside) + torch.tensor(clipped)
+    here = (weight - quantize.fake_quantize(weight, grid_end / highest, 0, -highest, highest)).square().mean().item()
+    figure, axes = plt.subplots(figsize=(8, 3.8))
+    axes.plot(100 * fractions, inside, color=figures.COLOURS["blue"], linestyle="--", label="rounding")
+    axes.plot(100 * fractions, clipped, color=figures.COLOURS["orange"], linestyle=":", label="clipping")
+    axes.plot(100 * fractions, total, color=figures.COLOURS["black"], linestyle="-", label="both")
+    axes.plot([end], [here], "o", color=figures.COLOURS["vermillion"], markersize=11)
+    axes.annotate(f"{bits} bits, end at {end}%", (end, here), xytext=(0, 14), textcoords="offset points", ha="center")
+    axes.set(xlabel="end of the grid, in % of the largest weight", ylabel="mean squared error", ylim=(0, 2.2 * total.max().item() / 2))
+    axes.legend(loc="upper center")
+    return figure
+
+
+explore(
+    draw_clipping,
+    alt=lambda bits, end: f"Rounding error, clipping error and their sum against the end of a {bits}-bit grid; a dot at {end} percent.",
+    bits=(4, 3, 2),
+    end=(30, 50, 70, 100),
+)
+
+# %% [markdown]
+# Choosing the end from data is called **calibration**. The library has the four usual ways: the largest magnitude (*min-max*), a
+# *percentile*, the lowest squared error (*MSE*), and the smallest loss of information between the two histograms (*entropy*). An error
+# in the weights is not yet an error in the accuracy, so we measure that.
+
+# %% name="out-observers"
+observers = {
+    "min-max": quantize.min_max,
+    "percentile 99": quantize.percentile(99.0),
+    "MSE": quantize.mse,
+    "entropy": quantize.entropy,
+}
+table(
+    observers, (4, 3),
+    lambda name, bits: f"{100 * accuracy_at(folded, IntFormat(bits, granularity=PerChannel()), observer=observers[name]):.1f}%",
+    "per channel, bits:",
+)
+
+# %% [markdown]
+# ## 4 What is really stored?
+#
+# "4 bits" is what a *code* takes. The scales are stored too. Cut a row of weights into groups of 32, give each a 16-bit scale, and each
+# weight takes 4 + 16 / 32 = 4.5 bits. And 4-bit codes must really be packed two to a byte.
+#
+# By hand: 64 weights, 4 bits, groups of 32. Codes: 64 · 4 / 8 = 32 bytes. Scales: 2 groups, 2 bytes each. Together 36 bytes.
+
+# %% [markdown]
+# ### Exercise 2.6 - Bytes that are really stored (5 min)
+
+# %% name="ex-2-6" tags=["exercise"]
+def stored_bytes(count, bits, group_size, scale_bits=16):
+    """Bytes of `count` packed codes of `bits` bits, and one scale for every group.
+
+    group_size divides count. Returns a whole number of bytes.
+    """
+    ### BEGIN SOLUTION
+    code_bytes = (count * bits + 7) // 8
+    return code_bytes + (count // group_size) * scale_bits // 8
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("2.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: two parts</summary>
+#
+# The codes, and the scales. Count the bits of each, then turn bits into bytes.
+# </details>
+# <details><summary>Hint 2: the last byte</summary>
+#
+# Ten codes of 3 bits are 30 bits. Four bytes hold 32 of them, three hold 24.
+# </details>
+
+# %% [markdown]
+# Smaller groups: smaller errors, more bytes. The library packs and counts for us.
+
+# %% name="out-storage" tags=["nbval-check-output"]
+sharing = {"layer": PerTensor(), "channel": PerChannel(), "group of 96": PerGroup(96), "group of 32": PerGroup(32), "group of 16": PerGroup(16)}
+
+
+def storage_row(name, column):
+    fmt = IntFormat(4, granularity=sharing[name], scale_dtype=torch.float16)
+    q = quantize.quantize(weight, fmt)
+    error = (q.dequantize() - weight).norm() / weight.norm()
+    return {"bits per weight": f"{q.bits_per_weight:.3f}", "bytes": f"{q.stored_bytes:,}", "error": f"{100 * error:.1f}%"}[column]
+
+
+print("conv3 at 4 bits, 16-bit scales")
+table(sharing, ("bits per weight", "bytes", "error"), storage_row, "one scale for each")
+
+# %% [markdown]
+# ## 5 Codebooks: put the values where the weights are
+#
+# Most weights lie near zero, and a uniform grid has as many values in the empty tails as in the crowd. A **codebook** is a table of $2^n$
+# values that may lie anywhere; the code is a line of the table. Where should they lie? For the lowest squared error, **k-means** repeats two
+# steps: every weight chooses the nearest entry, then every entry moves to the mean of the weights that chose it.
+#
+# By hand: weights 0.0, 0.2, 0.9, 1.0 and the codebook (0, 1). The first two choose 0, the others 1. New codebook: (0.1, 0.95).
+
+# %% [markdown]
+# ### Exercise 2.7 - One step of k-means (8 min)
+
+# %% name="ex-2-7" tags=["exercise"]
+def kmeans_step(w, codebook):
+    """The codebook after one step: each entry moves to the mean of the weights nearest to it.
+
+    w: a tensor; codebook: a 1-D tensor. An entry that no weight is nearest to stays where it is. Returns a new codebook.
+    """
+    ### BEGIN SOLUTION
+    nearest = (w.flatten()[:, None] - codebook).abs().argmin(dim=1)
+    moved = codebook.clone()
+    for entry in nearest.unique():
+        moved[entry] = w.flatten()[nearest == entry].mean()
+    return moved
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("2.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: all distances at once</summary>
+#
+# `w.flatten()[:, None] - codebook` has a row for each weight and a column for each entry. Which column is smallest in magnitude?
+# </details>
+# <details><summary>Hint 2: empty entries</summary>
+#
+# Start from `codebook.clone()` and overwrite only the entries that some weight chose. (The clone matters: the codebook you were given is not yours.)
+# </details>
+
+# %%
+predict(
+    "2.c",
+    "At 3 bits, whole layer: by how much does k-means lower the error of conv3 against the uniform grid that ends at the largest weight?",
+    choices=("it does not", "by a quarter or less", "to about half", "to less than a third"),
+)
+
+# %% name="out-codebooks"
+def error_of(fmt, observer=quantize.min_max):
+    return ((quantize.quantize(weight, fmt, observer).dequantize() - weight).norm() / weight.norm()).item()
+
+
+methods = {
+    "grid, min-max": lambda bits: error_of(IntFormat(bits)),
+    "grid, clipped by MSE": lambda bits: error_of(IntFormat(bits), quantize.mse),
+    "k-means codebook": lambda bits: error_of(quantize.CodebookFormat(bits)),
+}
+table(methods, (8, 4, 3, 2), lambda name, bits: f"{100 * methods[name](bits):.1f}%", "error of conv3, bits:")
+ratio = methods["k-means codebook"](3) / methods["grid, min-max"](3)
+print(f"\nNF4 (a fixed codebook, one scale for every 64 weights): {100 * error_of(quantize.NF4Format()):.1f}% with "
+      f"{quantize.quantize(weight, quantize.NF4Format()).bits_per_weight} bits per weight")
+
+# %%
+reveal("2.c", "it does not" if ratio > 0.95 else "by a quarter or less" if ratio > 0.7 else "to about half" if ratio > 1 / 3 else "to less than a third")
+
+# %% [markdown]
+# A codebook has a price that this table does not show. On a grid, a product of codes is a product of *integers*, which hardware does cheaply.
+# Codebook values must be looked up first and multiplied as floats. And an 8-bit table holds 256 floats: a kilobyte, more than many a small layer.
+
+# %% [markdown]
+# ## 6 The whole ladder, 32 bits to 1
+#
+# At 1 bit there is no grid left: a weight is $+s$ or $-s$, with one $s$ for each channel, the mean magnitude. At 16 bits we use bfloat16. Otherwise
+# symmetric, per channel, min-max: one call for all seven rungs.
+
+# %%
+predict("2.d", "What is the test accuracy at 1 bit, without any further training? (Guessing gives 10%.)", unit="%")
+
+# %% name="out-ladder"
+folder = Path(tempfile.mkdtemp())
+rows = {}
+for bits in quantize.LADDER:
+    small = [quantize.quantize_weights(network, quantize.rung(bits)) for network in networks["small_cnn"]]
+    accuracy = fit.over_seeds(lambda seed: fit.accuracy(small[seed], splits.test))
+    path = folder / f"{bits}.safetensors"
+    size = quantize.save_model(small[0], path)
+    again = quantize.load_model(path, zoo.small_cnn).state_dict()
+    same = all(torch.equal(tensor, again[name]) for name, tensor in small[0].state_dict().items())
+    rows[bits] = (accuracy, measure.stored_bytes(small[0]), size.file_bytes, path.stat().st_size, same)
+
+print("bits   test accuracy              tensors   file, counted   file on disk   loads back bit-identical")
+for bits, (accuracy, tensors, counted, on_disk, same) in rows.items():
+    print(f"{bits:4}   {accuracy!s:<22}{tensors:10,} B {counted:13,} B {on_disk:12,} B   {'yes' if same else 'NO'}")
+
+# %% name="fig-ladder"
+def draw_ladder():
+    figure, axes = plt.subplots(figsize=(8, 4))
+    sizes = [on_disk / 1024 for _, _, _, on_disk, _ in rows.values()]
+    axes.errorbar(sizes, [100 * row[0].mean for row in rows.values()], yerr=[100 * row[0].std for row in rows.values()],
+                  marker="o", capsize=5, color=figures.COLOURS["blue"])
+    for bits, size in zip(rows, sizes):
+        axes.annotate(f"{bits} bit{'s' if bits > 1 else ''}", (size, 100 * rows[bits][0].mean), xytext=(0, 10), textcoords="offset points", ha="center")
+    axes.set(xscale="log", xlabel="file on disk, in KiB (logarithmic)", ylabel="test accuracy, in %", ylim=(0, 104))
+    return figure
+
+
+show(draw_ladder(), alt="Test accuracy against file size for the seven widths of the ladder, with the spread over three seeds.")
+
+# %%
+reveal("2.d", 100 * rows[1][0].mean)
+
+# %% [markdown]
+# The last rungs save less than they promise: biases, scales and the names in the file's header do not shrink with the bits.
+#
+# ## 7 Activations
+#
+# So far only the weights were rounded. To compute with integers, what flows *between* the layers must be rounded as well. Weights are known
+# beforehand; activations are not, so their grids are calibrated on a few hundred training images.
+#
+# First batch norm has to go, since nobody wants a float operation after every integer one. For each output channel,
+#
+# $$\gamma \cdot \frac{(w * x + b) - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta$$
+#
+# is again a convolution. With one channel, $w = 2$, $b = 0$, $\mu = 1$, $\sigma^2 = 4$, $\gamma = 1$, $\beta = 0$ and $\varepsilon = 0$: the factor is
+# 1 / 2, so the weight becomes 1 and the bias (0 - 1) / 2 = -0.5.
+
+# %% [markdown]
+# ### Exercise 2.8 - Fold batch norm into the convolution (8 min)
+
+# %% name="ex-2-8" tags=["exercise"]
+def fold(weight, bias, mean, variance, gamma, beta, eps):
+    """The weight and the bias of one convolution that does what convolution, then batch norm, did.
+
+    weight: [out, in, height, width]; all others but eps: [out]. Returns (weight, bias).
+    """
+    ### BEGIN SOLUTION
+    factor = gamma / torch.sqrt(variance + eps)
+    return weight * factor[:, None, None, None], (bias - mean) * factor + beta
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("2.8")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# Call gamma / sqrt(variance + eps) the factor, and multiply the formula out. What stands before x is the new weight, the rest is the new bias.
+# </details>
+# <details><summary>Hint 2: which axis</summary>
+#
+# The factor has one entry for each *output* channel: axis 0 of the weight. `factor[:, None, None, None]` lines it up.
+# </details>
+
+# %%
+predict(
+    "2.e",
+    "small_cnn again. Which costs more accuracy: 4-bit weights (per channel) with 8-bit activations, or 8-bit weights with 4-bit activations?",
+    choices=("4-bit weights", "4-bit activations", "the same within 1 point"),
+)
+
+# %% name="out-activations"
+calibration = splits.train.first(500).images
+
+
+def with_activations(network, weight_bits, activation_bits, observer=quantize.min_max):
+    return quantize.quantize_weights_and_activations(
+        network,
+        IntFormat(weight_bits, granularity=PerChannel()),
+        IntFormat(activation_bits, symmetric=False, signed=False),
+        calibration,
+        activation_observer=observer,
+    )
+
+
+def both(weight_bits, activation_bits):
+    return fit.over_seeds(
+        lambda seed: fit.accuracy(with_activations(networks["small_cnn"][seed], weight_bits, activation_bits), splits.validation)
+    )
+
+
+grid = {(w, a): both(w, a) for w in (8, 4) for a in (8, 4)}
+table((8, 4), (8, 4), lambda w, a: percent(grid[w, a]), "weight bits / activation bits")
+difference = grid[4, 8].mean - grid[8, 4].mean
+
+# %%
+reveal("2.e", "4-bit weights" if difference < -0.01 else "4-bit activations" if difference > 0.01 else "the same within 1 point")
+
+# %% [markdown]
+# Two repairs need no training. **Bias correction**: rounding a layer shifts the mean of its output, and the mean can be measured on the calibration
+# images and put back into the bias. **Cross-layer equalization**: the rescaling of section 2 in the helpful direction, so that one scale fits
+# all channels.
+
+# %% name="out-repairs"
+def repaired(name, bits):
+    network = networks["depthwise_cnn"][0]
+    if "equalized" in name:
+        network = quantize.equalize(network)
+    small = quantize.quantize_weights(network, IntFormat(bits))
+    if "bias" in name:
+        small = quantize.correct_bias(network, small, calibration)
+    return f"{100 * fit.accuracy(small, splits.validation):.1f}%"
+
+
+table(("as it is", "bias corrected", "equalized", "equalized, bias corrected"), (8, 6, 4), repaired, "depthwise, per layer, bits:")
+
+# %% [markdown]
+# ## 8 Where it stops working
+#
+# **Low bits need training.** At 2 bits and below, most of what the network knew is rounded away, and no choice of scale brings it back. Lesson
+# 03 trains *with* the grid in place.
+#
+# **Fewer bits are not more speed.** Our layers unpack their codes and then compute in 32 bits. That saves bytes, not time. To be faster, the
+# machine needs an instruction that multiplies the codes themselves, or a model so large that moving the weights is what takes the time. Here is the
+# measurement, both models in turn in one run:
+
+# %% name="out-time"
+small = quantize.quantize_weights(folded, quantize.rung(4))
+images = splits.test.images[:100]
+with torch.no_grad():
+    times = measure.compare_latency({"32 bits": lambda: folded(images), "4 bits": lambda: small(images)})
+for name, latency in times.items():
+    print(f"{name:<8} {latency}")
+
+# %% [markdown]
+# ## The ledger
+#
+# Which rung do we keep? The lowest of section 2's table, one scale per channel, whose *validation* accuracy is within one point of 32 bits.
+
+# %%
+at_32_bits = fit.over_seeds(lambda seed: fit.accuracy(networks["small_cnn"][seed], splits.validation)).mean
+kept = min(bits for bits in (8, 4, 3) if results[f"small_cnn, {bits} bits", "per channel"].mean >= at_32_bits - 0.01)
+name = f"small_cnn, {kept} bits per channel"
+report = measure.report(
+    {name: quantize.quantize_weights(folded, quantize.rung(kept))},
+    splits.test.images[:1],
+    accuracies={name: rows[kept][0].values[0]},
+)
+ledger(report.rows[0], lesson=2)
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Summary
+#
+# - A grid is a scale and a zero point; zero is exactly on it; ties go to the even code.
+# - Who shares a scale matters as much as the number of bits, and it depends on the model: measure it.
+# - Clipping trades one error for another. A codebook beats a grid in error, and loses the integer arithmetic.
+# - A weight takes more bits than its code: count the scales.
+# - Fewer bits are fewer bytes. They are less time only where a kernel uses them.
+#
+# **References.** Jacob et al. 2018, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*. Krishnamoorthi 2018,
+# *Quantizing deep convolutional networks for efficient inference*. Nagel et al. 2019, *Data-Free Quantization Through Weight Equalization and Bias
+# Correction*. Nagel et al. 2021, *A White Paper on Neural Network Quantization*. Han et al. 2016, *Deep Compression*. Dettmers et al. 2023, *QLoRA*.
+# Rastegari et al. 2016, *XNOR-Net*.
+#
+# **In the library.** `mini_lib/quantize/affine.py` is the grid, `granularity.py` is who shares a scale, `observers.py` is calibration, `codebook.py` is
+# k-means, `pack.py` is where the bits go.

@@ -1,0 +1,248 @@
+"""The environment: filled once, with the versions of pyproject.toml, and repaired when it was left half done.
+
+Nothing is installed here: the programs that a set-up would start are recorded instead.
+"""
+
+import os
+import re
+import shutil
+import socket
+import sys
+import threading
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from course_support import house  # noqa: F401
+
+from launcher import Stop, environment
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def machine(house, monkeypatch):
+    """A house with a pyproject.toml and no active environment; what would be started is recorded in `machine.calls`."""
+    project = '[project]\ndependencies = ["torch==1.2.*", "torchvision==3.4.*", "torchmetrics", "numpy>=2.0"]\n'
+    (house / "pyproject.toml").write_text(project, encoding="utf-8")
+    machine = Machine(house)
+    for name in ("PIP_NO_INDEX", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(environment, "call", machine.call)
+    monkeypatch.setattr(environment, "answers", lambda url: machine.online)
+    monkeypatch.setattr(environment, "has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(environment, "version_of", lambda python: "3.11" if Path(python).exists() else None)
+    return machine
+
+
+class Machine:
+    """Stands in for the programs that a set-up starts."""
+
+    def __init__(self, root):
+        self.root, self.online, self.calls, self.fails = root, True, [], ()
+
+    def call(self, command, cwd=None, quiet=False):
+        """Record what would be started; make the environment's interpreter where that is asked; fail where told to."""
+        words = [str(word) for word in command]
+        self.calls.append(words)
+        if "venv" in words:
+            python = environment.choose(self.root).python
+            shutil.rmtree(words[-1], ignore_errors=True)
+            python.parent.mkdir(parents=True)
+            python.touch()
+        return not any(word in words for word in self.fails)
+
+    def prepare(self, *extras):
+        """Set up, and return only what this call started."""
+        self.calls = []
+        environment.prepare(self.root, extras)
+        return self.calls
+
+    def installs(self, *extras):
+        """The arguments of each `pip install` of one set-up, without the flags that are always there."""
+        always = ("--disable-pip-version-check", "--no-compile", "--quiet")
+        return [[word for word in words[4:] if word not in always] for words in self.prepare(*extras) if "install" in words]
+
+
+class TestEnvironment:
+    def test_the_first_start_makes_one_and_installs_torch_first_with_the_versions_of_pyproject(self, machine):
+        assert machine.installs() == [
+            ["--index-url", environment.CPU_INDEX, "--retries", "1", "--timeout", "10", "torch==1.2.*", "torchvision==3.4.*"],
+            ["--editable", "."]]
+        assert machine.calls[0] == [sys.executable, "-m", "venv", "--clear", str(machine.root / ".venv")]
+
+    def test_the_second_start_starts_no_program(self, machine):
+        machine.prepare()
+        assert machine.prepare() == []
+
+    def test_a_changed_pyproject_installs_again_into_the_same_environment(self, machine):
+        machine.prepare()
+        with (machine.root / "pyproject.toml").open("a") as project:
+            project.write("# changed\n")
+        assert machine.installs() == [["--index-url", environment.CPU_INDEX, "--retries", "1", "--timeout", "10",
+                                       "torch==1.2.*", "torchvision==3.4.*"], ["--editable", "."]]
+        assert not any("venv" in words for words in machine.calls)
+        assert machine.prepare() == []
+
+    def test_the_test_group_is_added_once_and_stays(self, machine):
+        machine.prepare()
+        assert machine.installs("test")[-1] == ["--editable", ".[test]"]
+        assert machine.prepare("test") == machine.prepare() == []
+
+    def test_a_test_group_that_fails_does_not_stand_in_the_labs_way(self, machine):
+        machine.prepare()
+        machine.fails = (".[test]",)
+        with pytest.raises(Stop):
+            machine.prepare("test")
+        assert machine.installs()[-1] == ["--editable", "."]
+        assert machine.prepare() == []
+
+    @pytest.mark.parametrize("reason", ["unreachable", "fails", "nvidia", "darwin", "win32"])
+    def test_the_default_registry_serves_torch_where_the_cpu_index_cannot_or_need_not(self, machine, monkeypatch, reason):
+        machine.online = reason != "unreachable"
+        machine.fails = ("--index-url",) if reason == "fails" else ()
+        monkeypatch.setattr(environment, "has_nvidia_gpu", lambda: reason == "nvidia")
+        if reason in ("darwin", "win32"):
+            monkeypatch.setattr(sys, "platform", reason)
+        installs = machine.installs()
+        assert installs[-2:] == [["torch==1.2.*", "torchvision==3.4.*"], ["--editable", "."]]
+        assert len(installs) == (3 if reason == "fails" else 2)
+
+    def test_a_set_up_that_fails_says_what_to_do_and_the_next_call_goes_on(self, machine, monkeypatch):
+        monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy")
+        machine.fails = ("--editable",)
+        with pytest.raises(Stop) as stop:
+            machine.prepare()
+        assert "set HTTPS_PROXY to its address; it is set now." in str(stop.value)
+        assert "Then run the same command again: it goes on from here." in str(stop.value)
+        assert "secret" not in str(stop.value)
+        machine.fails = ()
+        assert machine.installs()[-1] == ["--editable", "."]
+        assert machine.prepare() == []
+
+    def test_python_without_venv_is_told_apart(self, machine):
+        machine.fails = ("venv",)
+        with pytest.raises(Stop, match="sudo apt install python3-venv"):
+            machine.prepare()
+
+    def test_an_environment_whose_python_is_gone_is_made_anew(self, machine):
+        machine.prepare()
+        environment.choose(machine.root).python.unlink()
+        assert any("venv" in words for words in machine.prepare())
+        assert machine.prepare() == []
+
+    def test_a_course_that_was_moved_is_installed_again(self, machine, tmp_path):
+        machine.prepare()
+        moved = shutil.move(machine.root, tmp_path / "moved")
+        machine.root = Path(moved)
+        assert machine.installs()[-1] == ["--editable", "."]
+
+    @pytest.mark.parametrize("kind", ["venv", "conda"])
+    def test_an_active_environment_is_used_as_it_is(self, machine, monkeypatch, tmp_path, kind):
+        active = tmp_path / "active"
+        active.mkdir()
+        monkeypatch.setattr(sys, "prefix", str(active))
+        if kind == "conda":
+            monkeypatch.setattr(sys, "base_prefix", str(active))
+            monkeypatch.setenv("CONDA_PREFIX", str(active))
+            monkeypatch.setenv("CONDA_DEFAULT_ENV", "cheaper-faster-smaller")
+        calls = machine.prepare()
+        assert {words[0] for words in calls} == {sys.executable} and not any("venv" in words for words in calls)
+        assert not (machine.root / ".venv").exists()
+        assert machine.prepare() == []
+
+    def test_condas_base_is_not_installed_into(self, machine, monkeypatch):
+        monkeypatch.setenv("CONDA_PREFIX", sys.prefix)
+        monkeypatch.setenv("CONDA_DEFAULT_ENV", "base")
+        assert environment.choose(machine.root).ours
+
+    @pytest.mark.parametrize("damage", ["missing", "short", "no record", "cut record"])
+    def test_a_package_that_a_killed_set_up_left_half_done_is_installed_again(self, machine, damage):
+        machine.prepare()
+        folder = environment.choose(machine.root).folder
+        site = folder / "lib" / "python3.11" / "site-packages"
+        package(site, "whole-1.0"), package(site, "half-2.0")
+        module, record = site / "half.py", site / "half-2.0.dist-info" / "RECORD"
+        if damage == "missing":
+            module.unlink()
+        elif damage == "short":
+            module.write_text("x")
+        elif damage == "no record":
+            record.unlink()
+        else:
+            record.write_text(record.read_text()[:-15])
+        environment.write_stamp(environment.choose(machine.root), {"complete": False, "python": "3.11", "extras": []})
+        machine.prepare()
+        assert sorted(path.name for path in site.glob("*.dist-info")) == ["whole-1.0.dist-info"]
+
+
+def package(site, name):
+    """A package as pip leaves it: a module, and a record that lists it with its size."""
+    info, module = site / f"{name}.dist-info", site / f"{name.split('-')[0]}.py"
+    info.mkdir(parents=True)
+    module.write_text("x = 1\n", encoding="utf-8")                                     # 6 bytes
+    (info / "INSTALLER").write_text("pip\n", encoding="utf-8")
+    (info / "RECORD").write_text(f"{module.name},sha256=abc,6\n__pycache__/gone.pyc,,\n{info.name}/RECORD,,\n", encoding="utf-8")
+
+
+class TestAnswers:
+    """Whether an address answers, asked of sockets on this machine."""
+
+    @pytest.fixture(autouse=True)
+    def no_proxy(self, monkeypatch):
+        monkeypatch.setenv("no_proxy", "*")
+
+    def test_a_server_that_never_answers_costs_the_patience_and_no_more(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            assert not environment.answers(f"http://127.0.0.1:{silent.getsockname()[1]}/", patience_s=0.2)
+
+    def test_a_name_look_up_that_hangs_costs_the_patience_and_no_more(self, monkeypatch):
+        release, ended = threading.Event(), threading.Event()
+
+        def look_up(*_, **__):
+            release.wait(60)
+            ended.set()
+            raise OSError("no such host")
+        monkeypatch.setattr(environment.urllib.request, "urlopen", look_up)
+        assert not environment.answers("http://nowhere.invalid/", patience_s=0.2)
+        assert not ended.is_set()
+        release.set()
+
+    def test_a_refused_connection_is_no_answer(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        assert not environment.answers(f"http://127.0.0.1:{port}/")
+
+    def test_a_page_is_an_answer(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            def serve():
+                with server.accept()[0] as peer:
+                    peer.recv(4096)
+                    peer.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            assert environment.answers(f"http://127.0.0.1:{server.getsockname()[1]}/")
+            thread.join(10)
+
+
+class TestVersions:
+    """pyproject.toml is the only place that holds versions."""
+
+    PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    def test_environment_yml_takes_everything_but_python_from_pyproject(self):
+        conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+        assert conda["dependencies"] == [f"python{self.PROJECT['requires-python']}", "pip", {"pip": ["-e ."]}]
+
+    def test_the_torch_pair_is_found_in_pyproject(self, machine):
+        shutil.copy(ROOT / "pyproject.toml", machine.root)
+        pair = machine.installs()[0][-2:]
+        assert [line.split("==")[0] for line in pair] == ["torch", "torchvision"]
+        assert set(pair) <= set(self.PROJECT["dependencies"])
+
+    def test_no_version_of_a_package_is_repeated_in_the_launcher(self):
+        for path in (ROOT / "course.py", *(ROOT / "launcher").glob("*.py"), ROOT / ".ci" / "run"):
+            assert not re.search(r"\w(==|>=|~=)\d", path.read_text(encoding="utf-8")), path.name

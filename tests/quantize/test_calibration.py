@@ -1,0 +1,52 @@
+"""Calibration data, and what is seen while a model runs on it."""
+
+import pytest
+import torch
+from torch import nn
+
+from mini_lib.quantize.calibration import batches, observe
+
+
+def test_one_tensor_is_one_batch_and_an_iterable_is_many():
+    data = torch.arange(6.0).reshape(6, 1)
+    assert [batch.tolist() for batch in batches(data)] == [data.tolist()]
+    assert [len(batch) for batch in batches(data.split(4))] == [4, 2]
+    assert [len(batch) for batch in batches(batch for batch in data.split(4))] == [4, 2]
+
+
+@pytest.mark.parametrize(
+    "calibration, kind, says",
+    [
+        ([], ValueError, "calibration holds no batch; give it some training images"),
+        (torch.zeros(0, 1, 28, 28), ValueError, "calibration batch 0 is empty"),
+        ([torch.zeros(1), torch.tensor([1.0, float("nan")])], ValueError, "calibration batch 1 holds NaN or infinity"),
+        ([(torch.zeros(1), torch.zeros(1))], TypeError, "batch 0 must be a tensor of inputs, got tuple; leave the labels"),
+    ],
+)
+def test_calibration_that_cannot_be_used(calibration, kind, says):
+    with pytest.raises(kind, match=says):
+        batches(calibration)
+
+
+def test_every_call_of_the_named_modules_is_seen_in_order():
+    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)).eval()
+    data = [torch.tensor([[1.0]]), torch.tensor([[2.0], [3.0]])]
+    seen = []
+    observe(model, data, ["2", "0"], lambda name, inputs, output: seen.append((name, inputs, output)))
+    assert [name for name, _, _ in seen] == ["0", "2", "0", "2"]
+    assert torch.equal(seen[2][1], data[1]) and torch.equal(seen[3][2], model(data[1]))
+    assert not any(output.requires_grad for _, _, output in seen)
+
+
+def test_no_hook_is_left_behind_not_even_after_an_error():
+    model = nn.Sequential(nn.Linear(1, 2)).eval()
+    with pytest.raises(RuntimeError):
+        observe(model, [torch.zeros(1, 7)], ["0"], lambda *_: None)
+    assert not model[0]._forward_hooks
+
+
+def test_training_mode_is_refused_wherever_it_is():
+    model = nn.Sequential(nn.Linear(1, 2), nn.Dropout()).eval()
+    model[1].train()
+    with pytest.raises(ValueError, match=r"'1' is in training mode.*call model.eval\(\) first"):
+        observe(model, [torch.zeros(1, 1)], ["0"], lambda *_: None)

@@ -1,0 +1,282 @@
+"""Saving and loading: to the last bit, to the exact size, and every way in which a file can be wrong."""
+
+import json
+import os
+import struct
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from mini_lib import measure, zoo
+from mini_lib.quantize import (
+    LADDER,
+    CodebookFormat,
+    IntFormat,
+    NF4Format,
+    PerGroup,
+    TernaryFormat,
+    rung,
+    storage,
+)
+from mini_lib.quantize.bias_correction import correct_bias
+from mini_lib.quantize.fold import fold_batch_norm
+from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
+from mini_lib.quantize.storage import file_bytes, load_model, save_model, stored_size
+
+FORMATS = [
+    *map(rung, LADDER), rung(5), rung(16).__class__(torch.float16), IntFormat(3, symmetric=False),
+    IntFormat(4, symmetric=False, signed=False, granularity=PerGroup(9), scale_dtype=torch.float16),
+    CodebookFormat(4), NF4Format(64), NF4Format(64, double_quantize=True), TernaryFormat(),
+]  # fmt: skip
+
+
+def images(count: int = 8) -> torch.Tensor:
+    return torch.randn(count, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def tiny(seed: int = 0) -> nn.Module:
+    """A convolution with batch norm, one without, a linear layer: small, so that every format can be tried."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 3, stride=5), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3),
+    )  # fmt: skip
+
+
+def folded(build=zoo.small_cnn) -> nn.Module:
+    return fold_batch_norm(build().eval())
+
+
+def is_convolution(name: str, module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d)
+
+
+def assert_round_trip(model: nn.Module, path, build) -> nn.Module:
+    """Save, load, and compare every bit: of the tensors, of the outputs, of the file's size."""
+    size = save_model(model, path)
+    assert size.file_bytes == file_bytes(model) == os.stat(path).st_size
+    loaded = load_model(path, build)
+    saved_state, loaded_state = model.state_dict(), loaded.state_dict()
+    assert list(saved_state) == list(loaded_state)
+    for name, tensor in saved_state.items():
+        assert tensor.dtype == loaded_state[name].dtype and tensor.shape == loaded_state[name].shape, name
+        saved, loaded_bytes = (each.contiguous().flatten().view(torch.uint8) for each in (tensor, loaded_state[name]))
+        assert torch.equal(saved, loaded_bytes), name
+    assert not any(module.training for module in loaded.modules())
+    return loaded
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=lambda fmt: fmt.label)
+def test_every_format_comes_back_to_the_last_bit(fmt, tmp_path):
+    model = quantize_weights(folded(tiny), fmt, where=is_convolution)
+    loaded = assert_round_trip(model, tmp_path / "model.safetensors", tiny)
+    x = images()
+    assert torch.equal(loaded(x), model(x))
+    assert str(loaded) == str(model)
+
+
+def test_a_float_model_with_and_without_batch_norm(tmp_path):
+    for model in (tiny(seed=1).eval(), fold_batch_norm(tiny(seed=1).eval())):
+        loaded = assert_round_trip(model, tmp_path / "model.safetensors", tiny)
+        assert torch.equal(loaded(images()), model(images()))
+
+
+def test_activations_and_corrected_biases(tmp_path):
+    def build():
+        return nn.Sequential(nn.Conv2d(1, 4, 9, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 20 * 20, 2))
+
+    model = build().eval()
+    small = quantize_weights_and_activations(model, rung(3), UNSIGNED_8_BITS, images())
+    small = correct_bias(model, small, images())
+    loaded = assert_round_trip(small, tmp_path / "model.safetensors", build)
+    assert torch.equal(loaded(images()), small(images())) and str(loaded) == str(small)
+    assert loaded[0].bias is not None
+
+
+def test_different_formats_in_one_model(tmp_path):
+    fmt = {"conv1": rung(8), "conv2": rung(3), "conv3": rung(3), "conv4": NF4Format(64), "linear": rung(16)}
+    model = quantize_weights(folded(), lambda name, module: fmt[name])
+    assert_round_trip(model, tmp_path / "model.safetensors", zoo.small_cnn)
+
+
+def test_a_model_that_is_one_layer(tmp_path):
+    assert_round_trip(quantize_weights(nn.Linear(8, 3), rung(4)).eval(), tmp_path / "m", lambda: nn.Linear(8, 3))
+
+
+def test_shared_modules_and_tied_weights_are_stored_once(tmp_path):
+    def build():
+        shared = nn.Linear(4, 4)
+        model = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(4, 4))
+        model[3].weight = shared.weight
+        return model
+
+    model = build().eval()
+    size = save_model(model, tmp_path / "float")
+    assert size.payload_bytes == measure.stored_bytes(model) == (16 + 4 + 4) * 4
+    loaded = load_model(tmp_path / "float", build)
+    assert loaded[0] is loaded[2] and loaded[3].weight is loaded[0].weight
+    x = torch.randn(2, 4)
+    assert torch.equal(loaded(x), model(x))
+    small = quantize_weights(model, rung(4))
+    save_model(small, tmp_path / "small")
+    loaded = load_model(tmp_path / "small", build)
+    assert loaded[0] is loaded[2] and torch.equal(loaded(x), small(x))
+
+
+def test_weights_that_are_views_store_their_own_elements_only(tmp_path):
+    model = nn.Linear(4, 2, bias=False).eval()
+    model.weight = nn.Parameter(torch.arange(1000.0).reshape(250, 4).T[:, :2].T)  # not contiguous, in a larger memory
+    assert save_model(model, tmp_path / "m").payload_bytes == 2 * 4 * 4
+    assert torch.equal(load_model(tmp_path / "m", lambda: nn.Linear(4, 2, bias=False)).weight, model.weight)
+
+
+@pytest.mark.parametrize("bits", LADDER)
+def test_the_size_is_payload_and_header_as_the_file_itself_says(bits, tmp_path):
+    model = quantize_weights(folded(), rung(bits))
+    path = tmp_path / "model.safetensors"
+    size = save_model(model, path)
+    content = path.read_bytes()
+    # The format: 8 bytes (little-endian) hold the length of the JSON header; the tensors follow it.
+    (json_bytes,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + json_bytes])
+    payload = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
+    assert size == stored_size(model)
+    assert (size.header_bytes, size.payload_bytes) == (8 + json_bytes, payload)
+    assert size.payload_bytes == measure.stored_bytes(model)
+
+
+def test_the_ladder_goes_down():
+    model = folded()
+    sizes = [file_bytes(quantize_weights(model, rung(bits))) for bits in LADDER]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(LADDER)
+
+
+def test_the_header_is_small_and_the_same_every_time():
+    model = quantize_weights(folded(), rung(4))
+    assert storage._file_content(model) == storage._file_content(model)
+    # Three tensors a layer, each with a name, a dtype, a shape and two offsets: some 80 bytes; 5 layers; one format.
+    assert stored_size(model).header_bytes < 5 * 3 * 80 + 600
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    save_model(nn.Linear(2, 2), path)
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        save_model(nn.Linear(2, 2), path)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["model.safetensors"]
+
+
+def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
+    save_model(nn.Linear(2, 2), tmp_path / "model.safetensors")
+    (tmp_path / "other").write_bytes(b"")
+    assert os.stat(tmp_path / "model.safetensors").st_mode == os.stat(tmp_path / "other").st_mode
+
+
+def test_places_that_cannot_be_written_to(tmp_path):
+    with pytest.raises(ValueError, match="there is no folder .*nowhere; make it first"):
+        save_model(nn.Linear(2, 2), tmp_path / "nowhere" / "model.safetensors")
+    with pytest.raises(ValueError, match="is a folder; give the name of a file in it"):
+        save_model(nn.Linear(2, 2), tmp_path)
+
+
+# --- files that are wrong ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(quantize_weights(folded(), rung(4)), path)
+    return path
+
+
+def rewrite(path, change) -> None:
+    """Save the file again with `change(description, tensors)` applied to what the header says and to the tensors."""
+    with safetensors.safe_open(path, framework="pt") as opened:
+        description = json.loads(opened.metadata()["mini_lib"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    change(description, tensors)
+    safetensors.torch.save_file(tensors, path, {"mini_lib": json.dumps(description)})
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no file .*model.safetensors; save_model\(model, path\) writes one"):
+        load_model(tmp_path / "model.safetensors", zoo.small_cnn)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, 5000, -1])
+def test_a_truncated_file(file, keep):
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="is damaged or no safetensors file .*save the model again"):
+        load_model(file, zoo.small_cnn)
+
+
+def test_a_file_of_something_else(file):
+    file.write_bytes(b"PK" + bytes(1000))
+    with pytest.raises(ValueError, match="is damaged or no safetensors file"):
+        load_model(file, zoo.small_cnn)
+
+
+def test_a_safetensors_file_that_save_model_did_not_write(file):
+    for metadata in (None, {"mini_lib": "no JSON"}, {"mini_lib": '{"layers": {}}'}, {"mini_lib": "[]"}):
+        safetensors.torch.save_file(zoo.small_cnn().state_dict(), file, metadata)
+        with pytest.raises(ValueError, match="was not written by save_model: its header does not describe a model"):
+            load_model(file, zoo.small_cnn)
+
+
+def test_a_format_that_is_not_known(file):
+    rewrite(file, lambda description, tensors: description["formats"][0].update(kind="PositFormat"))
+    with pytest.raises(ValueError, match=r"model.safetensors: .*PositFormat.* is not a format"):
+        load_model(file, zoo.small_cnn)
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda d, t: t.pop("conv2.weight_codes"), "layer 'conv2': .*codes"),
+        (lambda d, t: t.pop("conv2.bias"), "the file lacks 'conv2.bias', which build"),
+        (lambda d, t: t.update(extra=torch.zeros(1)), "the file holds 'extra', which build"),
+        (lambda d, t: t.update({"conv2.bias": torch.zeros(7)}), r"'conv2.bias' is torch.float32 \[7\] in the file and"),
+        (lambda d, t: t.update({"conv2.weight_codes": torch.zeros(7, dtype=torch.uint8)}),
+         r"layer 'conv2': part 'codes' .* got torch.uint8 of shape \(7,\)"),
+        (lambda d, t: d["layers"]["conv2"].update(weight=5), "its header does not fit its tensors"),
+        (lambda d, t: d["layers"]["conv2"].pop("shape"), "its header does not fit its tensors"),
+        (lambda d, t: d["layers"].update(conv2=3), "its header does not fit its tensors"),
+    ],
+)  # fmt: skip
+def test_a_header_and_tensors_that_do_not_fit(file, change, says):
+    rewrite(file, change)
+    with pytest.raises(ValueError, match=f"model.safetensors: .*({says})"):
+        load_model(file, zoo.small_cnn)
+
+
+def test_another_architecture(file):
+    def wider():
+        model = zoo.small_cnn()
+        model.conv2 = nn.Conv2d(16, 48, 3)
+        model.conv2_bn = nn.BatchNorm2d(48)
+        return model
+
+    with pytest.raises(ValueError, match="quantized layer 'conv1' and build.. has no such layer; pass the"):
+        load_model(file, zoo.lenet_300_100)
+    says = r"'conv2' has weights \[32, 16, 3, 3\] in the file and \[48, 16, 3, 3\] from build"
+    with pytest.raises(ValueError, match=says):
+        load_model(file, wider)
+    with pytest.raises(ValueError, match="quantized layer 'conv1' and build.. makes it a ReLU"):
+        load_model(file, _relu_named_conv1)
+    save_model(zoo.small_cnn().eval(), file)
+    with pytest.raises(ValueError, match="the file lacks 'linear1.bias', which build.. makes"):
+        load_model(file, zoo.lenet_300_100)
+
+
+def _relu_named_conv1() -> nn.Module:
+    model = nn.Sequential()
+    model.add_module("conv1", nn.ReLU())
+    return model

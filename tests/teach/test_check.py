@@ -1,0 +1,88 @@
+"""check: three states and no exception, unless strictness is asked for; and nothing forgotten."""
+
+import importlib
+
+import pytest
+from sample_exercises import SCALE, symmetric_scale
+
+import mini_lib.teach as teach
+from mini_lib.teach import store
+
+module = importlib.import_module("mini_lib.teach.check")
+
+
+@pytest.fixture(autouse=True)
+def one_exercise(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_exercise", lambda id: SCALE)
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("COURSE_STRICT", raising=False)
+
+
+def check_in(namespace):
+    """What a check cell says in a notebook with these names."""
+    namespace = {"check": teach.check, **namespace}
+    return eval("check('2.1')", namespace)
+
+
+def right(w, bits):
+    return max(abs(x) for x in w.tolist()) / (2 ** (bits - 1) - 1)
+
+
+def wrong(w, bits):
+    return w.max() / (2 ** (bits - 1) - 1)
+
+
+def stub(w, bits):
+    raise NotImplementedError
+
+
+def test_the_function_is_found_by_name_in_the_notebook():
+    assert check_in({"symmetric_scale": right}).state == "passed"
+    assert check_in({"symmetric_scale": wrong}).state == "not yet"
+    assert check_in({"symmetric_scale": stub}).state == "not attempted"
+
+
+def test_a_cell_that_was_not_run_is_said_quietly():
+    assert "run the exercise's cell first" in check_in({}).text
+
+
+def test_the_librarys_own_function_under_that_name_is_no_attempt():
+    assert check_in({"symmetric_scale": symmetric_scale}).state == "not attempted"
+
+
+def test_a_function_can_be_given():
+    assert teach.check("2.1", right).state == "passed"
+    assert teach.check("2.1", symmetric_scale).state == "not yet"
+
+
+def test_check_prints_nothing(capsys):
+    check_in({"symmetric_scale": wrong})
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("namespace", [{}, {"symmetric_scale": stub}, {"symmetric_scale": wrong}])
+def test_strictness_turns_a_pending_or_wrong_answer_into_an_error(namespace, monkeypatch):
+    monkeypatch.setenv("COURSE_STRICT", "1")
+    with pytest.raises(module.NotPassed, match="2.1 not"):
+        check_in(namespace)
+
+
+def test_strictness_lets_a_right_answer_pass(monkeypatch):
+    monkeypatch.setenv("COURSE_STRICT", "1")
+    assert check_in({"symmetric_scale": right}).state == "passed"
+
+
+def test_what_was_passed_is_remembered_and_a_later_slip_does_not_undo_it():
+    check_in({"symmetric_scale": stub})
+    assert store.load_all("exercises-passed") == store.load_all("exercises-tried") == []
+    check_in({"symmetric_scale": right})
+    check_in({"symmetric_scale": wrong})
+    assert [entry["key"] for entry in store.load_all("exercises-passed")] == ["2.1"]
+    assert [entry["key"] for entry in store.load_all("exercises-tried")] == ["2.1"]
+
+
+def test_a_folder_that_cannot_be_written_is_mentioned_and_no_more(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "file"))
+    found = check_in({"symmetric_scale": right})
+    assert found.state == "passed" and "Your progress could not be saved" in found.text

@@ -1,0 +1,158 @@
+"""explore: every frame once, sliders where there is a kernel, the whole sheet where there is none."""
+
+import importlib
+import io
+import re
+
+import matplotlib
+import pytest
+from matplotlib import pyplot
+from PIL import Image
+
+from mini_lib.teach import explore, figures, live
+
+matplotlib.use("Agg")
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def draw(bits, shade="blue"):
+    """A figure that is one colour: grey by its bits, or a colour by its name."""
+    fig = pyplot.figure(figsize=(2, 1))
+    fig.set_facecolor(figures.COLOURS[shade] if shade != "blue" else str(bits / 10))
+    return fig
+
+
+@pytest.fixture(scope="module")
+def two_names():
+    return explore(draw, alt=lambda bits, shade: f"{shade} at {bits}", bits=(2, 4), shade=("green", "black", "orange"))
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    monkeypatch.setattr(live, "has_kernel", lambda: True)
+
+
+def image_of(widget):
+    """The alternative text and the picture in the live frame."""
+    return re.search(r'<img alt="([^"]*)".* src="([^"]*)"', widget.children[-1].value).groups()
+
+
+def test_every_combination_is_drawn_once_and_closed():
+    calls = []
+
+    def counted(**values):
+        calls.append(tuple(values.values()))
+        return draw(**values)
+
+    explore(counted, alt="a", bits=(2, 4), shade=("blue", "green"))
+    assert calls == [(2, "blue"), (2, "green"), (4, "blue"), (4, "green")]
+    assert pyplot.get_fignums() == []
+
+
+def test_a_slider_swaps_the_frame_and_its_alternative_text(two_names):
+    widget = two_names.widget()
+    bits, shade = widget.children[:2]
+    assert bits.description == "bits" and [label for label, _ in bits.options] == ["2", "4"]
+    before = image_of(widget)
+    shade.index = 1
+    after = image_of(widget)
+    bits.index = 1
+    last = image_of(widget)
+    assert [alt for alt, _ in (before, after, last)] == [
+        "bits = 2, shade = green. green at 2",
+        "bits = 2, shade = black. black at 2",
+        "bits = 4, shade = black. black at 4",
+    ]
+    assert before[1] != after[1]
+    bits.index, shade.index = 0, 0
+    assert image_of(widget) == before
+
+
+def test_the_contact_sheet_holds_every_frame_in_reading_order():
+    explored = explore(draw, alt="a grey", bits=(1, 3, 5, 7))
+    sheet = Image.open(io.BytesIO(explored.contact_sheet())).convert("L")
+    assert sheet.width == 1440
+    # Two columns: the middle of each quarter, below the labels, has the grey of its frame.
+    seen = [sheet.getpixel((x, y)) for y in (sheet.height * 0.3, sheet.height * 0.8) for x in (360, 1080)]
+    assert seen == pytest.approx([255 * bits / 10 for bits in (1, 3, 5, 7)], abs=1)  # a grey is one of 256
+
+
+def test_two_names_make_a_table_with_the_last_along_the_rows(two_names):
+    sheet = Image.open(io.BytesIO(two_names.contact_sheet())).convert("RGB")
+    row = [sheet.getpixel((x, sheet.height * 0.3)) for x in (240, 720, 1200)]
+    green, black, orange = row
+    assert green[1] > max(green[0], green[2]) and max(black) < 10 and orange[0] > orange[1] > orange[2]
+
+
+def test_the_sheets_alternative_text_tells_every_value(two_names):
+    assert two_names.alt.startswith("6 figures for bits = 2, 4; shade = green, black, orange. ")
+    assert "bits = 4, shade = orange: orange at 4" in two_names.alt
+    assert explore(draw, alt="A grey.", bits=(2, 4)).alt == "2 figures for bits = 2, 4. A grey."
+
+
+def test_without_a_kernel_the_output_is_complete_and_static(two_names):
+    bundle = two_names._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html"}
+    assert bundle["text/plain"].startswith("[6 figures for bits = 2, 4")
+    assert bundle["text/html"].startswith('<img alt="6 figures for bits = 2, 4')
+
+
+def test_with_a_kernel_both_forms_lie_in_one_output(two_names, kernel):
+    bundle = two_names._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html", VIEW}
+    assert bundle["text/plain"].startswith("[6 figures")
+
+
+def test_a_built_page_is_static_even_in_a_kernel(monkeypatch):
+    monkeypatch.setenv("COURSE_STATIC", "1")
+    assert live.is_static() and not live.has_kernel()
+
+
+def test_a_sheet_of_charts_is_small():
+    def chart(bits):
+        fig, ax = pyplot.subplots()
+        ax.plot([x / 99 for x in range(100)], [round(x / 99 * 2**bits) / 2**bits for x in range(100)])
+        ax.set_xlabel("weight")
+        return fig
+
+    explored = explore(chart, alt="A staircase.", bits=(2, 3, 4, 8))
+    assert len(explored.contact_sheet()) < 80_000  # three of them in a notebook stay below a third of a megabyte
+
+
+@pytest.mark.parametrize(
+    "values, error, message",
+    [
+        (dict(), ValueError, "there is nothing to explore; give the values of at least one name"),
+        (dict(bits=()), ValueError, r"bits has no values; expected at least one, such as bits=\(2, 4, 8\)"),
+        (dict(bits=4), TypeError, r"bits must be several values, got 4; expected such as bits=\(2, 4, 8\)"),
+        (dict(shade="blue"), TypeError, "shade must be several values, got 'blue'"),
+        (dict(bit=(2, 4)), TypeError, "draw cannot be called with bit: .*; use the names of its arguments"),
+        (
+            dict(bits=range(7), shade=["blue"] * 7),
+            ValueError,
+            "explore would draw 7 x 7 = 49 frames, expected at most 48; give fewer values",
+        ),
+    ],
+)
+def test_what_cannot_be_explored_is_refused(values, error, message):
+    with pytest.raises(error, match=message):
+        explore(draw, alt="a", **values)
+
+
+def test_a_drawing_that_returns_no_figure_is_refused():
+    with pytest.raises(TypeError, match="expected a matplotlib Figure, got NoneType; did you forget `return fig`?"):
+        explore(lambda bits: None, alt="a", bits=(2,))
+    with pytest.raises(ValueError, match="alt is empty"):
+        explore(draw, alt=lambda bits: "", bits=(2,))
+
+
+def test_the_course_style_holds_while_drawing():
+    module = importlib.import_module("mini_lib.teach.explore")
+    seen = []
+
+    def drawn(bits):
+        seen.append(matplotlib.rcParams["font.size"])
+        return draw(bits)
+
+    module.explore(drawn, alt="a", bits=(1,))
+    assert seen == [15]

@@ -1,0 +1,60 @@
+"""The ledger: one row a technique, kept from lesson to lesson."""
+
+import json
+
+import pytest
+
+from mini_lib.measure import Row
+from mini_lib.teach import ledger
+
+
+def row(name, **more):
+    return Row(name, **(dict(parameters=10, macs=20, stored_bytes=2048, median_s=2e-3, low_s=1e-3, high_s=3e-3) | more))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_an_empty_ledger_says_so():
+    assert repr(ledger()) == "The ledger is empty: each lesson adds its row at its end."
+    assert "The ledger is empty" in ledger()._repr_html_()
+
+
+def test_rows_of_all_lessons_in_order_of_their_lesson():
+    ledger(row("int4", accuracy=0.9), lesson=2)
+    ledger(row("pruned"), lesson=10)
+    found = ledger(row("dense"), lesson=1)
+    assert found.rows == ((1, row("dense")), (2, row("int4", accuracy=0.9)), (10, row("pruned")))
+    names = [line.split("  ")[0].strip() for line in repr(found).splitlines()]
+    assert names == ["model", "01 dense", "02 int4", "10 pruned"]
+    assert "02 int4" in found._repr_html_() and repr(ledger()) == repr(found)
+
+
+def test_a_cell_that_is_run_again_replaces_its_row():
+    ledger(row("dense", stored_bytes=4096), lesson=1)
+    assert ledger(row("dense"), lesson=1).rows == ((1, row("dense")),)
+
+
+def test_a_row_from_another_version_is_left_out_and_kept(home):
+    ledger(row("dense"), lesson=1)
+    (path,) = (home / "ledger").iterdir()
+    (home / "ledger" / "old.json").write_text(json.dumps({"key": "old", "lesson": 1, "row": {"joules": 3}}))
+    assert len(ledger().rows) == 1
+    assert (home / "ledger" / "old.json").exists()
+
+
+def test_a_row_that_cannot_be_saved_is_still_shown(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "file"))
+    found = ledger(row("dense"), lesson=1)
+    assert found.rows == ((1, row("dense")),) and "The row could not be saved" in repr(found)
+
+
+def test_what_is_no_row_is_refused():
+    with pytest.raises(TypeError, match="row must be a measure.Row, got dict"):
+        ledger({"name": "dense"}, lesson=1)
+    with pytest.raises(ValueError, match="lesson is missing for the row 'dense'; give its number, such as lesson=2"):
+        ledger(row("dense"))

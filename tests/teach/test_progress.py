@@ -1,0 +1,58 @@
+"""progress: how many of how many, and what is still open."""
+
+import importlib
+
+import pytest
+from sample_exercises import SCALE
+
+import mini_lib.teach as teach
+from mini_lib.teach import store
+from mini_lib.teach.exercise import Case, Exercise
+from mini_lib.teach.judge import Verdict, judge
+
+module = importlib.import_module("mini_lib.teach.progress")
+
+
+@pytest.fixture(autouse=True)
+def two_lessons(tmp_path, monkeypatch):
+    made = {n: [Exercise(f"{n}.{k}", "t", len, [Case([1])], []) for k in range(1, 4)] for n in (1, 2)}
+    monkeypatch.setattr(module, "lessons", lambda: (1, 2))
+    monkeypatch.setattr(module, "exercises_of", made.__getitem__)
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+
+
+def passes(*ids):
+    for id in ids:
+        module.record(Verdict(id, "t", "passed", ""))
+
+
+def test_passed_of_all():
+    assert repr(teach.progress()).splitlines()[0] == "0 of 6 exercises"
+    passes("1.1", "1.2", "1.3", "2.2")
+    assert repr(teach.progress()).splitlines() == [
+        "4 of 6 exercises",
+        "Lesson 1: 3 of 3",
+        "Lesson 2: 1 of 3, still open: 2.1, 2.3",
+    ]
+    html = teach.progress()._repr_html_()
+    for said in ("4 of 6 exercises", "3 of 3", "complete", "still open: 2.1, 2.3"):
+        assert said in html
+
+
+def test_a_wrong_try_does_not_count():
+    module.record(judge(SCALE, lambda w, bits: 1.0))
+    assert len(store.load_all("exercises-tried")) == 1
+    assert repr(teach.progress()).startswith("0 of 6 exercises")
+
+
+def test_an_exercise_that_no_longer_exists_does_not_count():
+    passes("2.9")
+    assert repr(teach.progress()).startswith("0 of 6 exercises")
+
+
+def test_damage_is_mentioned_and_the_rest_still_counts(tmp_path):
+    passes("1.1", "1.2")
+    (tmp_path / "exercises-passed" / "1.1.json").write_text("{")
+    found = teach.progress()
+    assert repr(found).startswith("1 of 6 exercises")
+    assert "1 damaged file(s) set aside" in repr(found) and "set aside" in found._repr_html_()

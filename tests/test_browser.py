@@ -1,0 +1,85 @@
+"""A lesson in JupyterLab in a real browser: it runs, a slider moves its figure, a wrong answer is understood."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from browser_support import NotebookPage, browser_page, find_chromium, jupyterlab
+
+LESSON = Path(__file__).parents[1] / "lessons" / "02_bits.ipynb"
+WRONG_ANSWER = """\
+def symmetric_scale(weight, bits):
+    return weight.max() / (2 ** (bits - 1) - 1)
+"""
+MISCONCEPTION = "The largest weight may be negative: take the largest magnitude."
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """Lesson 02, open in a browser, every cell run once; and what was watched meanwhile."""
+    chromium = find_chromium()
+    served, private = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("private")
+    shutil.copy(LESSON, served)
+    with jupyterlab(served, private) as lab, browser_page(chromium) as (page, watched):
+        notebook = NotebookPage(page, lab, LESSON.name)
+        notebook.command("notebook:run-all-cells")
+        yield notebook, watched, lab
+
+
+@pytest.fixture
+def notebook(opened, request):
+    """The open notebook; a picture of it is kept afterwards where COURSE_SCREENSHOTS names a folder."""
+    yield opened[0]
+    if folder := os.environ.get("COURSE_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        opened[0].page.screenshot(path=Path(folder) / f"{request.node.name}.png")
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
+def test_without_a_browser_one_is_told_how_to_get_one_and_ci_fails(ci, outcome, monkeypatch, tmp_path):
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    with pytest.raises(outcome, match="no Chromium found; install one with 'python -m playwright install chromium'"):
+        find_chromium()
+
+
+def test_every_cell_of_the_unsolved_lesson_ran_without_an_error(notebook):
+    code = [cell for cell in notebook.cells() if cell["type"] == "code"]
+    assert len(code) > 5
+    assert [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"] == []
+    assert [cell["count"] for cell in code] == list(range(1, len(code) + 1))
+
+
+def test_a_slider_moves_and_its_figure_changes(notebook):
+    live = next(
+        cell["id"] for cell in notebook.cells() for output in cell["outputs"]
+        if "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+        and notebook.select(cell["id"]).locator(".noUi-handle").count()
+    )
+    cell = notebook.select(live)
+    handle, figure = cell.locator(".noUi-handle").first, cell.locator(".jp-OutputArea img").first
+    before = figure.get_attribute("src")
+    handle.press("ArrowRight")
+    notebook.page.wait_for_function(
+        "before => ![...document.querySelectorAll('[data-under=test] .jp-OutputArea img')].some(i => i.src === before)", arg=before
+    )
+    assert figure.get_attribute("src").startswith("data:image/png;base64,")
+    assert figure.get_attribute("alt")
+
+
+def test_a_wrong_answer_is_told_its_misconception(notebook):
+    assert "Not attempted yet" in notebook.select("check-2-1").locator(".jp-OutputArea").inner_text()
+    notebook.write("ex-2-1", WRONG_ANSWER)
+    notebook.run("ex-2-1")
+    said = notebook.run("check-2-1")
+    assert "2.1 Not yet" in said
+    assert MISCONCEPTION in said
+
+
+def test_nothing_left_the_machine_and_nothing_was_complained_of(opened):
+    _, watched, lab = opened
+    assert len(watched.requests) > 20
+    assert watched.leaving(lab.url) == []
+    assert watched.complaints == []

@@ -1,0 +1,161 @@
+"""course.py, the one program of the course: what each command starts, and how it behaves in a process of its own."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from course_support import house  # noqa: F401
+
+import course
+from launcher import environment
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def started(house, monkeypatch):
+    """course.py in a fake house, with a list of the programs it would start, each with its environment variables."""
+    started = []
+    monkeypatch.setattr(course, "ROOT", house)
+    monkeypatch.setattr(course, "WORK", house / "work")
+    monkeypatch.setattr(course, "COURSE_HOME", house / "work" / ".course")
+    monkeypatch.setattr(environment, "prepare", lambda root, extras=(): Path("python-with", *extras))
+    monkeypatch.setattr(course, "run", lambda command, cwd=None, **variables: started.append(
+        ([str(part) for part in command], variables)) or 0)
+    return started
+
+
+class TestCommands:
+    def test_lab_opens_the_learners_copy_of_the_first_lesson_and_hands_options_on(self, house, started):
+        assert course.main(["lab", "--no-browser", "--port=8890"]) == 0
+        [(command, variables)] = started
+        assert command[:3] == ["python-with", "-m", "jupyterlab"] and command[-2:] == ["--no-browser", "--port=8890"]
+        assert f"--ServerApp.root_dir={house / 'work'}" in command
+        assert "--LabApp.default_url=/lab/tree/01_measure.ipynb" in command
+        assert (house / "work" / "01_measure.ipynb").exists()
+        assert variables["COURSE_HOME"] == str(house / "work" / ".course")
+        settings = Path(variables["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0])
+        assert settings == house / "launcher" / "jupyter"
+
+    def test_lab_opens_the_next_copy_where_the_first_was_deleted(self, house, started):
+        course.main(["lab"])
+        (house / "work" / "01_measure.ipynb").unlink()
+        course.main(["lab"])
+        assert "--LabApp.default_url=/lab/tree/02_bits.ipynb" in started[-1][0]
+
+    def test_test_installs_the_test_group_and_hands_options_on(self, started):
+        assert course.main(["test", "-k", "measure", "-x"]) == 0
+        [(command, variables)] = started
+        assert command[:3] == [str(Path("python-with", "test")), "-m", "pytest"] and command[-3:] == ["-k", "measure", "-x"]
+        assert variables == {"OMP_NUM_THREADS": "1"}
+
+    def test_grade_build_and_slides_start_their_programs(self, house, started):
+        for words in (["grade", "class 1", "--out", "x"], ["build", "--check"], ["slides"]):
+            assert course.main(words) == 0
+        assert [command[1:] for command, _ in started] == [
+            ["-m", "mini_lib.teach.grade", "class 1", "--out", "x"], ["-m", "mini_lib.teach.build", "--check"],
+            [str(house / "slides" / "build.py")]]
+
+    @pytest.mark.parametrize("words, message", [
+        (["frob"], "there is no command 'frob'; use one of lab, test, reset, grade, build, slides"),
+        (["reset"], "reset takes the number of one lesson, for example: python3 course.py reset 02"),
+        (["reset", "7"], "there is no lesson '7'; the lessons are 01_measure, 02_bits."),
+        (["grade"], "grade takes the folder of submitted notebooks"),
+    ])
+    def test_a_mistake_on_the_command_line_gets_a_sentence(self, started, capsys, words, message):
+        assert course.main(words) != 0
+        assert message in capsys.readouterr().err
+        assert started == []
+
+    def test_ctrl_c_during_the_set_up_ends_in_a_sentence(self, started, monkeypatch, capsys):
+        def interrupted(*_, **__):
+            raise KeyboardInterrupt
+        monkeypatch.setattr(environment, "prepare", interrupted)
+        assert course.main(["lab"]) == 130
+        assert "stopped. The same command goes on from here." in capsys.readouterr().err
+
+    def test_run_returns_the_exit_status(self):
+        assert self.run_in_a_process("import os, sys; sys.exit(int(os.environ['STATUS']))").returncode == 7
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to send")
+    @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+    def test_run_leaves_ctrl_c_and_a_polite_kill_to_the_program(self, name):
+        # The program sends course.py the signal, and ends in its own way: after a moment, or at the signal handed on.
+        program = ("import os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); "
+                   f"os.kill(os.getppid(), signal.{name}); time.sleep(0.5 if '{name}' == 'SIGINT' else 30); sys.exit(7)")
+        done = self.run_in_a_process(program)
+        assert (done.returncode, done.stderr) == (7, "")
+
+    def run_in_a_process(self, program):
+        """course.run in a Python of its own, where a signal can do no harm."""
+        start = "import course, sys; sys.exit(course.run([sys.executable, '-c', sys.argv[1]], STATUS='7'))"
+        return subprocess.run([sys.executable, "-c", start, program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+class TestCommandLine:
+    """The real program, in a process of its own, from a folder with a space and a letter beyond ASCII."""
+
+    @pytest.fixture
+    def course_in(self, house):
+        for part in ("course.py", "pyproject.toml"):
+            shutil.copy(ROOT / part, house)
+        shutil.copytree(ROOT / "launcher", house / "launcher", ignore=shutil.ignore_patterns("__pycache__"))
+
+        def start(*words, encoding="utf-8"):
+            variables = {**os.environ, "PYTHONIOENCODING": encoding}
+            return subprocess.run([sys.executable, str(house / "course.py"), *words], capture_output=True, text=True,
+                                  encoding=encoding, env=variables, timeout=60)
+        return start
+
+    def test_reset_needs_no_environment_and_works_on_a_console_without_the_letters(self, house, course_in):
+        done = course_in("reset", "01", encoding="ascii")
+        assert done.returncode == 0, done.stderr
+        assert "A fresh copy is at" in done.stdout and "my c?urse" in done.stdout
+        assert (house / "work" / "01_measure.ipynb").exists()
+
+    def test_help_names_every_command(self, course_in):
+        for words in ((), ("-h",), ("lab", "--help")):
+            done = course_in(*words)
+            assert done.returncode == 0
+            assert set(re.findall(r"^  python3 course\.py (\w+)", done.stdout, re.M)) == set(course.COMMANDS)
+            assert max(map(len, done.stdout.splitlines())) <= 120
+
+    def test_a_file_where_the_work_folder_should_be_is_a_sentence(self, house, course_in):
+        (house / "work").write_text("in the way")
+        done = course_in("reset", "01")
+        assert done.returncode == 1 and "Traceback" not in done.stderr and "work" in done.stderr
+
+
+class TestOlderPythons:
+    def test_course_py_asks_for_the_python_of_pyproject(self):
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        asked = re.search(r"sys\.version_info < \((\d+), (\d+)\)", (ROOT / "course.py").read_text(encoding="utf-8"))
+        assert project["requires-python"] == ">={}.{}".format(*asked.groups())
+
+    def test_an_older_python_reads_a_sentence(self):
+        """course.py parses as Python 3.7 does, and what it does first is to look at the version."""
+        source = (ROOT / "course.py").read_text(encoding="utf-8")
+        module = ast.parse(source, feature_version=(3, 7))
+        first = "".join(ast.get_source_segment(source, node) + "\n" for node in module.body[:3])
+        old = first.replace("sys.version_info", "(3, 9, 18)")
+        assert old != first
+        with pytest.raises(SystemExit, match=r"course\.py needs Python 3\.11 or newer, and this is Python 3\.9: install"):
+            exec(old, {})
+
+    def test_the_launcher_imports_the_standard_library_only(self):
+        for path in (ROOT / "course.py", *(ROOT / "launcher").glob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
+                    [node.module] if isinstance(node, ast.ImportFrom) else []
+                assert {name.split(".")[0] for name in names} <= {*sys.stdlib_module_names, "launcher"}, path.name
+
+
+def test_ci_runs_the_readmes_test_command_and_nothing_else():
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if "python" in line] == ["exec python3 course.py test"] == lines[-1:]
