@@ -51,7 +51,7 @@ def prepare(root, extras=()):
         "root": str(root),                       # an editable install points here: after a move it must be made again
         "extras": extras,
     }
-    if version and before == {**wanted, "python": version}:
+    if before == {**wanted, "python": version}:
         return environment.python
 
     say("Setting up the course in", environment.folder)

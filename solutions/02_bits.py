@@ -38,9 +38,10 @@ figures.use_style()
 splits = data.fashion()
 model = zoo.load("small_cnn", seed=0)
 weight = model.conv3.weight.detach()
-print(f"{weight.numel():,} weights from {weight.min():.3f} to {weight.max():.3f}; the middle 99% lie within "
-      f"{weight.flatten().kthvalue(round(0.005 * weight.numel())).values:.3f} and "
-      f"{weight.flatten().kthvalue(round(0.995 * weight.numel())).values:.3f}")
+low, high = weight.flatten().quantile(torch.tensor([0.005, 0.995]))
+print(f"{weight.numel():,} weights from {weight.min():.3f} to {weight.max():.3f};")
+print(f"the middle 99% of them lie between {low:.3f} and {high:.3f}")
+
 
 # %% name="fig-weights"
 def draw_weights():
@@ -50,7 +51,10 @@ def draw_weights():
     return figure
 
 
-show(draw_weights(), alt="Histogram of the weights of the third convolution: one narrow bell around zero with thin tails.")
+show(
+    draw_weights(),
+    alt="Histogram of the weights of the third convolution: one narrow bell around zero with thin tails.",
+)
 
 # %% [markdown]
 # A float32 can name four billion values. This layer needs a few, near zero. So we lay a **grid** over the range: $2^n$ equally
@@ -67,6 +71,7 @@ show(draw_weights(), alt="Histogram of the weights of the third convolution: one
 
 # %% [markdown]
 # ### Exercise 2.1 - Scale of a symmetric grid (5 min)
+
 
 # %% name="ex-2-1" tags=["exercise"]
 def symmetric_scale(weight, bits):
@@ -106,6 +111,7 @@ check("2.1")
 # %% [markdown]
 # ### Exercise 2.2 - An asymmetric grid that holds zero (8 min)
 
+
 # %% name="ex-2-2" tags=["exercise"]
 def affine_grid(low, high, bits):
     """The scale and the zero point of the unsigned grid that covers low to high, and 0.
@@ -141,6 +147,7 @@ check("2.2")
 # %% [markdown]
 # ### Exercise 2.3 - Round to the grid (8 min)
 
+
 # %% name="ex-2-3" tags=["exercise"]
 def fake_quantize(x, scale, zero_point, lowest, highest):
     """Each value of the tensor x, moved to the nearest value of the grid.
@@ -170,6 +177,7 @@ check("2.3")
 # Move the slider, and watch two things: how many weights share each grid value, and the error. As long as no weight is clipped, no error
 # is larger than half a step.
 
+
 # %% name="fig-grid" tags=["widget"]
 def draw_grid(bits):
     scale = quantize.symmetric_scale(weight, bits)
@@ -179,14 +187,24 @@ def draw_grid(bits):
     error = (rounded - weight).square().mean().sqrt() / weight.square().mean().sqrt()
     figure, axes = plt.subplots(figsize=(8, 3.2))
     end = 1.05 * weight.abs().max().item()
-    axes.bar(values.numpy(), 100 * counts.numpy() / weight.numel(), width=0.8 * scale.item(), color=figures.COLOURS["blue"])
+    axes.bar(
+        values.numpy(),
+        100 * counts.numpy() / weight.numel(),
+        width=0.8 * scale.item(),
+        color=figures.COLOURS["blue"],
+    )
     axes.set(xlabel="value after rounding", ylabel="% of the weights", xlim=(-end, end))
-    axes.text(0.02, 0.9, f"{bits} bits: {len(values)} values in use\nerror {100 * error:.1f}% of the signal",
-              transform=axes.transAxes, va="top")
+    axes.set_title(
+        f"{len(values)} values in use, error {100 * error:.1f}% of the signal", loc="left"
+    )
     return figure
 
 
-explore(draw_grid, alt=lambda bits: f"How many weights land on each value of a {bits}-bit grid.", bits=(8, 6, 5, 4, 3, 2))
+explore(
+    draw_grid,
+    alt=lambda bits: f"How many weights land on each value of a {bits}-bit grid.",
+    bits=(8, 6, 5, 4, 3, 2),
+)
 
 # %% [markdown]
 # ### How many bits, then?
@@ -200,6 +218,7 @@ predict(
     "Going down from 32 bits, at which width is the accuracy first more than one point below that of 32 bits?",
     choices=("16 bits", "8 bits", "6 bits", "5 bits", "4 bits", "3 bits", "2 bits"),
 )
+
 
 # %% name="out-widths"
 def accuracy_at(model, fmt, **choices):
@@ -225,6 +244,7 @@ reveal("2.a", next(f"{bits} bits" for bits in widths if accuracies[bits] < basel
 
 # %% [markdown]
 # ### Exercise 2.4 - One scale a channel (5 min)
+
 
 # %% name="ex-2-4" tags=["exercise"]
 def channel_scales(weight, bits):
@@ -277,15 +297,18 @@ def draw_ranges():
     figure, both = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
     for axes, (title, seeds) in zip(both, networks.items()):
         for name, values in channel_ranges(seeds[0]).items():
-            style = {"color": figures.COLOURS["vermillion"], "linestyle": "--"} if name.startswith("depthwise") else {
-                "color": figures.COLOURS["blue"], "linestyle": "-"}
-            axes.plot(torch.linspace(0, 100, len(values)), values, linewidth=1.5, **style)
+            colour, line = ("vermillion", "--") if name.startswith("depthwise") else ("blue", "-")
+            at = torch.linspace(0, 100, len(values))
+            axes.plot(at, values, color=figures.COLOURS[colour], linestyle=line, linewidth=1.5)
         axes.set(xlabel="channels of the layer, in %", title=title, ylim=(0, 1.02))
     both[0].set_ylabel("range of the channel /\nrange of the layer")
     return figure
 
 
-show(draw_ranges(), alt="Sorted ranges of the channels of each layer, relative to the layer. Depthwise layers are dashed.")
+show(
+    draw_ranges(),
+    alt="Sorted ranges of the channels of each layer, relative to the layer. Depthwise layers are dashed.",
+)
 
 # %%
 predict(
@@ -294,12 +317,13 @@ predict(
     choices=("one scale per layer", "one scale per channel", "no difference beyond 1 point"),
 )
 
+
 # %% name="out-sharing"
-def table(rows, columns, cell, corner):
+def table(rows, columns, cell, corner=""):
     """Print a table of cell(row, column)."""
-    print(f"{corner:<28}" + "".join(f"{str(column):>14}" for column in columns))
+    print(f"{corner:<30}" + "".join(f"{column!s:>14}" for column in columns))
     for row in rows:
-        print(f"{row!s:<28}" + "".join(f"{cell(row, column):>14}" for column in columns))
+        print(f"{row!s:<30}" + "".join(f"{cell(row, column):>14}" for column in columns))
 
 
 def spread(name, fmt, **choices):
@@ -312,20 +336,51 @@ def percent(spread):
 
 
 sharing = {"per layer": PerTensor(), "per channel": PerChannel()}
-results = {
-    (f"{build}, {bits} bits", name): spread(build, IntFormat(bits, granularity=granularity))
-    for build in ("small_cnn", "depthwise_cnn") for bits in (8, 4, 3) for name, granularity in sharing.items()
-}
-table(dict.fromkeys(row for row, _ in results), sharing, lambda *key: percent(results[key]), "accuracy, 3 seeds")
-gain = results["depthwise_cnn, 4 bits", "per channel"].mean - results["depthwise_cnn, 4 bits", "per layer"].mean
+results = {}
+for network in networks:
+    for bits in (8, 4, 3):
+        for name, granularity in sharing.items():
+            results[f"{network}, {bits} bits", name] = spread(
+                network, IntFormat(bits, granularity=granularity)
+            )
+names = dict.fromkeys(row for row, _ in results)
+table(names, sharing, lambda *key: percent(results[key]), "validation, 3 seeds")
 
 # %%
-reveal("2.b", "one scale per channel" if gain > 0.01 else "one scale per layer" if gain < -0.01 else "no difference beyond 1 point")
+row = "depthwise_cnn, 4 bits"
+gain = results[row, "per channel"].mean - results[row, "per layer"].mean
+better = "one scale per channel" if gain > 0 else "one scale per layer"
+reveal("2.b", better if abs(gain) > 0.01 else "no difference beyond 1 point")
 
 # %% [markdown]
-# "Per channel is better" is not a law: look at the widths one by one, and at the spread. A rescaling shows what *is* a law. Multiply
-# channel 5 of one layer by 16 and divide what reads it by 16: a ReLU lets a positive factor pass, so the model computes the same. (The
-# factors here are powers of two, which floats multiply exactly.) One scale per channel does not notice. One scale per layer does.
+# So is one scale per channel always better? Look at 8 bits, and at the spread. And count: a depthwise channel has only nine weights, and its scale takes 32 bits. At about
+# *the same bytes*, per channel at 4 bits meets per layer at 8 bits. Only the depthwise layers are quantized here:
+
+
+# %% name="out-same-bytes"
+def is_depthwise(name, layer):
+    return name.startswith("depthwise") and quantize.is_weight_layer(name, layer)
+
+
+formats = {
+    "per channel, 4 bits": IntFormat(4, granularity=PerChannel()),
+    "per layer, 8 bits": IntFormat(8),
+}
+nine_weights = networks["depthwise_cnn"][0].depthwise2.weight.detach()
+
+
+def depthwise_row(name, column):
+    if column == "accuracy":
+        return percent(spread("depthwise_cnn", formats[name], where=is_depthwise))
+    return f"{quantize.quantize(nine_weights, formats[name]).bits_per_weight:.2f}"
+
+
+table(formats, ("bits stored", "accuracy"), depthwise_row, "depthwise layers")
+
+# %% [markdown]
+# Then what *is* always true of one scale per channel? Multiply channel 5 of one layer by 16 and divide what reads it by 16: a ReLU lets a positive factor pass, so the model
+# computes the same. (The factors here are powers of two, which floats multiply exactly.) One scale per channel does not notice. One scale per layer does.
+
 
 # %% name="out-rescaled"
 def rescaled(model, factors):
@@ -340,7 +395,7 @@ def rescaled(model, factors):
 
 factors = 2.0 ** torch.randint(-4, 5, (64,), generator=torch.Generator().manual_seed(0))
 cases = {"as trained": folded, "rescaled": rescaled(folded, factors)}
-columns = {"32 bits": None, "4 bits per layer": PerTensor(), "4 bits per channel": PerChannel()}
+columns = {"32 bits": None, "4, layer": PerTensor(), "4, channel": PerChannel()}
 
 
 def conv3_at_4_bits(row, column):
@@ -350,8 +405,7 @@ def conv3_at_4_bits(row, column):
     return f"{100 * accuracy_at(cases[row], fmt, where=lambda name, layer: name == 'conv3'):.1f}%"
 
 
-print("validation accuracy, only conv3 quantized")
-table(cases, ["32 bits", "4 bits per layer", "4 bits per channel"], conv3_at_4_bits, "")
+table(cases, columns, conv3_at_4_bits, "only conv3 quantized, bits:")
 
 # %% [markdown]
 # ## 3 Outliers: where to clip
@@ -366,6 +420,7 @@ table(cases, ["32 bits", "4 bits per layer", "4 bits per channel"], conv3_at_4_b
 # ### Exercise 2.5 - Where to clip (8 min)
 #
 # You may call `quantize.fake_quantize(x, scale, zero_point, lowest, highest)`.
+
 
 # %% name="ex-2-5" tags=["exercise"]
 def best_clip(w, bits, ends):
@@ -400,35 +455,52 @@ check("2.5")
 # %% [markdown]
 # Move the end of the grid. The two parts of the error move against each other.
 
+
 # %% name="fig-clipping" tags=["widget"]
-def draw_clipping(bits, end):
-    grid_end = end / 100 * weight.abs().max().item()
+def errors_of_end(end, bits=3):
+    """Mean squared error from rounding and from clipping, for a grid that ends at `end`."""
     highest = 2 ** (bits - 1) - 1
-    fractions = torch.linspace(0.1, 1.0, 46)
-    inside, clipped = [], []
-    for fraction in fractions.tolist():
-        at = fraction * weight.abs().max().item()
-        squares = (weight - quantize.fake_quantize(weight, at / highest, 0, -highest, highest)).square()
-        inside.append(squares[weight.abs() <= at].sum().item() / weight.numel())
-        clipped.append(squares[weight.abs() > at].sum().item() / weight.numel())
-    total = torch.tensor(inside) + torch.tensor(clipped)
-    here = (weight - quantize.fake_quantize(weight, grid_end / highest, 0, -highest, highest)).square().mean().item()
-    figure, axes = plt.subplots(figsize=(8, 3.8))
-    axes.plot(100 * fractions, inside, color=figures.COLOURS["blue"], linestyle="--", label="rounding")
-    axes.plot(100 * fractions, clipped, color=figures.COLOURS["orange"], linestyle=":", label="clipping")
-    axes.plot(100 * fractions, total, color=figures.COLOURS["black"], linestyle="-", label="both")
-    axes.plot([end], [here], "o", color=figures.COLOURS["vermillion"], markersize=11)
-    axes.annotate(f"{bits} bits, end at {end}%", (end, here), xytext=(0, 14), textcoords="offset points", ha="center")
-    axes.set(xlabel="end of the grid, in % of the largest weight", ylabel="mean squared error", ylim=(0, 2.2 * total.max().item() / 2))
+    squares = (
+        weight - quantize.fake_quantize(weight, end / highest, 0, -highest, highest)
+    ).square()
+    clipped = weight.abs() > end
+    return (squares * ~clipped).mean().item(), (squares * clipped).mean().item()
+
+
+largest = weight.abs().max().item()
+fractions = torch.linspace(15, 100, 35)
+rounding, clipping = zip(
+    *(errors_of_end(fraction / 100 * largest) for fraction in fractions.tolist())
+)
+
+
+def draw_clipping(end):
+    both = sum(errors_of_end(end / 100 * largest))
+    figure, axes = plt.subplots(figsize=(8, 4))
+    axes.plot(fractions, rounding, color=figures.COLOURS["blue"], linestyle="--", label="rounding")
+    axes.plot(fractions, clipping, color=figures.COLOURS["orange"], linestyle=":", label="clipping")
+    total = [r + c for r, c in zip(rounding, clipping)]
+    axes.plot(fractions, total, color=figures.COLOURS["black"], linestyle="-", label="both")
+    axes.plot([end], [both], "o", color=figures.COLOURS["vermillion"], markersize=14)
+    axes.set_title(f"3 bits, grid ends at {end}%: error {both:.5f}", loc="left")
+    axes.set(xlabel="end of the grid, in % of the largest weight", ylabel="mean squared error")
+    axes.set_ylim(0, 1.1 * rounding[-1])
     axes.legend(loc="upper center")
     return figure
 
 
 explore(
     draw_clipping,
-    alt=lambda bits, end: f"Rounding error, clipping error and their sum against the end of a {bits}-bit grid; a dot at {end} percent.",
-    bits=(4, 3, 2),
-    end=(30, 50, 70, 100),
+    alt=lambda end: (
+        f"Rounding error, clipping error and their sum over the end of a 3-bit grid; a dot at {end} percent."
+    ),
+    end=(30, 40, 50, 60, 80, 100),
+)
+
+# %% name="fig-clipping-frame" tags=["solution-only"]
+show(
+    draw_clipping(50),
+    alt="Rounding error falls and clipping error rises as the grid gets shorter; their sum has a lowest point.",
 )
 
 # %% [markdown]
@@ -443,11 +515,14 @@ observers = {
     "MSE": quantize.mse,
     "entropy": quantize.entropy,
 }
-table(
-    observers, (4, 3),
-    lambda name, bits: f"{100 * accuracy_at(folded, IntFormat(bits, granularity=PerChannel()), observer=observers[name]):.1f}%",
-    "per channel, bits:",
-)
+
+
+def calibrated(name, bits):
+    fmt = IntFormat(bits, granularity=PerChannel())
+    return f"{100 * accuracy_at(folded, fmt, observer=observers[name]):.1f}%"
+
+
+table(observers, (4, 3), calibrated, "small_cnn, per channel, bits:")
 
 # %% [markdown]
 # ## 4 What is really stored?
@@ -459,6 +534,7 @@ table(
 
 # %% [markdown]
 # ### Exercise 2.6 - Bytes that are really stored (5 min)
+
 
 # %% name="ex-2-6" tags=["exercise"]
 def stored_bytes(count, bits, group_size, scale_bits=16):
@@ -489,18 +565,19 @@ check("2.6")
 # Smaller groups: smaller errors, more bytes. The library packs and counts for us.
 
 # %% name="out-storage" tags=["nbval-check-output"]
-sharing = {"layer": PerTensor(), "channel": PerChannel(), "group of 96": PerGroup(96), "group of 32": PerGroup(32), "group of 16": PerGroup(16)}
+sharing = {"layer": PerTensor(), "channel": PerChannel()}
+sharing |= {f"group of {size}": PerGroup(size) for size in (96, 32, 16)}
 
 
 def storage_row(name, column):
     fmt = IntFormat(4, granularity=sharing[name], scale_dtype=torch.float16)
     q = quantize.quantize(weight, fmt)
     error = (q.dequantize() - weight).norm() / weight.norm()
-    return {"bits per weight": f"{q.bits_per_weight:.3f}", "bytes": f"{q.stored_bytes:,}", "error": f"{100 * error:.1f}%"}[column]
+    cells = {"bits a weight": f"{q.bits_per_weight:.3f}", "bytes": f"{q.stored_bytes:,}"}
+    return (cells | {"error": f"{100 * error:.1f}%"})[column]
 
 
-print("conv3 at 4 bits, 16-bit scales")
-table(sharing, ("bits per weight", "bytes", "error"), storage_row, "one scale for each")
+table(sharing, ("bits a weight", "bytes", "error"), storage_row, "conv3, 4 bits, one scale per")
 
 # %% [markdown]
 # ## 5 Codebooks: put the values where the weights are
@@ -514,11 +591,13 @@ table(sharing, ("bits per weight", "bytes", "error"), storage_row, "one scale fo
 # %% [markdown]
 # ### Exercise 2.7 - One step of k-means (8 min)
 
+
 # %% name="ex-2-7" tags=["exercise"]
 def kmeans_step(w, codebook):
     """The codebook after one step: each entry moves to the mean of the weights nearest to it.
 
-    w: a tensor; codebook: a 1-D tensor. An entry that no weight is nearest to stays where it is. Returns a new codebook.
+    w: a tensor; codebook: a 1-D tensor. An entry that no weight is nearest to stays where it is.
+    Returns a new codebook.
     """
     ### BEGIN SOLUTION
     nearest = (w.flatten()[:, None] - codebook).abs().argmin(dim=1)
@@ -545,13 +624,15 @@ check("2.7")
 # %%
 predict(
     "2.c",
-    "At 3 bits, whole layer: by how much does k-means lower the error of conv3 against the uniform grid that ends at the largest weight?",
-    choices=("it does not", "by a quarter or less", "to about half", "to less than a third"),
+    "conv3 at 3 bits. To what does k-means bring the error of the uniform grid that ends at the largest weight?",
+    choices=("it stays", "to three quarters or more", "to about half", "to a third or less"),
 )
+
 
 # %% name="out-codebooks"
 def error_of(fmt, observer=quantize.min_max):
-    return ((quantize.quantize(weight, fmt, observer).dequantize() - weight).norm() / weight.norm()).item()
+    rounded = quantize.quantize(weight, fmt, observer).dequantize()
+    return ((rounded - weight).norm() / weight.norm()).item()
 
 
 methods = {
@@ -559,13 +640,25 @@ methods = {
     "grid, clipped by MSE": lambda bits: error_of(IntFormat(bits), quantize.mse),
     "k-means codebook": lambda bits: error_of(quantize.CodebookFormat(bits)),
 }
-table(methods, (8, 4, 3, 2), lambda name, bits: f"{100 * methods[name](bits):.1f}%", "error of conv3, bits:")
+table(
+    methods,
+    (4, 3, 2),
+    lambda name, bits: f"{100 * methods[name](bits):.1f}%",
+    "error of conv3, bits:",
+)
 ratio = methods["k-means codebook"](3) / methods["grid, min-max"](3)
-print(f"\nNF4 (a fixed codebook, one scale for every 64 weights): {100 * error_of(quantize.NF4Format()):.1f}% with "
-      f"{quantize.quantize(weight, quantize.NF4Format()).bits_per_weight} bits per weight")
+nf4 = quantize.NF4Format()  # sixteen fixed values, one scale for every 64 weights
+stored = quantize.quantize(weight, nf4).bits_per_weight
+print(f"NF4, {stored} bits a weight: {100 * error_of(nf4):.1f}%")
 
 # %%
-reveal("2.c", "it does not" if ratio > 0.95 else "by a quarter or less" if ratio > 0.7 else "to about half" if ratio > 1 / 3 else "to less than a third")
+limits = {
+    0.95: "it stays",
+    0.7: "to three quarters or more",
+    0.36: "to about half",
+    0.0: "to a third or less",
+}
+reveal("2.c", next(answer for limit, answer in limits.items() if ratio > limit))
 
 # %% [markdown]
 # A codebook has a price that this table does not show. On a grid, a product of codes is a product of *integers*, which hardware does cheaply.
@@ -578,43 +671,69 @@ reveal("2.c", "it does not" if ratio > 0.95 else "by a quarter or less" if ratio
 # symmetric, per channel, min-max: one call for all seven rungs.
 
 # %%
-predict("2.d", "What is the test accuracy at 1 bit, without any further training? (Guessing gives 10%.)", unit="%")
+predict(
+    "2.d",
+    "What is the test accuracy at 1 bit, without any further training? (Guessing gives 10%.)",
+    unit="%",
+)
 
 # %% name="out-ladder"
 folder = Path(tempfile.mkdtemp())
 rows = {}
 for bits in quantize.LADDER:
-    small = [quantize.quantize_weights(network, quantize.rung(bits)) for network in networks["small_cnn"]]
+    small = [
+        quantize.quantize_weights(network, quantize.rung(bits)) for network in networks["small_cnn"]
+    ]
     accuracy = fit.over_seeds(lambda seed: fit.accuracy(small[seed], splits.test))
     path = folder / f"{bits}.safetensors"
     size = quantize.save_model(small[0], path)
     again = quantize.load_model(path, zoo.small_cnn).state_dict()
     same = all(torch.equal(tensor, again[name]) for name, tensor in small[0].state_dict().items())
-    rows[bits] = (accuracy, measure.stored_bytes(small[0]), size.file_bytes, path.stat().st_size, same)
+    rows[bits] = (
+        accuracy,
+        measure.stored_bytes(small[0]),
+        size.file_bytes,
+        path.stat().st_size,
+        same,
+    )
 
-print("bits   test accuracy              tensors   file, counted   file on disk   loads back bit-identical")
+print("bits  test, 3 seeds  tensors, B  file counted, B  on disk, B  identical")
 for bits, (accuracy, tensors, counted, on_disk, same) in rows.items():
-    print(f"{bits:4}   {accuracy!s:<22}{tensors:10,} B {counted:13,} B {on_disk:12,} B   {'yes' if same else 'NO'}")
+    sizes = f"{tensors:>12,}{counted:>17,}{on_disk:>12,}"
+    print(f"{bits:4}  {percent(accuracy):<13}{sizes}  {'yes' if same else 'NO'}")
 
 # %% name="fig-ladder"
 def draw_ladder():
-    figure, axes = plt.subplots(figsize=(8, 4))
+    figure, axes = plt.subplots(figsize=(8, 4.2))
     sizes = [on_disk / 1024 for _, _, _, on_disk, _ in rows.values()]
-    axes.errorbar(sizes, [100 * row[0].mean for row in rows.values()], yerr=[100 * row[0].std for row in rows.values()],
-                  marker="o", capsize=5, color=figures.COLOURS["blue"])
-    for bits, size in zip(rows, sizes):
-        axes.annotate(f"{bits} bit{'s' if bits > 1 else ''}", (size, 100 * rows[bits][0].mean), xytext=(0, 10), textcoords="offset points", ha="center")
-    axes.set(xscale="log", xlabel="file on disk, in KiB (logarithmic)", ylabel="test accuracy, in %", ylim=(0, 104))
+    means = [100 * accuracy.mean for accuracy, *_ in rows.values()]
+    spreads = [100 * accuracy.std for accuracy, *_ in rows.values()]
+    axes.errorbar(sizes, means, yerr=spreads, marker="o", capsize=5, color=figures.COLOURS["blue"])
+    for bits, size, mean in zip(rows, sizes, means):
+        axes.annotate(
+            f"{bits}", (size, mean), xytext=(0, 10), textcoords="offset points", ha="center"
+        )
+    axes.set(
+        xscale="log",
+        xticks=(10, 20, 50, 100, 200),
+        xticklabels=(10, 20, 50, 100, 200),
+        ylim=(0, 104),
+    )
+    axes.minorticks_off()
+    axes.set(xlabel="file on disk, in KiB (logarithmic)", ylabel="test accuracy, in %")
     return figure
 
 
-show(draw_ladder(), alt="Test accuracy against file size for the seven widths of the ladder, with the spread over three seeds.")
+show(
+    draw_ladder(),
+    alt="Test accuracy over file size for the seven widths of the ladder, in bits, with the spread over three seeds.",
+)
 
 # %%
-reveal("2.d", 100 * rows[1][0].mean)
+reveal("2.d", round(100 * rows[1][0].mean, 1))
 
 # %% [markdown]
-# The last rungs save less than they promise: biases, scales and the names in the file's header do not shrink with the bits.
+# "Identical" means that the file, loaded again, gives the same bits. The last rungs save less than they promise: biases, scales and the names in the file's header do not shrink with the bits.
 #
 # ## 7 Activations
 #
@@ -630,6 +749,7 @@ reveal("2.d", 100 * rows[1][0].mean)
 
 # %% [markdown]
 # ### Exercise 2.8 - Fold batch norm into the convolution (8 min)
+
 
 # %% name="ex-2-8" tags=["exercise"]
 def fold(weight, bias, mean, variance, gamma, beta, eps):
@@ -659,7 +779,7 @@ check("2.8")
 # %%
 predict(
     "2.e",
-    "small_cnn again. Which costs more accuracy: 4-bit weights (per channel) with 8-bit activations, or 8-bit weights with 4-bit activations?",
+    "small_cnn again. Which costs more: 4-bit weights with 8-bit activations, or 8-bit weights with 4-bit activations?",
     choices=("4-bit weights", "4-bit activations", "the same within 1 point"),
 )
 
@@ -667,33 +787,34 @@ predict(
 calibration = splits.train.first(500).images
 
 
-def with_activations(network, weight_bits, activation_bits, observer=quantize.min_max):
-    return quantize.quantize_weights_and_activations(
-        network,
-        IntFormat(weight_bits, granularity=PerChannel()),
-        IntFormat(activation_bits, symmetric=False, signed=False),
-        calibration,
-        activation_observer=observer,
-    )
+def with_activations(weight_bits, activation_bits):
+    """Validation accuracy over three seeds; the activations' grids end at the largest value seen."""
+    weight_fmt = IntFormat(weight_bits, granularity=PerChannel())
+    activation_fmt = IntFormat(activation_bits, symmetric=False, signed=False)
+
+    def accuracy(seed):
+        network = networks["small_cnn"][seed]
+        small = quantize.quantize_weights_and_activations(
+            network, weight_fmt, activation_fmt, calibration
+        )
+        return fit.accuracy(small, splits.validation)
+
+    return fit.over_seeds(accuracy)
 
 
-def both(weight_bits, activation_bits):
-    return fit.over_seeds(
-        lambda seed: fit.accuracy(with_activations(networks["small_cnn"][seed], weight_bits, activation_bits), splits.validation)
-    )
-
-
-grid = {(w, a): both(w, a) for w in (8, 4) for a in (8, 4)}
+grid = {(w, a): with_activations(w, a) for w in (8, 4) for a in (8, 4)}
 table((8, 4), (8, 4), lambda w, a: percent(grid[w, a]), "weight bits / activation bits")
-difference = grid[4, 8].mean - grid[8, 4].mean
 
 # %%
-reveal("2.e", "4-bit weights" if difference < -0.01 else "4-bit activations" if difference > 0.01 else "the same within 1 point")
+difference = grid[8, 4].mean - grid[4, 8].mean
+dearer = "4-bit weights" if difference > 0 else "4-bit activations"
+reveal("2.e", dearer if abs(difference) > 0.01 else "the same within 1 point")
 
 # %% [markdown]
 # Two repairs need no training. **Bias correction**: rounding a layer shifts the mean of its output, and the mean can be measured on the calibration
 # images and put back into the bias. **Cross-layer equalization**: the rescaling of section 2 in the helpful direction, so that one scale fits
 # all channels.
+
 
 # %% name="out-repairs"
 def repaired(name, bits):
@@ -706,7 +827,8 @@ def repaired(name, bits):
     return f"{100 * fit.accuracy(small, splits.validation):.1f}%"
 
 
-table(("as it is", "bias corrected", "equalized", "equalized, bias corrected"), (8, 6, 4), repaired, "depthwise, per layer, bits:")
+repairs = ("as it is", "bias corrected", "equalized", "equalized, bias corrected")
+table(repairs, (8, 6, 4), repaired, "depthwise_cnn, per layer, bits:")
 
 # %% [markdown]
 # ## 8 Where it stops working
@@ -721,8 +843,9 @@ table(("as it is", "bias corrected", "equalized", "equalized, bias corrected"), 
 # %% name="out-time"
 small = quantize.quantize_weights(folded, quantize.rung(4))
 images = splits.test.images[:100]
+calls = {"32 bits": lambda: folded(images), "4 bits": lambda: small(images)}
 with torch.no_grad():
-    times = measure.compare_latency({"32 bits": lambda: folded(images), "4 bits": lambda: small(images)})
+    times = measure.compare_latency(calls)
 for name, latency in times.items():
     print(f"{name:<8} {latency}")
 
@@ -732,8 +855,9 @@ for name, latency in times.items():
 # Which rung do we keep? The lowest of section 2's table, one scale per channel, whose *validation* accuracy is within one point of 32 bits.
 
 # %%
-at_32_bits = fit.over_seeds(lambda seed: fit.accuracy(networks["small_cnn"][seed], splits.validation)).mean
-kept = min(bits for bits in (8, 4, 3) if results[f"small_cnn, {bits} bits", "per channel"].mean >= at_32_bits - 0.01)
+at_32_bits = spread("small_cnn", quantize.rung(32)).mean
+at = {bits: results[f"small_cnn, {bits} bits", "per channel"].mean for bits in (8, 4, 3)}
+kept = min(bits for bits, accuracy in at.items() if accuracy >= at_32_bits - 0.01)
 name = f"small_cnn, {kept} bits per channel"
 report = measure.report(
     {name: quantize.quantize_weights(folded, quantize.rung(kept))},

@@ -145,6 +145,10 @@ def test_building_with_node(tmp_path):
     assert "What one says." in page and "data:image/svg+xml;base64," in page and 'jax="SVG"' in page
 
 
+SHOWN = """number => {
+  const slide = document.querySelectorAll('svg.bespoke-marp-slide')[number - 1];
+  return slide.classList.contains('bespoke-marp-active');
+}"""
 RUNS_OFF = """() => {
   const found = [];
   const slide = document.querySelector('svg.bespoke-marp-active section');
@@ -156,8 +160,8 @@ RUNS_OFF = """() => {
     if (box.bottom > bottom + 1) found.push(`<${node.localName}> ends ${Math.round(box.bottom - bottom)} px too low`);
     if (box.right > right + 1) found.push(`<${node.localName}> ends ${Math.round(box.right - right)} px too far right`);
   }
-  for (const node of slide.querySelectorAll('pre, code'))
-    if (node.scrollWidth > node.clientWidth + 1 && node.clientWidth) found.push(`<${node.localName}> is ${node.scrollWidth - node.clientWidth} px too wide`);
+  for (const node of slide.querySelectorAll('pre'))
+    if (node.scrollWidth > node.clientWidth + 1) found.push(`<pre> is ${node.scrollWidth - node.clientWidth} px too wide`);
   for (const node of slide.querySelectorAll('img'))
     if (!node.naturalWidth || node.getBoundingClientRect().height < 100) found.push(`<img> is not to be seen: ${node.alt}`);
   return found;
@@ -173,10 +177,11 @@ def test_a_deck_opens_from_disk_and_nothing_runs_off_a_slide(path, tmp_path):
     found = []
     with browser_page(find_chromium(), width=1280, height=720) as (page, watched):
         page.goto(address)
+        page.add_style_tag(content=".bespoke-marp-osc { display: none !important }")  # the bar that follows the mouse
         count = page.locator("section[data-marpit-pagination]").count()
         for number in range(1, count + 1):
             page.goto(f"{address}#{number}")
-            page.wait_for_function("n => document.querySelectorAll('svg.bespoke-marp-slide')[n - 1].classList.contains('bespoke-marp-active')", arg=number)
+            page.wait_for_function(SHOWN, arg=number)
             found += [f"slide {number}: {problem}" for problem in page.evaluate(RUNS_OFF)]
             if pictures := os.environ.get("COURSE_SCREENSHOTS"):
                 page.screenshot(path=Path(pictures) / f"{path.stem}-{number:02d}.png")

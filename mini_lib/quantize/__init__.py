@@ -8,8 +8,11 @@ from mini_lib.quantize.affine import (
     symmetric_scale,
     to_codes,
 )
+from mini_lib.quantize.bias_correction import correct_bias
 from mini_lib.quantize.binary import binarize
 from mini_lib.quantize.codebook import k_means
+from mini_lib.quantize.equalize import Pair, equalize, find_pairs
+from mini_lib.quantize.fold import FoldedBatchNorm, find_batch_norms, fold_batch_norm, fold_pair
 from mini_lib.quantize.format_json import format_from_json, format_to_json
 from mini_lib.quantize.formats import (
     BinaryFormat,
@@ -22,34 +25,25 @@ from mini_lib.quantize.formats import (
 )
 from mini_lib.quantize.granularity import Granularity, PerChannel, PerGroup, PerTensor
 from mini_lib.quantize.ladder import LADDER, rung
+from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear, is_weight_layer
 from mini_lib.quantize.layout import layout
+from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 from mini_lib.quantize.nf4 import NF4_VALUES, from_nf4_codes, nf4_codes
 from mini_lib.quantize.observers import Observer, entropy, min_max, mse, percentile
 from mini_lib.quantize.pack import pack, pack_trits, packed_bytes, unpack, unpack_trits
 from mini_lib.quantize.qtensor import QTensor, from_parts, quantize
 from mini_lib.quantize.range_observer import RangeObserver
+from mini_lib.quantize.storage import StoredSize, file_bytes, load_model, save_model, stored_size
 from mini_lib.quantize.ternary import ternarize
 
 __all__ = [
-    "BinaryFormat", "CodebookFormat", "FloatFormat", "Format", "Granularity", "IntFormat", "LADDER",
-    "NF4Format", "NF4_VALUES", "Observer", "PerChannel", "PerGroup", "PerTensor", "QTensor", "RangeObserver",
-    "TernaryFormat", "affine_scale", "binarize", "choose_qparams", "entropy", "fake_quantize",
-    "format_from_json", "format_to_json", "from_codes", "from_nf4_codes", "from_parts", "k_means", "layout",
-    "min_max", "mse", "nf4_codes", "pack", "pack_trits", "packed_bytes", "percentile", "quantize", "rung",
-    "symmetric_scale", "ternarize", "to_codes", "unpack", "unpack_trits",
-]
-
-# Whole models
-from mini_lib.quantize.bias_correction import correct_bias
-from mini_lib.quantize.equalize import Pair, equalize, find_pairs
-from mini_lib.quantize.fold import FoldedBatchNorm, find_batch_norms, fold_batch_norm, fold_pair
-from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear, is_weight_layer
-from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
-from mini_lib.quantize.storage import StoredSize, file_bytes, load_model, save_model, stored_size
-
-__all__ += [
-    "UNSIGNED_8_BITS", "FoldedBatchNorm", "Pair", "QuantizedConv2d", "QuantizedLayer", "QuantizedLinear",
-    "StoredSize", "correct_bias", "equalize", "file_bytes", "find_batch_norms", "find_pairs", "fold_batch_norm",
-    "fold_pair", "is_weight_layer", "load_model", "quantize_weights", "quantize_weights_and_activations",
-    "save_model", "stored_size",
+    "BinaryFormat", "CodebookFormat", "FloatFormat", "FoldedBatchNorm", "Format", "Granularity", "IntFormat",
+    "LADDER", "NF4Format", "NF4_VALUES", "Observer", "Pair", "PerChannel", "PerGroup", "PerTensor", "QTensor",
+    "QuantizedConv2d", "QuantizedLayer", "QuantizedLinear", "RangeObserver", "StoredSize", "TernaryFormat",
+    "UNSIGNED_8_BITS", "affine_scale", "binarize", "choose_qparams", "correct_bias", "entropy", "equalize",
+    "fake_quantize", "file_bytes", "find_batch_norms", "find_pairs", "fold_batch_norm", "fold_pair",
+    "format_from_json", "format_to_json", "from_codes", "from_nf4_codes", "from_parts", "is_weight_layer",
+    "k_means", "layout", "load_model", "min_max", "mse", "nf4_codes", "pack", "pack_trits", "packed_bytes",
+    "percentile", "quantize", "quantize_weights", "quantize_weights_and_activations", "rung", "save_model",
+    "stored_size", "symmetric_scale", "ternarize", "to_codes", "unpack", "unpack_trits",
 ]

@@ -141,7 +141,8 @@ def entropy(
         bins_filled = per_code.scatter_add(1, code, inside.double())
         told = (mass / bins_filled.clamp(min=1)).gather(1, code) * inside
         lost = _kullback_leibler(_with_outliers(histogram, inside), told)
-        return torch.where(within.sum(dim=1) < codes_of, torch.inf, lost)
+        too_few = within.sum(dim=1) < codes_of               # less than a bin for each code: no shape is left to lose
+        return torch.where(too_few, torch.inf, lost)
 
     return _narrow(low, high, fmt, divergence, candidates)
 

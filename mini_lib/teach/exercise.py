@@ -54,6 +54,15 @@ def random_cases(count: int, *, seed: int, make: Callable[[torch.Generator], Cas
     return tuple(make(generator) for _ in range(count))
 
 
+def random_whole(generator: torch.Generator, low: int, high: int) -> int:
+    """A whole number from `low` to `high`, both included.
+
+    >>> random_whole(torch.Generator().manual_seed(0), 3, 3)
+    3
+    """
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A wrong answer as code, and the sentence that helps the person who wrote it."""

@@ -42,12 +42,14 @@ class Machine:
     """Stands in for the programs that a set-up starts."""
 
     def __init__(self, root):
-        self.root, self.online, self.calls, self.fails = root, True, [], ()
+        self.root, self.online, self.calls, self.fails, self.killed_at = root, True, [], (), None
 
     def call(self, command, cwd=None, quiet=False):
-        """Record what would be started; make the environment's interpreter where that is asked; fail where told to."""
+        """Record what would be started; make the environment's interpreter where that is asked; end where told to."""
         words = [str(word) for word in command]
         self.calls.append(words)
+        if self.killed_at in words:
+            raise KeyboardInterrupt
         if "venv" in words:
             python = environment.choose(self.root).python
             shutil.rmtree(words[-1], ignore_errors=True)
@@ -174,8 +176,11 @@ class TestEnvironment:
             record.unlink()
         else:
             record.write_text(record.read_text()[:-15])
-        environment.write_stamp(environment.choose(machine.root), {"complete": False, "python": "3.11", "extras": []})
-        machine.prepare()
+        machine.killed_at = "--editable"
+        with pytest.raises(KeyboardInterrupt):
+            machine.prepare("test")
+        machine.killed_at = None
+        machine.prepare("test")
         assert sorted(path.name for path in site.glob("*.dist-info")) == ["whole-1.0.dist-info"]
 
 

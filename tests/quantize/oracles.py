@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import warnings
 
 import pytest
 
@@ -10,4 +11,11 @@ def oracle(name):
     """Import an oracle; without it, skip the tests of this file."""
     if os.environ.get("CI"):
         return importlib.import_module(name)
-    return pytest.importorskip(name, reason=f"{name} is not installed: pip install -e '.[test]'")
+    return pytest.importorskip(name, reason=f"{name} is not there: pip install -e '.[test]'")
+
+
+def torch_observer(name, **settings_):
+    """An observer of torch.ao.quantization, which says of itself that it will move elsewhere one day."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(oracle("torch.ao.quantization.observer"), name)(**settings_)

@@ -18,7 +18,7 @@ ROWS = st.lists(st.floats(-100, 100, width=16), min_size=1, max_size=20)       #
 
 
 @given(ROWS)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_equals_the_definition_in_plain_python(row):
     codes, scale = binarize(torch.tensor([row]))
     assert codes.tolist()[0] == [-1 if w < 0 else 1 for w in row]
@@ -26,7 +26,6 @@ def test_equals_the_definition_in_plain_python(row):
 
 
 @given(ROWS, st.floats(-0.5, 0.5))
-@settings(deadline=None)
 def test_no_other_scale_has_less_squared_error(row, nudge):
     weight = torch.tensor([row], dtype=torch.float64)
     codes, scale = binarize(weight)

@@ -58,7 +58,7 @@ WEIGHTS = st.lists(st.floats(-100, 100, width=16), min_size=1, max_size=40)
 
 @pytest.mark.parametrize("init", INITS)
 @given(values=WEIGHTS, bits=st.integers(1, 4))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_every_weight_is_nearest_and_every_centroid_is_a_mean(init, values, bits):
     weight = torch.tensor(values)
     codes, codebook = k_means(weight, CodebookFormat(bits, init))
@@ -74,7 +74,7 @@ def test_every_weight_is_nearest_and_every_centroid_is_a_mean(init, values, bits
 
 @pytest.mark.parametrize("init", INITS)
 @given(values=st.lists(st.floats(-100, 100, width=16), min_size=5, max_size=14, unique=True), bits=st.integers(1, 2))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_never_below_the_optimum_and_never_above_the_uniform_grid(init, values, bits):
     weight = torch.tensor(values)
     error = squared_error(weight, *k_means(weight, CodebookFormat(bits, init)))

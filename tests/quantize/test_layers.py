@@ -82,6 +82,14 @@ def test_the_input_grid_rounds_inputs_and_is_stored():
     assert {"input_scale", "input_zero_point"} <= set(layer.state_dict())
 
 
+def test_a_convolution_rounds_its_inputs_too():
+    conv = nn.Conv2d(1, 2, 2)
+    layer = quantized_layer(conv, quantize(conv.weight, rung(32)))
+    layer.set_input_grid(IntFormat(2, symmetric=False, signed=False), torch.tensor(1.0), torch.tensor(0))
+    x = torch.tensor([[0.4, 0.6, 1.4], [2.6, 9.0, -1.0]])
+    assert torch.equal(layer(x[None, None]), conv(torch.tensor([[[[0.0, 1.0, 1.0], [3.0, 3.0, 0.0]]]])))
+
+
 def test_inputs_of_another_float_type_are_taken():
     layer = quantized_layer(nn.Linear(3, 2).double(), quantize(torch.randn(2, 3), rung(4)))
     assert layer(torch.randn(1, 3, dtype=torch.float64)).dtype == torch.float64

@@ -66,13 +66,18 @@ def test_bit_equal_to_bitsandbytes():
 
 
 def test_bit_equal_at_the_midpoints_between_values():
+    """Where the last bit of the division decides: bitsandbytes multiplies by 1 / absmax, but divides in a short block."""
     midpoints = (NF4_VALUES[:-1] + NF4_VALUES[1:]) / 2
     near = torch.cat([midpoints, midpoints.nextafter(torch.tensor(2.0)), midpoints.nextafter(torch.tensor(-2.0))])
-    weight = torch.cat([near, torch.tensor([1.0])])              # 46 values; absmax is 1, so they are not rescaled
-    codes, _, values = bitsandbytes_nf4(weight, 64)
-    q = quantize(weight, NF4Format())
-    assert torch.equal(q.codes, codes) and torch.equal(q.dequantize(), values)
-    assert q.codes[:15].tolist() == list(range(15))              # a tie goes to the lower value
+    generator = torch.Generator().manual_seed(0)
+    for absmax in [1.0, *(torch.rand(100, generator=generator) * 10).tolist()]:
+        short = torch.cat([near * absmax, torch.tensor([absmax])])                # 46 values
+        for weight in (short, torch.cat([short, torch.zeros(18)])):               # and a whole block
+            codes, _, values = bitsandbytes_nf4(weight, 64)
+            q = quantize(weight, NF4Format())
+            assert torch.equal(q.codes, codes) and torch.equal(q.dequantize(), values)
+            if absmax == 1:
+                assert q.codes[:15].tolist() == list(range(15))                   # a tie goes to the lower value
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-45, 1e-39, 1e-30, 3e38])

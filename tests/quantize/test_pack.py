@@ -33,7 +33,7 @@ def widths_and_codes(draw):
 
 
 @given(widths_and_codes())
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_any_width_and_length_is_the_big_integer_and_comes_back(case):
     bits, codes = case
     packed = pack(torch.tensor(codes, dtype=torch.int64), bits)
@@ -51,7 +51,6 @@ def test_every_code_of_every_width_survives(bits):
 
 
 @given(st.lists(st.integers(0, 2), max_size=60))
-@settings(deadline=None)
 def test_trits_come_back_from_a_fifth_of_a_byte_each(trits):
     packed = pack_trits(torch.tensor(trits, dtype=torch.int64))
     assert len(packed) == (len(trits) + 4) // 5

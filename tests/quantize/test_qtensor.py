@@ -180,7 +180,8 @@ def test_subnormal_weights_give_no_nan_and_no_infinity(fmt, size):
 
 
 def test_one_weight_and_no_axes():
-    for fmt in (IntFormat(4), NF4Format(), TernaryFormat(), BinaryFormat(PerTensor()), CodebookFormat(2), FloatFormat()):
+    formats = IntFormat(4), NF4Format(), TernaryFormat(), BinaryFormat(PerTensor()), CodebookFormat(2), FloatFormat()
+    for fmt in formats:
         q = quantize(torch.tensor(-2.5), fmt)
         assert q.shape == () and q.dequantize().shape == () and q.dequantize() == -2.5
 
@@ -195,7 +196,7 @@ GRIDS = st.builds(
 
 
 @given(GRIDS, st.integers(0, 10_000), st.floats(-3, 2))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_within_its_range_no_weight_moves_by_more_than_half_a_step(fmt, seed, power):
     weight = normal(3, 8, seed=seed) * 10**power
     q = quantize(weight, fmt)
@@ -215,7 +216,7 @@ def test_within_its_range_no_weight_moves_by_more_than_half_a_step(fmt, seed, po
 
 
 @given(st.integers(2, 16), st.integers(0, 10_000), st.lists(st.integers(-20, 20), min_size=4, max_size=4))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_rescaling_channels_by_powers_of_two_changes_no_code_per_channel(bits, seed, powers):
     weight, factor = normal(4, 6, seed=seed), 2.0 ** torch.tensor(powers)[:, None]
     for observer in (min_max, percentile(90), partial(mse, candidates=10)):
@@ -227,7 +228,6 @@ def test_rescaling_channels_by_powers_of_two_changes_no_code_per_channel(bits, s
 
 
 @given(st.integers(2, 12), st.integers(0, 10_000), st.floats(0.01, 100))
-@settings(deadline=None)
 def test_any_positive_rescaling_of_channels_keeps_the_error_relative_to_the_channel(bits, seed, factor):
     weight = normal(4, 6, seed=seed)
     fmt = IntFormat(bits, granularity=PerChannel(0))

@@ -146,6 +146,24 @@ def test_a_listed_mistake_may_be_to_change_the_argument():
     assert judge(exercise, lambda w: torch.where(w < 0, 0, w)).state == "passed"
 
 
+def test_changing_one_argument_is_not_explained_by_changing_another():
+    def spoils_first(a, b):
+        total = a + b
+        a.clear()
+        return total
+
+    def spoils_second(a, b):
+        total = a + b
+        b.clear()
+        return total
+
+    mistake = Mistake(spoils_first, "The first list is the caller's.")
+    exercise = asked(lambda a, b: a + b, Case([1], [2]), Case([3], [4]), mistakes=[mistake])
+    assert judge(exercise, spoils_first).mistake is mistake
+    found = judge(exercise, spoils_second)
+    assert found.mistake is None and "changed its argument `b`" in found.says
+
+
 def test_an_answer_that_calls_the_librarys_own_is_not_yet():
     says = "2.1 not yet. This calls `symmetric_scale`, which does the exercise for you: write it yourself."
     assert judge(SCALE, lambda w, bits: symmetric_scale(w, bits)).text == says

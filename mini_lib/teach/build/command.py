@@ -79,7 +79,8 @@ def check(paths: Sequence[Path], root: Path, exercises: Exercises) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT, exercises: Exercises = exercises_of) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m mini_lib.teach.build", description="Build the notebooks of the lessons from solutions/NN_topic.py.")
+    about = "Build the notebooks of the lessons from solutions/NN_topic.py."
+    parser = argparse.ArgumentParser(prog="python -m mini_lib.teach.build", description=about)
     parser.add_argument("lessons", nargs="*", metavar="NN", help="lesson numbers; all where none is given")
     parser.add_argument("--check", action="store_true", help="compare what is there with the sources; write nothing")
     parser.add_argument("--lessons-only", action="store_true", help="build lessons/ without executing the solutions")

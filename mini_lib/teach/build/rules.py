@@ -73,7 +73,8 @@ def stubs(source: Source, exercises: Sequence) -> Iterator[Problem]:
         if not holders:
             yield cell.line, "the solution region is not inside a function; the cell would raise when it is run"
         elif this in functions and holders != [functions[this]]:
-            yield cell.line, f"the region is in {holders[0]!r}, but exercise {this} checks {functions[this]!r}; make them agree"
+            wanted = functions[this]
+            yield cell.line, f"the region is in {holders[0]!r}, but exercise {this} checks {wanted!r}; make them agree"
 
 
 def exercises_as_data(source: Source, exercises: Sequence) -> Iterator[Problem]:
@@ -90,7 +91,8 @@ def exercises_as_data(source: Source, exercises: Sequence) -> Iterator[Problem]:
         if this is None:
             yield cell.line, f'an exercise needs a name such as name="ex-{source.lesson}-1", got {cell.name!r}'
         elif this not in titles:
-            yield cell.line, f"exercise {this} is not among the exercises of lesson {source.lesson} ({', '.join(titles) or 'none'})"
+            known = ", ".join(titles) or "none"
+            yield cell.line, f"exercise {this} is not among the exercises of lesson {source.lesson} ({known})"
         else:
             seen.append(this)
             wanted = f"### Exercise {this} - {titles[this]}"
@@ -174,7 +176,8 @@ def markdown(source: Source, exercises: Sequence) -> Iterator[Problem]:
             continue
         lines = cell.text.splitlines()
         for number, line in enumerate(lines):
-            if "</summary>" in line and (not line.rstrip().endswith("</summary>") or "".join(lines[number + 1 : number + 2]).strip()):
+            _, summary, rest = line.partition("</summary>")
+            if summary and (rest.strip() or "".join(lines[number + 1 : number + 2]).strip()):
                 yield cell.line, "put an empty line after </summary>, or the hint's Markdown is not rendered"
         if cell.text.count("<details") != cell.text.count("</details>"):
             yield cell.line, "as many <details> as </details>, please, in one cell"

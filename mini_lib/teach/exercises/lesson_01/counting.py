@@ -5,11 +5,7 @@ import torch
 from torch import nn
 
 from mini_lib import costs
-from mini_lib.teach.exercise import Case, Exercise, Mistake, random_cases
-
-
-def whole(generator: torch.Generator, low: int, high: int) -> int:
-    return int(torch.randint(low, high + 1, (), generator=generator))
+from mini_lib.teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
 
 # 1.1 ------------------------------------------------------------------------------------------------
@@ -26,13 +22,13 @@ def _conv_parameters_by_building(inputs: int, outputs: int, kernel: int, groups:
 
 
 def _conv_case(generator: torch.Generator) -> Case:
-    groups = whole(generator, 1, 3)
+    groups = random_whole(generator, 1, 3)
     return Case(
-        groups * whole(generator, 1, 4),
-        groups * whole(generator, 1, 4),
-        whole(generator, 2, 5),
+        groups * random_whole(generator, 1, 4),
+        groups * random_whole(generator, 1, 4),
+        random_whole(generator, 2, 5),
         groups=groups,
-        bias=bool(whole(generator, 0, 1)),
+        bias=bool(random_whole(generator, 0, 1)),
     )
 
 
@@ -106,10 +102,10 @@ def _conv_macs_by_sliding(inputs: int, outputs: int, kernel: int, size: int, str
 
 
 def _picture_case(generator: torch.Generator) -> Case:
-    kernel = whole(generator, 2, 4)
+    kernel = random_whole(generator, 2, 4)
     return Case(
-        whole(generator, 2, 4), whole(generator, 2, 4), kernel, whole(generator, 6, 12),
-        stride=whole(generator, 1, 3), padding=whole(generator, 0, 2),
+        random_whole(generator, 2, 4), random_whole(generator, 2, 4), kernel, random_whole(generator, 6, 12),
+        stride=random_whole(generator, 1, 3), padding=random_whole(generator, 0, 2),
     )  # fmt: skip
 
 

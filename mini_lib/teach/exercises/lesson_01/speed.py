@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from mini_lib import roofline
-from mini_lib.teach.exercise import Case, Exercise, Mistake, random_cases
-from mini_lib.teach.exercises.lesson_01.counting import whole
+from mini_lib.teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
 # 1.4 ------------------------------------------------------------------------------------------------
 
@@ -19,9 +18,9 @@ def typical_time(times: list[float], warmup: int) -> tuple[float, float]:
 
 
 def _times_case(generator: torch.Generator) -> Case:
-    times = 10 + torch.rand(whole(generator, 5, 9), generator=generator) ** 4 * 30
+    times = 10 + torch.rand(random_whole(generator, 5, 9), generator=generator) ** 4 * 30
     times[0] += 50  # the first call is the slow one
-    return Case([round(value, 2) for value in times.tolist()], warmup=whole(generator, 1, 3))
+    return Case([round(value, 2) for value in times.tolist()], warmup=random_whole(generator, 1, 3))
 
 
 def _typical_time_in_numpy(times: list[float], warmup: int) -> tuple[np.float64, np.float64]:
@@ -81,7 +80,7 @@ MATMUL_INTENSITY = Exercise(
         Case(1, 2, 4),
         Case(64, 64, 64),
         *random_cases(
-            8, seed=14, make=lambda g: Case(whole(g, 1, 40), whole(g, 1, 40), whole(g, 1, 40))
+            8, seed=14, make=lambda g: Case(random_whole(g, 1, 40), random_whole(g, 1, 40), random_whole(g, 1, 40))
         ),
     ),
     mistakes=(
@@ -125,7 +124,7 @@ ATTAINABLE = Exercise(
         Case(20.0, peak=100.0, bandwidth=10.0),
         *random_cases(
             8, seed=15,
-            make=lambda g: Case(whole(g, 1, 20) / 2, peak=float(whole(g, 20, 60)), bandwidth=float(whole(g, 2, 20))),
+            make=lambda g: Case(random_whole(g, 1, 20) / 2, peak=float(random_whole(g, 20, 60)), bandwidth=float(random_whole(g, 2, 20))),
         ),
     ),  # fmt: skip
     mistakes=(
@@ -177,7 +176,7 @@ SPEEDUP = Exercise(
     cases=(
         Case(1.0, factor=4.0),
         Case(0.5, factor=2.0),
-        *random_cases(8, seed=17, make=lambda g: Case(whole(g, 1, 19) / 20, factor=float(whole(g, 2, 9)))),
+        *random_cases(8, seed=17, make=lambda g: Case(random_whole(g, 1, 19) / 20, factor=float(random_whole(g, 2, 9)))),
     ),
     mistakes=(
         Mistake(lambda share, factor: factor, "Only this share of the time gets faster. The rest takes as long as before."),

@@ -1,7 +1,8 @@
 """Lesson 02, How few bits does a weight need? Its exercises, and what people get wrong in them."""
 
-from mini_lib.teach.exercises.lesson_02.choices import BEST_CLIP, FOLD, KMEANS_STEP, STORED_BYTES
+from mini_lib.teach.exercises.lesson_02.folding import FOLD
 from mini_lib.teach.exercises.lesson_02.grids import AFFINE_GRID, CHANNEL_SCALES, FAKE_QUANTIZE, SYMMETRIC_SCALE
+from mini_lib.teach.exercises.lesson_02.storing import BEST_CLIP, KMEANS_STEP, STORED_BYTES
 
 EXERCISES = (
     SYMMETRIC_SCALE,

@@ -5,15 +5,12 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib import quantize
-from mini_lib.teach.exercise import Case, Exercise, Mistake, random_cases
+from mini_lib.teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
 
 def weights(*shape: int, generator: torch.Generator) -> Tensor:
+    """Random numbers of the size of weights."""
     return torch.randn(*shape, generator=generator) * 0.2
-
-
-def random_bits(generator: torch.Generator, low: int = 2, high: int = 8) -> int:
-    return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 # 2.1 ------------------------------------------------------------------------------------------------
@@ -33,7 +30,7 @@ SYMMETRIC_SCALE = Exercise(
     cases=(
         Case(tensor([3.0]), bits=8),
         Case(tensor([-1.0, 0.5]), bits=2),
-        *random_cases(8, seed=21, make=lambda g: Case(weights(3, 5, generator=g), bits=random_bits(g))),
+        *random_cases(8, seed=21, make=lambda g: Case(weights(3, 5, generator=g), bits=random_whole(g, 2, 8))),
     ),
     mistakes=(
         Mistake(
@@ -81,7 +78,7 @@ def _affine_grid_in_torch(low: float, high: float, bits: int) -> tuple[Tensor, T
 
 def _range_case(generator: torch.Generator) -> Case:
     low, high = (round(float(v), 3) for v in torch.sort(torch.randn(2, generator=generator)).values)
-    return Case(low, high + 1e-3, bits=random_bits(generator))
+    return Case(low, high + 1e-3, bits=random_whole(generator, 2, 8))
 
 
 AFFINE_GRID = Exercise(
@@ -120,6 +117,7 @@ AFFINE_GRID = Exercise(
         ),
     ),
     also_correct=(_affine_grid_in_torch,),
+    forbidden=(quantize.affine_scale, quantize.choose_qparams),
 )
 
 # 2.3 ------------------------------------------------------------------------------------------------
@@ -152,7 +150,7 @@ def _half_up(values: Tensor) -> Tensor:
 
 
 def _grid_case(generator: torch.Generator) -> Case:
-    bits = random_bits(generator, 2, 5)
+    bits = random_whole(generator, 2, 5)
     zero_point = int(torch.randint(1, 2**bits - 1, (), generator=generator))
     scale = 2.0 ** -int(torch.randint(0, 4, (), generator=generator))  # a power of two: ties are exact
     x = torch.randint(-60, 60, (9,), generator=generator) / 16
@@ -226,8 +224,8 @@ CHANNEL_SCALES = Exercise(
     reference=channel_scales,
     cases=(
         Case(tensor([[1.0, -2.0], [0.5, 0.25]]), bits=2),
-        *random_cases(3, seed=24, make=lambda g: Case(weights(3, 4, generator=g), bits=random_bits(g))),
-        *random_cases(4, seed=25, make=lambda g: Case(weights(3, 3, 2, 2, generator=g), bits=random_bits(g))),
+        *random_cases(3, seed=24, make=lambda g: Case(weights(3, 4, generator=g), bits=random_whole(g, 2, 8))),
+        *random_cases(4, seed=25, make=lambda g: Case(weights(3, 3, 2, 2, generator=g), bits=random_whole(g, 2, 8))),
     ),
     mistakes=(
         Mistake(
@@ -259,4 +257,5 @@ CHANNEL_SCALES = Exercise(
             np.abs(weight.numpy()).max(axis=tuple(range(1, weight.dim()))) / np.float64(2 ** (bits - 1) - 1)
         ),
     ),
+    forbidden=(quantize.choose_qparams,),
 )
