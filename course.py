@@ -79,8 +79,11 @@ def build(arguments):
 
 
 def slides(arguments):
-    """Build the slides from their source."""
-    return run([environment.prepare(ROOT), ROOT / "slides" / "build.py", *arguments], cwd=ROOT)
+    """Build the slides from their source, with the figures and tables that the solutions show today."""
+    python = environment.prepare(ROOT)
+    check = [argument for argument in arguments if argument == "--check"]
+    taken = run([python, ROOT / "slides" / "figures.py", *check], cwd=ROOT)
+    return run([python, ROOT / "slides" / "build.py", *arguments], cwd=ROOT) or taken
 
 
 COMMANDS = {command.__name__: command for command in (lab, test, reset, grade, build, slides)}
