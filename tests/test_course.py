@@ -56,11 +56,11 @@ class TestCommands:
         assert variables == {"OMP_NUM_THREADS": "1"}
 
     def test_grade_build_and_slides_start_their_programs(self, house, started):
-        for words in (["grade", "class 1", "--out", "x"], ["build", "--check"], ["slides"]):
+        for words in (["grade", "class 1", "--out", "x"], ["build", "--check"], ["slides", "--check"]):
             assert course.main(words) == 0
         assert [command[1:] for command, _ in started] == [
             ["-m", "mini_lib.teach.grade", "class 1", "--out", "x"], ["-m", "mini_lib.teach.build", "--check"],
-            [str(house / "slides" / "build.py")]]
+            [str(house / "slides" / "figures.py"), "--check"], [str(house / "slides" / "build.py"), "--check"]]
 
     @pytest.mark.parametrize("words, message", [
         (["frob"], "there is no command 'frob'; use one of lab, test, reset, grade, build, slides"),

@@ -110,7 +110,8 @@ def entropy(
     code, spread evenly over that code's filled bins. Zeros are left out, as 0 is on every grid.
 
     The histogram has `bins` bins, or fewer where these would hold less than 8 values each on average. It
-    needs many values: where each code has a bin of its own, nothing is lost, and the full range wins.
+    needs many values: where each code has a bin of its own, nothing is lost, and the full range wins. So a
+    range must hold two filled bins for each code, or nine tenths of all filled bins.
 
     >>> values = torch.linspace(-1, 1, 10_001) ** 3                  # most of them near 0
     >>> values[0] = -8                                               # and one outlier
@@ -132,8 +133,7 @@ def entropy(
     def divergence(low: Tensor, high: Tensor) -> Tensor:
         scale, zero_point = (each[:, None] for each in affine.choose_qparams(low, high, fmt))
         unclipped = torch.round(centres / scale) + zero_point
-        within = (unclipped >= fmt.qmin) & (unclipped <= fmt.qmax)
-        inside = filled & within
+        inside = filled & (unclipped >= fmt.qmin) & (unclipped <= fmt.qmax)
         code = unclipped.clamp(fmt.qmin, fmt.qmax).long() - fmt.qmin
         kept = histogram * inside
         per_code = kept.new_zeros(kept.shape[0], codes_of)
@@ -141,7 +141,10 @@ def entropy(
         bins_filled = per_code.scatter_add(1, code, inside.double())
         told = (mass / bins_filled.clamp(min=1)).gather(1, code) * inside
         lost = _kullback_leibler(_with_outliers(histogram, inside), told)
-        too_few = within.sum(dim=1) < codes_of               # less than a bin for each code: no shape is left to lose
+        # With less than two filled bins for each code hardly any shape is left to lose, and a range that cuts
+        # nearly everything off would look perfect. It may be so narrow only where it leaves few filled bins out.
+        bins_inside = inside.sum(dim=1)
+        too_few = (bins_inside < 2 * codes_of) & (bins_inside < 0.9 * filled.sum(dim=1))
         return torch.where(too_few, torch.inf, lost)
 
     return _narrow(low, high, fmt, divergence, candidates)

@@ -148,7 +148,7 @@ def _stored_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _file_content(model: nn.Module) -> bytes:
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _stored_tensors(model).items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _stored_tensors(model).items()}
     return safetensors.torch.save(tensors, {METADATA: json.dumps(_describe(model), separators=(",", ":"))})
 
 

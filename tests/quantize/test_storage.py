@@ -132,6 +132,14 @@ def test_weights_that_are_views_store_their_own_elements_only(tmp_path):
     assert torch.equal(load_model(tmp_path / "m", lambda: nn.Linear(4, 2, bias=False)).weight, model.weight)
 
 
+def test_weights_that_lie_in_one_memory_are_stored_apart(tmp_path):
+    memory = torch.arange(16.0)  # as optimizers and distributed training lay weights out
+    model = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 4, bias=False))
+    model[0].weight, model[1].weight = nn.Parameter(memory[:8].view(2, 4)), nn.Parameter(memory[8:].view(4, 2))
+    build = lambda: nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 4, bias=False))  # noqa: E731
+    assert_round_trip(model.eval(), tmp_path / "m", build)
+
+
 @pytest.mark.parametrize("bits", LADDER)
 def test_the_size_is_payload_and_header_as_the_file_itself_says(bits, tmp_path):
     model = quantize_weights(folded(), rung(bits))
@@ -160,15 +168,16 @@ def test_the_header_is_small_and_the_same_every_time():
     assert stored_size(model).header_bytes < 5 * 3 * 80 + 600
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     save_model(nn.Linear(2, 2), path)
     before = path.read_bytes()
 
-    def full(descriptor):
+    def fail(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="no space left"):
         save_model(nn.Linear(2, 2), path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["model.safetensors"]

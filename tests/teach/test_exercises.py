@@ -1,9 +1,15 @@
 """Every exercise of every lesson is proven: its mistakes are caught, each by its own sentence, and right answers pass."""
 
+import ast
+import json
+from pathlib import Path
+
 import pytest
 
 from mini_lib.teach.exercises import exercises_of, lessons
 from mini_lib.teach.prove import prove
+
+LESSONS = Path(__file__).parents[2] / "lessons"
 
 
 @pytest.mark.parametrize(
@@ -11,6 +17,20 @@ from mini_lib.teach.prove import prove
 )
 def test_an_exercise_is_proven(exercise):
     prove(exercise)
+
+
+@pytest.mark.parametrize("lesson", lessons())
+def test_the_learner_is_given_the_signature_that_the_check_calls(lesson):
+    [notebook] = LESSONS.glob(f"{lesson:02d}_*.ipynb")
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]}
+    for exercise in exercises_of(lesson):
+        [stub] = [
+            node
+            for node in ast.parse(cells["ex-" + exercise.id.replace(".", "-")]).body
+            if isinstance(node, ast.FunctionDef)
+        ]
+        assert stub.name == exercise.function
+        assert tuple(argument.arg for argument in stub.args.args) == exercise.parameters
 
 
 @pytest.mark.parametrize("lesson", lessons())
