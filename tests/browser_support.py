@@ -1,6 +1,5 @@
 """A real JupyterLab in a real browser, closed off from everything: what the browser test stands on."""
 
-import json
 import os
 import secrets
 import shutil
@@ -25,11 +24,8 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )
-SETTINGS = {
-    "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
-    "@jupyterlab/notebook-extension:tracker": {"autoStartDefaultKernel": True},
-}
 NO_NETWORK = Path(__file__).parent / "no_network"
+LAB_SETTINGS = Path(__file__).parents[1] / "launcher" / "jupyter"  # those that `course.py lab` starts with
 
 
 def find_chromium() -> str:
@@ -63,15 +59,12 @@ def jupyterlab(served: Path, private: Path) -> Iterator[Lab]:
         f"JUPYTER{name}": str(private / name.strip("_").lower())
         for name in ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")
     }
-    overrides = Path(folders["JUPYTER_CONFIG_DIR"]) / "labconfig" / "default_setting_overrides.json"
-    overrides.parent.mkdir(parents=True)
-    overrides.write_text(json.dumps(SETTINGS))
+    folders["JUPYTER_CONFIG_PATH"] = str(LAB_SETTINGS)
     environment = os.environ | folders | switches(private, strict=False, static=False) | {"PYTHONPATH": str(NO_NETWORK)}
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={lab.url.rpartition(':')[2]}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={lab.token}",
-        f"--ServerApp.root_dir={served}", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly",
+        f"--ServerApp.root_dir={served}", "--LabApp.expose_app_in_browser=True",
     ]
     with open(private / "server.log", "wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
