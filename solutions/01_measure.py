@@ -303,6 +303,7 @@ explore(
 )
 
 # %% name="fig-median-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
 show(draw_median(5), alt="The medians that 40 experiments of 5 runs each would report, as marks on a time axis.")
 
 # %% [markdown]
@@ -422,6 +423,7 @@ explore(
 )
 
 # %% name="fig-roofline-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
 show(draw_roofline(4), alt="The roofline of this machine and a dot for a linear layer at batch 4, in the slope.")
 
 # %% [markdown]

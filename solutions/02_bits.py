@@ -380,6 +380,7 @@ table(formats, ("bits stored", "accuracy"), depthwise_row, "depthwise layers")
 # %% [markdown]
 # Then what *is* always true of one scale per channel? Multiply channel 5 of one layer by 16 and divide what reads it by 16: a ReLU lets a positive factor pass, so the model
 # computes the same. (The factors here are powers of two, which floats multiply exactly.) One scale per channel does not notice. One scale per layer does.
+# (This is about the layer that is rescaled. In the layer that reads it, each row now mixes large and small weights, and no scale per row helps there.)
 
 
 # %% name="out-rescaled"
@@ -498,6 +499,7 @@ explore(
 )
 
 # %% name="fig-clipping-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
 show(
     draw_clipping(50),
     alt="Rounding error falls and clipping error rises as the grid gets shorter; their sum has a lowest point.",
