@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.validate import require_bits, require_whole_number
+from mini_lib.quantize.validate import require_bits
 
 TRITS_PER_BYTE = 5      # 3**5 = 243 values fit in the 256 of a byte; 3**6 = 729 do not
 POWERS_OF_3 = (1, 3, 9, 27, 81)

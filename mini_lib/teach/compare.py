@@ -157,7 +157,7 @@ def identical(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, torch.Tensor):
-        same = one.dtype == other.dtype and one.shape == other.shape
+        same = one.dtype == other.dtype and one.shape == other.shape and one.device == other.device
         return same and bool(((one == other) | ((one != one) & (other != other))).all())
     if isinstance(one, numpy.ndarray):
         return one.dtype == other.dtype and numpy.array_equal(one, other, equal_nan=one.dtype.kind in "fc")

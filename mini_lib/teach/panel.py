@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mini_lib.teach.judge import Verdict
 
-# colour of border and label, background, label; each label has a contrast above 4.5 on its background
 CODE_STYLE = "background:rgba(0,0,0,0.07);color:inherit;padding:0.1em 0.3em;border-radius:3px"
+# colour of border and label, background, label; each label has a contrast above 4.5 on its background
 LOOKS = {
     "passed": ("#00694b", "#e8f5ef", "Passed"),
     "not yet": ("#9a3d00", "#fdf1e7", "Not yet"),

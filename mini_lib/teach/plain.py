@@ -80,6 +80,8 @@ def _plain_tensor(tensor: torch.Tensor) -> Any:
     tensor = tensor.detach()
     if tensor.is_complex():
         return Opaque("complex tensor")
+    if tensor.is_meta:
+        return Opaque("tensor", "it is on the device meta, which holds no values")
     if tensor.is_quantized:
         tensor = tensor.dequantize()
     if tensor.layout != torch.strided:

@@ -186,3 +186,4 @@ def test_any_change_of_an_argument_is_seen(make, change):
 def test_arguments_of_another_type_or_dtype_are_not_identical():
     assert not identical(1, 1.0)
     assert not identical(torch.ones(2), torch.ones(2).double())
+    assert not identical(torch.ones(2), torch.ones(2, device="meta"))  # and no error, though meta holds no values

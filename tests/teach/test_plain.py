@@ -64,4 +64,5 @@ def test_what_is_not_data_keeps_only_its_kind():
     assert plain(x for x in []) == Opaque("generator")
     assert plain(torch.nn.ReLU()) == Opaque("ReLU")
     assert plain(1j) == Opaque("complex")
+    assert plain(torch.ones(2, device="meta")) == Opaque("tensor", "it is on the device meta, which holds no values")
     assert plain(10**400).kind == "integer"
