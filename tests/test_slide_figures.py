@@ -1,17 +1,14 @@
 """What slides show is what the solutions computed."""
 
 import base64
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
-SLIDES = Path(__file__).parents[1] / "slides"
-_spec = importlib.util.spec_from_file_location("slides_figures", SLIDES / "figures.py")
-figures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(figures)
+from slides import figures
 
+SLIDES = Path(__file__).parents[1] / "slides"
 PICTURE = base64.b64encode(b"a picture").decode()
 CELLS = [
     {"id": "fig-a", "cell_type": "code", "outputs": [{"data": {"text/html": f'<img alt="a" src="data:image/png;base64,{PICTURE}">'}}]},

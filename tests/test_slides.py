@@ -1,21 +1,16 @@
 """The slides: built from their source, complete on disk, and nothing runs off a slide."""
 
-import importlib.util
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
+from slides import build
+
 ROOT = Path(__file__).parents[1]
 SLIDES = ROOT / "slides"
 DECKS = sorted(SLIDES.glob("[0-9][0-9]_*.html"))
-
-_spec = importlib.util.spec_from_file_location("slides_build", SLIDES / "build.py")
-build = importlib.util.module_from_spec(_spec)
-sys.modules["slides_build"] = build  # where dataclasses look for it
-_spec.loader.exec_module(build)
 
 FRONT = "---\nmarp: true\ntheme: course\nmath: mathjax\npaginate: true\nlang: en\ntitle: Tiny\n---\n"
 SLIDE = "\n# A heading\n\nA word, and $x^2$.\n\n```\n---\n```\n\n<!-- What one says. -->\n"

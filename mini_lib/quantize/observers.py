@@ -141,7 +141,7 @@ def entropy(
         bins_filled = per_code.scatter_add(1, code, inside.double())
         told = (mass / bins_filled.clamp(min=1)).gather(1, code) * inside
         lost = _kullback_leibler(_with_outliers(histogram, inside), told)
-        # With less than two filled bins for each code hardly any shape is left to lose, and a range that cuts
+        # With fewer than two filled bins for each code hardly any shape is left to lose, and a range that cuts
         # nearly everything off would look perfect. It may be so narrow only where it leaves few filled bins out.
         bins_inside = inside.sum(dim=1)
         too_few = (bins_inside < 2 * codes_of) & (bins_inside < 0.9 * filled.sum(dim=1))

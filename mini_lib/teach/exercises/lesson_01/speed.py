@@ -124,7 +124,9 @@ ATTAINABLE = Exercise(
         Case(20.0, peak=100.0, bandwidth=10.0),
         *random_cases(
             8, seed=15,
-            make=lambda g: Case(random_whole(g, 1, 20) / 2, peak=float(random_whole(g, 20, 60)), bandwidth=float(random_whole(g, 2, 20))),
+            make=lambda g: Case(
+                random_whole(g, 1, 20) / 2, peak=float(random_whole(g, 20, 60)), bandwidth=float(random_whole(g, 2, 20))
+            ),
         ),
     ),  # fmt: skip
     mistakes=(

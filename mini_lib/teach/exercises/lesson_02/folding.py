@@ -10,8 +10,6 @@ from mini_lib import quantize
 from mini_lib.teach.exercise import Case, Exercise, Mistake, random_cases
 from mini_lib.teach.exercises.lesson_02.grids import weights
 
-# 2.8 ------------------------------------------------------------------------------------------------
-
 
 def _factor(gamma, variance, eps):
     return gamma / torch.sqrt(variance + eps)
