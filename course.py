@@ -37,7 +37,7 @@ COURSE_HOME = WORK / ".course"                   # where progress and the record
 
 def lab(arguments):
     """Open JupyterLab on the learner's copies, at the first lesson that is there."""
-    python = environment.prepare(ROOT)
+    python = environment.prepare(ROOT, extras=environment.missing_tools())
     for notice in copies.update(ROOT / "lessons", WORK, COURSE_HOME, datetime.now()):
         print(notice, flush=True)
     here = copies.lessons_in(WORK)
@@ -53,7 +53,7 @@ def lab(arguments):
 
 def test(arguments):
     """Run every test, or those that the pytest options pick."""
-    python = environment.prepare(ROOT, extras=("test",))
+    python = environment.prepare(ROOT, extras=("test", *environment.missing_tools()))
     return run([python, "-m", "pytest", *arguments], cwd=ROOT, OMP_NUM_THREADS="1")     # with one thread, sums repeat exactly
 
 

@@ -106,6 +106,12 @@ def install_torch(environment, root):
         raise Stop(why_pip_failed(environment))
 
 
+def missing_tools():
+    """The groups of optional dependencies that stand in for tools this machine lacks: a C compiler, for lessons 09 and 10."""
+    found = os.environ.get("CC") or any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+    return () if found else ("compiler",)
+
+
 def has_nvidia_gpu():
     """Whether this machine has an NVIDIA driver."""
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None

@@ -26,6 +26,7 @@ def started(house, monkeypatch):
     monkeypatch.setattr(course, "WORK", house / "work")
     monkeypatch.setattr(course, "COURSE_HOME", house / "work" / ".course")
     monkeypatch.setattr(environment, "prepare", lambda root, extras=(): Path("python-with", *extras))
+    monkeypatch.setenv("CC", "a-compiler")       # or a machine without one would ask for it
     monkeypatch.setattr(course, "run", lambda command, cwd=None, **variables: started.append(
         ([str(part) for part in command], variables)) or 0)
     return started
@@ -48,6 +49,14 @@ class TestCommands:
         (house / "work" / "01_measure.ipynb").unlink()
         course.main(["lab"])
         assert "--LabApp.default_url=/lab/tree/02_bits.ipynb" in started[-1][0]
+
+    def test_a_machine_without_a_c_compiler_gets_one(self, started, monkeypatch):
+        monkeypatch.delenv("CC")
+        monkeypatch.setattr(environment.shutil, "which", lambda name: None)
+        for words in (["lab"], ["test"]):
+            assert course.main(words) == 0
+        assert [command[0] for command, _ in started] == [str(Path("python-with", *extras))
+                                                          for extras in (["compiler"], ["test", "compiler"])]
 
     def test_test_installs_the_test_group_and_hands_options_on(self, started):
         assert course.main(["test", "-k", "measure", "-x"]) == 0

@@ -1,0 +1,300 @@
+"""Caches: which accesses of a trace are served by which level, and how many bytes that moves.
+
+The machine: one to three levels of set-associative caches that evict the least recently used line.
+A miss fetches the line, also for a write (write-allocate), and a changed line goes down when it is
+evicted (write-back). A level sees the misses of the level above and nothing else. Nothing is fetched
+ahead of time, and at the start the caches are empty. References and misses are counted as
+valgrind's cachegrind counts them. This file is the one to read; `fast_cache` is the same in C.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+MOST_LEVELS = 3
+MOST_PLAIN_ACCESSES = 5_000_000
+_HIGHEST_ADDRESS = 2**61
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One level: `size_bytes` in lines of `line_bytes`, each set with room for `ways` lines.
+
+    A line is a power of two of bytes, and the sets are a power of two, since bits of the address
+    choose the set. The ways may be any number: 48 KiB in 12 ways are 64 sets. One way is a
+    direct-mapped cache; as many ways as lines is a fully associative one.
+
+    Raises:
+        TypeError: a number is not an integer.
+        ValueError: one of these does not hold.
+
+    >>> Cache(32 * 1024, ways=8).sets
+    64
+
+    Source: Hennessy & Patterson 2019, "Computer Architecture", appendix B.1.
+    """
+
+    size_bytes: int
+    ways: int
+    line_bytes: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("size_bytes", "ways", "line_bytes"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise TypeError(f"{name} must be an int, got {value!r}; give a whole number")
+            if value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value}; 32 KiB are 32 * 1024")
+            object.__setattr__(self, name, int(value))
+        if self.line_bytes & (self.line_bytes - 1):
+            raise ValueError(f"line_bytes must be a power of two, got {self.line_bytes}; use 64")
+        if self.size_bytes % (self.ways * self.line_bytes) or self.sets & (self.sets - 1):
+            one_set = self.ways * self.line_bytes
+            sets = 1 << max(self.size_bytes // one_set, 1).bit_length() - 1
+            raise ValueError(
+                f"size_bytes must be ways * line_bytes * a power of two, got {self.size_bytes} = "
+                f"{one_set} * {self.size_bytes / one_set:g}; use {one_set * sets} or another ways"
+            )
+
+    @property
+    def lines(self) -> int:
+        """How many lines it holds."""
+        return self.size_bytes // self.line_bytes
+
+    @property
+    def sets(self) -> int:
+        """How many groups the lines form; an address belongs to one of them."""
+        return self.lines // self.ways
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The memory accesses of a program in order: three arrays of one length.
+
+    `addresses` (int64 [accesses]) is where each begins in bytes, `sizes` (int32 [accesses]) how
+    many bytes it spans, `writes` (bool [accesses]) whether it stores.
+
+    Raises:
+        TypeError: addresses or sizes are not integers, or writes are not booleans.
+        ValueError: not one length, an address below 0 or beyond 2**61, a size below 1.
+
+    >>> trace = Trace.of([(0, 8, False), (64, 8, True)])
+    >>> trace.addresses, trace.writes, len(trace)
+    (array([ 0, 64]), array([False,  True]), 2)
+    """
+
+    addresses: np.ndarray
+    sizes: np.ndarray
+    writes: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("addresses", np.int64), ("sizes", np.int32), ("writes", np.bool_)):
+            given = np.asarray(getattr(self, name))
+            kinds = "b" if name == "writes" else "iu"
+            if given.size and given.dtype.kind not in kinds:
+                kind = "booleans" if name == "writes" else "integers"
+                raise TypeError(f"{name} must be {kind}, got {given.dtype}; convert them first")
+            if given.ndim != 1 or given.shape != np.shape(self.addresses):
+                raise ValueError(
+                    f"{name} has shape {given.shape}, and addresses {np.shape(self.addresses)}; "
+                    "give one value for each access"
+                )
+            if given.size and name != "writes":
+                low, high = int(given.min()), int(given.max())
+                least, most = (0, _HIGHEST_ADDRESS) if name == "addresses" else (1, 2**31 - 1)
+                if low < least or high > most:
+                    wrong = low if low < least else high
+                    raise ValueError(f"{name} must lie from {least} to {most}, got {wrong}")
+            object.__setattr__(self, name, np.ascontiguousarray(given, dtype=dtype))
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    @classmethod
+    def of(cls, accesses: Iterable[tuple[int, int, bool]]) -> "Trace":
+        """Make a trace of (address, bytes, is it a write?) for each access."""
+        columns = list(zip(*accesses, strict=True)) or [(), (), ()]
+        return cls(*(np.array(column) for column in columns))
+
+    @classmethod
+    def of_reads(cls, addresses: Sequence[int], size_bytes: int = 1) -> "Trace":
+        """Make a trace that reads `size_bytes` at each address."""
+        sizes = np.full(len(addresses), size_bytes, dtype=np.int32)
+        return cls(np.asarray(addresses), sizes, np.zeros(len(addresses), dtype=bool))
+
+
+@dataclass(frozen=True)
+class LevelStats:
+    """What one level saw.
+
+    An access that straddles lines is one reference and at most one miss, yet fills up to all of its
+    lines. `write_backs` are the changed lines that this level sent down: its own that it evicted,
+    and those from above that it did not hold. `dirty_lines` are still to be sent at the end.
+
+    >>> stats = LevelStats(Cache(1024, 2), reads=90, writes=10, read_misses=5, fills=5)
+    >>> stats.references, stats.misses, stats.miss_ratio, stats.moved_bytes
+    (100, 5, 0.05, 320)
+    """
+
+    cache: Cache
+    reads: int = 0
+    writes: int = 0
+    read_misses: int = 0
+    write_misses: int = 0
+    fills: int = 0
+    write_backs: int = 0
+    dirty_lines: int = 0
+
+    @property
+    def references(self) -> int:
+        """Accesses that reached this level."""
+        return self.reads + self.writes
+
+    @property
+    def misses(self) -> int:
+        """Accesses that this level could not serve."""
+        return self.read_misses + self.write_misses
+
+    @property
+    def miss_ratio(self) -> float:
+        """Misses of this level per reference of this level; 0 without references."""
+        return self.misses / self.references if self.references else 0.0
+
+    @property
+    def filled_bytes(self) -> int:
+        """Bytes that came up from below."""
+        return self.fills * self.cache.line_bytes
+
+    @property
+    def written_back_bytes(self) -> int:
+        """Bytes that went down so far."""
+        return self.write_backs * self.cache.line_bytes
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes between this level and what lies below it, in both directions."""
+        return self.filled_bytes + self.written_back_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What each level saw, first level first, and on request who served each access.
+
+    `served_by` (int8 [accesses]) is 1 for the first level, 2 for the second, ..., and one more than
+    there are levels for memory; None if it was not recorded.
+    """
+
+    levels: tuple[LevelStats, ...]
+    served_by: np.ndarray | None = None
+
+
+def check_levels(levels: Cache | Sequence[Cache]) -> tuple[Cache, ...]:
+    """Return the levels, first level first, if they can work together.
+
+    Raises: TypeError if one is not a Cache; ValueError for none, for more than three, or for lines
+    of different sizes.
+    """
+    levels = (levels,) if isinstance(levels, Cache) else tuple(levels)
+    for level in levels:
+        if not isinstance(level, Cache):
+            raise TypeError(f"a level must be a Cache, got {level!r}; write Cache(32 * 1024, 8)")
+    if not 1 <= len(levels) <= MOST_LEVELS:
+        raise ValueError(f"levels must be 1 to {MOST_LEVELS} caches, got {len(levels)}")
+    if len({level.line_bytes for level in levels}) > 1:
+        sizes = ", ".join(str(level.line_bytes) for level in levels)
+        raise ValueError(f"the levels must share one line_bytes, got {sizes}; use 64 for all")
+    return levels
+
+
+class _Level:
+    """The lines that a level holds. A set is a dict from line to dirty, the oldest line first."""
+
+    def __init__(self, cache: Cache, below: "_Level | None") -> None:
+        self.cache = cache
+        self.below = below
+        self.sets: defaultdict[int, dict[int, bool]] = defaultdict(dict)
+        self.count: Counter[str] = Counter()
+
+    def serves(self, lines: range, is_write: bool, dirties: bool) -> bool:
+        """Reference lines, and say whether all of them were here; they are afterwards."""
+        self.count["writes" if is_write else "reads"] += 1
+        here = [self.touch(line, dirties) for line in lines]  # all are touched, whatever the first
+        if not all(here):
+            self.count["write_misses" if is_write else "read_misses"] += 1
+        return all(here)
+
+    def touch(self, line: int, dirties: bool) -> bool:
+        """Make a line the most recent of its set, fetching it and evicting the oldest if need be."""
+        one_set = self.sets[line % self.cache.sets]
+        if line in one_set:
+            one_set[line] = one_set.pop(line) or dirties
+            return True
+        if len(one_set) == self.cache.ways:
+            oldest = next(iter(one_set))
+            if one_set.pop(oldest):
+                self.write_back(oldest)
+        one_set[line] = dirties
+        self.count["fills"] += 1
+        return False
+
+    def write_back(self, line: int) -> None:
+        """Send a changed line down: into the next level that holds it, else to memory.
+
+        That is no reference: it makes no line recent.
+        """
+        self.count["write_backs"] += 1
+        if self.below is not None:
+            one_set = self.below.sets[line % self.below.cache.sets]
+            if line in one_set:
+                one_set[line] = True
+            else:
+                self.below.write_back(line)
+
+    def stats(self) -> LevelStats:
+        dirty = sum(sum(one_set.values()) for one_set in self.sets.values())
+        return LevelStats(self.cache, **self.count, dirty_lines=dirty)
+
+
+def simulate_plain(
+    trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False
+) -> Simulation:
+    """Run a trace through caches that are empty at first, one access after the other, in Python.
+
+    Raises:
+        ValueError: as `check_levels`; more than 5,000,000 accesses: C takes any number.
+
+    Three lines that share a set of two ways, in turns: each evicts the one that is needed next.
+
+    >>> cache = Cache(256, ways=2)                         # 2 sets: even lines and odd lines
+    >>> cycle = Trace.of_reads([0, 128, 256] * 3)          # lines 0, 2, 4
+    >>> simulate_plain(cycle, cache).levels[0].misses
+    9
+    >>> simulate_plain(Trace.of_reads([0, 128] * 3), cache, record=True).served_by
+    array([2, 2, 1, 1, 1, 1], dtype=int8)
+    """
+    caches = check_levels(levels)
+    if len(trace) > MOST_PLAIN_ACCESSES:
+        raise ValueError(
+            f"the trace has {len(trace):,} accesses, and plain Python takes {MOST_PLAIN_ACCESSES:,}"
+            " at most; install a C compiler (`pip install ziglang`), or trace a smaller problem"
+        )
+    stack: list[_Level] = []
+    for cache in reversed(caches):
+        stack.insert(0, _Level(cache, below=stack[0] if stack else None))
+    line_bytes = caches[0].line_bytes
+    served = []
+    accesses = (trace.addresses.tolist(), trace.sizes.tolist(), trace.writes.tolist())
+    for address, size, is_write in zip(*accesses, strict=True):
+        lines = range(address // line_bytes, (address + size - 1) // line_bytes + 1)
+        # below the first level a line turns dirty when it is written back, not when it is fetched
+        for number, level in enumerate(stack, start=1):
+            if level.serves(lines, is_write, dirties=is_write and number == 1):
+                break
+        else:
+            number = len(stack) + 1
+        served.append(number)
+    return Simulation(
+        tuple(level.stats() for level in stack), np.array(served, np.int8) if record else None
+    )

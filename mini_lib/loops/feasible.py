@@ -1,0 +1,215 @@
+"""Is there a whole-number point? The one question behind dependences and legality, answered exactly.
+
+A system is a box of variables with equations and inequalities. Most systems fall to arithmetic on the box alone;
+the rest goes to an integer program, whose answer is checked in exact arithmetic.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import gcd
+
+from mini_lib.loops.affine import Affine
+
+ROUNDS = 8                     # passes over the constraints before the box counts as tight enough
+
+
+@dataclass(frozen=True)
+class System:
+    """Whole variables in a box, with expressions that must be 0 (`equal`) or at least 0 (`at_least`).
+
+    >>> i, d = Affine((("i", 1),)), Affine((("d", 1),))
+    >>> System({"i": (0, 7), "d": (-7, 7)}, at_least=(i + d, 7 - (i + d))).with_(equal=[d - 3]).equal
+    (Affine(terms=(('d', 1),), constant=-3),)
+    """
+
+    ranges: Mapping[str, tuple[int, int]]
+    equal: tuple[Affine, ...] = ()
+    at_least: tuple[Affine, ...] = ()
+
+    def with_(self, equal: tuple[Affine, ...] = (), at_least: tuple[Affine, ...] = ()) -> "System":
+        """The same system with more constraints."""
+        return System(self.ranges, (*self.equal, *equal), (*self.at_least, *at_least))
+
+    def holds(self, point: Mapping[str, int]) -> bool:
+        """Whether a point keeps every range and every constraint; whole-number arithmetic, so no doubt."""
+        return (
+            all(low <= point[name] <= high for name, (low, high) in self.ranges.items())
+            and all(expression.value(point) == 0 for expression in self.equal)
+            and all(expression.value(point) >= 0 for expression in self.at_least)
+        )
+
+
+def tighten(system: System, rounds: int = ROUNDS) -> System | None:
+    """The same points in a smaller box, or None where there is certainly no point.
+
+    Each constraint bounds each of its variables by the extremes of the others (the test of Banerjee, turned on every
+    variable), and an equation needs the greatest common divisor of its coefficients to divide its constant.
+
+    >>> o, i = Affine((("o", 16),)), Affine((("i", 1),))
+    >>> box = {"o": (-31, 31), "i": (-15, 15)}
+    >>> tighten(System(box, equal=(o + i,))).ranges         # 16 o = -i, and |i| < 16
+    {'o': (0, 0), 'i': (0, 0)}
+    >>> tighten(System(box, equal=(o + i * 2 + 1,))) is None        # even + 1 is never 0
+    True
+
+    Source: Banerjee, Loop Transformations for Restructuring Compilers (1993); Allen and Kennedy, Optimizing
+    Compilers for Modern Architectures (2001), sections 3.3.1 (GCD) and 3.3.2 (Banerjee).
+    """
+    ranges = dict(system.ranges)
+    if any(low > high for low, high in ranges.values()):
+        return None
+    rows = [(row.terms, row.constant) for row in system.at_least]
+    for row in system.equal:
+        rows += [(row.terms, row.constant), ((-row).terms, -row.constant)]
+    for _ in range(rounds):
+        before = dict(ranges)
+        if not all(_narrow(ranges, terms, constant) for terms, constant in rows):
+            return None
+        if ranges == before:
+            break
+    if not all(_divides(ranges, row) for row in system.equal):
+        return None
+    return replace(system, ranges=ranges)
+
+
+def _narrow(
+    ranges: dict[str, tuple[int, int]], terms: tuple[tuple[str, int], ...], constant: int
+) -> bool:
+    """Shrink the ranges by `terms + constant >= 0`; False where no point of the box can keep it."""
+    largest = constant
+    for name, count in terms:
+        largest += count * ranges[name][count > 0]
+    if largest < 0:
+        return False
+    for name, count in terms:
+        low, high = ranges[name]
+        others = largest - count * (high if count > 0 else low)         # the most the others can give
+        if count > 0:
+            low = max(low, -(others // count))
+        else:
+            high = min(high, others // -count)
+        ranges[name] = (low, high)
+    return True
+
+
+def _divides(ranges: Mapping[str, tuple[int, int]], row: Affine) -> bool:
+    """Whether `row == 0` passes the test of the greatest common divisor, fixed variables put in."""
+    divisor, constant = 0, row.constant
+    for name, count in row.terms:
+        low, high = ranges[name]
+        if low == high:
+            constant += count * low
+        else:
+            divisor = gcd(divisor, count)
+    return constant % divisor == 0 if divisor else constant == 0
+
+
+def solve(system: System, smallest: tuple[Affine, ...] = ()) -> dict[str, int] | None:
+    """A whole-number point of the system, or None where there is none.
+
+    Among several points one is taken that makes the first expression of `smallest` as small as it can be,
+    then the second, and so on.
+
+    >>> i, j = Affine((("i", 1),)), Affine((("j", 1),))
+    >>> box = {"i": (0, 9), "j": (0, 9)}
+    >>> solve(System(box, equal=(i * 2 - j * 3,), at_least=(i - 1,)), smallest=(i,))
+    {'i': 3, 'j': 2}
+    >>> solve(System(box, equal=(i * 2 - j * 3,), at_least=(i - 1, 2 - i))) is None
+    True
+    """
+    tight = tighten(system)
+    if tight is None:
+        return None
+    point = _corner(tight) or _integer_program(tight, Affine())
+    for goal in smallest if point else ():
+        best = _integer_program(tight, goal)
+        point = best if best and goal.value(best) <= goal.value(point) else point
+        tight = tight.with_(equal=(goal - goal.value(point),))
+    return point
+
+
+def extremes(system: System, goal: Affine) -> tuple[int, int] | None:
+    """The smallest and the largest value of an expression over the points of a system; None without points.
+
+    >>> extremes(System({"i": (0, 7)}, at_least=(Affine((("i", 2),), -3),)), Affine((("i", -1),), 9))
+    (2, 7)
+    """
+    tight = tighten(system)
+    if tight is None:
+        return None
+    low, high = goal.extremes(tight.ranges)
+    if low == high:                                      # the box says it; is there a point?
+        return (low, high) if solve(tight) else None
+    first, last = solve(tight, (goal,)), solve(tight, (-goal,))
+    if first is None or last is None:
+        return None
+    return goal.value(first), goal.value(last)
+
+
+def _corner(system: System) -> dict[str, int] | None:
+    """The lowest corner of the box, or the highest, where it happens to be a point."""
+    for end in (0, 1):
+        point = {name: ends[end] for name, ends in system.ranges.items()}
+        if system.holds(point):
+            return point
+    return None
+
+
+def _integer_program(system: System, goal: Affine) -> dict[str, int] | None:
+    """A point with the smallest `goal`, by branch and bound over floats; what it finds is checked exactly."""
+    # here, since a program that needs no integer program should not wait for scipy
+    import numpy as np
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    column = {
+        name: number
+        for number, name in enumerate(
+            name for name, (low, high) in system.ranges.items() if low < high
+        )
+    }
+    fixed = {name: low for name, (low, high) in system.ranges.items() if low == high}
+    if not column:
+        return fixed if system.holds(fixed) else None
+    rows, constants = [], []
+    for row in (*system.equal, *system.at_least):
+        line = np.zeros(len(column))
+        constant = row.constant
+        for name, count in row.terms:
+            if name in column:
+                line[column[name]] = count
+            else:
+                constant += count * fixed[name]
+        rows.append(line)
+        constants.append(-constant)
+    most = [*constants[: len(system.equal)], *(np.inf for _ in system.at_least)]
+    weight = np.array([goal.coefficient(name) for name in column], dtype=float)
+    bounds = Bounds(*zip(*(system.ranges[name] for name in column), strict=True))
+    constraints = [LinearConstraint(np.array(rows), constants, most)] if rows else []
+    found = milp(weight, integrality=np.ones(len(column)), bounds=bounds, constraints=constraints)
+    if found.status == 2:                            # proved empty
+        return None
+    if found.x is not None:
+        rounded = dict(zip(column, (round(value) for value in found.x), strict=True)) | fixed
+        point = {name: rounded[name] for name in system.ranges}
+        if system.holds(point):
+            return point
+    return _search(system)
+
+
+def _search(system: System) -> dict[str, int] | None:
+    """A point by halving the box, slow and exact: for the case that rounding spoilt a float answer."""
+    tight = tighten(system, rounds=10 * ROUNDS)
+    if tight is None:
+        return None
+    corner = _corner(tight)
+    if corner:
+        return corner
+    open_ = [(high - low, name) for name, (low, high) in tight.ranges.items() if low < high]
+    if not open_:
+        return None
+    name = min(open_)[1]
+    low, high = tight.ranges[name]
+    middle = (low + high) // 2
+    halves = ((low, middle), (middle + 1, high))
+    found = (_search(replace(tight, ranges={**tight.ranges, name: half})) for half in halves)
+    return next((point for point in found if point), None)

@@ -1,0 +1,294 @@
+"""What a program of loops is made of: buffers, and a tree of loops with statements as its leaves.
+
+Everything here is a frozen value. A rewrite builds a new tree and leaves the old one alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from mini_lib.loops.affine import Affine
+
+ELEMENT_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "u64": 8, "i8": 1}
+SCOPES = ("memory", "scratch", "register")
+KINDS = ("serial", "unrolled", "vector", "parallel")
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An array: its logical shape, its element type, and where each element lies.
+
+    `strides` counts elements from one index to the next on each axis; the default is row-major without gaps.
+    A larger stride is padding. `scope` is "memory" (an argument), "scratch" (local to the nest, lies in memory
+    and is seen by the caches) or "register" (local, has no address). A local buffer is made anew in each iteration of
+    the loop `home`. `temporary` marks an argument whose content nobody reads after the nest.
+
+    Raises:
+        ValueError: no axis, an axis without elements, an unknown dtype or scope, strides that do not fit.
+
+    >>> Buffer("A", (2, 3), "f32").strides
+    (3, 1)
+    >>> Buffer("A", (512, 512), "f32", strides=(520, 1)).stored_bytes
+    1064960
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "f32"
+    strides: tuple[int, ...] = ()
+    scope: str = "memory"
+    temporary: bool = False
+    home: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.shape or min(self.shape) < 1:
+            raise ValueError(
+                f"buffer {self.name} has shape {self.shape}; every axis needs at least one element"
+            )
+        if self.dtype not in ELEMENT_BYTES:
+            raise ValueError(
+                f"buffer {self.name} has dtype {self.dtype!r}; use one of {', '.join(ELEMENT_BYTES)}"
+            )
+        if self.scope not in SCOPES:
+            raise ValueError(
+                f"buffer {self.name} has scope {self.scope!r}; use one of {', '.join(SCOPES)}"
+            )
+        if not self.strides:
+            strides = tuple(prod(self.shape[axis + 1 :]) for axis in range(len(self.shape)))
+            object.__setattr__(self, "strides", strides)
+        if len(self.strides) != len(self.shape) or min(self.strides) < 1:
+            raise ValueError(
+                f"buffer {self.name} has {len(self.shape)} axes and strides {self.strides}; "
+                "give one stride of 1 or more for each axis"
+            )
+        pairs = sorted(
+            (stride, size)
+            for stride, size in zip(self.strides, self.shape, strict=True)
+            if size > 1
+        )
+        reach = 1                                # how many elements the faster axes take up
+        for stride, size in pairs:
+            if stride < reach:
+                raise ValueError(
+                    f"buffer {self.name} of shape {self.shape} with strides {self.strides} "
+                    f"puts two elements in one place; an axis needs a stride of at least {reach}"
+                )
+            reach = stride * (size - 1) + reach
+
+    @property
+    def element_bytes(self) -> int:
+        """The bytes of one element."""
+        return ELEMENT_BYTES[self.dtype]
+
+    @property
+    def stored_elements(self) -> int:
+        """How many elements the storage spans, padding included (after the last row too)."""
+        return max(stride * size for stride, size in zip(self.strides, self.shape, strict=True))
+
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes that the storage spans, padding included."""
+        return self.stored_elements * self.element_bytes
+
+    def offset(self, index: tuple[Affine, ...]) -> Affine:
+        """How many elements an element lies from the start, as an affine expression of its subscripts."""
+        total = Affine()
+        for stride, subscript in zip(self.strides, index, strict=True):
+            total += subscript * stride
+        return total
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number in an expression."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """The element of a buffer that an expression reads."""
+
+    buffer: str
+    index: tuple[Affine, ...]
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operation on expressions: + - * / max min exp."""
+
+    name: str
+    arguments: tuple["Expression", ...]
+
+
+Expression = Constant | Load | Op
+
+
+@dataclass(frozen=True)
+class DivMod:
+    """Two variables made from one expression: `quotient, remainder = divmod(of, by)`."""
+
+    quotient: str
+    remainder: str
+    of: Affine
+    by: int
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A leaf: `buffer[index] = value`, done only where every guard is >= 0.
+
+    `C[i] += x` is kept as `C[i] = C[i] + x`. `origin` is set while a rewrite is being judged: for each variable
+    around the statement before the rewrite, its value in the variables after it.
+    """
+
+    name: str
+    buffer: str
+    index: tuple[Affine, ...]
+    value: Expression
+    guards: tuple[Affine, ...] = ()
+    origin: tuple[tuple[str, Affine], ...] | None = None
+
+    @property
+    def store(self) -> Load:
+        """The element that is written, in the form of an access."""
+        return Load(self.buffer, self.index)
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        """The elements that are read, in the order in which they are read."""
+        return tuple(loads(self.value))
+
+
+@dataclass(frozen=True)
+class Loop:
+    """`for name in range(max(start), min(stop))`, with what it holds.
+
+    `binds` are variables worked out anew in each iteration. `kind` says how the iterations are done: "serial",
+    "unrolled" (the same order, written out), "vector" (all at once, statement by statement; in each statement
+    all loads come before all stores) or "parallel" (in no order). `intrinsic` names the hardware instruction
+    that does the whole loop.
+    """
+
+    name: str
+    start: tuple[Affine, ...]
+    stop: tuple[Affine, ...]
+    body: tuple["Node", ...]
+    kind: str = "serial"
+    binds: tuple[DivMod, ...] = ()
+    intrinsic: str = ""
+
+    @property
+    def extent(self) -> int | None:
+        """The number of iterations where it is one constant, else None."""
+        if len(self.start) == len(self.stop) == 1 and (self.stop[0] - self.start[0]).is_constant:
+            return (self.stop[0] - self.start[0]).constant
+        return None
+
+
+Node = Loop | Statement
+
+
+def loads(value: Expression) -> Iterator[Load]:
+    """Every load in an expression, from left to right."""
+    if isinstance(value, Load):
+        yield value
+    if isinstance(value, Op):
+        for argument in value.arguments:
+            yield from loads(argument)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A statement in its place: the loops around it, outermost first, and its position among its siblings.
+
+    `positions` has one entry more than `loops`: the place of loops[0] in the program, of loops[1] in the body
+    of loops[0], and so on, and of the statement in the innermost body.
+    """
+
+    statement: Statement
+    loops: tuple[Loop, ...]
+    positions: tuple[int, ...]
+
+
+def leaves(
+    body: tuple[Node, ...], outer: tuple[Loop, ...] = (), positions: tuple[int, ...] = ()
+) -> Iterator[Leaf]:
+    """Every statement in the order of the text, with the loops around it and where it stands in each."""
+    for position, node in enumerate(body):
+        here = (*positions, position)
+        if isinstance(node, Statement):
+            yield Leaf(node, outer, here)
+        else:
+            yield from leaves(node.body, (*outer, node), here)
+
+
+def ranges(loops: tuple[Loop, ...]) -> dict[str, tuple[int, int]]:
+    """The smallest and largest value (both included) that each variable of these loops can take.
+
+    A box around them: exact where bounds are constant, too wide where a bound depends on an outer loop.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for loop in loops:
+        low = max(start.extremes(found)[0] for start in loop.start)
+        high = min(stop.extremes(found)[1] for stop in loop.stop) - 1
+        found[loop.name] = (low, high)
+        for bind in loop.binds:
+            low, high = bind.of.extremes(found)
+            found[bind.quotient] = (low // bind.by, high // bind.by)
+            same = low // bind.by == high // bind.by
+            found[bind.remainder] = (low % bind.by, high % bind.by) if same else (0, bind.by - 1)
+    return found
+
+
+@dataclass(frozen=True)
+class Program:
+    """Buffers and a tree of loops over them; `mini_lib.loops.Nest` adds the rewrites as methods."""
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    body: tuple[Node, ...]
+
+    def buffer(self, name: str) -> Buffer:
+        """The buffer of this name.
+
+        Raises:
+            ValueError: there is none; the message names those that are there.
+        """
+        for buffer in self.buffers:
+            if buffer.name == name:
+                return buffer
+        names = ", ".join(buffer.name for buffer in self.buffers)
+        raise ValueError(f"{self.name} has no buffer {name!r}; it has {names}")
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """Every statement in its place, in the order of the text."""
+        return tuple(leaves(self.body))
+
+    @property
+    def loop_names(self) -> tuple[str, ...]:
+        """The names of all loops, in the order of the text, each once."""
+        return tuple(dict.fromkeys(loop.name for loop in _loops(self.body)))
+
+    @property
+    def arguments(self) -> tuple[Buffer, ...]:
+        """The buffers that the caller hands in."""
+        return tuple(buffer for buffer in self.buffers if buffer.scope == "memory")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The arguments that are written and not temporary: what the program is for."""
+        written = {leaf.statement.buffer for leaf in self.leaves}
+        return tuple(
+            buffer.name
+            for buffer in self.arguments
+            if buffer.name in written and not buffer.temporary
+        )
+
+
+def _loops(body: tuple[Node, ...]) -> Iterator[Loop]:
+    for node in body:
+        if isinstance(node, Loop):
+            yield node
+            yield from _loops(node.body)

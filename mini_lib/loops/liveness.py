@@ -1,0 +1,236 @@
+"""From when to when each tensor of a graph of layers is needed: what a memory plan starts from.
+
+The steps run one after the other. A tensor takes memory from the step that writes it to the last
+step that reads it, both included: a layer cannot overwrite its input while it still reads it,
+unless it works in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mini_lib.loops.require import require_whole
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer: the names of the tensors that it reads, and the size of each that it writes.
+
+    With `in_place` its output is written over its first input, as a ReLU can do.
+
+    Raises:
+        TypeError: a size is not a whole number, or `inputs` is one string.
+        ValueError: there is no output, a size is below 1, or an in-place step has not one output
+            and an input.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: Mapping[str, int]
+    in_place: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.inputs, str):
+            raise TypeError(
+                f"inputs of {self.name!r} must be a tuple of names, got {self.inputs!r}; "
+                "write (name,)"
+            )
+        object.__setattr__(self, "inputs", tuple(self.inputs))
+        object.__setattr__(self, "outputs", dict(self.outputs))
+        if not self.outputs:
+            raise ValueError(
+                f"step {self.name!r} writes nothing, got outputs={{}}, expected "
+                "{name: size_bytes}; leave it out"
+            )
+        for tensor, size_bytes in self.outputs.items():
+            require_whole(
+                f"size_bytes of {tensor!r}", size_bytes, 1, "pass elements times bytes of each"
+            )
+        if self.in_place and (len(self.outputs) != 1 or not self.inputs):
+            raise ValueError(
+                f"step {self.name!r} works in place, so it needs an input and one output, got "
+                f"{len(self.inputs)} inputs and {len(self.outputs)} outputs; use in_place=False"
+            )
+
+
+@dataclass(frozen=True)
+class LiveRange:
+    """A buffer of `size_bytes` that is needed from `first_step` to `last_step`, both included.
+
+    `tensors` are all that lie in it, one after the other, where layers work in place.
+
+    Raises:
+        TypeError: a size or a step is not a whole number.
+        ValueError: the size is below 1, a step below 0, or the last step comes before the first.
+    """
+
+    name: str
+    size_bytes: int
+    first_step: int
+    last_step: int
+    tensors: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_whole(
+            f"size_bytes of {self.name!r}", self.size_bytes, 1, "leave out what takes no memory"
+        )
+        require_whole(f"first_step of {self.name!r}", self.first_step, 0, "count steps from 0")
+        fix = "a buffer is alive at the step that writes it, at least"
+        require_whole(f"last_step of {self.name!r}", self.last_step, self.first_step, fix)
+        object.__setattr__(self, "tensors", tuple(self.tensors) or (self.name,))
+
+    @property
+    def steps(self) -> int:
+        """At how many steps it is alive."""
+        return self.last_step - self.first_step + 1
+
+    def meets(self, other: LiveRange) -> bool:
+        """Say whether both are alive at some step, so that they cannot share memory.
+
+        >>> LiveRange("x", 8, 0, 1).meets(LiveRange("y", 8, 1, 2))
+        True
+        """
+        return self.first_step <= other.last_step and other.first_step <= self.last_step
+
+
+def live_ranges(
+    steps: Iterable[Step], inputs: Mapping[str, int], keep: Collection[str] = ()
+) -> tuple[LiveRange, ...]:
+    """Return from when to when each buffer is needed, in the order in which they are first written.
+
+    `inputs` are the sizes in bytes of what the graph is given: alive from step 0. What no step
+    reads is a result of the graph and stays to the end, and so does what `keep` names.
+
+    Raises:
+        ValueError: there is no step; a step reads what nobody wrote; a tensor is written twice; a
+            step in place would overwrite what is needed later, or does not fit into its input.
+
+    x is read by both steps, y is read by the second, which writes the result z:
+
+    >>> steps = [Step("conv", ("x",), {"y": 8}), Step("add", ("y", "x"), {"z": 8})]
+    >>> [(r.name, r.first_step, r.last_step) for r in live_ranges(steps, {"x": 8})]
+    [('x', 0, 1), ('y', 0, 1), ('z', 1, 1)]
+
+    In place, z takes over the buffer of y:
+
+    >>> steps[1] = Step("add", ("y", "x"), {"z": 8}, in_place=True)
+    >>> [(r.tensors, r.first_step, r.last_step) for r in live_ranges(steps, {"x": 8})]
+    [(('x',), 0, 1), (('y', 'z'), 0, 1)]
+    """
+    steps = tuple(steps)
+    if not steps:
+        raise ValueError(
+            "steps must hold at least one Step, got none; "
+            "pass the layers in the order in which they run"
+        )
+    last_read = {tensor: at for at, step in enumerate(steps) for tensor in step.inputs}
+    written = [tensor for step in steps for tensor in step.outputs]
+    unknown = [tensor for tensor in keep if tensor not in (*inputs, *written)]
+    if unknown:
+        raise ValueError(f"keep names {unknown}, got only {[*inputs, *written]}; correct the name")
+    end = {
+        tensor: len(steps) - 1 if tensor in keep or tensor not in last_read else last_read[tensor]
+        for tensor in (*inputs, *written)
+    }
+    buffers = {
+        tensor: LiveRange(tensor, size_bytes, 0, end[tensor])
+        for tensor, size_bytes in inputs.items()
+    }
+    home = {tensor: tensor for tensor in inputs}  # in which buffer a tensor lies
+    for at, step in enumerate(steps):
+        for tensor in step.inputs:
+            if tensor not in home:
+                raise ValueError(
+                    f"step {step.name!r} reads {tensor!r}, which is written by no step before it; "
+                    f"there are {list(home)}: put the steps in order, or name it in `inputs`"
+                )
+        for tensor, size_bytes in step.outputs.items():
+            if tensor in home:
+                raise ValueError(
+                    f"step {step.name!r} writes {tensor!r} a second time; "
+                    "give each tensor its own name"
+                )
+            if step.in_place:
+                taken = buffers[home[step.inputs[0]]]
+                _require_free(step, at, end[step.inputs[0]], size_bytes, taken)
+                home[tensor] = taken.name
+                buffers[taken.name] = replace(
+                    taken, last_step=end[tensor], tensors=(*taken.tensors, tensor)
+                )
+            else:
+                home[tensor] = tensor
+                buffers[tensor] = LiveRange(tensor, size_bytes, at, end[tensor])
+    return tuple(buffers.values())
+
+
+def _require_free(
+    step: Step, at: int, needed_until: int, size_bytes: int, taken: LiveRange
+) -> None:
+    if needed_until > at:
+        raise ValueError(
+            f"step {step.name!r} (step {at}) would overwrite {step.inputs[0]!r}, which is needed "
+            f"until step {needed_until}; use in_place=False"
+        )
+    if size_bytes > taken.size_bytes:
+        raise ValueError(
+            f"step {step.name!r} writes {size_bytes} bytes in place into the {taken.size_bytes} of "
+            f"{taken.name!r}; use in_place=False"
+        )
+
+
+def chain(layers: Sequence[tuple[str, int]], in_place: Collection[str] = ()) -> tuple[Step, ...]:
+    """Return the steps of layers that each read what the one before wrote; the first reads "input".
+
+    `layers` are names and bytes of the output, as a table; those that `in_place` names overwrite
+    their input.
+
+    Raises:
+        ValueError: `in_place` names a layer that is not there.
+
+    >>> steps = chain([("conv", 16), ("relu", 16), ("pool", 4)], in_place={"relu"})
+    >>> [(r.tensors, r.size_bytes) for r in live_ranges(steps, {"input": 8})]
+    [(('input',), 8), (('conv', 'relu'), 16), (('pool',), 4)]
+    """
+    names = ["input", *(name for name, _ in layers)]
+    unknown = [name for name in in_place if name not in names[1:]]
+    if unknown:
+        raise ValueError(
+            f"in_place names {unknown}, got only the layers {names[1:]}; correct the name"
+        )
+    return tuple(
+        Step(name, (before,), {name: size_bytes}, in_place=name in in_place)
+        for before, (name, size_bytes) in zip(names, layers, strict=False)
+    )
+
+
+def peak_live_bytes(ranges: Sequence[LiveRange], alignment_bytes: int = 1) -> int:
+    """Return the most bytes that are alive at one step: no plan can do with less.
+
+    Sizes are rounded up to whole `alignment_bytes`, as in a plan.
+
+    >>> peak_live_bytes([LiveRange("x", 8, 0, 1), LiveRange("y", 4, 1, 2), LiveRange("z", 2, 2, 3)])
+    12
+    """
+    return max(
+        (
+            sum(
+                aligned_bytes(r.size_bytes, alignment_bytes)
+                for r in ranges
+                if r.first_step <= at <= r.last_step
+            )
+            for at in {
+                r.first_step for r in ranges
+            }  # the sum can only grow where a buffer comes to life
+        ),
+        default=0,
+    )
+
+
+def aligned_bytes(size_bytes: int, alignment_bytes: int) -> int:
+    """Return a size rounded up to whole `alignment_bytes`.
+
+    >>> aligned_bytes(65, 64)
+    128
+    """
+    return -(-size_bytes // alignment_bytes) * alignment_bytes

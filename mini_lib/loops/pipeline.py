@@ -1,0 +1,165 @@
+"""Memory fetching: how much of the time for loading a tile is hidden behind computing another one.
+
+A loader fetches the tiles in order, an engine computes them in order, and each tile waits in a
+buffer from the start of its load to the end of its computation. With one buffer they take turns;
+with two, the next tile is loaded while this one is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mini_lib.loops.require import require_real, require_whole
+
+
+@dataclass(frozen=True)
+class Span:
+    """What one tile keeps busy, and from when to when: a bar of a Gantt chart.
+
+    `kind` is "load" or "compute"; `buffer` says in which buffer the tile lies.
+    """
+
+    tile: int
+    kind: str
+    buffer: int
+    start_s: float
+    end_s: float
+
+
+def timeline(
+    load_s: Sequence[float], compute_s: Sequence[float], buffers: int = 2
+) -> tuple[Span, ...]:
+    """Return when each tile is loaded and computed: two spans a tile, tile by tile.
+
+    Tile t is loaded as soon as the loader is free and tile t - buffers has left its buffer. It is
+    computed as soon as it is there and the engine is free.
+
+    Raises:
+        TypeError: a time or `buffers` is not a number of its kind.
+        ValueError: there is no tile, the lists differ in length, a time is negative or not finite,
+            or `buffers` is below 1.
+
+    Two buffers: the load of tile 2 has to wait until tile 0 is computed, at 5 s:
+
+    >>> for span in timeline([1, 1, 1], [4, 4, 4]):
+    ...     print(span.tile, span.kind, span.start_s, span.end_s)
+    0 load 0.0 1.0
+    0 compute 1.0 5.0
+    1 load 1.0 2.0
+    1 compute 5.0 9.0
+    2 load 5.0 6.0
+    2 compute 9.0 13.0
+    """
+    load_s, compute_s = _checked(load_s, compute_s)
+    require_whole("buffers", buffers, 1, "use 2, or 1 for no overlap")
+    loader_free = engine_free = 0.0
+    computed: list[float] = []
+    spans = []
+    for tile, (load, compute) in enumerate(zip(load_s, compute_s, strict=True)):
+        buffer_free = computed[tile - buffers] if tile >= buffers else 0.0
+        start = max(loader_free, buffer_free)
+        loader_free = start + load
+        spans.append(Span(tile, "load", tile % buffers, start, loader_free))
+        start = max(loader_free, engine_free)
+        engine_free = start + compute
+        spans.append(Span(tile, "compute", tile % buffers, start, engine_free))
+        computed.append(engine_free)
+    return tuple(spans)
+
+
+def pipelined_s(load_s: Sequence[float], compute_s: Sequence[float], buffers: int = 2) -> float:
+    """Return the time for all tiles, when loads and computation overlap as `buffers` allow.
+
+    Raises as `timeline`.
+
+    >>> pipelined_s([1, 1, 1], [4, 4, 4]), pipelined_s([1, 1, 1], [4, 4, 4], buffers=1)
+    (13.0, 15.0)
+
+    Uneven tiles profit from a third buffer. With two, the load of tile 2 waits for tile 0 and takes
+    from 5 to 9 s, while the engine stands still from 6 to 9 s. With three it takes from 2 to 6 s:
+
+    >>> pipelined_s([1, 1, 4], [4, 1, 1], buffers=2), pipelined_s([1, 1, 4], [4, 1, 1], buffers=3)
+    (10.0, 7.0)
+    """
+    return timeline(load_s, compute_s, buffers)[-1].end_s
+
+
+def double_buffered_s(load_s: Sequence[float], compute_s: Sequence[float]) -> float:
+    """Return the time for all tiles with two buffers: one is filled while the other is used.
+
+    Raises as `timeline`.
+
+    Load 0 in the open, then 4 s of computing cover the load of 3 s, then 2 s of computing:
+
+    >>> double_buffered_s([3, 3], [4, 2])
+    9.0
+    """
+    return pipelined_s(load_s, compute_s, buffers=2)
+
+
+def serial_s(load_s: Sequence[float], compute_s: Sequence[float]) -> float:
+    """Return the time for all tiles when nothing overlaps: the sum of all loads and computations.
+
+    Raises as `timeline`.
+
+    >>> serial_s([3, 3], [4, 2])
+    12.0
+    """
+    load_s, compute_s = _checked(load_s, compute_s)
+    return sum(load + compute for load, compute in zip(load_s, compute_s, strict=True))
+
+
+def bound_s(load_s: Sequence[float], compute_s: Sequence[float]) -> float:
+    """Return a time that no number of buffers can beat.
+
+    The first load and the last computation have nothing to hide behind: all loads and the last
+    computation follow each other, and so do the first load and all computations.
+
+    Raises as `timeline`.
+
+    >>> bound_s([1, 1, 4], [4, 1, 1])         # loads 6 + 1, or 1 + computations 6
+    7.0
+    """
+    load_s, compute_s = _checked(load_s, compute_s)
+    return max(sum(load_s) + compute_s[-1], load_s[0] + sum(compute_s))
+
+
+def steady_state_s(load_s: float, compute_s: float, tiles: int) -> float:
+    """Return the time for `tiles` equal tiles with two buffers or more, by formula.
+
+    The first load stands alone (prologue), then the slower of the two sets the pace, and the last
+    computation stands alone (epilogue): load + (tiles - 1) * max(load, compute) + compute.
+
+    Raises:
+        TypeError: a time or `tiles` is not a number of its kind.
+        ValueError: a time is negative or not finite, or `tiles` is below 1.
+
+    >>> steady_state_s(load_s=1, compute_s=4, tiles=3)           # 1 + 2 * 4 + 4
+    13.0
+    """
+    require_real("load_s", load_s, "pass the seconds that one tile takes to load")
+    require_real("compute_s", compute_s, "pass the seconds that one tile takes to compute")
+    require_whole("tiles", tiles, 1, "pass how many tiles there are")
+    return float(load_s + (tiles - 1) * max(load_s, compute_s) + compute_s)
+
+
+def _checked(
+    load_s: Sequence[float], compute_s: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    for name, times_s in (("load_s", load_s), ("compute_s", compute_s)):
+        if isinstance(times_s, (int, float)):
+            raise TypeError(
+                f"{name} must be a list with the seconds of each tile, got {times_s!r}; "
+                f"for n equal tiles pass [{times_s!r}] * n"
+            )
+        for tile, time_s in enumerate(times_s):
+            require_real(f"{name}[{tile}]", time_s, "pass the seconds of each tile")
+    if len(load_s) != len(compute_s):
+        raise ValueError(
+            f"load_s and compute_s must hold one time for each tile, got {len(load_s)} and "
+            f"{len(compute_s)}; make them equally long"
+        )
+    if len(load_s) == 0:
+        raise ValueError("load_s must hold at least one tile, got none; pass the seconds of each")
+    return tuple(map(float, load_s)), tuple(map(float, compute_s))

@@ -1,0 +1,68 @@
+"""What every rewrite goes through: remember where instances come from, rebuild the tree, judge, tidy up."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+
+from mini_lib.loops.affine import affine
+from mini_lib.loops.ir import Node, Program, Statement
+from mini_lib.loops.legality import check
+
+
+def rewrite(transform: Callable) -> Callable:
+    """Make a method of a transformation: refuse it where it would swap two accesses that depend on each other.
+
+    The transformation gets a program whose statements know their own iteration (`origin`), and rebuilds the tree.
+    `method.unchecked` is the transformation itself, for rewrites that are made of others and judged once, at the end.
+    """
+
+    @wraps(transform)
+    def method(nest: Program, *arguments, **options) -> Program:
+        after = transform(begin(nest), *arguments, **options)
+        check(nest, after, spoken(transform.__name__, arguments, options))
+        return settle(after)
+
+    method.unchecked = transform
+    return method
+
+
+def spoken(name: str, arguments: tuple, options: dict) -> str:
+    """The call as the learner wrote it."""
+    parts = [repr(one) for one in arguments] + [f"{key}={one!r}" for key, one in options.items()]
+    return f"{name}({', '.join(parts)})"
+
+
+def begin(program: Program) -> Program:
+    """The program with every statement's iteration written down in the variables around it."""
+
+    def visit(nodes: tuple[Node, ...], names: tuple[str, ...]) -> tuple[Node, ...]:
+        done: list[Node] = []
+        for node in nodes:
+            if isinstance(node, Statement):
+                done.append(replace(node, origin=tuple((name, affine(name)) for name in names)))
+            else:
+                binds = [name for bind in node.binds for name in (bind.quotient, bind.remainder)]
+                done.append(replace(node, body=visit(node.body, (*names, node.name, *binds))))
+        return tuple(done)
+
+    return replace(program, body=visit(program.body, ()))
+
+
+def settle(program: Program) -> Program:
+    """The program without origins, each statement with a name of its own."""
+    taken: set[str] = set()
+
+    def visit(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+        done: list[Node] = []
+        for node in nodes:
+            if isinstance(node, Statement):
+                name, number = node.name, 2
+                while name in taken:
+                    name, number = f"{node.name}.{number}", number + 1
+                taken.add(name)
+                done.append(replace(node, name=name, origin=None))
+            else:
+                done.append(replace(node, body=visit(node.body)))
+        return tuple(done)
+
+    return replace(program, body=visit(program.body))

@@ -1,0 +1,225 @@
+"""Small tools on the tree of loops that all rewrites share. None of them judges whether a rewrite is legal."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from mini_lib.loops.affine import Affine, affine
+from mini_lib.loops.ir import Expression, Load, Loop, Node, Op, Program, Statement, leaves
+from mini_lib.loops.show import show_loop_line
+
+
+def path_to(program: Program, name: str) -> tuple[Loop, ...]:
+    """The loops from the outermost one down to the loop of this name, which is the last.
+
+    Raises:
+        ValueError: there is no such loop; the message names those that are there.
+    """
+    found = _path(program.body, name)
+    if found is None:
+        raise ValueError(
+            f"there is no loop {name!r} in {program.name}; its loops are {', '.join(program.loop_names)}"
+        )
+    return found
+
+
+def _path(body: tuple[Node, ...], name: str) -> tuple[Loop, ...] | None:
+    for node in body:
+        if isinstance(node, Loop):
+            if node.name == name:
+                return (node,)
+            below = _path(node.body, name)
+            if below is not None:
+                return (node, *below)
+    return None
+
+
+def split_names(names: str) -> list[str]:
+    """`"m n k"` as a list of names, each once.
+
+    Raises:
+        ValueError: no name, or one twice.
+    """
+    listed = names.replace(",", " ").split()
+    if not listed or len(set(listed)) != len(listed):
+        raise ValueError(f"name each loop once, with spaces between, such as 'm n k'; got {names!r}")
+    return listed
+
+
+def chain_between(program: Program, names: list[str]) -> tuple[tuple[Loop, ...], list[Loop]]:
+    """The loops around, and the loops from the outermost to the innermost of those named.
+
+    Raises:
+        ValueError: they are not nested directly in each other, with nothing else between.
+    """
+    paths = [path_to(program, name) for name in names]
+    longest = max(paths, key=len)
+    here = [loop.name for loop in longest]
+    for name in names:
+        if name not in here:
+            raise ValueError(
+                f"{name} is not around {longest[-1].name} nor inside it; only loops of one nest can be "
+                "rewritten together. For neighbours see fusion"
+            )
+    first = min(here.index(name) for name in names)
+    chain = list(longest[first:])
+    for outer, inner in zip(chain, chain[1:], strict=False):
+        if len(outer.body) != 1:
+            raise ValueError(
+                f"`{show_loop_line(outer)}` holds more than `{show_loop_line(inner)}`: the loops must be nested "
+                f"directly. Take the rest out first, with fission({outer.name!r}, after=...)"
+            )
+    return longest[:first], chain
+
+
+def replace_loop(
+    program: Program, name: str, build: Callable[[Loop], tuple[Node, ...]]
+) -> Program:
+    """The program with one loop replaced by the nodes that `build` makes of it."""
+
+    def visit(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+        done: list[Node] = []
+        for node in nodes:
+            if isinstance(node, Statement):
+                done.append(node)
+            elif node.name == name:
+                done += build(node)
+            else:
+                done.append(replace(node, body=visit(node.body)))
+        return tuple(done)
+
+    return replace(program, body=visit(program.body))
+
+
+def map_statements(
+    nodes: tuple[Node, ...], change: Callable[[Statement], Statement]
+) -> tuple[Node, ...]:
+    """The same tree with every statement changed."""
+    return tuple(
+        change(node)
+        if isinstance(node, Statement)
+        else replace(node, body=map_statements(node.body, change))
+        for node in nodes
+    )
+
+
+def map_loads(value: Expression, change: Callable[[Load], Load]) -> Expression:
+    """The same expression with every load changed."""
+    if isinstance(value, Load):
+        return change(value)
+    if isinstance(value, Op):
+        return replace(
+            value, arguments=tuple(map_loads(argument, change) for argument in value.arguments)
+        )
+    return value
+
+
+def map_accesses(statement: Statement, change: Callable[[Load], Load]) -> Statement:
+    """The same statement with what it loads and stores changed."""
+    store = change(statement.store)
+    return replace(
+        statement,
+        buffer=store.buffer,
+        index=store.index,
+        value=map_loads(statement.value, change),
+    )
+
+
+def substitute(nodes: tuple[Node, ...], values: Mapping[str, Affine]) -> tuple[Node, ...]:
+    """The same tree with variables replaced by expressions: in subscripts, guards, bounds and origins."""
+
+    def new(expression: Affine) -> Affine:
+        return expression.substitute(values)
+
+    def access(load: Load) -> Load:
+        return Load(load.buffer, tuple(new(subscript) for subscript in load.index))
+
+    def statement(one: Statement) -> Statement:
+        changed = map_accesses(one, access)
+        guards = tuple(new(guard) for guard in one.guards)
+        origin = one.origin and tuple((name, new(value)) for name, value in one.origin)
+        return replace(changed, guards=guards, origin=origin)
+
+    def loop(one: Loop) -> Loop:
+        return replace(
+            one,
+            start=tuple(new(start) for start in one.start),
+            stop=tuple(new(stop) for stop in one.stop),
+            binds=tuple(replace(bind, of=new(bind.of)) for bind in one.binds),
+            body=substitute(one.body, values),
+        )
+
+    return tuple(statement(one) if isinstance(one, Statement) else loop(one) for one in nodes)
+
+
+def rename_loops(nodes: tuple[Node, ...], suffix: str) -> tuple[Node, ...]:
+    """A copy of the tree in which every loop and every bound variable has a name of its own."""
+
+    def rename(node: Node) -> Node:
+        if isinstance(node, Statement):
+            return node
+        names = [node.name, *(name for bind in node.binds for name in (bind.quotient, bind.remainder))]
+        body = substitute(node.body, {name: affine(name + suffix) for name in names})
+        binds = tuple(
+            replace(
+                bind,
+                quotient=bind.quotient + suffix,
+                remainder=bind.remainder + suffix,
+                of=bind.of.substitute({name: affine(name + suffix) for name in names}),
+            )
+            for bind in node.binds
+        )
+        return replace(
+            node, name=node.name + suffix, binds=binds, body=rename_loops(body, suffix)
+        )
+
+    return tuple(rename(node) for node in nodes)
+
+
+def add_guards(nodes: tuple[Node, ...], guards: list[Affine]) -> tuple[Node, ...]:
+    """The same tree with more guards before every statement; none twice."""
+    if not guards:
+        return nodes
+    return map_statements(
+        nodes, lambda one: replace(one, guards=tuple(dict.fromkeys((*one.guards, *guards))))
+    )
+
+
+def written(nodes: tuple[Node, ...]) -> set[str]:
+    """The buffers that are written anywhere in these nodes."""
+    return {leaf.statement.buffer for leaf in leaves(nodes)}
+
+
+def read(nodes: tuple[Node, ...]) -> set[str]:
+    """The buffers that are read anywhere in these nodes."""
+    return {load.buffer for leaf in leaves(nodes) for load in leaf.statement.loads}
+
+
+def new_name(taken: set[str], wanted: str) -> str:
+    """The wanted name, or with the smallest number from 2 on that makes it new."""
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}{number}", number + 1
+    return name
+
+
+def require_serial(loop: Loop, rewrite: str) -> None:
+    """Raise ValueError where a loop has been marked already: marks come last."""
+    if loop.kind != "serial" or loop.intrinsic:
+        raise ValueError(
+            f"{rewrite}: loop {loop.name} is {loop.intrinsic or loop.kind} already; "
+            "change the order of loops first, and mark them afterwards"
+        )
+
+
+def constant_bounds(loop: Loop, rewrite: str) -> tuple[int, int]:
+    """First and last-plus-one of a loop whose bounds are numbers.
+
+    Raises:
+        ValueError: a bound depends on another loop.
+    """
+    if len(loop.start) > 1 or len(loop.stop) > 1 or loop.start[0].names or loop.stop[0].names:
+        raise ValueError(
+            f"{rewrite}: the bounds of `{show_loop_line(loop)}` depend on other loops; "
+            "they must be numbers here. Do this before skewing or reordering"
+        )
+    return loop.start[0].constant, loop.stop[0].constant
