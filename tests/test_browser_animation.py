@@ -10,17 +10,20 @@ from browser_support import NotebookPage, browser_page, find_chromium, jupyterla
 
 # A matrix of 8 x 8 doubles, a line to each row, walked by columns; the cache has 4 lines.
 NOTEBOOK = """\
-from types import SimpleNamespace
+from mini_lib.loops.cache import Cache
 from mini_lib.teach.cache_animation import AccessLog, animate
 
 walk = [(i, j) for j in range(8) for i in range(8)]
 index = [8 * i + j for i, j in walk]
 address = [4096 + 8 * element for element in index]
 log = AccessLog((("A", (8, 8), 8, 4096, (8, 1)),), [0] * 64, index, address, [False] * 64, [1] * 64, range(64), walk, ("i", "j"))
-animate(log, SimpleNamespace(size_bytes=256, ways=1, line_bytes=64))
+animate(log, Cache(256, ways=1, line_bytes=64))
 """
-STEPS_IN_PYTHON = "[made.step for made in __import__('ipywidgets').Widget._instances.values() if type(made).__name__ == 'CacheWidget']"
-BACK_TO_LIGHT, TO_DARK = "JupyterLab Light", "JupyterLab Dark"
+THE_WIDGET = """\
+from ipywidgets.widgets.widget import _instances
+[made] = [made for made in _instances.values() if type(made).__name__ == "CacheWidget"]
+"""
+ASK, TELL = THE_WIDGET + "made.step", THE_WIDGET + "made.step = 9"
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +31,15 @@ def opened(tmp_path_factory):
     """The notebook, run once, in a browser; and what was watched meanwhile."""
     chromium = find_chromium()
     served, private = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("private")
-    cells = [nbformat.v4.new_code_cell(NOTEBOOK, id="animation"), nbformat.v4.new_code_cell(STEPS_IN_PYTHON, id="steps")]
+    sources = {"animation": NOTEBOOK, "ask": ASK, "tell": TELL}
+    cells = [nbformat.v4.new_code_cell(source, id=name) for name, source in sources.items()]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), served / "animation.ipynb")
     with jupyterlab(served, private) as lab, browser_page(chromium) as (page, watched):
         notebook = NotebookPage(page, lab, "animation.ipynb")
-        notebook.command("notebook:run-all-cells")
+        notebook.select("animation")
+        notebook.command("notebook:run-cell")
         page.locator(".cache-animation canvas").first.wait_for()
+        page.set_default_timeout(15_000)
         yield notebook, watched, lab
 
 
@@ -84,7 +90,7 @@ def test_a_key_moves_the_animation_and_not_the_notebook(animation, opened):
     active = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
     before, cells = page.evaluate(active), len(opened[0].cells())
     slider = animation.get_by_role("slider")
-    for key in ("ArrowUp", "ArrowDown", "End", "b", "x"):  # in the notebook, b adds a cell and x cuts one
+    for key in ("ArrowUp", "ArrowDown", "End", "b", "c"):  # in the notebook, b adds a cell
         slider.press(key)
     assert (page.evaluate(active), len(opened[0].cells())) == (before, cells)
     assert slider.input_value() == "64"
@@ -119,18 +125,24 @@ def test_the_buttons_step_and_find_the_next_miss(animation):
     assert slider.input_value() == "64"
 
 
-def test_python_learns_where_the_slider_rests(animation, opened):
+def test_python_learns_where_the_slider_rests_and_can_move_it(animation, opened):
     notebook = opened[0]
     slider = animation.get_by_role("slider")
     for _ in range(7):
         slider.press("ArrowRight")
     animation.page.wait_for_timeout(400)  # it is told 200 ms after the last move
-    notebook.run("steps")
-    output = notebook.page.locator("[data-under=test] .jp-OutputArea")
-    output.get_by_text(re.compile(r"\[7\]")).wait_for()
+    notebook.run("ask")
+    notebook.page.locator(
+        "[data-under=test] .jp-OutputArea-output", has_text=re.compile(r"^\s*7\s*$")
+    ).wait_for()
+    notebook.run("tell")
+    animation.page.wait_for_function("slider => slider.value === '9'", arg=slider.element_handle())
+    assert "Access 9 of 64: read A[0, 1]: miss, comes from memory; A[4, 0:8] must leave" in said(
+        animation
+    )
 
 
-@pytest.mark.parametrize("theme", [TO_DARK, BACK_TO_LIGHT])
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_it_takes_on_the_theme(theme, animation, opened):
     page = opened[0].page
     animation.get_by_role("slider").press("PageUp")
@@ -140,7 +152,17 @@ def test_it_takes_on_the_theme(theme, animation, opened):
     page.wait_for_function(
         "before => document.querySelector('.cache-animation canvas').toDataURL() !== before", arg=before
     )
-    opened[0].select("animation")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+
+
+def test_who_asked_for_less_motion_gets_it_slowly(animation, opened):
+    animation.get_by_role("combobox").select_option("8 a second")
+    opened[0].page.emulate_media(reduced_motion="reduce")
+    opened[0].run("animation")
+    animation.page.wait_for_function(
+        "() => document.querySelector('.cache-animation select')?.value === '2'"
+    )
+    opened[0].page.emulate_media(reduced_motion="no-preference")
 
 
 def test_nothing_left_the_machine_and_nothing_was_complained_of(opened):

@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -25,8 +26,11 @@ double sum(const double *x, long n) {
 
 def fake_compiler(path: Path, log: Path) -> Path:
     """A script that writes its arguments down and hands them to the real compiler."""
-    real = shutil.which(native.find_compiler().command[0])
-    path.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexport PATH=/usr/bin:/bin\nexec {real} "$@"\n')
+    first, *others = native.find_compiler().command
+    real = shlex.join([shutil.which(first), *others])
+    # a test empties PATH and fills PYTHONPATH, which must not reach the real one
+    kept = "export PATH=/usr/bin:/bin PYTHONPATH=" + shlex.quote(os.environ.get("PYTHONPATH", ""))
+    path.write_text(f'#!/bin/sh\necho "$@" >> {log}\n{kept}\nexec {real} "$@"\n')
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
 
@@ -169,6 +173,19 @@ def test_the_real_ziglang_compiles(monkeypatch):
 def test_flags_are_known_or_not():
     assert native.has_flag("-O3") and native.has_flag("-Wall")
     assert not native.has_flag("-fno-such-flag-at-all") and not native.has_flag("-march=no-such-machine")
+
+
+def test_a_flag_that_is_ignored_with_a_warning_is_not_known(monkeypatch, tmp_path):
+    """As clang does it: a flag of gcc's is a warning, and with -Werror an error."""
+    fake = fake_compiler(tmp_path / "warns", tmp_path / "log")
+    fake.write_text(
+        fake.read_text().replace(
+            "#!/bin/sh\n", '#!/bin/sh\ncase "$*" in *-Werror*) exit 1;; esac\n'
+        )
+    )
+    monkeypatch.setenv("CC", str(fake))
+    assert native.load("int value(void) { return 7; }").value() == 7
+    assert not native.has_flag("-fno-tree-vectorize")
 
 
 def test_native_flags_give_code_that_runs_here():

@@ -9,7 +9,8 @@ turns, and a ratio is the median of the ratios of one turn each, with the least 
 
 Cachegrind runs a program, not a trace: its time is that of many products less that of one, so that its start does not
 count, and it simulates the instructions' cache as well. pycachesim is called once per access, as its manual shows;
-there, a line that is written back becomes recent in the level below.
+there a store that hits does not make its line recent, and a write-back does, in the level below: for this trace,
+which loads what it stores just before, that is the same.
 """
 
 import argparse
@@ -187,11 +188,19 @@ def main() -> None:
         times = compare_latency(calls, repeats=given.turns, warmup=1)
     if valgrind:
         whole, start = times["cachegrind"].times_s, times.pop("one").times_s
-        times["cachegrind"] = Latency(tuple((b - a) / (many - 1) for a, b in zip(start, whole, strict=True)))
+        times["cachegrind"] = Latency(
+            tuple((b - a) / (many - 1) for a, b in zip(start, whole, strict=True))
+        )
 
-    print(f"{size}**3 product of doubles, {len(trace):,} accesses; {LEVELS[0].size_bytes // 1024} KiB in "
-          f"{LEVELS[0].ways} ways, then {LEVELS[1].size_bytes // 1024} KiB in {LEVELS[1].ways} ways; {given.turns} turns")
-    print(f"{'':20} {'million accesses/s':>22} {'times plain Python':>24} {'references':>11} {'misses':>9} {'last misses':>11}")
+    print(
+        f"{size}**3 product of doubles, {len(trace):,} accesses; {LEVELS[0].size_bytes // 1024} KiB in "
+        f"{LEVELS[0].ways} ways, then {LEVELS[1].size_bytes // 1024} KiB in {LEVELS[1].ways} ways; "
+        f"{given.turns} turns"
+    )
+    print(
+        f"{'':20} {'million accesses/s':>22} {'times plain Python':>24} {'references':>11} {'misses':>9} "
+        f"{'last misses':>11}"
+    )
     plain = times["plain Python"].times_s
     for name, time in times.items():
         ratios = [slow / fast for slow, fast in zip(plain, time.times_s, strict=True)]

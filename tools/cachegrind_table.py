@@ -1,21 +1,24 @@
-"""Hold the simulated caches against valgrind's cachegrind: every supplied kernel, several schedules, three machines.
+"""Hold the simulated caches against valgrind's cachegrind: every supplied kernel, several
+schedules, three machines.
 
     python -m tools.cachegrind_table                   # the whole table
     python -m tools.cachegrind_table matmul jacobi     # some kernels
 
-Each nest becomes a C function over static arrays whose addresses the program prints, with every access a volatile
-one, so that it is one instruction. Before each function a large buffer is walked over, so that the caches hold
-nothing of use. The simulation runs with the real addresses. The counts of a function are its own: cachegrind
-attributes references and misses to the function that makes them.
+Each nest becomes a C function over static arrays whose addresses the program prints, with every
+access a volatile one, so that it is one instruction. Before each function a large buffer is walked
+over, so that the caches hold nothing of use. The simulation runs with the real addresses. The
+counts of a function are its own: cachegrind attributes references and misses to the function that
+makes them.
 
-Every access of the nest is in the function, but a compiler that runs out of registers adds loads and stores of
-its own on the stack. So each function is compiled in three ways, and the one with the fewest references is
-taken: the others hold strictly more than the nest.
+Every access of the nest is in the function, but a compiler that runs out of registers adds loads
+and stores of its own on the stack. So each function is compiled in three ways, and the one with the
+fewest references is taken: the others hold strictly more than the nest.
 
-Allowed are 16 references and 4 misses, or 0.1 %: entering and leaving a function touches the stack, and
-instructions share the last level with data.
+Allowed are 16 references and 4 misses, or 0.1 %: entering and leaving a function touches the stack,
+and instructions share the last level with data.
 
-Source: Nethercote 2004, "Dynamic Binary Analysis and Instrumentation", section 3.3 (cachegrind's caches).
+Source: Nethercote 2004, "Dynamic Binary Analysis and Instrumentation", section 3.3 (cachegrind's
+caches).
 """
 
 import argparse
@@ -42,7 +45,7 @@ MACHINES = (
     (Cache(32 * 1024, ways=8), Cache(256 * 1024, ways=16)),
     (Cache(4 * 1024, ways=1), Cache(128 * 1024, ways=4)),
 )
-WASH_BYTES = 1024 * 1024                         # four times the largest last level
+WASH_BYTES = 512 * 1024  # twice the largest last level
 FLAGS = ("-fno-pie", "-no-pie", "-mavx2", "-ffp-contract=off")
 LEVELS = ("-O1", "-Os", "-Og")
 INSTRUCTION_CACHE = "--I1=32768,8,64"
@@ -137,7 +140,8 @@ def source(nests: Sequence[tuple[str, str, Nest]]) -> str:
         [
             "#include <stdio.h>",
             *header_lines(prelude),
-            # a function of its own would touch the stack and its tables; the value does not matter here
+            # a function of its own would touch the stack and its tables; the value does not matter
+            # here
             "#define expf(x) (1.0f + (x))",
             "#define exp(x) (1.0 + (x))",
             f"static volatile char bath[{WASH_BYTES}];",

@@ -1,14 +1,21 @@
 """How many accesses a program makes in memory, without running it."""
 
 from mini_lib.loops.ir import Loop, Node, Program, Statement
-from mini_lib.loops.walk import accesses, check_vector, has_lane_guard, iterate, lane_step, own_names
+from mini_lib.loops.walk import (
+    accesses,
+    check_vector,
+    has_lane_guard,
+    iterate,
+    lane_step,
+    own_names,
+)
 
 
 def count_accesses(program: Program) -> int:
     """The length of the program's trace: exact, and fast where loop bounds and guards are constant.
 
-    A loop is stepped through only if what it holds depends on its variable: a bound, a guard. All others are
-    multiplied.
+    A loop is stepped through only if what it holds depends on its variable: a bound, a guard. All
+    others are multiplied.
 
     >>> from mini_lib.loops import matmul
     >>> count_accesses(matmul(m=512, n=512, k=512)) == 4 * 512**3
@@ -86,5 +93,3 @@ def _steps(loop: Loop, known: dict[str, int]) -> range:
     starts = [bound.value(known) for bound in loop.start]
     stops = [bound.value(known) for bound in loop.stop]
     return range(max(starts), min(stops))
-
-

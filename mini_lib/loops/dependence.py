@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from mini_lib.loops.affine import Affine
 from mini_lib.loops.domain import (
     Access,
-    Pair,
     conflicts,
     kind_of,
     pair,
@@ -27,10 +26,10 @@ from mini_lib.loops.show import show_access
 class Dependence:
     """One store or load that must stay before another: of which statements, and how far apart they are.
 
-    `loops` are the loops around both. `direction` has "<" where the sink is in a later iteration of the loop than the
-    source, "=" in the same, ">" in an earlier one, "*" where pairs differ. `distance` has the number of iterations where
-    all pairs agree, else None. A carrying loop that moves neither access touches the element again in every
-    later iteration: its distance is that to the next, 1.
+    `loops` are the loops around both. `direction` has "<" where the sink is in a later iteration of the loop than
+    the source, "=" in the same, ">" in an earlier one, "*" where pairs differ. `distance` has the number of
+    iterations where all pairs agree, else None. A carrying loop that moves neither access touches the element again
+    in every later iteration: its distance is that to the next, 1.
     """
 
     source: str

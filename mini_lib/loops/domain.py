@@ -1,4 +1,4 @@
-"""Which iterations a statement has, and what it takes that two of them touch one element, as a system of constraints."""
+"""Which iterations a statement has, and what it takes that two of them touch one element."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -67,10 +67,8 @@ def variables(loops: tuple[Loop, ...]) -> tuple[str, ...]:
 def domain(leaf: Leaf) -> System:
     """The iterations of a statement: its loops' bounds, what they bind, its guards.
 
-    >>> from mini_lib.loops.ir import Loop, Statement, Constant
-    >>> i, j = affine("i"), affine("j")
-    >>> inner = Loop("j", (i,), (affine(4),), ())
-    >>> leaf = Leaf(Statement("S0", "A", (j,), Constant(0.0)), (Loop("i", (affine(0),), (affine(4),), ()), inner), (0, 0, 0))
+    >>> from mini_lib.loops import nest
+    >>> [leaf] = nest("for i in range(4):\\n    for j in range(i, 4):\\n        A[j] = 0").leaves
     >>> system = domain(leaf)
     >>> dict(system.ranges), [str(row) for row in system.at_least]
     ({'i': (0, 3), 'j': (0, 3)}, ['-i + j'])

@@ -10,8 +10,8 @@ from mini_lib.loops.emit_values import C_TYPES, Prelude
 from mini_lib.loops.ir import Buffer, Loop, Node, Program, Statement
 from mini_lib.loops.walk import accesses, check_vector
 
-LARGEST_PRIVATE_BYTES = 1 << 20                  # a thread's stack is a few MiB
-MOST_COPIES = 20_000                             # statements written out; compilers give up near there
+LARGEST_PRIVATE_BYTES = 1 << 20  # a thread's stack is a few MiB
+MOST_COPIES = 20_000  # statements written out; compilers give up near there
 INDENT = "    "
 Homes = dict[str, set[tuple[int, ...]]]
 
@@ -19,19 +19,20 @@ Homes = dict[str, set[tuple[int, ...]]]
 def to_c(program: Program, *, volatile: bool = False, static: bool = False) -> str:
     """The C text of a program: one function that takes a pointer for each argument, in their order.
 
-    `volatile=True` makes every access in memory one load or store instruction, in the program's order, so
-    that a tool which counts accesses counts these. `static=True` makes the arguments and scratch buffers arrays
-    of the file, aligned to 64 bytes, and the function takes nothing.
+    `volatile=True` makes every access in memory one load or store instruction, in the program's
+    order, so that a tool which counts accesses counts these. `static=True` makes the arguments and
+    scratch buffers arrays of the file, aligned to 64 bytes, and the function takes nothing.
 
-    An unrolled loop is written out, a vector loop uses the vector types of GCC and clang, a parallel loop
-    OpenMP. A register buffer becomes local variables. Integers are unsigned, since those wrap in C. No pointer
-    is `restrict`: an access of the program is an access of the text.
+    An unrolled loop is written out, a vector loop uses the vector types of GCC and clang, a
+    parallel loop OpenMP. A register buffer becomes local variables. Integers are unsigned, since
+    those wrap in C. No pointer is `restrict`: an access of the program is an access of the text.
 
-    Floats round as in `run` unless the compiler contracts `a*b + c` into one operation, as GCC does where the
-    machine has one; `-ffp-contract=off` forbids it.
+    Floats round as in `run` unless the compiler contracts `a*b + c` into one operation, as GCC does
+    where the machine has one; `-ffp-contract=off` forbids it.
 
     Raises:
-        ValueError: a register buffer is touched by a loop that is not unrolled; a vector has a number of
+        ValueError: a register buffer is touched by a loop that is not unrolled; a vector has a
+        number of
             lanes that is no power of two; unrolling writes out more than 20,000 statements.
 
     >>> from mini_lib.loops import matmul
@@ -81,7 +82,8 @@ def function_lines(
 ) -> list[str]:
     """The lines of the function, with its arrays where they are static; helpers go to `prelude`.
 
-    `prefix` stands before the names of the function and of the buffers, so that one file holds several.
+    `prefix` stands before the names of the function and of the buffers, so that one file holds
+    several.
     """
     scope = scope_of(program, prefix)
     context = Context(program, prelude, RegisterFile(program), volatile)
@@ -89,7 +91,9 @@ def function_lines(
         prelude.add(line)
     written = {leaf.statement.buffer for leaf in program.leaves}
     homes = _homes(program)
-    body = [line for node in program.body for line in _node(node, scope, context, homes, (id(node),))]
+    body = [
+        line for node in program.body for line in _node(node, scope, context, homes, (id(node),))
+    ]
     local = _declarations(program, scope, context, homes, (), static)
     arrays, parameters = [], []
     qualifier = "volatile " if volatile else ""
@@ -137,7 +141,9 @@ def _unrolled_loop(
     loop: Loop, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]
 ) -> list[str]:
     """The body of a loop once for each iteration."""
-    copies = prod(around.extent or 1 for around in (*scope.loops, loop) if around.kind == "unrolled")
+    copies = prod(
+        around.extent or 1 for around in (*scope.loops, loop) if around.kind == "unrolled"
+    )
     if copies > MOST_COPIES:
         raise ValueError(
             f"unrolling {loop.name} writes out {copies} copies, more than {MOST_COPIES}; unroll fewer loops, "
@@ -174,7 +180,8 @@ def _vector_loop(loop: Loop, scope: Scope, context: Context) -> list[str]:
 def _homes(program: Program) -> Homes:
     """Where each local buffer is declared: the paths to parallel loops, or () for the function.
 
-    A buffer that is made anew in an iteration of a parallel loop, or of a loop inside one, is private to it.
+    A buffer that is made anew in an iteration of a parallel loop, or of a loop inside one, is
+    private to it.
     """
     homes: Homes = {}
     for buffer in program.buffers:

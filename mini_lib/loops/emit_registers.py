@@ -9,8 +9,9 @@ from mini_lib.loops.walk import accesses, own_names
 class RegisterFile:
     """The C variables of all register buffers of a program.
 
-    A buffer whose last axis is run over by vector loops is kept as vectors of as many lanes; every other one as
-    one variable for each element. The variables are found while the text is written, then declared.
+    A buffer whose last axis is run over by vector loops is kept as vectors of as many lanes; every
+    other one as one variable for each element. The variables are found while the text is written,
+    then declared.
     """
 
     def __init__(self, program: Program) -> None:
@@ -95,6 +96,6 @@ def _lanes_of(access: Load, leaf: Leaf) -> int | None:
 
 
 def _divides(lanes: int, value: Affine) -> bool:
-    return lanes > 0 and all(count % lanes == 0 for _, count in (*value.terms, ("", value.constant)))
-
-
+    return lanes > 0 and all(
+        count % lanes == 0 for _, count in (*value.terms, ("", value.constant))
+    )

@@ -23,7 +23,8 @@ GATHER_PER_LINE = 4
 class Context:
     """What the text of every statement needs: the program, the helpers, where registers are kept.
 
-    With `volatile`, loads come one by one into variables of their own, in the order that the program has.
+    With `volatile`, loads come one by one into variables of their own, in the order that the
+    program has.
     """
 
     program: Program
@@ -96,7 +97,7 @@ def _store(
     value = in_all_lanes(value, dtype, len(lanes), prelude)
     kept = lanes[0].names.fresh("v")
     lines = [f"{prelude.vector(dtype, len(lanes))} {kept} = {value.text};"]
-    if shape == "one":                           # every lane stores to one place: the last one stays
+    if shape == "one":  # every lane stores to one place: the last one stays
         return [*lines, f"{first} = {kept}[{len(lanes) - 1}];"]
     for at, lane in enumerate(lanes):
         lines.append(f"{context.element(statement.store, lane)} = {kept}[{at}];")
@@ -171,7 +172,7 @@ def _one_by_one(
         kind = context.prelude.vector(dtype, lanes) if term.is_vector else C_TYPES[dtype]
         names.append(Term(scope.names.fresh("x"), is_vector=term.is_vector))
         lines.append(f"{kind} {names[-1].text} = {term.text};")
-    waiting = iter(names)                         # an expression asks for its loads in their order
+    waiting = iter(names)  # an expression asks for its loads in their order
     return lines, lambda _: next(waiting)
 
 
@@ -214,7 +215,9 @@ def _is_free_of_order(statement: Statement, loop: Loop, context: Context) -> boo
     step = lane_step(loop, context.program.buffer(statement.buffer).offset(statement.index))
     return all(load.buffer != statement.buffer for load in statement.loads) or (
         bool(step)
-        and all(load == statement.store for load in statement.loads if load.buffer == statement.buffer)
+        and all(
+            load == statement.store for load in statement.loads if load.buffer == statement.buffer
+        )
     )
 
 

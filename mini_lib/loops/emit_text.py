@@ -13,7 +13,19 @@ RESERVED = frozenset(
     register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
     asm typeof exp expf main stdin stdout INFINITY NAN INLINE state_""".split()
 )
-HELPER = re.compile(r"(max|min|exp|divide|load|store|spread|floor|touch)_\w+|[fiu]\d+x\d+(_at)?|u?int\d+_t")
+# names of math.h: a function of that name would be declared twice
+MATH = frozenset(
+    name + end
+    for name in """acos asin atan atan2 cos sin tan acosh asinh atanh cosh sinh tanh exp exp2 exp10 pow10 expm1 frexp
+    ldexp log log10 log1p log2 logb modf pow sqrt cbrt hypot erf erfc tgamma lgamma gamma ceil floor nearbyint rint
+    lrint llrint round lround llround roundeven trunc fmod remainder remquo drem copysign nan nextafter nexttoward
+    nextup nextdown fdim fmax fmin fma fabs ilogb scalb scalbn scalbln significand finite isinf isnan j0 j1 jn y0 y1
+    yn sincos signgam""".split()
+    for end in ("", "f", "l")
+)
+HELPER = re.compile(
+    r"(max|min|exp|divide|load|store|spread|floor|touch)_\w+|[fiu]\d+x\d+(_at)?|u?int\d+_t"
+)
 MAX_INT = 2**31 - 1
 
 
@@ -24,7 +36,8 @@ class Names:
         self._taken: set[str] = set()
         self._found: dict[str, str] = {}
         self._copies: dict[str, int] = {}
-        self.function = self.fresh(prefix + program.name)
+        name = prefix + program.name
+        self.function = self.fresh(name + "_" if name in MATH else name)
         for buffer in program.buffers:
             self._found[buffer.name] = self.fresh(prefix + buffer.name)
         for name in _variables(program.body):
@@ -53,8 +66,9 @@ class Names:
 class Scope:
     """What is known at a place in the C text.
 
-    `values` gives each variable of the program as an expression of C variables: itself where a C loop runs over
-    it, a constant where its loop is unrolled. `loops` are the loops around, outermost first.
+    `values` gives each variable of the program as an expression of C variables: itself where a C
+    loop runs over it, a constant where its loop is unrolled. `loops` are the loops around,
+    outermost first.
     """
 
     names: Names

@@ -20,7 +20,7 @@ C_TYPES = {
 }
 SIGNED = {"i8": "int8_t", "i32": "int32_t", "i64": "int64_t", "u64": "uint64_t"}
 LARGEST_LANES_BYTES = 1024
-ATOM = 9                                         # binds more tightly than any operator
+ATOM = 9  # binds more tightly than any operator
 
 
 class Term(NamedTuple):
@@ -49,7 +49,8 @@ class Prelude:
         """The name of a vector type, such as f32x16.
 
         Raises:
-            ValueError: the number of lanes is not a power of two, or the vector is larger than 1024 bytes.
+            ValueError: the number of lanes is not a power of two, or the vector is larger than 1024
+            bytes.
         """
         size_bytes = lanes * ELEMENT_BYTES[dtype]
         if lanes & (lanes - 1) or size_bytes > LARGEST_LANES_BYTES:
@@ -111,7 +112,7 @@ class Prelude:
         word = "divide" if operation == "/" else operation
         name = f"{word}_{dtype if lanes is None else kind}"
         if lanes is not None and dtype in ("i64", "i32", "i8"):
-            name += "s"                          # signed: i64 and u64 share a vector type, but not max and min
+            name += "s"  # signed: i64 and u64 share a vector type, but not max and min
         if operation == "exp":
             body = f"{kind} x) {{ return ({kind})(x * x * 31 + x * 7 + 3); }}"
         elif operation == "/":
@@ -157,8 +158,10 @@ def constant_text(value: float, dtype: str) -> str:
     if not is_float(dtype):
         whole = integer_constant(float(value), dtype)
         if whole < 0:
-            return f"({C_TYPES[dtype]})({whole + 1}ll - 1)"     # the lowest number has no literal of its own
-        return f"({C_TYPES[dtype]}){whole}" if dtype == "i8" else f"{whole}u" + "ll" * ("64" in dtype)
+            return f"({C_TYPES[dtype]})({whole + 1}ll - 1)"  # the lowest number has no literal of its own
+        return (
+            f"({C_TYPES[dtype]}){whole}" if dtype == "i8" else f"{whole}u" + "ll" * ("64" in dtype)
+        )
     rounded = np.float32(value) if dtype == "f32" else np.float64(value)
     if not np.isfinite(rounded):
         text = "NAN" if np.isnan(rounded) else "INFINITY" if rounded > 0 else "-INFINITY"
@@ -199,14 +202,19 @@ def expression(
     is_vector = any(part.is_vector for part in parts)
     width = lanes if is_vector else None
     if value.name not in STRENGTH or (value.name == "/" and not is_float(dtype)):
-        texts = [in_all_lanes(part, dtype, lanes, prelude).text if is_vector else part.text for part in parts]
-        return Term(f"{prelude.call(value.name, dtype, width)}({', '.join(texts)})", ATOM, is_vector)
+        texts = [
+            in_all_lanes(part, dtype, lanes, prelude).text if is_vector else part.text
+            for part in parts
+        ]
+        return Term(
+            f"{prelude.call(value.name, dtype, width)}({', '.join(texts)})", ATOM, is_vector
+        )
     own = STRENGTH[value.name]
     left, right = parts
     first = f"({left.text})" if left.strength < own else left.text
     second = f"({right.text})" if right.strength <= own else right.text
     text = f"{first} {value.name} {second}"
-    if dtype == "i8" and not is_vector:          # C calculates small integers as int
+    if dtype == "i8" and not is_vector:  # C calculates small integers as int
         return Term(f"(uint8_t)({text})")
     return Term(text, own, is_vector)
 

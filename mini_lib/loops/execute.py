@@ -16,8 +16,8 @@ from mini_lib.loops.interpret import check_arrays, random_arguments
 from mini_lib.loops.ir import Buffer, Program
 from mini_lib.loops.numbers import DTYPES
 
-ALIGNMENT_BYTES = 64                             # a cache line, and the widest vector
-SHORTEST_RUN_S = 1e-3                            # a shorter one is repeated inside the C code
+ALIGNMENT_BYTES = 64  # a cache line, and the widest vector
+SHORTEST_RUN_S = 1e-3  # a shorter one is repeated inside the C code
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,11 @@ class Compiled:
 
     def use_threads(self, threads: int) -> None:
         """Set how many threads parallel loops take, for the whole process; without OpenMP there is one."""
-        setter = getattr(self.library, "omp_set_num_threads", None) if _is_parallel(self.program) else None
+        setter = (
+            getattr(self.library, "omp_set_num_threads", None)
+            if _is_parallel(self.program)
+            else None
+        )
         if setter is not None:
             setter(ctypes.c_int(threads))
 
@@ -68,7 +72,9 @@ class Prepared:
         """Run on the storage; several times in a row without coming back to Python."""
         function = self.compiled.library[_repeated(self.compiled.program)]
         function.restype = None
-        function(ctypes.c_int64(times), *(ctypes.c_void_p(s.ctypes.data) for s in self.storage.values()))
+        function(
+            ctypes.c_int64(times), *(ctypes.c_void_p(s.ctypes.data) for s in self.storage.values())
+        )
 
     def outputs(self) -> dict[str, np.ndarray]:
         """The outputs as they are now."""
@@ -79,12 +85,15 @@ class Prepared:
         }
 
 
-def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",)) -> Compiled:
+def compile_nest(
+    program: Program, *, flags: Sequence[str] = ("-O1",), volatile: bool = False
+) -> Compiled:
     """Compile a program with this machine's C compiler.
 
-    Nothing is added to `flags`; `native.native_flags()` asks for the fastest code. For floats equal to `run`
-    to the last bit, add "-ffp-contract=off" where a*b + c may become one operation (-march=native, and ARM).
-    Parallel loops use OpenMP where the compiler has it; else they are serial.
+    Nothing is added to `flags`; `native.native_flags()` asks for the fastest code. For floats equal
+    to `run` to the last bit, add "-ffp-contract=off" where a*b + c may become one operation
+    (-march=native, and ARM). Parallel loops use OpenMP where the compiler has it; else they are
+    serial. `volatile` as in `to_c`.
 
     Raises:
         NoCompiler: there is no C compiler.
@@ -95,7 +104,7 @@ def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",)) -> Compil
     >>> two(A=np.float32([[1, 2]]), B=np.float32([[3], [4]]), C=np.zeros((1, 1), np.float32))
     {'C': array([[11.]], dtype=float32)}
     """
-    source = to_c(program) + _repeat_text(program)
+    source = _hidden(to_c(program, volatile=volatile), program) + _repeat_text(program)
     openmp = _is_parallel(program) and native.find_compiler().openmp
     library = native.load(source, flags=tuple(flags), openmp=openmp)
     return Compiled(program, source, library)
@@ -111,8 +120,8 @@ def time_native(
 ) -> Latency:
     """Seconds of one run of the compiled program, measured `repeats` times after a run that is thrown away.
 
-    The arguments are random (floats in [-1, 1)) and stay in place from run to run. A program that takes less than
-    a millisecond is repeated in C, and the time divided.
+    The arguments are random (floats in [-1, 1)) and stay in place from run to run. A program that
+    takes less than a millisecond is repeated in C, and the time divided.
 
     Raises:
         NoCompiler: there is no C compiler.
@@ -125,7 +134,7 @@ def time_native(
     compiled = compile_nest(program, flags=flags)
     compiled.use_threads(threads)
     prepared = compiled.prepare(**random_arguments(program, seed))
-    _elapsed_s(prepared, 1)                      # caches and clock warm up
+    _elapsed_s(prepared, 1)  # caches and clock warm up
     times = max(1, ceil(SHORTEST_RUN_S / max(_elapsed_s(prepared, 1), 1e-7)))
     return Latency(tuple(_elapsed_s(prepared, times) / times for _ in range(repeats)))
 
@@ -142,6 +151,12 @@ def _is_parallel(program: Program) -> bool:
 
 def _repeated(program: Program) -> str:
     return f"{function_name(program)}_times"
+
+
+def _hidden(text: str, program: Program) -> str:
+    """The text with a static function: a nest may have the name of a function of the C library."""
+    head = f"\nvoid {function_name(program)}("
+    return text.replace(head, "\nstatic __attribute__((noinline)) " + head.lstrip(), 1)
 
 
 def _repeat_text(program: Program) -> str:

@@ -120,10 +120,13 @@ def solve(system: System, smallest: tuple[Affine, ...] = ()) -> dict[str, int] |
     tight = tighten(system)
     if tight is None:
         return None
-    point = _corner(tight) or _integer_program(tight, Affine())
-    for goal in smallest if point else ():
+    point = _corner(tight)
+    if point is None:
+        point = _integer_program(tight, Affine())
+    for goal in smallest if point is not None else ():
         best = _integer_program(tight, goal)
-        point = best if best and goal.value(best) <= goal.value(point) else point
+        if best is not None and goal.value(best) <= goal.value(point):
+            point = best
         tight = tight.with_(equal=(goal - goal.value(point),))
     return point
 
@@ -138,8 +141,8 @@ def extremes(system: System, goal: Affine) -> tuple[int, int] | None:
     if tight is None:
         return None
     low, high = goal.extremes(tight.ranges)
-    if low == high:                                      # the box says it; is there a point?
-        return (low, high) if solve(tight) else None
+    if low == high:  # the box says it; is there a point?
+        return (low, high) if solve(tight) is not None else None
     first, last = solve(tight, (goal,)), solve(tight, (-goal,))
     if first is None or last is None:
         return None
@@ -202,7 +205,7 @@ def _search(system: System) -> dict[str, int] | None:
     if tight is None:
         return None
     corner = _corner(tight)
-    if corner:
+    if corner is not None:
         return corner
     open_ = [(high - low, name) for name, (low, high) in tight.ranges.items() if low < high]
     if not open_:
@@ -212,4 +215,4 @@ def _search(system: System) -> dict[str, int] | None:
     middle = (low + high) // 2
     halves = ((low, middle), (middle + 1, high))
     found = (_search(replace(tight, ranges={**tight.ranges, name: half})) for half in halves)
-    return next((point for point in found if point), None)
+    return next((point for point in found if point is not None), None)

@@ -8,18 +8,20 @@ from mini_lib.loops.ir import Constant, Expression, Load, Loop, Program, Stateme
 from mini_lib.loops.numbers import ARITHMETIC, DTYPES, Arithmetic, Number, is_float
 from mini_lib.loops.walk import Point, walk
 
-Memory = dict[str, dict[tuple[int, ...], Number]]      # buffer -> subscripts -> value
+Memory = dict[str, dict[tuple[int, ...], Number]]  # buffer -> subscripts -> value
 
 
 def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     """Run a program on arrays, one for each argument, and return its outputs as new arrays.
 
-    A value is calculated in the type of the buffer that it is stored in: floats round after each operation,
-    integers wrap. A local buffer is empty at the start of each iteration of its home loop. An argument marked as temporary may be left out. About 100,000
-    statements a second; `compile_nest` runs large programs.
+    A value is calculated in the type of the buffer that it is stored in: floats round after each
+    operation, integers wrap. A local buffer is empty at the start of each iteration of its home
+    loop. An argument marked as temporary may be left out. About 100,000 statements a second;
+    `compile_nest` runs large programs.
 
     Raises:
-        ValueError: an array is missing, unknown, or of the wrong shape or dtype; a subscript is out of bounds;
+        ValueError: an array is missing, unknown, or of the wrong shape or dtype; a subscript is out
+        of bounds;
             an element is read before it was written; a float is to be stored in an integer buffer.
 
     >>> from mini_lib.loops import matmul
@@ -33,7 +35,7 @@ def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         for buffer in program.buffers
     }
     arithmetics = {buffer.name: ARITHMETIC[buffer.dtype] for buffer in program.buffers}
-    with np.errstate(all="ignore"):                    # an infinity is a value like another
+    with np.errstate(all="ignore"):  # an infinity is a value like another
         execute(program, memory, arithmetics)
     results = {}
     for name in program.outputs:
@@ -118,7 +120,9 @@ def check_arrays(program: Program, arrays: Mapping[str, np.ndarray]) -> None:
     names = [buffer.name for buffer in program.arguments]
     for name in arrays:
         if name not in names:
-            raise ValueError(f"{program.name} has no argument {name!r}; it takes {', '.join(names)}")
+            raise ValueError(
+                f"{program.name} has no argument {name!r}; it takes {', '.join(names)}"
+            )
     for buffer in program.arguments:
         if buffer.name not in arrays:
             if buffer.temporary:

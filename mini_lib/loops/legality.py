@@ -1,10 +1,10 @@
 """Does a rewrite keep the meaning? It does if every two accesses that touch one element keep their order.
 
 A program means what its text says when it is read from top to bottom, loops in their order. A rewrite may move
-iterations as it likes, except that of two accesses to one element, at least one of them a store, the earlier must stay
-the earlier. A local buffer is a new one in each iteration of its home loop; iterations that shared a copy must still share
-one. Whether two iterations break that is one question about whole numbers for each pair of accesses, each loop
-that may put one before the other in the old program, and each loop that may put it after the other in the new one.
+iterations as it likes, except that of two accesses to one element, at least one of them a store, the earlier
+must stay the earlier. A local buffer is a new one in each iteration of its home loop; iterations that shared a copy
+must still share one. Whether two iterations break that is one question about whole numbers for each pair of accesses,
+each loop that may put one before the other in the old program, and each that may put it after in the new one.
 """
 
 from collections.abc import Iterator
@@ -112,7 +112,7 @@ def violation(before: Program, after: Program) -> Violation | None:
 
     The statements of `after` carry `origin`: the variables of `before` in those of `after`. Loops of `before` count
     as serial, whatever their kind: its own marks were judged when they were made. The answer is exact at
-    any size. In the pair found, the first iteration is as early as it can be.
+    any size. The pair found is a small one: both iterations are as early as that conflict allows.
 
     Raises:
         ValueError: a statement of `after` is not one of `before`, or its origin does not fit.
@@ -124,7 +124,9 @@ def violation(before: Program, after: Program) -> Violation | None:
     old = {leaf.statement.name: leaf for leaf in before.leaves}
     moved = [_Moved.of(leaf, old) for leaf in after.leaves]
     homes = {buffer.name: (buffer.home, buffer.home) for buffer in before.buffers}
-    homes |= {one.name: (homes[one.name][0], one.home) for one in after.buffers if one.name in homes}
+    homes |= {
+        one.name: (homes[one.name][0], one.home) for one in after.buffers if one.name in homes
+    }
     for one in moved:
         for two in moved:
             found = _between(one, two, homes)
@@ -173,7 +175,7 @@ def _between(one: _Moved, two: _Moved, homes: dict[str, tuple[str, str]]) -> Vio
         {name: value.substitute(new.first) for name, value in one.origin.items()},
         {name: value.substitute(new.second) for name, value in two.origin.items()},
     )
-    empty: set[tuple] = set()               # a load and a store of one element ask the same thing
+    empty: set[tuple] = set()  # a load and a store of one element ask the same thing
     for first, second in both:
         same = same_element(first, second, then)
         if tighten(new.system.with_(equal=same)) is None:
@@ -191,13 +193,13 @@ def _between(one: _Moved, two: _Moved, homes: dict[str, tuple[str, str]]) -> Vio
                     if question in empty:
                         continue
                     system = ordered.with_(*constraints)
-                    if solve(system):
+                    if solve(system) is not None:
                         return _witness(one, two, first, second, then, system, why)
                     empty.add(question)
     return None
 
 
-Constraints = tuple[tuple[Affine, ...], tuple[Affine, ...]]       # equal, at_least
+Constraints = tuple[tuple[Affine, ...], tuple[Affine, ...]]  # equal, at_least
 
 
 def _levels(names: list[str], steps: Pair) -> Iterator[tuple[tuple[Affine, ...], Affine]]:
@@ -252,9 +254,7 @@ def _lost(
     shared = shared_loops(one, two)
     loops = one.loops[:shared]
     place = (one.positions[shared:], first.phase), (two.positions[shared:], second.phase)
-    for loop, (outer, step) in zip(
-        loops, _levels([loop.name for loop in loops], new), strict=True
-    ):
+    for loop, (outer, step) in zip(loops, _levels([loop.name for loop in loops], new), strict=True):
         if loop.kind == "parallel":
             yield (outer, (-step - 1,)), UNORDERED
             yield (outer, (step - 1,)), UNORDERED

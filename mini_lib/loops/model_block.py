@@ -15,10 +15,10 @@ from mini_lib.loops.ir import Constant, Expression, Load, Loop, Node, Op, Progra
 from mini_lib.loops.model_machine import MachineModel
 from mini_lib.loops.walk import has_lane_guard, lane_step, own_names
 
-ARITHMETIC = {"/": 4, "exp": 20}                 # instructions that one operation takes up; others take one
-MOST_COPIES = 1024                               # copies of unrolled code that are looked at one by one
-CHAIN_ROUNDS = 8                                 # rounds of a loop after which a chain is steady
-GUARD_INSTRUCTIONS = 2                           # compare, jump
+ARITHMETIC = {"/": 4, "exp": 20}  # instructions that one operation takes up; others take one
+MOST_COPIES = 1024  # copies of unrolled code that are looked at one by one
+CHAIN_ROUNDS = 8  # rounds of a loop after which a chain is steady
+GUARD_INSTRUCTIONS = 2  # compare, jump
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,16 @@ class Block:
             statement, times = copy.statement, 1
             scalar = copy.lanes is not None and has_lane_guard(statement, copy.lanes)
             if scalar:
-                times = copy.lanes.extent or 1   # the guard cuts through the lanes: one after the other
+                times = (
+                    copy.lanes.extent or 1
+                )  # the guard cuts through the lanes: one after the other
             one = Work(other=GUARD_INSTRUCTIONS * len(statement.guards))
             for load in statement.loads:
                 key = (load.buffer, copy.index(load), copy.lanes and copy.lanes.name)
-                if self._is_hoisted(load, copy) or (key in known and not scalar):
+                if self._is_hoisted(load, copy):
                     continue
+                if key in known and not scalar and not self._is_too_wide(copy):
+                    continue  # it is in a register still
                 known[key] = True
                 one += self._access(load, copy, False, scalar)
                 pointers |= self._pointer(load, copy)
@@ -171,16 +175,22 @@ class Block:
                 def arrives(load: Load, copy: Copy = copy, turn: int = turn) -> float:
                     place = (load.buffer, tuple(i.substitute(here) for i in copy.index(load)))
                     time, when = ready.get(place, (0.0, turn))
-                    in_memory = self.program.buffer(load.buffer).scope != "register"
+                    in_memory = (
+                        self._spilled > 0.5 or self.program.buffer(load.buffer).scope != "register"
+                    )
                     return time + self.machine.forward_cycles * (in_memory and when < turn)
 
                 store = copy.statement.store
                 place = (store.buffer, tuple(i.substitute(here) for i in copy.index(store)))
-                end = _end(copy.statement.value, arrives, self.machine.latency_cycles)
+                end = _end(copy.statement.value, arrives, self._latency_cycles(copy))
                 ready[place] = (end, turn)
             ends.append(max(time for time, _ in ready.values()))
         half = CHAIN_ROUNDS // 2
         return (ends[-1] - ends[half - 1]) / (CHAIN_ROUNDS - half)
+
+    def _latency_cycles(self, copy: Copy) -> float:
+        wide = copy.lanes is not None and not has_lane_guard(copy.statement, copy.lanes)
+        return self.machine.vector_latency_cycles if wide else self.machine.latency_cycles
 
     def _arithmetic(self, statement: Statement, copy: Copy, scalar: bool) -> Work:
         element_bytes = self.program.buffer(statement.buffer).element_bytes
@@ -197,7 +207,7 @@ class Block:
             if step == 1:
                 count = self._registers_of(copy, buffer.element_bytes)
             elif step != 0:
-                count = moves = lanes            # each element is put into, or taken out of, the vector
+                count = moves = lanes  # each element is put into, or taken out of, the vector
         if buffer.scope == "register":
             count, moves = count * self._spilled, 0
         return Work(count * (not is_write), count * is_write, moves)
@@ -207,6 +217,12 @@ class Block:
         lanes = copy.lanes.extent or 1 if copy.lanes is not None else 1
         return ceil(lanes / self.machine.lanes(element_bytes))
 
+    def _is_too_wide(self, copy: Copy) -> bool:
+        """Whether a statement's vectors are wider than the machine's: compilers keep such ones in memory."""
+        return (
+            self._registers_of(copy, self.program.buffer(copy.statement.buffer).element_bytes) > 1
+        )
+
     def _spilled_share(self) -> float:
         """The share of the register buffers' elements for which the machine has no register."""
         needed: dict[object, int] = {}
@@ -214,11 +230,10 @@ class Block:
             for access in (copy.statement.store, *copy.statement.loads):
                 buffer = self.program.buffer(access.buffer)
                 if buffer.scope == "register":
-                    wide = self._registers_of(copy, buffer.element_bytes)
-                    needed[access.buffer, copy.index(access)] = wide
-                    if wide > 1:
-                        return 1.0               # compilers keep a vector wider than the machine's in memory
-        room = self.machine.vector_registers - 3     # operands and results on their way
+                    if self._is_too_wide(copy):
+                        return 1.0
+                    needed[access.buffer, copy.index(access)] = 1
+        room = self.machine.vector_registers - 3  # operands and results on their way
         return max(0.0, 1 - room / max(1, sum(needed.values())))
 
     def _is_hoisted(self, load: Load, copy: Copy) -> bool:
@@ -250,7 +265,11 @@ class Block:
         """The address that must be moved on in each round; copies at a fixed distance share one."""
         buffer = self.program.buffer(access.buffer)
         offset = buffer.offset(copy.index(access))
-        if buffer.scope == "register" or self.loop is None or not offset.names & own_names(self.loop):
+        if (
+            buffer.scope == "register"
+            or self.loop is None
+            or not offset.names & own_names(self.loop)
+        ):
             return set()
         return {(access.buffer, offset.terms)}
 

@@ -57,9 +57,9 @@ def wrap(value: int, dtype: str) -> int:
 def integer_constant(value: float, dtype: str) -> int:
     """The whole number that stands for a constant in an integer program.
 
-    Whole numbers are themselves. An infinity is the end of the type's range. A fraction such as 0.25 has no
-    meaning among integers; since the legality of a rewrite does not depend on it, any fixed number serves, and
-    an odd one loses no bit of what it is multiplied with.
+    Whole numbers are themselves. An infinity is the end of the type's range. A fraction such as
+    0.25 has no meaning among integers; since the legality of a rewrite does not depend on it, any
+    fixed number serves, and an odd one loses no bit of what it is multiplied with.
 
     Raises:
         ValueError: it is not a number (nan).
@@ -90,7 +90,9 @@ def _smaller(a: Number, b: Number) -> Number:
 def _wrapping(dtype: str) -> Arithmetic:
     """Integers modulo 2**bits. `/` and `exp` are fixed functions that mix bits: there is no division here."""
     return Arithmetic(
-        lambda value: integer_constant(value, dtype) if isinstance(value, float) else wrap(value, dtype),
+        lambda value: (
+            integer_constant(value, dtype) if isinstance(value, float) else wrap(value, dtype)
+        ),
         {
             "+": lambda a, b: wrap(a + b, dtype),
             "-": lambda a, b: wrap(a - b, dtype),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mini_lib.loops.liveness import LiveRange, aligned_bytes, peak_live_bytes
-from mini_lib.loops.planner import Plan, checked, plan, plan_greedy_by_size
+from mini_lib.loops.planner import Plan, checked, plan
 from mini_lib.loops.require import require_whole
 
 
@@ -30,6 +30,7 @@ def plan_optimal(
     Greedy by size puts d at 0 and c on it, from 3 to 5. Then a fits below c, but b does not, and
     goes on top, up to 7. It is best to have c on top of a and b, from 4 to 6, with d below it:
 
+    >>> from mini_lib.loops.planner import plan_greedy_by_size
     >>> ranges = [LiveRange("a", 2, 0, 0), LiveRange("b", 2, 0, 0)]
     >>> ranges += [LiveRange("c", 2, 0, 1), LiveRange("d", 3, 1, 1)]
     >>> plan_greedy_by_size(ranges).peak_bytes, plan_optimal(ranges).peak_bytes
@@ -78,10 +79,8 @@ class _Search:
             return
         todo = [self._sum(alive & left) for alive in self.alive]
         # What is still to come must lie above what is there: prune what cannot beat the best.
-        if (
-            max(top, *(h + t for h, t in zip(heights, todo, strict=True) if t))
-            >= self.best.peak_bytes
-        ):
+        least = max(h + t for h, t in zip(heights, todo, strict=True) if t)
+        if max(top, least) >= self.best.peak_bytes:
             return
         if (heights, left) in self.seen:
             return
@@ -92,8 +91,9 @@ class _Search:
                 "no plan is proved the best; use plan(ranges), or raise `states`"
             )
         column = min((c for c, t in enumerate(todo) if t), key=lambda c: heights[c])
-        low, high = self._valley(heights, todo, column)
-        height, inside = heights[column], []
+        height, high, inside = heights[column], column, []
+        while high + 1 < len(heights) and todo[high + 1] and heights[high + 1] == height:
+            high += 1  # flat ground from `column` to `high`
         for i in _bits(left & self.alive[column]):
             if self.columns[i][0] == column and self.columns[i][-1] <= high:
                 inside.append(i)
@@ -105,7 +105,7 @@ class _Search:
                 return
         # Or nothing starts at the leftmost column here: then what covers it rests on a neighbour,
         # or on a buffer that starts further right in this valley.
-        rests = [heights[c] for c in (low - 1, high + 1) if 0 <= c < len(heights) and todo[c]]
+        rests = [heights[c] for c in (column - 1, high + 1) if 0 <= c < len(heights) and todo[c]]
         right = [
             self.sizes[i]
             for i in _bits(left)
@@ -117,13 +117,6 @@ class _Search:
 
     def _sum(self, buffers: int) -> int:
         return sum(self.sizes[i] for i in _bits(buffers))
-
-    def _valley(self, heights: tuple[int, ...], todo: list[int], column: int) -> tuple[int, int]:
-        """Return the first and last column of the flat ground that starts at `column`."""
-        high = column
-        while high + 1 < len(heights) and todo[high + 1] and heights[high + 1] == heights[column]:
-            high += 1
-        return column, high
 
 
 def _crowded_steps(ranges: tuple[LiveRange, ...]) -> list[int]:

@@ -143,7 +143,7 @@ def plan_naive(ranges: Iterable[LiveRange], alignment_bytes: int = 1) -> Plan:
 
 
 def plan_greedy_by_size(ranges: Iterable[LiveRange], alignment_bytes: int = 1) -> Plan:
-    """Plan the largest buffers first, whenever they live: small ones fit into the gaps that are left.
+    """Plan the largest buffers first, whenever they live: small ones fit into the gaps left over.
 
     Source: Pisarchyk 2020, "Efficient Memory Management for Deep Neural Net Inference", section 5.
 

@@ -1,14 +1,14 @@
 """How far two ways of computing the same thing in floats may lie apart: bounds that are derived, not chosen.
 
-A legal rewrite keeps, for each element, the order of its reads and writes. So every statement reads the same
-values and rounds them in the same way: under `run` the results are equal to the last bit. Compiled code differs in
-two ways only: `a*b + c` may be rounded once instead of twice, and `exp` comes from another library.
-`float_tolerance` bounds that. Where the order of a sum differs too, as in a library's matrix product,
-`summation_tolerance` does.
+A legal rewrite keeps, for each element, the order of its reads and writes. So every statement reads
+the same values and rounds them in the same way: under `run` the results are equal to the last bit.
+Compiled code differs in two ways only: `a*b + c` may be rounded once instead of twice, and `exp`
+comes from another library. `float_tolerance` bounds that. Where the order of a sum differs too, as
+in a library's matrix product, `summation_tolerance` does.
 """
 
 from dataclasses import dataclass
-from math import expm1, inf
+from math import exp, expm1, inf
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from mini_lib.loops.interpret import Memory, check_arrays, execute
 from mini_lib.loops.ir import Program
 from mini_lib.loops.numbers import DTYPES, Arithmetic, is_float
 
-EXP_ULPS = 2                                     # libraries of C keep to 1; twice that for safety
+EXP_ULPS = 2  # libraries of C keep to 1; twice that for safety
+OWN_ROUNDING = 1 + 2**-30  # the bound is itself computed in floats
 
 
 def unit_roundoff(dtype: str) -> float:
@@ -28,11 +29,14 @@ def unit_roundoff(dtype: str) -> float:
     return float(np.finfo(DTYPES[dtype]).eps) / 2
 
 
-def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -> np.ndarray | float:
+def summation_tolerance(
+    terms: int, magnitude: np.ndarray | float, dtype: str
+) -> np.ndarray | float:
     """How far two sums of the same products may lie apart, whatever the order of each.
 
-    A sum of n products in floats is the sum of the products, each times 1 + t with |t| <= gamma_n = n*u / (1 - n*u),
-    in any order, with or without fused operations. Two of them differ by 2 * gamma_n * magnitude at most.
+    A sum of n products in floats is the sum of the products, each times 1 + t with |t| <= gamma_n =
+    n*u / (1 - n*u), in any order, with or without fused operations. Two of them differ by 2 *
+    gamma_n * magnitude at most.
 
     Args:
         terms: n, the number of products in the sum (a value that is added to counts as one).
@@ -45,7 +49,8 @@ def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -
     >>> summation_tolerance(4, 1.0, "f32") == 2 * (4 * 2**-24) / (1 - 4 * 2**-24)
     True
 
-    Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", lemma 3.1 and section 4.2.
+    Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", lemma 3.1 and section
+    4.2.
     """
     share = terms * unit_roundoff(dtype)
     if not 0 <= share < 1:
@@ -56,75 +61,79 @@ def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -
 def float_tolerance(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     """For each element of each output, how far `run` and compiled code may lie apart at most (f64 arrays).
 
-    A running error analysis: each value carries a bound of how far it is from the exact one, given that each
-    operation rounds once (u) or, inside a fused one, not at all. Two computed values lie twice that apart at most.
-    An f32 program that overflows, or divides by what may be zero, has the bound infinity.
+    A running error analysis: each value carries a bound of how far it is from the exact one, given
+    that each operation rounds once (u) or, inside a fused one, not at all. Two computed values lie
+    twice that apart at most. An f32 program that overflows, or divides by what may be zero, has the
+    bound infinity.
 
     Raises:
-        ValueError: as `run`; a buffer holds integers, whose results are exact.
+        ValueError: as `run`; the buffers are not of one float type.
 
     >>> from mini_lib.loops import matmul
     >>> one = {name: np.ones((1, 1), np.float32) for name in "ABC"}
-    >>> u = 2.0**-24                                  # 1*1 errs by u; 1 + that sum of 2 by u * (2 + u) more
-    >>> bool(abs(float_tolerance(matmul(1, 1, 1), **one)["C"][0, 0] - 2 * (3 * u + u * u)) < 2**-74)
-    True
+    >>> bound = float_tolerance(matmul(1, 1, 1), **one)["C"][0, 0]
+    >>> round(float(bound) * 2**24, 3)   # 1*1 errs by u, and 1 + 1 by 2u more: 3u for each of two ways
+    6.0
 
     Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 3.3.
     """
     check_arrays(program, arrays)
-    for buffer in program.buffers:
-        if not is_float(buffer.dtype):
-            raise ValueError(
-                f"float_tolerance takes floats only, and {buffer.name} is {buffer.dtype}; integers are exact"
-            )
+    dtypes = sorted({buffer.dtype for buffer in program.buffers})
+    if len(dtypes) > 1 or not is_float(dtypes[0]):
+        raise ValueError(
+            f"float_tolerance takes programs of one float type, got {', '.join(dtypes)}; "
+            "integers are exact, and need no tolerance"
+        )
     memory: Memory = {buffer.name: {} for buffer in program.buffers}
     for name, array in arrays.items():
         memory[name] = {at: Bounded(float(value)) for at, value in np.ndenumerate(array)}
-    arithmetics = {buffer.name: _bounded(unit_roundoff(buffer.dtype)) for buffer in program.buffers}
+    arithmetics = dict.fromkeys(memory, _bounded(dtypes[0]))
     with np.errstate(all="ignore"):
         execute(program, memory, arithmetics)
     results = {}
     for name in program.outputs:
         results[name] = np.zeros(program.buffer(name).shape)
         for at, value in memory[name].items():
-            results[name][at] = 2 * value.error
+            results[name][at] = 2 * value.error * OWN_ROUNDING
     return results
 
 
 @dataclass(frozen=True)
 class Bounded:
-    """A value, and how far a computed one may lie from it."""
+    """A value, and how far the exact value and every computed one may lie from each other."""
 
     value: float
     error: float = 0.0
 
 
-def _bounded(u: float) -> Arithmetic:
+def _bounded(dtype: str) -> Arithmetic:
+    """Arithmetic on bounds. Below, a and b are computed values, and the exact ones are within their errors of them."""
+    u, smallest = unit_roundoff(dtype), float(np.finfo(DTYPES[dtype]).smallest_subnormal)
+
     def rounded(value: float, error: float) -> Bounded:
-        error += u * (abs(value) + error)
+        # what is rounded is at most |value| + 2 * error; near zero an error is absolute
+        error += u * (abs(value) + 2 * error) + smallest
         return Bounded(value, error if np.isfinite(value) else inf)
 
     def times(a: Bounded, b: Bounded) -> Bounded:
-        error = abs(a.value) * b.error + abs(b.value) * a.error + a.error * b.error
+        # x*y - a*b = (x - a)*b + (y - b)*a + (x - a)*(y - b), with |exact| <= |value| + error
+        error = abs(a.value) * b.error + abs(b.value) * a.error + 3 * a.error * b.error
         return rounded(a.value * b.value, error)
 
     def divide(a: Bounded, b: Bounded) -> Bounded:
-        # |x/y - a/b| = |(x - a)*b - (y - b)*a| / |y*b|, and |y| >= |b| - b.error
-        if abs(b.value) <= b.error:
+        # x/y - a/b = (x - a)/y + (b - y) * a/b / y
+        exact, computed = abs(b.value) - b.error, abs(b.value) - 2 * b.error
+        if computed <= 0:
             return Bounded(a.value, inf)
-        error = (a.error * abs(b.value) + b.error * abs(a.value)) / (abs(b.value) - b.error)
-        return rounded(a.value / b.value, error / abs(b.value))
+        error = (a.error + b.error * (abs(a.value) + a.error) / exact) / computed
+        return rounded(a.value / b.value, error)
 
     def exponential(a: Bounded) -> Bounded:
+        if not a.error < 1:
+            return Bounded(1.0, inf)
         value = float(np.exp(a.value))
-        error = value * (expm1(a.error) if a.error < 700 else inf)
-        return Bounded(value, error + 2 * EXP_ULPS * u * (value + error))
-
-    def larger(a: Bounded, b: Bounded) -> Bounded:
-        return Bounded(max(a.value, b.value), max(a.error, b.error))
-
-    def smaller(a: Bounded, b: Bounded) -> Bounded:
-        return Bounded(min(a.value, b.value), max(a.error, b.error))
+        error = value * exp(a.error) * expm1(a.error)
+        return rounded(value, error + 2 * EXP_ULPS * u * (value + 2 * error))
 
     return Arithmetic(
         lambda value: value if isinstance(value, Bounded) else Bounded(value, u * abs(value)),
@@ -134,7 +143,7 @@ def _bounded(u: float) -> Arithmetic:
             "*": times,
             "/": divide,
             "exp": exponential,
-            "max": larger,
-            "min": smaller,
+            "max": lambda a, b: Bounded(max(a.value, b.value), max(a.error, b.error)),
+            "min": lambda a, b: Bounded(min(a.value, b.value), max(a.error, b.error)),
         },
     )

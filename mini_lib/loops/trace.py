@@ -14,9 +14,9 @@ from mini_lib.loops.ir import Load, Program
 from mini_lib.loops.walk import Instance, accesses, lane_step, walk
 
 ALIGNMENT_BYTES = 64
-LONGEST_TRACE = 20_000_000                       # a quarter of a gigabyte
-LONGEST_PLAIN_TRACE = 20_000                     # longer ones are worth the wait for the compiler
-Access = tuple[int, int, bool]                   # address, bytes, is it a write?
+LONGEST_TRACE = 20_000_000  # a quarter of a gigabyte
+LONGEST_PLAIN_TRACE = 20_000  # longer ones are worth the wait for the compiler
+Access = tuple[int, int, bool]  # address, bytes, is it a write?
 
 # what stands in cachesim's place when the accesses are to be kept
 _RECORDER = """
@@ -35,9 +35,10 @@ def trace(
 ) -> Trace:
     """Every access of a program in memory, in its order: addresses in bytes, sizes, writes.
 
-    A statement loads from left to right, then stores. In a vector loop, lanes that touch one element make one
-    access, lanes side by side make one wide access, other lanes make an access each. Registers have no address.
-    `bases` says where each buffer starts; without it they lie as `default_bases` puts them.
+    A statement loads from left to right, then stores. In a vector loop, lanes that touch one
+    element make one access, lanes side by side make one wide access, other lanes make an access
+    each. Registers have no address. `bases` says where each buffer starts; without it they lie as
+    `default_bases` puts them.
 
     Raises:
         ValueError: the program makes more than `limit` accesses; a buffer has no base.
@@ -95,7 +96,7 @@ def instance_accesses(
 ) -> Iterator[Access]:
     """The accesses of one statement, done once: (address, bytes, is it a write?)."""
     kinds = accesses(instance.statement)
-    for wanted in (False, True):                 # all lanes load before any lane stores
+    for wanted in (False, True):  # all lanes load before any lane stores
         for access, is_write in kinds:
             if is_write == wanted and instance.lanes is not None:
                 yield from _touch_lanes(access, is_write, instance, program, bases)
@@ -175,11 +176,13 @@ def misses(
 ) -> tuple[LevelStats, ...]:
     """What one to three levels of cache, empty at first, see of a program: one `LevelStats` a level.
 
-    The loops are written in C with a cache where the accesses were, so no trace is kept, and 30 million accesses
-    a second and more are possible. Without a compiler it is done in Python, for small programs.
+    The loops are written in C with a cache where the accesses were, so no trace is kept, and 30
+    million accesses a second and more are possible. Without a compiler it is done in Python, for
+    small programs.
 
     Raises:
-        ValueError: no cache, or caches that cannot work together; a buffer has no base; there is no compiler and
+        ValueError: no cache, or caches that cannot work together; a buffer has no base; there is no
+        compiler and
             the program makes more accesses than Python takes.
 
     >>> from mini_lib.loops import matmul

@@ -13,9 +13,10 @@ Point = dict[str, int]
 class Instance:
     """One statement, done once: at one point, or at all lanes of a vector loop together.
 
-    `points` gives the value of every loop variable, once for each lane where the guards hold; the dicts are
-    valid until the next step of the walk. `lanes` is the vector loop, or None where the statement is done as
-    scalar code: outside of a vector loop, or under a guard that holds for some lanes only.
+    `points` gives the value of every loop variable, once for each lane where the guards hold; the
+    dicts are valid until the next step of the walk. `lanes` is the vector loop, or None where the
+    statement is done as scalar code: outside of a vector loop, or under a guard that holds for some
+    lanes only.
     """
 
     statement: Statement
@@ -30,8 +31,8 @@ def _nothing(_: Loop) -> None:
 def walk(program: Program, enter: Callable[[Loop], None] = _nothing) -> Iterator[Instance]:
     """Every statement with every point at which it is done, in the program's order.
 
-    A parallel loop is walked in serial order, which is one of the orders that it allows. `enter(loop)` is called
-    at the start of every iteration of a loop that is no vector loop.
+    A parallel loop is walked in serial order, which is one of the orders that it allows.
+    `enter(loop)` is called at the start of every iteration of a loop that is no vector loop.
 
     Raises:
         ValueError: a vector loop holds another loop, or has no constant number of iterations.
@@ -101,7 +102,8 @@ def has_lane_guard(statement: Statement, loop: Loop) -> bool:
 def lane_step(loop: Loop, offset: Affine) -> int | None:
     """How far an element offset moves from lane to lane: 0 is one element, 1 is a wide access.
 
-    None where it does not move evenly, because the offset takes a quotient or remainder of the lane.
+    None where it does not move evenly, because the offset takes a quotient or remainder of the
+    lane.
 
     >>> lanes = Loop("n.l", (Affine(),), (Affine((), 8),), (), "vector")
     >>> lane_step(lanes, Affine((("m", 512), ("n.l", 1))))

@@ -2,7 +2,6 @@
 
 const SPEEDS = [2, 8, 32, 128]; // accesses a second
 const PALE = 0.5; // how strongly a line that is in the cache is tinted
-const FONT = "13px system-ui, sans-serif";
 const STRIP = 58; // pixels: the height of the strip, and the room left of it and of the cache
 
 const make = (tag, parent, properties = {}) => parent.appendChild(Object.assign(document.createElement(tag), properties));
@@ -33,12 +32,10 @@ function render({ model, el }) {
 
   // --- the page -----------------------------------------------------------------------------------------------
   const root = make("div", el, { className: "cache-animation" });
-  root.dataset.lmSuppressShortcuts = "true"; // arrows and letters are ours, not commands of the notebook
   const bar = make("div", root, { className: "bar", role: "group", ariaLabel: "Play the accesses" });
   const button = (textContent, ariaLabel, onclick) => make("button", bar, { type: "button", textContent, ariaLabel, onclick });
   button("◀ Back", "One access back", () => go(at - 1));
   const play = button("▶ Play", "Play", () => playing ? pause() : start());
-  play.className = "play";
   button("Step ▶", "One access on", () => go(at + 1));
   button("Next miss ✕", "On to the next miss", () => {
     const next = story.served.findIndex((by, i) => i >= at && by > 0);
@@ -49,6 +46,8 @@ function render({ model, el }) {
   for (const value of SPEEDS) make("option", speed, { value, textContent: `${value} a second` });
   // Nothing moves until it is told to; and it moves slowly for those who asked for less motion.
   speed.value = matchMedia("(prefers-reduced-motion: reduce)").matches ? SPEEDS[0] : SPEEDS[1];
+  for (const control of bar.querySelectorAll("button, input, select"))
+    control.dataset.lmSuppressShortcuts = "true"; // its keys are no commands of JupyterLab: x would cut the cell
   const said = make("div", root, { className: "said", role: "status" });
   const loops = make("span", said, { className: "loops" }), words = make("span", said);
   const scene = make("canvas", root, { role: "img" }), strip = make("canvas", root, { role: "img", className: "strip" });
@@ -58,7 +57,6 @@ function render({ model, el }) {
     "● hit", "✕ miss", memory > 1 && "╱ miss that a lower level serves", "tinted: in the cache",
     "thick lines: elements that come together, a cache line", story.ways > 1 && "▸ next to leave its set",
   ].filter(Boolean).join("   ") });
-
   function write({ held }) {
     const rows = counts(), all = rows.at(-1);
     said.ariaLive = playing ? "off" : "polite";
@@ -69,16 +67,15 @@ function render({ model, el }) {
     play.textContent = playing ? "❚❚ Pause" : "▶ Play";
     play.ariaLabel = playing ? "Pause" : "Play";
     const names = held.map(line => line < 0 ? "empty" : story.label[line]);
-    const sets = Array.from({ length: story.sets }, (_, set) => `set ${set}: ${names.slice(set * story.ways, (set + 1) * story.ways).join("; ")}`);
-    scene.ariaLabel = `The arrays and the cache. ${sets.join(". ")}.`;
+    const inSet = set => `set ${set}: ${names.slice(set * story.ways, (set + 1) * story.ways).join("; ")}.`;
+    scene.ariaLabel = `The arrays and the cache: ${Array.from({ length: story.sets }, (_, set) => inSet(set)).join(" ")}`;
     strip.ariaLabel = `${several(all.misses, "miss", "misses")} and ${several(all.hits, "hit")} so far, of ${total} accesses.`;
+    const share = ({ hits, misses }) => hits + misses ? `${Math.round(100 * misses / (hits + misses))} %` : "";
+    const texts = rows.map(row => [row.name, row.hits + row.misses, row.hits, row.misses, share(row)]);
     table.replaceChildren();
-    const line = (tag, texts) => texts.forEach((textContent, i) => make(i ? tag : "th", table.lastChild, { textContent }));
-    make("tr", table);
-    line("th", ["", "accesses", "● hits", "✕ misses", "missed"]);
-    for (const { name, hits, misses } of rows) {
-      make("tr", table);
-      line("td", [name, hits + misses, hits, misses, hits + misses ? `${Math.round(100 * misses / (hits + misses))} %` : ""]);
+    for (const line of [["", "accesses", "● hits", "✕ misses", "missed"], ...texts]) {
+      const row = make("tr", table);
+      line.forEach((textContent, i) => make(i && line[0] ? "td" : "th", row, { textContent }));
     }
   }
 
@@ -100,28 +97,25 @@ function render({ model, el }) {
       bottom = y + high;
       if (fits && bottom <= 460) break;
     }
-    for (const grid of grids) grid.borders = borders(grid);
+    for (const grid of grids) Object.assign(grid, borders(grid));
     const x = (stacked ? 0 : left) + STRIP, y = (stacked ? bottom : 0) + 24, room = width - x - 4;
     const across = between(1, Math.floor(room / 26), story.ways), down = Math.ceil(story.ways / across); // the ways of a set
     const high = between(5, Math.floor(440 / (story.sets * down)), 30), wide = Math.min(150, Math.floor(room / across));
     const corner = slot => [x + (slot % story.ways % across) * wide,
       y + (Math.floor(slot / story.ways) * down + Math.floor(slot % story.ways / across)) * high];
-    return { width, height: Math.max(bottom, y + story.sets * down * high + 8), each: (width - STRIP - 4) / total, grids, cache: { x, y, wide, high, corner } };
+    const height = Math.max(bottom, y + story.sets * down * high + 8), each = (width - STRIP - 4) / total;
+    return { width, height, each, grids, cache: { x, y, wide, high, corner } };
   }
   const cornerIn = ({ array, size, x, y }) => cell => [x + (cell % array.columns) * size, y + Math.floor(cell / array.columns) * size];
   function borders(grid) { // thin between elements, thick around those of one cache line
     const thin = new Path2D(), thick = new Path2D(), { size, array: { lines, columns } } = grid, corner = cornerIn(grid);
     lines.forEach((line, cell) => {
       const [left, top] = corner(cell), last = cell === lines.length - 1;
-      const edge = (same, x, y, dx, dy) => {
-        const path = same ? thin : thick;
-        path.moveTo(x, y);
-        path.lineTo(x + dx, y + dy);
-      };
-      edge(cell % columns && lines[cell - 1] === line, left, top, 0, size);
-      edge(lines[cell - columns] === line, left, top, size, 0);
-      if ((cell + 1) % columns === 0 || last) edge(false, left + size, top, 0, size);
-      if (cell + columns >= lines.length) edge(false, left, top + size, size, 0);
+      const edge = (path, x, y, dx, dy) => { path.moveTo(x, y); path.lineTo(x + dx, y + dy); };
+      edge(cell % columns && lines[cell - 1] === line ? thin : thick, left, top, 0, size);
+      edge(lines[cell - columns] === line ? thin : thick, left, top, size, 0);
+      if ((cell + 1) % columns === 0 || last) edge(thick, left + size, top, 0, size);
+      if (cell + columns >= lines.length) edge(thick, left, top + size, size, 0);
     });
     return { thin, thick };
   }
@@ -134,13 +128,12 @@ function render({ model, el }) {
     Object.assign(canvas.style, { width: `${place.width}px`, height: `${height}px` });
     const pen = canvas.getContext("2d"), dark = ink.match(/[\d.]+/g).slice(0, 3).every(part => part > 127); // light ink
     pen.scale(ratio, ratio);
-    Object.assign(pen, { font: FONT, textBaseline: "middle", fillStyle: ink, strokeStyle: ink, lineCap: "round" });
+    Object.assign(pen, { font: "13px system-ui, sans-serif", textBaseline: "middle", fillStyle: ink, strokeStyle: ink, lineCap: "round" });
     const { sky, blue, orange, vermillion } = story.colours;
     const colour = by => by === 0 ? (dark ? sky : blue) : by === memory ? vermillion : orange;
     return { pen, ink, colour, halo: dark ? "#000000" : "#ffffff" };
   }
   const tint = array => array < 0 ? "#888888" : story.array_colours[array % story.array_colours.length];
-
   function mark({ pen, colour, halo }, by, x, y, size) { // told by its form: dot, slash or cross
     const r = Math.max(3, size * 0.26);
     for (const [style, width] of [[halo, Math.max(4, size * 0.32)], [colour(by), Math.max(2, size * 0.16)]]) {
@@ -154,24 +147,20 @@ function render({ model, el }) {
     }
   }
   function drawArray(on, grid, index, held) {
-    const { pen, ink } = on, { array, size, x, y } = grid, corner = cornerIn(grid), middle = cell => corner(cell).map(edge => edge + size / 2);
+    const { pen, ink } = on, { array, size, x, y } = grid;
+    const corner = cornerIn(grid), middle = cell => corner(cell).map(edge => edge + size / 2);
     Object.assign(pen, { fillStyle: ink, strokeStyle: ink, lineWidth: 1 });
     pen.fillText(`${array.name}  ${array.shape.join(" × ")}`, x, y - 12);
     Object.assign(pen, { fillStyle: tint(index), globalAlpha: PALE });
     array.lines.forEach((line, cell) => held.has(line) && pen.fillRect(...corner(cell), size, size));
-    pen.globalAlpha = size > 5 ? 0.18 : 0;
-    pen.stroke(grid.borders.thin);
-    pen.globalAlpha = 0.75;
-    pen.stroke(grid.borders.thick);
+    for (const [path, globalAlpha, lineWidth] of [[grid.thin, size > 5 ? 0.18 : 0, 1], [grid.thick, 0.75, 1.5]])
+      Object.assign(pen, { globalAlpha, lineWidth }).stroke(path);
     const trail = []; // the latest accesses of this array, newest first
     for (let i = at - 1; i >= Math.max(0, at - 60) && trail.length < 10; i--) if (story.array[i] === index) trail.push(i);
-    pen.lineWidth = 2;
     for (let i = trail.length - 1; i > 0; i--) {
-      pen.globalAlpha = 0.75 * (1 - i / trail.length);
-      pen.beginPath();
-      pen.moveTo(...middle(story.cells[trail[i]][0]));
-      pen.lineTo(...middle(story.cells[trail[i - 1]][0]));
-      pen.stroke();
+      Object.assign(pen, { globalAlpha: 0.75 * (1 - i / trail.length), lineWidth: 2 });
+      const [from, to] = [trail[i], trail[i - 1]].map(access => middle(story.cells[access][0]).join());
+      pen.stroke(new Path2D(`M${from} L${to}`));
     }
     pen.globalAlpha = 1;
     const now = trail[0] === at - 1, by = story.served[trail[0]];
@@ -196,7 +185,7 @@ function render({ model, el }) {
         Object.assign(pen, { globalAlpha: PALE, fillStyle: tint(story.owner[line]) });
         pen.fillRect(left, top, wide, high);
         Object.assign(pen, { globalAlpha: 1, fillStyle: ink });
-        if (high < 12) continue;
+        if (high < 12) continue; // too low for words
         const texts = [story.label[line], story.arrays[story.owner[line]]?.name ?? "?", ""];
         pen.fillText(texts.find(text => pen.measureText(text).width < wide - 36 || !text), left + 15, top + high / 2 + 1);
         if (full && used[slot] === oldest) pen.fillText("▸", left + 3, top + high / 2 + 1);
@@ -210,9 +199,9 @@ function render({ model, el }) {
     }
   }
   function drawStrip() { // two lanes; where accesses share a pixel, a lane is as dark as its share
-    const { pen, ink, colour } = penOn(strip, STRIP), { each } = place, share = Math.min(1, each);
+    const { pen, ink, colour } = penOn(strip, STRIP), { each } = place;
     story.served.forEach((by, i) => {
-      Object.assign(pen, { fillStyle: colour(by), globalAlpha: between(0.3, share * 1.5, 1) });
+      Object.assign(pen, { fillStyle: colour(by), globalAlpha: between(0.3, each * 1.5, 1) });
       pen.fillRect(STRIP + i * each, by ? 8 : 30, Math.max(each * 0.75, 1), 18);
     });
     Object.assign(pen, { fillStyle: ink, globalAlpha: 1 });
@@ -245,14 +234,14 @@ function render({ model, el }) {
     playing = true;
     show(at === total ? 0 : at);
     timer = requestAnimationFrame(function tick(now) {
-      due += Math.max(0, now - last) / 1000 * speed.value;
+      due += between(0, now - last, 250) / 1000 * speed.value;
       last = now;
       if (due >= 1) { show(at + Math.floor(due)); due %= 1; }
       if (at === total) pause(); else timer = requestAnimationFrame(tick);
     });
   }
   const follow = () => { if (!playing && model.get("step") !== at) { at = between(0, model.get("step"), total); draw(); } };
-  const resized = new ResizeObserver(draw), themed = new MutationObserver(() => requestAnimationFrame(draw));
+  const resized = new ResizeObserver(() => requestAnimationFrame(draw)), themed = new MutationObserver(() => requestAnimationFrame(draw));
   model.on("change:step", follow);
   resized.observe(root);
   themed.observe(document.body, { attributes: true }); // the theme's name is there

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mini_lib.loops.cache import Cache
 from mini_lib.teach import cache_frames, figures
 from mini_lib.teach.access_log import AccessLog, LoggedArray
 from mini_lib.teach.live import bundle
@@ -33,7 +34,8 @@ class CacheAnimation:
         said = [f"{item['name']} {misses:,} of {count:,}" for item, (count, misses) in
                 zip(self.story["arrays"], cache_frames.counts(self.story, len(self.story["array"])))]
         served = self.story["served"]
-        return f"{sum(by > 0 for by in served):,} misses in {len(served):,} accesses ({', '.join(said)})"
+        misses = cache_frames.several(sum(by > 0 for by in served), "miss", "misses")
+        return f"{misses} in {cache_frames.several(len(served), 'access', 'accesses')} ({', '.join(said)})"
 
     @property
     def alt(self) -> str:
@@ -57,21 +59,23 @@ class CacheAnimation:
         return bundle({"text/plain": repr(self), "text/html": self.static_html()}, self.widget)
 
 
-def animate(log: AccessLog, *caches: Any) -> CacheAnimation:
+def animate(log: AccessLog, *caches: Cache) -> CacheAnimation:
     """Show the accesses of a log one by one beside the first of `caches`, as a cell's output.
 
-    `caches` are the levels that the log was made with, from the fastest on, each with `size_bytes`, `ways` and
-    `line_bytes`. They start empty.
+    `caches` are the levels that the log was made with, from the fastest on. They start empty.
 
     Raises:
         ValueError: no cache, one too large to draw, or not the caches that the log was made with.
     """
     if not caches:
-        raise ValueError("animate got no cache; give the levels that the log was made with: animate(log, L1)")
-    ways, line_bytes = caches[0].ways, caches[0].line_bytes
-    sets = caches[0].size_bytes // (ways * line_bytes)
-    if not 0 < sets * ways <= MOST_LINES:
-        raise ValueError(f"the cache has {sets * ways:,} lines, expected 1 to {MOST_LINES}; animate a smaller cache")
+        raise ValueError(
+            "animate got no cache; give the levels that the log was made with: animate(log, L1)"
+        )
+    sets, ways, line_bytes = caches[0].sets, caches[0].ways, caches[0].line_bytes
+    if sets * ways > MOST_LINES:
+        raise ValueError(
+            f"the cache has {sets * ways:,} lines, expected at most {MOST_LINES}; animate a smaller cache"
+        )
     if log.served_by.max() > len(caches):
         raise ValueError(f"served_by goes to {log.served_by.max()}, but with {len(caches)} levels memory is {len(caches)}; "
                          "give animate every level that the log was made with")
@@ -120,9 +124,14 @@ def _story(log: AccessLog, touches: list, sets: int, ways: int, line_bytes: int,
     arrays, owner, label = [], [-1] * len(lines), ["?"] * len(lines)
     for position, (array, at) in enumerate(zip(log.arrays, addresses)):
         line_of = [number[line] for line in (at // line_bytes).tolist()]
-        wrapped = min(array.shape[0], max(16, line_bytes // array.element_bytes))
-        columns = array.shape[-1] if len(array.shape) > 1 else wrapped
-        arrays.append({"name": array.name, "shape": list(array.shape), "columns": columns, "lines": line_of})
+        columns = (
+            array.shape[-1]
+            if len(array.shape) > 1
+            else _wrapped(array.shape[0], line_bytes // array.element_bytes)
+        )
+        arrays.append(
+            {"name": array.name, "shape": list(array.shape), "columns": columns, "lines": line_of}
+        )
         held: dict[int, list[int]] = {}
         for element, line in enumerate(line_of):
             held.setdefault(line, []).append(element)
@@ -136,6 +145,14 @@ def _story(log: AccessLog, touches: list, sets: int, ways: int, line_bytes: int,
         "colours": figures.COLOURS, "array_colours": list(cache_frames.ARRAY_COLOURS),
     }
     return story | {"cache": cache_frames.cache_words(story), "said": _sentences(log, story)}
+
+
+def _wrapped(count: int, in_line: int) -> int:
+    """In how many columns a vector is shown: one cache line or more to a row, and no tower."""
+    columns = max(8, in_line)
+    while count > 2 * columns * columns:
+        columns *= 2
+    return min(count, columns)
 
 
 def _cells(log: AccessLog, addresses: list[np.ndarray]) -> list[list[int]]:

@@ -45,8 +45,17 @@ def cache_words(story: dict[str, Any]) -> str:
     >>> cache_words({"sets": 4, "ways": 1, "line_bytes": 64})
     '4 sets x 1 way, lines of 64 bytes'
     """
-    sets, ways = (f"{story[name]} {name[:-1] if story[name] == 1 else name}" for name in ("sets", "ways"))
+    sets, ways = several(story["sets"], "set", "sets"), several(story["ways"], "way", "ways")
     return f"{sets} x {ways}, lines of {story['line_bytes']} bytes"
+
+
+def several(count: int, one: str, more: str) -> str:
+    """Return a number with its word.
+
+    >>> several(1, "miss", "misses"), several(2048, "miss", "misses")
+    ('1 miss', '2,048 misses')
+    """
+    return f"{count:,} {one if count == 1 else more}"
 
 
 def draw(story: dict[str, Any]) -> Any:
@@ -72,7 +81,8 @@ def draw(story: dict[str, Any]) -> Any:
 def _frame(ax: Any, story: dict[str, Any], step: int, across: int, unit: float) -> None:
     held = contents(story, step)
     misses = sum(by > 0 for by in story["served"][:step])
-    ax.set_title(f"after {step:,}: {misses:,} miss{'es' * (misses != 1)}", fontsize=11, loc="left", fontweight="bold")
+    title = f"after {step:,}: {several(misses, 'miss', 'misses')}"
+    ax.set_title(title, fontsize=11, loc="left", fontweight="bold")
     places = [divmod(position, across) for position in range(len(story["arrays"]) + 1)]
     for position, (down, right) in enumerate(places):
         x, y = right * (1 + GAP), -down * (1 + GAP)

@@ -86,6 +86,8 @@ class Exercise:
     view          what of a returned object is compared, as plain data (a model: its outputs); by default all of it
     compare       compare(got, expected) -> None or the clause that says how they differ; by default by value
     rtol, atol    tolerance on floats: |got - expected| <= rtol * |expected| + atol; integers are always exact
+    needs         needs() -> what this machine lacks to judge any answer, as a sentence to the learner, or ""
+    praise        praise(values) -> what a passed check adds, from the values returned in the cases
 
     Raises:
         ValueError: the id is not like "2.1", the function has no name, there is no case, or two mistakes
@@ -106,6 +108,8 @@ class Exercise:
     compare: Callable[[Any, Any], str | None] | None = None
     rtol: float = FLOAT32_TOLERANCE
     atol: float | None = None
+    needs: Callable[[], str] | None = None
+    praise: Callable[[list[Any]], str] | None = None
 
     def __post_init__(self) -> None:
         function = self.function or getattr(self.reference, "__name__", "")

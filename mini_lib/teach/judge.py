@@ -101,6 +101,9 @@ def verdict(exercise: Exercise, outcomes: Sequence[Outcome]) -> Verdict:
     if outcomes[0].kind == "unwritten":
         message = f"Write `{exercise.function}` in the cell above, run it, then run this one."
         return Verdict(exercise.id, exercise.title, "not attempted", message)
+    lacking = exercise.needs() if exercise.needs else ""
+    if lacking:
+        return Verdict(exercise.id, exercise.title, "not attempted", lacking)
     borrowed = next((outcome.borrowed for outcome in outcomes if outcome.borrowed), None)
     if borrowed:
         return _borrowed(exercise, borrowed)
@@ -113,6 +116,8 @@ def verdict(exercise: Exercise, outcomes: Sequence[Outcome]) -> Verdict:
         return _changing(exercise, outcomes, right, changing[0])
     count = len(exercise.cases)
     message = f"Right in {count} of {count} cases."
+    if exercise.praise:
+        message += f" {exercise.praise([outcome.value for outcome in outcomes])}"
     return Verdict(exercise.id, exercise.title, "passed", message, points=exercise.points)
 
 

@@ -106,7 +106,7 @@ def test_a_reused_tile_is_found_without_an_integer_program(monkeypatch):
 
 
 def test_large_numbers_stay_exact():
-    """A point in a lattice that is thin and far away: 4096 x - 4095 y = 1 has x = y = 1 and then steps of 4095, 4096."""
+    """A thin lattice: 4096 x - 4095 y = 1 has the point (1, 1) and then every (4095, 4096) further on."""
     box = {"x": (2, 5000), "y": (2, 5000)}
     line = affine("x") * 4096 - affine("y") * 4095 - 1
     assert solve(System(box, equal=(line,))) == {"x": 4096, "y": 4097}

@@ -188,10 +188,28 @@ REFUSED = {
         lambda: nest("for i in range(4):\n  T[i] = X[i]\nfor k in range(4):\n  X[k] = 0\nfor j in range(4):\n  Y[j] = T[j]",
                      temporaries=["T"]).compute_at("i", "j"), "S1 writes X, which i reads; computed later, it would read the new"),
     "compute at by other subscripts": (
-        lambda: nest("for i in range(4):\n  T[2 * i] = X[i]\nfor j in range(4):\n  Y[j] = T[2 * j]", temporaries=["T"]).compute_at("i", "j"),
-        "each axis of T must be reached by one loop of its own"),
-    "double buffer of nothing": (lambda: mm.double_buffer("k", "A"), "must be a local copy that is filled first thing"),
-    "layout of some axes": (lambda: mm.layout("A", (0,)), "order must name each axis of A once, from 0 to 1"),
+        lambda: nest(
+            "for i in range(4):\n  T[2 * i] = X[i]\nfor j in range(4):\n  Y[j] = T[2 * j]",
+            temporaries=["T"],
+        ).compute_at("i", "j"),
+        "each axis of T must be reached by one loop of its own",
+    ),
+    "compute at a vector": (
+        lambda: nest(CHAIN, temporaries=["T"]).vectorize("j").compute_at("i", "j"),
+        "j is done all at once",
+    ),
+    "double buffer of a parallel loop": (
+        lambda: mm.cache_read("A", at="m").parallelize("m").double_buffer("m", "A.scratch"),
+        "m is parallel already",
+    ),
+    "double buffer of nothing": (
+        lambda: mm.double_buffer("k", "A"),
+        "must be a local copy that is filled first thing",
+    ),
+    "layout of some axes": (
+        lambda: mm.layout("A", (0,)),
+        "order must name each axis of A once, from 0 to 1",
+    ),
     "pad an axis that is not": (lambda: mm.pad("A", 2, 8), "A has axes 0 to 1, got 2"),
     "pad by nothing": (lambda: mm.pad("A", 1, 0), "elements must be a whole number of 1 or more, got 0"),
     "tensorize another size": (lambda: mm.tensorize("m", Intrinsic("mma", matmul(2, 2, 2), 4)), r"its loops run \[2, 2, 2\] times, and the block's \[6, 8, 4\]"),

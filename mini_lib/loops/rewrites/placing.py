@@ -14,6 +14,7 @@ from mini_lib.loops.rewrites.tree import (
     read,
     rename_loops,
     replace_loop,
+    require_serial,
     substitute,
     written,
 )
@@ -56,6 +57,10 @@ def compute_at(nest: Program, producer: str, consumer: str) -> Program:
         Y[j] = T[0] + T[1]
     """
     source, path = path_to(nest, producer)[-1], path_to(nest, consumer)
+    if path[-1].kind == "vector" or path[-1].intrinsic:
+        raise ValueError(
+            f"compute_at: {consumer} is done all at once, so nothing can be computed inside it; choose a loop around it"
+        )
     outputs = written((source,))
     if len(outputs) != 1:
         raise ValueError(
@@ -189,6 +194,7 @@ def double_buffer(nest: Program, loop: str, buffer: str) -> Program:
     """
     path = path_to(nest, loop)
     old, local = path[-1], nest.buffer(buffer)
+    require_serial(old, "double_buffer")
     low, high = constant_bounds(old, "double_buffer")
     copy, rest = old.body[:1], old.body[1:]
     if local.scope == "memory" or local.home != loop or written(copy) != {buffer} or not rest:

@@ -1,0 +1,199 @@
+"""The schedules among which a search chooses: a handful of choices, and the rewrites that they stand for."""
+
+import random
+from dataclasses import dataclass, fields, replace
+from math import gcd
+
+from mini_lib.loops.nest import Nest
+
+MOST_COPIES = 64  # unrolled copies of the innermost code
+PADDING = 16  # elements: a cache line of 4-byte ones
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The choices that make a nest, all by name, so that two schedules can be mixed choice by choice.
+
+    - `vector`: the loop of which a part is done at once, and its lanes; None for none;
+    - `tiles`: for each loop its tile size, 1 for none;
+    - `order`: for each loop a place (0 to 1) for its outer part and one for its inner part; smaller is further out;
+    - `unrolled`: how many of the innermost loops are written out, as far as they are short;
+    - `registers`: 0 to work on the output in memory, 1 or 2 to keep the part of it that the innermost serial loop,
+      or the innermost two, work on in registers;
+    - `packed`: for each array that is read, how many loops are around its packed copy, 0 for none;
+    - `padded`: the arrays whose rows are moved apart.
+    """
+
+    vector: tuple[str, int] | None
+    tiles: tuple[tuple[str, int], ...]
+    order: tuple[tuple[str, tuple[float, float]], ...]
+    unrolled: int = 0
+    registers: int = 0
+    packed: tuple[tuple[str, int], ...] = ()
+    padded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Space:
+    """All schedules of a nest of loops that lie directly one in the other around one statement.
+
+    Raises:
+        ValueError: another shape of nest.
+
+    >>> import random
+    >>> from mini_lib.loops import matmul
+    >>> space = Space(matmul(16, 16, 16))
+    >>> space.loops, space.output, space.inputs
+    (('m', 'n', 'k'), 'C', ('A', 'B'))
+    >>> space.draw(random.Random(0)) == space.draw(random.Random(0))
+    True
+    """
+
+    nest: Nest
+    tile_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    lanes: tuple[int, ...] = (4, 8, 16)
+
+    def __post_init__(self) -> None:
+        leaves = self.nest.leaves
+        if len(leaves) != 1 or not leaves[0].loops:
+            raise ValueError(
+                f"a space needs loops directly nested around one statement, got {len(leaves)} statements in "
+                f"{self.nest.name}; search each part for itself, or rewrite by hand"
+            )
+
+    @property
+    def loops(self) -> tuple[str, ...]:
+        """The loops, outermost first."""
+        return tuple(loop.name for loop in self.nest.leaves[0].loops)
+
+    @property
+    def output(self) -> str:
+        """The array that the statement writes."""
+        return self.nest.leaves[0].statement.buffer
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The arrays that it only reads."""
+        statement = self.nest.leaves[0].statement
+        return tuple(
+            dict.fromkeys(load.buffer for load in statement.loads if load.buffer != self.output)
+        )
+
+    def draw(self, rng: random.Random) -> Schedule:
+        """A schedule at random; it need not be legal."""
+        return Schedule(**{one.name: self._choose(one.name, rng) for one in fields(Schedule)})
+
+    def mutate(self, schedule: Schedule, rng: random.Random, probability: float) -> Schedule:
+        """The schedule with each choice made anew with a probability, and one at least."""
+        names = [one.name for one in fields(Schedule)]
+        chosen = [name for name in names if rng.random() < probability] or [rng.choice(names)]
+        for name in chosen:
+            new, old = self._choose(name, rng), getattr(schedule, name)
+            if name in ("tiles", "order", "packed") and new:  # one loop's or array's entry only
+                at = rng.randrange(len(new))
+                new = (*old[:at], new[at], *old[at + 1 :])
+            schedule = replace(schedule, **{name: new})
+        return schedule
+
+    def cross(self, one: Schedule, two: Schedule, rng: random.Random) -> Schedule:
+        """A schedule with each choice from one of two; tiles and places loop by loop."""
+        mixed = {}
+        for name in (field.name for field in fields(Schedule)):
+            a, b = getattr(one, name), getattr(two, name)
+            if name in ("tiles", "order", "packed"):
+                mixed[name] = tuple(rng.choice(pair) for pair in zip(a, b, strict=True))
+            else:
+                mixed[name] = rng.choice((a, b))
+        return Schedule(**mixed)
+
+    def apply(self, schedule: Schedule) -> Nest:
+        """The nest that a schedule makes.
+
+        Raises:
+            IllegalRewrite: it would calculate something else.
+            ValueError: a rewrite does not fit, such as registers under a loop that is not unrolled.
+        """
+        nest = self.nest
+        for array in schedule.padded:
+            nest = nest.pad(array, axis=len(nest.buffer(array).shape) - 1, elements=PADDING)
+        nest, order, vector = self._split(nest, schedule)
+        if len(order) > 1:
+            nest = nest.reorder(" ".join(order))
+        if vector:
+            nest = nest.vectorize(vector)
+        nest, serial = _unroll(nest, [name for name in order if name != vector], schedule.unrolled)
+        at_most = len(serial) - 1
+        for array, depth in schedule.packed:
+            if depth:
+                nest = nest.cache_read(array, at=serial[min(depth - 1, at_most)])
+        if schedule.registers:
+            at = self._register_loop(nest, serial, schedule.registers)
+            nest = nest.cache_write(self.output, at=at, scope="register")
+        return nest
+
+    def _register_loop(self, nest: Nest, serial: list[str], depth: int) -> str:
+        """The loop in which the output is kept in registers, if it can be: no loop inside may run over them."""
+        if depth >= len(serial):
+            raise ValueError("registers: no loop is left around the sums; unroll or register less")
+        index = nest.leaves[0].statement.index
+        for name in serial[-depth:]:
+            if any(name in subscript.names for subscript in index):
+                raise ValueError(
+                    f"registers have no addresses, and {name} runs over them; unroll it"
+                )
+        return serial[-1 - depth]
+
+    def _split(self, nest: Nest, schedule: Schedule) -> tuple[Nest, list[str], str]:
+        """Split loops into tiles and lanes; the names in the order that is wanted, and the vector loop's."""
+        places, tiles = dict(schedule.order), dict(schedule.tiles)
+        order: list[tuple[float, str]] = []
+        vector = ""
+        for loop in self.loops:
+            outer, inner = sorted(places[loop])
+            name = loop
+            if schedule.vector is not None and schedule.vector[0] == loop:
+                nest = nest.split(loop, schedule.vector[1])
+                vector, name = f"{loop}.i", f"{loop}.o"
+            extent = next(one.extent for one in nest.leaves[0].loops if one.name == name) or 1
+            tile = gcd(tiles[loop], extent)  # what is left beside the lanes
+            if 1 < tile < extent:
+                nest = nest.split(name, tile)
+                order += [(outer, f"{name}.o"), (inner, f"{name}.i")]
+            else:
+                order.append((outer, name))
+        names = [name for _, name in sorted(order)]
+        return nest, names + [vector] if vector else names, vector
+
+    def _choose(self, name: str, rng: random.Random) -> object:
+        """One choice at random."""
+        if name == "vector":
+            return rng.choice([None, *((loop, n) for loop in self.loops for n in self.lanes)])
+        if name == "tiles":
+            return tuple((loop, self._size(loop, rng)) for loop in self.loops)
+        if name == "order":
+            return tuple((loop, (rng.random(), rng.random())) for loop in self.loops)
+        if name == "unrolled":
+            return rng.choice((0, 0, 1, 2))
+        if name == "registers":
+            return rng.choice((0, 1, 2))
+        if name == "packed":
+            return tuple((array, rng.choice((0, 0, 0, 1, 2, 3))) for array in self.inputs)
+        wide = [a for a in (*self.inputs, self.output) if len(self.nest.buffer(a).shape) > 1]
+        return tuple(array for array in dict.fromkeys(wide) if rng.random() < 0.15)
+
+    def _size(self, loop: str, rng: random.Random) -> int:
+        extent = next(one.extent for one in self.nest.leaves[0].loops if one.name == loop) or 0
+        fitting = [size for size in self.tile_sizes if size < extent and extent % size == 0]
+        return rng.choice(fitting or [1])
+
+
+def _unroll(nest: Nest, order: list[str], count: int) -> tuple[Nest, list[str]]:
+    """Write out the innermost loops of an order, as far as they are short; return those that are left."""
+    copies = 1
+    for name in reversed(order[len(order) - count :] if count else []):
+        extents = {one.name: one.extent for one in nest.leaves[0].loops}
+        copies *= extents[name] or MOST_COPIES + 1
+        if copies > MOST_COPIES:
+            break
+        nest, order = nest.unroll(name), order[:-1]
+    return nest, order

@@ -1,0 +1,106 @@
+"""Random small programs, drawn by hypothesis: all kinds of loops, guards, bounds, strides, operations."""
+
+from hypothesis import strategies as st
+
+from mini_lib.loops.affine import Affine, affine
+from mini_lib.loops.ir import Buffer, Constant, DivMod, Load, Loop, Op, Program, Statement, ranges
+
+OPERATIONS = ("+", "-", "*", "/", "max", "min", "exp")
+
+
+@st.composite
+def programs(draw, dtypes=("i32",), operations=OPERATIONS, vectors=True):
+    """A program of one or two nests over arguments X, Y and Z; every subscript is in bounds."""
+    count = draw(st.integers(1, 2))
+    shapes = {}
+    ranks = {name: draw(st.integers(1, 2)) for name in "XYZ"}
+    body = tuple(
+        _loop(draw, f"L{number}", (), shapes, ranks, operations, vectors) for number in range(count)
+    )
+    dtype = draw(st.sampled_from(dtypes))
+    buffers = []
+    for name in sorted(shapes):
+        shape = tuple(shapes[name])
+        strides = ()
+        if len(shape) == 2 and draw(st.booleans()):  # by columns, or with a gap
+            gap = draw(st.integers(0, 2))
+            strides = draw(st.sampled_from([(1, shape[0] + gap), (shape[1] + gap, 1)]))
+        buffers.append(Buffer(name, shape, dtype, strides))
+    return Program("random", tuple(buffers), body)
+
+
+def _loop(draw, name, outer, shapes, ranks, operations, vectors):
+    depth = len(outer)
+    deepest = depth == 2 or (depth > 0 and draw(st.booleans()))
+    kinds = ["serial", "unrolled"] + ["vector"] * (deepest and vectors)
+    kind = draw(st.sampled_from(kinds))
+    start = (Affine((), draw(st.integers(-2, 2))),)
+    trips = draw(st.sampled_from([2, 4]) if kind == "vector" else st.integers(1, 4))
+    stop = (start[0] + trips,)
+    if outer and kind != "vector" and draw(st.booleans()):
+        # a bound that moves with an outer loop
+        stop = (*stop, affine(outer[0].name) + draw(st.integers(0, 3)))
+    binds = ()
+    if draw(st.integers(0, 3)) == 0:
+        of = affine(name) * draw(st.integers(1, 2)) + draw(st.integers(-1, 3))
+        binds = (DivMod(f"{name}.q", f"{name}.r", of, draw(st.integers(2, 3))),)
+    loop = Loop(name, start, stop, (), kind, binds)
+    around = (*outer, loop)
+    if deepest:
+        body = [
+            _statement(draw, f"S{name}{at}", around, shapes, ranks, operations)
+            for at in range(draw(st.integers(1, 2)))
+        ]
+    else:
+        body = [_loop(draw, f"{name}.i", around, shapes, ranks, operations, vectors)]
+        if draw(st.booleans()):
+            body.append(_statement(draw, f"S{name}", around, shapes, ranks, operations))
+    return Loop(name, start, stop, tuple(body), kind, binds)
+
+
+def _statement(draw, name, loops, shapes, ranks, operations):
+    target = _access(draw, loops, shapes, ranks)
+    value = _expression(draw, loops, shapes, ranks, operations, 2)
+    if draw(st.booleans()):
+        value = Op(draw(st.sampled_from("+-*")), (target, value))
+    guards = ()
+    if draw(st.integers(0, 2)) == 0:
+        guards = (_affine(draw, loops) + draw(st.integers(-2, 4)),)
+    return Statement(name, target.buffer, target.index, value, guards)
+
+
+def _expression(draw, loops, shapes, ranks, operations, depth):
+    choice = draw(st.integers(0, 4)) if depth else draw(st.integers(0, 1))
+    if choice == 0:
+        return Constant(draw(st.sampled_from([0, 1, 2, -3, 0.25])))
+    if choice == 1:
+        return _access(draw, loops, shapes, ranks)
+    name = draw(st.sampled_from(operations))
+    arguments = 1 if name == "exp" else 2
+    parts = [
+        _expression(draw, loops, shapes, ranks, operations, depth - 1) for _ in range(arguments)
+    ]
+    return Op(name, tuple(parts))
+
+
+def _access(draw, loops, shapes, ranks):
+    """An access in bounds: subscripts are moved to start at 0, and the buffer grows to hold them."""
+    name = draw(st.sampled_from(sorted(ranks)))
+    box, index = ranges(loops), []
+    for axis in range(ranks[name]):
+        subscript = _affine(draw, loops)
+        low, high = subscript.extremes(box)
+        index.append(subscript - low)
+        shape = shapes.setdefault(name, [1] * ranks[name])
+        shape[axis] = max(shape[axis], high - low + 1)
+    return Load(name, tuple(index))
+
+
+def _affine(draw, loops):
+    variables = [loop.name for loop in loops]
+    binds = [bind for loop in loops for bind in loop.binds]
+    variables += [name for bind in binds for name in (bind.quotient, bind.remainder)]
+    total = Affine()
+    for variable in variables:
+        total += affine(variable) * draw(st.sampled_from([0, 1, 1, -1, 2]))
+    return total
