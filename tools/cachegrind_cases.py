@@ -1,4 +1,4 @@
-"""The kernels and schedules whose simulated caches are held against cachegrind: every kernel in six orders or more."""
+"""The kernels and schedules that are held against cachegrind: each kernel in six or more."""
 
 from collections.abc import Iterator
 

@@ -83,7 +83,9 @@ class Row:
             (self.simulated.d1_misses, self.counted.d1_misses, MISSES_OFF),
             (self.simulated.ll_misses, self.counted.ll_misses, MISSES_OFF),
         )
-        return all(abs(ours - theirs) <= max(off, SHARE_OFF * theirs) for ours, theirs, off in pairs)
+        return all(
+            abs(ours - theirs) <= max(off, SHARE_OFF * theirs) for ours, theirs, off in pairs
+        )
 
 
 def rows(nests: Sequence[tuple[str, str, Nest]]) -> list[Row]:
@@ -125,7 +127,7 @@ def _row(
 
 
 def source(nests: Sequence[tuple[str, str, Nest]]) -> str:
-    """One C program with a function for each nest; it prints its arrays' addresses, then calls them all."""
+    """One C program with a function for each nest; it prints all addresses, then calls them."""
     prelude = Prelude(volatile=True)
     functions, prints, calls = [], [], []
     for number, (_, _, nest) in enumerate(nests):
@@ -179,13 +181,14 @@ def cachegrind(
     if done.returncode:
         raise RuntimeError(f"valgrind does not run the program:\n{done.stderr[-2000:]}")
     addresses = {
-        name: int(address, 16) for name, address in re.findall(r"^(\w+) (0x\w+)$", done.stdout, re.M)
+        name: int(address, 16)
+        for name, address in re.findall(r"^(\w+) (0x\w+)$", done.stdout, re.M)
     }
     return addresses, read_report(report.read_text(encoding="utf-8"))
 
 
 def read_report(text: str) -> dict[str, Counts]:
-    """The counts of each function of a cachegrind.out file: its own, without those of what it calls."""
+    """The counts of each function of a cachegrind.out file, without those of what it calls."""
     events: list[str] = []
     sums: dict[str, dict[str, int]] = {}
     function = ""
@@ -207,7 +210,8 @@ def read_report(text: str) -> dict[str, Counts]:
 def table(found: Sequence[Row]) -> str:
     """The rows as text, ours beside cachegrind's, one line for each machine."""
     lines = [
-        f"{'kernel':<17} {'schedule':<16} {'cc':<3} {'D1':>6} {'LL':>7} | {'references':>10} {'cachegrind':>10} | "
+        f"{'kernel':<17} {'schedule':<16} {'cc':<3} {'D1':>6} {'LL':>7} | "
+        f"{'references':>10} {'cachegrind':>10} | "
         f"{'D1 misses':>9} {'cachegrind':>10} | {'LL misses':>9} {'cachegrind':>10} |"
     ]
     for row in found:

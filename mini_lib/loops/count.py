@@ -25,7 +25,7 @@ def count_accesses(program: Program) -> int:
 
 
 class _Counter:
-    """Counts below a node; `known` has a value for each variable that something below depends on."""
+    """Counts below a node; `known` has the variables that something below depends on."""
 
     def __init__(self, program: Program) -> None:
         self.program = program

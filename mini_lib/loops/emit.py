@@ -146,8 +146,8 @@ def _unrolled_loop(
     )
     if copies > MOST_COPIES:
         raise ValueError(
-            f"unrolling {loop.name} writes out {copies} copies, more than {MOST_COPIES}; unroll fewer loops, "
-            "or split them first and unroll the inner part"
+            f"unrolling {loop.name} writes out {copies} copies, more than {MOST_COPIES}; "
+            "unroll fewer loops, or split them first and unroll the inner part"
         )
     lines = [f"// {loop.name}: unrolled, {loop.extent} copies"] if scope.is_first else []
     if loop.intrinsic and scope.is_first:
@@ -227,15 +227,13 @@ def _declaration(
     if buffer.scope == "scratch":
         if private and buffer.stored_bytes > LARGEST_PRIVATE_BYTES:
             raise ValueError(
-                f"scratch buffer {buffer.name} takes {buffer.stored_bytes} bytes for each thread, more than "
-                f"{LARGEST_PRIVATE_BYTES}; make its tile smaller"
+                f"scratch buffer {buffer.name} takes {buffer.stored_bytes} bytes for each thread, "
+                f"more than {LARGEST_PRIVATE_BYTES}; make its tile smaller"
             )
         qualifier = "volatile " if context.volatile else ""
         storage = "" if private else "static "
-        yield (
-            f"{storage}_Alignas(64) {qualifier}{kind} {scope.names[buffer.name]}[{buffer.stored_elements}];"
-            f"  // scratch, {shape}"
-        )
+        array = f"{scope.names[buffer.name]}[{buffer.stored_elements}]"
+        yield f"{storage}_Alignas(64) {qualifier}{kind} {array};  // scratch, {shape}"
         return
     variables = context.registers.variables(buffer.name)
     lanes = context.registers.lanes[buffer.name]

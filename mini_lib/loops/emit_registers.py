@@ -53,21 +53,21 @@ class RegisterFile:
             if not subscript.is_constant:
                 rolled = [n for n in sorted(original.names) if not scope.values[n].is_constant]
                 raise ValueError(
-                    f"{buffer.name}[{', '.join(map(str, access.index))}] lies in registers, and registers have "
-                    f"no addresses: unroll loop {rolled[0]} first, or vectorize it, or keep {buffer.name} "
-                    'in scope="scratch"'
+                    f"{buffer.name}[{', '.join(map(str, access.index))}] lies in registers, and "
+                    f"registers have no addresses: unroll loop {rolled[0]} first, or vectorize "
+                    f'it, or keep {buffer.name} in scope="scratch"'
                 )
         index = tuple(subscript.constant for subscript in here)
         if not all(0 <= at < size for at, size in zip(index, buffer.shape, strict=True)):
             raise ValueError(
-                f"{buffer.name}[{', '.join(map(str, index))}] is out of bounds: {buffer.name} has shape "
-                f"{buffer.shape}; change the subscript {', '.join(map(str, access.index))}"
+                f"{buffer.name}[{', '.join(map(str, index))}] is out of bounds: {buffer.name} "
+                f"has shape {buffer.shape}; change the subscript {', '.join(map(str, access.index))}"
             )
         return index
 
 
 def _lanes(buffer: Buffer, program: Program) -> int:
-    """How many lanes the vectors of a register buffer have; 0 where it is kept element by element."""
+    """How many lanes the vectors of a register buffer have; 0 where it is no vectors."""
     found = set()
     for leaf in program.leaves:
         for access, _ in accesses(leaf.statement):
@@ -79,7 +79,7 @@ def _lanes(buffer: Buffer, program: Program) -> int:
 
 
 def _lanes_of(access: Load, leaf: Leaf) -> int | None:
-    """The lanes of one access if whole aligned vectors are touched, 0 if not, None if one element is."""
+    """The lanes of an access to whole aligned vectors; 0 if it is not; None for one element."""
     loop: Loop = leaf.loops[-1]
     own = own_names(loop)
     if not any(subscript.names & own for subscript in access.index):

@@ -1,4 +1,4 @@
-"""One statement in C: as scalar code, as vector code, or lane by lane where a guard cuts through the lanes."""
+"""One statement in C: scalar code, vector code, or lane by lane under a guard on the lanes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def scalar_statement(statement: Statement, scope: Scope, context: Context) -> li
 def vector_statement(
     statement: Statement, loop: Loop, lanes: list[Scope], scope: Scope, context: Context
 ) -> list[str]:
-    """The lines of a statement that is done for all lanes of a loop; `lanes` has a scope for each."""
+    """The lines of a statement for all lanes of a loop; `lanes` has a scope for each."""
     if has_lane_guard(statement, loop):
         return _lane_by_lane(statement, loop, lanes, scope, context)
     condition = guard_text(statement.guards, lanes[0])
@@ -125,7 +125,7 @@ def _load(load: Load, loop: Loop, lanes: list[Scope], context: Context) -> Term:
 
 
 def _shape(access: Load, loop: Loop, context: Context) -> str:
-    """How a vector statement touches a buffer: one element, wide, lane by lane, or a whole variable."""
+    """How a vector statement touches a buffer: one, wide, lane by lane, or a variable."""
     buffer = context.program.buffer(access.buffer)
     if not any(subscript.names & own_names(loop) for subscript in access.index):
         return "one"

@@ -9,18 +9,18 @@ from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, ranges
 from mini_lib.loops.show import show_guard
 
 RESERVED = frozenset(
-    """auto break case char const continue default do double else enum extern float for goto if inline int long
-    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
-    asm typeof exp expf main stdin stdout INFINITY NAN INLINE state_""".split()
+    """auto break case char const continue default do double else enum extern float for goto if
+    inline int long register restrict return short signed sizeof static struct switch typedef union
+    unsigned void volatile while asm typeof exp expf main stdin stdout INFINITY NAN INLINE state_""".split()
 )
 # names of math.h: a function of that name would be declared twice
 MATH = frozenset(
     name + end
-    for name in """acos asin atan atan2 cos sin tan acosh asinh atanh cosh sinh tanh exp exp2 exp10 pow10 expm1 frexp
-    ldexp log log10 log1p log2 logb modf pow sqrt cbrt hypot erf erfc tgamma lgamma gamma ceil floor nearbyint rint
-    lrint llrint round lround llround roundeven trunc fmod remainder remquo drem copysign nan nextafter nexttoward
-    nextup nextdown fdim fmax fmin fma fabs ilogb scalb scalbn scalbln significand finite isinf isnan j0 j1 jn y0 y1
-    yn sincos signgam""".split()
+    for name in """acos asin atan atan2 cos sin tan acosh asinh atanh cosh sinh tanh exp exp2 exp10
+    pow10 expm1 frexp ldexp log log10 log1p log2 logb modf pow sqrt cbrt hypot erf erfc tgamma lgamma
+    gamma ceil floor nearbyint rint lrint llrint round lround llround roundeven trunc fmod remainder
+    remquo drem copysign nan nextafter nexttoward nextup nextdown fdim fmax fmin fma fabs ilogb scalb
+    scalbn scalbln significand finite isinf isnan j0 j1 jn y0 y1 yn sincos signgam""".split()
     for end in ("", "f", "l")
 )
 HELPER = re.compile(
@@ -30,7 +30,7 @@ MAX_INT = 2**31 - 1
 
 
 class Names:
-    """A C identifier for every name in a program: `m.o` becomes `m_o`; what is taken gets a number."""
+    """A C identifier for every name: `m.o` becomes `m_o`, and what is taken gets a number."""
 
     def __init__(self, program: Program, prefix: str = "") -> None:
         self._taken: set[str] = set()
@@ -90,7 +90,7 @@ class Scope:
         return replace(self, values={**self.values, **own}, loops=(*self.loops, loop))
 
     def at(self, loop: Loop, step: int) -> tuple["Scope", list[str]]:
-        """The scope in the copy for one iteration of a loop that is written out, and the lines to declare it.
+        """The scope in one copy of a loop that is written out, and the lines to declare it.
 
         A quotient or remainder that is no constant there gets a C variable of its own.
         """
@@ -111,13 +111,13 @@ class Scope:
 
 
 def scope_of(program: Program, prefix: str = "") -> Scope:
-    """The scope at the top of a program's function; the function's and buffers' names start with `prefix`."""
+    """The scope at the top of a function; its name and those of buffers start with `prefix`."""
     large = max(buffer.stored_bytes for buffer in program.buffers) > MAX_INT
     return Scope(Names(program, prefix), "int64_t" if large else "int")
 
 
 def loop_header(loop: Loop, scope: Scope) -> str:
-    """`for (int m_o = 0; m_o < 32; m_o++) {`, with no brace where it is not wanted by the caller."""
+    """The line that opens a C loop: `for (int m_o = 0; m_o < 32; m_o++) {`."""
     name = scope.names[loop.name]
     start = _bound("max_int", [scope.affine(bound) for bound in loop.start])
     stop = _bound("min_int", [scope.affine(bound) for bound in loop.stop])
@@ -187,10 +187,11 @@ def all_loops(body: tuple[Node, ...]) -> Iterator[Loop]:
 def integer_helpers(program: Program, index_type: str) -> list[str]:
     """The small C functions on whole numbers that the loop headers and binds of a program call."""
     lines = []
+    parameters = f"({index_type} a, {index_type} b)"
     if uses_bounds(program):
         lines += [
-            f"static inline {index_type} min_int({index_type} a, {index_type} b) {{ return a < b ? a : b; }}",
-            f"static inline {index_type} max_int({index_type} a, {index_type} b) {{ return a > b ? a : b; }}",
+            f"static inline {index_type} min_int{parameters} {{ return a < b ? a : b; }}",
+            f"static inline {index_type} max_int{parameters} {{ return a > b ? a : b; }}",
         ]
     if any(loop.binds for loop in all_loops(program.body)):
         lines += [

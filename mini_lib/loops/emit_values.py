@@ -1,4 +1,4 @@
-"""Numbers and operations in C: types, constants, conversions, and the helper functions that they call."""
+"""Numbers and operations in C: types, constants, conversions, and helper functions."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,7 +24,7 @@ ATOM = 9  # binds more tightly than any operator
 
 
 class Term(NamedTuple):
-    """A piece of a C expression: its text, how tightly it binds, and whether it has a value for each lane."""
+    """A piece of C: its text, how tightly it binds, whether it has a value for each lane."""
 
     text: str
     strength: int = ATOM
@@ -55,8 +55,8 @@ class Prelude:
         size_bytes = lanes * ELEMENT_BYTES[dtype]
         if lanes & (lanes - 1) or size_bytes > LARGEST_LANES_BYTES:
             raise ValueError(
-                f"a vector of {lanes} {dtype} is not possible; vectorize a loop of 2, 4, 8, 16 ... iterations, "
-                f"of {LARGEST_LANES_BYTES} bytes at most (64 bytes is the widest register)"
+                f"a vector of {lanes} {dtype} is not possible; vectorize a loop of 2, 4, 8, 16 ... "
+                f"iterations, of {LARGEST_LANES_BYTES} bytes at most (64 bytes is the widest register)"
             )
         kind = "f" if is_float(dtype) else "i" if signed and dtype != "u64" else "u"
         name = f"{kind}{8 * ELEMENT_BYTES[dtype]}x{lanes}"
@@ -158,7 +158,8 @@ def constant_text(value: float, dtype: str) -> str:
     if not is_float(dtype):
         whole = integer_constant(float(value), dtype)
         if whole < 0:
-            return f"({C_TYPES[dtype]})({whole + 1}ll - 1)"  # the lowest number has no literal of its own
+            # the lowest number has no literal of its own
+            return f"({C_TYPES[dtype]})({whole + 1}ll - 1)"
         return (
             f"({C_TYPES[dtype]}){whole}" if dtype == "i8" else f"{whole}u" + "ll" * ("64" in dtype)
         )

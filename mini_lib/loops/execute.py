@@ -51,7 +51,7 @@ class Compiled:
         return Prepared(self, {b.name: _store(b, arrays) for b in self.program.arguments})
 
     def use_threads(self, threads: int) -> None:
-        """Set how many threads parallel loops take, for the whole process; without OpenMP there is one."""
+        """Set how many threads parallel loops take, in the whole process; one without OpenMP."""
         setter = (
             getattr(self.library, "omp_set_num_threads", None)
             if _is_parallel(self.program)
@@ -63,7 +63,7 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A compiled program with its arguments in place: `run()` works on them, `outputs()` copies them out."""
+    """A compiled program and its arguments: `run()` works on them, `outputs()` copies them."""
 
     compiled: Compiled
     storage: Mapping[str, np.ndarray]
@@ -118,7 +118,7 @@ def time_native(
     threads: int = 1,
     seed: int = 0,
 ) -> Latency:
-    """Seconds of one run of the compiled program, measured `repeats` times after a run that is thrown away.
+    """Seconds of one run of the compiled program, measured `repeats` times after a warm-up.
 
     The arguments are random (floats in [-1, 1)) and stay in place from run to run. A program that
     takes less than a millisecond is repeated in C, and the time divided.
@@ -163,8 +163,9 @@ def _repeat_text(program: Program) -> str:
     """A C function that runs the program's own several times; the barrier keeps each run a run."""
     name = function_name(program)
     pointers = [f"a{at}" for at in range(len(program.arguments))]
+    parameters = ", ".join(["int64_t times", *(f"void *{pointer}" for pointer in pointers)])
     return (
-        f"\nvoid {_repeated(program)}(int64_t times, {', '.join(f'void *{p}' for p in pointers)}) {{\n"
+        f"\nvoid {_repeated(program)}({parameters}) {{\n"
         f"    for (; times > 0; times--) {{\n"
         f"        {name}({', '.join(pointers)});\n"
         f'        __asm__ volatile("" ::: "memory");\n'

@@ -1,4 +1,4 @@
-"""Run a program in plain Python, statement by statement: what it means, whatever hardware it is for."""
+"""Run a program in plain Python, statement by statement: what it means, on any hardware."""
 
 from collections.abc import Mapping
 
@@ -47,7 +47,7 @@ def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def execute(program: Program, memory: Memory, arithmetics: Mapping[str, Arithmetic]) -> None:
-    """Do every statement of a program on `memory`, with the arithmetic of the buffer that it stores to."""
+    """Do every statement on `memory`, each with the arithmetic of the buffer that it stores to."""
     for instance in walk(program, lambda loop: _make_anew(loop, program, memory)):
         statement = instance.statement
         arithmetic = arithmetics[statement.buffer]
@@ -98,7 +98,8 @@ def random_arguments(program: Program, seed: int) -> dict[str, np.ndarray]:
     """An array for each argument: integers from the whole range, floats uniform in [-1, 1).
 
     >>> from mini_lib.loops import matmul
-    >>> {name: array.shape for name, array in random_arguments(matmul(m=2, n=3, k=4), seed=0).items()}
+    >>> arrays = random_arguments(matmul(m=2, n=3, k=4), seed=0)
+    >>> {name: array.shape for name, array in arrays.items()}
     {'C': (2, 3), 'A': (2, 4), 'B': (4, 3)}
     """
     generator = np.random.default_rng(seed)
@@ -116,7 +117,7 @@ def random_arguments(program: Program, seed: int) -> dict[str, np.ndarray]:
 
 
 def check_arrays(program: Program, arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise a ValueError unless there is an array of the right shape and dtype for each argument."""
+    """Raise a ValueError unless each argument has an array of the right shape and dtype."""
     names = [buffer.name for buffer in program.arguments]
     for name in arrays:
         if name not in names:
@@ -128,22 +129,22 @@ def check_arrays(program: Program, arrays: Mapping[str, np.ndarray]) -> None:
             if buffer.temporary:
                 continue
             raise ValueError(
-                f"{program.name} needs an array for {buffer.name}; pass {buffer.name}= an array of shape "
-                f"{buffer.shape} and dtype {np.dtype(DTYPES[buffer.dtype])}"
+                f"{program.name} needs an array for {buffer.name}; pass {buffer.name}= an array of "
+                f"shape {buffer.shape} and dtype {np.dtype(DTYPES[buffer.dtype])}"
             )
         array, dtype = np.asarray(arrays[buffer.name]), np.dtype(DTYPES[buffer.dtype])
         if array.shape != buffer.shape or array.dtype != dtype:
             raise ValueError(
-                f"{buffer.name} must have shape {buffer.shape} and dtype {dtype}, got {array.shape} and "
-                f"{array.dtype}; reshape it, or convert it with .astype(np.{dtype})"
+                f"{buffer.name} must have shape {buffer.shape} and dtype {dtype}, got "
+                f"{array.shape} and {array.dtype}; reshape it, or convert it with .astype(np.{dtype})"
             )
     for leaf in program.leaves:
         target = program.buffer(leaf.statement.buffer)
         for load in leaf.statement.loads:
             if is_float(program.buffer(load.buffer).dtype) and not is_float(target.dtype):
                 raise ValueError(
-                    f"{leaf.statement.name} stores the floats of {load.buffer} in {target.name}, which is "
-                    f"{target.dtype}; give {target.name} a float dtype"
+                    f"{leaf.statement.name} stores the floats of {load.buffer} in {target.name}, "
+                    f"which is {target.dtype}; give {target.name} a float dtype"
                 )
 
 
@@ -163,8 +164,8 @@ def _subscripts(
         0 <= at < size for at, size in zip(index, shape, strict=True)
     ):
         raise ValueError(
-            f"{statement.name} touches {access.buffer}[{_join(index)}] at {_text(point)}, but {access.buffer} "
-            f"has shape {shape}; change the subscript or the loop's range"
+            f"{statement.name} touches {access.buffer}[{_join(index)}] at {_text(point)}, "
+            f"but {access.buffer} has shape {shape}; change the subscript or the loop's range"
         )
     return index
 

@@ -64,8 +64,8 @@ def integer_constant(value: float, dtype: str) -> int:
     Raises:
         ValueError: it is not a number (nan).
 
-    >>> integer_constant(3.0, "i8"), integer_constant(-math.inf, "i8"), integer_constant(0.25, "i32")
-    (3, -128, 65)
+    >>> [integer_constant(value, "i8") for value in (3.0, -math.inf, 0.25)]
+    [3, -128, 65]
     """
     if math.isnan(value):
         raise ValueError(f"a constant of an integer program ({dtype}) is nan; use a number")
@@ -88,7 +88,7 @@ def _smaller(a: Number, b: Number) -> Number:
 
 
 def _wrapping(dtype: str) -> Arithmetic:
-    """Integers modulo 2**bits. `/` and `exp` are fixed functions that mix bits: there is no division here."""
+    """Integers modulo 2**bits; `/` and `exp` are fixed functions that mix bits, no division."""
     return Arithmetic(
         lambda value: (
             integer_constant(value, dtype) if isinstance(value, float) else wrap(value, dtype)

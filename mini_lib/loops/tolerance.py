@@ -1,4 +1,4 @@
-"""How far two ways of computing the same thing in floats may lie apart: bounds that are derived, not chosen.
+"""How far two ways of computing the same in floats may lie apart: derived, not chosen.
 
 A legal rewrite keeps, for each element, the order of its reads and writes. So every statement reads
 the same values and rounds them in the same way: under `run` the results are equal to the last bit.
@@ -59,7 +59,7 @@ def summation_tolerance(
 
 
 def float_tolerance(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-    """For each element of each output, how far `run` and compiled code may lie apart at most (f64 arrays).
+    """For each element of each output, how far `run` and compiled code may lie apart (f64).
 
     A running error analysis: each value carries a bound of how far it is from the exact one, given
     that each operation rounds once (u) or, inside a fused one, not at all. Two computed values lie
@@ -72,7 +72,7 @@ def float_tolerance(program: Program, **arrays: np.ndarray) -> dict[str, np.ndar
     >>> from mini_lib.loops import matmul
     >>> one = {name: np.ones((1, 1), np.float32) for name in "ABC"}
     >>> bound = float_tolerance(matmul(1, 1, 1), **one)["C"][0, 0]
-    >>> round(float(bound) * 2**24, 3)   # 1*1 errs by u, and 1 + 1 by 2u more: 3u for each of two ways
+    >>> round(float(bound) * 2**24, 3)   # 1*1 errs by u, 1 + 1 by 2u more: 3u each way
     6.0
 
     Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 3.3.
@@ -107,7 +107,7 @@ class Bounded:
 
 
 def _bounded(dtype: str) -> Arithmetic:
-    """Arithmetic on bounds. Below, a and b are computed values, and the exact ones are within their errors of them."""
+    """Arithmetic on bounds: an exact value lies within the error of the computed one."""
     u, smallest = unit_roundoff(dtype), float(np.finfo(DTYPES[dtype]).smallest_subnormal)
 
     def rounded(value: float, error: float) -> Bounded:

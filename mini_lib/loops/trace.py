@@ -44,15 +44,15 @@ def trace(
         ValueError: the program makes more than `limit` accesses; a buffer has no base.
 
     >>> from mini_lib.loops import matmul
-    >>> small = trace(matmul(m=1, n=1, k=1))           # load C, A and B, store C; each in a line of its own
-    >>> small.addresses, small.sizes, small.writes
-    (array([  0,  64, 128,   0]), array([4, 4, 4, 4], dtype=int32), array([False, False, False,  True]))
+    >>> small = trace(matmul(m=1, n=1, k=1))           # load C, A and B, store C
+    >>> small.addresses, small.writes
+    (array([  0,  64, 128,   0]), array([False, False, False,  True]))
     """
     count = count_accesses(program)
     if count > limit:
         raise ValueError(
-            f"{program.name} makes {count:,} accesses, and a trace holds {limit:,} at most; trace it at smaller "
-            "sizes, or count with misses(), which keeps no trace"
+            f"{program.name} makes {count:,} accesses, and a trace holds {limit:,} at most; "
+            "trace it at smaller sizes, or count with misses(), which keeps no trace"
         )
     places = check_bases(program, bases)
     if count > LONGEST_PLAIN_TRACE and _has_compiler():
@@ -138,12 +138,12 @@ def _touch_lanes(
 
 
 def default_bases(program: Program) -> dict[str, int]:
-    """The byte address where each buffer starts: one behind the other, each at a multiple of 64, from 0 on.
+    """The byte address where each buffer starts: in their order from 0, at multiples of 64.
 
     Registers are left out.
 
     >>> from mini_lib.loops import matmul
-    >>> default_bases(matmul(m=2, n=8, k=3))           # 64 bytes of C, 24 of A in a line of their own, 96 of B
+    >>> default_bases(matmul(m=2, n=8, k=3))           # C takes 64 bytes, A 24 of its own 64, B 96
     {'C': 0, 'A': 64, 'B': 128}
     """
     bases, free = {}, 0
@@ -174,7 +174,7 @@ def check_bases(program: Program, bases: Mapping[str, int] | None) -> dict[str, 
 def misses(
     program: Program, *caches: Cache, bases: Mapping[str, int] | None = None
 ) -> tuple[LevelStats, ...]:
-    """What one to three levels of cache, empty at first, see of a program: one `LevelStats` a level.
+    """What one to three levels of cache, empty at first, see of a program.
 
     The loops are written in C with a cache where the accesses were, so no trace is kept, and 30
     million accesses a second and more are possible. Without a compiler it is done in Python, for
@@ -187,7 +187,7 @@ def misses(
 
     >>> from mini_lib.loops import matmul
     >>> level, = misses(matmul(m=4, n=4, k=4), Cache(1024, ways=2))
-    >>> level.references, level.misses                 # 64 * 4 accesses; A, B and C fill a line each
+    >>> level.references, level.misses                 # 64 * 4 accesses; a line each
     (256, 3)
     """
     levels = check_levels(caches)

@@ -1,4 +1,4 @@
-"""The order in which a program does its statements: everything that runs or traces a program walks it here."""
+"""The order in which a program does its statements; what runs or traces a program walks here."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -85,11 +85,13 @@ def check_vector(loop: Loop) -> None:
     """Raise a ValueError for a vector loop that cannot be done as one."""
     if any(isinstance(child, Loop) for child in loop.body):
         raise ValueError(
-            f"vector loop {loop.name} holds another loop; vectorize an innermost loop, or unroll the inner one"
+            f"vector loop {loop.name} holds another loop; vectorize an innermost loop, "
+            "or unroll the inner one"
         )
     if not loop.extent:
         raise ValueError(
-            f"vector loop {loop.name} has no constant number of iterations; split it with a factor that divides"
+            f"vector loop {loop.name} has no constant number of iterations; "
+            "split it with a factor that divides"
         )
 
 
@@ -115,5 +117,5 @@ def lane_step(loop: Loop, offset: Affine) -> int | None:
 
 
 def accesses(statement: Statement) -> tuple[tuple[Load, bool], ...]:
-    """The accesses of a statement in their order, each with whether it writes: the loads, then the store."""
+    """The accesses of a statement, the loads and then the store, each with whether it writes."""
     return (*((load, False) for load in statement.loads), (statement.store, True))

@@ -1,4 +1,4 @@
-"""Random small programs, drawn by hypothesis: all kinds of loops, guards, bounds, strides, operations."""
+"""Random small programs, drawn by hypothesis: all kinds of loops, guards, bounds, strides."""
 
 from hypothesis import strategies as st
 
@@ -84,7 +84,7 @@ def _expression(draw, loops, shapes, ranks, operations, depth):
 
 
 def _access(draw, loops, shapes, ranks):
-    """An access in bounds: subscripts are moved to start at 0, and the buffer grows to hold them."""
+    """An access in bounds: subscripts are moved to start at 0, and the buffer grows with them."""
     name = draw(st.sampled_from(sorted(ranks)))
     box, index = ranges(loops), []
     for axis in range(ranks[name]):

@@ -1,4 +1,4 @@
-"""The simulated caches count what cachegrind counts: every kernel, six schedules, three machines."""
+"""The simulated caches count what cachegrind counts, for every kernel, in six schedules."""
 
 import os
 import shutil

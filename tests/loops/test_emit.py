@@ -144,7 +144,7 @@ def test_volatile_changes_nothing(program):
     st.integers(0, 9),
 )
 def test_fused_operations_and_another_exp_stay_within_the_bound(program, seed):
-    """The bound is derived in tolerance.py: each operation rounds once, or is part of a fused one."""
+    """The bound (see tolerance.py): each operation rounds once, or is part of a fused one."""
     arrays = random_arguments(program, seed)
     exact, bound = run(program, **arrays), float_tolerance(program, **arrays)
     fast = (*native.native_flags(), "-ffp-contract=fast")
@@ -215,7 +215,7 @@ def test_a_softmax_is_one():
     one = np.zeros(3, np.float32)
     y = compile_nest(softmax(3, 8))(X=x, **arrays, H=one, S=one)["Y"]
     exact = np.exp(x.astype(float)) / np.exp(x.astype(float)).sum(axis=1, keepdims=True)
-    # the exponent errs by u*|x - max| < 8u, exp by 4u, the sum of 8 by 7u and what its terms err by,
+    # the exponent errs by u*|x - max| < 8u, exp by 4u, the sum of 8 by 7u and as its terms do,
     # the division by u: less than 32u
     assert (np.abs(y - exact) <= 32 * 2**-24 * exact).all()
 
@@ -238,7 +238,7 @@ LARGE = matmul(1024, 4, 1024).reorder("n m k").cache_read("A", at="n").paralleli
     [
         (
             lambda: to_c(COLUMN),
-            "C.register[m, 0] lies in registers, and registers have no addresses: unroll loop m first",
+            "C.register[m, 0] lies in registers, and registers have no addresses: unroll loop m",
         ),
         (
             lambda: to_c(THREE_LANES),

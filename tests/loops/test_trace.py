@@ -1,4 +1,4 @@
-"""Traces: by hand, against Python on arrays that take notes, and the fast ways against the plain."""
+"""Traces: by hand, against Python on arrays that take notes, and fast against plain."""
 
 import re
 
@@ -20,7 +20,7 @@ SMALL = (Cache(256, ways=2, line_bytes=32), Cache(1024, ways=4, line_bytes=32))
 
 
 class Notes:
-    """An array of zeros that notes which element is read and which is written, as a byte address."""
+    """An array of zeros that notes the byte address of each element that is read or written."""
 
     def __init__(self, buffer, base, log):
         self.buffer, self.base, self.log = buffer, base, log
@@ -69,7 +69,7 @@ def test_a_product_of_two_by_hand():
 
 
 def test_lanes_by_hand():
-    """Four lanes of y[i] = x[0] + x[i] + x[6 - 2i]: one element, a wide access, four, a wide store."""
+    """Four lanes of y[i] = x[0] + x[i] + x[6 - 2i]: one element, a wide one, four, a wide one."""
     i = affine("i")
     value = Op("+", (Op("+", (Load("x", (Affine(),)), Load("x", (i,)))), Load("x", (6 - 2 * i,))))
     body = nested([("i", 4, "vector")], Statement("S0", "y", (i,), value))
