@@ -4,13 +4,14 @@ Source of the method: Stengel, Treibig, Hager and Wellein, "Quantifying performa
 using the Execution-Cache-Memory model", ICS 2015; here everything that can overlap is taken to overlap.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from mini_lib.loops.ir import Loop, Node, Op, Program
-from mini_lib.loops.model_block import Block, Copy, Work, goes_round, written_out
+from mini_lib.loops.model_block import Block, Copy, goes_round, written_out
 from mini_lib.loops.model_machine import MachineModel, this_machine
 from mini_lib.loops.model_memory import SAMPLE_ACCESSES, Traffic, mean_trips, traffic
+from mini_lib.loops.model_work import Work
 from mini_lib.loops.walk import accesses, own_names
 
 LOOP_INSTRUCTIONS = 2  # compare, jump; the pointers are counted with their accesses
@@ -77,7 +78,7 @@ class Estimate:
 class _Core:
     """The cycles of a core for a piece of the tree."""
 
-    work: Work = Work()
+    work: Work = field(default_factory=Work)
     issue: float = 0.0
     chain: float = 0.0
     loop: float = 0.0
@@ -122,7 +123,7 @@ def estimate(
     >>> saxpy = nest("for i in range(n):\\n    y[i] += 3 * x[i]", n=1024)
     >>> done = estimate(saxpy, MachineModel()).work
     >>> done.loads, done.stores, done.arithmetic
-    (2048, 1024, 2048)
+    (2048.0, 1024.0, 2048.0)
     """
     machine = machine or this_machine()
     core = _body(program, program.body, (), machine)

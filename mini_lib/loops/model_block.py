@@ -6,59 +6,30 @@ two might overlap, and the compiler must assume that they do.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import product
 from math import ceil
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Constant, Expression, Load, Loop, Node, Op, Program, Statement
+from mini_lib.loops.ir import (
+    Constant,
+    Expression,
+    Load,
+    Loop,
+    Node,
+    Op,
+    Program,
+    Statement,
+)
 from mini_lib.loops.model_machine import MachineModel
+from mini_lib.loops.model_work import Work
 from mini_lib.loops.walk import has_lane_guard, lane_step, own_names
 
 ARITHMETIC = {"/": 4, "exp": 20}  # instructions that one operation takes up; others take one
-MOST_COPIES = 1024  # copies of unrolled code that are looked at one by one
+MOST_COPIES = 256  # copies of unrolled code that are looked at one by one
 CHAIN_ROUNDS = 8  # rounds of a loop after which a chain is steady
 GUARD_INSTRUCTIONS = 2  # compare, jump
-
-
-@dataclass(frozen=True)
-class Work:
-    """Instructions by kind; `other` are those for addresses, counters, guards and jumps.
-
-    >>> Work(loads=2, stores=1) * 3 + Work(other=2)
-    Work(loads=6, stores=3, arithmetic=0, other=2)
-    """
-
-    loads: float = 0
-    stores: float = 0
-    arithmetic: float = 0
-    other: float = 0
-
-    def __add__(self, more: "Work") -> "Work":
-        return Work(*(getattr(self, f.name) + getattr(more, f.name) for f in fields(self)))
-
-    def __mul__(self, times: float) -> "Work":
-        return Work(*(getattr(self, f.name) * times for f in fields(self)))
-
-    @property
-    def instructions(self) -> float:
-        """All of them."""
-        return self.loads + self.stores + self.arithmetic + self.other
-
-    def cycles(self, machine: MachineModel) -> float:
-        """The cycles that they take up where no one waits: the busiest of the machine's units decides.
-
-        4 loads at 2 a cycle take 2 cycles, and 3 stores at 1 a cycle take 3:
-
-        >>> Work(loads=4, stores=3, arithmetic=2).cycles(MachineModel(loads=2, stores=1, arithmetic=2))
-        3.0
-        """
-        return max(
-            self.loads / machine.loads,
-            self.stores / machine.stores,
-            self.arithmetic / machine.arithmetic,
-            self.instructions / machine.issue,
-        )
+Place = tuple[str, tuple[tuple[str, int], ...], str]
 
 
 @dataclass(frozen=True)
@@ -128,28 +99,28 @@ class Block:
 
     def work(self) -> Work:
         """The instructions of one time through the code."""
-        total, pointers, known = Work(), set(), {}
+        total, pointers = Work(), set()
+        known: dict[Place, set[int]] = {}  # what is in a register: constants, for each moving part
         for copy in self.copies:
             statement, times = copy.statement, 1
             scalar = copy.lanes is not None and has_lane_guard(statement, copy.lanes)
-            if scalar:
-                times = (
-                    copy.lanes.extent or 1
-                )  # the guard cuts through the lanes: one after the other
+            if scalar:  # the guard cuts through the lanes: one after the other
+                times = copy.lanes.extent or 1
             one = Work(other=GUARD_INSTRUCTIONS * len(statement.guards))
             for load in statement.loads:
-                key = (load.buffer, copy.index(load), copy.lanes and copy.lanes.name)
                 if self._is_hoisted(load, copy):
                     continue
-                if key in known and not scalar and not self._is_too_wide(copy):
-                    continue  # it is in a register still
-                known[key] = True
+                place, constant = self._place(load, copy)
+                if constant in known.get(place, ()) and not scalar and not self._is_too_wide(copy):
+                    continue
+                known.setdefault(place, set()).add(constant)
                 one += self._access(load, copy, False, scalar)
-                pointers |= self._pointer(load, copy)
+                pointers |= self._pointer(place)
             one += self._arithmetic(statement, copy, scalar)
             one += self._access(statement.store, copy, True, scalar)
-            pointers |= self._pointer(statement.store, copy)
-            self._forget(known, statement.store, copy)
+            place, constant = self._place(statement.store, copy)
+            pointers |= self._pointer(place)
+            self._forget(known, place, constant)
             total += one * times
         return total + Work(other=len(pointers))
 
@@ -169,24 +140,26 @@ class Block:
         ready: dict[object, tuple[float, int]] = {}
         ends = []
         for turn in range(CHAIN_ROUNDS):
-            here = {self.loop.name: affine(turn)}
             for copy in self.copies:
-
-                def arrives(load: Load, copy: Copy = copy, turn: int = turn) -> float:
-                    place = (load.buffer, tuple(i.substitute(here) for i in copy.index(load)))
-                    time, when = ready.get(place, (0.0, turn))
-                    in_memory = (
-                        self._spilled > 0.5 or self.program.buffer(load.buffer).scope != "register"
-                    )
-                    return time + self.machine.forward_cycles * (in_memory and when < turn)
-
-                store = copy.statement.store
-                place = (store.buffer, tuple(i.substitute(here) for i in copy.index(store)))
-                end = _end(copy.statement.value, arrives, self._latency_cycles(copy))
-                ready[place] = (end, turn)
+                times = iter(
+                    [self._arrival(ready, load, copy, turn) for load in copy.statement.loads]
+                )
+                end = _end(copy.statement.value, times, self._latency_cycles(copy))
+                ready[self._at_turn(copy.statement.store, copy, turn)] = (end, turn)
             ends.append(max(time for time, _ in ready.values()))
         half = CHAIN_ROUNDS // 2
         return (ends[-1] - ends[half - 1]) / (CHAIN_ROUNDS - half)
+
+    def _arrival(self, ready: dict, load: Load, copy: Copy, turn: int) -> float:
+        """When a loaded value is there."""
+        time, when = ready.get(self._at_turn(load, copy, turn), (0.0, turn))
+        in_memory = self.program.buffer(load.buffer).scope != "register" or self._spilled > 0.5
+        return time + self.machine.forward_cycles * (in_memory and when < turn)
+
+    def _at_turn(self, access: Load, copy: Copy, turn: int) -> object:
+        """The element that an access touches in one round of the loop."""
+        here = {self.loop.name: affine(turn)}
+        return access.buffer, tuple(one.substitute(here) for one in copy.index(access))
 
     def _latency_cycles(self, copy: Copy) -> float:
         wide = copy.lanes is not None and not has_lane_guard(copy.statement, copy.lanes)
@@ -204,12 +177,14 @@ class Block:
         if copy.lanes is not None and not scalar:
             step = lane_step(copy.lanes, buffer.offset(access.index))
             lanes = copy.lanes.extent or 1
+            if buffer.scope == "register" and own_names(copy.lanes) & _outer_names(access):
+                step = None  # vector variables lie along the last axis
             if step == 1:
                 count = self._registers_of(copy, buffer.element_bytes)
             elif step != 0:
                 count = moves = lanes  # each element is put into, or taken out of, the vector
         if buffer.scope == "register":
-            count, moves = count * self._spilled, 0
+            count *= self._spilled
         return Work(count * (not is_write), count * is_write, moves)
 
     def _registers_of(self, copy: Copy, element_bytes: int) -> int:
@@ -232,7 +207,10 @@ class Block:
                 if buffer.scope == "register":
                     if self._is_too_wide(copy):
                         return 1.0
-                    needed[access.buffer, copy.index(access)] = 1
+                    first = {} if copy.lanes is None else {copy.lanes.name: copy.lanes.start[0]}
+                    place = tuple(one.substitute(first) for one in copy.index(access))
+                    apart = copy.lanes is not None and own_names(copy.lanes) & _outer_names(access)
+                    needed[access.buffer, place] = (copy.lanes.extent or 1) if apart else 1
         room = self.machine.vector_registers - 3  # operands and results on their way
         return max(0.0, 1 - room / max(1, sum(needed.values())))
 
@@ -248,30 +226,32 @@ class Block:
         scopes = {self.program.buffer(one).scope, self.program.buffer(other).scope}
         return one == other or scopes == {"memory"}
 
-    def _forget(self, known: dict, store: Load, copy: Copy) -> None:
-        """After a store: what may have changed must be loaded again, and what was stored is known."""
-        here = copy.index(store)
-        offset = self.program.buffer(store.buffer)
-        for key in list(known):
-            if key[0] == store.buffer:
-                apart = offset.offset(key[1]) - offset.offset(here)
-                if not (apart.is_constant and apart.constant):
-                    del known[key]
-            elif self._may_overlap(key[0], store.buffer):
-                del known[key]
-        known[store.buffer, here, copy.lanes and copy.lanes.name] = True
+    def _place(self, access: Load, copy: Copy) -> tuple[Place, int]:
+        """Where an access lies: the array, the part that moves, the lanes; and the constant part."""
+        offset = self.program.buffer(access.buffer).offset(copy.index(access))
+        lanes = copy.lanes.name if copy.lanes is not None else ""
+        return (access.buffer, offset.terms, lanes), offset.constant
 
-    def _pointer(self, access: Load, copy: Copy) -> set[object]:
+    def _forget(self, known: dict[Place, set[int]], place: Place, constant: int) -> None:
+        """After a store: what may have changed must be loaded again, and what was stored is known."""
+        for other in list(known):
+            if other[0] == place[0]:
+                if other != place:
+                    del known[other]  # elements at a fixed distance are known to differ
+            elif self._may_overlap(other[0], place[0]):
+                del known[other]
+        known.setdefault(place, set()).add(constant)
+
+    def _pointer(self, place: Place) -> set[Place]:
         """The address that must be moved on in each round; copies at a fixed distance share one."""
-        buffer = self.program.buffer(access.buffer)
-        offset = buffer.offset(copy.index(access))
-        if (
-            buffer.scope == "register"
-            or self.loop is None
-            or not offset.names & own_names(self.loop)
-        ):
+        if self.loop is None or self.program.buffer(place[0]).scope == "register":
             return set()
-        return {(access.buffer, offset.terms)}
+        moves = any(name in own_names(self.loop) for name, _ in place[1])
+        return {place} if moves else set()
+
+
+def _outer_names(access: Load) -> frozenset[str]:
+    return frozenset().union(*(subscript.names for subscript in access.index[:-1]))
 
 
 def _operations(value: Expression) -> int:
@@ -280,11 +260,11 @@ def _operations(value: Expression) -> int:
     return ARITHMETIC.get(value.name, 1) + sum(_operations(one) for one in value.arguments)
 
 
-def _end(value: Expression, arrives, latency_cycles: float) -> float:
-    """When a value is there: each operation waits for the later of its operands."""
+def _end(value: Expression, times: Iterator[float], latency_cycles: float) -> float:
+    """When a value is there: each operation waits for the later of its operands; `times` are those of the loads."""
     if isinstance(value, Load):
-        return arrives(value)
+        return next(times)
     if isinstance(value, Constant):
         return 0.0
     own = latency_cycles * ARITHMETIC.get(value.name, 1)
-    return own + max(_end(one, arrives, latency_cycles) for one in value.arguments)
+    return own + max(_end(one, times, latency_cycles) for one in value.arguments)

@@ -23,7 +23,10 @@ _KERNELS = r"""
 #define HOLD(kind, x) __asm__ volatile("" : "+" kind(x))
 int64_t adds(int64_t n) {
     int64_t x = n;
-    for (; n > 0; n--) { x += n; HOLD("r", x); x += n; HOLD("r", x); x += n; HOLD("r", x); x += n; HOLD("r", x); }
+    for (; n > 0; n--) {
+        x += n; HOLD("r", x); x += n; HOLD("r", x);
+        x += n; HOLD("r", x); x += n; HOLD("r", x);
+    }
     return x;
 }
 void chain(int64_t n, volatile float *s, const float *x) {

@@ -5,7 +5,7 @@ from math import ceil
 
 import numpy as np
 
-from mini_lib.loops.affine import Affine, affine
+from mini_lib.loops.affine import Affine
 from mini_lib.loops.count import count_accesses
 from mini_lib.loops.ir import Leaf, Load, Loop, Program
 from mini_lib.loops.model_machine import MachineModel
@@ -169,6 +169,7 @@ def mean_trips(loops: tuple[Loop, ...]) -> list[float]:
 
     Where the bounds change, it is what they are in the middle of the loops around: exact for a triangle.
 
+    >>> from mini_lib.loops.affine import affine
     >>> triangle = Loop("i", (affine(0),), (affine(9),), ()), Loop("j", (affine(0),), (affine("i") + 1,), ())
     >>> mean_trips(triangle)
     [9.0, 5.0]

@@ -15,7 +15,7 @@ from mini_lib.loops.model import estimate
 from mini_lib.loops.nest import Nest
 from mini_lib.loops.search_space import Schedule, Space
 
-DRAWS_PER_TRIAL = 50  # so many refused or known schedules in a row end a search
+DRAWS_PER_TRIAL = 200  # so many refused or known schedules in a row end a search
 Cost = Callable[[Nest], float]
 Progress = Callable[[int, int], None]
 
@@ -107,7 +107,7 @@ def evolutionary_search(
     finalists: int = 3,
     progress: Progress | None = None,
     population: int = 8,
-    elite: int = 3,
+    elite: int = 2,
     mutation: float = 0.3,
 ) -> SearchResult:
     """Try `trials` different legal schedules, most of them made from the best so far.

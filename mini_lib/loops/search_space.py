@@ -122,10 +122,11 @@ class Space:
         if vector:
             nest = nest.vectorize(vector)
         nest, serial = _unroll(nest, [name for name in order if name != vector], schedule.unrolled)
-        at_most = len(serial) - 1
+        if not serial:
+            raise ValueError("nothing is left to go round: unroll less")
         for array, depth in schedule.packed:
             if depth:
-                nest = nest.cache_read(array, at=serial[min(depth - 1, at_most)])
+                nest = nest.cache_read(array, at=serial[min(depth, len(serial)) - 1])
         if schedule.registers:
             at = self._register_loop(nest, serial, schedule.registers)
             nest = nest.cache_write(self.output, at=at, scope="register")
@@ -135,7 +136,9 @@ class Space:
         """The loop in which the output is kept in registers, if it can be: no loop inside may run over them."""
         if depth >= len(serial):
             raise ValueError("registers: no loop is left around the sums; unroll or register less")
-        index = nest.leaves[0].statement.index
+        # copies have been put beside the statement: look at the one that writes the output
+        statements = (leaf.statement for leaf in nest.leaves)
+        index = next(one.index for one in statements if one.buffer == self.output)
         for name in serial[-depth:]:
             if any(name in subscript.names for subscript in index):
                 raise ValueError(
@@ -145,11 +148,11 @@ class Space:
 
     def _split(self, nest: Nest, schedule: Schedule) -> tuple[Nest, list[str], str]:
         """Split loops into tiles and lanes; the names in the order that is wanted, and the vector loop's."""
-        places, tiles = dict(schedule.order), dict(schedule.tiles)
+        places, tiles = self._places(schedule), dict(schedule.tiles)
         order: list[tuple[float, str]] = []
         vector = ""
         for loop in self.loops:
-            outer, inner = sorted(places[loop])
+            outer, inner = places[loop]
             name = loop
             if schedule.vector is not None and schedule.vector[0] == loop:
                 nest = nest.split(loop, schedule.vector[1])
@@ -163,6 +166,17 @@ class Space:
                 order.append((outer, name))
         names = [name for _, name in sorted(order)]
         return nest, names + [vector] if vector else names, vector
+
+    def _places(self, schedule: Schedule) -> dict[str, list[float]]:
+        """The places of each loop's parts, the outer one first; loops that sum up keep their order among themselves.
+
+        Floats do not allow another order, so nearly every schedule of a nest with several sums would be refused.
+        """
+        places = {loop: sorted(both) for loop, both in schedule.order}
+        index = self.nest.leaves[0].statement.index
+        sums = [loop for loop in self.loops if not any(loop in one.names for one in index)]
+        in_order = iter(sorted(place for loop in sums for place in places[loop]))
+        return places | {loop: [next(in_order), next(in_order)] for loop in sums}
 
     def _choose(self, name: str, rng: random.Random) -> object:
         """One choice at random."""

@@ -186,6 +186,30 @@ def test_small_integers_are_widened_with_their_sign():
         assert run(program, C=c, A=a, B=b)["C"].tolist() == [16385, -16255, 36, 0]
 
 
+def test_a_row_of_several_vectors_in_registers():
+    """8 x 16 elements in rows of two vectors; then one lane of a vector is read on its own."""
+    nest = matmul(8, 32, 4).tile({"m": 4, "n": 16}).reorder("m.o n.o k m.i n.i").split("n.i", 8)
+    nest = nest.unroll("m.i").unroll("n.i.o").vectorize("n.i.i")
+    nest = nest.cache_write("C", at="n.o", scope="register")
+    assert "f32x8 C_register_0_0, C_register_0_1, C_register_1_0" in to_c(nest)
+    arrays = random_arguments(nest, 6)
+    assert equal_bits(compile_nest(nest, flags=EXACT)(**arrays), run(nest, **arrays))
+
+    r, lane, one = Load("r", (affine("i"),)), Load("r", (Affine((), 5),)), affine("j")
+    body = (
+        loop(
+            "i", 8, Statement("S0", "r", (affine("i"),), Load("x", (affine("i"),))), kind="vector"
+        ),
+        loop("i", 8, Statement("S1", "r", (affine("i"),), Op("*", (r, lane))), kind="vector"),
+        loop("j", 8, Statement("S2", "y", (one,), Load("r", (one,))), kind="unrolled"),
+    )
+    buffers = (Buffer("x", (8,), "i32"), Buffer("y", (8,), "i32"))
+    program = Program("scale", (*buffers, Buffer("r", (8,), "i32", scope="register")), body)
+    x = np.arange(8, dtype=np.int32)
+    assert "y[3] = r_0[3];" in to_c(program)
+    assert compile_nest(program)(x=x, y=0 * x)["y"].tolist() == (5 * x).tolist()
+
+
 def test_parallel_loops_give_the_same_result():
     nest = matmul(16, 16, 16).tile("m n", 4).parallelize("m.o").cache_write("C", at="n.o")
     arrays = random_arguments(nest, 5)

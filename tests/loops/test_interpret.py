@@ -174,7 +174,7 @@ GOOD = random_arguments(MATMUL, 0)
     [
         (
             lambda: run(Program("p", (X, Y), (READ,)), x=ZEROS, y=ZEROS),
-            "S0 touches x[-1] at i=0, but x has shape (4,); change the subscript or the loop's range",
+            "S0 touches x[-1] at i=0, but x has shape (4,); change the subscript or the loop's",
         ),
         (
             lambda: run(Program("p", (T, Y), (LOCAL,)), y=ZEROS),

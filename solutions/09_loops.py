@@ -1,0 +1,1011 @@
+# %% [markdown]
+# # Why does the order of loops matter?
+#
+# Lesson 09 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
+#
+# A matrix product is three loops. They can stand in six orders, and all six do the same multiplications and get the same result. One of
+# them takes several times as long as another. Nothing was approximated, nothing was left out: only the *order* is different. This lesson
+# is about finding an order that is fast, and about proving that it is still the same computation.
+#
+# **You will be able to**
+# 1. say from a loop nest which accesses miss in a cache, and check it by simulation and by the clock;
+# 2. say whether a new order of loops is legal, from the dependences;
+# 3. turn a naive matrix product into one that is many times faster, step by step, and say what each step was good for.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
+# run everything, and come back.
+
+# %%
+import textwrap
+from functools import cache
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from mini_lib import measure, native
+from mini_lib.loops import (
+    Cache, IllegalRewrite, classify, compile_nest, conv2d, count_accesses, dependences, gauss_seidel, jacobi, matmul,
+    misses, nest, pointwise_chain, random_arguments, show_dependences, softmax, time_native, to_c, trace,
+)  # fmt: skip
+from mini_lib.loops.model import estimate
+from mini_lib.loops.model_machine import measure_machine
+from mini_lib.loops.search import evolutionary_search, random_search
+from mini_lib.teach import (
+    animate,
+    check,
+    explore,
+    figures,
+    ledger,
+    log_of,
+    predict,
+    progress,
+    reveal,
+    show,
+)
+
+torch.set_num_threads(1)  # one core against one core
+figures.use_style()
+
+# %% [markdown]
+# The loops of this lesson are compiled by the C compiler of your machine. If there is none, all runs as well, and `nan` stands for what could not be
+# measured. (`python3 course.py lab` brings a compiler along where there is none.)
+
+# %%
+try:
+    print("compiler:", native.find_compiler().version)
+    FAST = ("-O1", *native.native_flags()[1:])  # -O1, for this machine's own vector instructions
+    HAS_COMPILER = True
+except native.NoCompiler as error:
+    print(error)
+    FAST, HAS_COMPILER = (), False
+
+NOTHING = SimpleNamespace(misses=np.nan, references=np.nan, moved_bytes=np.nan)
+
+
+def race(nests, flags=("-O1",), repeats=5, others=()):
+    """The time of each nest, compiled and run in turns: {name: Latency}. `others` are calls to be timed beside them."""
+    if not HAS_COMPILER:
+        return {name: measure.Latency((np.nan,)) for name in (*nests, *dict(others))}
+    calls = {}
+    for name, one in nests.items():
+        own = flags[name] if isinstance(flags, dict) else flags
+        calls[name] = compile_nest(one, flags=own).prepare(**random_arguments(one, seed=0)).run
+    return measure.compare_latency({**calls, **dict(others)}, repeats=repeats, warmup=1)
+
+
+def count(one, *caches):
+    """What each cache sees of a nest. Without a compiler only of a small one."""
+    if not HAS_COMPILER and count_accesses(one) > 100_000:
+        return (NOTHING,) * len(caches)
+    return misses(one, *caches)
+
+
+# %% [markdown]
+# ## 1 Where elements lie
+#
+# This is the matrix product of this lesson, as small as can be. A *nest* prints as the loops that it is.
+
+# %% name="out-naive"
+print(matmul(4, 8, 2))
+
+# %% [markdown]
+# Memory is one long row of bytes. A matrix is put into it row by row: next to `B[k, n]` lies `B[k, n + 1]`, and `B[k + 1, n]` lies a whole row
+# further on. The distance in elements that one step of an index makes is its **stride**: 1 for the column, the length of a row for the row. Sometimes a few
+# elements are left empty after each row. This is called **padding**, and we shall need it in section 4.
+#
+# By hand: rows of 8 floats of 4 bytes, no padding, the matrix starts at byte 1024. Element [2, 3] is 2 · 8 + 3 = 19 elements after the first, so at byte
+# 1024 + 19 · 4 = 1100.
+
+# %% [markdown]
+# ### Exercise 9.1 - Where does an element lie? (5 min)
+
+
+# %% name="ex-9-1" tags=["exercise"]
+def byte_address(i, j, columns, padding, element_bytes, base):
+    """The address of element [i, j] of a matrix that is stored by rows.
+
+    columns: elements of a row; padding: empty elements after each row; base: the address of element [0, 0].
+    Returns a whole number of bytes.
+    """
+    ### BEGIN SOLUTION
+    return base + (i * (columns + padding) + j) * element_bytes
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("9.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# How many elements lie in memory before this one? Then turn elements into bytes.
+# </details>
+# <details><summary>Hint 2: padding</summary>
+#
+# A row takes columns + padding elements, whether all are used or not.
+# </details>
+
+# %% [markdown]
+# Memory is far away: the processor could do hundreds of additions while it waits for one number. So a number is never fetched alone. A whole **line** comes, 64 bytes
+# that lie side by side, 16 floats, and stays in a small fast memory, the **cache**. If what you need is there, that is a *hit*. If not, a *miss*. When the cache is full, the line that was not used
+# for the longest time is dropped.
+#
+# Walk along the rows of a matrix, and each line is fetched once and used 16 times. Walk down a column, and every step needs another line. Are they still there when you
+# come to the next column? By hand, with 4 elements to a line: 8 rows and 8 columns are 64 elements in 16 lines. A cache of 8 lines holds one line of each row, so each line is fetched once: 16
+# misses. A cache of 4 lines has dropped the first line long before the second column needs it: 64 misses.
+
+# %% [markdown]
+# ### Exercise 9.2 - How often does a walk down the columns miss? (8 min)
+
+
+# %% name="ex-9-2" tags=["exercise"]
+def column_misses(rows, columns, per_line, cache_lines):
+    """The misses of a walk down one column after the other, each element of the matrix read once.
+
+    per_line: elements of a line; it divides columns, and each row starts a new line.
+    cache_lines: lines that the cache holds, any lines; empty at first. Returns a whole number.
+    """
+    ### BEGIN SOLUTION
+    if rows <= cache_lines:
+        return rows * columns // per_line
+    return rows * columns
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("9.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: one column</summary>
+#
+# How many different lines does one column touch? Are all of them still in the cache at the top of the next column?
+# </details>
+# <details><summary>Hint 2: two cases</summary>
+#
+# If they are, each line is fetched once. If not, each access is a miss.
+# </details>
+
+# %% [markdown]
+# Now the three loops. In the innermost loop, `k` walks down a column of B, `n` along rows of B and C, and `m` down columns of A and C.
+
+# %%
+predict(
+    "9.a",
+    "A matrix product of 256 x 256 x 256, in all six orders of its loops. How many times as long as the fastest does the slowest take?",
+    unit="times",
+)
+
+# %% [markdown]
+# We compile each order with `gcc -O1` or what you have (at `-O3` some compilers quietly change the order, and then the lesson is over). Beside each time stands what a simulated cache
+# says, 32 KiB in lines of 64 bytes, as in many processors. The same again for 48 x 48 x 48: there, all three matrices fit into the cache.
+
+# %% name="out-orders"
+L1 = Cache(32 * 1024, ways=8)
+L2 = Cache(1024 * 1024, ways=16)
+ORDERS = ("m k n", "k m n", "m n k", "n m k", "n k m", "k n m")
+
+
+def in_order(order, size):
+    naive = matmul(size, size, size)
+    return naive if order == "m n k" else naive.reorder(order)
+
+
+orders = {size: {order: in_order(order, size) for order in ORDERS} for size in (256, 48)}
+order_times = {size: race(nests) for size, nests in orders.items()}
+order_misses = {
+    size: {order: count(one, L1)[0].misses / size**3 for order, one in nests.items()}
+    for size, nests in orders.items()
+}
+print("for each multiply-add  256 x 256 x 256         48 x 48 x 48")
+print("loops                misses        time     misses        time")
+for order in ORDERS:
+    cells = ""
+    for size in (256, 48):
+        time_ns = 1e9 * order_times[size][order].median_s / size**3
+        cells += f"{order_misses[size][order]:11.3f} {time_ns:8.2f} ns"
+    print(f"{order:<16}{cells}")
+
+
+# %%
+def ratio_of_extremes(times):
+    medians = [latency.median_s for latency in times.values()]
+    return max(medians) / min(medians)
+
+
+reveal("9.a", round(ratio_of_extremes(order_times[256]), 1))
+
+
+# %% name="fig-orders"
+def draw_orders():
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True)
+    rows = range(len(ORDERS))
+    for shift, size, colour in ((-0.2, 256, "blue"), (0.2, 48, "orange")):
+        at = [row + shift for row in rows]
+        times_ns = [1e9 * order_times[size][order].median_s / size**3 for order in ORDERS]
+        hatch = "" if size == 256 else "//"
+        look = {
+            "height": 0.38,
+            "color": figures.COLOURS[colour],
+            "hatch": hatch,
+            "edgecolor": "white",
+        }
+        left.barh(at, [order_misses[size][order] for order in ORDERS], **look)
+        right.barh(at, times_ns, label=f"{size} x {size} x {size}", **look)
+    left.set(xlabel="simulated misses\nfor each multiply-add", yticks=rows, yticklabels=ORDERS)
+    right.set(xlabel="measured ns\nfor each multiply-add")
+    left.invert_yaxis()
+    right.legend(fontsize=12)
+    return figure
+
+
+show(
+    draw_orders(),
+    alt="Bars for the six loop orders: simulated cache misses on the left, measured time on the right, for a large and a small matrix product.",
+)
+
+# %% [markdown]
+# Look at the two columns for 48 first. There are hardly any misses, in any order, and yet the two orders that end with `k` are slow. In these, the innermost loop adds to one element of C again and again,
+# and each sum has to wait for the one before it: **a chain**. So a miss is not the only reason to be slow.
+#
+# Now compare the orders that end with `n` with those that end with `m`. For 48 they are about equal. For 256 the ones that walk down columns have two misses in each step, and only now are they slow. That is
+# the cache, and nothing else: same instructions, other addresses.
+#
+# Watch it happen. The animation runs a small product on a tiny cache. Move the slider, or press play; then change the order in the cell, and run it again. Any schedule of this lesson may stand there.
+
+# %% name="fig-animation" tags=["widget"]
+tiny = Cache(256, ways=2, line_bytes=32)  # 8 lines of 8 floats
+small = matmul(8, 8, 8).reorder("n k m")  # try "m k n"
+animate(log_of(small, tiny), tiny)
+
+# %% [markdown]
+# ## 2 Which orders are legal?
+#
+# We shall take loops apart and put them together again. The smallest step is to **split** a loop into an outer and an inner one. The iterations run in the same order as before, so it is always legal.
+# If the factor does not divide the number of iterations, a *guard* skips what lies beyond the end:
+
+# %% name="out-split"
+walk = nest("for i in range(n):\n    y[i] = 2 * x[i]", n=10)
+print(walk.split("i", 4, guard=True))
+
+# %% [markdown]
+# By hand: 10 iterations in fours. Two outer iterations make 8, that is too few; three make 12, and the guard skips 2.
+
+# %% [markdown]
+# ### Exercise 9.3 - A split that does not come out even (5 min)
+
+
+# %% name="ex-9-3" tags=["exercise"]
+def guarded_split(n, factor):
+    """What a loop of n iterations becomes when it is split by factor.
+
+    Returns (iterations of the outer loop, iterations that the guard skips in all).
+    """
+    ### BEGIN SOLUTION
+    outer = (n + factor - 1) // factor
+    return outer, outer * factor - n
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("9.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: check with the even case</summary>
+#
+# For 8 iterations in fours the answer is (2, 0).
+# </details>
+# <details><summary>Hint 2: rounding up</summary>
+#
+# `(n + factor - 1) // factor`, or `-(-n // factor)`.
+# </details>
+
+# %% [markdown]
+# To **reorder** is another matter. Here is a stencil that works in place, from numerical mathematics: each element becomes the mean of itself and of its neighbour above and to the right.
+
+# %% name="out-refused"
+stencil = gauss_seidel(6, 6)
+print(stencil)
+try:
+    stencil.reorder("j i")
+except IllegalRewrite as refusal:
+    print()
+    print(textwrap.fill(str(refusal), 70))
+
+# %% [markdown]
+# The library refuses, and names two iterations that would change places although one needs what the other has written. How does it know? By the **dependences**: pairs of iterations that touch the same element, one
+# of which writes. What counts is the *distance* from the earlier one to the later one, in iterations of each loop:
+
+# %% name="out-dependences"
+print(show_dependences(stencil))
+
+# %% [markdown]
+# The neighbour above and to the right was written one iteration of `i` earlier, at a `j` that is one larger: distance (1, -1). In the old order the first step that is not 0 is positive: the write comes first. Exchange
+# the loops, and the distance reads (-1, 1): now it would come *after* the read. That is all there is to it:
+#
+# **An order is legal if, in the new order, the first step of every distance that is not 0 is positive.**
+#
+# (A distance of all zeros lies within one iteration; the order of loops does not touch it.) Another stencil, `jacobi`, reads from one array and writes to another one:
+
+# %% name="out-jacobi"
+print(jacobi(6, 6).reorder("j i"))
+print(show_dependences(jacobi(6, 6)))
+found = sorted({one.distance for one in dependences(matmul(4, 4, 4))})
+print("matrix product, distances in the loops m, n, k:", found)
+
+# %% [markdown]
+# And the matrix product? Its only distance is one step in `k`. Put `k` anywhere: the first step that is not 0 is positive. So all six orders are legal. (With one caveat: sums of floats in another order are rounded in another way. Here
+# the order of the sums over `k` stays the same.)
+
+# %% [markdown]
+# ### Exercise 9.4 - Is the new order legal? (10 min)
+
+
+# %% name="ex-9-4" tags=["exercise"]
+def is_legal(distances, order):
+    """Whether loops may be put into a new order.
+
+    distances: a list of tuples, one step for each loop, in the old order, such as [(1, -1)].
+    order: the old numbers of the loops in their new order, outermost first: (1, 0) exchanges two loops.
+    Returns True or False.
+    """
+    ### BEGIN SOLUTION
+    for distance in distances:
+        steps = [distance[loop] for loop in order if distance[loop] != 0]
+        if steps and steps[0] < 0:
+            return False
+    return True
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("9.4")
+
+# %% [markdown]
+# <details><summary>Hint 1: one distance</summary>
+#
+# Write its steps down in the new order. Skip zeros from the left. What sign has the first that is left?
+# </details>
+# <details><summary>Hint 2: a comparison of Python</summary>
+#
+# Python compares tuples from the left: `(0, -1) >= (0, 0)` is False.
+# </details>
+
+# %%
+predict(
+    "9.b",
+    "The stencil in place, distance (1, -1). What makes exchanging its loops legal?",
+    choices=("splitting both loops first", "skewing j by i first", "neither"),
+)
+
+# %% [markdown]
+# To **skew** a loop is to let it start later with each iteration of the outer one. Again the order does not change. But in the new counter, `j.s = j + i`, the distance reads differently:
+
+# %% name="out-skew"
+skewed = stencil.skew("j", by="i")
+print(skewed)
+print(show_dependences(skewed))
+
+
+def is_accepted(rewrite):
+    try:
+        rewrite()
+    except IllegalRewrite:
+        return False
+    return True
+
+
+even = gauss_seidel(7, 7)  # 6 iterations in each loop
+attempts = {
+    "splitting both loops first": lambda: (
+        even.split("i", 2).split("j", 2).reorder("j.o j.i i.o i.i")
+    ),
+    "skewing j by i first": lambda: even.skew("j", by="i").reorder("j.s i"),
+}
+accepted = [name for name, rewrite in attempts.items() if is_accepted(rewrite)]
+reveal("9.b", accepted[0] if len(accepted) == 1 else "neither")
+
+# %% [markdown]
+# ## 3 Tiles and fused loops
+#
+# In the order `m k n`, a row of C and a row of B are used in full before the next `k`. All of B is read for each `m`. If B does not fit into the cache, it is fetched anew 256 times. So we take a small block at a
+# time: **tiling**. Split all three loops, and move the inner parts inside. While one block of A, one of B and one of C are in the cache, everything that can be done with them is done.
+
+# %% name="out-tiled"
+print(in_order("m k n", 64).tile("m k n", 16))
+
+# %% [markdown]
+# How large? Three square tiles must fit, and a line comes as a whole, so the side is a multiple of the elements in a line. By hand: a cache of 3072 bytes, 4 bytes an element, lines of 64 bytes: 3 · 16 · 16 · 4 = 3072. Side 16.
+
+# %% [markdown]
+# ### Exercise 9.5 - The largest tile that fits (8 min)
+
+
+# %% name="ex-9-5" tags=["exercise"]
+def largest_tile(cache_bytes, element_bytes, line_bytes):
+    """The side of the largest square tile of which three fit into a cache.
+
+    The side is a multiple of the elements in a line. Returns a whole number of elements.
+    """
+    ### BEGIN SOLUTION
+    per_line = line_bytes // element_bytes
+    side = 0
+    while 3 * (side + per_line) ** 2 * element_bytes <= cache_bytes:
+        side += per_line
+    return side
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("9.5")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# How many elements may one tile have? Its side is the square root; then round down to whole lines.
+# </details>
+# <details><summary>Hint 2: without a square root</summary>
+#
+# Start with side 0 and add one line as long as three tiles still fit.
+# </details>
+
+# %%
+predict(
+    "9.c",
+    "A product of 96 x 96 x 96 floats in a cache of 8 KiB. Which tile has the fewest misses?",
+    choices=("8 x 8 x 8", "16 x 16 x 16", "32 x 32 x 32", "48 x 48 x 48", "no tiles"),
+)
+
+# %% [markdown]
+# Move the size of the cache. Two products: rows of 96 floats, and rows of 128 floats. Where does tiling help, where does it not, and what is wrong with 128?
+
+
+# %% name="fig-tiles" tags=["widget"]
+def tiled(size, side):
+    naive = in_order("m k n", size)
+    return naive if side == size else naive.tile("m k n", side)
+
+
+SIDES = {96: (4, 8, 16, 24, 32, 48, 96), 128: (4, 8, 16, 32, 64, 128)}
+KIBIBYTES = (4, 8, 16, 128)
+tile_misses = {
+    (kib, size, side): count(tiled(size, side), Cache(kib * 1024, ways=8))[0].misses / size**3
+    for size, sides in SIDES.items()
+    for side in sides
+    for kib in KIBIBYTES
+}
+
+
+def draw_tiles(KiB):
+    figure, axes = plt.subplots(figsize=(8, 3.8))
+    for (size, sides), colour, line in zip(SIDES.items(), ("blue", "orange"), ("-", "--")):
+        values = [tile_misses[KiB, size, side] for side in sides]
+        axes.plot(
+            sides,
+            values,
+            marker="o",
+            color=figures.COLOURS[colour],
+            linestyle=line,
+            label=f"rows of {size}",
+        )
+    fits = (KiB * 1024 / 12) ** 0.5
+    axes.axvline(fits, color=figures.COLOURS["black"], linestyle=":", label="three tiles just fit")
+    axes.set(
+        xscale="log",
+        xlim=(3.5, 190),
+        xticks=(4, 8, 16, 32, 64, 128),
+        xticklabels=(4, 8, 16, 32, 64, 128),
+    )
+    axes.minorticks_off()
+    axes.set(
+        xlabel="side of a tile (the last point: no tiles)",
+        ylabel="misses per\nmultiply-add",
+        ylim=(0, 0.16),
+    )
+    axes.legend(loc="upper right", fontsize=12)
+    return figure
+
+
+explore(
+    draw_tiles,
+    alt=lambda KiB: (
+        f"Misses over the side of a tile for two matrix sizes in a cache of {KiB} KiB, with a mark where three tiles just fit."
+    ),
+    KiB=KIBIBYTES,
+)
+
+# %%
+at_8_kib = {f"{side} x {side} x {side}": tile_misses[8, 96, side] for side in (8, 16, 32, 48)}
+at_8_kib["no tiles"] = tile_misses[8, 96, 96]
+reveal("9.c", min(at_8_kib, key=at_8_kib.get)) if HAS_COMPILER else None
+
+# %% name="fig-tiles-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
+show(
+    draw_tiles(8),
+    alt="Misses over the side of a tile for rows of 96 and of 128 floats in a cache of 8 KiB, with a mark where three tiles just fit.",
+)
+
+# %% [markdown]
+# When everything fits (128 KiB), tiling does nothing. Small tiles miss more often than larger ones, since each is fetched for less work. The best tile may be a little larger than the rule says: in this order only the tile of B must stay, of A and C a row at a time. The rule is a safe
+# start, not the optimum. And rows of 128 floats miss far more often than rows of 96, with tiles that are as large. Section 4 is about that.
+#
+# The other way to keep things close is **fusion**. Two nests, one after the other, where the second reads what the first has written: by then it may be gone from the cache. Fused, each iteration does both. This is what a deep learning
+# compiler does with a scale, a shift and a ReLU:
+
+# %% name="out-fusion"
+chain = pointwise_chain(2**20)
+chains = {
+    "two loops": chain,
+    "fused": chain.fusion("i", "j"),
+    "fused, T never stored": chain.compute_at("i", "j").unroll("i"),
+}
+print(chains["fused"], "\n")
+chain_times = race(chains)
+print("a million elements     bytes moved, each    time")
+for name, one in chains.items():
+    moved = count(one, L1)[0].moved_bytes / 2**20
+    print(f"{name:<23}{moved:12.1f}      {chain_times[name]}")
+
+# %% [markdown]
+# Fused, T is still written to memory, since it is an array. Only when it shrinks to the one element that is needed, by `compute_at`, do its bytes go away altogether. Now a softmax of each row of a matrix: six loops, one after the other, fused to
+# one loop over the rows.
+
+# %% name="out-softmax"
+apart = softmax(256, 2048)
+together = apart
+for loop in "bdegi":
+    together = together.fusion("a", loop)
+softmaxes = {"six loops": apart, "fused by rows": together}
+print(together, "\n")
+softmax_times = race(softmaxes)
+print("softmax of 256 x 2048    MB moved    time")
+for name, one in softmaxes.items():
+    print(f"{name:<22}{count(one, L1)[0].moved_bytes / 1e6:10.1f}      {softmax_times[name]}")
+
+# %% [markdown]
+# Compare the two columns. Many bytes less need not be much time less: here the exponential is what takes the time. **Fewer bytes are less time only where bytes were the limit**, as in lesson 01.
+
+# %% [markdown]
+# ## 4 When a cache is unlucky
+#
+# A cache cannot search all of its lines for an address. So it is divided into **sets**, and each line may only go to one of them: number of the line, modulo number of sets. In a cache with 8 *ways*, a set has room for 8 lines. If a ninth line of the same set is needed, one has to go, even
+# if the rest of the cache is empty. Such a miss is called a **conflict** miss. (The other two of the "three C's": *cold*, the first use of a line, and *capacity*, there is no room in the cache as a whole.)
+#
+# By hand: rows of 128 bytes, lines of 64 bytes, 4 sets. A column of 4 elements lies in lines 0, 2, 4 and 6. Modulo 4: sets 0, 2, 0, 2. So two lines compete for set 0, and sets 1 and 3 stay empty.
+
+# %% [markdown]
+# ### Exercise 9.6 - Lines that compete for one set (8 min)
+
+
+# %% name="ex-9-6" tags=["exercise"]
+def busiest_set(rows, row_bytes, sets, line_bytes):
+    """The most lines of one column that fall into the same set.
+
+    The element of row i starts at byte i * row_bytes. Returns a whole number of lines.
+    """
+    ### BEGIN SOLUTION
+    lines = {i * row_bytes // line_bytes for i in range(rows)}
+    in_set = [0] * sets
+    for line in lines:
+        in_set[line % sets] += 1
+    return max(in_set)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("9.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: from the address to the set</summary>
+#
+# The line is address // line_bytes. The set is line % sets.
+# </details>
+# <details><summary>Hint 2: short rows</summary>
+#
+# If a row is shorter than a line, several elements share one. A Python set of line numbers counts each once.
+# </details>
+
+# %% [markdown]
+# Rows of 512 doubles are 4096 bytes, 64 lines. A cache with 64 sets puts a whole column into *one* of them. With 8 columns of padding, a row is 65 lines long, and the column goes round all sets. We
+# walk down the columns of a square matrix, of sizes around a power of two, and time it:
+
+
+# %% name="fig-padding"
+def column_walk(size, padding=0):
+    down = nest(
+        "for j in range(n):\n    for i in range(n):\n        s[i] += A[i, j]", n=size, dtype="f64"
+    )
+    return down.pad("A", axis=1, elements=padding) if padding else down
+
+
+sizes = tuple(range(960, 1089, 16))
+walks = {size: column_walk(size) for size in sizes} | {"1024, padded": column_walk(1024, padding=8)}
+walk_times = race(walks, repeats=15)
+walk_misses = {name: count(one, L1, L2)[1].misses for name, one in walks.items()}
+
+
+def draw_padding():
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(8, 5), sharex=True)
+    for axes, values, name in (
+        (
+            upper,
+            {key: 1e9 * time.median_s for key, time in walk_times.items()},
+            "measured\nns for each",
+        ),
+        (lower, walk_misses, "simulated misses\nof 1 MiB for each"),
+    ):
+        axes.plot(
+            sizes,
+            [values[size] / size**2 for size in sizes],
+            marker="o",
+            color=figures.COLOURS["blue"],
+        )
+        axes.plot([1024], [values["1024, padded"] / 1024**2], "D", color=figures.COLOURS["vermillion"],
+                  markersize=11, label="1024 with 8 columns of padding")  # fmt: skip
+        axes.set(ylabel=name, ylim=(0, None))
+    upper.legend(loc="upper left", fontsize=12)
+    lower.set(xlabel="rows and columns of the matrix (doubles)", xticks=sizes[::2])
+    return figure
+
+
+show(
+    draw_padding(),
+    alt="Time and simulated misses for each element of a walk down columns, over the size of the matrix; a peak at 1024, and a diamond for 1024 with padding.",
+)
+
+# %% [markdown]
+# In the simulation one size stands out, although its neighbours have nearly as many elements. Does your machine agree? (Its second cache may have another size.) Of which kind are the misses?
+
+# %% name="out-three-cs"
+print("misses                        cold   capacity   conflict")
+for size, padding, name, level in (
+    (256, 0, "32 KiB", L1),
+    (256, 8, "32 KiB", L1),
+    (512, 0, "32 KiB", L1),
+    (512, 8, "32 KiB", L1),
+    (512, 0, "1 MiB", L2),
+    (512, 8, "1 MiB", L2),
+):
+    if not HAS_COMPILER and size > 256:
+        continue
+    kinds = classify(trace(column_walk(size, padding)), level)
+    name = f"{size} rows{' + 8' if padding else ''} in {name}"
+    print(f"{name:<24}{kinds.cold:10,}{kinds.capacity:11,}{kinds.conflict:11,}")
+
+# %% [markdown]
+# A column of 256 elements takes 256 lines, half of the small cache: there is room, and every miss but the first ones is a conflict. Padding takes them away. A column of 512 takes as many lines as the small cache has, and the sum wants some beside: that is *capacity*, and padding
+# changes nothing. In the larger cache there is room for far more, and padding helps again. Always ask which of the three it is: the cure for one does nothing for another.
+#
+# Now a whole matrix product of doubles, N = 512, in the order that walks down columns. (The time is that of the whole product. The misses are counted for the first 32 columns of C, since all columns are alike.)
+
+# %%
+predict(
+    "9.d",
+    "A matrix product of 512 x 512 x 512 doubles in the order n k m. How many times faster is it when A and C get 8 columns of padding?",
+    unit="times",
+)
+
+# %% name="out-padding"
+def down_columns(columns, padding):
+    """The product C = A @ B of 512 x 512 doubles in the order n k m, for the first columns of C."""
+    source = """
+for n in range(columns):
+    for k in range(512):
+        for m in range(512):
+            C[m, n] += A[m, k] * B[k, n]
+"""
+    shapes = {name: (512, 512) for name in "CAB"}
+    product = nest(source, shapes=shapes, dtype="f64", columns=columns)
+    for name in "AC" if padding else "":
+        product = product.pad(name, axis=1, elements=padding)
+    return product
+
+
+rows_of = {"rows of 512": 0, "rows of 512 + 8": 8}
+pair_times = race({name: down_columns(512, padding) for name, padding in rows_of.items()}, repeats=3)
+print("for each multiply-add   misses in 32 KiB   in 1 MiB   time")
+for name, padding in rows_of.items():
+    first, second = (level.misses / (512 * 512 * 32) for level in count(down_columns(32, padding), L1, L2))
+    print(f"{name:<24}{first:14.3f}{second:13.3f}   {pair_times[name]}")
+
+# %%
+reveal("9.d", round(pair_times["rows of 512"].median_s / pair_times["rows of 512 + 8"].median_s, 1))
+
+# %% [markdown]
+# ## 5 From naive to fast
+#
+# Now everything together, on 512 x 512 x 512 floats. Each step is one rewrite, or two, and each is proved legal before it is made. Two of them are new:
+#
+# - **Vectorize.** One instruction works on 4, 8 or 16 neighbouring floats at once. The loop must be innermost, and its elements must lie side by side.
+# - **Hold C in registers.** `cache_write` works on a copy of a block of C: 4 rows of 16 columns, say. If the loops over the block are unrolled, the copy is 4 vector registers, and for all of `k` nothing of C is loaded or stored. Each number
+#   of B that is fetched is used 4 times, each number of A 16 times. (Unrolling the row loop *inside* the others is called *unroll and jam*.)
+
+# %%
+predict(
+    "9.e",
+    "How many times as fast as the naive order will the last schedule be, on one core?",
+    unit="times",
+)
+
+# %%
+# THE SCHEDULES OF THE PATH. Change a number, run this cell and the next one, and see.
+ROWS, LANES, BLOCK = (
+    4,
+    16,
+    128,
+)  # the tile of C in registers, and the part of k that is done at a time
+
+naive = matmul(512, 512, 512)
+path = {
+    "m n k, as written": naive,
+    "m k n": naive.reorder("m k n"),
+    "tiled": naive.reorder("m k n").tile({"k": 64, "n": 128}).reorder("k.o n.o m k.i n.i"),
+    "vectorized": naive.reorder("m k n").split("n", LANES).vectorize("n.i"),
+}
+in_registers = (
+    naive.tile({"m": ROWS, "n": LANES})
+    .split("k", BLOCK)
+    .reorder("k.o n.o m.o k.i m.i n.i")
+    .vectorize("n.i")
+    .unroll("m.i")
+    .cache_write("C", at="m.o", scope="register")
+)
+path["C in registers"] = in_registers
+path["B packed"] = in_registers.cache_read("B", at="n.o").vectorize("B.scratch.1")
+
+print(path["B packed"])
+
+# %% [markdown]
+# The last step copies a strip of B so that it lies without gaps (libraries call it *packing*). All schedules are compiled with `-O1`, so that what you see is the schedule and not the compiler; as a control, the naive order once more at `-O3`. "Predicted" is a model that looks at
+# the loops and at a few numbers of your machine, and runs nothing. And at the end the library that torch uses, on one core as well.
+
+# %% name="out-path"
+matrices = [torch.rand(512, 512) for _ in range(3)]
+flags = {name: FAST for name in path} | {"m n k, as written": ("-O1",)}
+racers = dict(path)
+if HAS_COMPILER:
+    racers["m n k at -O3"], flags["m n k at -O3"] = naive, native.native_flags()
+    machine = measure_machine()
+torch_mm = {"torch.mm": lambda: torch.mm(matrices[0], matrices[1], out=matrices[2])}
+path_times = race(racers, flags, repeats=5, others=torch_mm)
+start_s = path_times["m n k, as written"].median_s
+
+print("                  misses  speed-up over the naive order")
+print("                 per MAC  predicted (bound by)  measured  time")
+for name, time in path_times.items():
+    simulated, predicted, bound = "", "", ""
+    if name in path:
+        simulated = f"{count(path[name], L1)[0].misses / 512**3:.4f}"
+        if HAS_COMPILER:
+            expected = estimate(path[name], machine)
+            predicted = f"{estimate(naive, machine).seconds / expected.seconds:.1f}"
+            bound = f"({expected.bound})"
+    row = f"{name:<17}{simulated:>7}{predicted:>9} {bound:<14}"
+    print(f"{row}{start_s / time.median_s:8.1f}  {time}")
+
+# %%
+best = min(path, key=lambda name: path_times[name].median_s)
+reveal("9.e", round(start_s / path_times["B packed"].median_s, 1))
+
+# %% [markdown]
+# The honest ratio: how long does the best of our schedules take, compared with the library's product?
+
+# %% name="out-torch"
+ratio = path_times[best].median_s / path_times["torch.mm"].median_s
+print(f"{best}: {path_times[best]}")
+print(f"torch.mm, one thread: {path_times['torch.mm']}")
+print(f"ours takes {ratio:.2f} times as long")
+
+
+# %% name="fig-path"
+def draw_path():
+    figure, axes = plt.subplots(figsize=(9, 4))
+    names = list(path_times)
+    colours = ["orange" if name in ("torch.mm", "m n k at -O3") else "blue" for name in names]
+    speeds = [2 * 512**3 / time.median_s / 1e9 for time in path_times.values()]
+    bars = axes.barh(names, speeds, color=[figures.COLOURS[colour] for colour in colours])
+    axes.bar_label(bars, fmt=" %.1f", fontsize=13)
+    axes.invert_yaxis()
+    axes.set(xscale="log" if HAS_COMPILER else "linear")
+    axes.set(xlabel="billion operations a second, one core (logarithmic)")
+    return figure
+
+
+show(
+    draw_path(),
+    alt="Bars of the speed of each schedule on the way from the naive order to the packed one, with torch for comparison.",
+)
+
+# %% [markdown]
+# And what does it compute? Legal rewrites keep the meaning, and one run shows it: all schedules against torch, on the same random matrices. The loops at the heart of the fast one, in C, are short enough to be read:
+
+# %% name="out-same"
+if HAS_COMPILER:
+    a, b, c = (matrix.numpy() for matrix in matrices)
+    expected = c.astype("float64") + a.astype("float64") @ b.astype("float64")
+    for name, one in path.items():
+        got = compile_nest(one, flags=flags[name])(A=a, B=b, C=c)["C"]
+        print(f"{name:<20} largest relative error {np.abs(got / expected - 1).max():.1e}")
+print(to_c(matmul(8, 32, 64).tile({"m": 2, "n": 8}).reorder("m.o n.o k m.i n.i").vectorize("n.i").unroll("m.i")
+           .cache_write("C", at="n.o", scope="register")).split("void matmul")[-1])  # fmt: skip
+
+# %% [markdown]
+# ### Exercise 9.7 - Ten times faster (15 min)
+#
+# Write a schedule that makes a product at least ten times as fast as the naive order, on one core. You get the nest and return the rewritten one. It is tried on `matmul(64, 128, 128)` and on `matmul(128, 192, 128)`: both timed in turns
+# with the naive order, the fastest of several runs each, and again where it is close. It must still compute `C += A @ B`.
+
+
+# %% name="ex-9-7" tags=["exercise"]
+def schedule(nest):
+    """A fast schedule of a matrix product of floats with the loops m, n and k.
+
+    nest: such as matmul(64, 128, 128); 16 divides each size. Returns the rewritten nest.
+    """
+    ### BEGIN SOLUTION
+    block = nest.tile({"m": 8, "n": 16}).reorder("m.o n.o k m.i n.i")
+    return block.vectorize("n.i").unroll("m.i").cache_write("C", at="n.o", scope="register")
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("9.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# Two things must happen: neighbouring elements in one instruction, and no sum that waits for the one before it. Which loop walks along rows of both B and C?
+# </details>
+# <details><summary>Hint 2: a simple schedule that is enough</summary>
+#
+# `reorder` so that n is innermost, `split` n by 16 (or 8), `vectorize` the inner part.
+# </details>
+# <details><summary>Hint 3: faster still</summary>
+#
+# A block of C in registers: `tile` m and n, `reorder` so that k runs between the outer and the inner parts, `vectorize`, `unroll`, then `cache_write("C", at=..., scope="register")`.
+# </details>
+
+# %% [markdown]
+# ## 6 Let the machine search
+#
+# How many schedules are there? Tile sizes, orders, what is unrolled, what is vectorized: too many to try. So one samples. The *model* says in a moment what a schedule may be worth, and the few best are really timed: the model is the guide, the clock is the judge. Chance alone is the control: evolution, which
+# changes and mixes the best schedules so far, gets the same number of trials.
+
+# %% name="out-search"
+goal = matmul(128, 128, 128)
+
+
+@cache
+def predicted_s(one):
+    try:
+        to_c(one)
+    except ValueError:  # a block of registers whose loops are not unrolled: there is no such C
+        return np.inf
+    return estimate(one, machine).seconds
+
+
+def judge_s(one):
+    return time_native(one, flags=FAST, repeats=3).median_s
+
+
+SEARCHES = {"random": random_search, "evolutionary": evolutionary_search}
+found, tried = {}, []
+if HAS_COMPILER:
+    for name, search in SEARCHES.items():
+        for seed in (0, 1):  # the model ranks 24, the clock judges the best 4 of them
+            found[name, seed] = search(
+                goal, trials=24, seed=seed, cost=predicted_s, measure=judge_s, finalists=4
+            )
+    tried = {trial.nest for one in found.values() for trial in one.trials}
+    tried = sorted((one for one in tried if predicted_s(one) < np.inf), key=predicted_s)
+winners = {key: one.best.nest for key, one in found.items()}
+some = {*winners.values(), *tried[::3]}
+goal_times = race({"naive": goal} | {one: one for one in some}, FAST)
+print("24 trials each          predicted    measured")
+for (name, seed), one in winners.items():
+    print(f"{name:<14}seed {seed}{1e3 * predicted_s(one):>10.3f} ms    {goal_times[one]}")
+print(f"{'the naive order':<23}{1e3 * predicted_s(goal) if HAS_COMPILER else np.nan:7.3f} ms    {goal_times['naive']}")
+print(f"{len(tried)} different schedules in all, {len(some)} of them in the figure")
+
+
+# %% name="fig-search"
+def draw_search():
+    figure, axes = plt.subplots(figsize=(8, 4.4))
+    measured_ms = [1e3 * goal_times[one].median_s for one in some]
+    predicted_ms = [1e3 * predicted_s(one) for one in some]
+    axes.scatter(predicted_ms, measured_ms, s=60, color=figures.COLOURS["blue"], label="a schedule")
+    if some:
+        ends = [min(predicted_ms + measured_ms), max(predicted_ms + measured_ms)]
+        axes.plot(ends, ends, color=figures.COLOURS["black"], linestyle=":", label="the model is right")
+        axes.set(xscale="log", yscale="log")
+    axes.set(xlabel="predicted, in ms (logarithmic)", ylabel="measured, in ms\n(logarithmic)")
+    axes.legend(loc="upper left")
+    return figure
+
+
+show(
+    draw_search(),
+    alt="Measured against predicted time of schedules that the two searches tried, with the line on which the model would be right.",
+)
+
+# %% [markdown]
+# A guide need not be right in milliseconds. It must put good schedules before bad ones, so that a good one is among the few that are timed. Where dots lie far from the line, the model has missed something: what the compiler made of the C, a line that was fetched ahead, a sum that was forwarded late. And did evolution
+# beat chance? With so few trials one lucky draw is hard to beat. Compare the rows before you believe in a clever search: the control is what tells.
+
+# %% [markdown]
+# ## Where it stops working
+#
+# - **Fewer misses are not always less time.** The order `m n k` is slow where nothing misses, because of its chain. Tiling for a cache does little where the next cache is large and near.
+# - **Unrolling does not always win**, and neither does packing: each costs something, and is worth it only where something was waiting. Measure.
+# - **Fewer loads are not fewer misses.** Vector loads and registers take away most *references*, and hardly a line less is fetched for it.
+# - **The model is a model.** The simulated cache fetches nothing ahead of time; your processor does. It sees sets and lines, and no page tables.
+# - **A schedule belongs to a machine and to a size.** Another cache or other vectors, another best. That is why libraries are tuned for each, and why one searches.
+#
+# ## The ledger
+#
+# The order of loops changes no weight, no byte and no MAC of the model of this course, and no accuracy. What it changes is the time of a layer. Here is its third convolution, as written in section 1's style, and scheduled: channels innermost, 7 positions by 16
+# channels of the output in registers.
+
+
+# %% name="out-conv"
+channels_last = nest(
+    """
+for y in range(14):
+    for x in range(14):
+        for c in range(32):
+            for dy in range(3):
+                for dx in range(3):
+                    for o in range(64):
+                        Y[y, x, o] += X[c, y + dy, x + dx] * W[c, dy, dx, o]
+""",
+    shapes={"X": (32, 16, 16)},
+)
+layers = {
+    "conv3 alone, naive loops": conv2d(64, 32, 14, 14),
+    "conv3 alone, scheduled loops": channels_last.split("o", 16)
+    .split("x", 7)
+    .reorder("o.o y x.o c dy dx x.i o.i")
+    .vectorize("o.i")
+    .unroll("x.i")
+    .cache_write("Y", at="x.o", scope="register"),
+}
+picture, kernel = torch.rand(1, 32, 14, 14), torch.rand(64, 32, 3, 3)
+layer_times = race(layers, FAST, others={"torch": lambda: torch.conv2d(picture, kernel, padding=1)})
+for name, time in layer_times.items():
+    print(f"{name:<30} {time}")
+
+# %%
+for name in layers if HAS_COMPILER else ():
+    time = layer_times[name]
+    row = measure.Row(
+        name=name,
+        parameters=kernel.numel(),
+        macs=kernel.numel() * 14 * 14,
+        stored_bytes=4 * kernel.numel(),
+        median_s=time.median_s,
+        low_s=time.low_s,
+        high_s=time.high_s,
+    )
+    table = ledger(row, lesson=9)
+table if HAS_COMPILER else ledger()
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Summary
+#
+# - Memory comes in lines. What lies side by side should be used side by side, and soon.
+# - An order is legal if the first step of every distance stays positive. Splitting and skewing keep the order, and are always legal.
+# - Tiles that fit, fused loops, padding: three ways to miss less. Each helps only where something misses.
+# - Vectors and registers are where the large factors are: many numbers in one instruction, and no sum that waits.
+# - Simulate, predict, measure, in this order, and believe the last.
+#
+# **References.** Wolf and Lam 1991, *A Data Locality Optimizing Algorithm*. Allen and Kennedy 2001, *Optimizing Compilers for Modern Architectures*. Hill and Smith 1989, *Evaluating Associativity in CPU Caches*. Goto and van de Geijn
+# 2008, *Anatomy of High-Performance Matrix Multiplication*. Ragan-Kelley et al. 2013, *Halide*. Chen et al. 2018, *TVM* and *Learning to Optimize Tensor Programs*.
+#
+# **In the library.** `mini_lib/loops/rewrites` has the rewrites, `legality.py` is the proof, `cache.py` is the cache, `emit.py` writes the C, `model.py` predicts.
+#
+# **Next:** [10 How is a layer mapped onto the machine?](10_hardware.ipynb)

@@ -1,0 +1,1390 @@
+# %% [markdown]
+# # How is a layer mapped onto the machine?
+#
+# Lesson 10 · about 75 minutes · before it: [09 Why does the order of loops matter?](09_loops.ipynb)
+#
+# A layer is a few nested loops over numbers. A machine is something else: instructions that do a whole block at once, caches that move whole lines,
+# a memory that is small, and data that is always somewhere else. Between the two there is a choice for everything, and the choices decide the time, the bytes
+# and the energy. The arithmetic stays the same in all of them.
+#
+# **You will be able to**
+# 1. say how much of a block instruction a layer can use, and why a depthwise layer uses so little;
+# 2. count the bytes and the joules that a layout and a tiling cost, and hold the count against a simulated cache and against the clock;
+# 3. plan the memory of a network, and say when fetching ahead hides the time of loading.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
+
+# %%
+import textwrap
+import threading
+import weakref
+import zlib
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from mini_lib import data, fit, measure, native, zoo
+from mini_lib.loops import (
+    HOROWITZ_45NM,
+    Cache,
+    Intrinsic,
+    Step,
+    best_mapping,
+    chain,
+    classify,
+    conv2d_as_matmul,
+    count_accesses,
+    double_buffered_s,
+    energy_j,
+    live_ranges,
+    mappings,
+    matmul,
+    miss_ratio_curve,
+    misses,
+    nest,
+    plan_best_fit,
+    plan_greedy_by_size,
+    plan_naive,
+    plan_optimal,
+    reuse_distances,
+    serial_s,
+    simulate,
+    time_native,
+    timeline,
+    trace,
+    transpose,
+)
+from mini_lib.loops.mapping import AVX2_FP32, SYSTOLIC_128, TENSOR_CORE
+from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+
+torch.set_num_threads(1)
+figures.use_style()
+models = {name: zoo.load(name, seed=0) for name in ("small_cnn", "depthwise_cnn")}
+picture = torch.zeros(1, 1, 28, 28)
+
+try:
+    print("times of C code were measured with", native.find_compiler().version)
+    FAST = native.native_flags()
+except native.NoCompiler as error:
+    print(f"No times of C code in this run, and smaller simulations: {error}")
+    FAST = ()
+
+
+def time_in_c(program, flags=("-O1",)):
+    """The Latency of a nest on this machine, or None without a compiler."""
+    try:
+        return time_native(program, flags=flags)
+    except native.NoCompiler:
+        return None
+
+
+def seen_by(program, *caches):
+    """What the caches see of a nest; None where that would take too long without a compiler."""
+    if not FAST and count_accesses(program) > 300_000:
+        return None
+    return misses(program, *caches)
+
+
+def count(stats, name):
+    """A number of one level as text."""
+    return "-" if stats is None else f"{getattr(stats, name):,}"
+
+
+def table(rows, columns, cell, corner="", left=30):
+    """Print a table of cell(row, column); `columns` are names with their widths."""
+    print(f"{corner:<{left}}" + "".join(f"{name:>{width}}" for name, width in columns.items()))
+    for row in rows:
+        cells = (f"{cell(row, name)!s:>{width}}" for name, width in columns.items())
+        print(f"{row!s:<{left}}" + "".join(cells))
+
+
+# %% [markdown]
+# ## 1 An instruction does a block
+#
+# A processor for neural networks does not multiply two numbers. Its instruction multiplies two small *matrices*: 16 x 16 x 16 products in one go. A compiler has to
+# find such blocks in your loops. **Tensorize** is the rewrite that says so: these loops are that instruction.
+
+# %% name="out-tensorize"
+block = Intrinsic("mma 16x16x16", matmul(16, 16, 16), cycles=16)
+tensorized = matmul(64, 64, 64).tile("m n k", 16).tensorize("m.i", block)
+print(tensorized)
+
+# %% name="out-tensorize-short" tags=["solution-only"]
+# The same, cut to the width of a slide.
+for line in str(tensorized).splitlines():
+    print(line if len(line) <= 72 else line[:69] + "...")
+
+# %% [markdown]
+# The instruction is declared by the loops that it does, so the match can be checked. What does not fit is refused. A pointwise convolution with 14 x 14 = 196 pixels has this problem:
+
+# %% name="out-refused"
+attempts = {
+    "196 pixels, tiles of 16": lambda: matmul(64, 196, 32).tile("m n k", 16),
+    "196 pixels, with a guard": lambda: (
+        matmul(64, 196, 32)
+        .split("n", 16, guard=True)
+        .tile("m k", 16)
+        .reorder("m.o n.o k.o m.i n.i k.i")
+        .tensorize("m.i", block)
+    ),
+    "208 pixels, 12 of them zeros": lambda: (
+        matmul(64, 208, 32).tile("m n k", 16).tensorize("m.i", block)
+    ),
+}
+for name, attempt in attempts.items():
+    try:
+        attempt()
+        print(f"{name}: fits")
+    except ValueError as error:
+        print(f"{name}: refused.")
+        print(textwrap.fill(str(error), 76, initial_indent="    ", subsequent_indent="    "))
+
+# %% [markdown]
+# So a layer is **padded**: filled up with zeros to whole blocks. The unit multiplies the zeros as slowly as anything else. The share of its work that was asked for is
+#
+# $$\text{utilization} = \prod_{\text{axes}} \frac{\text{size}}{\lceil \text{size} / \text{block} \rceil \cdot \text{block}}.$$
+#
+# Ten outputs on an axis of 16: 10 / 16 = 0.625. If the other axis has 9 of 16, both together: 0.625 · 0.5625 = 0.35.
+
+# %% [markdown]
+# ### Exercise 10.1 - How much of a block is used (5 min)
+
+
+# %% name="ex-10-1" tags=["exercise"]
+def utilization(sizes, blocks):
+    """The share of the instruction's products that the layer asked for.
+
+    sizes: the length of each loop; blocks: the length of the instruction along it. Returns 0 to 1.
+    """
+    ### BEGIN SOLUTION
+    share = 1.0
+    for size, length in zip(sizes, blocks):
+        calls = -(-size // length)
+        share *= size / (calls * length)
+    return share
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("10.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: one axis</summary>
+#
+# How many blocks does an axis take? An axis of 17 on blocks of 16 takes two, and those have room for 32.
+# </details>
+# <details><summary>Hint 2: several axes</summary>
+#
+# Half of the rows and half of the columns is a quarter of the block.
+# </details>
+
+# %% [markdown]
+# Which loop lies on which axis is free, as long as both are there. A convolution has many loops: outputs, inputs, rows, columns. So the compiler tries them.
+#
+# Loops out = 10 and in = 8 on a unit of 8 x 8: with out on one axis, 10 of 16 places are used; with in, 8 of 8.
+
+# %% [markdown]
+# ### Exercise 10.2 - Which loop on which axis (8 min)
+
+
+# %% name="ex-10-2" tags=["exercise"]
+def best_axes(loops, rows, columns):
+    """The two loops that use most of a unit of rows x columns.
+
+    loops: a dict of lengths, such as {"out": 17, "in": 16, "x": 32}. Returns the two names:
+    (the loop on the rows, the loop on the columns).
+    """
+
+    ### BEGIN SOLUTION
+    def used(size, length):
+        return size / (-(-size // length) * length)
+
+    pairs = [(down, across) for down in loops for across in loops if down != across]
+    return max(pairs, key=lambda two: used(loops[two[0]], rows) * used(loops[two[1]], columns))
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("10.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: try all</summary>
+#
+# There are only a few pairs. Compute the utilization of each, and keep the best. (a, b) and (b, a) are two different pairs.
+# </details>
+# <details><summary>Hint 2: the shape of the code</summary>
+#
+# A list of pairs with two `for`s and an `if`, then `max(pairs, key=...)`.
+# </details>
+
+# %% [markdown]
+# As a matrix product, a convolution has pixels (m), output channels (n), and what is summed: input channels times the 3 x 3 taps (k). A **depthwise** convolution is many small products,
+# one for each channel: one output channel each, and nine numbers to sum.
+
+# %%
+predict(
+    "10.a",
+    "A tensor core does 16 x 8 x 16 products at once. What is the most that a depthwise 3x3 layer can use of it?",
+    unit="% of the peak",
+)
+
+
+# %% name="fig-utilization"
+def problems(model):
+    """For each convolution and linear layer, the matrix product that it is."""
+    found, handles = {}, []
+
+    def note(name):
+        def hook(layer, inputs, output):
+            if isinstance(layer, torch.nn.Linear):
+                sizes = (layer.in_features, layer.out_features, (1, 1), (1, 1))
+                found[name] = conv2d_as_matmul(*sizes)
+            else:
+                sizes = (
+                    layer.in_channels,
+                    layer.out_channels,
+                    layer.kernel_size,
+                    tuple(output.shape[2:]),
+                )
+                found[name] = conv2d_as_matmul(*sizes, groups=layer.groups)
+
+        return hook
+
+    for name, layer in model.named_modules():
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
+            handles.append(layer.register_forward_hook(note(name)))
+    with torch.no_grad():
+        model(picture)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+layers = {name: problems(model) for name, model in models.items()}
+units = {
+    "tensor core": (TENSOR_CORE, "blue", ""),
+    "CPU vectors": (AVX2_FP32, "orange", "//"),
+    "systolic array": (SYSTOLIC_128, "green", ".."),
+}
+
+
+def draw_utilization():
+    figure, both = plt.subplots(
+        1, 2, figsize=(12, 4.6), sharey=True, gridspec_kw={"width_ratios": (5, 10)}
+    )
+    for axes, (title, found) in zip(both, layers.items()):
+        places = np.arange(len(found))
+        for number, (name, (unit, colour, hatch)) in enumerate(units.items()):
+            shares = [100 * best_mapping(p, [unit]).share_of_peak for p in found.values()]
+            axes.bar(
+                places + 0.27 * (number - 1),
+                shares,
+                width=0.27,
+                label=name,
+                color=figures.COLOURS[colour],
+                hatch=hatch,
+                edgecolor="white",
+            )
+        axes.set_xticks(places, found, rotation=60, ha="right", fontsize=12)
+        axes.set_title(title)
+    both[0].set(ylabel="at most, in % of the peak", ylim=(0, 122), yticks=range(0, 101, 20))
+    both[1].legend(loc="upper right", fontsize=12, ncols=3)
+    return figure
+
+
+show(
+    draw_utilization(),
+    alt="The most that each layer of two networks can use of three units. The depthwise layers use little of the tensor core and next to nothing of the systolic array.",
+)
+
+# %%
+depthwise = layers["depthwise_cnn"]["depthwise2"]
+reveal("10.a", round(100 * best_mapping(depthwise, [TENSOR_CORE]).share_of_peak, 1))
+
+# %% [markdown]
+# By hand: one of 8 columns, and 9 taps where 16 would fit: 1/8 · 9/16 = 0.07. (Pixels waste a little more.)
+#
+# The lanes of a matrix unit *share* their operands: that is what makes it cheap. Groups share nothing, so all columns but one multiply for nobody. In a vector unit each lane brings its own
+# operands, and then each lane can take its own channel. Here are all the ways for one depthwise layer, and for the dense layer beside it:
+
+# %% name="out-mappings" tags=["nbval-check-output"]
+for name, found in (
+    ("depthwise2", depthwise),
+    ("pointwise2", layers["depthwise_cnn"]["pointwise2"]),
+):
+    print(f"{name}: {found}")
+    for mapping in mappings(found, [TENSOR_CORE, AVX2_FP32])[:6]:
+        loops = ", ".join(mapping.loops)
+        print(
+            f"    {mapping.unit.name:<24}({loops:<12}) {100 * mapping.share_of_peak:6.1f}% of the peak"
+        )
+
+# %% [markdown]
+# Could we not put the *channels* of the depthwise layer on the columns of the matrix unit? The match says why not: X would have to be the same for all of them.
+
+# %% name="out-refused-depthwise"
+depthwise_nest = nest(
+    """
+for g in range(64):
+    for p in range(208):
+        for t in range(16):
+            Y[g, p] += W[g, t] * X[g, p, t]
+"""
+)
+try:
+    depthwise_nest.tile("g p t", 16).tensorize("g.i", block)
+except ValueError as error:
+    print(textwrap.fill(str(error), 76))
+
+# %% [markdown]
+# That was counted. Now the clock: how many multiply-accumulates a second does this CPU reach in each layer? (PyTorch, one thread, batch 32.) The model above has no memory in it, and here is some.
+
+
+# %% name="out-layer-speed"
+def layer_speed(model):
+    """Multiply-accumulates per second of each convolution, measured one by one."""
+    images = torch.rand(32, 1, 28, 28)
+    calls, work = {}, {}
+    with torch.no_grad():
+        for name, layer in model.named_children():
+            if isinstance(layer, torch.nn.Conv2d):
+                calls[name] = lambda layer=layer, images=images: layer(images)
+                work[name] = measure.macs(layer, images)
+            images = layer(images)
+        times = measure.compare_latency(calls, repeats=7)
+    return {name: (work[name], times[name]) for name in calls}
+
+
+for model in models.values():
+    for name, (macs, latency) in layer_speed(model).items():
+        speed = macs / latency.median_s / 1e9
+        print(f"{name:<12}{macs / 1e6:8.1f} M MACs {latency!s:>24}{speed:8.1f} G MACs/s")
+
+# %% [markdown]
+# ## 2 Layout: who lies beside whom
+#
+# Memory is one long row of bytes. A picture with channels has three axes, and one of them gets to have its elements side by side. **NCHW** puts the pixels of a channel together, **NHWC** the
+# channels of a pixel. A cache fetches lines of 64 bytes, sixteen floats. Whoever walks along the wrong axis uses one float of each line.
+#
+# By hand: 17 floats side by side lie in two lines. 10 floats that are 100 apart lie in ten.
+
+# %% [markdown]
+# ### Exercise 10.3 - Cache lines of a walk (5 min)
+
+
+# %% name="ex-10-3" tags=["exercise"]
+def lines_of_walk(count, stride, element_bytes=4, line_bytes=64):
+    """How many cache lines are touched by `count` elements that lie `stride` elements apart.
+
+    The first one lies at the start of a line. An element never straddles two lines.
+    """
+    ### BEGIN SOLUTION
+    return len({at * stride * element_bytes // line_bytes for at in range(count)})
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("10.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: the addresses</summary>
+#
+# Element number `at` begins at byte `at * stride * element_bytes`. In which line is that?
+# </details>
+# <details><summary>Hint 2: count each line once</summary>
+#
+# A set holds each of its members once. Or think: when the step is a line or longer, every element has its own.
+# </details>
+
+# %% [markdown]
+# A pointwise convolution has three loops: output channel `o`, input channel `c`, pixel `p`. It is one statement, and it can run in three orders of interest (the sum over `c` keeps its own
+# order in all of them). `layout` changes where the elements lie, and not a letter of the loops.
+
+# %%
+pointwise = nest(
+    """
+for o in range(16):
+    for c in range(64):
+        for p in range(3136):
+            Y[o, p] += W[o, c] * X[c, p]
+"""
+)
+print(pointwise)
+
+# %%
+predict(
+    "10.b",
+    "Pixels innermost, as printed. X and Y go from NCHW to NHWC. By what factor does the number of L1 misses grow?",
+)
+
+# %% name="out-layouts"
+L1, L2 = Cache(32 * 1024, ways=8), Cache(1024 * 1024, ways=16)
+orders = {
+    "pixels innermost: o c p": pointwise,
+    "inputs innermost: p o c": pointwise.reorder("p o c"),
+    "outputs innermost: p c o": pointwise.reorder("p c o"),
+}
+layouts = {
+    "NCHW": lambda n: n,
+    "NHWC": lambda n: n.layout("X", (1, 0)).layout("Y", (1, 0)).layout("W", (1, 0)),
+}
+nests = {f"{o}, {lay}": put(orders[o]) for o in orders for lay, put in layouts.items()}
+seen = {name: seen_by(program, L1) for name, program in nests.items()}
+timed = {name: time_in_c(program, FAST) for name, program in nests.items()}
+
+
+def layout_row(row, column):
+    if column == "L1 misses":
+        return count(seen[row] and seen[row][0], "misses")
+    return timed[row] or "no compiler"
+
+
+columns = {"L1 misses": 14, "time": 24}
+table(nests, columns, layout_row, "pointwise, 64 to 16, 56 x 56", left=33)
+
+# %%
+near, far = (seen[f"pixels innermost: o c p, {layout}"] for layout in layouts)
+if near and far:
+    grown = far[0].misses / near[0].misses
+reveal("10.b", round(grown, 1)) if near and far else print("not simulated without a compiler")
+
+# %% [markdown]
+# Why so many? In NHWC two neighbouring pixels of one channel lie 64 floats apart: each access takes a line of its own, sixteen times as many. Then Y, one float of each line, does not stay in the cache either,
+# and misses as often as X: twice as many again.
+#
+# So neither layout is "the good one". The axis of the innermost loop wants to lie side by side: then a line is used whole, and one vector instruction loads it. Read misses and times against each
+# other, too. Where the innermost loop adds up one single number (inputs innermost), each addition waits for the one before it, and few misses do not make it fast. **Misses are one cost among several.**
+#
+# Libraries choose for you. Here is PyTorch with the whole network in both layouts:
+
+# %% name="out-channels-last"
+images = torch.rand(32, 1, 28, 28)
+calls = {}
+for name, model in models.items():
+    last = zoo.load(name, seed=0).to(memory_format=torch.channels_last)
+    calls[f"{name}, NCHW"] = lambda model=model: model(images)
+    calls[f"{name}, NHWC"] = lambda model=last: model(images)
+with torch.no_grad():
+    for name, latency in measure.compare_latency(calls, repeats=7).items():
+        print(f"{name:<22} {latency}")
+
+# %% [markdown]
+# ### Padding: when all rows want the same shelf
+#
+# A cache does not put a line just anywhere. Bits of the address choose its **set**, and a set has room for eight lines here. Rows of 512 floats begin 2,048 bytes apart, so a walk down a column falls
+# into a few sets again and again, and the rest of the cache stays empty. These are **conflict misses**. The cure costs a few bytes: `pad` makes each row a little longer than a power of two.
+
+# %%
+predict(
+    "10.c",
+    "The transpose of 512 x 512 floats. How many times as fast is it, if each row of B gets 16 floats of padding?",
+    unit="times",
+)
+
+# %% name="out-padding"
+plain = transpose(512, 512)
+variants = {
+    "512 floats a row": plain,
+    "528 floats a row": plain.pad("B", axis=1, elements=16),
+}
+speeds = {name: time_in_c(program) for name, program in variants.items()}
+for name, program in variants.items():
+    stats = seen_by(program, L1, L2)
+    first, second = (count(stats and stats[level], "misses") for level in (0, 1))
+    clocked = speeds[name] or "no compiler"
+    print(f"{name}: {first:>8} L1 misses {second:>8} L2 misses  {clocked}")
+
+print("why, for 128 x 128 in an L1:")
+for name, program in {
+    "128 floats a row": transpose(128, 128),
+    "144 floats a row": transpose(128, 128).pad("B", axis=1, elements=16),
+}.items():
+    kinds = classify(trace(program), L1)
+    print(f"{name}: cold {kinds.cold:,}, capacity {kinds.capacity:,}, conflict {kinds.conflict:,}")
+
+# %%
+before, after = speeds.values()
+if before:
+    faster = before.median_s / after.median_s
+reveal("10.c", round(faster, 1)) if before else print("not measured without a compiler")
+
+# %% [markdown]
+# ## 3 What has to move, and what it costs
+#
+# C += A · B with 64 x 512 numbers in A and 512 x 64 in B. If the cache held everything, each number would move once. It does not, so we **tile**: one tile of C stays in the cache for all of k,
+# while rows of A and columns of B stream past. For the next tile they stream past again. So the tile size decides how often:
+#
+# $$\text{bytes} = \Big( \underbrace{m k \cdot \lceil n / t_n \rceil}_{A} + \underbrace{k n \cdot \lceil m / t_m \rceil}_{B} + \underbrace{2\, m n}_{C} \Big) \cdot \text{bytes of an element}.$$
+#
+# By hand: m = 8, n = 4, k = 3, tiles of 4 x 4, one byte each. A: 24, once. B: 12, for two rows of tiles, 24. C: 2 · 32 = 64, since it is read and written. Together 112.
+
+# %% [markdown]
+# ### Exercise 10.4 - Bytes moved by a tiled matrix product (10 min)
+
+
+# %% name="ex-10-4" tags=["exercise"]
+def tiled_traffic(m, n, k, tile_m, tile_n, element_bytes=4):
+    """Bytes between cache and memory for C[m,n] += A[m,k] B[k,n], one tile of C after the other.
+
+    A tile of C stays in the cache for all of k; A and B do not stay from tile to tile.
+    """
+    ### BEGIN SOLUTION
+    tiles_down, tiles_across = -(-m // tile_m), -(-n // tile_n)
+    a_elements = m * k * tiles_across
+    b_elements = k * n * tiles_down
+    return (a_elements + b_elements + 2 * m * n) * element_bytes
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("10.4")
+
+# %% [markdown]
+# <details><summary>Hint 1: who is read again?</summary>
+#
+# Tiles that lie beside each other (along n) need the same rows of A. Tiles that lie above each other (along m) need the same columns of B.
+# </details>
+# <details><summary>Hint 2: what the tiles are multiplied with</summary>
+#
+# All of A, m · k numbers, is read once for each *column of tiles*. Round the number of tiles up.
+# </details>
+
+# %% [markdown]
+# The formula is a claim. The simulated cache tells us whether it holds: 8 KiB, once with any line in any place, and once with 4 ways, as caches are built.
+
+# %%
+predict(
+    "10.d",
+    "Tiles grow from 2 x 2 to 64 x 64, where C takes twice the cache. What do the simulated bytes do?",
+    choices=("they fall all the way", "they fall, then rise", "they follow the formula exactly"),
+)
+
+
+# %% name="fig-traffic"
+def moved_bytes(stats):
+    """All bytes between a cache and memory, with those that are still to be written at the end."""
+    return stats.moved_bytes + stats.dirty_lines * stats.cache.line_bytes
+
+
+m, n, k = 64, 64, 512
+product = matmul(m, n, k)
+tiles = (2, 4, 8, 16, 32, 64)
+
+
+def padded(program):
+    """The same matrix product with rows that do not all begin in the same few sets."""
+    for name in "ABC":
+        program = program.pad(name, axis=1, elements=16)
+    return program
+
+
+def counted(tile):
+    across, down = -(-n // tile), -(-m // tile)
+    return 4 * (m * k * across + k * n * down + 2 * m * n)
+
+
+kinds = {
+    "any line anywhere": (product, Cache(8192, ways=128), "o", "blue"),
+    "4 ways": (product, Cache(8192, ways=4), "s", "vermillion"),
+    "4 ways, rows padded": (padded(product), Cache(8192, ways=4), "^", "orange"),
+}
+simulated = {}
+for name, (program, cache, _, _) in kinds.items():
+    for tile in tiles:
+        tiled = program.tile({"m": tile, "n": tile}).reorder("m.o n.o k m.i n.i")
+        found = seen_by(tiled, cache)
+        simulated[name, tile] = moved_bytes(found[0]) if found else None
+
+
+def draw_traffic():
+    figure, axes = plt.subplots(figsize=(9, 4.8))
+    axes.plot(
+        tiles, [counted(t) / 1e6 for t in tiles], color="black", linestyle=":", label="the formula"
+    )
+    for name, (_, _, marker, colour) in kinds.items():
+        values = [(simulated[name, tile] or np.nan) / 1e6 for tile in tiles]
+        line = "--" if marker == "^" else "-"
+        axes.plot(
+            tiles, values, marker=marker, color=figures.COLOURS[colour], linestyle=line, label=name
+        )
+    axes.set(xscale="log", yscale="log", xticks=tiles, xticklabels=tiles)
+    axes.minorticks_off()
+    axes.set_yticks((0.5, 1, 2, 5, 10, 20, 40), ("0.5", "1", "2", "5", "10", "20", "40"))
+    axes.set(xlabel="side of the tile of C", ylabel="megabytes moved")
+    axes.legend(fontsize=12)
+    return figure
+
+
+show(
+    draw_traffic(),
+    alt="Megabytes moved over the side of the tile: the formula falls; the simulated caches lie above it for small tiles, meet it for 16 and 32, and leave it when the tile is too large. Without padding, four ways never meet it.",
+)
+
+# %%
+fully = [simulated["any line anywhere", tile] for tile in tiles]
+if fully[0]:
+    shape = "they fall, then rise" if fully[-1] > min(fully) else "they fall all the way"
+    for tile, found in zip(tiles, fully):
+        print(f"tile {tile:2}: formula {counted(tile):>10,} bytes, simulated {found:>10,}")
+reveal("10.d", shape) if fully[0] else print("not simulated without a compiler")
+
+# %% [markdown]
+# Three lessons in one figure. Small tiles move more than the formula says, since a cache moves whole lines and a tile of 2 uses a fraction of each. At 16 and 32 the formula is right. A tile that does
+# not fit is no tile. And without padding, the rows fall into a few sets: the formula assumes a cache that puts a line anywhere.
+#
+# ### Several levels
+#
+# Real machines have two or three caches, each larger and slower than the one before. Five schedules of one matrix product, on a small machine: 8 KiB, 64 KiB and 512 KiB, so that 256 x 256 is already large.
+
+# %% name="out-levels"
+machine = Cache(8 * 1024, ways=4), Cache(64 * 1024, ways=8), Cache(512 * 1024, ways=16)
+side = 256
+base = matmul(side, side, side)
+small_tiles = padded(base).tile({"m": 4, "n": 16}).reorder("m.o n.o k m.i n.i").split("k", 32)
+small_tiles = small_tiles.reorder("k.o m.o n.o k.i m.i n.i").vectorize("n.i").unroll("m.i")
+in_registers = small_tiles.cache_write("C", at="n.o", scope="register")
+schedules = {
+    "m n k": base,
+    "m k n": base.reorder("m k n"),
+    "tiles of 16": base.tile("m n k", 16),
+    "tiles, padded": padded(base).tile("m n k", 16),
+    "in registers": in_registers.cache_read("B", at="k.i", scope="register"),
+}
+levels = {name: seen_by(program, *machine) for name, program in schedules.items()}
+clock = {name: time_in_c(program) for name, program in schedules.items()}
+
+
+def level_row(name, column):
+    if column == "time at -O1":
+        return clock[name] or "no compiler"
+    stats = levels[name]
+    if stats is None:
+        return "-"
+    if column == "accesses":
+        return f"{stats[0].references:,}"
+    level = ("L1, MB", "L2, MB", "L3, MB").index(column)
+    return f"{moved_bytes(stats[level]) / 1e6:.1f}"
+
+
+columns = {"accesses": 12, "L1, MB": 10, "L2, MB": 10, "L3, MB": 10, "time at -O1": 22}
+table(schedules, columns, level_row, "256^3", left=14)
+
+# %% [markdown]
+# The megabytes are what moves between a level and the one below it: "L3" is the traffic with memory. The last row has padded rows, a tile of C and a row of B in registers.
+#
+# The arithmetic is the same in every row. Each level catches what the one above lets through; a good tiling keeps the traffic high up. Without padding, tiling alone does not help the first level: it is the story of the
+# transpose again. And registers are the level above the first cache: what stays there is no access at all.
+#
+# Compare the last column with the others. The bytes are those of our small machine; the time is that of *yours*, whose caches are larger, and which waits for additions as well. A model says what moves. The clock has the last word.
+#
+# ### One number decides: the reuse distance
+#
+# How large must a cache be? Ask of each access: how many *other* lines were touched since this line was used last? A cache that holds more lines than that still has it. So one pass over the trace tells the
+# misses of every size. The curve is for a cache that puts a line anywhere; the dots are simulated caches with four ways.
+
+
+# %% name="fig-reuse"
+small = matmul(32, 32, 32)
+walks = {"m n k": small, "m k n": small.reorder("m k n"), "tiles of 8": small.tile("m n k", 8)}
+sizes = [2**power for power in range(8, 16)]  # bytes
+
+
+def draw_reuse():
+    figure, axes = plt.subplots(figsize=(9, 4.6))
+    for (name, program), colour in zip(walks.items(), ("vermillion", "blue", "green")):
+        accesses = trace(program)
+        distances = reuse_distances(accesses)
+        fine = np.unique(np.geomspace(256, 32768, 200).astype(int) // 64)
+        curve = 100 * miss_ratio_curve(distances, fine)
+        axes.plot(fine * 64, curve, color=figures.COLOURS[colour], label=name)
+        seen = [simulate(accesses, Cache(size, ways=4)).levels[0] for size in sizes]
+        dots = [100 * stats.miss_ratio for stats in seen]
+        axes.plot(sizes, dots, "o", color=figures.COLOURS[colour], markersize=6)
+    axes.set(xscale="log", yscale="log", ylim=(0.1, 70))
+    axes.set_yticks((0.1, 1, 10, 50), ("0.1", "1", "10", "50"))
+    axes.set_xticks(sizes, [f"{size / 1024:g}" for size in sizes])
+    axes.minorticks_off()
+    axes.set(xlabel="size of the cache, in KiB", ylabel="misses, in % of the accesses")
+    axes.legend(fontsize=13)
+    return figure
+
+
+show(
+    draw_reuse(),
+    alt="Miss ratio over cache size for three orders of one matrix product: curves from reuse distances, dots from simulated four-way caches. Each curve falls in steps.",
+)
+
+# %% [markdown]
+# The curves fall in steps. Each step is a loop whose data begins to fit.
+#
+# ### Where the joules go
+#
+# A battery does not count operations. It pays for moving numbers. These are published figures (45 nm, 2014): today all are lower, and memory is as far above arithmetic as it was.
+
+# %% name="out-energies"
+prices = HOROWITZ_45NM
+print(textwrap.fill(f"{prices.source}; {prices.name}", 76))
+for name in ("int8_add", "int8_mul", "fp32_add", "fp32_mul"):
+    print(f"    {name:<28}{prices.operation_j[name] * 1e12:8.2f} pJ")
+for size, joules in prices.cache_j.items():
+    print(
+        f"    {f'{prices.access_bytes} bytes, cache of {size // 1024} KB':<28}{joules * 1e12:8.2f} pJ"
+    )
+low, high = (1e12 * joules for joules in prices.dram_j)
+print(f"    {f'{prices.access_bytes} bytes, DRAM':<28}{low:8.0f} to {high:.0f} pJ")
+
+# %% [markdown]
+# By hand, with round prices (4 pJ a multiplication, 1 pJ an addition, 20 pJ a cache word, 1,500 pJ a DRAM word, and a word has 8 bytes): 10 MACs take 50 pJ, 80 bytes from the cache 200 pJ, and 8 bytes from memory
+# 1,500 pJ.
+
+# %% [markdown]
+# ### Exercise 10.5 - The energy of a layer (5 min)
+
+
+# %% name="ex-10-5" tags=["exercise"]
+def layer_energy(macs, cache_bytes, dram_bytes, pj):
+    """Joules of a layer: its multiply-accumulates, its cache bytes, its memory bytes.
+
+    pj: picojoules as {"multiply": 4.0, "add": 1.0, "cache word": 20.0, "dram word": 1500.0};
+    a word has 8 bytes.
+    """
+    ### BEGIN SOLUTION
+    arithmetic = macs * (pj["multiply"] + pj["add"])
+    moving = cache_bytes / 8 * pj["cache word"] + dram_bytes / 8 * pj["dram word"]
+    return 1e-12 * (arithmetic + moving)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("10.5")
+
+# %% [markdown]
+# <details><summary>Hint 1: three parts</summary>
+#
+# Arithmetic, cache, memory. A MAC is two operations. The prices of the last two are for 8 bytes.
+# </details>
+# <details><summary>Hint 2: the unit</summary>
+#
+# A picojoule is a millionth of a millionth of a joule.
+# </details>
+
+# %%
+predict(
+    "10.e",
+    "The matrix product as written (m n k). What share of its energy is arithmetic?",
+    unit="%",
+)
+
+
+# %% name="fig-energy"
+def energy_of(name):
+    stats = levels[name]
+    macs = side**3
+    scalars = stats[0].references
+    if name == "in registers":  # there, only the loads of A are scalar: one for 16 MACs
+        scalars = macs // 16
+    moved = {
+        machine[0].size_bytes: 8 * scalars + 64 * (stats[0].references - scalars),
+        machine[1].size_bytes: moved_bytes(stats[0]),
+        machine[2].size_bytes: moved_bytes(stats[1]),
+    }
+    return energy_j({"fp32_mul": macs, "fp32_add": macs}, moved, moved_bytes(stats[2]))
+
+
+energies = {name: energy_of(name) for name in schedules if levels[name]}
+
+
+def draw_energy():
+    figure, axes = plt.subplots(figsize=(10, 4.2))
+    parts = {
+        "multiply and add": ("fp32_mul", "fp32_add"),
+        "L1": ("cache 8 KB",),
+        "L2": ("cache 64 KB",),
+        "L3": ("cache 512 KB",),
+        "DRAM": ("DRAM",),
+    }
+    left = np.zeros(len(energies))
+    looks = (("black", ""), ("sky", "//"), ("blue", ""), ("orange", ".."), ("vermillion", "xx"))
+    for (part, keys), (colour, hatch) in zip(parts.items(), looks):
+        values = [1e3 * sum(energy.parts_j[key][0] for key in keys) for energy in energies.values()]
+        axes.barh(
+            list(energies),
+            values,
+            left=left,
+            label=part,
+            color=figures.COLOURS[colour],
+            hatch=hatch,
+            edgecolor="white",
+        )
+        left += values
+    axes.invert_yaxis()
+    axes.set(xlabel="millijoules (45 nm, DRAM at its low figure)")
+    axes.legend(fontsize=12, loc="lower right")
+    return figure
+
+
+show(
+    draw_energy(),
+    alt="Energy of five schedules of one matrix product, split into arithmetic, three caches and memory. The arithmetic is the same small bar in each; the caches' parts differ a lot.",
+)
+
+# %%
+for name, energy in energies.items():
+    print(f"{name:<16}{1e3 * energy.low_j:7.2f} to {1e3 * energy.high_j:.2f} mJ")
+if energies:
+    energy = energies["m n k"]
+    share = sum(energy.parts_j[key][0] for key in ("fp32_mul", "fp32_add")) / energy.low_j
+reveal("10.e", round(100 * share, 1)) if energies else print("not simulated without a compiler")
+
+# %% [markdown]
+# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) Not in this sum: fetching instructions, registers, leakage. It is a sum of table prices, no measurement; a laptop has no joule meter that a notebook may read.
+#
+# ## 4 Memory: who may lie where
+#
+# While a network runs, each layer writes a tensor and the next one reads it. Then nobody needs it any more. A tensor is **alive** from the step that writes it to the last step that reads it. On a phone or a
+# microcontroller there is no allocator at run time: all places are planned before, in one block of memory, the *arena*.
+
+# %%
+small_layers = [
+    (cost.name, cost.output_bytes) for cost in measure.layer_costs(models["small_cnn"], picture)
+]
+steps = chain(small_layers)
+ranges = live_ranges(steps, {"input": picture.nbytes})
+print(f"{len(ranges)} tensors, {sum(live.size_bytes for live in ranges):,} bytes together")
+
+
+# %% name="fig-live"
+def draw_live(ranges, names):
+    figure, axes = plt.subplots(figsize=(10, 0.32 * len(ranges) + 1.2))
+    largest = max(live.size_bytes for live in ranges)
+    for row, live in enumerate(ranges):
+        axes.barh(
+            row,
+            live.steps,
+            left=live.first_step,
+            height=0.15 + 0.75 * live.size_bytes / largest,
+            align="center",
+            color=figures.COLOURS["blue"],
+        )
+        axes.text(
+            live.first_step + live.steps + 0.1,
+            row,
+            f"{live.size_bytes / 1024:.1f} KiB",
+            va="center",
+            fontsize=10,
+        )
+    axes.set_yticks(range(len(ranges)), [live.name for live in ranges], fontsize=11)
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="left", fontsize=11)
+    axes.tick_params(axis="x", labelbottom=False, labeltop=True, bottom=False, top=False)
+    axes.set_xlim(0, len(names) + 1.5)
+    axes.invert_yaxis()
+    return figure
+
+
+show(
+    draw_live(ranges, [step.name for step in steps]),
+    alt="The tensors of small_cnn as bars over the layers at which they are alive. Each bar is as thick as the tensor is large, and covers two layers.",
+)
+
+# %% [markdown]
+# No plan can need less than what is alive at one moment. By hand: x (8 bytes) is alive in steps 0 and 1, y (4) in 1 and 2, z (6) in 2 and 3. At step 1 that is 12, at step 2 it is 10. So 12 at least.
+
+# %% [markdown]
+# ### Exercise 10.6 - The most bytes alive at once (6 min)
+
+
+# %% name="ex-10-6" tags=["exercise"]
+def peak_live_bytes(ranges):
+    """The most bytes that are alive at one step.
+
+    ranges: a list of (bytes, first step, last step); a tensor is alive at both of these steps.
+    """
+    ### BEGIN SOLUTION
+    moments = range(max(last for _, _, last in ranges) + 1)
+    alive = [sum(b for b, first, last in ranges if first <= now <= last) for now in moments]
+    return max(alive)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("10.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: look at one step</summary>
+#
+# At step 3, which ranges have first <= 3 and 3 <= last? Add up their bytes.
+# </details>
+# <details><summary>Hint 2: all steps</summary>
+#
+# Do that for every step from 0 to the last one, and take the largest.
+# </details>
+
+# %% [markdown]
+# Is that what really happens? PyTorch frees a tensor when nobody holds it. We watch: each output is counted when its layer is done, and forgotten when it dies.
+
+
+# %% name="out-watched" tags=["nbval-check-output"]
+def watched_peak(model, x):
+    """The most bytes of tensors that are alive at the end of a layer, in a real forward pass."""
+    alive, most = {"input": x.nbytes}, 0
+
+    def hook(layer, inputs, output):
+        nonlocal most
+        key = object()  # one that no other tensor has
+        alive[key] = output.nbytes
+        weakref.finalize(output, alive.pop, key)
+        most = max(most, sum(alive.values()))
+
+    handles = [layer.register_forward_hook(hook) for layer in model.children()]
+    with torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    return most
+
+
+kept = live_ranges(steps, {"input": picture.nbytes}, keep=("input",))  # our caller holds the image
+print(f"counted from live ranges: {plan_naive(kept).bound_bytes:,} bytes")
+print(f"watched in PyTorch:       {watched_peak(models['small_cnn'], picture):,} bytes")
+
+# %% [markdown]
+# Knowing the peak is not yet a plan: each tensor needs an **offset**, and two that are alive together must not overlap. A planner takes the tensors in some order and puts each into a gap. The simplest rule is *first
+# fit*: the lowest place that is free.
+#
+# By hand: bytes 0 to 7 and 12 to 15 are taken. A tensor of 4 bytes fits at 8. One of 6 does not, and goes on top, to 16.
+
+# %% [markdown]
+# ### Exercise 10.7 - The lowest place that is free (10 min)
+
+
+# %% name="ex-10-7" tags=["exercise"]
+def first_fit(size, taken):
+    """The lowest offset where `size` bytes are free.
+
+    taken: a list of (first byte, first byte after) of the tensors that are alive at the same time as this
+    one, in any order. They may overlap each other.
+    """
+    ### BEGIN SOLUTION
+    lowest = 0
+    for start, end in sorted(taken):
+        if start - lowest >= size:
+            break
+        lowest = max(lowest, end)
+    return lowest
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("10.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: go upwards</summary>
+#
+# Sort the taken places by their start. Keep the lowest byte that may be free, 0 at first, and walk past each taken place in turn.
+# </details>
+# <details><summary>Hint 2: the gap</summary>
+#
+# The gap before a place goes from your byte to its start. Is it `size` or more? Then stop. Else go on behind that place, but never downwards.
+# </details>
+
+# %% [markdown]
+# In a chain of layers nearly any rule works. It gets interesting where tensors live long: shortcuts and branches. Here are three graphs: our CNN, the same with batch norm and ReLU **in place** (they overwrite their
+# input), and a block with four branches that are joined, as in GoogLeNet.
+
+# %%
+in_place = [name for name, _ in small_layers if name.endswith(("_bn", "_relu"))]
+
+
+def floats(channels, side):
+    return 4 * channels * side * side
+
+
+branches = (
+    Step("stem", ("input",), {"x": floats(16, 28)}),
+    Step("1x1", ("x",), {"a": floats(16, 14)}),
+    Step("3x3 reduce", ("x",), {"b1": floats(24, 14)}),
+    Step("3x3", ("b1",), {"b": floats(32, 14)}),
+    Step("5x5 reduce", ("x",), {"c1": floats(8, 14)}),
+    Step("5x5", ("c1",), {"c": floats(16, 14)}),
+    Step("pool", ("x",), {"d1": floats(16, 14)}),
+    Step("pool 1x1", ("d1",), {"d": floats(8, 14)}),
+    Step("concat", ("a", "b", "c", "d"), {"joined": floats(72, 14)}),
+    Step("conv", ("joined",), {"z": floats(64, 7)}),
+    Step("linear", ("z",), {"logits": 40}),
+)
+graphs = {
+    "small_cnn": ranges,
+    "small_cnn, in place": live_ranges(chain(small_layers, in_place), {"input": picture.nbytes}),
+    "four branches": live_ranges(branches, {"input": picture.nbytes}),
+}
+planners = {
+    "each its own": plan_naive,
+    "best fit": plan_best_fit,
+    "largest first": plan_greedy_by_size,
+    "optimum": plan_optimal,
+}
+
+# %%
+predict(
+    "10.f",
+    "Four branches. Placing the tensors in the order in which they appear: how far above the optimum?",
+    choices=("no difference", "up to 10%", "10 to 30%", "more than 30%"),
+)
+
+# %% name="out-plans" tags=["nbval-check-output"]
+plans = {(graph, name): planners[name](graphs[graph]) for graph in graphs for name in planners}
+
+
+def plan_row(graph, name):
+    if name == "bound":
+        return f"{plans[graph, 'optimum'].bound_bytes:,}"
+    return f"{plans[graph, name].peak_bytes:,}"
+
+
+columns = {"each its own": 14, "best fit": 10, "largest first": 15, "optimum": 10, "bound": 10}
+table(graphs, columns, plan_row, "bytes", left=20)
+
+# %%
+above = plans["four branches", "best fit"].peak_bytes
+above = above / plans["four branches", "optimum"].peak_bytes - 1
+answers = {0.3: "more than 30%", 0.1: "10 to 30%", 0.0: "up to 10%"}
+reveal("10.f", next((text for limit, text in answers.items() if above > limit), "no difference"))
+
+# %% [markdown]
+# Move the planner, and look at what lies where in the graph with four branches. Time runs to the right, memory upwards; white is free. The dotted line is the bound.
+
+
+# %% name="fig-plans" tags=["widget"]
+def draw_plan(planner, graph="four branches"):
+    plan = plans[graph, planner]
+    figure, axes = plt.subplots(figsize=(8, 4))
+    palette = ("blue", "orange", "green", "sky", "purple", "vermillion")
+    for number, live in enumerate(plan.ranges):
+        low = plan.offsets[live.name] / 1024
+        axes.bar(
+            live.first_step,
+            live.size_bytes / 1024,
+            width=live.steps,
+            bottom=low,
+            align="edge",
+            color=figures.COLOURS[palette[number % len(palette)]],
+            edgecolor="white",
+            linewidth=1.5,
+        )
+        if live.size_bytes > 0.04 * plan.peak_bytes:
+            middle = live.first_step + live.steps / 2, low + live.size_bytes / 2048
+            axes.text(*middle, live.name, ha="center", va="center", fontsize=10)
+    axes.axhline(plan.bound_bytes / 1024, color="black", linestyle=":", linewidth=2)
+    axes.set_title(f"{plan.peak_bytes:,} bytes", loc="left")
+    axes.set(xlabel="step", ylabel="memory, in KiB")
+    axes.grid(visible=False)
+    return figure
+
+
+explore(
+    draw_plan,
+    alt=lambda planner: (
+        f"Where each tensor of the four branches lies over time, planned as: {planner}."
+    ),
+    planner=tuple(planners),
+)
+
+# %% name="fig-plans-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
+show(
+    draw_plan("optimum"),
+    alt="Where each tensor of the graph with four branches lies over time in the best plan; it touches the dotted bound.",
+)
+
+# %% [markdown]
+# Placing in the order of time puts a small tensor where a large one would have fitted later. Largest first sees the future, and is simple; the optimum has to search. Working in place lowers the bound itself: fewer
+# tensors, not better places. (It is allowed only where nobody reads the old values any more.)
+#
+# ## 5 Fetching: hide the waiting
+#
+# A tile has to be loaded before it can be worked on. One after the other, a loop over tiles takes the *sum* of both. With a second buffer the next tile is loaded **while** this one is worked on. Then, for equal tiles,
+#
+# $$\text{time} = \text{load} + (\text{tiles} - 1) \cdot \max(\text{load}, \text{compute}) + \text{compute}.$$
+#
+# By hand: three tiles, load 1, compute 4. In turns: 3 · 5 = 15. Double-buffered: 1 + 2 · 4 + 4 = 13.
+
+
+# %% name="fig-gantt"
+def draw_gantt(rows, load_s, compute_s):
+    figure, all_axes = plt.subplots(
+        len(rows), 1, figsize=(10, 1.5 * len(rows) + 0.7), sharex=True, squeeze=False
+    )
+    for axes, (title, buffers) in zip(all_axes[:, 0], rows.items()):
+        spans = timeline(load_s, compute_s, buffers)
+        for span in spans:
+            loads = span.kind == "load"
+            axes.barh(
+                "load" if loads else "compute",
+                span.end_s - span.start_s,
+                left=span.start_s,
+                color=figures.COLOURS["orange" if loads else "blue"],
+                hatch="//" if loads else "",
+                edgecolor="white",
+            )
+            axes.text(
+                (span.start_s + span.end_s) / 2, span.kind, span.tile, ha="center", va="center"
+            )
+        axes.set_title(f"{title}: {spans[-1].end_s:g}", loc="left", fontsize=13)
+        axes.grid(visible=False)
+    axes.set_xlabel("time")
+    return figure
+
+
+buffers = {"one buffer": 1, "two buffers": 2, "three buffers": 3}
+show(
+    draw_gantt(buffers, [1, 1, 5, 1, 5, 1], [4, 2, 2, 4, 2, 4]),
+    alt="When each of six uneven tiles is loaded and worked on, with one, two and three buffers. With one they take turns; with two they overlap; the third helps a little more.",
+)
+
+# %% [markdown]
+# The tiles in the figure differ. Work out the rule for such tiles: while tile 0 is worked on, tile 1 is loaded; the next round begins when **both** are done.
+
+# %% [markdown]
+# ### Exercise 10.8 - The time of a double-buffered loop (8 min)
+
+
+# %% name="ex-10-8" tags=["exercise"]
+def pipelined_time(loads, computes):
+    """The time for all tiles with two buffers: while a tile is worked on, the next one is loaded.
+
+    loads, computes: lists, one number for each tile. Tile 2 needs the buffer of tile 0.
+    """
+    ### BEGIN SOLUTION
+    total = loads[0]
+    for following, compute in zip(loads[1:], computes):
+        total += max(following, compute)
+    return total + computes[-1]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("10.8")
+
+# %% [markdown]
+# <details><summary>Hint 1: three parts</summary>
+#
+# The first load (nothing runs beside it), the rounds in the middle, and the last computation (nothing is left to load).
+# </details>
+# <details><summary>Hint 2: one round</summary>
+#
+# In a round tile t is worked on and tile t + 1 is loaded. It takes as long as the slower of the two.
+# </details>
+
+# %% [markdown]
+# How much can it help? At best both take equally long, and half of the time is hidden. Move the sliders: how many tiles, and how many percent of a tile's work are loading.
+
+# %%
+predict(
+    "10.g",
+    "Sixteen tiles, loading takes as long as computing. How many times as fast is double buffering?",
+    unit="times",
+)
+
+
+# %% name="fig-ratio" tags=["widget"]
+def gain(load, tiles):
+    """How many times as fast two buffers are, when a tile takes 1 in all and `load` of it is loading."""
+    loads, computes = [load] * tiles, [1 - load] * tiles
+    return serial_s(loads, computes) / double_buffered_s(loads, computes)
+
+
+def draw_ratio(load, tiles):
+    figure, both = plt.subplots(2, 1, figsize=(8, 5.6), gridspec_kw={"height_ratios": (2, 1.2)})
+    shares = np.linspace(0.01, 0.99, 99)
+    both[0].plot(100 * shares, [gain(s, tiles) for s in shares], color=figures.COLOURS["blue"])
+    both[0].plot(
+        [load],
+        [gain(load / 100, tiles)],
+        "o",
+        color=figures.COLOURS["vermillion"],
+        markersize=13,
+    )
+    both[0].set(xlabel="loading, in % of the work", ylabel="times as fast", ylim=(0.95, 2.05))
+    share, shown = load / 100, min(tiles, 8)
+    for span in timeline([share] * shown, [1 - share] * shown, buffers=2):
+        loads = span.kind == "load"
+        both[1].barh(
+            span.kind,
+            span.end_s - span.start_s,
+            left=span.start_s,
+            color=figures.COLOURS["orange" if loads else "blue"],
+            hatch="//" if loads else "",
+            edgecolor="white",
+        )
+    both[1].set(xlabel="time (the first tiles)")
+    both[1].grid(visible=False)
+    return figure
+
+
+explore(
+    draw_ratio,
+    alt=lambda load, tiles: (
+        f"Speed-up of double buffering over the share of loading for {tiles} tiles, a dot at {load} percent, and the timeline."
+    ),
+    tiles=(1, 4, 16),
+    load=(20, 50, 80),
+)
+
+# %%
+reveal("10.g", round(gain(0.5, 16), 2))
+
+# %% [markdown]
+# Far from balance it helps little: what takes nine tenths of the time cannot hide behind one tenth. With one tile there is nothing to overlap. And two buffers take twice the scratch memory, so the tiles may have to be
+# smaller.
+#
+# ### The rewrite
+#
+# `cache_read` makes the loop copy its tile into a scratch buffer first. `double_buffer` gives that buffer two slots and fetches one tile ahead.
+
+# %% name="out-double-buffer"
+stream = nest(
+    """
+for t in range(2048):
+    for i in range(1024):
+        y[t, i] = 3 * x[t, i] + 1
+"""
+)
+staged = stream.cache_read("x", at="t")
+buffered = staged.double_buffer("t", "x.scratch")
+print(buffered)
+
+# %%
+predict(
+    "10.h",
+    "On this CPU: what does double_buffer do to the time of the loop with the copy?",
+    choices=("faster by a third or more", "within a third", "slower by a third or more"),
+)
+
+# %% name="out-double-time"
+cases = {"no copy": stream, "copy, one slot": staged, "copy, two slots": buffered}
+taken = {name: time_in_c(program, FAST) for name, program in cases.items()}
+for name, latency in taken.items():
+    print(f"{name:<18}{latency or 'no compiler, not measured'}")
+
+# %%
+one, two = taken["copy, one slot"], taken["copy, two slots"]
+if one:
+    ratio = two.median_s / one.median_s
+    limits = {
+        4 / 3: "slower by a third or more",
+        3 / 4: "within a third",
+        0: "faster by a third or more",
+    }
+    said = next(text for limit, text in limits.items() if ratio > limit)
+reveal("10.h", said) if one else print("not measured without a compiler")
+
+# %% [markdown]
+# Nothing is copied *beside* the work here: one core does both, in turns, whatever the loop says. What hides the latency on a CPU is hardware that nobody asked: the **prefetcher** sees a walk and fetches ahead, and the core
+# starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine of their own: GPUs, DSPs, accelerators.
+#
+# A CPU can overlap when somebody else does the loading: a second thread. That is what a data loader is. Here a "load" unpacks compressed numbers and "compute" is a matrix product, first in turns, then with one tile ahead. The
+# prediction of the formula stands beside the clock.
+
+# %% name="out-threads"
+TILES = 12
+numbers = np.random.default_rng(0).integers(0, 16, 500_000, dtype=np.int16)
+packed = zlib.compress(numbers.tobytes(), 1)
+square = torch.rand(600, 600)
+
+
+def load():
+    return zlib.decompress(packed, bufsize=numbers.nbytes)
+
+
+def compute():
+    return square @ square
+
+
+def in_turns():
+    for _ in range(TILES):
+        load()
+        compute()
+
+
+def one_ahead():
+    load()
+    for tile in range(TILES):
+        helper = threading.Thread(target=load)
+        if tile + 1 < TILES:  # after the last tile there is nothing to load
+            helper.start()
+        compute()
+        if tile + 1 < TILES:
+            helper.join()
+
+
+one_tile = measure.compare_latency({"load": load, "compute": compute}, repeats=9)
+load_s, compute_s = ([latency.median_s] * TILES for latency in one_tile.values())
+clocked = measure.compare_latency({"turns": in_turns, "ahead": one_ahead}, repeats=15, warmup=1)
+predicted = {"turns": serial_s(load_s, compute_s), "ahead": double_buffered_s(load_s, compute_s)}
+print(f"one tile: load {one_tile['load']}, compute {one_tile['compute']}")
+for name, latency in clocked.items():
+    quickest = 1e3 * min(latency.times_s)
+    print(
+        f"{name}: predicted {1e3 * predicted[name]:5.1f} ms, measured {latency}, quickest {quickest:.1f} ms"
+    )
+
+# %% [markdown]
+# Where a second core is free, "ahead" comes near its prediction. Where other programs keep it busy, the two threads take turns on one core, and it does not: the quickest run and the spread tell you which it was.
+#
+# ## 6 Where it stops working
+#
+# **Utilization is not speed.** It says what a mapping *can* reach when data is always there. Your own measurement of the layers shows how far a real layer lies below it.
+#
+# **A simulated cache is not your cache.** Ours evicts the least recently used line, fetches nothing ahead and sees no other program. Misses say which schedule moves less; time also depends on prefetching, on vectors, and
+# on additions that wait for each other.
+#
+# **A plan is for one shape.** Another batch or picture size needs another plan, and memory grows with the batch:
+
+# %% name="out-batches" tags=["nbval-check-output"]
+model = models["small_cnn"]
+for batch in (1, 8, 32, 128):
+    costs = measure.layer_costs(model, torch.zeros(batch, 1, 28, 28))
+    steps = chain([(cost.name, cost.output_bytes) for cost in costs], in_place)
+    best = plan_greedy_by_size(live_ranges(steps, {"input": batch * picture.nbytes}))
+    weights = measure.stored_bytes(model)
+    print(f"batch {batch:>3}: weights {weights:,} bytes, activations {best.peak_bytes:>12,} bytes")
+
+# %% [markdown]
+# **Fetching ahead hides latency, not traffic.** If the memory is busy all the time, no order of waiting makes it faster. Then only fewer bytes help: tiling, fusion, fewer bits.
+#
+# ## The ledger
+#
+# The row of this lesson is the same network with its tensors laid out as NHWC: same weights, same bytes, same MACs, and as measured, the same accuracy or nearly so (sums may run in another order). Its activations need the bytes that the planner says.
+
+# %%
+splits = data.fashion()
+last = zoo.load("small_cnn", seed=0).to(memory_format=torch.channels_last)
+name = "small_cnn, channels last"
+report = measure.report(
+    {name: last}, splits.test.images[:1], accuracies={name: fit.accuracy(last, splits.test)}
+)
+best = plans["small_cnn, in place", "optimum"].peak_bytes
+naive = plans["small_cnn", "each its own"].peak_bytes
+print(f"activations of one image: {naive:,} bytes unplanned, {best:,} bytes planned and in place")
+ledger(report.rows[0], lesson=10)
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Summary
+#
+# - A block instruction is only as good as the layer that fills it. Padding multiplies over the axes, and groups share no operands.
+# - The axis of the innermost loop wants to lie side by side. A row that is a power of two wants padding.
+# - A tile decides how often the rest is read again. The formula holds where whole lines are used and the tile fits.
+# - Moving a number costs more than multiplying it. Most joules can be saved by keeping it where it is.
+# - Memory has to hold what is alive at once, and a good plan needs hardly more. Working in place means fewer tensors to hold.
+# - Two buffers turn a sum into a maximum, if someone else does the loading.
+#
+# **References.** Chen et al. 2018, *TVM: An Automated End-to-End Optimizing Compiler for Deep Learning*. Jouppi et al. 2017, *In-Datacenter Performance Analysis of a Tensor Processing Unit*. Chellapilla et al. 2006, *High Performance
+# Convolutional Neural Networks for Document Processing*. Horowitz 2014, *Computing's Energy Problem (and what we can do about it)*. Mattson et al. 1970, *Evaluation Techniques for Storage Hierarchies*. Hill and Smith 1989, *Evaluating
+# Associativity in CPU Caches*. Goto and van de Geijn 2008, *Anatomy of High-Performance Matrix Multiplication*. Pisarchyk and Lee 2020, *Efficient Memory Management for Deep Neural Net Inference*. Sekiyama et al. 2018, *Profile-guided
+# memory optimization for deep neural networks*.
+#
+# **In the library.** `mini_lib/loops/mapping.py` is the matrix units, `cache.py` the caches, `reuse.py` the distances, `energy.py` the prices, `planner.py` the memory, `pipeline.py` the buffers.

@@ -1,0 +1,122 @@
+"""Lesson 09's performance exercise: what is judged by structure, by meaning, and by the clock."""
+
+import pytest
+
+from mini_lib import native
+from mini_lib.latency import Latency
+from mini_lib.loops import matmul, nest
+from mini_lib.teach.exercise import Case, Exercise
+from mini_lib.teach.exercises.lesson_09 import racing
+from mini_lib.teach.exercises.lesson_09.schedule import SCHEDULE
+from mini_lib.teach.judge import judge
+
+NAIVE = matmul(16, 32, 16)
+
+
+def view_at(monkeypatch, answer, ratio):
+    """What is seen of an answer that is so many times faster."""
+    monkeypatch.setattr(racing, "speedup", lambda naive, one: ratio)
+    return racing.schedule_view(answer)
+
+
+class TestWhatIsSeen:
+    def test_a_fast_schedule(self, monkeypatch):
+        seen = view_at(monkeypatch, NAIVE.reorder("m k n"), racing.WANTED)
+        assert seen == {"kind": "fast", "sizes": [16, 32, 16], "ratio": racing.WANTED}
+
+    @pytest.mark.parametrize(
+        "kind, answer",
+        [
+            ("unchanged", NAIVE),
+            ("gathers", NAIVE.reorder("n k m").split("m", 8).vectorize("m.i")),
+            ("gathers", NAIVE.layout("B", (1, 0)).reorder("m k n").split("n", 8).vectorize("n.i")),
+            ("only unrolled", NAIVE.split("k", 4).unroll("k.i")),
+            ("one sum", NAIVE.tile("m n k", 8)),
+            ("slow", NAIVE.reorder("m k n")),
+            ("slow", NAIVE.cache_write("C", at="n", scope="register")),
+            ("slow", NAIVE.reorder("m k n").split("n", 8).vectorize("n.i")),
+        ],
+    )
+    def test_why_one_is_slow(self, monkeypatch, kind, answer):
+        assert view_at(monkeypatch, answer, 0.9 * racing.WANTED)["kind"] == kind
+
+    @pytest.mark.parametrize("answer", ["for m in range(4):", 3.0, {"kind": "fast"}, matmul])
+    def test_what_is_no_nest(self, answer):
+        assert racing.schedule_view(answer)["kind"] == "no nest"
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "for m in range(4):\n    for n in range(4):\n        for k in range(4):\n            C[m, n] = A[m, k] * B[k, n]",
+            "for m in range(4):\n    for n in range(4):\n        for k in range(3):\n            C[m, n] += A[m, k] * B[k, n]",
+            "for m in range(4):\n    for n in range(4):\n        C[m, n] += A[m, n]",
+        ],
+        ids=("no sum", "one k too few", "no product"),
+    )
+    def test_what_computes_something_else(self, source):
+        shapes = {name: (4, 4) for name in "ABC" if name in source}
+        assert racing.schedule_view(nest(source, shapes=shapes))["kind"] == "another result"
+
+    def test_doubles_are_no_shortcut(self):
+        assert racing.schedule_view(matmul(4, 4, 4, dtype="f64"))["kind"] == "another result"
+
+
+class TestTheClock:
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        """Attempts whose ratios are given in turn; the list of those that are left."""
+        left = []
+
+        def compare(calls, repeats, warmup):
+            return {"naive": Latency((left.pop(0), 99.0)), "answer": Latency((1.0, 50.0))}
+
+        monkeypatch.setattr(racing, "compare_latency", compare)
+        monkeypatch.setattr(racing, "_prepared", lambda program: None)
+        return left
+
+    def test_the_fastest_runs_are_compared(self, clock):
+        clock += [40.0]
+        assert racing.speedup(NAIVE, NAIVE) == 40.0
+
+    @pytest.mark.parametrize("ratio", [2.0, 40.0])
+    def test_a_clear_ratio_is_measured_once(self, clock, ratio):
+        clock += [ratio, 10.0, 10.0]
+        assert racing.speedup(NAIVE, NAIVE) == ratio
+        assert len(clock) == 2
+
+    def test_near_the_limit_the_best_of_three_counts(self, clock):
+        clock += [9.0, 10.5, 8.0, 12.0]
+        assert racing.speedup(NAIVE, NAIVE) == 10.5
+        assert clock == [12.0]
+
+
+class TestTheVerdict:
+    def test_another_size_does_not_pass(self, monkeypatch):
+        monkeypatch.setattr(racing, "speedup", lambda naive, one: 50.0)
+        found = judge(SCHEDULE, lambda nest: matmul(64, 128, 128).reorder("m k n"))
+        assert found.state == "not yet" and "for other sizes" in found.text
+
+    def test_a_slow_one_is_told_its_ratio(self, monkeypatch):
+        # the reference must be seen as fast: only what reorders and does no more is slow here
+        monkeypatch.setattr(racing, "speedup", lambda naive, one: 4.4 if len(one.loop_names) == 3 else 50.0)
+        found = judge(SCHEDULE, lambda nest: nest.reorder("m k n"))
+        assert "it is 4.4 times as fast as the naive order, and 10 times are wanted" in found.text
+
+    def test_nothing_returned(self):
+        assert "did you forget `return`?" in judge(SCHEDULE, lambda nest: None).text
+
+    def test_without_a_compiler_it_is_not_failed(self, monkeypatch):
+        def none():
+            raise native.NoCompiler("no C compiler works; install one")
+
+        monkeypatch.setattr(native, "find_compiler", none)
+        found = judge(SCHEDULE, lambda nest: nest.reorder("m k n"))
+        assert (found.state, found.points) == ("not attempted", 0)
+        assert "no C compiler works" in found.text and "You may skip it" in found.text
+
+    def test_what_is_passed_is_praised(self):
+        asked = Exercise(
+            "9.1", "Double", lambda x: 2 * x, [Case(1), Case(3)], [], function="double",
+            praise=lambda values: f"The largest was {max(values)}.",
+        )  # fmt: skip
+        assert judge(asked, lambda x: x + x).message == "Right in 2 of 2 cases. The largest was 6."
