@@ -29,9 +29,9 @@ from mini_lib.loops import (
     Cache, IllegalRewrite, classify, compile_nest, conv2d, count_accesses, dependences, gauss_seidel, jacobi, matmul,
     misses, nest, pointwise_chain, random_arguments, show_dependences, softmax, time_native, to_c, trace,
 )  # fmt: skip
-from mini_lib.loops.model import estimate
-from mini_lib.loops.model_machine import measure_machine
-from mini_lib.loops.search import evolutionary_search, random_search
+from mini_lib.loops.machine.estimate import estimate
+from mini_lib.loops.machine.model import measure_machine
+from mini_lib.loops.search.search import evolutionary_search, random_search
 from mini_lib.teach import (
     animate,
     check,

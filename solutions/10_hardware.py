@@ -55,7 +55,7 @@ from mini_lib.loops import (
     trace,
     transpose,
 )
-from mini_lib.loops.mapping import AVX2_FP32, SYSTOLIC_128, TENSOR_CORE
+from mini_lib.loops.machine.mapping import AVX2_FP32, SYSTOLIC_128, TENSOR_CORE
 from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)
@@ -1387,4 +1387,4 @@ progress()
 # Associativity in CPU Caches*. Goto and van de Geijn 2008, *Anatomy of High-Performance Matrix Multiplication*. Pisarchyk and Lee 2020, *Efficient Memory Management for Deep Neural Net Inference*. Sekiyama et al. 2018, *Profile-guided
 # memory optimization for deep neural networks*.
 #
-# **In the library.** `mini_lib/loops/mapping.py` is the matrix units, `cache.py` the caches, `reuse.py` the distances, `energy.py` the prices, `planner.py` the memory, `pipeline.py` the buffers.
+# **In the library.** `mini_lib/loops/machine/mapping.py` is the matrix units, `cache.py` the caches, `reuse.py` the distances, `energy.py` the prices, `planner.py` the memory, `pipeline.py` the buffers.

@@ -10,7 +10,7 @@ from browser_support import NotebookPage, browser_page, find_chromium, jupyterla
 
 # A matrix of 8 x 8 doubles, a line to each row, walked by columns; the cache has 4 lines.
 NOTEBOOK = """\
-from mini_lib.loops.cache import Cache
+from mini_lib.loops.caches.cache import Cache
 from mini_lib.teach.cache_animation import AccessLog, animate
 
 walk = [(i, j) for j in range(8) for i in range(8)]

@@ -27,8 +27,8 @@ import numpy as np
 
 from mini_lib import native
 from mini_lib.latency import Latency, compare_latency
-from mini_lib.loops.cache import Cache, Trace, simulate_plain
-from mini_lib.loops.fast_cache import SOURCE, level_stats, new_state, simulate_compiled
+from mini_lib.loops.caches.cache import Cache, Trace, simulate_plain
+from mini_lib.loops.caches.fast_cache import SOURCE, level_stats, new_state, simulate_compiled
 
 LEVELS = (Cache(8 * 1024, ways=2), Cache(64 * 1024, ways=8))
 Counts = tuple[int, ...]                             # references, misses, references below, misses below

@@ -33,11 +33,11 @@ from pathlib import Path
 
 from mini_lib import native
 from mini_lib.loops import Nest
-from mini_lib.loops.cache import Cache
-from mini_lib.loops.emit import function_lines, function_name, header_lines
-from mini_lib.loops.emit_text import scope_of
-from mini_lib.loops.emit_values import Prelude
-from mini_lib.loops.trace import default_bases, misses
+from mini_lib.loops.caches.cache import Cache
+from mini_lib.loops.caches.trace import default_bases, misses
+from mini_lib.loops.codegen.emit import function_lines, function_name, header_lines
+from mini_lib.loops.codegen.text import scope_of
+from mini_lib.loops.codegen.values import Prelude
 from tools.cachegrind_cases import cases
 
 MACHINES = (

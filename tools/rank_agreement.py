@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mini_lib.latency import Latency
-from mini_lib.loops.execute import time_native
+from mini_lib.loops.codegen.execute import time_native
 from mini_lib.loops.kernels import (
     conv2d,
     depthwise_conv2d,
@@ -34,10 +34,10 @@ from mini_lib.loops.kernels import (
     mttkrp,
     transpose,
 )
-from mini_lib.loops.model import Estimate, estimate
-from mini_lib.loops.model_machine import SCHEDULE_FLAGS, measure_machine
+from mini_lib.loops.machine.estimate import Estimate, estimate
+from mini_lib.loops.machine.model import SCHEDULE_FLAGS, measure_machine
 from mini_lib.loops.nest import Nest
-from mini_lib.loops.search_space import Space
+from mini_lib.loops.search.space import Space
 
 CLOSE = 0.15  # two times nearer than this are a tie for a noisy clock
 Schedules = dict[str, Callable[[], Nest]]

@@ -116,7 +116,7 @@ def gauss_seidel(m: int, n: int, dtype: str = "f32") -> Nest:
 
     >>> gauss_seidel(8, 8).reorder("j i")  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
-    mini_lib.loops.legality.IllegalRewrite: the reader would run before the writer
+    mini_lib.loops.legality.violation.IllegalRewrite: the reader would run before the writer
     >>> gauss_seidel(8, 8).skew("j", by="i").reorder("j.s i").loop_names
     ('j.s', 'i')
     """

@@ -7,8 +7,6 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.domain import domain
-from mini_lib.loops.feasible import extremes
 from mini_lib.loops.ir import (
     Buffer,
     Constant,
@@ -22,6 +20,8 @@ from mini_lib.loops.ir import (
     Statement,
     ranges,
 )
+from mini_lib.loops.legality.domain import domain
+from mini_lib.loops.legality.feasible import extremes
 
 FUNCTIONS = {"max": 2, "min": 2, "exp": 1}
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mini_lib.loops.cache import Cache
+from mini_lib.loops.caches.cache import Cache
 from mini_lib.teach import cache_frames, figures
 from mini_lib.teach.access_log import AccessLog, LoggedArray
 from mini_lib.teach.live import bundle

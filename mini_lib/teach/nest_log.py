@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from mini_lib.loops.cache import Cache, Trace, simulate_plain
-from mini_lib.loops.count import count_accesses
+from mini_lib.loops.caches.cache import Cache, Trace, simulate_plain
+from mini_lib.loops.caches.count import count_accesses
+from mini_lib.loops.caches.trace import check_bases, instance_accesses
 from mini_lib.loops.ir import Program
-from mini_lib.loops.trace import check_bases, instance_accesses
-from mini_lib.loops.walk import walk
+from mini_lib.loops.meaning.walk import walk
 from mini_lib.teach.access_log import MOST_ACCESSES, AccessLog, LoggedArray
 
 

@@ -11,9 +11,9 @@ from isl_support import Case, Judge, Sentence, Step, draw
 
 from mini_lib import native
 from mini_lib.loops import IllegalRewrite, Nest, nest
-from mini_lib.loops.emit import function_lines, function_name, header_lines
-from mini_lib.loops.emit_values import Prelude
-from mini_lib.loops.interpret import random_arguments, run
+from mini_lib.loops.codegen.emit import function_lines, function_name, header_lines
+from mini_lib.loops.codegen.values import Prelude
+from mini_lib.loops.meaning.interpret import random_arguments, run
 from mini_lib.loops.rewrites.rewriting import begin, settle
 
 CASES = 2000

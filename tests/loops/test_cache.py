@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mini_lib import native
-from mini_lib.loops import cache as cache_module
-from mini_lib.loops import fast_cache
-from mini_lib.loops.cache import Cache, LevelStats, Trace, check_levels, simulate_plain
-from mini_lib.loops.fast_cache import level_stats, new_state, simulate, simulate_compiled
+from mini_lib.loops.caches import cache as cache_module
+from mini_lib.loops.caches import fast_cache
+from mini_lib.loops.caches.cache import Cache, LevelStats, Trace, check_levels, simulate_plain
+from mini_lib.loops.caches.fast_cache import level_stats, new_state, simulate, simulate_compiled
 
 BOTH = pytest.mark.parametrize("run", [simulate_plain, simulate_compiled])
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from mini_lib.loops import kernels
-from mini_lib.loops.cache import Cache
+from mini_lib.loops.caches.cache import Cache
 from tools import cachegrind_table as tool
 from tools.cachegrind_cases import cases
 

@@ -7,9 +7,9 @@ import pytest
 from isl_support import draw
 
 from mini_lib.loops import gauss_seidel, jacobi, matmul, nest, pointwise_chain
-from mini_lib.loops.dependence import carried_by, dependences, show_dependences
-from mini_lib.loops.domain import READ, accesses, kind_of
-from mini_lib.loops.order import event_time, instances
+from mini_lib.loops.legality.dependence import carried_by, dependences, show_dependences
+from mini_lib.loops.legality.domain import READ, accesses, kind_of
+from mini_lib.loops.legality.enumeration import event_time, instances
 from mini_lib.loops.show import show_access
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mini_lib.loops.energy import HOROWITZ_45NM, Energy, energy_j
+from mini_lib.loops.machine.energy import HOROWITZ_45NM, Energy, energy_j
 
 KB = 1024
 PJ = 1e-12

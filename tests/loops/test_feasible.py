@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.feasible import System, _search, extremes, solve, tighten
+from mini_lib.loops.legality.feasible import System, _search, extremes, solve, tighten
 
 NAMES = "abcd"
 

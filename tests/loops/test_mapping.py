@@ -11,9 +11,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mini_lib.loops.mapping import (
-    ARM_SDOT, AVX2_FP32, AVX512_VNNI, SYSTOLIC_128, TENSOR_CORE, UNITS, Mapping, MatrixUnit, Problem,
-    best_mapping, conv2d_as_matmul, mappings,
+from mini_lib.loops.machine.mapping import (
+    ARM_SDOT,
+    AVX2_FP32,
+    AVX512_VNNI,
+    SYSTOLIC_128,
+    TENSOR_CORE,
+    UNITS,
+    Mapping,
+    MatrixUnit,
+    Problem,
+    best_mapping,
+    conv2d_as_matmul,
+    mappings,
 )  # fmt: skip
 
 SIZES = st.integers(1, 20)

@@ -16,15 +16,15 @@ from mini_lib.loops import (
     softmax,
     transpose,
 )
-from mini_lib.loops.cache import Cache
+from mini_lib.loops.caches.cache import Cache
+from mini_lib.loops.caches.trace import misses
 from mini_lib.loops.ir import Loop
-from mini_lib.loops.model import estimate, roofline_seconds
-from mini_lib.loops.model_block import Block, written_out
-from mini_lib.loops.model_machine import MachineModel, measure_machine, this_machine
-from mini_lib.loops.model_memory import Traffic, jump_share, mean_trips, traffic
-from mini_lib.loops.model_walk import quick_misses
-from mini_lib.loops.model_work import Work
-from mini_lib.loops.trace import misses
+from mini_lib.loops.machine.block import Block, written_out
+from mini_lib.loops.machine.estimate import estimate, roofline_seconds
+from mini_lib.loops.machine.model import MachineModel, measure_machine, this_machine
+from mini_lib.loops.machine.sample import quick_misses
+from mini_lib.loops.machine.traffic import Traffic, jump_share, mean_trips, traffic
+from mini_lib.loops.machine.work import Work
 
 # round numbers, so that every expected value can be worked out in the head
 MACHINE = MachineModel(
@@ -212,7 +212,7 @@ def test_tiles_make_short_runs_and_packing_makes_long_ones():
     packed = tiled.cache_read("B", at="n.o")
 
     def jumps(program, buffer):
-        from mini_lib.loops.model_memory import _runs
+        from mini_lib.loops.machine.traffic import _runs
 
         return [
             _runs(program, load, leaf)[0]

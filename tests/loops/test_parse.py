@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mini_lib.loops import kernels, nest
-from mini_lib.loops.interpret import random_arguments, run
 from mini_lib.loops.ir import Buffer
+from mini_lib.loops.meaning.interpret import random_arguments, run
 
 
 def fir(y, x, w, N, T):

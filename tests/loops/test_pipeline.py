@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mini_lib.loops.pipeline import (
-    Span, bound_s, double_buffered_s, pipelined_s, serial_s, steady_state_s, timeline,
+from mini_lib.loops.machine.pipeline import (
+    Span,
+    bound_s,
+    double_buffered_s,
+    pipelined_s,
+    serial_s,
+    steady_state_s,
+    timeline,
 )  # fmt: skip
 
 # Whole numbers of quarter seconds: every sum is exact.

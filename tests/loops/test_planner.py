@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mini_lib import zoo
-from mini_lib.loops.liveness import LiveRange, Step, chain, live_ranges, peak_live_bytes
-from mini_lib.loops.optimal import _Search, plan_optimal
-from mini_lib.loops.planner import (
+from mini_lib.loops.memory.liveness import LiveRange, Step, chain, live_ranges, peak_live_bytes
+from mini_lib.loops.memory.optimal import _Search, plan_optimal
+from mini_lib.loops.memory.planner import (
     Plan,
     place_in_order,
     plan,

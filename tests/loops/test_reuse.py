@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mini_lib.loops import reuse
-from mini_lib.loops.cache import Cache, Trace
-from mini_lib.loops.classify import KINDS, MissKinds, classify, classify_accesses
-from mini_lib.loops.fast_cache import simulate
-from mini_lib.loops.reuse import COLD, distances_plain, miss_ratio_curve, reuse_distances
+from mini_lib.loops.caches import reuse
+from mini_lib.loops.caches.cache import Cache, Trace
+from mini_lib.loops.caches.classify import KINDS, MissKinds, classify, classify_accesses
+from mini_lib.loops.caches.fast_cache import simulate
+from mini_lib.loops.caches.reuse import COLD, distances_plain, miss_ratio_curve, reuse_distances
 
 
 @st.composite

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mini_lib.loops import IllegalRewrite, Intrinsic, kernels, matmul, nest
-from mini_lib.loops.interpret import random_arguments, run
+from mini_lib.loops.meaning.interpret import random_arguments, run
 from mini_lib.loops.rewrites.rewriting import begin, settle
 
 CHAIN = """

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from mini_lib.loops import conv2d, gauss_seidel, matmul, pointwise_chain, transpose
-from mini_lib.loops.emit import to_c
-from mini_lib.loops.interpret import random_arguments, run
-from mini_lib.loops.legality import IllegalRewrite
-from mini_lib.loops.model import estimate
-from mini_lib.loops.model_machine import MachineModel
-from mini_lib.loops.search import (
+from mini_lib.loops.codegen.emit import to_c
+from mini_lib.loops.legality.violation import IllegalRewrite
+from mini_lib.loops.machine.estimate import estimate
+from mini_lib.loops.machine.model import MachineModel
+from mini_lib.loops.meaning.interpret import random_arguments, run
+from mini_lib.loops.search.search import (
     Comparison,
     SearchResult,
     compare_searches,
     evolutionary_search,
     random_search,
 )
-from mini_lib.loops.search_space import Schedule, Space
+from mini_lib.loops.search.space import Schedule, Space
 
 SMALL = matmul(8, 16, 8, dtype="i32")
 SEARCHES = [random_search, evolutionary_search]

@@ -11,10 +11,10 @@ from test_interpret import SIZES, arguments
 from mini_lib import native
 from mini_lib.loops import kernels, matmul, transpose
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.cache import Cache, simulate_plain
-from mini_lib.loops.count import count_accesses
+from mini_lib.loops.caches.cache import Cache, simulate_plain
+from mini_lib.loops.caches.count import count_accesses
+from mini_lib.loops.caches.trace import _record, default_bases, misses, trace, trace_plain
 from mini_lib.loops.ir import Buffer, Load, Loop, Op, Program, Statement
-from mini_lib.loops.trace import _record, default_bases, misses, trace, trace_plain
 
 SMALL = (Cache(256, ways=2, line_bytes=32), Cache(1024, ways=4, line_bytes=32))
 

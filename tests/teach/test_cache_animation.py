@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mini_lib.loops.cache import Cache, Trace, simulate_plain
+from mini_lib.loops.caches.cache import Cache, Trace, simulate_plain
 from mini_lib.teach import cache_animation, cache_frames, live
 from mini_lib.teach.access_log import AccessLog, LoggedArray
 from mini_lib.teach.cache_animation import animate, replay

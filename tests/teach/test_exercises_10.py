@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mini_lib import loops
-from mini_lib.loops.mapping import TENSOR_CORE
+from mini_lib.loops.machine.mapping import TENSOR_CORE
 from mini_lib.teach.exercises.lesson_10 import fetching, memory, moving, units
 
 WHOLE = st.integers(1, 200)

@@ -3,7 +3,7 @@
 import pytest
 
 from mini_lib.loops import matmul, transpose
-from mini_lib.loops.cache import Cache
+from mini_lib.loops.caches.cache import Cache
 from mini_lib.teach import animate, log_of
 
 

@@ -94,7 +94,7 @@ def vectorize(nest: Program, loop: str) -> Program:
     >>> from mini_lib.loops import reduction
     >>> reduction(8).vectorize("i")  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
-    mini_lib.loops.legality.IllegalRewrite: each iteration needs the sum that the one before it has stored
+    mini_lib.loops.legality.violation.IllegalRewrite: each iteration needs the sum that the one before it has stored
     """
     old = path_to(nest, loop)[-1]
     require_serial(old, "vectorize")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import DivMod, Load, Loop, Node, Program, Statement, leaves
+from mini_lib.loops.ir import DivMod, Load, Loop, Node, Program, leaves
 from mini_lib.loops.rewrites.region import accesses, region
 from mini_lib.loops.rewrites.tree import (
     add_guards,

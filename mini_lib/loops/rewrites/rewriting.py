@@ -6,7 +6,7 @@ from functools import wraps
 
 from mini_lib.loops.affine import affine
 from mini_lib.loops.ir import Node, Program, Statement
-from mini_lib.loops.legality import check
+from mini_lib.loops.legality.violation import check
 
 
 def rewrite(transform: Callable) -> Callable:

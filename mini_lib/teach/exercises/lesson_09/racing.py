@@ -10,8 +10,8 @@ import numpy as np
 from mini_lib import native
 from mini_lib.latency import compare_latency
 from mini_lib.loops import Nest, matmul
-from mini_lib.loops.emit_text import all_loops
-from mini_lib.loops.execute import compile_nest
+from mini_lib.loops.codegen.execute import compile_nest
+from mini_lib.loops.codegen.text import all_loops
 from mini_lib.loops.ir import Program, Statement
 
 WANTED = 10.0  # times faster than the naive order

@@ -1,6 +1,7 @@
 """Lesson 09, exercise 9.7: a schedule that is ten times faster than the naive order, by the clock."""
 
-from mini_lib.loops import Nest, matmul, nest as read_nest
+from mini_lib.loops import Nest, matmul
+from mini_lib.loops import nest as read_nest
 from mini_lib.teach.exercise import Case, Exercise, Mistake
 from mini_lib.teach.exercises.lesson_09.racing import (
     compare_views,

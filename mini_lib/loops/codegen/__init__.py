@@ -1,0 +1,1 @@
+"""A nest as C: readable text, vectors, threads; compiled, called and timed."""

@@ -1,0 +1,152 @@
+"""Which iterations a statement has, and what it takes that two of them touch one element."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from mini_lib.loops.affine import Affine, affine
+from mini_lib.loops.ir import Leaf, Load, Loop, Statement, ranges
+from mini_lib.loops.legality.feasible import System
+
+READ, WRITE = 0, 1                       # the two phases of a statement, in their order
+
+
+@dataclass(frozen=True)
+class Access:
+    """One load or store of a statement, and its phase: all loads come before the store."""
+
+    buffer: str
+    index: tuple[Affine, ...]
+    phase: int
+
+
+def accesses(statement: Statement) -> tuple[Access, ...]:
+    """The loads of a statement, each element once, then its store."""
+    events = [(load, READ) for load in dict.fromkeys(statement.loads)]
+    return tuple(
+        Access(load.buffer, load.index, phase) for load, phase in [*events, (statement.store, WRITE)]
+    )
+
+
+def conflicts(first: Statement, second: Statement) -> Iterator[tuple[Access, Access]]:
+    """Pairs of accesses of two statements to one buffer, at least one of them a store."""
+    for one in accesses(first):
+        for two in accesses(second):
+            if one.buffer == two.buffer and WRITE in (one.phase, two.phase):
+                yield one, two
+
+
+def kind_of(first: Access, second: Access) -> str:
+    """The name of the conflict: flow (write, read), anti (read, write) or output (write, write)."""
+    if first.phase == second.phase:
+        return "output"
+    return "flow" if first.phase == WRITE else "anti"
+
+
+def shared_loops(first: Leaf, second: Leaf) -> int:
+    """How many loops, from the outermost on, two statements have in common."""
+    shared = 0
+    while (
+        shared < min(len(first.loops), len(second.loops))
+        and first.positions[shared] == second.positions[shared]
+    ):
+        shared += 1
+    return shared
+
+
+def variables(loops: tuple[Loop, ...]) -> tuple[str, ...]:
+    """The loop variables and those that the loops bind, from the outside to the inside."""
+    names: list[str] = []
+    for loop in loops:
+        names.append(loop.name)
+        for bind in loop.binds:
+            names += [bind.quotient, bind.remainder]
+    return tuple(names)
+
+
+def domain(leaf: Leaf) -> System:
+    """The iterations of a statement: its loops' bounds, what they bind, its guards.
+
+    >>> from mini_lib.loops import nest
+    >>> [leaf] = nest("for i in range(4):\\n    for j in range(i, 4):\\n        A[j] = 0").leaves
+    >>> system = domain(leaf)
+    >>> dict(system.ranges), [str(row) for row in system.at_least]
+    ({'i': (0, 3), 'j': (0, 3)}, ['-i + j'])
+    """
+    equal, at_least = [], list(leaf.statement.guards)
+    for loop in leaf.loops:
+        # constant bounds are in the ranges already
+        at_least += [affine(loop.name) - start for start in loop.start if not start.is_constant]
+        at_least += [stop - 1 - affine(loop.name) for stop in loop.stop if not stop.is_constant]
+        for bind in loop.binds:
+            equal.append(bind.of - affine(bind.quotient) * bind.by - affine(bind.remainder))
+    return System(ranges(leaf.loops), tuple(equal), tuple(at_least))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two iterations at once: their system, and each one's variables in the variables of the system.
+
+    In the loops that both share, the second iteration is the first plus a step. Steps make most systems
+    easy: a reused element is `step = 0`, whatever the iteration.
+    """
+
+    system: System
+    first: Mapping[str, Affine]
+    second: Mapping[str, Affine]
+
+    def step(self, name: str) -> Affine:
+        """How far the second iteration is from the first in one variable that both have."""
+        return self._steps[name]
+
+    @cached_property
+    def _steps(self) -> dict[str, Affine]:
+        both = [name for name in self.first if name in self.second]
+        return {name: self.second[name] - self.first[name] for name in both}
+
+
+def pair(first: Leaf, second: Leaf) -> Pair:
+    """All pairs of an iteration of one statement and an iteration of another (or of the same)."""
+    one, two = domain(first), domain(second)
+    shared = set(variables(first.loops[: shared_loops(first, second)]))
+    box = {f"1:{name}": ends for name, ends in one.ranges.items()}
+    to_first = {name: affine(f"1:{name}") for name in one.ranges}
+    to_second, inside = {}, []
+    for name, (low, high) in two.ranges.items():
+        if name in shared:
+            box[f"step:{name}"] = (low - high, high - low)
+            to_second[name] = to_first[name] + f"step:{name}"
+            inside += [to_second[name] - low, high - to_second[name]]
+        else:
+            box[f"2:{name}"] = (low, high)
+            to_second[name] = affine(f"2:{name}")
+    equal = [row.substitute(to_first) for row in one.equal]
+    for row in two.equal:
+        # in shared loops only the step is left to say: quotient and remainder move as their sum does
+        known = row.substitute(to_first) if row.names <= shared else Affine()
+        equal.append(row.substitute(to_second) - known)
+    at_least = [row.substitute(to_first) for row in one.at_least]
+    at_least += [row.substitute(to_second) for row in two.at_least]
+    return Pair(System(box, tuple(equal), (*at_least, *inside)), to_first, to_second)
+
+
+def same_element(one: Load | Access, two: Load | Access, pair: Pair) -> tuple[Affine, ...]:
+    """What must be 0 for two accesses to touch one element, one equation an axis."""
+    return tuple(
+        a.substitute(pair.first) - b.substitute(pair.second)
+        for a, b in zip(one.index, two.index, strict=True)
+    )
+
+
+def same_copy(home: str, one: Leaf, two: Leaf, both: Pair) -> tuple[Affine, ...] | None:
+    """What must be 0 for two iterations to see one copy of a buffer that is made anew in each iteration of `home`.
+
+    None where they never do; nothing where the buffer lives as long as the program.
+    """
+    names = [loop.name for loop in one.loops]
+    if home not in names or home not in [loop.name for loop in two.loops]:
+        return ()
+    depth = names.index(home) + 1
+    if shared_loops(one, two) < depth:
+        return None
+    return tuple(both.step(name) for name in names[:depth])

@@ -1,0 +1,258 @@
+"""What the cost model knows about a machine, and a second of measuring that finds it out."""
+
+import ctypes
+import os
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from mini_lib import native
+from mini_lib.loops.caches.cache import Cache, check_levels
+
+SCHEDULE_FLAGS = ("-O1", "-march=native")
+MOST_MEASURED_BYTES = 64 << 20  # stands for "far away", where nothing is cached
+JUMP_BYTES = 1024  # the step down a column of 256 floats
+COSTS = ("stream_cycles", "jump_cycles", "back_cycles")
+REPEATS = 5
+
+_KERNELS = r"""
+#include <stdint.h>
+#define HOLD(kind, x) __asm__ volatile("" : "+" kind(x))
+int64_t adds(int64_t n) {
+    int64_t x = n;
+    for (; n > 0; n--) {
+        x += n; HOLD("r", x); x += n; HOLD("r", x);
+        x += n; HOLD("r", x); x += n; HOLD("r", x);
+    }
+    return x;
+}
+void chain(int64_t n, volatile float *s, const float *x) {
+    float sum = *s;
+    for (; n > 0; n--) sum += x[n & 7] * x[n & 3];
+    *s = sum;
+}
+typedef float wide __attribute__((vector_size(VECTOR_BYTES)));
+void wide_chain(int64_t n, float *s, const float *x) {
+    wide sum = {0}, product = sum + x[0];
+    for (; n > 0; n--) sum += product;
+    for (int i = 0; i < VECTOR_BYTES / 4; i++) *s += sum[i];
+}
+void forward(int64_t n, volatile float *s, const float *x) {
+    for (; n > 0; n--) *s += x[n & 7] * x[n & 3];
+}
+void fetch(int64_t n, char *at, int64_t bytes, int64_t step) {
+    for (; n > 0; n--)
+        for (int64_t j = 0; j < step; j += 64)
+            for (int64_t i = j; i < bytes; i += step) (void)*(volatile int32_t *)(at + i);
+}
+void change(int64_t n, char *at, int64_t bytes, int64_t step) {
+    for (; n > 0; n--)
+        for (int64_t j = 0; j < step; j += 64)
+            for (int64_t i = j; i < bytes; i += step) *(volatile int32_t *)(at + i) = 1;
+}
+"""
+
+
+@dataclass(frozen=True)
+class MachineModel:
+    """One core of a machine, in a few numbers, and how many cores there are.
+
+    `loads`, `stores` and `arithmetic` are the most instructions of a kind that begin in one cycle, `issue` the most
+    in all. `latency_cycles` pass from an operation's operands to its result (`vector_latency_cycles` for a vector), `forward_cycles` from a store to
+    a load of the same place, `entry_cycles` on each entry into a loop. `window` is how many instructions wait for
+    their operands at the same time.
+
+    `caches` lie one below the other. `stream_cycles`, `jump_cycles` and `back_cycles` have an entry for each: the
+    cycles to fetch one line that this level misses, where lines follow each other (a prefetcher has asked for it),
+    and where they do not; and to send down a changed line that jumped. (A changed line of a stream costs as much
+    as to fetch it.)
+
+    Raises:
+        ValueError: a number that is not positive, or not one cost for each cache.
+
+    >>> machine = MachineModel()
+    >>> machine.lanes(4), machine.peak_flops_per_s / 1e9        # 2 instructions * 8 lanes * 3 GHz
+    (8, 48.0)
+    """
+
+    caches: tuple[Cache, ...] = (Cache(32 * 1024, 8), Cache(1024 * 1024, 16))
+    stream_cycles: tuple[float, ...] = (2.0, 6.0)
+    jump_cycles: tuple[float, ...] = (4.0, 20.0)
+    back_cycles: tuple[float, ...] = (6.0, 20.0)
+    frequency_hz: float = 3e9
+    vector_bytes: int = 32
+    vector_registers: int = 16
+    issue: float = 6.0
+    loads: float = 2.0
+    stores: float = 1.0
+    arithmetic: float = 2.0
+    latency_cycles: float = 4.0
+    vector_latency_cycles: float = 4.0
+    forward_cycles: float = 5.0
+    entry_cycles: float = 5.0
+    window: int = 512
+    cores: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "caches", check_levels(self.caches))
+        for name in COSTS:
+            costs = tuple(getattr(self, name))
+            object.__setattr__(self, name, costs)
+            if len(costs) != len(self.caches) or min(costs) <= 0:
+                raise ValueError(
+                    f"{name} must have a cost above 0 for each of the {len(self.caches)} caches, got {costs}"
+                )
+        for name in (
+            "frequency_hz",
+            "vector_bytes",
+            "vector_registers",
+            "issue",
+            "loads",
+            "stores",
+        ):
+            _require_positive(name, getattr(self, name))
+        for name in (
+            "arithmetic",
+            "latency_cycles",
+            "vector_latency_cycles",
+            "forward_cycles",
+            "entry_cycles",
+            "window",
+            "cores",
+        ):
+            _require_positive(name, getattr(self, name))
+
+    def lanes(self, element_bytes: int) -> int:
+        """How many elements one vector register holds."""
+        return max(1, self.vector_bytes // element_bytes)
+
+    @property
+    def peak_flops_per_s(self) -> float:
+        """The most operations on 4-byte floats that one core does in a second."""
+        return self.frequency_hz * self.arithmetic * self.lanes(4)
+
+    @property
+    def bandwidth_bytes_per_s(self) -> float:
+        """The most bytes that one core gets in a second from below the last cache."""
+        return self.frequency_hz * self.caches[-1].line_bytes / self.stream_cycles[-1]
+
+
+def _require_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0, got {value}; use measure_machine()")
+
+
+def this_machine() -> MachineModel:
+    """This machine as far as the operating system describes it, the rest as in a common one; nothing is timed."""
+    caches = _caches() or MachineModel().caches
+    costs = {name: tuple(getattr(MachineModel(), name)[: len(caches)]) for name in COSTS}
+    vector_bytes, registers = _vectors()
+    return MachineModel(
+        caches=caches,
+        vector_bytes=vector_bytes,
+        vector_registers=registers,
+        cores=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
+        **costs,
+    )
+
+
+@cache
+def measure_machine() -> MachineModel:
+    """This machine, with clock, latencies and the price of a line measured by small loops, about a second in all.
+
+    None of the loops is a kernel of the lessons: they add, go round one variable, or walk over memory.
+
+    Raises:
+        NoCompiler: there is no C compiler.
+    """
+    machine = this_machine()
+    library = native.load(
+        _KERNELS.replace("VECTOR_BYTES", str(machine.vector_bytes)),
+        flags=SCHEDULE_FLAGS if native.has_flag("-march=native") else ("-O1",),
+    )
+    room = np.ones(MOST_MEASURED_BYTES + 4096, np.uint8)
+    start = room.ctypes.data + -room.ctypes.data % 4096
+    ones = np.zeros(16, np.float32)
+    single, eight = ones.ctypes.data, ones.ctypes.data + 32
+    count = 500_000
+    frequency_hz = 4 * count / _fastest_s(library.adds, count)
+    chain = _fastest_s(library.chain, count, single, eight) * frequency_hz / count
+    wide_chain = _fastest_s(library.wide_chain, count, single, eight) * frequency_hz / count
+    around = _fastest_s(library.forward, count, single, eight) * frequency_hz / count
+    costs: dict[str, list[float]] = {name: [] for name in COSTS}
+    for level, level_cache in enumerate(machine.caches):
+        lower = (
+            machine.caches[level + 1].size_bytes // 2 if level + 1 < len(machine.caches) else None
+        )
+        size = min(lower or 8 * level_cache.size_bytes, MOST_MEASURED_BYTES)
+        passes = max(1, (2 << 20) // size)
+        here = []
+        for kernel, step in (
+            (library.fetch, 64),
+            (library.fetch, JUMP_BYTES),
+            (library.change, JUMP_BYTES),
+        ):
+            elapsed_s = _fastest_s(kernel, passes, start, size, step)
+            here.append(elapsed_s * frequency_hz / (passes * size / 64))
+        stream, jump, change = here  # a change is a fetch, and later the way back
+        for name, cycles in zip(COSTS, (stream, max(jump, stream), change - jump), strict=True):
+            costs[name].append(max(0.5, cycles - sum(costs[name])))
+    return replace(
+        machine,
+        frequency_hz=frequency_hz,
+        latency_cycles=max(1.0, chain),
+        vector_latency_cycles=max(1.0, wide_chain),
+        forward_cycles=max(1.0, around - chain),
+        **{name: tuple(values) for name, values in costs.items()},
+    )
+
+
+def _fastest_s(function: ctypes._CFuncPtr, *arguments: int) -> float:
+    """The shortest of a few runs: what disturbs a loop this short only ever makes it longer."""
+    words = [ctypes.c_int64(argument) for argument in arguments]
+    times_s = []
+    for _ in range(REPEATS):
+        start_s = perf_counter()
+        function(*words)
+        times_s.append(perf_counter() - start_s)
+    return min(times_s)
+
+
+def _caches() -> tuple[Cache, ...]:
+    """The first two levels for data, as Linux describes them; what is below them counts as memory."""
+    found: dict[int, Cache] = {}
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            level, kind, size, ways, line = (
+                (folder / name).read_text().strip()
+                for name in (
+                    "level",
+                    "type",
+                    "size",
+                    "ways_of_associativity",
+                    "coherency_line_size",
+                )
+            )
+            if kind != "Instruction" and int(level) <= 2:
+                found[int(level)] = Cache(int(size.removesuffix("K")) * 1024, int(ways), int(line))
+        except (OSError, ValueError):
+            continue
+    return tuple(found[level] for level in sorted(found))
+
+
+def _vectors() -> tuple[int, int]:
+    """The bytes of a vector register, and how many of them there are."""
+    try:
+        flags = set(
+            Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split()
+        )
+    except (OSError, IndexError):
+        return 16, 32  # ARM
+    if "avx512f" in flags:
+        return 64, 32
+    return (32, 16) if "avx" in flags else (16, 16)

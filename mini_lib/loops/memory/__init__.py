@@ -1,0 +1,1 @@
+"""Where tensors lie: live ranges, and plans that let them share memory."""

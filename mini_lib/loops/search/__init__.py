@@ -1,0 +1,1 @@
+"""Finding a schedule: the space of rewrites, random and evolutionary search."""

@@ -1,0 +1,260 @@
+"""Look for a good schedule: at random, or by evolution, with a cost that one passes and a clock as the judge.
+
+The cost guides (usually the model's estimate: no run, no noise), and the few best schedules are then measured.
+Source of the idea: Chen et al., "Learning to optimize tensor programs", NeurIPS 2018, and Zheng et al., "Ansor",
+OSDI 2020, which sample, evolve with a cost model, and measure the best.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mini_lib.loops.machine.estimate import estimate
+from mini_lib.loops.nest import Nest
+from mini_lib.loops.search.space import Schedule, Space
+
+DRAWS_PER_TRIAL = 200  # so many refused or known schedules in a row end a search
+Cost = Callable[[Nest], float]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A legal schedule, the nest that it makes, and what the cost said."""
+
+    schedule: Schedule
+    nest: Nest
+    cost: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One of the best trials, with the seconds that it really took."""
+
+    trial: Trial
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """All legal schedules that a search tried, in order, and how many it drew that were refused.
+
+    `measured` holds the best by cost, fastest first; it is empty where nothing was measured.
+    """
+
+    trials: tuple[Trial, ...]
+    refused: int
+    measured: tuple[Measured, ...] = ()
+
+    @property
+    def history(self) -> tuple[float, ...]:
+        """The lowest cost up to each trial."""
+        return tuple(np.minimum.accumulate([trial.cost for trial in self.trials]).tolist())
+
+    @property
+    def best(self) -> Trial:
+        """The fastest that was measured, or else the first with the lowest cost."""
+        if self.measured:
+            return self.measured[0].trial
+        return min(self.trials, key=lambda trial: trial.cost)
+
+
+def model_cost(nest: Nest) -> float:
+    """The seconds that `estimate` expects on this machine: the usual guide of a search."""
+    return estimate(nest).seconds
+
+
+def random_search(
+    nest: Nest,
+    space: Space | None = None,
+    *,
+    trials: int = 32,
+    seed: int = 0,
+    cost: Cost = model_cost,
+    measure: Cost | None = None,
+    finalists: int = 3,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Try `trials` different legal schedules, each drawn at random: the control for every cleverer search.
+
+    `cost` says how good a nest is (less is better). With `measure`, which returns seconds, the `finalists` best by
+    cost are measured, and the fastest is the result. `progress(done, trials)` is called after each trial.
+
+    Raises:
+        ValueError: `trials` or `finalists` is below 1; the space refuses nearly everything.
+
+    >>> from mini_lib.loops import reduction
+    >>> found = random_search(reduction(64), trials=3, cost=lambda nest: len(nest.loop_names))
+    >>> len(found.trials), len(found.history)
+    (3, 3)
+    """
+    run = _Run(nest, space, trials, seed, cost, progress)
+    while run.goes_on:
+        run.try_one(run.space.draw(run.random))
+    return run.result(measure, finalists)
+
+
+def evolutionary_search(
+    nest: Nest,
+    space: Space | None = None,
+    *,
+    trials: int = 32,
+    seed: int = 0,
+    cost: Cost = model_cost,
+    measure: Cost | None = None,
+    finalists: int = 3,
+    progress: Progress | None = None,
+    population: int = 8,
+    elite: int = 2,
+    mutation: float = 0.3,
+) -> SearchResult:
+    """Try `trials` different legal schedules, most of them made from the best so far.
+
+    The first `population` are drawn at random, the same as `random_search` draws with this seed. Then each child
+    takes every choice from one of two parents (crossover) and changes each with a probability of `mutation`. Of
+    each generation the `elite` best of all so far live on as parents, with the newest beside them.
+
+    Raises:
+        ValueError: as `random_search`; `population` or `elite` is below 2, or `mutation` is not in (0, 1].
+    """
+    if min(population, elite) < 2 or elite > population:
+        raise ValueError(
+            f"population and elite must be 2 or more, and elite at most population; got {population} and {elite}"
+        )
+    if not 0 < mutation <= 1:
+        raise ValueError(f"mutation must be above 0 and at most 1, got {mutation}; use 0.3")
+    run = _Run(nest, space, trials, seed, cost, progress)
+    while run.goes_on and len(run.trials) < population:
+        run.try_one(run.space.draw(run.random))
+    while run.goes_on:
+        newest = run.trials[-(population - elite) :]
+        parents = {t.schedule: t for t in (*sorted(run.trials, key=_by_cost)[:elite], *newest)}
+        one, two = (_tournament(list(parents.values()), run.random) for _ in range(2))
+        child = run.space.cross(one.schedule, two.schedule, run.random)
+        run.try_one(run.space.mutate(child, run.random, mutation))
+    return run.result(measure, finalists)
+
+
+def _by_cost(trial: Trial) -> float:
+    return trial.cost
+
+
+def _tournament(parents: Sequence[Trial], rng: random.Random) -> Trial:
+    """The better of two at random."""
+    return min(rng.choice(parents), rng.choice(parents), key=_by_cost)
+
+
+@dataclass
+class _Run:
+    """A search under way."""
+
+    nest: Nest
+    given_space: Space | None
+    wanted: int
+    seed: int
+    cost: Cost
+    progress: Progress | None
+    trials: list[Trial] = field(default_factory=list)
+    refused: int = 0
+
+    def __post_init__(self) -> None:
+        if self.wanted < 1:
+            raise ValueError(f"trials must be 1 or more, got {self.wanted}; use 32")
+        self.space = self.given_space or Space(self.nest)
+        self.random = random.Random(self.seed)
+        self.known: set[Nest] = set()
+        self.since_last = 0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether trials are left, and new legal schedules still turn up."""
+        if self.since_last >= DRAWS_PER_TRIAL and not self.trials:
+            raise ValueError(
+                f"the first {self.since_last} schedules were all refused; give the space other tile sizes or lanes"
+            )
+        return len(self.trials) < self.wanted and self.since_last < DRAWS_PER_TRIAL
+
+    def try_one(self, schedule: Schedule) -> None:
+        self.since_last += 1
+        try:
+            nest = self.space.apply(schedule)  # IllegalRewrite is a ValueError
+        except ValueError:
+            self.refused += 1
+            return
+        if nest in self.known:
+            return
+        self.known.add(nest)
+        self.since_last = 0
+        self.trials.append(Trial(schedule, nest, self.cost(nest)))
+        if self.progress is not None:
+            self.progress(len(self.trials), self.wanted)
+
+    def result(self, measure: Cost | None, finalists: int) -> SearchResult:
+        if finalists < 1:
+            raise ValueError(f"finalists must be 1 or more, got {finalists}; use 3")
+        measured: list[Measured] = []
+        if measure is not None:
+            best = sorted(self.trials, key=_by_cost)[:finalists]
+            measured = sorted((Measured(t, measure(t.nest)) for t in best), key=lambda m: m.seconds)
+        return SearchResult(tuple(self.trials), self.refused, tuple(measured))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Evolution and its control, with the same number of trials: a history for each seed.
+
+    `random` and `evolutionary` are float [seeds, trials], the lowest cost up to each trial.
+    """
+
+    random: np.ndarray
+    evolutionary: np.ndarray
+
+    @property
+    def gain(self) -> np.ndarray:
+        """How many times cheaper evolution's best is than chance's at the end, for each seed: float [seeds]."""
+        return self.random[:, -1] / self.evolutionary[:, -1]
+
+
+def compare_searches(
+    nest: Nest,
+    space: Space | None = None,
+    *,
+    trials: int = 24,
+    seeds: Sequence[int] = (0, 1, 2),
+    cost: Cost = model_cost,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Run both searches from each seed with the same budget: what does evolution find that luck does not?
+
+    Both begin with the same random schedules. A nest that was seen before keeps its cost, whoever saw it.
+
+    Raises:
+        ValueError: no seed; else as the searches.
+    """
+    if not seeds:
+        raise ValueError("seeds must have at least one seed, got none; use (0, 1, 2)")
+    known: dict[Nest, float] = {}
+
+    def remembered(one: Nest) -> float:
+        if one not in known:
+            known[one] = cost(one)
+        return known[one]
+
+    histories: dict[object, list[tuple[float, ...]]] = {random_search: [], evolutionary_search: []}
+    total, done = 2 * len(seeds) * trials, 0
+    for seed in seeds:
+        for search, found in histories.items():
+
+            def step(count: int, _: int, before: int = done) -> None:
+                if progress is not None:
+                    progress(before + count, total)
+
+            result = search(nest, space, trials=trials, seed=seed, cost=remembered, progress=step)
+            # a search that ran out of new schedules keeps its best
+            rest = (result.history[-1],) * (trials - len(result.history))
+            found.append(result.history + rest)
+            done += trials
+    chance, evolution = (np.array(found) for found in histories.values())
+    return Comparison(chance, evolution)
