@@ -86,7 +86,6 @@ class Exercise:
     view          what of a returned object is compared, as plain data (a model: its outputs); by default all of it
     compare       compare(got, expected) -> None or the clause that says how they differ; by default by value
     rtol, atol    tolerance on floats: |got - expected| <= rtol * |expected| + atol; integers are always exact
-    needs         needs() -> what this machine lacks to judge any answer, as a sentence to the learner, or ""
     praise        praise(values) -> what a passed check adds, from the values returned in the cases
 
     Raises:
@@ -108,7 +107,6 @@ class Exercise:
     compare: Callable[[Any, Any], str | None] | None = None
     rtol: float = FLOAT32_TOLERANCE
     atol: float | None = None
-    needs: Callable[[], str] | None = None
     praise: Callable[[list[Any]], str] | None = None
 
     def __post_init__(self) -> None:

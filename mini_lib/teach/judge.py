@@ -101,9 +101,6 @@ def verdict(exercise: Exercise, outcomes: Sequence[Outcome]) -> Verdict:
     if outcomes[0].kind == "unwritten":
         message = f"Write `{exercise.function}` in the cell above, run it, then run this one."
         return Verdict(exercise.id, exercise.title, "not attempted", message)
-    lacking = exercise.needs() if exercise.needs else ""
-    if lacking:
-        return Verdict(exercise.id, exercise.title, "not attempted", lacking)
     borrowed = next((outcome.borrowed for outcome in outcomes if outcome.borrowed), None)
     if borrowed:
         return _borrowed(exercise, borrowed)

@@ -22,7 +22,8 @@ def view_at(monkeypatch, answer, ratio):
 class TestWhatIsSeen:
     def test_a_fast_schedule(self, monkeypatch):
         seen = view_at(monkeypatch, NAIVE.reorder("m k n"), racing.WANTED)
-        assert seen == {"kind": "fast", "sizes": [16, 32, 16], "ratio": racing.WANTED}
+        expected = {"kind": "fast", "sizes": [16, 32, 16], "ratio": racing.WANTED, "by": "clock"}
+        assert seen == expected
 
     @pytest.mark.parametrize(
         "kind, answer",
@@ -56,6 +57,16 @@ class TestWhatIsSeen:
     def test_what_computes_something_else(self, source):
         shapes = {name: (4, 4) for name in "ABC" if name in source}
         assert racing.schedule_view(nest(source, shapes=shapes))["kind"] == "another result"
+
+    @pytest.mark.parametrize("wrong", ["C[m, n] = A[m, k] * B[k, n]", "C[m, n] += A[m, k]", "C[m, n] -= A[m, k] * B[k, n]"])
+    def test_what_does_not_look_like_a_product(self, wrong):
+        loops = "for m in range(4):\n    for n in range(4):\n        for k in range(4):\n            "
+        shapes = {name: (4, 4) for name in "ABC" if name in wrong}
+        assert not racing.looks_like_a_product(nest(loops + wrong, shapes=shapes))
+
+    def test_rewritten_products_look_like_one(self):
+        for answer in (SCHEDULE.reference, *SCHEDULE.also_correct):
+            assert racing.looks_like_a_product(answer(matmul(16, 32, 16)).cache_read("B", at="k"))
 
     def test_doubles_are_no_shortcut(self):
         assert racing.schedule_view(matmul(4, 4, 4, dtype="f64"))["kind"] == "another result"
@@ -105,14 +116,18 @@ class TestTheVerdict:
     def test_nothing_returned(self):
         assert "did you forget `return`?" in judge(SCHEDULE, lambda nest: None).text
 
-    def test_without_a_compiler_it_is_not_failed(self, monkeypatch):
+    def test_without_a_compiler_the_model_judges(self, monkeypatch):
         def none():
             raise native.NoCompiler("no C compiler works; install one")
 
         monkeypatch.setattr(native, "find_compiler", none)
+        for answer in SCHEDULE.also_correct:
+            found = judge(SCHEDULE, answer)
+            assert found.state == "passed" and "no program can be compiled here" in found.text
+        for mistake in SCHEDULE.mistakes:
+            assert judge(SCHEDULE, mistake.wrong).mistake is mistake
         found = judge(SCHEDULE, lambda nest: nest.reorder("m k n"))
-        assert (found.state, found.points) == ("not attempted", 0)
-        assert "no C compiler works" in found.text and "You may skip it" in found.text
+        assert found.state == "not yet" and "by the model it is" in found.text
 
     def test_what_is_passed_is_praised(self):
         asked = Exercise(

@@ -136,6 +136,19 @@ def estimate(
     return Estimate(core.work, moved, core.issue, core.chain, core.loop, memory, machine)
 
 
+def core_cycles(program: Program, machine: MachineModel | None = None) -> float:
+    """The cycles of the core as if all data lay in the first cache: `estimate` without caches, so nothing is simulated.
+
+    128 rounds, in each of which a sum of 4 cycles waits for a store of 5 cycles to arrive, and 5 to enter the loop:
+
+    >>> from mini_lib.loops import reduction
+    >>> round(core_cycles(reduction(128), MachineModel()))
+    1157
+    """
+    core = _body(program, program.body, (), machine or this_machine())
+    return core.issue + core.chain + core.loop
+
+
 def _body(
     program: Program,
     body: tuple[Node, ...],

@@ -3,12 +3,7 @@
 from mini_lib.loops import Nest, matmul
 from mini_lib.loops import nest as read_nest
 from mini_lib.teach.exercise import Case, Exercise, Mistake
-from mini_lib.teach.exercises.lesson_09.racing import (
-    compare_views,
-    no_compiler,
-    praise,
-    schedule_view,
-)
+from mini_lib.teach.exercises.lesson_09.racing import compare_views, praise, schedule_view
 
 
 def schedule(nest: Nest) -> Nest:
@@ -83,6 +78,5 @@ SCHEDULE = Exercise(
     also_correct=(_rows_at_a_time, _jammed),
     view=schedule_view,
     compare=compare_views,
-    needs=no_compiler,
     praise=praise,
 )
