@@ -53,7 +53,7 @@ def lab(arguments):
 
 def test(arguments):
     """Run every test, or those that the pytest options pick."""
-    python = environment.prepare(ROOT, extras=("test", *environment.missing_tools()))
+    python = environment.prepare(ROOT, extras=("test", *environment.missing_tools(), *environment.buildable()))
     return run([python, "-m", "pytest", *arguments], cwd=ROOT, OMP_NUM_THREADS="1")     # with one thread, sums repeat exactly
 
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import tomllib
 import urllib.request
@@ -108,8 +109,17 @@ def install_torch(environment, root):
 
 def missing_tools():
     """The groups of optional dependencies that stand in for tools this machine lacks: a C compiler, for lessons 09 and 10."""
-    found = os.environ.get("CC") or any(shutil.which(name) for name in ("cc", "gcc", "clang"))
-    return () if found else ("compiler",)
+    return () if has_compiler() else ("compiler",)
+
+
+def buildable():
+    """The group of oracles that are compiled when they are installed, where a compiler and Python's headers are there."""
+    return ("sources",) if has_compiler() and Path(sysconfig.get_path("include"), "Python.h").is_file() else ()
+
+
+def has_compiler():
+    """Whether this machine has a C compiler of its own."""
+    return bool(os.environ.get("CC") or any(shutil.which(name) for name in ("cc", "gcc", "clang")))
 
 
 def has_nvidia_gpu():

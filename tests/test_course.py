@@ -27,6 +27,7 @@ def started(house, monkeypatch):
     monkeypatch.setattr(course, "COURSE_HOME", house / "work" / ".course")
     monkeypatch.setattr(environment, "prepare", lambda root, extras=(): Path("python-with", *extras))
     monkeypatch.setenv("CC", "a-compiler")       # or a machine without one would ask for it
+    monkeypatch.setattr(environment.sysconfig, "get_path", lambda name: str(house / "no headers"))
     monkeypatch.setattr(course, "run", lambda command, cwd=None, **variables: started.append(
         ([str(part) for part in command], variables)) or 0)
     return started
@@ -57,6 +58,12 @@ class TestCommands:
             assert course.main(words) == 0
         assert [command[0] for command, _ in started] == [str(Path("python-with", *extras))
                                                           for extras in (["compiler"], ["test", "compiler"])]
+
+    def test_what_is_compiled_when_installed_is_asked_for_only_where_that_works(self, house, started):
+        (house / "no headers").mkdir()
+        (house / "no headers" / "Python.h").touch()
+        assert course.main(["test"]) == 0
+        assert started[-1][0][0] == str(Path("python-with", "test", "sources"))
 
     def test_test_installs_the_test_group_and_hands_options_on(self, started):
         assert course.main(["test", "-k", "measure", "-x"]) == 0

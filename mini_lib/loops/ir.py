@@ -66,7 +66,7 @@ class Buffer:
             for stride, size in zip(self.strides, self.shape, strict=True)
             if size > 1
         )
-        reach = 1                                # how many elements the faster axes take up
+        reach = 1  # how many elements the faster axes take up
         for stride, size in pairs:
             if stride < reach:
                 raise ValueError(

@@ -148,9 +148,7 @@ def softmax(m: int, n: int, dtype: str = "f32") -> Nest:
     >>> softmax(4, 8).outputs
     ('Y',)
     """
-    return _named(
-        "softmax", nest(_softmax, dtype=dtype, temporaries=("E", "H", "S"), M=m, N=n)
-    )
+    return _named("softmax", nest(_softmax, dtype=dtype, temporaries=("E", "H", "S"), M=m, N=n))
 
 
 def _pointwise_chain(Y, X, T, N):
@@ -169,15 +167,13 @@ def pointwise_chain(n: int, dtype: str = "f32") -> Nest:
     for j in range(4):
         Y[j] = max(T[j] + 1, 0)
     """
-    return _named(
-        "pointwise_chain", nest(_pointwise_chain, dtype=dtype, temporaries=("T",), N=n)
-    )
+    return _named("pointwise_chain", nest(_pointwise_chain, dtype=dtype, temporaries=("T",), N=n))
 
 
-def _mttkrp(D, B, A, C, I, J, K, L):                                    # noqa: E741
+def _mttkrp(D, B, A, C, I, J, K, L):  # noqa: E741
     for i in range(I):
         for k in range(K):
-            for l in range(L):                                          # noqa: E741
+            for l in range(L):  # noqa: E741
                 for j in range(J):
                     D[i, j] += B[i, k, l] * A[k, j] * C[l, j]
 

@@ -26,9 +26,7 @@ from mini_lib.loops.legality.feasible import extremes
 FUNCTIONS = {"max": 2, "min": 2, "exp": 1}
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 WHOLE_NUMBERS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
-SUPPORTED = (
-    "a nest is made of `for name in range(...)`, `if` with affine comparisons, `X[i, j] = ...` and `X[i, j] += ...`"
-)
+SUPPORTED = "a nest is made of `for name in range(...)`, `if` with affine comparisons, `X[i, j] = ...` and `X[i, j] += ...`"
 
 
 def parse(
@@ -64,7 +62,7 @@ def parse(
         order = [argument.arg for argument in body[0].args.args if argument.arg not in sizes]
         body = body[0].body
         if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            body = body[1:]                      # a docstring
+            body = body[1:]  # a docstring
     for size, value in sizes.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"size {size} must be a whole number of 1 or more, got {value!r}")
@@ -95,7 +93,7 @@ class _Reader:
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self.sizes = sizes
-        self.names: set[str] = set()             # a schedule calls loops by name: each has its own
+        self.names: set[str] = set()  # a schedule calls loops by name: each has its own
         self.statements = 0
         self.reach: dict[str, list[tuple[tuple[int, int], ...]]] = {}
         self.quotes: dict[str, list[str]] = {}
@@ -119,7 +117,9 @@ class _Reader:
         call = line.iter
         is_range = isinstance(call, ast.Call) and ast.unparse(call.func) == "range"
         if not is_range or not isinstance(line.target, ast.Name) or line.orelse:
-            raise self.error(line, "a loop is written `for name in range(stop)` or `range(start, stop)`")
+            raise self.error(
+                line, "a loop is written `for name in range(stop)` or `range(start, stop)`"
+            )
         if len(call.args) not in (1, 2):
             raise self.error(line, "a loop goes up by 1: multiply the subscript for larger steps")
         name = line.target.id
@@ -131,7 +131,9 @@ class _Reader:
         loop = Loop(name, (start,), (stop,), ())
         low, high = ranges((*loops, loop))[name]
         if high < low:
-            raise self.error(line, f"the loop {name} never runs: its range is from {start} to {stop}")
+            raise self.error(
+                line, f"the loop {name} never runs: its range is from {start} to {stop}"
+            )
         inside = (*loops, loop)
         body = tuple(node for one in line.body for node in self.node(one, inside, guards))
         return Loop(name, (start,), (stop,), body)
@@ -194,7 +196,8 @@ class _Reader:
         if isinstance(value, ast.Name) and value.id in self.sizes:
             return Constant(self.sizes[value.id])
         raise self.error(
-            value, "a value is made of array elements, numbers, + - * /, max(a, b), min(a, b), exp(a)"
+            value,
+            "a value is made of array elements, numbers, + - * /, max(a, b), min(a, b), exp(a)",
         )
 
     def access(
@@ -207,7 +210,9 @@ class _Reader:
         buffer = value.value.id
         box = tuple(self.extremes(subscript, loops, guards) for subscript in index)
         if None in box:
-            raise self.error(value, "this line never runs: no iteration passes its bounds and guards")
+            raise self.error(
+                value, "this line never runs: no iteration passes its bounds and guards"
+            )
         known = self.reach.setdefault(buffer, [])
         if known and len(known[0]) != len(box):
             raise self.error(

@@ -73,7 +73,7 @@ def show_guard(guard: Affine) -> str:
     'i.i + 16*i.o < 100'
     """
     right = Affine(tuple(term for term in guard.terms if term[1] > 0), 0)
-    left = right - guard + Affine((), guard.constant)   # the negative terms, turned around
+    left = right - guard + Affine((), guard.constant)  # the negative terms, turned around
     if right.is_constant:
         return f"{left} < {guard.constant + 1}"
     if left.is_constant:

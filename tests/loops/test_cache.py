@@ -1,6 +1,7 @@
 """The caches: traces worked by hand, pycachesim and cachegrind as oracles, and plain Python against C."""
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
@@ -245,7 +246,10 @@ def test_a_generated_program_calls_touch_at_each_access():
 def of_pycachesim(trace: Trace, levels: list[Cache]) -> list[tuple[int, int]]:
     """(misses, dirty evictions) of each level as pycachesim counts them. It keeps 32 bits of a line's number."""
     assert not len(trace) or trace.addresses.max() < 2**31
-    cachesim = pytest.importorskip("cachesim")
+    if os.environ.get("CI"):                     # there, a missing oracle is a failure
+        import cachesim
+    else:
+        cachesim = pytest.importorskip("cachesim", reason="pip install -e '.[sources]' (needs a C compiler)")
     memory = cachesim.MainMemory()
     below, made = None, []
     for number, level in reversed(list(enumerate(levels))):

@@ -59,7 +59,7 @@ def _rebuild(outer: tuple[Loop, ...], old: list[Loop], new: list[Loop]) -> Node:
     box = ranges((*outer, *old))
     known = set(ranges(outer))
     waiting = [bind for loop in old for bind in loop.binds]
-    constraints: list[Affine] = []               # each is >= 0, and waits for a loop further in
+    constraints: list[Affine] = []  # each is >= 0, and waits for a loop further in
     built: list[Loop] = []
     for loop in new:
         start = [bound for bound in loop.start if bound.names <= known]
@@ -83,9 +83,7 @@ def _rebuild(outer: tuple[Loop, ...], old: list[Loop], new: list[Loop]) -> Node:
                 placed.append(bind)
                 known |= {bind.quotient, bind.remainder}
         waiting = [bind for bind in waiting if bind not in placed]
-        built.append(
-            replace(loop, start=tuple(start), stop=tuple(stop), binds=tuple(placed))
-        )
+        built.append(replace(loop, start=tuple(start), stop=tuple(stop), binds=tuple(placed)))
     body = add_guards(old[-1].body, constraints)
     for loop in reversed(built):
         body = (replace(loop, body=body),)
@@ -265,7 +263,9 @@ def skew(nest: Program, loop: str, by: str, factor: int = 1) -> Program:
     path = path_to(nest, loop)
     if by not in [one.name for one in path[:-1]]:
         path_to(nest, by)
-        raise ValueError(f"skew: {by} is not a loop around {loop}; skew an inner loop by an outer one")
+        raise ValueError(
+            f"skew: {by} is not a loop around {loop}; skew an inner loop by an outer one"
+        )
     old = path[-1]
     require_serial(old, "skew")
     shift, name = affine(by) * factor, f"{loop}.s"

@@ -116,7 +116,9 @@ def _require_only_use(nest: Program, source: Loop, consumer: Loop, name: str) ->
             after = True
             continue
         touched = {statement.buffer, *(load.buffer for load in statement.loads)}
-        if name in touched and (id(statement) not in using or statement.buffer == name or not after):
+        if name in touched and (
+            id(statement) not in using or statement.buffer == name or not after
+        ):
             raise ValueError(
                 f"compute_at: {statement.name} also uses {name}, and not inside {consumer.name} after {source.name}; "
                 "a part of it would be missing there"

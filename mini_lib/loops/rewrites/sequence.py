@@ -69,7 +69,9 @@ def fusion(nest: Program, first: str, second: str) -> Program:
 
     after = replace(nest, body=visit(nest.body))
     if after.body == nest.body:
-        raise ValueError(f"fusion: {first} and {second} are not in the same body; they must be neighbours")
+        raise ValueError(
+            f"fusion: {first} and {second} are not in the same body; they must be neighbours"
+        )
     homes = (replace(b, home=first if b.home == second else b.home) for b in nest.buffers)
     return replace(after, buffers=tuple(homes))
 

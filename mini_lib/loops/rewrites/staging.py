@@ -142,7 +142,7 @@ def _copy_loops(
         if size == 1:
             inside.append(Affine())
         elif axis == len(local.shape) - 1 and lanes and size % lanes == 0:
-            inside.append(affine(f"{name}.i"))   # in whole vectors, as the body uses it
+            inside.append(affine(f"{name}.i"))  # in whole vectors, as the body uses it
             if size > lanes:
                 loops.append(_loop(f"{name}.o", size // lanes, "unrolled"))
                 inside[-1] += affine(f"{name}.o") * lanes
@@ -151,7 +151,7 @@ def _copy_loops(
             inside.append(affine(name))
             loops.append(_loop(name, size, "unrolled" if local.scope == "register" else "serial"))
     outside = tuple(start + one for start, one in zip(box.start, inside, strict=True))
-    guards: list[Affine] = []                    # where an uneven split lets the box reach beyond the array
+    guards: list[Affine] = []  # where an uneven split lets the box reach beyond the array
     for axis, elements in enumerate(nest.buffer(buffer).shape):
         if box.low[axis] < 0:
             guards.append(outside[axis])
@@ -160,9 +160,7 @@ def _copy_loops(
     far, near = Load(buffer, outside), Load(local.name, tuple(inside))
     target, value = (near, far) if into_local else (far, near)
     name = f"{local.name}.{'in' if into_local else 'out'}"
-    body: tuple[Node, ...] = (
-        Statement(name, target.buffer, target.index, value, tuple(guards)),
-    )
+    body: tuple[Node, ...] = (Statement(name, target.buffer, target.index, value, tuple(guards)),)
     for loop in reversed(loops):
         body = (replace(loop, body=body),)
     return body

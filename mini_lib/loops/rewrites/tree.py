@@ -41,7 +41,9 @@ def split_names(names: str) -> list[str]:
     """
     listed = names.replace(",", " ").split()
     if not listed or len(set(listed)) != len(listed):
-        raise ValueError(f"name each loop once, with spaces between, such as 'm n k'; got {names!r}")
+        raise ValueError(
+            f"name each loop once, with spaces between, such as 'm n k'; got {names!r}"
+        )
     return listed
 
 
@@ -71,9 +73,7 @@ def chain_between(program: Program, names: list[str]) -> tuple[tuple[Loop, ...],
     return longest[:first], chain
 
 
-def replace_loop(
-    program: Program, name: str, build: Callable[[Loop], tuple[Node, ...]]
-) -> Program:
+def replace_loop(program: Program, name: str, build: Callable[[Loop], tuple[Node, ...]]) -> Program:
     """The program with one loop replaced by the nodes that `build` makes of it."""
 
     def visit(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
@@ -157,7 +157,10 @@ def rename_loops(nodes: tuple[Node, ...], suffix: str) -> tuple[Node, ...]:
     def rename(node: Node) -> Node:
         if isinstance(node, Statement):
             return node
-        names = [node.name, *(name for bind in node.binds for name in (bind.quotient, bind.remainder))]
+        names = [
+            node.name,
+            *(name for bind in node.binds for name in (bind.quotient, bind.remainder)),
+        ]
         body = substitute(node.body, {name: affine(name + suffix) for name in names})
         binds = tuple(
             replace(
@@ -168,9 +171,7 @@ def rename_loops(nodes: tuple[Node, ...], suffix: str) -> tuple[Node, ...]:
             )
             for bind in node.binds
         )
-        return replace(
-            node, name=node.name + suffix, binds=binds, body=rename_loops(body, suffix)
-        )
+        return replace(node, name=node.name + suffix, binds=binds, body=rename_loops(body, suffix))
 
     return tuple(rename(node) for node in nodes)
 
