@@ -130,6 +130,8 @@ ILLEGAL = {
                "flow", {"i": 2}, {"j": 1}, ("T", (2,))),
     "fission": (lambda: nest("for i in range(1, 4):\n  A[i] = B[i - 1]\n  B[i] = A[i]").fission("i", after="S0"),
                 "flow", {"i": 1}, {"i": 2}, ("B", (1,))),
+    "a box over what others write": (lambda: nest("for i in range(4):\n for j in range(3):\n  A[i + 4 * j] += 1")
+                                     .parallelize("i").cache_write("A", at="i"), None, None, None, ("A", (1,))),
     "a sum in blocks, inner first": (lambda: nest("for i in range(4):\n  s[0] += x[i]").split("i", 2).reorder("i.i i.o"), None, None, None, ("s", (0,))),
 }
 

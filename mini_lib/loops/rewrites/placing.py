@@ -5,6 +5,7 @@ from dataclasses import replace
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import DivMod, Load, Loop, Node, Program, leaves
 from mini_lib.loops.rewrites.region import accesses, region
+from mini_lib.loops.rewrites.rewriting import restage
 from mini_lib.loops.rewrites.tree import (
     add_guards,
     constant_bounds,
@@ -20,6 +21,7 @@ from mini_lib.loops.rewrites.tree import (
 )
 
 
+@restage
 def compute_at(nest: Program, producer: str, consumer: str) -> Program:
     """Compute what one iteration of a consumer's loop needs just before it is used, in a buffer of just that size.
 
@@ -158,6 +160,7 @@ def _shrink(nodes: tuple[Node, ...], sizes: dict[str, int]) -> tuple[Node, ...]:
     return tuple(done)
 
 
+@restage
 def double_buffer(nest: Program, loop: str, buffer: str) -> Program:
     """Fetch the next iteration's part while this iteration works on its own: two slots that take turns.
 

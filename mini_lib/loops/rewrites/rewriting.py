@@ -26,6 +26,22 @@ def rewrite(transform: Callable) -> Callable:
     return method
 
 
+def restage(transform: Callable) -> Callable:
+    """Make a method of a transformation that adds copies of its own, whose meaning its own conditions keep.
+
+    What it cannot see are the loops that are parallel or vectors already: all accesses, those of the copies too, are
+    judged once more against these marks.
+    """
+
+    @wraps(transform)
+    def method(nest: Program, *arguments, **options) -> Program:
+        after = transform(nest, *arguments, **options)
+        check(after, begin(after), spoken(transform.__name__, arguments, options))
+        return after
+
+    return method
+
+
 def spoken(name: str, arguments: tuple, options: dict) -> str:
     """The call as the learner wrote it."""
     parts = [repr(one) for one in arguments] + [f"{key}={one!r}" for key, one in options.items()]

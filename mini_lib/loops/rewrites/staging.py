@@ -6,6 +6,7 @@ from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, leaves
 from mini_lib.loops.rewrites.marks import LANES
 from mini_lib.loops.rewrites.region import Region, accesses, region
+from mini_lib.loops.rewrites.rewriting import restage
 from mini_lib.loops.rewrites.tree import (
     map_accesses,
     map_statements,
@@ -17,6 +18,7 @@ from mini_lib.loops.rewrites.tree import (
 )
 
 
+@restage
 def cache_read(nest: Program, buffer: str, at: str, scope: str = "scratch") -> Program:
     """Copy the part of a buffer that one iteration of a loop reads into a small local buffer, and read that.
 
@@ -63,6 +65,7 @@ def cache_read(nest: Program, buffer: str, at: str, scope: str = "scratch") -> P
     return _stage(nest, path[-1], buffer, local, box, before=copies, after=())
 
 
+@restage
 def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> Program:
     """Work on a local copy of the part of a buffer that one iteration of a loop writes, and copy it back at the end.
 
@@ -83,6 +86,7 @@ def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> 
 
     Raises:
         ValueError: an unknown buffer or loop; the body does not write it; its accesses do not lie in one box.
+        IllegalRewrite: the boxes of two iterations of a parallel loop overlap, so one would copy back over the other.
 
     >>> from mini_lib.loops import matmul
     >>> print(matmul(2, 2, 4).cache_write("C", at="n", scope="register"))
