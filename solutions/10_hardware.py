@@ -1387,4 +1387,4 @@ progress()
 # Associativity in CPU Caches*. Goto and van de Geijn 2008, *Anatomy of High-Performance Matrix Multiplication*. Pisarchyk and Lee 2020, *Efficient Memory Management for Deep Neural Net Inference*. Sekiyama et al. 2018, *Profile-guided
 # memory optimization for deep neural networks*.
 #
-# **In the library.** `mini_lib/loops/machine/mapping.py` is the matrix units, `cache.py` the caches, `reuse.py` the distances, `energy.py` the prices, `planner.py` the memory, `pipeline.py` the buffers.
+# **In the library.** In `mini_lib/loops`, `machine` has the matrix units, the prices of energy and the pipeline, `caches` the caches and the reuse distances, `memory` the live ranges and the plans.
