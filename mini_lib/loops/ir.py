@@ -185,6 +185,11 @@ class Loop:
             return (self.stop[0] - self.start[0]).constant
         return None
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names that have a value inside: its own, and those that it binds."""
+        return (self.name, *(one for b in self.binds for one in (b.quotient, b.remainder)))
+
 
 Node = Loop | Statement
 
@@ -269,7 +274,7 @@ class Program:
     @property
     def loop_names(self) -> tuple[str, ...]:
         """The names of all loops, in the order of the text, each once."""
-        return tuple(dict.fromkeys(loop.name for loop in _loops(self.body)))
+        return tuple(dict.fromkeys(loop.name for loop in all_loops(self.body)))
 
     @property
     def arguments(self) -> tuple[Buffer, ...]:
@@ -287,8 +292,9 @@ class Program:
         )
 
 
-def _loops(body: tuple[Node, ...]) -> Iterator[Loop]:
+def all_loops(body: tuple[Node, ...]) -> Iterator[Loop]:
+    """Every loop, in the order of the text."""
     for node in body:
         if isinstance(node, Loop):
             yield node
-            yield from _loops(node.body)
+            yield from all_loops(node.body)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, ranges
+from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, all_loops, ranges
 from mini_lib.loops.show import show_guard
 
 RESERVED = frozenset(
@@ -176,14 +176,6 @@ def uses_bounds(program: Program) -> bool:
     return any(len(loop.start) + len(loop.stop) > 2 for loop in all_loops(program.body))
 
 
-def all_loops(body: tuple[Node, ...]) -> Iterator[Loop]:
-    """Every loop, in the order of the text."""
-    for node in body:
-        if isinstance(node, Loop):
-            yield node
-            yield from all_loops(node.body)
-
-
 def integer_helpers(program: Program, index_type: str) -> list[str]:
     """The small C functions on whole numbers that the loop headers and binds of a program call."""
     lines = []
@@ -227,6 +219,4 @@ def _bound(function: str, bounds: list[Affine]) -> str:
 
 def _variables(body: tuple[Node, ...]) -> Iterator[str]:
     for loop in all_loops(body):
-        yield loop.name
-        for bind in loop.binds:
-            yield from (bind.quotient, bind.remainder)
+        yield from loop.variables

@@ -56,12 +56,7 @@ def shared_loops(first: Leaf, second: Leaf) -> int:
 
 def variables(loops: tuple[Loop, ...]) -> tuple[str, ...]:
     """The loop variables and those that the loops bind, from the outside to the inside."""
-    names: list[str] = []
-    for loop in loops:
-        names.append(loop.name)
-        for bind in loop.binds:
-            names += [bind.quotient, bind.remainder]
-    return tuple(names)
+    return tuple(name for loop in loops for name in loop.variables)
 
 
 def domain(leaf: Leaf) -> System:

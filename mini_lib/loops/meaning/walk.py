@@ -78,7 +78,7 @@ def iterate(loop: Loop, point: Point) -> Iterator[None]:
 
 def own_names(loop: Loop) -> frozenset[str]:
     """The variables that a loop sets: its own, and those worked out from it."""
-    return frozenset((loop.name, *(n for b in loop.binds for n in (b.quotient, b.remainder))))
+    return frozenset(loop.variables)
 
 
 def check_vector(loop: Loop) -> None:

@@ -57,8 +57,7 @@ def begin(program: Program) -> Program:
             if isinstance(node, Statement):
                 done.append(replace(node, origin=tuple((name, affine(name)) for name in names)))
             else:
-                binds = [name for bind in node.binds for name in (bind.quotient, bind.remainder)]
-                done.append(replace(node, body=visit(node.body, (*names, node.name, *binds))))
+                done.append(replace(node, body=visit(node.body, (*names, *node.variables))))
         return tuple(done)
 
     return replace(program, body=visit(program.body, ()))

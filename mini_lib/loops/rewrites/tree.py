@@ -157,17 +157,14 @@ def rename_loops(nodes: tuple[Node, ...], suffix: str) -> tuple[Node, ...]:
     def rename(node: Node) -> Node:
         if isinstance(node, Statement):
             return node
-        names = [
-            node.name,
-            *(name for bind in node.binds for name in (bind.quotient, bind.remainder)),
-        ]
-        body = substitute(node.body, {name: affine(name + suffix) for name in names})
+        renamed = {name: affine(name + suffix) for name in node.variables}
+        body = substitute(node.body, renamed)
         binds = tuple(
             replace(
                 bind,
                 quotient=bind.quotient + suffix,
                 remainder=bind.remainder + suffix,
-                of=bind.of.substitute({name: affine(name + suffix) for name in names}),
+                of=bind.of.substitute(renamed),
             )
             for bind in node.binds
         )
