@@ -53,7 +53,7 @@ def test_imports_run_from_teach_over_the_topics_to_the_core():
 
 
 BREACHES = {
-    "quantize/calibration.py": "from mini_lib.teach import check",        # nothing imports teach
+    "quantize/ladder.py": "from mini_lib.teach import check",             # nothing imports teach
     "measure.py": "import mini_lib.quantize",                             # the core knows no topic
     "quantize/fold.py": "from mini_lib import prune",                     # topics do not know each other
     "quantize/affine.py": "from mini_lib.quantize import observers",      # a circle: here, observers import affine
@@ -72,7 +72,7 @@ def test_a_breach_of_the_contracts_is_found(tmp_path):
             path.write_text(source + "\n", encoding="utf-8")
         done = lint_imports(tmp_path)
         assert done.returncode == (0 if house is files else 1), done.stdout
-    for finding in ("mini_lib.quantize.calibration -> mini_lib.teach", "mini_lib.measure -> mini_lib.quantize",
+    for finding in ("mini_lib.quantize.ladder -> mini_lib.teach", "mini_lib.measure -> mini_lib.quantize",
                     "mini_lib.quantize.fold -> mini_lib.prune", "No cycles are allowed in mini_lib.quantize", "- mini_lib.misc"):
         assert finding in done.stdout, done.stdout
 
@@ -116,10 +116,15 @@ def without_docstring(tree: ast.Module) -> Iterator[str]:
 
 
 def unsafe_loads(tree: ast.Module) -> Iterator[str]:
-    """Loads that can run code hidden in a file: pickle and what stands on it."""
+    """Loads that can run code hidden in a file: pickle and what stands on it.
+
+    Of joblib, only what sends work to other processes may be imported: it reads no file.
+    """
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
             [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if names == ["joblib"] and isinstance(node, ast.ImportFrom) and {alias.name for alias in node.names} <= {"Parallel", "delayed", "parallel_config"}:
+            continue
         for name in names:
             if name.split(".")[0] in ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"):
                 yield f"line {node.lineno}: imports {name}"
@@ -177,6 +182,7 @@ def test_a_rule_finds_its_breach(rule, source, line):
 def test_a_rule_leaves_good_code_alone(rule):
     good = '''"""A module. See https://example.org."""
 import json
+from joblib import Parallel, delayed
 from urllib.parse import quote
 def f(x):
     """Say f. See https://example.org."""

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn.modules import activation
 
 from mini_lib.quantize.fold import FoldedBatchNorm, find_batch_norms
-from mini_lib.quantize.graph import Call, Flow, trace
+from mini_lib.graph import Call, Flow, trace
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 # What may stand between the two layers of a pair: each keeps the channels apart and lets a positive factor through,

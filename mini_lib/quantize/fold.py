@@ -17,7 +17,7 @@ import copy
 import torch
 from torch import nn
 
-from mini_lib.quantize.graph import BATCH_NORMS, Flow, trace
+from mini_lib.graph import BATCH_NORMS, Flow, trace
 from mini_lib.quantize.swap import swap
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from mini_lib.quantize.calibration import Calibration, batches, observe
+from mini_lib.calibration import Calibration, batches, observe
 from mini_lib.quantize.fold import find_batch_norms
 from mini_lib.quantize.formats import Format, IntFormat
 from mini_lib.quantize.granularity import PerTensor

@@ -1,4 +1,4 @@
-"""Which layer feeds which: the little of a model's data flow that folding and equalization need.
+"""Which layer feeds which: what folding, equalization and the removal of channels need of a model's data flow.
 
 The flow is read by symbolic tracing (torch.fx): `forward` runs once on a stand-in for the input, and every call is
 written down. Tracing sees through custom `forward` methods, functional calls and nested modules. It cannot see

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mini_lib.quantize import quantize_weights, rung
-from mini_lib.quantize.graph import trace
+from mini_lib.graph import trace
 
 
 class Net(nn.Module):

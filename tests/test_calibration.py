@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mini_lib.quantize.calibration import batches, observe
+from mini_lib.calibration import batches, observe
 
 
 def test_one_tensor_is_one_batch_and_an_iterable_is_many():

@@ -1,0 +1,241 @@
+"""From scores to a mask: keep the best, an exact number of them."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mini_lib.prune.mask import Mask
+from mini_lib.prune.scores import Scores
+
+Scope = Literal["global", "layer", "row"]
+
+
+def keep_top(
+    scores: Scores, density: float, scope: Scope = "global", *, among: Mask | None = None, at_least: int = 0
+) -> Mask:
+    """Return the mask that keeps the best-scored share `density` of the weights.
+
+    `scope` says who competes: "global" all weights with each other, "layer" those of one tensor, "row" those of one
+    output unit, `weight[i]`. Of n competitors exactly round(density * n) stay; among equals the one that comes first.
+    With `among`, only what that mask keeps can stay, while n counts all weights as before. `at_least` weights of every
+    layer stay in any case: a global scope may otherwise empty a small layer, and takes them from the others; within a
+    layer or its rows, where the share is too small, it is raised to give that many.
+
+    Raises:
+        TypeError: a score is not a floating-point tensor.
+        ValueError: `density` outside (0, 1], an unknown scope, scores that are NaN, a layer pruned to nothing, or
+            `among` keeps fewer than are asked for, or `at_least` is more than there is.
+
+    Two of four stay; the equal 2.0s compete and the first wins:
+
+    >>> keep_top({"w": torch.tensor([[2.0, 3.0], [2.0, 1.0]])}, density=0.5)["w"]
+    tensor([[ True,  True],
+            [False, False]])
+    >>> keep_top({"w": torch.tensor([[2.0, 3.0], [2.0, 1.0]])}, density=0.5, scope="row")["w"]
+    tensor([[False,  True],
+            [ True, False]])
+    """
+    _check(scores, density, scope, among, at_least)
+    # What is out already ranks below everything, also below a score of minus infinity: it is ranked by itself, last.
+    out = {
+        name: ~among[name] if among is not None else torch.zeros_like(scores[name], dtype=torch.bool) for name in scores
+    }
+    if scope == "global":
+        kept = _keep_globally(scores, out, density, at_least)
+    else:
+        kept = {
+            name: _keep_in_rows(_rows(scores[name], scope), _rows(out[name], scope), density, at_least)
+            for name in scores
+        }
+    tensors = {name: kept[name].reshape(scores[name].shape) for name in scores}
+    _check_kept(tensors, out, density, scope)
+    return Mask(tensors)
+
+
+def keep_top_per_layer(
+    scores: Scores, densities: Mapping[str, float], scope: Scope = "layer", *, among: Mask | None = None
+) -> Mask:
+    """Return the mask that keeps the best-scored share of each layer, with a density of its own for each.
+
+    Exactly round(density * n) of a layer's n weights stay, the first among equals; with scope "row" those of each
+    output unit compete. `densities` names every weight that is scored, as `densities_for` gives them; 1.0 leaves a
+    layer whole.
+
+    Raises:
+        TypeError: a score is not a floating-point tensor.
+        ValueError: the names differ, or one layer's density is refused as by `keep_top`.
+
+    >>> scores = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([4.0, 3.0])}
+    >>> mask = keep_top_per_layer(scores, {"a": 1.0, "b": 0.5})
+    >>> mask["a"], mask["b"]
+    (tensor([True, True]), tensor([ True, False]))
+    """
+    if set(densities) != set(scores):
+        raise ValueError(
+            f"densities are given for {_listed(densities)}, but the scores are of {_listed(scores)}; "
+            "give one density for each, 1.0 for a layer that stays whole"
+        )
+    _check_among(scores, among)
+    layers = {
+        name: keep_top(
+            {name: scores[name]}, densities[name], scope, among=None if among is None else Mask({name: among[name]})
+        )
+        for name in scores
+    }
+    return Mask({name: mask[name] for name, mask in layers.items()})
+
+
+def _rows(tensor: Tensor, scope: Scope) -> Tensor:
+    """The tensor as a matrix in which the weights of a row compete."""
+    return tensor.reshape(1 if scope == "layer" else len(tensor), -1)
+
+
+def _keep_in_rows(scores: Tensor, out: Tensor, density: float, at_least: int) -> Tensor:
+    """Keep round(density * columns) of each row, or as many as all rows must give to come to `at_least`."""
+    order = _best_first(scores, out)
+    count = max(round(density * scores.shape[1]), math.ceil(at_least / len(scores)))
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order[:, :count], True)
+
+
+def _keep_globally(scores: Scores, out: dict[str, Tensor], density: float, at_least: int) -> dict[str, Tensor]:
+    """Keep exactly round(density * n) of all, the best `at_least` of each layer first."""
+    reserved = {
+        name: torch.zeros(scores[name].numel(), dtype=torch.bool).index_fill_(
+            0, _best_first(scores[name].reshape(1, -1), out[name].reshape(1, -1))[0, :at_least], True
+        )
+        for name in scores
+    }
+    sizes = [scores[name].numel() for name in scores]
+    everything = torch.cat([scores[name].flatten().double() for name in scores])
+    order = _best_first(everything[None], torch.cat([out[name].flatten() for name in scores])[None])[0]
+    first = torch.cat([reserved[name] for name in scores])
+    order = torch.cat([order[first[order]], order[~first[order]]])  # what is reserved, then the rest
+    kept = torch.zeros(sum(sizes), dtype=torch.bool).index_fill_(0, order[: round(density * sum(sizes))], True)
+    return dict(zip(scores, kept.split(sizes)))
+
+
+def _best_first(scores: Tensor, out: Tensor) -> Tensor:
+    """The columns of each row from best to worst, equals in their order, and what is out behind all others."""
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    return order.gather(1, out.gather(1, order).to(torch.uint8).argsort(dim=1, stable=True))
+
+
+def _check(scores: Scores, density: float, scope: str, among: Mask | None, at_least: int) -> None:
+    check_density(density)
+    if scope not in ("global", "layer", "row"):
+        raise ValueError(
+            f"scope must be 'global', 'layer' or 'row', got {scope!r}; 'global' ranks all weights together"
+        )
+    if not scores:
+        raise ValueError("scores hold no weight; make them with magnitude(model), say")
+    for name, score in scores.items():
+        if not isinstance(score, Tensor) or not score.is_floating_point():
+            got = score.dtype if isinstance(score, Tensor) else type(score).__name__
+            raise TypeError(f"the scores of {name!r} must be a floating-point tensor, got {got}; use scores.float()")
+        if score.isnan().any():
+            raise ValueError(f"the scores of {name!r} hold NaN, which has no rank; find the layer that went to NaN")
+    _check_among(scores, among)
+    _check_at_least(scores, density, scope, among, at_least)
+
+
+def _check_among(scores: Scores, among: Mask | None) -> None:
+    if among is None:
+        return
+    for name in (*among, *scores):
+        if name not in among.tensors or name not in scores:
+            raise ValueError(
+                f"among masks {_listed(among)}, but the scores are of {_listed(scores)}; "
+                "score the weights that the mask is for"
+            )
+        if among[name].shape != scores[name].shape:
+            raise ValueError(
+                f"among has shape {list(among[name].shape)} for {name!r}, but its scores have "
+                f"{list(scores[name].shape)}; score the model that the mask belongs to"
+            )
+
+
+def _check_at_least(scores: Scores, density: float, scope: str, among: Mask | None, at_least: int) -> None:
+    if isinstance(at_least, bool) or not isinstance(at_least, int) or at_least < 0:
+        raise ValueError(
+            f"at_least must be a whole number of weights, 0 or more, got {at_least!r}; 1 keeps a layer alive"
+        )
+    for name, score in scores.items():
+        left = score.numel() if among is None else int(among[name].sum())
+        if at_least > left:
+            raise ValueError(
+                f"at_least={at_least} is more than the {left} weights that {name!r} has left; use a smaller one"
+            )
+    total = sum(score.numel() for score in scores.values())
+    if scope == "global" and at_least * len(scores) > round(density * total):
+        raise ValueError(
+            f"at_least={at_least} in each of {len(scores)} layers does not go into the {round(density * total)} of "
+            f"{total} weights that density {density:g} keeps; use a smaller at_least or a higher density"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "nothing"
+
+
+def check_density(density: float, name: str = "density") -> None:
+    """Make sure that a density, called `name`, is a share of which something is left.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it lies outside (0, 1].
+
+    >>> check_density(20)
+    Traceback (most recent call last):
+    ValueError: density must lie in (0, 1], got 20; 0.2 keeps a fifth of the weights
+    """
+    if isinstance(density, bool) or not isinstance(density, (int, float)):
+        raise TypeError(f"{name} must be a number in (0, 1], got {type(density).__name__}; 0.2 keeps a fifth")
+    if not 0 < density <= 1:
+        raise ValueError(f"{name} must lie in (0, 1], got {density:g}; 0.2 keeps a fifth of the weights")
+
+
+def check_falling(densities: Iterable[float]) -> tuple[float, ...]:
+    """Return densities as a tuple, once it is sure that each lies in (0, 1] and none is above the one before it.
+
+    Raises:
+        TypeError: `densities` is a single number.
+        ValueError: there is none, one lies outside (0, 1], or they rise: what is gone does not come back.
+
+    >>> check_falling([0.5, 0.2])
+    (0.5, 0.2)
+    """
+    if not isinstance(densities, Iterable):
+        raise TypeError(f"densities must be several, got {densities!r}; for a single one use one_shot(0.2)")
+    found = tuple(densities)
+    if not found:
+        raise ValueError("densities hold none; give at least one, such as one_shot(0.2)")
+    for density in found:
+        check_density(density)
+    for before, after in zip(found, found[1:]):
+        if after > before:
+            raise ValueError(
+                f"densities must not rise, got {after:g} after {before:g}; what is pruned does not come back"
+            )
+    return found
+
+
+def _check_kept(kept: Mapping[str, Tensor], out: Mapping[str, Tensor], density: float, scope: str) -> None:
+    """Say which layer lost everything, or was asked for more than it still had."""
+    for name, tensor in kept.items():
+        if (tensor & out[name]).any():
+            competing = kept if scope == "global" else [name]
+            asked = sum(int(kept[one].sum()) for one in competing)
+            left = sum(int((~out[one]).sum()) for one in competing)
+            what = {"global": "", "layer": f" of {name!r}", "row": f" of {name!r}, as many in each row"}[scope]
+            raise ValueError(
+                f"density {density:g} (scope {scope!r}) asks for {asked} weights{what}, but `among` keeps {left}, and "
+                "what is pruned does not come back; use a lower density"
+            )
+        if not tensor.any():
+            raise ValueError(
+                f"density {density:g} (scope {scope!r}) would prune {name!r} to nothing: 0 of {tensor.numel()} weights "
+                "stay; use a higher density or at_least=1"
+            )

@@ -1,0 +1,246 @@
+"""A mask: which weights of a model stay. It checks itself, counts itself, and keeps its zeros through training."""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+
+@dataclass(frozen=True)
+class LayerDensity:
+    """How much of one weight tensor stays."""
+
+    name: str
+    kept: int
+    total: int
+
+    @property
+    def density(self) -> float:
+        return self.kept / self.total
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """For some weights of a model, by parameter name, a bool tensor of the same shape: True stays.
+
+    Raises:
+        TypeError: `tensors` is no mapping, or a tensor is not of dtype bool.
+        ValueError: there is no tensor, or a tensor keeps nothing: nothing would pass through its layer.
+
+    >>> mask = Mask({"linear.weight": torch.tensor([[True, False], [False, False]])})
+    >>> mask.kept, mask.total, mask.density
+    (1, 4, 0.25)
+    >>> print(mask)
+    weight         kept  of  density
+    linear.weight     1   4   25.00%
+    all               1   4   25.00%
+    """
+
+    tensors: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tensors, Mapping):
+            raise TypeError(
+                f"a mask needs tensors by parameter name, got {type(self.tensors).__name__}; "
+                'give a dict such as {"linear.weight": keep}'
+            )
+        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+        if not self.tensors:
+            raise ValueError("a mask needs at least one tensor, got none; give one for each weight that is pruned")
+        for name, tensor in self.tensors.items():
+            if not isinstance(tensor, Tensor) or tensor.dtype != torch.bool:
+                got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+                raise TypeError(f"the mask of {name!r} must be a bool tensor, got {got}; compare, as in scores > 0.1")
+            if not tensor.any():
+                raise ValueError(
+                    f"the mask of {name!r} keeps 0 of {tensor.numel()} weights, and nothing would pass through that "
+                    "layer; keep at least one, or leave the layer out"
+                )
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        return self.tensors.keys() == other.tensors.keys() and all(
+            torch.equal(tensor, other[name]) for name, tensor in self.tensors.items()
+        )
+
+    __hash__ = None
+
+    def __reduce__(self) -> tuple:
+        # A mapping proxy cannot be copied or sent to another process; the dict in it can.
+        return Mask, (dict(self.tensors),)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.tensors)
+
+    @property
+    def kept(self) -> int:
+        return sum(layer.kept for layer in self.layers())
+
+    @property
+    def total(self) -> int:
+        return sum(tensor.numel() for tensor in self.tensors.values())
+
+    @property
+    def density(self) -> float:
+        """The share of the masked weights that stays. Biases and other weights are not counted."""
+        return self.kept / self.total
+
+    def layers(self) -> tuple[LayerDensity, ...]:
+        """Return how much of each weight stays, in the mask's order."""
+        return tuple(LayerDensity(name, int(tensor.sum()), tensor.numel()) for name, tensor in self.tensors.items())
+
+    def check(self, model: nn.Module) -> None:
+        """Make sure that the mask fits the weights of `model`.
+
+        Raises:
+            ValueError: the model has no such weight, one of another shape, or one that the mask holds under two names.
+
+        >>> Mask({"weight": torch.ones(1, 3, dtype=torch.bool)}).check(nn.Linear(2, 1))
+        Traceback (most recent call last):
+        ValueError: the mask of 'weight' has shape [1, 3], but the weight has [1, 2]; make it from this model's scores
+        """
+        # All names of each weight: a shared layer may have been found under its second one.
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        seen: dict[int, str] = {}
+        for name, tensor in self.tensors.items():
+            if name not in parameters:
+                raise ValueError(
+                    f"the model has no parameter {name!r}; it has {', '.join(parameters) or 'none'}. A mask goes with "
+                    "the model that it was made from, not with its masked copy"
+                )
+            if tensor.shape != parameters[name].shape:
+                raise ValueError(
+                    f"the mask of {name!r} has shape {list(tensor.shape)}, but the weight has "
+                    f"{list(parameters[name].shape)}; make it from this model's scores"
+                )
+            first = seen.setdefault(id(parameters[name]), name)
+            if first != name:
+                raise ValueError(
+                    f"the mask holds {first!r} and {name!r}, which are one shared weight; give it a single mask"
+                )
+
+    def __str__(self) -> str:
+        rows = [*self.layers(), LayerDensity("all", self.kept, self.total)]
+        cells = [("weight", "kept", "of", "density")]
+        cells += [(row.name, f"{row.kept:,}", f"{row.total:,}", f"{row.density:.2%}") for row in rows]
+        widths = [max(map(len, column)) for column in zip(*cells)]
+        return "\n".join(
+            "  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]) for name, *numbers in cells
+        )
+
+
+def apply_mask(model: nn.Module, mask: Mask) -> nn.Module:
+    """Return a copy of `model` with zeros where the mask says so.
+
+    Nothing keeps them: the first optimizer step may fill them again. To train on, use `masked`.
+
+    Raises:
+        ValueError: the mask does not fit the model.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> layer.weight.data = torch.tensor([[3.0, 4.0]])
+    >>> apply_mask(layer, Mask({"weight": torch.tensor([[False, True]])})).weight.data
+    tensor([[0., 4.]])
+    """
+    mask.check(model)
+    result = deepcopy(model)
+    parameters = dict(result.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for name in mask:
+            parameters[name].masked_fill_(~mask[name], 0)
+    return result
+
+
+def masked(model: nn.Module, mask: Mask) -> nn.Module:
+    """Return a copy of `model` whose masked weights are zero and stay so, whatever trains it.
+
+    Each weight becomes `weight * mask`, computed anew in every forward pass. So the masked weights get no gradient, and
+    neither momentum nor weight decay can bring them back. `baked` makes a plain model of the result.
+
+    Raises:
+        ValueError: the mask does not fit the model, or the model is masked already.
+
+    >>> model = masked(nn.Linear(2, 1), Mask({"weight": torch.tensor([[False, True]])}))
+    >>> model(torch.ones(1, 2)).sum().backward()
+    >>> model.parametrizations.weight.original.grad
+    tensor([[0., 1.]])
+    """
+    if any(parametrize.is_parametrized(module) for module in model.modules()):
+        raise ValueError("the model is masked (or parametrized) already; make it plain with baked(model) first")
+    result = apply_mask(model, mask)
+    parameters = dict(result.named_parameters(remove_duplicate=False))
+    keep = {id(parameters[name]): mask[name] for name in mask}
+    # Every layer that holds the weight, and not just the one that the mask names: a tied weight would grow back there.
+    for module in list(result.modules()):
+        for place, (attribute, parameter) in enumerate(list(module._parameters.items())):
+            if id(parameter) in keep:
+                parametrize.register_parametrization(module, attribute, _Times(keep[id(parameter)], place))
+    return result
+
+
+def baked(model: nn.Module) -> nn.Module:
+    """Return a plain copy of a model that `masked` made: ordinary layers, zeros written into their weights.
+
+    A model that is plain already is copied.
+
+    Raises:
+        ValueError: a layer has a parametrization that `masked` did not make.
+
+    >>> plain = baked(masked(nn.Linear(2, 1), Mask({"weight": torch.tensor([[False, True]])})))
+    >>> type(plain).__name__, plain.weight[0, 0].item(), [name for name, _ in plain.named_parameters()]
+    ('Linear', 0.0, ['weight', 'bias'])
+    """
+    result = deepcopy(model)
+    for name, module in list(result.named_modules()):
+        if parametrize.is_parametrized(module):
+            _bake_(name, module)
+    return result
+
+
+@torch.no_grad()
+def _bake_(name: str, module: nn.Module) -> None:
+    """Write a layer's masked weights into it, and make it an ordinary layer again, its parameters in their old order.
+
+    torch's remove_parametrizations is of no use: it deletes the weight from a class that a deep copy shares with its
+    original, and would leave the original without one.
+    """
+    chains = dict(module.parametrizations.items())
+    for attribute, chain in chains.items():
+        if [type(step) for step in chain] != [_Times]:
+            raise ValueError(
+                f"layer {name!r} has a parametrization of its {attribute} that masked() did not make; remove that first"
+            )
+        chain.original.copy_(getattr(module, attribute))
+    del module.parametrizations
+    module.__class__ = type(module).__bases__[0]
+    order = list(module._parameters)
+    for attribute, chain in sorted(chains.items(), key=lambda item: item[1][0].place):
+        order.insert(chain[0].place, attribute)
+        module._parameters[attribute] = chain.original
+    for attribute in order:  # taken out and put in again: a dict is in the order of insertion
+        module._parameters[attribute] = module._parameters.pop(attribute)
+
+
+class _Times(nn.Module):
+    """What a masked weight is: itself times its mask."""
+
+    def __init__(self, mask: Tensor, place: int) -> None:
+        super().__init__()
+        self.place = place  # among the parameters of its layer
+        self.register_buffer("mask", mask.clone())
+
+    def forward(self, weight: Tensor) -> Tensor:
+        # not weight * mask: a weight that became infinite or NaN would come through as NaN
+        return torch.where(self.mask, weight, 0)

@@ -1,0 +1,63 @@
+"""How density falls over the steps of pruning: at once, by a constant share, or fast first and slowly then."""
+
+from mini_lib.prune.keep import check_density
+
+
+def one_shot(density: float) -> tuple[float, ...]:
+    """Return the schedule that prunes once.
+
+    >>> one_shot(0.2)
+    (0.2,)
+    """
+    check_density(density)
+    return (density,)
+
+
+def geometric(rate: float, rounds: int) -> tuple[float, ...]:
+    """Return densities that fall by the same share `rate` of what remains, in each of `rounds` rounds.
+
+    Source: J. Frankle, M. Carbin, "The Lottery Ticket Hypothesis", 2019, section 1: with rate 0.2, (1 - 0.2)^n.
+
+    >>> [round(density, 3) for density in geometric(rate=0.2, rounds=3)]
+    [0.8, 0.64, 0.512]
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"rate must lie in (0, 1), got {rate:g}; 0.2 takes a fifth of what remains in each round")
+    _check_rounds(rounds)
+    return tuple((1 - rate) ** done for done in range(1, rounds + 1))
+
+
+def iterative(density: float, rounds: int) -> tuple[float, ...]:
+    """Return densities that fall to `density` in `rounds` equal ratios.
+
+    >>> [round(step, 3) for step in iterative(0.25, rounds=2)]
+    [0.5, 0.25]
+    """
+    check_density(density)
+    _check_rounds(rounds)
+    return (*(density ** (done / rounds) for done in range(1, rounds)), density)
+
+
+def cubic(density: float, rounds: int, start: float = 1.0) -> tuple[float, ...]:
+    """Return densities that fall from `start` to `density` along a cubic curve: fast while there is much to take.
+
+    After the share t of the rounds the sparsity is s_f + (s_i - s_f) (1 - t)^3.
+
+    Source: M. Zhu, S. Gupta, "To Prune, or Not to Prune", 2017, section 3, equation 1.
+
+    Half-way only (1/2)^3 = 1/8 of the way is left, so 0.2 + 0.8 / 8 = 0.3:
+
+    >>> [round(step, 3) for step in cubic(0.2, rounds=2)]
+    [0.3, 0.2]
+    """
+    check_density(density)
+    check_density(start, "start")
+    _check_rounds(rounds)
+    if start < density:
+        raise ValueError(f"start must be at least density, got {start:g} below {density:g}; pruning only takes away")
+    return (*(density + (start - density) * (1 - done / rounds) ** 3 for done in range(1, rounds)), density)
+
+
+def _check_rounds(rounds: int) -> None:
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+        raise ValueError(f"rounds must be a whole number of at least 1, got {rounds!r}; one_shot is a single round")

@@ -1,0 +1,25 @@
+"""Pruning that looks at what a layer reads: the second moments of its inputs price the removal of each weight."""
+
+from mini_lib.prune.second_order.activation_weighted import activation_weighted
+from mini_lib.prune.second_order.brain_surgeon import (
+    PrunedRow,
+    obs_prune_row,
+    obs_step,
+    optimal_brain_damage,
+    optimal_brain_surgeon,
+    refit,
+)
+from mini_lib.prune.second_order.compare import LayerError, compare_methods
+from mini_lib.prune.second_order.second_moments import (
+    damped,
+    input_mean_squares,
+    input_second_moments,
+    output_error,
+)
+from mini_lib.prune.second_order.sparse_gpt import sparse_gpt, sparse_gpt_weight
+
+__all__ = [
+    "LayerError", "PrunedRow", "activation_weighted", "compare_methods", "damped", "input_mean_squares",
+    "input_second_moments", "obs_prune_row", "obs_step", "optimal_brain_damage", "optimal_brain_surgeon",
+    "output_error", "refit", "sparse_gpt", "sparse_gpt_weight",
+]  # fmt: skip

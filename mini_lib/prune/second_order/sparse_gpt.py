@@ -1,0 +1,207 @@
+"""SparseGPT: prune a layer column by column, and let the columns still to come make up for what is lost.
+
+Optimal brain surgeon needs another inverse of H for each row, since each row loses other weights. SparseGPT visits the
+columns in one fixed order for all rows, and lets a removal move only the columns to its right. Then one sequence of
+inverses serves all rows: those of H without its first columns. All of them are in one triangular matrix, the Cholesky
+factor U of H^-1 = U^T U. At column i
+
+    a removal costs (w / U_ii)^2             and moves what is right of it by -w / U_ii * U_i,i:
+
+The mask is chosen as the columns come by, from prices that count what has moved so far.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from mini_lib.calibration import Calibration, batches, observe
+from mini_lib.prune.keep import check_density
+from mini_lib.prune.mask import Mask
+from mini_lib.prune.scores import is_prunable
+from mini_lib.prune.second_order.second_moments import (
+    by_group,
+    damped,
+    input_second_moments,
+    inverse,
+    layers_of,
+    weight_name,
+)
+from mini_lib.surgery import Where
+
+
+@torch.no_grad()
+def sparse_gpt(
+    model: nn.Module,
+    calibration: Calibration,
+    *,
+    density: float | None = None,
+    n_of_m: tuple[int, int] | None = None,
+    where: Where = is_prunable,
+    block: int = 128,
+    damp: float = 0.01,
+) -> tuple[nn.Module, Mask]:
+    """Return a pruned copy of `model`, its weights moved to make up for what is gone, and the mask of what is left.
+
+    The layers are pruned in the order in which they run. Each reads the outputs of those pruned before it, as it will
+    in use. What is kept small is each layer's output error, to which loud channels contribute most. A batch norm behind
+    makes quiet channels as loud as others; so leave depthwise layers out in `where`, or fold batch norm before, or
+    quiet channels go altogether.
+
+    Args:
+        model: a model in eval mode; the argument stays as it is.
+        calibration: a batch of inputs or an iterable of batches, [N, ...]; training images, never test ones.
+        density: exactly round(density * n) of the n weights of each layer stay, see `sparse_gpt_weight`.
+        n_of_m: (2, 4) keeps two of each four neighbours in `weight.flatten(1)`. Give this or `density`.
+        where: picks linear layers, and convolutions in one or two dimensions.
+        block: how many columns choose their mask together.
+        damp: the share of the mean of H_jj that is added to its diagonal, see `damped`.
+
+    Raises:
+        TypeError: a layer of another kind is chosen, or a batch is not a tensor.
+        ValueError: the model is in training mode, no layer is chosen, a chosen layer does not run, two layers share
+            their weight, calibration is empty, or `sparse_gpt_weight` refuses a layer, which is named.
+
+    Both inputs are the same, so the weight that stays takes over from the one that goes, up to the damping.
+
+    >>> model = nn.Sequential(nn.Linear(2, 1, bias=False)).eval()
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[1.0, 3.0]]))
+    >>> pruned, mask = sparse_gpt(model, torch.tensor([[1.0, 1.0], [2.0, 2.0]]), density=0.5)
+    >>> pruned[0].weight.data.round(decimals=2), mask["0.weight"]
+    (tensor([[0.0000, 3.9900]]), tensor([[False,  True]]))
+
+    Source: E. Frantar, D. Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot", 2023,
+    section 3 and algorithm 1.
+    """
+    data = batches(calibration)
+    pruned = deepcopy(model)
+    kept: dict[str, Tensor] = {}
+    for name in _order_of_running(pruned, data, where):
+        layer = pruned.get_submodule(name)
+        [moments] = input_second_moments(pruned, data, lambda _, module, layer=layer: module is layer).values()
+        try:
+            weight, kept[name] = sparse_gpt_weight(
+                layer.weight, moments, density=density, n_of_m=n_of_m, block=block, damp=damp
+            )
+        except ValueError as error:
+            raise ValueError(f"layer {name!r}: {error}") from error
+        layer.weight.copy_(weight)
+    # in the order of the model, as scores have it
+    return pruned, Mask({weight_name(name): kept[name] for name in layers_of(model, where)})
+
+
+@torch.no_grad()
+def sparse_gpt_weight(
+    weight: Tensor,
+    second_moments: Tensor,
+    *,
+    density: float | None = None,
+    n_of_m: tuple[int, int] | None = None,
+    block: int = 128,
+    damp: float = 0.01,
+) -> tuple[Tensor, Tensor]:
+    """Return the weight of one layer after pruning, and which of it stays.
+
+    With `density`, all rows of a block of columns compete with each other when the first of these columns comes by.
+    After b columns exactly round(density * rows * b) weights have stayed, so the layer's count is exact and that of a
+    block is within one of its share. With `n_of_m`, each m neighbours of a row compete when the first of them comes by.
+
+    Args:
+        weight: [out, in], or [out, in / groups, kernel...] with the inputs in the order of `weight.flatten(1)`.
+        second_moments: H of the layer, from `input_second_moments`.
+        density, n_of_m, block, damp: as in `sparse_gpt`.
+
+    Returns:
+        A weight of the same shape and type, and a bool tensor of that shape.
+
+    Raises:
+        ValueError: neither or both of `density` and `n_of_m` are given, the density is outside (0, 1] or prunes to
+            nothing, n is outside 1 to m, m does not divide the inputs or the block, the shapes do not fit, or H is
+            singular and damp 0.
+
+    H = [[1, .5], [.5, .5]] has the inverse [[2, -2], [-2, 4]], and U = [[sqrt 2, -sqrt 2], [0, sqrt 2]]. The prices
+    are 9 / 2 and 1 / 2. The second weight goes, with no column to its right left to make up for it:
+
+    >>> moments = torch.tensor([[1.0, 0.5], [0.5, 0.5]])
+    >>> sparse_gpt_weight(torch.tensor([[3.0, -1.0]]), moments, density=0.5, damp=0)
+    (tensor([[3., 0.]]), tensor([[ True, False]]))
+    """
+    rows, moments = by_group(weight, second_moments)
+    check_choice(rows.shape[-1], rows.numel(), density, n_of_m, block)
+    factor = torch.linalg.cholesky(inverse(damped(moments, damp)), upper=True)
+    diagonal = factor.diagonal(dim1=-2, dim2=-1)[:, None]  # [groups, 1, k]
+    columns = rows.shape[-1]
+    rows, kept = rows.clone(), torch.ones_like(rows, dtype=torch.bool)
+    for start in range(0, columns, block):
+        end = min(start + block, columns)
+        if density is not None:
+            stays = _share(density, rows, end) - _share(density, rows, start)
+            prices = (rows[..., start:end] / diagonal[..., start:end]).square()
+            kept[..., start:end] = best(prices.reshape(1, -1), stays).reshape(prices.shape)
+        errors = torch.zeros_like(rows[..., start:end])
+        for at in range(start, end):
+            if n_of_m is not None and at % n_of_m[1] == 0:
+                group = slice(at, at + n_of_m[1])
+                kept[..., group] = best((rows[..., group] / diagonal[..., group]).square(), n_of_m[0])
+            lost = torch.where(kept[..., at], 0, rows[..., at]) / diagonal[..., at]
+            errors[..., at - start] = lost
+            rows[..., at:end] -= lost[..., None] * factor[:, None, at, at:end]
+            rows[..., at].masked_fill_(~kept[..., at], 0)  # exactly, where rounding leaves almost
+        # the columns behind the block move once for all of it: the same sum, as one matrix product
+        rows[..., end:] -= errors @ factor[:, start:end, end:]
+    return rows.reshape(weight.shape).to(weight.dtype), kept.reshape(weight.shape)
+
+
+def _order_of_running(model: nn.Module, data: list[Tensor], where: Where) -> list[str]:
+    """The names of the chosen layers in the order in which they first run, those that do not run at the end."""
+    layers = layers_of(model, where)
+    order: dict[str, None] = {}
+    observe(model, [data[0][:1]], layers, lambda name, inputs, output: order.setdefault(name))
+    return list(order | dict.fromkeys(layers))
+
+
+def _share(density: float, rows: Tensor, columns: int) -> int:
+    """How many weights of the first columns stay."""
+    return round(density * (rows.shape[0] * rows.shape[1] * columns))
+
+
+def best(prices: Tensor, count: int) -> Tensor:
+    """Return True at the `count` highest prices of the last axis; among equals at the first.
+
+    >>> best(torch.tensor([[1.0, 3.0, 1.0, 0.0]]), 2)
+    tensor([[ True,  True, False, False]])
+    """
+    order = prices.argsort(dim=-1, descending=True, stable=True)
+    return torch.zeros_like(prices, dtype=torch.bool).scatter_(-1, order[..., :count], True)
+
+
+def check_choice(inputs: int, total: int, density: float | None, n_of_m: tuple[int, int] | None, block: int) -> None:
+    """Make sure that a layer of `total` weights in rows of `inputs` can be pruned as asked.
+
+    Raises:
+        ValueError: as `sparse_gpt_weight` says.
+
+    >>> check_choice(9, 144, None, (2, 4), block=128)
+    Traceback (most recent call last):
+    ValueError: groups of 4 do not fill the 9 inputs of a row; leave the layer out in where
+    """
+    if (density is None) == (n_of_m is None):
+        raise ValueError(f"give either density or n_of_m, got density={density} and n_of_m={n_of_m}; density=0.5, say")
+    if block < 1:
+        raise ValueError(f"block must be at least 1, got {block}; the paper has 128")
+    if n_of_m is None:
+        check_density(density)
+        if round(density * total) == 0:
+            raise ValueError(
+                f"density {density:g} would prune it to nothing: 0 of {total} weights; use a higher density"
+            )
+        return
+    n, m = n_of_m
+    if not 1 <= n <= m:
+        raise ValueError(f"n_of_m keeps n of m with 1 <= n <= m, got {n_of_m}; (2, 4) keeps two of each four")
+    if inputs % m:
+        raise ValueError(f"groups of {m} do not fill the {inputs} inputs of a row; leave the layer out in where")
+    if block % m:
+        raise ValueError(f"groups of {m} do not fill a block of {block} columns; use a block that {m} divides")

@@ -1,0 +1,178 @@
+"""Sensitivity: how much accuracy is lost when one layer is pruned and all others stay whole."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import nn
+
+from mini_lib.data import Split
+from mini_lib.fit import accuracy
+from mini_lib.prune.keep import Scope, check_density, keep_top
+from mini_lib.prune.mask import apply_mask
+from mini_lib.prune.scores import Scores, is_prunable, magnitude, prunable_weights
+from mini_lib.surgery import Where
+
+
+@dataclass(frozen=True)
+class LayerAccuracy:
+    """The accuracy, in [0, 1], of a model in which the weight `layer` alone is pruned to `density`."""
+
+    layer: str
+    density: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The accuracies of a model with one layer pruned at a time, and `unpruned`, its accuracy with none.
+
+    Printed, it is a table of accuracies in percent: a row for each layer, a column for each density.
+
+    Raises:
+        ValueError: an accuracy lies outside [0, 1], there is no row, or a layer lacks a density that another one has.
+
+    >>> rows = (LayerAccuracy("conv1.weight", 0.5, 0.88), LayerAccuracy("conv1.weight", 0.1, 0.4))
+    >>> print(Sensitivity(rows, unpruned=0.9))
+    pruned alone  100%   50%   10%
+    conv1.weight  90.0  88.0  40.0
+    """
+
+    rows: tuple[LayerAccuracy, ...]
+    unpruned: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", tuple(self.rows))
+        if not self.rows:
+            raise ValueError("rows must hold at least one LayerAccuracy, got none; use sensitivity(model, validation)")
+        for share in (self.unpruned, *(row.accuracy for row in self.rows)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"an accuracy must lie in [0, 1], got {share}; give a share such as 0.9")
+        found = [(row.layer, row.density) for row in self.rows]
+        for pair in [(layer, density) for layer in self.layers for density in self.densities]:
+            if found.count(pair) != 1:
+                raise ValueError(
+                    f"rows hold density {pair[1]:g} of {pair[0]!r} {found.count(pair)} times; "
+                    "give each layer each density once"
+                )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.layer for row in self.rows))
+
+    @property
+    def densities(self) -> tuple[float, ...]:
+        return tuple(dict.fromkeys(row.density for row in self.rows))
+
+    def accuracy(self, layer: str, density: float) -> float:
+        """Return the accuracy with `layer` alone pruned to `density`.
+
+        Raises:
+            ValueError: that was not measured.
+        """
+        for row in self.rows:
+            if (row.layer, row.density) == (layer, density):
+                return row.accuracy
+        raise ValueError(
+            f"density {density:g} of {layer!r} was not measured; there are {', '.join(self.layers)} at "
+            f"{', '.join(f'{known:g}' for known in self.densities)}"
+        )
+
+    def __str__(self) -> str:
+        shown = [density for density in self.densities if density < 1]
+        lines = [("pruned alone", "100%", *(f"{100 * density:g}%" for density in shown))]
+        for layer in self.layers:
+            shares = (self.unpruned, *(self.accuracy(layer, density) for density in shown))
+            lines.append((layer, *(f"{100 * share:.1f}" for share in shares)))
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        return "\n".join(
+            "  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]) for name, *numbers in lines
+        )
+
+
+def sensitivity(
+    model: nn.Module,
+    validation: Split,
+    densities: Iterable[float] = (0.5, 0.3, 0.2, 0.1, 0.05),
+    score: Callable[[nn.Module], Scores] = magnitude,
+    where: Where = is_prunable,
+    scope: Scope = "layer",
+    *,
+    progress: Callable[[LayerAccuracy], None] | None = None,
+) -> Sensitivity:
+    """Prune one layer at a time to each of `densities`, without training, and measure the validation accuracy.
+
+    `where(name, module)` chooses the layers, `score(model)` ranks their weights, `scope` is that of `keep_top` ("row":
+    every output unit keeps as many). `progress` is called after each measurement. The model stays as it is.
+
+    Raises:
+        TypeError: `validation` is not a Split.
+        ValueError: a density is outside (0, 1] or given twice, there is none, a layer would be pruned to nothing, or
+            `score` says nothing about a layer.
+
+    Source: S. Han et al., "Learning both Weights and Connections for Efficient Neural Networks", 2015, section 5.1
+    and figure 6.
+
+    The identity; without the weight of -1 it knows only the second of two pictures:
+
+    >>> import torch
+    >>> model = nn.Linear(2, 2, bias=False)
+    >>> model.weight.data = torch.tensor([[0.0, -1.0], [-2.0, 0.0]])
+    >>> print(sensitivity(model, Split(torch.eye(2), torch.tensor([0, 1])), densities=[0.5, 0.25]))
+    pruned alone   100%    50%   25%
+    weight        100.0  100.0  50.0
+    """
+    if not isinstance(validation, Split):
+        raise TypeError(
+            f"validation must be a data.Split, got {type(validation).__name__}; use data.Split(images, labels)"
+        )
+    chosen = tuple(densities)
+    for density in chosen:
+        check_density(density)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"densities must be at least one, each given once, got {list(chosen)}")
+    scores = score(model)
+    rows = []
+    for layer in prunable_weights(model, where):
+        if layer not in scores:
+            raise ValueError(
+                f"score gives none for {layer!r}, which where chooses; "
+                "give both the same where, as in score=lambda model: magnitude(model, where)"
+            )
+        for density in chosen:
+            pruned = apply_mask(model, keep_top({layer: scores[layer]}, density, scope))
+            rows.append(LayerAccuracy(layer, density, accuracy(pruned, validation)))
+            if progress is not None:
+                progress(rows[-1])
+    return Sensitivity(tuple(rows), accuracy(model, validation))
+
+
+def densities_for(result: Sensitivity, most_lost: float) -> dict[str, float]:
+    """Return for each layer the lowest measured density at which it alone loses at most `most_lost` of accuracy.
+
+    `most_lost` is a difference of shares: 0.01 is one point. A layer that loses more at every density stays whole, 1.0.
+    The search goes down from the highest density and ends where the loss first exceeds the bound: a lower density that
+    happens to do better is luck. Give the result to `keep_top_per_layer`.
+
+    The losses hold for one pruned layer. Those of all together are not their sum, and nothing bounds them: each layer
+    was measured with clean inputs, but gets the errors of those before it, which may cancel or push a picture over an
+    edge that neither error reaches alone. So prune all, measure again, and lower `most_lost` where it is too much.
+
+    Raises:
+        ValueError: `most_lost` lies outside [0, 1).
+
+    >>> rows = (LayerAccuracy("a", 0.5, 0.89), LayerAccuracy("a", 0.2, 0.88), LayerAccuracy("b", 0.5, 0.7),
+    ...         LayerAccuracy("b", 0.2, 0.6))
+    >>> densities_for(Sensitivity(rows, unpruned=0.9), most_lost=0.02)
+    {'a': 0.2, 'b': 1.0}
+    """
+    if not 0 <= most_lost < 1:
+        raise ValueError(f"most_lost must lie in [0, 1), got {most_lost}; 0.01 lets a layer lose one point of accuracy")
+    chosen = {}
+    for layer in result.layers:
+        chosen[layer] = 1.0
+        for density in sorted(result.densities, reverse=True):
+            # 0.9 - 0.89 comes out above 0.01 by a rounding error; one picture of a million would be more than 1e-9
+            if result.unpruned - result.accuracy(layer, density) > most_lost + 1e-9:
+                break
+            chosen[layer] = density
+    return chosen

@@ -1,0 +1,145 @@
+"""What the storage formats share: a matrix of weights, its zeros left out, as tensors that would lie on disk.
+
+A weight counts as zero if it equals 0, so -0.0 is left out and comes back as 0.0. What describes a file rather than
+the weights (shape, dtype, the names of the tensors) is not counted; a file's header holds it once.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+VALUE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+NARROW_COLUMNS = 2**16  # so many columns can be told apart with 16 bits
+MOST_VALUES = 2**31 - 1  # the row pointers are int32
+
+
+class SparseMatrix(Protocol):
+    """A matrix without its zeros. Each format in this folder is one."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def stored_bytes(self) -> int: ...
+
+    @property
+    def values(self) -> Tensor: ...
+
+    def dense(self) -> Tensor:
+        """Return the matrix with its zeros."""
+        ...
+
+
+class DoesNotFit(ValueError):
+    """These weights cannot be stored in this format without changing them."""
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """Return a weight as a matrix with one row an output: a convolution's [out, in, kh, kw] as [out, in * kh * kw].
+
+    Raises:
+        TypeError: `weight` is not a tensor.
+        ValueError: it has fewer than two axes.
+
+    >>> as_matrix(torch.zeros(16, 3, 5, 5)).shape
+    torch.Size([16, 75])
+    """
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"weight must be a tensor, got {type(weight).__name__}; pass layer.weight")
+    if weight.dim() < 2:
+        raise ValueError(f"weight must have at least 2 axes, [out, in, ...], got shape {list(weight.shape)}")
+    return weight.detach().reshape(weight.shape[0], -1)
+
+
+def need_matrix(weight: Tensor) -> Tensor:
+    """Return `weight` without its gradient, contiguous on the CPU, if it is a matrix that the formats can store.
+
+    Raises:
+        TypeError: it is not a tensor, or not of fp32, fp16 or bf16.
+        ValueError: it does not have two axes, or is empty.
+    """
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"weight must be a tensor, got {type(weight).__name__}; pass layer.weight")
+    if weight.dtype not in VALUE_DTYPES:
+        raise TypeError(f"weight must be float32, float16 or bfloat16, got {weight.dtype}; convert it with .to()")
+    if weight.dim() != 2:
+        raise ValueError(
+            f"weight must be a matrix [rows, columns], got shape {list(weight.shape)}; as_matrix(weight) flattens a "
+            "convolution's"
+        )
+    if weight.numel() == 0:
+        raise ValueError(f"weight must have at least one row and one column, got shape {list(weight.shape)}")
+    return weight.detach().cpu().contiguous()
+
+
+def index_dtype(columns: int) -> torch.dtype:
+    """Return the narrowest type that numbers `columns` columns: uint16 for up to 65,536, else int32.
+
+    >>> index_dtype(65536), index_dtype(65537)
+    (torch.uint16, torch.int32)
+    """
+    return torch.uint16 if columns <= NARROW_COLUMNS else torch.int32
+
+
+def tensor_bytes(*tensors: Tensor) -> int:
+    """Return the bytes of the elements of all tensors.
+
+    >>> tensor_bytes(torch.zeros(3), torch.zeros(2, dtype=torch.uint16))          # 3 * 4 + 2 * 2
+    16
+    """
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def row_pointers(rows_of_values: Tensor, rows: int) -> Tensor:
+    """Return where each row starts in the list of values, and last where that ends (int32 [rows + 1]).
+
+    rows_of_values: the row of each value, in rising order.
+
+    >>> row_pointers(torch.tensor([0, 0, 2]), rows=3)
+    tensor([0, 2, 2, 3], dtype=torch.int32)
+    """
+    counts = torch.bincount(rows_of_values, minlength=rows)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int32)
+
+
+def need_tensor(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: tuple[int, ...]) -> None:
+    """Make sure that a tensor is what C is told it is: its type, its shape, its elements side by side on the CPU.
+
+    Raises:
+        TypeError: another dtype.
+        ValueError: another shape or layout.
+    """
+    if not isinstance(tensor, Tensor) or tensor.dtype not in dtypes:
+        got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise TypeError(f"{name} must be {' or '.join(str(dtype) for dtype in dtypes)}, got {got}")
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{name} must have shape {list(shape)}, got {list(tensor.shape)}")
+    if not tensor.is_contiguous() or tensor.device.type != "cpu":
+        raise ValueError(f"{name} must be contiguous on the CPU; pass {name}.cpu().contiguous()")
+
+
+def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: int) -> None:
+    """Make sure that compressed rows hold together: C follows these numbers without looking.
+
+    Raises:
+        TypeError: another dtype than int32 pointers and the narrowest column indexes.
+        ValueError: pointers that do not rise from 0 to the number of values, or columns outside the matrix or out of
+            order within a row.
+    """
+    need_tensor("row_pointers", pointers, (torch.int32,), (rows + 1,))
+    need_tensor("columns", columns, (index_dtype(width),), (columns.numel(),))
+    steps = pointers.diff()
+    if pointers[0] != 0 or pointers[-1] != columns.numel() or (steps < 0).any():
+        raise ValueError(
+            f"row_pointers must rise from 0 to the number of values ({columns.numel()}), got {pointers.tolist()[:8]}..."
+        )
+    places = columns.to(torch.int64)
+    if columns.numel() and (places.min() < 0 or places.max() >= width):
+        raise ValueError(f"columns must lie in 0 to {width - 1}, got {int(places.min())} to {int(places.max())}")
+    # With its row in front, each place comes after the one before it, or it is out of order or there twice.
+    places += width * torch.repeat_interleave(torch.arange(rows), steps.to(torch.int64))
+    if (places.diff() <= 0).any():
+        raise ValueError("columns must rise within each row, each at most once; sort them")

@@ -1,0 +1,143 @@
+"""y = W x for a matrix in any of the formats, through kernels in C: one thread, fp32.
+
+What a format leaves out is not multiplied. So where x holds a NaN or an infinity, a dense product gives NaN in every
+row (0 * NaN = NaN), and a sparse one only in the rows that have a weight there. A zero that a format stores, within a
+block or in a group of 2:4 that is not full, is multiplied like any other value. Denormal numbers are kept in both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from mini_lib import native
+from mini_lib.prune.sparse import source
+from mini_lib.prune.sparse.bitmap import Bitmap
+from mini_lib.prune.sparse.block_csr import BlockCSR
+from mini_lib.prune.sparse.csr import CSR
+from mini_lib.prune.sparse.matrix import need_matrix
+from mini_lib.prune.sparse.n_of_m import NofM
+
+Matrix = Tensor | Bitmap | CSR | BlockCSR | NofM
+
+
+def matvec(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> Tensor:
+    """Return W x (fp32 [rows]) for a dense or sparse matrix W [rows, columns] and a vector x (fp32 [columns]).
+
+    flags: how the kernel is compiled; by default for the fastest code on this machine.
+
+    The result differs from the exact one by at most columns * 2**-23 * sum |w| |x| in each row, whatever the order of
+    the additions (N. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, 2002, section 3.1).
+
+    Raises:
+        TypeError: `matrix` is none of the formats or its values are not fp32, or `x` is not an fp32 tensor.
+        ValueError: `x` is not a vector of as many numbers as the matrix has columns.
+        NoCompiler: there is no C compiler.
+
+    >>> from mini_lib.prune.sparse import to_csr
+    >>> weight = torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]])
+    >>> matvec(to_csr(weight), torch.tensor([1.0, 10.0, 100.0]))         # 2 * 10; 1 + 3 * 100
+    tensor([ 20., 301.])
+    """
+    return bind(matrix, x, flags=flags)()
+
+
+def bind(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> Callable[[], Tensor]:
+    """Return a call that computes W x into the same tensor each time, with all that can be done beforehand done.
+
+    It is what is timed: a call costs the kernel and about a microsecond. It sees later changes of x.
+
+    Raises: as `matvec`.
+
+    >>> x = torch.ones(2)
+    >>> product = bind(torch.tensor([[3.0, 4.0]]), x)
+    >>> first = product().item()
+    >>> x[0] = 10.0
+    >>> first, product().item()
+    (7.0, 34.0)
+    """
+    if isinstance(matrix, Tensor):
+        matrix = need_matrix(matrix)
+    elif not isinstance(matrix, (Bitmap, CSR, BlockCSR, NofM)):
+        raise TypeError(f"matrix must be a tensor, Bitmap, CSR, BlockCSR or NofM, got {type(matrix).__name__}")
+    values = matrix if isinstance(matrix, Tensor) else matrix.values
+    if values.dtype != torch.float32:
+        raise TypeError(f"the kernels compute in float32, got values of {values.dtype}; store weight.float()")
+    rows, columns = matrix.shape
+    _need_vector(x, columns)
+    # Blocks that hang over the edge read zeros behind x, and write behind the last row of y.
+    high, wide = _whole_blocks(matrix)
+    padded = x if wide == columns else torch.zeros(wide)
+    buffer = torch.empty(high)
+    result = buffer[:rows]
+    text, name, arguments = _kernel(matrix)
+    function = _function(text, name, native.native_flags() if flags is None else tuple(flags))
+    arguments = [
+        ctypes.c_void_p(argument.data_ptr()) if isinstance(argument, Tensor) else ctypes.c_int64(argument)
+        for argument in (*arguments, padded, buffer)
+    ]
+
+    def product(_kept_alive: object = (matrix, padded, buffer)) -> Tensor:
+        if padded is not x:
+            padded[:columns] = x
+        function(*arguments)
+        return result
+
+    return product
+
+
+def _kernel(matrix: Matrix) -> tuple[str, str, tuple[int | Tensor, ...]]:
+    """The source of a matrix's kernel, its function, and what that takes before x and y."""
+    rows, columns = matrix.shape
+    if isinstance(matrix, Tensor):
+        return source.DENSE, "dense", (rows, columns, matrix)
+    if isinstance(matrix, Bitmap):
+        return source.BITMAP, "bitmap", (rows, columns, matrix.bits, matrix.values)
+    if isinstance(matrix, CSR):
+        head = _define(INDEX=_c_type(matrix.columns))
+        return head + source.CSR, "csr", (rows, matrix.row_pointers, matrix.columns, matrix.values)
+    if isinstance(matrix, BlockCSR):
+        r, c = matrix.block
+        head = _define(INDEX=_c_type(matrix.block_columns), R=r, C=c)
+        high = matrix.block_counts[0]
+        return head + source.BLOCKS, "blocks", (high, matrix.row_pointers, matrix.block_columns, matrix.values)
+    arguments = (rows, columns, matrix.positions, matrix.values)
+    if (matrix.n, matrix.m) == (2, 4) and columns % 8 == 0:
+        return source.TWO_OF_FOUR, "two_of_four", arguments
+    return _define(N=matrix.n, M=matrix.m, BITS=matrix.bits) + source.N_OF_M, "n_of_m", arguments
+
+
+def _whole_blocks(matrix: Matrix) -> tuple[int, int]:
+    if isinstance(matrix, BlockCSR):
+        return tuple(count * side for count, side in zip(matrix.block_counts, matrix.block))
+    return tuple(matrix.shape)
+
+
+def _define(**names: object) -> str:
+    return "".join(f"#define {name} {value}\n" for name, value in names.items())
+
+
+def _c_type(indexes: Tensor) -> str:
+    return "uint16_t" if indexes.dtype == torch.uint16 else "int32_t"
+
+
+@lru_cache(maxsize=256)
+def _function(text: str, name: str, flags: tuple[str, ...]) -> Callable[..., None]:
+    function = getattr(native.load(text, flags=flags), name)
+    function.restype = None
+    return function
+
+
+def _need_vector(x: Tensor, columns: int) -> None:
+    if not isinstance(x, Tensor) or x.dtype != torch.float32:
+        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"x must be a float32 tensor, got {got}; convert it with .float()")
+    if x.shape != (columns,):
+        raise ValueError(f"x must be a vector of {columns} numbers, got shape {list(x.shape)}; the matrix has as many "
+                         "columns")  # fmt: skip
+    if not x.is_contiguous() or x.device.type != "cpu" or x.requires_grad:
+        raise ValueError("x must be contiguous, on the CPU and without gradient; pass x.detach().cpu().contiguous()")

@@ -1,0 +1,135 @@
+"""What a channel is worth, and which channels to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mini_lib.graph import BATCH_NORMS
+from mini_lib.prune.keep import check_density, keep_top
+from mini_lib.prune.structure.groups import ChannelGroup, channel_groups
+
+
+@torch.no_grad()
+def channel_scores(
+    model: nn.Module, example: Tensor, norm: Literal["l1", "l2", "batch_norm"] = "l2"
+) -> dict[str, Tensor]:
+    """Score each channel that can be removed: the higher, the more it is worth.
+
+    "l1" and "l2" are the norms of the weights that make the channel. Where several layers make it, as around a
+    residual sum, their norms are added. "batch_norm" is |gamma|, by which the batch norm multiplies the channel.
+
+    Returns:
+        For each group of `channel_groups(model, example)`, by name, a tensor [channels]. A row with more inputs has a
+        larger norm, so scores of different groups are only roughly comparable.
+
+    Raises:
+        ValueError: an unknown norm; with "batch_norm", a group whose channels pass no batch norm with a gamma; and
+            what `channel_groups` raises.
+
+    >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+    >>> model[0].weight.data = torch.tensor([[3.0, -4.0], [1.0, 0.0]])
+    >>> channel_scores(model, torch.zeros(1, 2))["0"], channel_scores(model, torch.zeros(1, 2), "l1")["0"]
+    (tensor([5., 1.]), tensor([7., 1.]))
+
+    Source: H. Li et al., "Pruning Filters for Efficient ConvNets", 2017, section 3.1 (l1); Z. Liu et al., "Learning
+    Efficient Convolutional Networks through Network Slimming", 2017, section 3 (batch_norm).
+    """
+    if norm not in ("l1", "l2", "batch_norm"):
+        raise ValueError(f"norm must be 'l1', 'l2' or 'batch_norm', got {norm!r}; 'l2' is the length of a filter")
+    return {group.name: _scores(model, group, norm) for group in channel_groups(model, example)}
+
+
+def _scores(model: nn.Module, group: ChannelGroup, norm: str) -> Tensor:
+    slots = group.producers
+    if norm == "batch_norm":
+        slots = {name: slots for name, slots in group.passed_by.items() if _has_gamma(model.get_submodule(name))}
+        if not slots:
+            raise ValueError(
+                f"the channels of {group.name!r} pass no batch norm with a gamma to score them by; use norm='l2'"
+            )
+    total = torch.zeros(group.channels)
+    for name, channels in slots.items():
+        rows = model.get_submodule(name).weight.flatten(1) if norm != "batch_norm" else model.get_submodule(name).weight
+        score = rows.abs() if norm == "batch_norm" else rows.norm(p=int(norm[1]), dim=1)
+        here = torch.tensor(channels)
+        total.index_add_(0, here[here >= 0], score[here >= 0].to(total.dtype))  # a channel may be made by several
+    return total
+
+
+def _has_gamma(module: nn.Module) -> bool:
+    return isinstance(module, BATCH_NORMS) and module.weight is not None
+
+
+def keep_channels(
+    scores: Mapping[str, Tensor],
+    density: float,
+    scope: Literal["layer", "global"] = "layer",
+    *,
+    at_least: int = 1,
+    multiple_of: int = 1,
+) -> dict[str, Tensor]:
+    """Return the best-scored share `density` of the channels, as indexes for `remove_channels`.
+
+    Of n channels of a group (scope "layer"), or of all groups together ("global"), round(density * n) stay; among
+    equals the one that comes first. `at_least` channels of every group stay in any case, or all where it has fewer;
+    scope "global" takes the others' share down for that. With `multiple_of`, the number in each group is rounded to
+    a multiple (up at a half, never to none; all stay where the group has fewer), because fast kernels work in eights,
+    say; the total then differs.
+
+    Raises:
+        ValueError: `density` outside (0, 1], an unknown scope, `at_least` or `multiple_of` below 1, scores that are
+            NaN, or a global share too small for `at_least` in every group.
+
+    >>> keep = keep_channels({"conv1": torch.tensor([1.0, 4.0, 3.0, 4.0])}, density=0.5)
+    >>> keep["conv1"]
+    tensor([1, 3])
+    """
+    check_density(density)
+    if scope not in ("layer", "global"):
+        raise ValueError(f"scope must be 'layer' or 'global', got {scope!r}; 'layer' keeps the share in every group")
+    for what, number in (("at_least", at_least), ("multiple_of", multiple_of)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ValueError(f"{what} must be a whole number of at least 1, got {number!r}; 1 asks for nothing special")
+    sizes = {row.name: row.total for row in keep_top(scores, 1.0).layers()}  # all stay: this checks the scores
+    flat = [name for name in scores if scores[name].dim() != 1]
+    if flat:
+        raise ValueError(
+            f"the scores of {flat[0]!r} have shape {list(scores[flat[0]].shape)}, expected one a channel; "
+            "channel_scores(model, example) makes such"
+        )
+    at_leasts = {name: min(at_least, size) for name, size in sizes.items()}
+    if scope == "global":
+        counts = _counts_globally(scores, density, at_leasts)
+    else:
+        counts = {name: max(round(density * size), at_leasts[name]) for name, size in sizes.items()}
+    counts = {name: _to_multiple(counts[name], at_leasts[name], sizes[name], multiple_of) for name in scores}
+    return {name: _best(scores[name], counts[name]).sort().values for name in scores}
+
+
+def _best(scores: Tensor, count: int) -> Tensor:
+    return scores.argsort(descending=True, stable=True)[:count]
+
+
+def _counts_globally(scores: Mapping[str, Tensor], density: float, at_leasts: Mapping[str, int]) -> dict[str, int]:
+    total = sum(len(score) for score in scores.values())
+    if sum(at_leasts.values()) > round(density * total):
+        raise ValueError(
+            f"density {density:g} keeps {round(density * total)} of {total} channels, and at_least asks for "
+            f"{sum(at_leasts.values())}; use a smaller at_least or a higher density"
+        )
+    first = {
+        name: score.double().index_fill(0, _best(score, at_leasts[name]), torch.inf) for name, score in scores.items()
+    }
+    return {row.name: row.kept for row in keep_top(first, density, scope="global").layers()}
+
+
+def _to_multiple(count: int, at_least: int, size: int, multiple_of: int) -> int:
+    """The nearest multiple, but not below `at_least` and not above `size`."""
+    if count == size:
+        return size
+    nearest = (2 * count + multiple_of) // (2 * multiple_of) * multiple_of
+    return min(size, max(nearest, -(-at_least // multiple_of) * multiple_of))

@@ -1,0 +1,42 @@
+"""N of every M neighbours stay: zeros in a pattern that hardware can index with a few bits."""
+
+from torch import Tensor
+
+from mini_lib.prune.keep import keep_top
+from mini_lib.prune.mask import Mask
+from mini_lib.prune.scores import Scores
+
+
+def keep_n_of_m(scores: Scores, n: int = 2, m: int = 4) -> Mask:
+    """Return the mask that keeps the best `n` of every `m` neighbours along the inputs of each output.
+
+    The inputs of an output are `weight[i].flatten()`: for a convolution [out, in, height, width] they run through the
+    places of the first input channel, then of the next. Among equals the first stays.
+
+    Raises:
+        TypeError: a score is not a floating-point tensor.
+        ValueError: not 1 <= n <= m, scores that are NaN, or a layer whose number of inputs m does not divide.
+
+    >>> import torch
+    >>> keep_n_of_m({"w": torch.tensor([[1.0, 4.0, 3.0, 2.0], [5.0, 0.0, 0.0, 0.0]])})["w"]
+    tensor([[False,  True,  True, False],
+            [ True,  True, False, False]])
+
+    Source: A. Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021, section 3.
+    """
+    if any(isinstance(number, bool) or not isinstance(number, int) for number in (n, m)) or not 1 <= n <= m:
+        raise ValueError(f"n and m must be whole numbers with 1 <= n <= m, got n={n!r}, m={m!r}; 2 of 4 is the usual")
+    keep_top(scores, 1.0)  # all stay: this checks the scores
+    grouped = {name: _in_groups(name, score, m) for name, score in scores.items()}
+    kept = keep_top(grouped, n / m, scope="row")
+    return Mask({name: kept[name].reshape(score.shape) for name, score in scores.items()})
+
+
+def _in_groups(name: str, score: Tensor, m: int) -> Tensor:
+    inputs = score[0].numel() if score.dim() > 1 else 0
+    if inputs == 0 or inputs % m:
+        raise ValueError(
+            f"m={m} does not divide the {inputs} inputs of {name!r} (shape {list(score.shape)}); use a divisor, or "
+            "leave the layer out of the scores with where"
+        )
+    return score.reshape(-1, m)

@@ -1,0 +1,77 @@
+"""One net, trained by itself: the plain loop, which says what a training in a study is."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mini_lib.data import Splits
+from mini_lib.fit import accuracy
+from mini_lib.prune.mask import Mask
+from mini_lib.prune.tickets.net import Trained, Weights, weights_of, with_weights
+from mini_lib.prune.tickets.recipe import Recipe
+
+
+def train_alone(
+    model: nn.Module,
+    start: Weights,
+    mask: Mask | None,
+    order: Tensor,
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    first_step: int = 0,
+    snapshot_at: int | None = None,
+) -> Trained:
+    """Train one net from `start` and return what came of it.
+
+    `model` gives the shape. The net sees the pictures `order` [steps, batch_size]. Training begins at `first_step`, so
+    with that step's learning rate and pictures. Masked weights are zero throughout: they start as zeros, get no
+    gradient, and there is no weight decay.
+
+    Raises:
+        ValueError: the mask does not fit, steps are out of range, or the loss is not finite.
+    """
+    check_steps(recipe, first_step, snapshot_at)
+    net = with_weights(model, start).eval()  # no dropout: chance is in the start and the order alone
+    weights = dict(net.named_parameters())
+    if mask is not None:
+        mask.check(net)
+    keeps = mask.tensors if mask is not None else {}
+    with torch.no_grad():
+        for name, keep in keeps.items():
+            weights[name].mul_(keep)
+    optimizer = recipe.make_optimizer(weights.values())
+    snapshot = weights_of(net) if snapshot_at == first_step else None
+    curve = []
+    for step in range(first_step, recipe.steps):
+        optimizer.param_groups[0]["lr"] = recipe.rate_at(step)
+        loss = F.cross_entropy(net(splits.train.images[order[step]]), splits.train.labels[order[step]])
+        if not loss.isfinite():
+            raise ValueError(not_finite(step, recipe))
+        optimizer.zero_grad()
+        loss.backward()
+        for name, keep in keeps.items():
+            weights[name].grad.mul_(keep)
+        optimizer.step()
+        if step + 1 == snapshot_at:
+            snapshot = weights_of(net)
+        if step + 1 in recipe.evaluate_at:
+            curve.append(accuracy(net, splits.validation))
+    return Trained(weights_of(net), snapshot, tuple(curve), accuracy(net, splits.test))
+
+
+def check_steps(recipe: Recipe, first_step: int, snapshot_at: int | None) -> None:
+    """Make sure that a training begins before it ends, and that its snapshot lies within.
+
+    Raises:
+        ValueError: one of them does not.
+    """
+    if not 0 <= first_step < recipe.steps:
+        raise ValueError(f"first_step must lie in 0 to {recipe.steps - 1}, got {first_step}; 0 trains from the start")
+    if snapshot_at is not None and not first_step <= snapshot_at <= recipe.steps:
+        raise ValueError(f"snapshot_at must lie in {first_step} to {recipe.steps}, got {snapshot_at}")
+
+
+def not_finite(step: int, recipe: Recipe) -> str:
+    """Return what to say where a loss has become infinite or NaN."""
+    return f"a loss is not finite at step {step}; lower learning_rate ({recipe.learning_rate:g})"

@@ -1,0 +1,56 @@
+"""What a net of a study is before and after its training: weights by name, and what came of them."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Weights = Mapping[str, Tensor]  # a net's parameters, by name
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What came of one net.
+
+    `validation_accuracies` belong to the steps of `recipe.evaluate_at`, or those of them that were trained; `snapshot`
+    holds the weights after the step that was asked for. Accuracies lie in [0, 1].
+    """
+
+    weights: Weights
+    snapshot: Weights | None
+    validation_accuracies: tuple[float, ...]
+    test_accuracy: float
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a model's parameters, by name.
+
+    Raises:
+        ValueError: the model keeps buffers, such as the running mean of a batch norm: a net of a study is its
+            parameters and nothing else.
+
+    >>> {name: tuple(weight.shape) for name, weight in weights_of(nn.Linear(3, 2)).items()}
+    {'weight': (2, 3), 'bias': (2,)}
+    """
+    buffers = [name for name, _ in model.named_buffers()]
+    if buffers:
+        raise ValueError(
+            f"{type(model).__name__} has buffers ({buffers[0]}, ...), and a study knows parameters only; use a model "
+            "without batch norm"
+        )
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def with_weights(model: nn.Module, weights: Weights) -> nn.Module:
+    """Return a copy of `model` that holds `weights`.
+
+    >>> with_weights(nn.Linear(1, 1, bias=False), {"weight": torch.tensor([[5.0]])}).weight.item()
+    5.0
+    """
+    result = deepcopy(model)
+    with torch.no_grad():
+        for name, parameter in result.named_parameters():
+            parameter.copy_(weights[name])
+    return result
