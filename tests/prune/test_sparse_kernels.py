@@ -181,6 +181,16 @@ def test_nan_reaches_the_rows_that_have_a_weight_there(flags):
 
 
 @pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
+def test_nan_is_left_out_in_every_lane(flags):
+    """Of 53 columns, that no vector and no byte divides, each in turn has a NaN and no weight; of 64, likewise."""
+    for column, columns in ((column, columns) for columns in (53, 64) for column in range(columns)):
+        weight, x = torch.ones(3, columns), torch.ones(columns)
+        weight[:, column], x[column] = 0.0, float("nan")
+        for encode in (to_bitmap, to_csr):
+            assert matvec(encode(weight), x, flags=flags).tolist() == [columns - 1.0] * 3
+
+
+@pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
 def test_two_of_four_multiplies_the_zeros_that_it_stores(flags):
     # row 0 has its two weights elsewhere in the group of the NaN; row 1 fills its group up with the zero at place 0
     weight, x = torch.zeros(2, 64), torch.ones(64)

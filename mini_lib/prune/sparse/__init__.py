@@ -19,7 +19,7 @@ from mini_lib.prune.sparse.sizes import (
 )
 
 __all__ = [
-    "Bitmap", "BlockCSR", "CSR", "Comparison", "Crossover", "DoesNotFit", "FORMATS", "KERNELS", "KernelSweep",
+    "CSR", "FORMATS", "KERNELS", "Bitmap", "BlockCSR", "Comparison", "Crossover", "DoesNotFit", "KernelSweep",
     "KernelTime", "LayerBytes", "NofM", "SparseMatrix", "StorageTable", "as_matrix", "bind", "break_even_densities",
     "compare_kernels", "crossover", "matvec", "model_bytes", "smallest_formats", "stored_formats", "sweep_kernels",
     "to_bitmap", "to_blocks", "to_csr", "to_n_of_m",
