@@ -36,7 +36,8 @@ def train_alone(
     weights = dict(net.named_parameters())
     if mask is not None:
         mask.check(net)
-    keeps = mask.tensors if mask is not None else {}
+    # As numbers, since a bool mask would be made into numbers in each step.
+    keeps = {name: keep.to(weights[name].dtype) for name, keep in mask.tensors.items()} if mask is not None else {}
     with torch.no_grad():
         for name, keep in keeps.items():
             weights[name].mul_(keep)

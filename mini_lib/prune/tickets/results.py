@@ -10,9 +10,12 @@ from mini_lib import _assets
 from mini_lib.fit import Spread
 from mini_lib.prune.tickets.study import Run
 
-RECORDED_FILE = _assets.ASSETS / "ticket_study.json"
-RECORDED_SHA256 = ""
+RECORDED_FOLDER = _assets.ASSETS / "ticket_studies"
 RECORDING_COMMAND = "python tools/ticket_study.py"
+# Made by it, which prints these lines: the study, the hash of its file.
+RECORDED = {
+    "rewinding": "325045b7b88c03a24be878f7f7b0015bdd80aa5a392a75b91964f2245a474293",
+}
 
 
 @dataclass(frozen=True)
@@ -96,17 +99,29 @@ class Results:
         return Spread(tuple(value - theirs[seed] for seed, value in self.values(arm, number, at).items()))
 
     def table(self, at: int | Literal["test"] = "test") -> str:
-        """Return densities as rows and arms as columns: mean and standard deviation over seeds, in percent."""
+        """Return densities as rows and arms as columns: mean and standard deviation over seeds, in percent.
+
+        A dash stands where an arm was not measured: one that is rewound to a later step than `at`.
+
+        Raises:
+            ValueError: nothing was measured at that step.
+        """
         rows = [
             ["density", "dense", *self.arms],
             ["100.0%", _percent(self.spread("dense", 0, at)), *["" for _ in self.arms]],
         ]
         rows += [
-            [f"{self.density(number):.1%}", "", *(_percent(self.spread(arm, number, at)) for arm in self.arms)]
+            [f"{self.density(number):.1%}", "", *(self._cell(arm, number, at) for arm in self.arms)]
             for number in self.rounds
         ]
         widths = [max(map(len, column)) for column in zip(*rows)]
         return "\n".join("  ".join(map(str.rjust, row, widths)).rstrip() for row in rows)
+
+    def _cell(self, arm: str, number: int, at: int | Literal["test"]) -> str:
+        try:
+            return _percent(self.spread(arm, number, at))
+        except ValueError:
+            return "-"
 
     def __str__(self) -> str:
         return f"test accuracy in percent, mean ± standard deviation over {len(self.seeds)} seeds\n{self.table()}"
@@ -126,14 +141,19 @@ def from_json(text: str) -> tuple[Results, dict[str, object]]:
     return Results(tuple(runs), tuple(values["evaluate_at"])), values["settings"]
 
 
-def recorded(path: Path = RECORDED_FILE) -> tuple[Results, dict[str, object]]:
-    """Return the longer study that is shipped, and the settings that it was made with.
+def recorded(name: str = "tickets", folder: Path = RECORDED_FOLDER) -> tuple[Results, dict[str, object]]:
+    """Return a longer study that is shipped, and the settings that it was made with.
 
     Raises:
-        ValueError: the file is missing or damaged.
+        ValueError: there is no such study, or its file is missing or damaged.
     """
-    how = f"run `git restore mini_lib/assets/{RECORDED_FILE.name}`, or make it anew with `{RECORDING_COMMAND}`"
-    return from_json(_assets.read(path, RECORDED_SHA256, how).decode())
+    if name not in RECORDED:
+        raise ValueError(f"no study {name!r} was recorded; there are {', '.join(RECORDED)}")
+    how = (
+        f"run `git restore mini_lib/assets/{RECORDED_FOLDER.name}/{name}.json`, "
+        f"or make it anew with `{RECORDING_COMMAND} {name} --folder DIR`"
+    )
+    return from_json(_assets.read(folder / f"{name}.json", RECORDED[name], how).decode())
 
 
 def _percent(spread: Spread) -> str:

@@ -1,9 +1,9 @@
 """How long a net of a study takes: trained one by one, many as one, and in one process for each core."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from joblib import Parallel, delayed, parallel_config
 from torch import nn
@@ -11,6 +11,7 @@ from torch import nn
 from mini_lib.data import Splits, fashion
 from mini_lib.latency import Latency, compare_latency
 from mini_lib.prune.keep import keep_top
+from mini_lib.prune.mask import Mask
 from mini_lib.prune.scores import random_scores
 from mini_lib.prune.tickets.alone import train_alone
 from mini_lib.prune.tickets.net import weights_of
@@ -77,7 +78,7 @@ def _train(
 ) -> None:
     splits = load_once(load_data)
     models = [build(seed) for seed in range(nets)]
-    masks = [keep_top(random_scores(model, seed), 0.2) for seed, model in enumerate(models)]
+    masks = [_a_fifth(build)] * nets  # the same for all, since where the zeros are makes no difference to time
     orders = [batch_order(len(splits.train), recipe, seed) for seed in range(nets)]
     starts = [weights_of(model) for model in models]
     if alone:
@@ -87,7 +88,12 @@ def _train(
         train_together(models[0], starts, masks, orders, splits, recipe)
 
 
-def _in_processes(tasks) -> None:
+@cache
+def _a_fifth(build: Callable[[int], nn.Module]) -> Mask:
+    return keep_top(random_scores(build(0), seed=0), 0.2)
+
+
+def _in_processes(tasks: Iterable[object]) -> None:
     tasks = list(tasks)
     with parallel_config(backend="loky", inner_max_num_threads=1):
         Parallel(n_jobs=len(tasks), batch_size=1)(tasks)

@@ -67,8 +67,8 @@ def open_folder(folder: Path, study: Study) -> None:
         name = differing[0]
         raise ValueError(
             f"{folder} holds a study with {name} = {found.get(name)!r}, and this one has {wanted.get(name)!r}"
-            f"{f' (and {len(differing) - 1} more settings differ)' if differing[1:] else ''}; "
-            "give a new folder, or the settings of old"
+            f"{f' (one of {len(differing)} settings that differ)' if differing[1:] else ''}; "
+            "give a new folder, or the old settings"
         )
 
 
@@ -81,7 +81,9 @@ def save(state: State, folder: Path) -> None:
     for use, weights in state.weights.items():
         tensors |= {f"weights/{use}/{name}": weight for name, weight in weights.items()}
     runs = json.dumps([asdict(run) for run in state.runs])
-    metadata = {"seed": str(state.seed), "round": str(state.round), "runs": runs}
+    # A safetensors file forgets the order, and the controls draw their places layer by layer.
+    order = json.dumps(list(tensors))
+    metadata = {"seed": str(state.seed), "round": str(state.round), "runs": runs, "order": order}
     _write(_path(folder, state.seed), safetensors.torch.save(tensors, metadata))
 
 
@@ -105,6 +107,7 @@ def load(folder: Path, seed: int) -> State:
             for run in json.loads(header["runs"])
         )
         number = int(header["round"])
+        tensors = {key: tensors[key] for key in json.loads(header["order"])}
     except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path} is damaged ({error}); remove it, and this seed begins anew") from error
     masks: dict[str, dict[str, torch.Tensor]] = {}

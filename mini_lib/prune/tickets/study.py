@@ -10,7 +10,6 @@ from functools import lru_cache
 from threading import Lock
 from typing import Literal
 
-import torch
 from torch import nn
 
 from mini_lib.data import Splits, fashion

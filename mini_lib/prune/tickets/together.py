@@ -77,21 +77,13 @@ def train_together(
 
 
 def _stack(starts: Sequence[Weights], masks: Sequence[Mask | None]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights of all nets, [nets, ...] by name, with zeros where a mask says so; and the masks, likewise."""
+    """The weights of all nets, [nets, ...] by name, with zeros where a mask says so; and the masks, as 0 and 1."""
     stacks = {name: torch.stack([start[name].detach() for start in starts]) for name in starts[0]}
     pruned = {name for mask in masks if mask is not None for name in mask}
-    keeps = {
-        name: torch.stack(
-            [
-                mask[name]
-                if mask is not None and name in mask.tensors
-                else torch.ones_like(start[name], dtype=torch.bool)
-                for mask, start in zip(masks, starts)
-            ]
-        )
-        for name in stacks
-        if name in pruned
-    }
+    keeps = {name: torch.ones_like(stacks[name]) for name in stacks if name in pruned}
+    for net, mask in enumerate(masks):
+        for name, keep in mask.tensors.items() if mask is not None else ():
+            keeps[name][net] = keep
     for name, keep in keeps.items():
         stacks[name].mul_(keep)
     for stack in stacks.values():
