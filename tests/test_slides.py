@@ -155,8 +155,10 @@ RUNS_OFF = """() => {
     if (box.bottom > bottom + 1) found.push(`<${node.localName}> ends ${Math.round(box.bottom - bottom)} px too low`);
     if (box.right > right + 1) found.push(`<${node.localName}> ends ${Math.round(box.right - right)} px too far right`);
   }
-  for (const node of slide.querySelectorAll('pre'))
+  for (const node of slide.querySelectorAll('pre')) {
     if (node.scrollWidth > node.clientWidth + 1) found.push(`<pre> is ${node.scrollWidth - node.clientWidth} px too wide`);
+    if (node.scrollHeight > node.clientHeight + 1) found.push(`<pre> is ${node.scrollHeight - node.clientHeight} px too high`);
+  }
   for (const node of slide.querySelectorAll('img'))
     if (!node.naturalWidth || node.getBoundingClientRect().height < 100) found.push(`<img> is not to be seen: ${node.alt}`);
   return found;

@@ -1,0 +1,1110 @@
+# %% [markdown]
+# # What can be taken away?
+#
+# Lesson 05 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
+#
+# A trained network has far more weights than it seems to need. Set some of them to zero, and it hardly notices. So which ones, how many, and what do you get for it? A zero is
+# not yet a saved byte, and a saved byte is not yet a saved millisecond. This lesson takes weights away in every way that is in use, always beside a
+# control, and measures all three: accuracy, bytes, time.
+#
+# **You will be able to**
+# 1. prune a trained model to an exact density, by magnitude, gradient or input, and say what each score is worth beside chance;
+# 2. train on with a mask that holds, and take whole channels out, so that the model is really smaller;
+# 3. say from measurement when zeros save bytes, when they save time, and when they save nothing.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
+# run everything, and come back.
+
+# %%
+import copy
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import torch
+from tqdm.auto import tqdm
+
+from mini_lib import data, fit, measure, native, prune, zoo
+from mini_lib.prune import second_order, sparse, structure
+from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+
+torch.set_num_threads(1)  # one core against one core; sums then repeat to the last digit
+figures.use_style()
+
+
+# %%
+def table(rows, columns, cell, corner=""):
+    """Print a table of cell(row, column)."""
+    print(f"{corner:<34}" + "".join(f"{column!s:>19}" for column in columns))
+    for row in rows:
+        print(f"{row!s:<34}" + "".join(f"{cell(row, column):>19}" for column in columns))
+
+
+def percent(spread):
+    return f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}%"
+
+
+# %% [markdown]
+# ## 1 Small weights
+#
+# The model of this course is a small CNN that tells ten kinds of clothing apart. Here are all its weights, of the four convolutions and of the linear layer. (Biases and batch norms stay: they are few, and each
+# acts on a whole channel.)
+
+# %% name="fig-weights"
+splits = data.fashion()
+model = zoo.load("small_cnn", seed=0)
+weights = torch.cat([model.get_parameter(name).detach().flatten() for name in prune.magnitude(model)])
+
+
+def draw_weights():
+    figure, axes = plt.subplots(figsize=(8, 3.2))
+    axes.hist(weights.numpy(), bins=160, color=figures.COLOURS["blue"])
+    axes.set(xlabel="weight", ylabel="number of weights", xlim=(-0.5, 0.5))
+    return figure
+
+
+sizes = weights.abs()
+print(f"{len(sizes):,} weights, the largest {sizes.max():.2f}; half of them lie within {sizes.median():.3f} of zero")
+show(
+    draw_weights(), alt="Histogram of all weights of the model: one narrow peak at zero with thin tails on both sides."
+)
+
+# %% [markdown]
+# The peak stands at zero. A weight there adds next to nothing to any sum, so why not nothing at all? **Pruning** by magnitude: give each weight a **score**, here its
+# magnitude, keep the best, and set the others to zero. What stays is told by a **mask**, True or False for each weight, and the share that stays is the **density**.
+#
+# It sounds like a threshold, and a threshold is a trap. Scores may be equal. The scores 0.5, 0.2, 0.5, 0.5, of which two are to stay: a threshold of 0.5 keeps three. So rank them, and take the
+# first two in the order: True, False, True, False. Then a density is exactly what it says, and two runs agree.
+
+# %% [markdown]
+# ### Exercise 5.1 - Keep exactly so many (5 min)
+
+
+# %% name="ex-5-1" tags=["exercise"]
+def keep_best(scores, count):
+    """The mask that keeps the `count` highest scores; among equals the one that comes first stays.
+
+    scores: a tensor of any shape; count: 1 or more, at most as many as there are. Returns True and False, same shape.
+    """
+    ### BEGIN SOLUTION
+    order = scores.flatten().argsort(descending=True, stable=True)
+    mask = torch.zeros(scores.numel(), dtype=torch.bool)
+    mask[order[:count]] = True
+    return mask.reshape(scores.shape)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("5.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# Do not compare with a number. Sort, and see which places come first.
+# </details>
+# <details><summary>Hint 2: which function</summary>
+#
+# `argsort(descending=True, stable=True)` gives the places from best to worst, and "stable" leaves equals in their order. (`torch.topk` promises nothing about equals.)
+# </details>
+# <details><summary>Hint 3: from places to a mask</summary>
+#
+# Start from a flat tensor of False, write True at the first `count` places, and give it the shape of the scores.
+# </details>
+
+# %% [markdown]
+# ### How much can go?
+#
+# In the library it is `keep_top(scores, density, scope)`. The scope says who competes: all weights of the model ("global"), those of a layer, or those of a row. We begin with all. Nothing is trained here: weights are
+# set to zero, and that is it.
+
+# %%
+predict(
+    "5.a",
+    "Smallest first, and no training after it: what share of the weights can be set to zero before the accuracy falls by more than one point?",
+    unit="%",
+)
+
+# %% [markdown]
+# We ask three models, trained from different seeds, on the *validation* images. (The test images are kept for the end.) The control is chance: the same number of weights, drawn at random.
+
+
+# %% name="out-oneshot"
+networks = [zoo.load("small_cnn", seed=seed) for seed in (0, 1, 2)]
+baseline = fit.over_seeds(lambda seed: fit.accuracy(networks[seed], splits.validation))
+DENSITIES = (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+
+
+def pruned_to(density, score, scope="global"):
+    """Validation accuracy over three seeds; score(model, seed) gives the scores."""
+
+    def accuracy(seed):
+        mask = prune.keep_top(score(networks[seed], seed), density, scope)
+        return fit.accuracy(prune.apply_mask(networks[seed], mask), splits.validation)
+
+    return fit.over_seeds(accuracy)
+
+
+def by_magnitude(network, seed):
+    return prune.magnitude(network)
+
+
+curves = {"magnitude": {}, "chance": {}}
+for density in tqdm(DENSITIES, desc="densities"):
+    curves["magnitude"][density] = pruned_to(density, by_magnitude)
+for density in (0.95, 0.9, 0.8):
+    curves["chance"][density] = pruned_to(density, prune.random_scores)
+print(f"dense: {percent(baseline)}")
+densities = sorted({*DENSITIES, *curves["chance"]}, reverse=True)
+table(densities, curves, lambda at, name: percent(curves[name][at]) if at in curves[name] else "", "density")
+
+# %%
+enough = [density for density, spread in curves["magnitude"].items() if spread.mean >= baseline.mean - 0.01]
+reveal("5.a", round(100 * (1 - min(enough, default=1.0))))
+
+# %% [markdown]
+# So size is a good sign, and chance is none: without training, a net does not survive even a few missing weights that were drawn blindly. Whoever reports only the first column cannot know that the score did it.
+#
+# ## 2 What is a weight worth?
+#
+# Magnitude asks how long the step to zero is. It does not ask what happens on the way. The **gradient** $g$ says how much the loss changes for a small step, so to first order, a step from $w$ to 0 changes it by
+#
+# $$|g \cdot w|.$$
+#
+# Two weights, 2 and -4, and two images with the gradients (0.5, 0.25) and (0.5, 0.75). The gradient of the *mean* loss is (0.5, 0.5), and the costs are 1 and 2. Taken before any training, this score is known as SNIP.
+
+# %% [markdown]
+# ### Exercise 5.2 - What a removal would cost (5 min)
+
+
+# %% name="ex-5-2" tags=["exercise"]
+def removal_costs(weight, gradients):
+    """How much the mean loss would change, to first order, if a weight became 0: one cost for each weight, never negative.
+
+    weight: [weights]; gradients: [images, weights], the gradient of each image's loss. Returns [weights].
+    """
+    ### BEGIN SOLUTION
+    return (gradients.mean(dim=0) * weight).abs()
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("5.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: the gradient of a mean</summary>
+#
+# The gradient of the mean loss is the mean of the gradients: over which axis?
+# </details>
+# <details><summary>Hint 2: the order matters</summary>
+#
+# One image pulls up, another one down, and together they pull nowhere. Take the mean first, and the magnitude at the very end.
+# </details>
+
+# %% name="fig-scores"
+some = splits.train.first(500)
+costs = [prune.gradient_times_weight(network, some) for network in networks]
+curves["gradient x weight"] = {
+    density: pruned_to(density, lambda network, seed: costs[seed]) for density in tqdm(DENSITIES[1:], desc="densities")
+}
+LOOKS = {
+    "magnitude": ("blue", "-", "o"),
+    "gradient x weight": ("vermillion", "--", "s"),
+    "chance": ("black", ":", "^"),
+}
+
+
+def draw_scores():
+    figure, axes = plt.subplots(figsize=(8, 4.2))
+    axes.axhline(100 * baseline.mean, color="black", linewidth=1, label="dense")
+    for name, curve in curves.items():
+        colour, line, marker = LOOKS[name]
+        at = [100, *(100 * density for density in curve)]
+        means = torch.tensor([100 * spread.mean for spread in (baseline, *curve.values())])
+        stds = torch.tensor([100 * spread.std for spread in (baseline, *curve.values())])
+        axes.plot(at, means, color=figures.COLOURS[colour], linestyle=line, marker=marker, label=name)
+        axes.fill_between(at, means - stds, means + stds, color=figures.COLOURS[colour], alpha=0.15)
+    axes.set(xlabel="density, in %", ylabel="validation accuracy, in %", ylim=(0, 100))
+    axes.invert_xaxis()
+    axes.legend(loc="center", bbox_to_anchor=(0.4, 0.5), fontsize=12)
+    return figure
+
+
+show(
+    draw_scores(),
+    alt="Accuracy over density without training, for magnitude, gradient times weight, and chance, with bands over three seeds.",
+)
+
+# %% name="out-scores"
+table(
+    (0.5, 0.4, 0.3, 0.2),
+    ("magnitude", "gradient x weight"),
+    lambda density, name: percent(curves[name][density]),
+    "density",
+)
+
+# %% [markdown]
+# A gradient is true for a small step, and to prune is a large one, for many weights at once. Where the densities are high, what the gradient knows helps. Where little is left, the steps are long and many, and both scores guess. Look where
+# the bands overlap before you say which is better.
+#
+# ### Which layer suffers?
+#
+# The weights of one layer need not be like those of another. So prune *one* layer at a time, leave all others whole, and see: a **sensitivity scan**.
+
+# %%
+predict(
+    "5.b",
+    "Only one layer is pruned, to 20% of its weights. Which one costs the most accuracy?",
+    choices=("conv1 (144 weights)", "conv2 (4,608)", "conv3 (18,432)", "conv4 (36,864)", "linear (640)"),
+)
+
+# %% name="out-sensitivity"
+with tqdm(total=5 * 4, desc="layers x densities") as bar:
+    scan = prune.sensitivity(model, splits.validation, densities=(0.5, 0.3, 0.2, 0.1), progress=lambda _: bar.update())
+print(scan)
+
+# %%
+names = {
+    "conv1": "conv1 (144 weights)",
+    "conv2": "conv2 (4,608)",
+    "conv3": "conv3 (18,432)",
+    "conv4": "conv4 (36,864)",
+    "linear": "linear (640)",
+}
+worst = min(scan.layers, key=lambda layer: scan.accuracy(layer, 0.2))
+reveal("5.b", names[worst.removesuffix(".weight")])
+
+# %% [markdown]
+# So the same density for all layers is a poor choice. Three ways to share, all with the same number of weights in total: the same density in each *layer*; all weights in one *global* contest; or each layer as low as the scan allows with a
+# loss of at most two points. (The scan was made on seed 0, and is used for all three.)
+
+# %% name="out-scopes"
+allowed = prune.densities_for(scan, most_lost=0.02)
+print({name.removesuffix(".weight"): density for name, density in allowed.items()})
+total = prune.keep_top_per_layer(prune.magnitude(model), allowed).density
+by_scan = fit.over_seeds(
+    lambda seed: fit.accuracy(
+        prune.apply_mask(networks[seed], prune.keep_top_per_layer(prune.magnitude(networks[seed]), allowed)),
+        splits.validation,
+    )
+)
+shared = {
+    "the same in each layer": pruned_to(total, by_magnitude, "layer"),
+    "global": pruned_to(total, by_magnitude, "global"),
+    "by the scan": by_scan,
+}
+table(shared, ("accuracy",), lambda name, _: percent(shared[name]), f"density {total:.1%} in total")
+
+# %% [markdown]
+# The losses of the scan hold for one layer at a time, and together they are more than their sum or less: each layer gets the errors of those before it. A scan is a guide, and the table is the judge.
+#
+# ## 3 Train on
+#
+# Take more, and the accuracy falls apart. But a network can learn to do without, if it is trained on with what is left. There is one catch. Here is a model pruned to 30%, and trained on for a moment, once as one would write
+# it first, with `apply_mask`, and once with `masked`:
+
+
+# %% name="out-stale"
+def share_not_zero(network):
+    weights = prune.magnitude(network).values()
+    return sum(int((weight > 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
+
+
+mask = prune.keep_top(prune.magnitude(model), 0.3)
+print(mask)
+print()
+little = {"epochs": 1, "seed": 0, "learning_rate": 1e-3}
+for name, network in {
+    "applied once": prune.apply_mask(model, mask),
+    "kept": prune.masked(model, mask),
+}.items():
+    trained = fit.fit(network, splits.train.first(512), splits.validation.first(100), **little).model
+    print(f"the mask was {name + ':':<14} after 4 steps, {share_not_zero(prune.baked(trained)):.1%} are not zero")
+
+# %% [markdown]
+# The mask was *applied*, and the first step of the optimizer gave every weight a value again. Nothing complained, the accuracy was fine, and nothing was pruned. It is one of the most common errors in code for pruning. The zeros must be put back **after each step**.
+#
+# By hand, with weights (1, 2), the second one pruned: start from (1, 0). If the gradient there is (-5, -4) and the learning rate 0.1, the step goes to (1.5, 0.4), and the mask makes that (1.5, 0).
+
+# %% [markdown]
+# ### Exercise 5.3 - What is pruned stays pruned (8 min)
+
+
+# %% name="ex-5-3" tags=["exercise"]
+def train_pruned(weight, mask, gradient, learning_rate, steps):
+    """The weights after some steps of gradient descent. Where the mask is False they are 0 all along.
+
+    weight: [weights], not yet pruned; mask: True stays; gradient(weight) returns the gradient of the loss, [weights].
+    A step subtracts learning_rate times the gradient. Returns new weights.
+    """
+    ### BEGIN SOLUTION
+    weight = weight * mask
+    for _ in range(steps):
+        weight = (weight - learning_rate * gradient(weight)) * mask
+    return weight
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("5.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: where</summary>
+#
+# Zero before the first step, so that the others learn beside zeros; and zero after each one.
+# </details>
+# <details><summary>Hint 2: what not to do</summary>
+#
+# Do not ask which weights are zero at the moment: one that stays may happen to be. The mask knows.
+# </details>
+
+# %% [markdown]
+# (Masking the gradient is enough here. It is not with momentum or Adam, which remember older gradients: the library multiplies the weight itself by its mask in every forward pass, and then no optimizer can bring it back.)
+#
+# ### At once, or little by little?
+#
+# Instead of pruning once and training long, one can take some, train, take some more. The usual curve is fast at first, when there is much that nobody needs, and slow at the end. After the share $t$ of the rounds the density is
+#
+# $$d + (1 - d) \, (1 - t)^3.$$
+#
+# To a density of 0.2 in two rounds: half-way $(1/2)^3 = 1/8$ of the way is left, so 0.2 + 0.8 / 8 = 0.3; then 0.2.
+
+# %% [markdown]
+# ### Exercise 5.4 - Fast at first (5 min)
+
+
+# %% name="ex-5-4" tags=["exercise"]
+def falling_densities(target, rounds):
+    """The density after each of `rounds` rounds, from 1 down to `target` along the cubic curve.
+
+    Returns a list of `rounds` numbers; the last one is the target.
+    """
+    ### BEGIN SOLUTION
+    return [target + (1 - target) * (1 - done / rounds) ** 3 for done in range(1, rounds + 1)]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("5.4")
+
+# %% [markdown]
+# <details><summary>Hint 1: the ends</summary>
+#
+# Before the first round the density is 1, but that is not in the list. After the last it is the target. So which numbers of rounds are done?
+# </details>
+# <details><summary>Hint 2: the share of the way that is left</summary>
+#
+# After `done` of `rounds` rounds, it is `1 - done / rounds`, and the formula takes its cube.
+# </details>
+
+# %%
+predict(
+    "5.c",
+    "Three quarters of all weights go, in two rounds, with one short training after each. What is the validation accuracy then?",
+    unit="%",
+)
+
+# %% [markdown]
+# We halve the weights four times, with one pass over 4,000 images after each. Beside it the control: the same twice, but what goes is drawn by chance.
+
+# %% name="out-finetune"
+few = splits.train.first(4000)
+
+
+def by_chance(network):
+    return prune.random_scores(network, seed=0)
+
+
+paths = {}
+with tqdm(total=4 + 2, desc="rounds") as bar:
+    for name, score, rounds in (("magnitude", prune.magnitude, 4), ("chance", by_chance, 2)):
+        paths[name] = prune.prune_and_train(
+            model,
+            few,
+            splits.validation,
+            densities=prune.geometric(0.5, rounds),
+            score=score,
+            epochs=1,
+            seed=0,
+            learning_rate=2e-3,
+            progress=lambda _: bar.update(),
+        )
+dense_accuracy = fit.accuracy(model, splits.validation)
+print(f"dense {dense_accuracy:.1%}")
+for name, path in paths.items():
+    print(f"by {name}")
+    print(*(f"  {step}" for step in path), sep="\n")
+
+# %%
+reveal("5.c", round(100 * paths["magnitude"][1].validation_accuracy, 1))
+
+
+# %% name="fig-finetune"
+def draw_paths():
+    figure, axes = plt.subplots(figsize=(8, 4.2))
+    axes.axhline(100 * dense_accuracy, color="black", linewidth=1, label="dense")
+    for name, path in paths.items():
+        colour, line, marker = LOOKS[name]
+        at, accuracy = [100.0], [100 * dense_accuracy]
+        for step in path:
+            at += [100 * step.density] * 2
+            accuracy += [100 * step.validation_accuracy_before, 100 * step.validation_accuracy]
+        axes.plot(at, accuracy, color=figures.COLOURS[colour], linestyle=line, marker=marker, label=name)
+    axes.set(
+        xscale="log",
+        xlabel="density, in % (logarithmic)",
+        ylabel="validation accuracy, in %",
+        ylim=(0, 100),
+        xticks=(100, 50, 25, 12.5, 6.25),
+        xticklabels=("100", "50", "25", "12.5", "6.25"),
+    )
+    axes.minorticks_off()
+    axes.invert_xaxis()
+    axes.legend(loc="lower left", fontsize=12)
+    return figure
+
+
+show(
+    draw_paths(),
+    alt="Accuracy over density in four rounds of halving: it falls when weights are pruned and rises again with training, for magnitude and for chance.",
+)
+
+# %% [markdown]
+# Each round falls down and climbs up again. Training repairs a lot, even what chance has broken: so *after* training, a comparison without the control says even less than before.
+#
+# And is little by little better than all at once? To see a difference in a matter of seconds we take another model, the classic `lenet_300_100`: three matrices, 784 x 300, 300 x 100, 100 x 10. It trains fast. All three schedules end at a density of 1%, all get four passes over
+# the same images in all, and we train each from three seeds.
+
+# %% name="out-schedules"
+lenet = zoo.load("lenet_300_100", seed=0)
+more = splits.train.first(6000)
+TARGET = 0.01
+SCHEDULES = {
+    "at once, then 4 epochs": (prune.one_shot(TARGET), 4),
+    "4 equal ratios, 1 epoch each": (prune.iterative(TARGET, 4), 1),
+    "cubic, 1 epoch each": (prune.cubic(TARGET, 4), 1),
+}
+finished = {name: [] for name in SCHEDULES}
+for seed in tqdm((0, 1, 2), desc="seeds"):
+    for name, (falling, epochs) in SCHEDULES.items():
+        steps = prune.prune_and_train(
+            lenet, more, splits.validation, densities=falling, epochs=epochs, seed=seed, learning_rate=2e-3, at_least=10
+        )
+        finished[name].append(steps[-1])
+print(f"dense {fit.accuracy(lenet, splits.validation):.1%}")
+ends = {name: fit.Spread(tuple(step.validation_accuracy for step in steps)) for name, steps in finished.items()}
+table(ends, ("accuracy",), lambda name, _: percent(ends[name]), f"lenet_300_100, density {TARGET:.0%}")
+
+# %% [markdown]
+# The validation images choose, and here they choose a schedule. If the rows differ by less than their spread, take the simplest. At a density of a half there would be nothing to see: the schedule matters where it hurts.
+#
+# ## 4 Nothing is faster yet
+#
+# The weights are gone. So how much faster is the model?
+
+# %%
+predict(
+    "5.d",
+    "A sixteenth of small_cnn's weights is left, the others are zeros. It runs in torch as before. How many times as fast as the dense model is it?",
+    unit="times",
+)
+
+# %% name="out-zeros"
+example = splits.test.images[:1]
+sparsest = paths["magnitude"][-1]
+sparsest_name = f"{sparsest.density:.1%}, zeros"
+zeros = measure.report({"dense": model, sparsest_name: sparsest.model}, example, repeats=50)
+print(zeros)
+
+# %%
+reveal("5.d", round(zeros.rows[0].median_s / zeros.rows[1].median_s, 2))
+
+# %% [markdown]
+# A zero is multiplied as conscientiously as any other number, and it is stored in 32 bits. **Unstructured zeros in a dense kernel give no speed and no bytes.** "16 times fewer FLOPs" would be true on paper, and wrong by the clock.
+#
+# There are two ways out. Take away something that a dense kernel notices: whole channels. Or store and multiply only what is left, with other formats and other kernels: sections 5 and 6.
+#
+# ### Whole channels
+#
+# Take a channel out of `conv1`, and more must go than its filter. The batch norm behind it has a gamma, a beta, a mean and a variance for this channel. And `conv2` *reads* it: each filter of `conv2` has a slice for it.
+
+# %% name="out-groups" tags=["nbval-check-output"]
+for group in structure.channel_groups(model, example):
+    print(group)
+
+# %% [markdown]
+# So the library says: these channels are made by conv1, pass its batch norm, and are read by conv2. If there are sums in the network, as in a residual block, more layers must lose the same channel together. By hand, 4 channels of which 0 and 2 stay: `conv1.weight` goes from [4, 1, 3, 3] to
+# [2, 1, 3, 3], the four vectors of the batch norm from 4 to 2 numbers, and `conv2.weight` from [8, 4, 3, 3] to [8, 2, 3, 3].
+
+# %% [markdown]
+# ### Exercise 5.5 - Take a channel out for real (8 min)
+
+
+# %% name="ex-5-5" tags=["exercise"]
+def remove_channels(layers, keep):
+    """What is left of two convolutions, and of the batch norm between them, if only the channels `keep` stay between them.
+
+    layers: a dict of tensors: "conv1" [channels, in, h, w]; "gamma", "beta", "mean", "variance" [channels] of the batch
+    norm; "conv2" [out, channels, h, w]. keep: a rising list of channels. Returns a dict with the same names.
+    """
+    ### BEGIN SOLUTION
+    smaller = {}
+    for name, value in layers.items():
+        smaller[name] = value[:, keep] if name == "conv2" else value[keep]
+    return smaller
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("5.5")
+
+# %% [markdown]
+# <details><summary>Hint 1: who knows the channel?</summary>
+#
+# Go through the six tensors. In each, one axis counts these channels. Which one?
+# </details>
+# <details><summary>Hint 2: indexing</summary>
+#
+# `value[keep]` takes entries of axis 0, `value[:, keep]` of axis 1.
+# </details>
+
+# %% [markdown]
+# Half of the channels of each layer, those with the shortest filters, go. First the proof that nothing else changed: the smaller model must give the same outputs as the full-sized one in which everything about these channels is zero.
+
+# %% name="out-structured"
+keep = structure.keep_channels(structure.channel_scores(model, example), density=0.5)
+smaller = structure.remove_channels(model, example, keep)
+zeroed = structure.mask_channels(model, example, keep)
+with torch.no_grad():
+    off = (smaller(splits.validation.images[:500]) - zeroed(splits.validation.images[:500])).abs().max()
+print(f"largest difference between the outputs: {off:.1e}")
+print(measure.report({"dense": model, "half, with zeros": zeroed, "half, taken out": smaller}, example, repeats=50))
+print(f"validation accuracy without training: {fit.accuracy(smaller, splits.validation):.1%}")
+
+# %% [markdown]
+# *This* is smaller and faster, in plain torch, on any machine. The price is the accuracy: among the weights of a short filter are long ones, and all must go. So train on, and with two controls: half of the channels drawn by chance; and a model of the same small shape with *fresh* weights, which
+# has never been pruned at all.
+
+# %% name="out-channels"
+chance = torch.Generator().manual_seed(0)
+lots = {name: torch.rand(len(kept) * 2, generator=chance) for name, kept in keep.items()}
+fresh = copy.deepcopy(smaller)
+with torch.random.fork_rng(devices=[]):
+    torch.manual_seed(0)
+    for layer in fresh.modules():
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+starts = {
+    "pruned by length": smaller,
+    "pruned by chance": structure.remove_channels(model, example, structure.keep_channels(lots, density=0.5)),
+    "fresh weights": fresh,
+}
+halves = {
+    name: fit.fit(start, few, splits.validation, epochs=3, seed=0, learning_rate=3e-3)
+    for name, start in tqdm(starts.items(), desc="models")
+}
+for name, fitted in halves.items():
+    epochs = "  ".join(f"{epoch.validation_accuracy:.1%}" for epoch in fitted.history)
+    print(f"{name:<20} after each epoch: {epochs}")
+
+# %% [markdown]
+# Compare the first two rows: is the length of a filter a better guide than chance? One seed cannot tell a difference of a point or two. Then look at the last row. With little training it is what the weights already know that pays, whichever channels they are. With *long* training, the literature finds, the fresh model often catches up,
+# and need not have been cut out of a large one at all (Liu et al. 2019).
+#
+# ## 5 Bytes, with the places
+#
+# To leave out the zeros, you must say where they are. Three ways, in fp32:
+#
+# - **Bitmap**: one bit for every weight of the matrix says whether it is there, and then come the values.
+# - **CSR** (compressed sparse rows): the values, for each value its column in 2 bytes, and for each row where it begins, in 4 bytes; one more at the end.
+# - **2:4**: of every four neighbours two are stored, each with 2 bits that say which of the four it is. Only for a matrix that was pruned in this pattern.
+#
+# By hand: 2 rows of 8 columns, 3 weights left. Dense, 64 bytes. Bitmap: 16 bits and 3 values, 2 + 12 = 14. CSR: 3 pointers, 3 columns, 3 values, 12 + 6 + 12 = 30. 2:4: 8 values and 16 bits, 32 + 2 = 34.
+
+# %% [markdown]
+# ### Exercise 5.6 - Bytes, with the places (8 min)
+
+
+# %% name="ex-5-6" tags=["exercise"]
+def sparse_bytes(rows, columns, kept):
+    """Bytes of a matrix of 4-byte values, of which `kept` are not zero, in three formats.
+
+    4 divides columns. Returns a dict with the keys "bitmap", "CSR" and "2:4", whole numbers of bytes.
+    """
+    ### BEGIN SOLUTION
+    size = rows * columns
+    bitmap = (size + 7) // 8 + 4 * kept
+    csr = 4 * (rows + 1) + (2 + 4) * kept
+    two_of_four = 4 * (size // 2) + (2 * (size // 2) + 7) // 8
+    return {"bitmap": bitmap, "CSR": csr, "2:4": two_of_four}
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("5.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: count parts</summary>
+#
+# For each format, write down its tensors: what is in each, how many, and how many bits one of them takes.
+# </details>
+# <details><summary>Hint 2: whole bytes</summary>
+#
+# `(bits + 7) // 8`.
+# </details>
+
+# %% [markdown]
+# The library really stores them, and counts the bytes of the tensors. Three models: scattered weights, whole 4 x 4 blocks, and two of every four. (The last two for the inner convolutions only: `conv1` has nine weights a row, and `linear` ten rows.)
+
+
+# %% name="out-storage"
+def is_inner(name, layer):
+    return name in ("conv2", "conv3", "conv4")
+
+
+quarter = paths["magnitude"][1]
+inner = prune.magnitude(model, where=is_inner)
+patterns = {
+    "4 x 4 blocks": structure.keep_blocks(inner, 0.25, block=(4, 4)),
+    "two of every four": structure.keep_n_of_m(inner, 2, 4),
+}
+print(f"scattered\n{sparse.smallest_formats(quarter.model)}")
+for name, kept in patterns.items():
+    print(f"\n{name}\n{sparse.smallest_formats(model, kept, where=is_inner)}")
+
+# %% [markdown]
+# Below which density does a format pay at all? That needs no measurement: it is where the places cost as much as the zeros saved.
+
+# %% name="out-breakeven" tags=["nbval-check-output"]
+for name in ("conv1", "conv4"):
+    weight = model.get_submodule(name).weight.detach()
+    shares = sparse.break_even_densities(weight)
+    print(name, "   ".join(f"{what} {share:.1%}" for what, share in shares.items()), sep=": ")
+
+# %% [markdown]
+# Now the two ways out of section 4 side by side, at about the same bytes: a quarter of the weights, scattered, stored as a bitmap; and half of the channels, stored as they are. Both were trained on the same images. (The scattered model is timed in torch, where its zeros are multiplied.)
+
+# %% name="out-ways-out"
+report = measure.report(
+    {"dense": model, "a quarter, scattered": quarter.model, "half of the channels": halves["pruned by length"].model},
+    example,
+    accuracies={
+        "dense": dense_accuracy,
+        "a quarter, scattered": quarter.validation_accuracy,
+        "half of the channels": halves["pruned by length"].history[-1].validation_accuracy,
+    },
+    repeats=50,
+)
+dense_row, quarter_row, half_row = report.rows
+quarter_row = replace(quarter_row, stored_bytes=sparse.model_bytes(quarter.model, sparse.to_bitmap))
+print(measure.Report((dense_row, quarter_row, half_row)))
+
+# %% [markdown]
+# ## 6 From which density on is it faster?
+#
+# For time there is no formula. A sparse kernel skips zeros, but for each weight it must look up a place, and it cannot work on 8 or 16 neighbours at once as the dense one does. So we measure: a matrix times a vector, in C, compiled on your machine, dense against all formats. In "warm" caches the matrix lies in the cache;
+# in "cold" ones it has to come from memory, as in a model that is larger than the cache.
+
+# %%
+predict(
+    "5.e",
+    "A matrix of 1024 x 1024, warm. Below which density is our CSR kernel faster than our dense one?",
+    choices=("at any density below 1", "about 0.67, where it has fewer bytes", "about 0.3", "about 0.1", "never"),
+)
+
+# %% name="out-kernels"
+try:
+    print("compiler:", native.find_compiler().version)
+    HAS_COMPILER = True
+except native.NoCompiler as error:
+    print(error)
+    HAS_COMPILER = False
+
+SWEPT = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+sweeps = {}
+for caches in ("warm", "cold") if HAS_COMPILER else ():
+    with tqdm(total=len(SWEPT), desc=caches) as bar:
+        sweeps[caches] = sparse.sweep_kernels(
+            1024,
+            1024,
+            SWEPT,
+            repeats=15,
+            caches=caches,
+            progress=lambda done, total: bar.update(),
+        )
+for caches, sweep in sweeps.items():
+    print(f"{caches} caches\n{sweep}\n")
+
+
+# %%
+def in_words(density):
+    """The choice of prediction 5.e that a measured density comes nearest to."""
+    if density is None:
+        return "never"
+    limits = {0.9: "at any density below 1", 0.45: "about 0.67, where it has fewer bytes", 0.18: "about 0.3"}
+    return next((words for limit, words in limits.items() if density > limit), "about 0.1")
+
+
+reveal("5.e", in_words(sweeps["warm"].crossover("CSR").median)) if HAS_COMPILER else None
+
+
+# %% name="fig-kernels"
+KERNEL_LOOKS = {
+    "dense": ("black", "-", ""),
+    "torch dense": ("black", ":", "x"),
+    "CSR": ("blue", "-", "o"),
+    "torch CSR": ("sky", "--", "v"),
+    "bitmap": ("orange", "--", "s"),
+    "blocks 4x4": ("green", "-.", "D"),
+    "blocks 16x1": ("vermillion", "-.", "P"),
+    "2:4": ("purple", "", "*"),
+}
+
+
+def draw_kernels():
+    figure, both = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+    for axes, (caches, sweep) in zip(both, sweeps.items()):
+        for name in sweep.names:
+            colour, line, marker = KERNEL_LOOKS[name]
+            shown = [one for one in sweep.comparisons if any(kernel.name == name for kernel in one.kernels)]
+            ratios = [float(torch.tensor(one.ratios(name)).median()) for one in shown]
+            at = [100 * one[name].density for one in shown]
+            axes.plot(at, ratios, color=figures.COLOURS[colour], linestyle=line, marker=marker, label=name)
+        axes.set(xscale="log", yscale="log", xlabel="density, in % (logarithmic)", title=f"{caches} caches")
+        axes.set(xticks=(1, 5, 20, 100), xticklabels=(1, 5, 20, 100))
+        axes.minorticks_off()
+    ticks = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
+    both[0].set(ylabel="time, dense = 1\n(logarithmic)", yticks=ticks, yticklabels=ticks)
+    figure.legend(*both[0].get_legend_handles_labels(), fontsize=12, loc="outside right center")
+    return figure
+
+
+show(
+    draw_kernels(),
+    alt="Time of each kernel relative to the dense one, over density, for warm and cold caches. The dense kernel is the line at 1; sparse kernels cross it at low density.",
+)
+
+# %% [markdown]
+# Read the line "torch dense" first: it is full of zeros at 1% density, and takes the same time as at 100%. Then follow CSR to where it crosses the line at 1: far below the density from which on it has fewer *bytes*. Blocks cross much higher, since within a block neighbours are multiplied at once. In warm caches, a small
+# format may lie in a nearer cache than the dense matrix, and wins twice. In cold ones everything comes from memory, and hardly a kernel gains as much in time as in bytes.
+#
+# So blocks, then? A pattern has a price. Half of the weights of the inner convolutions, without training, by magnitude in all cases:
+
+# %% name="out-patterns"
+PATTERNS = {
+    "scattered": lambda scores: prune.keep_top(scores, 0.5, "layer"),
+    "2:4": structure.keep_n_of_m,
+    "blocks 4x4": lambda scores: structure.keep_blocks(scores, 0.5, block=(4, 4)),
+    "blocks 16x1": lambda scores: structure.keep_blocks(scores, 0.5, block=(16, 1)),
+}
+
+
+def with_pattern(choose):
+    def accuracy(seed):
+        kept = choose(prune.magnitude(networks[seed], where=is_inner))
+        return fit.accuracy(prune.apply_mask(networks[seed], kept), splits.validation)
+
+    return fit.over_seeds(accuracy)
+
+
+kept_accuracy = {name: with_pattern(choose) for name, choose in tqdm(PATTERNS.items(), desc="patterns")}
+
+
+def gain_at_half(kernel):
+    """How many times as fast as dense a kernel is at density 0.5, in warm caches."""
+    if not HAS_COMPILER:
+        return "-"
+    one = sweeps["warm"].comparisons[SWEPT.index(0.5)]
+    return f"{1 / torch.tensor(one.ratios(kernel)).median():.2f}"
+
+
+print("density 50%  accuracy, small_cnn    kernel       times as fast, warm")
+for name, spread in kept_accuracy.items():
+    kernel = "CSR" if name == "scattered" else name
+    print(f"{name:<12} {percent(spread):<21}  {kernel:<11}  {gain_at_half(kernel)}")
+
+# %% [markdown]
+# The coarser the pattern, the less choice is left to the score: what is fast for the kernel is dear for the accuracy. Training pays some of it back.
+#
+# A crossover is read from noisy times, so take care: a kernel is *faster* where even its slow runs beat the fast runs of the other. And a single win between two losses is luck. By hand: at the densities 0.5, 0.2, 0.1 the dense kernel takes 1.0 to 1.1 ms each time, the sparse one 0.8 to 0.9, 1.2 to 1.3, 0.4 to 0.5. The crossover is 0.1: what happened at
+# 0.5 did not last.
+
+# %% [markdown]
+# ### Exercise 5.7 - From which density on is it faster? (8 min)
+
+
+# %% name="ex-5-7" tags=["exercise"]
+def crossover(densities, dense, sparse):
+    """The highest density at which, and at all lower ones, the sparse kernel is faster beyond the spread.
+
+    densities: falling; dense, sparse: for each density a pair (low, high), the spread of the measured times.
+    Returns one of the densities, or None where it is not faster even at the lowest one.
+    """
+    ### BEGIN SOLUTION
+    found = None
+    for density, (dense_low, _), (_, sparse_high) in reversed(list(zip(densities, dense, sparse))):
+        if sparse_high >= dense_low:
+            break
+        found = density
+    return found
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("5.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: where to start</summary>
+#
+# Begin at the lowest density, where the sparse kernel has the best chance, and go up as long as it wins.
+# </details>
+# <details><summary>Hint 2: what a win is</summary>
+#
+# The high end of the one must lie below the low end of the other.
+# </details>
+
+# %% [markdown]
+# That was a random matrix. Now a real one: the first layer of the `lenet_300_100` that we have pruned to 1%, and trained. How much is its layer worth in each kernel? And the whole model?
+
+# %% name="out-lenet"
+small_lenet = finished["cubic, 1 epoch each"][0].model
+layers = {"dense": zoo.load("lenet_300_100", seed=0), "zeros": small_lenet}
+vector = splits.test.images[0].flatten()
+first_weights = small_lenet.linear1.weight.detach()
+stored = sparse.to_csr(first_weights)
+calls = {
+    f"torch.mv, {name}": (lambda weight=network.linear1.weight.detach(): torch.mv(weight, vector))
+    for name, network in layers.items()
+}
+rest, bias = small_lenet[2:], small_lenet.linear1.bias.detach()
+models = {f"model, {name}": (lambda network=network: network(vector[None])) for name, network in layers.items()}
+if HAS_COMPILER:
+    product = sparse.bind(stored, vector)
+    calls["our dense kernel, zeros"] = sparse.bind(first_weights, vector)
+    calls["our CSR kernel"] = product
+    models["model, linear1 as CSR"] = lambda: rest((product() + bias)[None])
+share = first_weights.numel() / measure.macs(small_lenet, vector[None])
+print(
+    f"linear1 has {share:.0%} of the model's MACs; {len(stored.values):,} of its {first_weights.numel():,} weights are left"
+)
+with torch.no_grad():
+    for group in (calls, models):
+        for name, time in measure.compare_latency(group, repeats=200).items():
+            print(f"{name:<26} {time}")
+if HAS_COMPILER:
+    off = (models["model, linear1 as CSR"]() - small_lenet(vector[None])).abs().max().item()
+    print(f"largest difference between the outputs of the last two: {off:.0e}")
+
+# %% [markdown]
+# Compare the gain of the layer with that of the model. What is left, the other layers and the calls themselves, takes as long as before (Amdahl's law, exercise 1.7). And all of this is a matrix times *one vector*. With a batch of inputs a dense kernel uses each weight that it has fetched many times over, and is harder to beat.
+#
+# ## 7 What comes in
+#
+# Back to the question of section 2: which weights? So far we looked at the weights. But a weight is multiplied by an *input*. A small weight on a strong input may matter more than a large one on a weak input. **Wanda** takes a few hundred images, no gradients and no training, and scores
+#
+# $$|w_{ij}| \cdot \lVert x_j \rVert,$$
+#
+# the magnitude times the norm of its input over these images. And it lets only the weights of one *row* compete, those that add up to one output: each row keeps the same number.
+#
+# By hand: a row (3, -2) and inputs with the norms 1 and 4. The scores are 3 and 8: the smaller weight stays.
+
+# %% [markdown]
+# ### Exercise 5.8 - Row by row, with what comes in (8 min)
+
+
+# %% name="ex-5-8" tags=["exercise"]
+def wanda_mask(weight, inputs, kept):
+    """The mask that keeps, in each row, the `kept` weights with the highest |weight| * norm of its input.
+
+    weight: [out, in]; inputs: [images, in]. Equal scores do not occur. Returns True and False, [out, in].
+    """
+    ### BEGIN SOLUTION
+    scores = weight.abs() * inputs.norm(dim=0)
+    places = scores.topk(kept, dim=1).indices
+    return torch.zeros_like(scores, dtype=torch.bool).scatter(1, places, True)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("5.8")
+
+# %% [markdown]
+# <details><summary>Hint 1: the shapes</summary>
+#
+# One norm for each input: [in]. Multiplied by a weight of [out, in], it lines up with the last axis by itself.
+# </details>
+# <details><summary>Hint 2: each row by itself</summary>
+#
+# `scores.topk(kept, dim=1).indices` are the best places of each row; `scatter(1, places, True)` writes there. A loop over rows will do as well.
+# </details>
+
+# %% [markdown]
+# **SparseGPT** goes a step further. Whatever is taken away leaves an error in the layer's output, and the weights that stay can be *moved* to make up for it, as far as the inputs allow, one column after the other, without any training. What is left of the error, as a share of the output, for each layer alone, and two of every four weights kept:
+
+# %% name="out-errors"
+calibration = splits.train.first(200).images
+
+
+def is_inner_or_last(name, layer):
+    return is_inner(name, layer) or name == "linear"
+
+
+errors = {
+    (row.layer, row.method): row.output_error
+    for row in second_order.compare_methods(model, calibration, n_of_m=(2, 4), where=is_inner_or_last)
+}
+table(
+    [layer for layer, method in errors if method == "magnitude"],
+    ("magnitude", "Wanda", "SparseGPT"),
+    lambda layer, method: f"{100 * errors[layer, method]:.2f}%",
+    "2:4, error of the output",
+)
+print()
+table(
+    [layer for layer, method in errors if method == "magnitude"],
+    ("magnitude, refit", "Wanda, refit"),
+    lambda layer, method: f"{100 * errors[layer, method]:.2f}%",
+    "the same masks, best weights",
+)
+
+# %% [markdown]
+# Does Wanda's mask win in every layer? Look at the last one. The second table gives the two masks the best weights there are for them, so that one can tell what a method owes to its mask and what to moving the rest. (SparseGPT moves only what is to the right of a column, which is cheaper than the best, and works for layers of any size.)
+
+# %%
+predict(
+    "5.f",
+    "Half of all weights go, without any training. Which keeps the most accuracy?",
+    choices=("magnitude, by layer", "magnitude, by row", "Wanda, by row", "Wanda, by layer", "SparseGPT"),
+)
+
+
+# %% name="out-methods"
+def by_inputs(network, seed):
+    return second_order.activation_weighted(network, calibration)
+
+
+def with_sparse_gpt(seed):
+    network, _ = second_order.sparse_gpt(networks[seed], calibration, density=0.5)
+    return fit.accuracy(network, splits.validation)
+
+
+WAYS = {
+    "magnitude, by row": lambda: pruned_to(0.5, by_magnitude, "row"),
+    "Wanda, by row": lambda: pruned_to(0.5, by_inputs, "row"),
+    "magnitude, by layer": lambda: pruned_to(0.5, by_magnitude, "layer"),
+    "Wanda, by layer": lambda: pruned_to(0.5, by_inputs, "layer"),
+    "SparseGPT": lambda: fit.over_seeds(with_sparse_gpt),
+}
+methods = {name: way() for name, way in tqdm(WAYS.items(), desc="ways")}
+table(WAYS, ("accuracy",), lambda name, _: percent(methods[name]), "density 50%, validation, 3 seeds")
+
+# %%
+reveal("5.f", max(WAYS, key=lambda name: methods[name].mean))
+
+# %% [markdown]
+# The paper's rule, each row by itself, was found on language models with rows of thousands of weights. Our rows have 9 to 576, and some channels need many of them while others hardly need any. Compare "by row" with "by layer" for the same score: a rule that is right for one kind of model may be wrong for another. What the inputs know is worth something in both.
+#
+# ## 8 Look around
+#
+# Everything on one page, for the first layer of `lenet_300_100`, without training: where the cut goes through the histogram, which weights stay (each input pixel is a column of the layer: its place in the picture shows how many of its 300 weights are left), the accuracy, the bytes, and the measured time. Move the density, and watch which of them move with it.
+
+# %% name="fig-explore" tags=["widget"]
+first_layer = lenet.linear1.weight.detach()
+lenet_scores = prune.magnitude(lenet)
+
+
+def facts(density):
+    """The mask, and in words: accuracy, bytes and times of the first layer at this density."""
+    kept = prune.keep_top({"linear1.weight": lenet_scores["linear1.weight"]}, density)
+    accuracy = fit.accuracy(prune.apply_mask(lenet, kept), splits.validation)
+    weight = first_layer * kept["linear1.weight"]
+    formats = {"bitmap": sparse.to_bitmap(weight), "CSR": sparse.to_csr(weight)}
+    calls = {"torch dense": lambda: torch.mv(weight, vector)}
+    if HAS_COMPILER:
+        calls |= {name: sparse.bind(matrix, vector) for name, matrix in {"dense": weight, **formats}.items()}
+    sizes = {"dense": weight.nbytes} | {name: matrix.stored_bytes for name, matrix in formats.items()}
+    # one after the other, and not in turns: each finds its own weights in the caches
+    times = {name: measure.latency(call, repeats=60) for name, call in calls.items()}
+    return kept["linear1.weight"], accuracy, sizes, times
+
+
+def draw_density(density):
+    kept, accuracy, sizes, times = facts(density)
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.9), width_ratios=(1.1, 1, 1.1))
+    edges = torch.linspace(-0.15, 0.15, 61).numpy()
+    goes = {"color": figures.COLOURS["orange"], "hatch": "//", "alpha": 0.7, "label": "goes"}
+    left.hist(first_layer[kept].numpy(), bins=edges, color=figures.COLOURS["blue"], label="stays")
+    left.hist(first_layer[~kept].numpy(), bins=edges, **goes)
+    left.set(xlabel="weight", ylabel="number of weights", title=f"accuracy {accuracy:.1%}")
+    left.legend(fontsize=11)
+    shown = middle.imshow(100 * kept.float().mean(dim=0).reshape(28, 28), vmin=0, vmax=100)
+    middle.set(xticks=(), yticks=(), xlabel="of each pixel's weights, % left")
+    middle.grid(False)
+    figure.colorbar(shown, ax=middle, shrink=0.8)
+    rows = [f"{'KiB stored':<12}", *(f"{name:<8}{size / 1024:8.1f}" for name, size in sizes.items())]
+    rows += ["", f"{'µs, median':<12}"]
+    rows += [f"{name:<12}{1e6 * time.median_s:6.1f}" for name, time in times.items()]
+    right.axis("off")
+    right.text(0, 1, "\n".join(rows), family="monospace", va="top", fontsize=15)
+    return figure
+
+
+explore(
+    draw_density,
+    alt=lambda density: (
+        f"First layer at density {density:g}: histogram split into weights that stay and go, share of weights left for each pixel, bytes and times."
+    ),
+    density=(1.0, 0.5, 0.2, 0.1, 0.05, 0.02),
+)
+
+# %% [markdown]
+# The bytes move with every step. Not all of the times follow: which ones do not, and why? (A bitmap must be read bit by bit, however little is left.) And where CSR crosses the dense kernel is not where it did for 1024 x 1024: another size, another crossover.
+#
+# ## 9 Where it stops working
+#
+# - **Zeros are not speed.** In a dense kernel they give nothing. A CSR kernel needs a density far below that at which it saves bytes, and all our kernels take one vector at a time.
+# - **Magnitude is not worth.** It is a guess that is hard to beat, and the more is taken, the more it is a guess. Chance is the control, and after training chance looks better than it should.
+# - **A small model has less to give.** Compare what the first, wide layer of `lenet_300_100` can spare with the scan of `small_cnn`. What is reported for large models does not carry over to small ones.
+# - **2:4 needs the right instruction.** Our kernel picks its two of four with a vector shuffle where the CPU has a wide one, and in plain C elsewhere, which is slower. Look at its row on your machine. What tensor cores gain, made for this pattern, is another question.
+# - **Local is not global.** A layer's small error, and a harmless scan, do not promise that the whole model is fine. Measure the whole.
+#
+# ## The ledger
+#
+# Two rows: what the validation images choose among the halved models, the sparsest within one point of the dense one, stored in the smallest format for each layer; and half of the channels, trained. Their test accuracy is looked at here for the first time.
+
+# %% name="out-ledger"
+good = [step for step in paths["magnitude"] if step.validation_accuracy >= dense_accuracy - 0.01]
+chosen = min(good or paths["magnitude"][:1], key=lambda step: step.density)
+formats = sparse.smallest_formats(chosen.model)
+other_bytes = measure.stored_bytes(model) - sum(layer.bytes["dense"] for layer in formats.layers)
+candidates = {
+    "small_cnn": model,
+    f"small_cnn, {chosen.density:.1%} of the weights": chosen.model,
+    "small_cnn, half of the channels": halves["pruned by length"].model,
+}
+report = measure.report(
+    candidates,
+    example,
+    accuracies={name: fit.accuracy(network, splits.test) for name, network in candidates.items()},
+)
+_, scattered, cut = report.rows
+ledger(replace(scattered, stored_bytes=formats.smallest_bytes + other_bytes), lesson=5)
+ledger(cut, lesson=5)
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Summary
+#
+# - Scores, then a mask, then a model. Rank and count: a threshold keeps too many.
+# - Beside every score stands chance, and beside every pruned model a fresh one of its size.
+# - A mask is applied after each step, or it is stale after the first.
+# - A channel goes with its batch norm and with those who read it; then the model is really smaller and faster.
+# - Bytes have places in them. Times are measured: zeros pay in bytes early, in time late, in a dense kernel never.
+#
+# **References.** LeCun, Denker and Solla 1990, *Optimal Brain Damage*. Hassibi and Stork 1993, *Second Order Derivatives for Network Pruning: Optimal Brain Surgeon*. Han et al. 2015, *Learning both Weights and Connections for Efficient Neural Networks*.
+# Li et al. 2017, *Pruning Filters for Efficient ConvNets*. Zhu and Gupta 2017, *To Prune, or Not to Prune*. Lee et al. 2019, *SNIP*. Liu et al. 2019, *Rethinking the Value of Network Pruning*. Mishra et al. 2021, *Accelerating Sparse Deep Neural Networks*. Frantar and
+# Alistarh 2023, *SparseGPT*. Sun et al. 2024, *A Simple and Effective Pruning Approach for Large Language Models* (Wanda).
+#
+# **In the library.** In `mini_lib/prune`, `scores.py` says what a weight is worth, `keep.py` makes a mask of it, `mask.py` keeps the zeros, `gradual.py` trains in between; `structure` takes channels out, `sparse` stores and multiplies, `second_order` looks at inputs.
+#
+# **Next:** [06 Was the winning ticket there from the start?](06_lottery_tickets.ipynb)

@@ -1,0 +1,900 @@
+# %% [markdown]
+# # Was the winning ticket there from the start?
+#
+# Lesson 06 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
+#
+# Most weights of a trained network can be taken away, and it still works. Then why train them at all? Because, so it was long said, a
+# small net does not learn as well as a large one: train large, prune later. In 2018 Jonathan Frankle and Michael Carbin tried something simple.
+# They pruned a trained net, then put the weights that were left back to *the values that they had before any training*, and trained this small net again. It learned as well as the
+# large one, and faster. With other initial values it did not. Their explanation is **the lottery ticket hypothesis**: a large net is a
+# heap of tickets, small nets with random weights, and one of them wins because of how its weights happened to be drawn.
+#
+# That is a claim about cause, and such a claim needs an experiment with controls. In this lesson you run it.
+#
+# **You will be able to**
+# 1. find a ticket by iterative magnitude pruning, and say what each step of it must not do;
+# 2. compare it with controls that change one thing at a time, over several seeds, and say which differences are real;
+# 3. say what rewinding is, what the search costs, and what such a study does not show.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
+# run everything, and come back.
+
+# %%
+import tempfile
+import time
+from pathlib import Path
+
+import joblib
+import matplotlib.pyplot as plt
+import torch
+from tqdm.auto import tqdm
+
+from mini_lib import data, fit, measure, prune, zoo
+from mini_lib.prune import sparse, tickets
+from mini_lib.prune.tickets import Recipe, State, Study
+from mini_lib.prune.tickets.results import RECORDING_COMMAND
+from mini_lib.prune.tickets.speed import compare_ways
+from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+
+torch.set_num_threads(1)  # one core a process; further cores get processes of their own
+figures.use_style()
+
+# %% [markdown]
+# ## 1 Find a ticket
+#
+# The net is LeNet-300-100, the smallest of the paper: three linear layers, 784 to 300 to 100 to 10. The pictures are those of this course. Training is short, so that the whole study fits into this lesson.
+# What that does to the result is a question for later.
+
+# %%
+splits = data.fashion()
+RECIPE = Recipe(steps=300, evaluate_at=(50,))  # Adam, batches of 60; validation accuracy after 50 steps and at the end
+RATE, ROUNDS = 0.4, 6
+net = zoo.lenet_300_100(seed=0)
+weights = prune.magnitude(net)
+for name, size in weights.items():
+    print(f"{name:<16}{size.numel():>8,} weights")
+print(f"{RECIPE.steps * RECIPE.batch_size / len(splits.train):.1f} passes over the training pictures")
+
+# %% [markdown]
+# **Iterative magnitude pruning** goes like this.
+#
+# 1. Draw the initial weights, and keep a copy.
+# 2. Train.
+# 3. Of the weights that are left, take away the share $p$ with the smallest magnitude.
+# 4. Put the others back to their initial values. Go on with 2.
+#
+# One could take away everything at once. In rounds it works better: after each round the net shows anew what it needs.
+#
+# How much is left? By hand: with $p = 0.2$, one round leaves 0.8. The second takes a fifth *of that*, 0.16, and leaves 0.64.
+
+# %% [markdown]
+# ### Exercise 6.1 - What is left after some rounds (3 min)
+
+
+# %% name="ex-6-1" tags=["exercise"]
+def density_after(rate, rounds):
+    """The share of the weights that is left after some rounds of pruning.
+
+    rate: the share of what remains that each round takes, between 0 and 1. Returns a number.
+    """
+    ### BEGIN SOLUTION
+    return (1 - rate) ** rounds
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("6.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: one round</summary>
+#
+# What must the density before the round be multiplied by?
+# </details>
+
+# %% [markdown]
+# Step 3 looks harmless, and it is where most programs go wrong. What is pruned has the value zero, and zero is the smallest magnitude there is. By hand: `[0.3, -0.2, 0, 0]`, where the two zeros are pruned, and a rate of one half. Two are left, so *one* goes: the -0.2. Whoever ranks all
+# four takes away the two zeros once more, and nothing has happened.
+
+# %% [markdown]
+# ### Exercise 6.2 - The mask of the next round (8 min)
+
+
+# %% name="ex-6-2" tags=["exercise"]
+def next_mask(trained, mask, rate):
+    """The mask of the next round: of the weights that the mask keeps, the smallest are taken away.
+
+    trained: a tensor of weights; where the mask is False, anything may stand. mask: True is kept; same shape.
+    Takes round(rate * number kept) of them, by magnitude, and no two kept weights are equally large. Returns a new mask.
+    """
+    ### BEGIN SOLUTION
+    count = round(rate * int(mask.sum()))
+    size = trained.abs().masked_fill(~mask, torch.inf).flatten()
+    keep = mask.flatten().clone()
+    keep[size.argsort()[:count]] = False
+    return keep.reshape(mask.shape)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("6.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# Two questions: how many go, and which? Both are about the weights that are left, not about all.
+# </details>
+# <details><summary>Hint 2: how to leave the others out</summary>
+#
+# `trained.abs()[mask]` has the magnitudes of those that are left. Or give the others a magnitude of infinity: then they are never the smallest.
+# </details>
+# <details><summary>Hint 3: from numbers to places</summary>
+#
+# `argsort()` of a flat tensor gives the places, smallest first. (The mask you were given is not yours: `clone()` it.)
+# </details>
+
+# %% [markdown]
+# Step 4. Everything that was trained goes back to the start, **biases included**; what is pruned becomes zero. Only the mask remembers that there has been any training.
+
+# %% [markdown]
+# ### Exercise 6.3 - Back to the start (5 min)
+
+
+# %% name="ex-6-3" tags=["exercise"]
+def reset(initial, trained, mask):
+    """The weights that a ticket starts from.
+
+    initial, trained: all parameters by name, before and after training. mask: for some of them, what stays.
+    Returns all parameters by name, as new tensors.
+    """
+    ### BEGIN SOLUTION
+    start = {name: value.clone() for name, value in initial.items()}
+    for name, keep in mask.items():
+        start[name][~keep] = 0
+    return start
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("6.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: which of the two</summary>
+#
+# You are given the trained weights as well. What is still needed of them, now that there is a mask?
+# </details>
+# <details><summary>Hint 2: parameters without a mask</summary>
+#
+# Biases are not in the mask. They come along as they were at the start.
+# </details>
+
+# %% [markdown]
+# Then the ticket is trained, and its zeros must stay zeros. A mask that is only applied before training goes stale with the first step. And many optimizers remember: **momentum** adds up earlier gradients in a velocity,
+#
+# $$\text{velocity} \leftarrow \text{momentum} \cdot \text{velocity} + \text{gradient}, \qquad \text{weight} \leftarrow \text{weight} - \text{rate} \cdot \text{velocity}.$$
+#
+# If a weight is pruned in the middle of training, its velocity goes on moving it, even when its gradient is masked. By hand: weight 0, gradient 0, velocity 4, momentum 0.5, rate 0.25. The velocity becomes 2, and the pruned weight -0.5.
+
+# %% [markdown]
+# ### Exercise 6.4 - A step that keeps the zeros (8 min)
+
+
+# %% name="ex-6-4" tags=["exercise"]
+def masked_step(weight, gradient, velocity, mask, learning_rate, momentum):
+    """One step of SGD with momentum, for weights some of which have just been pruned.
+
+    weight, gradient, velocity: tensors of one shape, as they are before the step; mask: True is kept.
+    Returns (new weight, new velocity), both zero where the mask is False.
+    """
+    ### BEGIN SOLUTION
+    velocity = (momentum * velocity + gradient) * mask
+    weight = (weight - learning_rate * velocity) * mask
+    return weight, velocity
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("6.4")
+
+# %% [markdown]
+# <details><summary>Hint 1: the step without a mask</summary>
+#
+# Write the two formulas down first, in this order. Then ask of each result: can it be anything but zero where the mask is False?
+# </details>
+# <details><summary>Hint 2: where to multiply</summary>
+#
+# After the step, not before it: once for the velocity, once for the weight.
+# </details>
+
+# %% [markdown]
+# The library starts each training with a new optimizer and masks the gradient at each step, so there is never a velocity to begin with. `find_ticket` is the whole loop; it is twenty lines, in `mini_lib/prune/tickets/imp.py`.
+
+# %% name="out-ticket"
+with tqdm(total=ROUNDS, desc="rounds") as bar:
+    began_s = time.perf_counter()
+    ticket = tickets.find_ticket(
+        zoo.lenet_300_100, splits, recipe=RECIPE, rounds=ROUNDS, rate=RATE, seed=0, progress=lambda _: bar.update()
+    )
+    search_s = time.perf_counter() - began_s
+
+order = tickets.batch_order(len(splits.train), RECIPE, seed=0)
+began_s = time.perf_counter()
+last = tickets.train_alone(net, tickets.weights_of(ticket.model), ticket.mask, order, splits, RECIPE)
+ticket_s = time.perf_counter() - began_s
+
+chain = (*ticket.rounds, last)  # the dense net, then the ticket of each round, all trained from the same start
+print("round  density  validation accuracy after 50 steps, and at the end")
+for number, trained in enumerate(chain):
+    early, end = trained.validation_accuracies
+    print(f"{number:5}{(1 - RATE) ** number:9.1%}{early:15.1%}{end:15.1%}")
+
+# %% name="out-layers"
+print(ticket.mask)
+
+# %% [markdown]
+# All layers were ranked together, and it is not the same share that stays in each. The first layer has most of the weights, and loses most of them.
+
+# %%
+predict(
+    "6.a",
+    "Sort the 784 pixels by how bright they are in the mean picture. Which third keeps most of its weights?",
+    choices=("the darkest third", "the middle third", "the brightest third", "about the same in all three"),
+)
+
+# %% [markdown]
+# Each input pixel has 300 weights. How many of them does the ticket keep? Beside it the mean of the training pictures, and what the same number of weights looks like when chance has chosen them.
+
+
+# %% name="fig-pixels"
+def weights_of_pixels(mask):
+    """How many of its 300 weights each pixel keeps: [28, 28]."""
+    return mask["linear1.weight"].sum(dim=0).reshape(28, 28)
+
+
+def draw_pixels():
+    figure, three = plt.subplots(1, 3, figsize=(11, 3.6))
+    kept = weights_of_pixels(ticket.mask)
+    by_chance = weights_of_pixels(tickets.shuffled_mask(ticket.mask, seed=0))
+    three[0].imshow(data.to_pixels(splits.train.images.mean(dim=0)[0]))
+    for axes, picture in ((three[1], kept), (three[2], by_chance)):
+        shown = axes.imshow(picture, vmin=0, vmax=kept.max())
+    figure.colorbar(shown, ax=three, label="weights kept, of 300", shrink=0.8)
+    for axes, title in zip(three, ("the mean picture", "the ticket", "by chance, as many")):
+        axes.set(title=title, xticks=(), yticks=())
+        axes.grid(False)
+    return figure
+
+
+show(
+    draw_pixels(),
+    alt="Three pictures of 28 by 28: the mean of the training pictures; how many weights of each pixel the ticket keeps; the same for places drawn by chance.",
+)
+
+# %%
+THIRDS = ("the darkest third", "the middle third", "the brightest third")
+kept = weights_of_pixels(ticket.mask).flatten().float()
+by_brightness = splits.train.images.mean(dim=0).flatten().argsort()
+of_third = {name: kept[pixels].mean().item() for name, pixels in zip(THIRDS, by_brightness.chunk(3))}
+for name, count in of_third.items():
+    print(f"{name:<20}{count:5.1f} weights a pixel")
+most = max(of_third, key=of_third.get)
+reveal("6.a", most if of_third[most] > 1.25 * sorted(of_third.values())[1] else "about the same in all three")
+
+# %% [markdown]
+# Look for outlines: the neck and the hem of a shirt, the gap between the legs of trousers, the end of a sleeve. A pixel that is bright in nearly all pictures, or dark in nearly all, tells little about which one it is. So a mask that was found by training has seen the data, although
+# its weights have not. Keep that in mind: it is one of the things that controls must take apart.
+#
+# ## 2 Controls: one thing at a time
+#
+# The hypothesis says: *this mask* and *these initial weights* belong together. To test it, change one and keep the other.
+#
+# | arm | mask | initial weights | if it does as well as the ticket, then |
+# | --- | --- | --- | --- |
+# | ticket | found by pruning | its own | |
+# | reinit | the ticket's | drawn anew | the mask alone is enough |
+# | shuffled | as many in each layer, places drawn anew | its own | how many in each layer is enough |
+# | random | as many in all, anywhere | its own | a sparse net is enough |
+# | dense | everything | its own | nothing was needed |
+#
+# By hand: a layer with the mask `[1, 0, 0]`, initial weights `[1, 2, 3]`, other weights `[-4, -5, -6]`. Reinit starts from `[-4, 0, 0]`. For shuffled, chance draws a number for each place, `[0.2, 0.1, 0.9]`. One weight is to be kept, the place with the highest number: `[0, 0, 3]`.
+
+# %% [markdown]
+# ### Exercise 6.5 - Two controls (10 min)
+
+
+# %% name="ex-6-5" tags=["exercise"]
+def controls(mask, initial, other, chance):
+    """What the nets of two controls start from: reinit and shuffled.
+
+    mask: a tensor for each layer, by name, True is kept. initial, other: the ticket's initial weights, and others.
+    chance: random numbers, all different; each layer keeps the places with the highest ones. The same names and shapes in all.
+    Returns (reinit, shuffled), each a dict of weights by name, with zeros where nothing is kept.
+    """
+    ### BEGIN SOLUTION
+    reinit, shuffled = {}, {}
+    for name, keep in mask.items():
+        reinit[name] = other[name] * keep
+        places = chance[name].flatten().argsort(descending=True)[: int(keep.sum())]
+        drawn = torch.zeros(keep.numel())
+        drawn[places] = 1
+        shuffled[name] = initial[name] * drawn.reshape(keep.shape)
+    return reinit, shuffled
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("6.5")
+
+# %% [markdown]
+# <details><summary>Hint 1: what changes</summary>
+#
+# Reinit: the weights change, the mask does not. Shuffled: the mask changes, the weights do not.
+# </details>
+# <details><summary>Hint 2: how many</summary>
+#
+# In each layer as many as the ticket keeps *there*: `int(mask[name].sum())`.
+# </details>
+# <details><summary>Hint 3: which places</summary>
+#
+# `chance[name].flatten().argsort(descending=True)` has the places in the order in which they win.
+# </details>
+
+# %% [markdown]
+# ### Seventy-five nets
+#
+# One net of each kind proves nothing: another seed, another result. Three seeds, four arms, six densities, and the dense nets: 75 trainings. A small net gives the processor small pieces of work, and handing them
+# out takes time as well. So the library can stack the weights of many nets into one tensor and train them **as one**: the same loop, each matrix product done for all nets at once (`torch.func.vmap`). Nothing passes from one net to another. And if there are more cores, each can have a process of its own.
+
+# %%
+predict(
+    "6.b",
+    "How many times as fast as training them one by one is the fastest way in the next table?",
+    unit="times",
+)
+
+# %% name="out-ways"
+CORES = joblib.cpu_count()
+IN_PROCESSES = f"{CORES} processes, 4 together in each"
+ways = {way.name: way for way in compare_ways(Recipe(steps=50), together=(4, 12), processes=CORES, repeats=2)}
+print("50 steps and a test, one thread a process      seconds a net    times as fast")
+for name, way in ways.items():
+    print(f"{name:<46}{way.time_s.median_s:14.3f}{way.times_faster_than(ways['one by one']):17.2f}")
+
+
+def largest_difference(recipe, seeds=(0, 1)):
+    """Between nets trained as one and one by one: of all their weights together, relative to their size."""
+    starts = [tickets.weights_of(zoo.lenet_300_100(seed)) for seed in seeds]
+    orders = [tickets.batch_order(len(splits.train), recipe, seed) for seed in seeds]
+    joined = tickets.train_together(net, starts, [None] * len(seeds), orders, splits, recipe)
+    for one, start, order in zip(joined, starts, orders):
+        alone = tickets.train_alone(net, start, None, order, splits, recipe)
+        first, second = (torch.cat([value.flatten() for value in of.weights.values()]) for of in (one, alone))
+        yield ((first - second).norm() / second.norm()).item()
+
+
+for optimizer, rate in (("sgd", 0.1), ("adam", 1.2e-3)):
+    short = Recipe(steps=50, optimizer=optimizer, learning_rate=rate)
+    print(
+        f"together or one by one, {optimizer:<4}: weights differ by {max(largest_difference(short)):.0e} of their size"
+    )
+
+# %%
+reveal("6.b", round(max(way.times_faster_than(ways["one by one"]) for way in ways.values()), 1))
+
+# %% [markdown]
+# The nets are the same up to roundings, since sums are added in another order. (Adam makes more of them than SGD: it divides a gradient by its own size, so even one that is nothing but rounding makes a full step.) How much time there is to gain depends on the machine, and on what else runs on it. The study takes the
+# faster one of the last two ways.
+#
+# ### The study
+
+# %%
+predict(
+    "6.c",
+    "At about 5% of the weights, after only 50 steps: which has the highest validation accuracy?",
+    choices=("dense", "ticket", "reinit", "shuffled", "random"),
+)
+
+# %%
+predict(
+    "6.d",
+    "The same density, at the end of training: how many points of test accuracy does random lie below the ticket?",
+    unit="points",
+)
+
+# %% name="out-study"
+together = ways["12 together"].time_s.median_s <= ways[IN_PROCESSES].time_s.median_s
+STUDY = Study(RECIPE, seeds=(0, 1, 2), arms=("ticket", "reinit", "shuffled", "random"), rounds=ROUNDS, rate=RATE)
+
+
+def run(study):
+    """Run a study in the fastest way, with a bar that moves when a seed has finished a round."""
+    with (
+        tqdm(total=len(study.seeds) * (study.rounds + 1)) as bar,
+        joblib.parallel_config(backend="loky", n_jobs=1 if together else CORES),
+    ):
+        return tickets.run_study(study, seeds_together=None if together else 1, progress=lambda state: bar.update())
+
+
+results = run(STUDY)
+print(results)
+
+# %% name="out-early"
+print("the same nets after 50 steps: validation accuracy in percent")
+print(results.table(at=50))
+
+# %% name="fig-study"
+LOOKS = {
+    "ticket": ("blue", "-", "o"),
+    "reinit": ("orange", "--", "s"),
+    "shuffled": ("green", "-.", "^"),
+    "random": ("vermillion", ":", "D"),
+}
+
+
+def draw_arms(axes, results, at):
+    """Accuracy over density: a line for each arm, and a band of one standard deviation over the seeds."""
+    dense = results.spread("dense", 0, at)
+    percent = [100 * results.density(number) for number in results.rounds]
+    axes.axhline(100 * dense.mean, color="black", linewidth=1.5, label="dense")
+    axes.axhspan(100 * (dense.mean - dense.std), 100 * (dense.mean + dense.std), color="black", alpha=0.12)
+    for arm, (colour, line, marker) in LOOKS.items():
+        spreads = [results.spread(arm, number, at) for number in results.rounds]
+        mean = torch.tensor([100 * spread.mean for spread in spreads])
+        std = torch.tensor([100 * spread.std for spread in spreads])
+        colour = figures.COLOURS[colour]
+        axes.plot(percent, mean, color=colour, linestyle=line, marker=marker, label=arm)
+        axes.fill_between(percent, mean - std, mean + std, color=colour, alpha=0.18)
+    ticks = [tick for tick in (80, 40, 20, 10, 5, 2.5) if min(percent) * 0.8 < tick < max(percent) * 1.2]
+    axes.set(
+        xscale="log", xlabel="density, in % (logarithmic)", xticks=ticks, xticklabels=[f"{tick:g}" for tick in ticks]
+    )
+    axes.minorticks_off()
+    axes.invert_xaxis()
+
+
+def draw_study(results):
+    figure, (early, end) = plt.subplots(1, 2, figsize=(11, 4.6))
+    draw_arms(early, results, at=50)
+    draw_arms(end, results, at="test")
+    early.set(ylabel="accuracy, in %", title="after 50 steps (validation)")
+    end.set(title="at the end (test)")
+    early.legend(fontsize=12, loc="lower left")
+    return figure
+
+
+show(
+    draw_study(results),
+    alt="Accuracy over density for ticket, reinit, shuffled, random and dense, with bands over three seeds: on the left after 50 steps, on the right at the end of training.",
+)
+
+# %%
+lowest = results.rounds[-1]
+early = {"dense": results.spread("dense", 0, at=50).mean}
+early |= {arm: results.spread(arm, lowest, at=50).mean for arm in results.arms}
+reveal("6.c", max(early, key=early.get))
+
+# %%
+reveal("6.d", round(100 * results.differences("ticket", lowest, "random").mean, 1))
+
+# %% [markdown]
+# Two things are to be read from the figure, and they are not the same. On the left: who learns *fast*? On the right: who gets *far*? Then look at the order of the controls. What does the net lose when its weights are drawn anew and the mask stays? What more does it lose when the mask goes, too?
+#
+# ## 3 Is the difference real?
+#
+# The bands are wide, and some of them overlap. But a band mixes two things: how arms differ, and how seeds differ. Seed 1 may be a good draw for all arms. All arms of one seed share the order of the pictures (and all but reinit their initial weights), so **subtract first, seed by seed**, then take the mean and the spread.
+#
+# By hand: ticket 0.75 and 0.5, control 0.5 and 0.25. The two means differ by 0.25, and each arm by itself has a standard deviation of 0.18. But the two differences are 0.25 and 0.25: their spread is 0. The standard deviation is that of a *sample*: the seeds stand for all that you did not try, so divide by $n - 1$.
+
+# %% [markdown]
+# ### Exercise 6.6 - A difference, seed by seed (5 min)
+
+
+# %% name="ex-6-6" tags=["exercise"]
+def paired_difference(ticket, control):
+    """By how much the ticket is better than a control: mean and sample standard deviation over the seeds.
+
+    ticket, control: an accuracy for each seed, {seed: accuracy}; the same seeds, in any order, two at least.
+    Returns (mean, standard deviation).
+    """
+    ### BEGIN SOLUTION
+    differences = [ticket[seed] - control[seed] for seed in ticket]
+    mean = sum(differences) / len(differences)
+    variance = sum((one - mean) ** 2 for one in differences) / (len(differences) - 1)
+    return mean, variance**0.5
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("6.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: pairs</summary>
+#
+# For each seed one difference. Is the first entry of the one dict the same seed as the first of the other?
+# </details>
+# <details><summary>Hint 2: the spread</summary>
+#
+# `statistics.stdev` divides by n - 1, `statistics.pstdev` by n.
+# </details>
+
+# %% name="out-paired"
+near_20 = min(results.rounds, key=lambda number: abs(results.density(number) - 0.2))
+
+
+def points(spread):
+    better = sum(value > 0 for value in spread.values)
+    return f"{100 * spread.mean:+5.1f} ± {100 * spread.std:3.1f}, {better} of {len(spread.values)}"
+
+
+def print_differences(results, rounds):
+    print("points, mean ± standard deviation of the differences;")
+    print("then in how many seeds the first is better")
+    print(f"{'':<20}{'density':>8}{'after 50 steps':>23}{'at the end, test':>23}")
+    for number in rounds:
+        for one, other in (
+            ("ticket", "dense"), ("ticket", "reinit"), ("ticket", "shuffled"), ("ticket", "random"), ("reinit", "dense"),
+        ):  # fmt: skip
+            cells = [points(results.differences(one, number, other, at)) for at in (50, "test")]
+            print(f"{one + ' - ' + other:<20}{results.density(number):>8.1%}{cells[0]:>23}{cells[1]:>23}")
+
+
+print_differences(results, (near_20, lowest))
+
+# %% [markdown]
+# Three seeds are few. A rule of thumb: if all seeds agree, and the mean is several times the spread, believe the sign; for the size, take more seeds. So here is the same experiment with more of them, over more rounds, and longer. It was **recorded**: this cell does not train anything, it reads a file that comes with the course,
+# and says with which command you can make it anew.
+
+# %% name="out-recorded"
+longer, settings = tickets.recorded()
+print("RECORDED, not run here; to make it anew:")
+print(f"{RECORDING_COMMAND} tickets --folder DIR")
+print(f"{len(longer.seeds)} seeds, {settings['recipe.steps']} steps, rate {settings['rate']}\n")
+print(longer)
+
+
+# %% name="fig-recorded"
+def draw_both():
+    figure, both = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+    for axes, source, title in (
+        (both[0], results, f"run here: {len(results.seeds)} seeds"),
+        (both[1], longer, f"recorded: {len(longer.seeds)} seeds"),
+    ):
+        draw_arms(axes, source, at="test")
+        axes.set(title=title)
+    both[0].set(ylabel="test accuracy, in %")
+    both[0].legend(fontsize=12, loc="lower left")
+    return figure
+
+
+show(
+    draw_both(),
+    alt="Test accuracy over density for all arms, with bands: on the left the study that was run here, on the right the recorded one with more seeds and more steps.",
+)
+
+# %% name="out-recorded-paired"
+print_differences(longer, (min(longer.rounds, key=lambda number: abs(longer.density(number) - 0.2)), longer.rounds[-1]))
+
+# %% [markdown]
+# ## 4 Rewinding
+#
+# For larger nets the experiment *failed* at first. Put back to the very start, the pruned net did not reach the dense one. What helped was to go back not to step 0 but a little later, to step $k$: **late rewinding**. The explanation (Frankle et al., 2020): in the first steps of a training, chance decides to which
+# valley the net will go, for instance by the order of the pictures. A mask that was found in one valley does not fit another one. After a few steps the valley is settled, and then mask and weights belong together.
+#
+# Two relatives. **Learning-rate rewinding** keeps the trained weights and takes only the schedule of the learning rate back. **Fine-tuning** keeps both: the trained weights, and the low rate of the end.
+#
+# If the weights go back to step $k$, so does the schedule: the steps from $k$ to $T$ are made again, with the learning rates that belong to them. By hand: three steps with the rates 0.3, 0.2, 0.1. Rewound to step 1, two steps are left, with 0.2 and 0.1.
+
+# %% [markdown]
+# ### Exercise 6.7 - Rewind to step k (5 min)
+
+
+# %% name="ex-6-7" tags=["exercise"]
+def rewind(history, rates, mask, k):
+    """Where a net that is rewound to step k starts, and what is left of its schedule.
+
+    history: the weights after 0, 1, 2 ... T steps, a list of T + 1 tensors. rates: the learning rates of the T steps.
+    mask: True is kept. Returns (weights to start from, list of the learning rates of the steps still to make).
+    """
+    ### BEGIN SOLUTION
+    return history[k] * mask, rates[k:]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("6.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: count</summary>
+#
+# Of T steps, k have been made when the weights are those of step k. How many are left?
+# </details>
+# <details><summary>Hint 2: which index</summary>
+#
+# `history[0]` is the start, before any step.
+# </details>
+
+# %%
+REWIND_TO = 50
+predict(
+    "6.e",
+    f"Our small net, at about 6% density: which ticket is better at the end, rewound to the start or to step {REWIND_TO}?",
+    choices=("to the start", "to the later step", "no difference beyond the spread"),
+)
+
+# %% name="out-rewinding"
+REWINDING = Study(RECIPE, arms=("ticket", "late", "lr_rewind"), rounds=3, rate=0.6, rewind_to=REWIND_TO)
+rewound = run(REWINDING)
+print(rewound)
+print("\nvalidation accuracy at the end")
+print(rewound.table(at=RECIPE.steps))
+
+# %%
+gain = rewound.differences("late", rewound.rounds[-1], "ticket")
+print(f"late - ticket at {rewound.density(rewound.rounds[-1]):.1%}, at the end: {points(gain)} seeds")
+better = "to the later step" if gain.mean > 0 else "to the start"
+reveal("6.e", better if abs(gain.mean) > gain.std else "no difference beyond the spread")
+
+# %% [markdown]
+# `late` begins with weights that have had 50 steps already, and makes 50 steps fewer. `lr_rewind` never goes back: all the training of all rounds is in its weights. So read its column with care: it has learned for longer than the others.
+#
+# Does rewinding to the start fail here? Look at the column `ticket` against `dense`. If it holds its own, there is nothing for late rewinding to mend. The failure was seen in deep nets that learn with a high rate. So we raised ours: about four times the rate, ten seeds, again **recorded**.
+
+# %% name="out-rewinding-recorded"
+steep, steep_settings = tickets.recorded("rewinding")
+print("RECORDED, not run here; to make it anew:")
+print(f"{RECORDING_COMMAND} rewinding --folder DIR")
+print(f"{len(steep.seeds)} seeds, {steep_settings['recipe.steps']} steps, learning rate {steep_settings['recipe.learning_rate']:g} (above: {RECIPE.learning_rate:g}),")
+print(f"late goes back to step {steep_settings['rewind_to']}; differences in points of test accuracy, seed by seed\n")
+PAIRS = (("late", "ticket"), ("ticket", "reinit"), ("ticket", "dense"))
+print("density" + "".join(f"{one + ' - ' + other:>22}" for one, other in PAIRS))
+for number in steep.rounds:
+    cells = (points(steep.differences(one, number, other)) for one, other in PAIRS)
+    print(f"{steep.density(number):7.1%}" + "".join(f"{cell:>22}" for cell in cells))
+
+# %% [markdown]
+# First the last two columns: is the ticket, put back to the very start, worse than the dense net, or no better than a net drawn anew? That would be the failure. Then the first column: what a later step gains on top. A gain is not yet a rescue. With other recipes, among them SGD with momentum and a net of seven layers,
+# we looked for a failure in short trials and found none that would deserve the name. That is the honest finding for nets of this size and this length of training; what the papers saw needs deeper ones.
+#
+# ## 5 What the search costs
+#
+# A ticket that trains fast is found by many slow trainings. By hand: 3 rounds, 100 steps each, no rewinding to a later step: the dense net makes 100 steps, and so does the ticket of each round, 400 in all. If the tickets go back to step 10, the dense net still makes 100, and each ticket 90.
+
+# %% [markdown]
+# ### Exercise 6.8 - What the search costs (4 min)
+
+
+# %% name="ex-6-8" tags=["exercise"]
+def search_steps(rounds, steps, rewind_to):
+    """All steps of training that are made: by the dense net, and by the ticket of each round, the last one included.
+
+    rounds: rounds of pruning; steps: those of the dense net; rewind_to: the step that tickets go back to.
+    Returns a whole number.
+    """
+    ### BEGIN SOLUTION
+    return steps + rounds * (steps - rewind_to)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("6.8")
+
+# %% [markdown]
+# <details><summary>Hint 1: count trainings</summary>
+#
+# One round of pruning: the dense net is trained, pruned, and its ticket is trained. How many trainings are that?
+# </details>
+
+# %% [markdown]
+# Now the question that the figure above does not answer. The ticket had the steps of a whole search behind it, though not in its weights. What if the dense net had got all these steps?
+
+# %%
+predict(
+    "6.f",
+    "The dense net, trained for as many steps as the whole search took. Where does it end, compared with the last ticket?",
+    choices=("above the ticket", "below the ticket", "no difference beyond the spread"),
+)
+
+# %% name="out-cost"
+all_steps = (ROUNDS + 1) * RECIPE.steps
+patient = Study(Recipe(steps=all_steps), arms=("ticket",), rounds=1)
+tasks = (joblib.delayed(tickets.advance)(patient, [State(seed)]) for seed in STUDY.seeds)
+finished = joblib.Parallel(n_jobs=CORES, backend="loky", return_as="generator_unordered")(tasks)
+patient_runs = [state.runs[0] for [state] in tqdm(finished, total=len(STUDY.seeds), desc="dense nets")]
+patient_accuracy = {run.seed: run.test_accuracy for run in patient_runs}
+ticket_accuracy = results.values("ticket", lowest)
+
+print(f"the search, seed 0: {ROUNDS} trainings, {search_s:.1f} s; the ticket's own training: {ticket_s:.1f} s")
+print(f"dense, {RECIPE.steps} steps               {results.spread('dense', 0)}")
+print(f"ticket at {results.density(lowest):.1%}, {RECIPE.steps} steps     {results.spread('ticket', lowest)}")
+print(f"dense, {all_steps} steps              {fit.Spread(tuple(patient_accuracy.values()))}")
+ahead = fit.Spread(tuple(patient_accuracy[seed] - value for seed, value in ticket_accuracy.items()))
+print(f"dense with all steps - ticket: {points(ahead)} seeds")
+
+# %%
+side = "above the ticket" if ahead.mean > 0 else "below the ticket"
+reveal("6.f", side if abs(ahead.mean) > ahead.std else "no difference beyond the spread")
+
+# %% [markdown]
+# So a ticket is no cheap way to a good net. It takes a whole search to know which weights to keep, and each step of the search costs as much as a dense one, since zeros are multiplied too. What it shows is something else: **that a small net could have learned this, had one known where to look.**
+#
+# ## 6 Look around
+#
+# Move the density. On the left the *initial* values of all weights of the first layer, and of those that the ticket keeps: does training keep weights that were large from the start? In the middle what each pixel has left. On the right the test accuracy of all arms.
+
+# %% name="fig-explore" tags=["widget"]
+initial = tickets.weights_of(net)["linear1.weight"].flatten()
+# a trained ticket has zeros exactly where its mask has them
+masks = {
+    number: prune.Mask({name: trained.weights[name] != 0 for name in ticket.mask})
+    for number, trained in enumerate(chain)
+    if number
+}
+ROUND_OF = {f"{results.density(number):.0%}": number for number in results.rounds}
+
+
+def draw_density(density):
+    number = ROUND_OF[density]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), width_ratios=(1.2, 1, 1.2))
+    bins = torch.linspace(initial.min(), initial.max(), 25).tolist()
+    for values, name, colour in (
+        (initial, "all", "#bbbbbb"), (initial[masks[number]["linear1.weight"].flatten()], "kept", figures.COLOURS["blue"]),
+    ):  # fmt: skip
+        left.hist(values.numpy(), bins=bins, weights=torch.full_like(values, 100 / len(values)).numpy(), color=colour,
+                  histtype="stepfilled" if name == "all" else "step", linewidth=2.5, label=name)  # fmt: skip
+    left.set(xlabel="initial weight in linear1", ylabel="% of the weights", ylim=(0, 21))
+    left.legend(loc="upper center", ncols=2, fontsize=12)
+    shown = middle.imshow(weights_of_pixels(masks[number]), vmin=0)
+    middle.set(xticks=(), yticks=(), title="weights kept a pixel")
+    middle.grid(False)
+    figure.colorbar(shown, ax=middle, shrink=0.8)
+    arms = ("dense", *results.arms)
+    spreads = [results.spread(arm, number if arm != "dense" else 0) for arm in arms]
+    looks = {"dense": ("black", "-", "P")} | LOOKS
+    for at, (arm, spread) in enumerate(zip(arms, spreads)):
+        colour, _, marker = looks[arm]
+        right.errorbar(at, 100 * spread.mean, yerr=100 * spread.std, fmt=marker, color=figures.COLOURS[colour], capsize=8,
+                       markersize=11)  # fmt: skip
+    right.set(ylabel="test accuracy, in %", ylim=worst_and_best, xlim=(-0.5, len(arms) - 0.5))
+    right.set_xticks(range(len(arms)), arms, rotation=35, ha="right")
+    return figure
+
+
+means = [100 * results.spread(arm, number).mean for arm in results.arms for number in results.rounds]
+worst_and_best = (min(means) - 3, max(means) + 3)
+explore(
+    draw_density,
+    alt="Initial weights of the first layer, all and those kept; weights kept for each pixel; test accuracy of the arms with their spread.",
+    density=ROUND_OF,
+)
+
+# %% [markdown]
+# The histogram shows something that no arm has tested. Before training all values were equally likely. What is kept was mostly large *from the start*, and reinit draws from all values again, so it also starts with smaller ones. Is that why it is worse? Then it must be enough to give it the ticket's own values, in any order. Two more controls
+# for the sparsest ticket: its initial values shuffled among its own places, in each layer; and only their *sizes* shuffled, while each place keeps its *sign*.
+
+# %%
+predict(
+    "6.g",
+    "Sizes shuffled, signs kept: after 50 steps, is it nearer to the ticket or to the net whose values are shuffled altogether?",
+    choices=("nearer to the ticket", "nearer to shuffled values"),
+)
+
+
+# %% name="out-signs"
+def with_values(kind, draw):
+    """The start of a net with the ticket's mask; `draw` is the seed of all chance in it."""
+    start = tickets.weights_of(ticket.model)
+    if kind == "its own values":
+        return start
+    if kind == "drawn anew":
+        return tickets.weights_of(zoo.lenet_300_100(seed=1000 + draw))
+    chance = torch.Generator().manual_seed(draw)
+    for name, keep in ticket.mask.tensors.items():
+        own = start[name][keep]
+        mixed = own[torch.randperm(len(own), generator=chance)]
+        start[name][keep] = mixed.abs() * own.sign() if kind == "sizes shuffled" else mixed
+    return start
+
+
+KINDS = {"its own values": 1, "sizes shuffled": 3, "values shuffled": 3, "drawn anew": 3}  # and how many draws of each
+nets = [(kind, draw) for kind, draws in KINDS.items() for draw in range(draws)]
+starts = [with_values(*one) for one in nets]
+done = tickets.train_together(net, starts, [ticket.mask] * len(nets), [order] * len(nets), splits, RECIPE)
+of_kind = {kind: [trained for (one, _), trained in zip(nets, done) if one == kind] for kind in KINDS}
+at_50 = {kind: fit.Spread(tuple(one.validation_accuracies[0] for one in of_kind[kind])) for kind in KINDS}
+print(f"ticket of seed 0 at {ticket.mask.density:.1%}   draws    after 50 steps    at the end, test")
+for kind, draws in KINDS.items():
+    cells = [at_50[kind], fit.Spread(tuple(one.test_accuracy for one in of_kind[kind]))]
+    cells = [f"{100 * one.mean:.1f}" + (f" ± {100 * one.std:.1f}" if draws > 1 else "") for one in cells]
+    print(f"{kind:<24}{draws:>8}{cells[0]:>18}{cells[1]:>20}")
+
+# %%
+halfway = (at_50["its own values"].mean + at_50["values shuffled"].mean) / 2
+reveal("6.g", "nearer to the ticket" if at_50["sizes shuffled"].mean > halfway else "nearer to shuffled values")
+
+# %% [markdown]
+# Read the rows from the bottom to the top, and say what each adds: the ticket's *values*, then their *signs* at the right places, then the *sizes* at the right places. Where the largest jump is, there is what the ticket has that chance has not. This is the experiment of Zhou et al. (2019), in small.
+#
+# ## 7 A study that can be stopped, or run elsewhere
+#
+# A long study is stopped some day, by you or by a power cut. Give it a folder, and each seed's state is written there after each round, in one step: a file is there in full or not at all. The same call goes on where it was, also with more rounds or more seeds. With *other settings* it refuses, since a half-old study would be neither.
+
+# %% name="out-resume"
+short = Recipe(steps=20)
+with tempfile.TemporaryDirectory() as folder:
+    folder = Path(folder) / "study"
+    for rounds in (1, 2):
+        made = []
+        tickets.run_study(Study(short, seeds=(0, 1), rounds=rounds), folder, progress=made.append)
+        print(f"asked for {rounds} rounds: trained the rounds", sorted({state.round - 1 for state in made}))
+    try:
+        tickets.run_study(Study(short, seeds=(0, 1), rounds=2, rate=0.5), folder)
+    except ValueError as refusal:
+        print("with another rate:", str(refusal).replace(str(folder), "the folder"))
+
+# %% [markdown]
+# Which machine trains a group of seeds is decided by joblib. In `run` above it was given processes of this computer. Other machines are another backend, and not a line of the study changes. With dask, for instance (not run here):
+#
+# ```python
+# import distributed
+#
+# client = distributed.Client("scheduler:8786")  # its workers have this package installed
+# with joblib.parallel_config(backend="dask"):
+#     tickets.run_study(study, folder, seeds_together=1)
+# ```
+#
+# ## 8 Where it stops working
+#
+# - **The training is short.** The paper trains this net for 50,000 steps, on digits, and we for a few hundred. A dense net that has not finished learning is easily beaten. So "the ticket beats the dense net" means here: *at the same number of steps*. Section 5 has the other comparison.
+# - **Not all of the paper holds at this length.** There, a ticket of a few percent is about as good as the dense net, and with other initial weights it falls behind soon. Compare the rows `ticket - dense` and `reinit - dense` with that: where even reinit is no worse than dense, sparsity alone helps a net that learns for a short time, and is no proof of a ticket.
+# - **A mask is not innocent.** It was made from trained weights, so it knows the data. Zhou et al. found that masks alone, put on weights without any training, are far better than chance, and that of the initial values the *sign* matters most (section 6 has a small version).
+# - **Larger nets need late rewinding**, and with a high learning rate or with whole channels pruned, nets drawn anew are often as good as tickets (Liu et al.). What you have seen is about this net, this data, single weights, and this recipe.
+# - **No speed, no bytes.** A ticket in a dense tensor is as large and as slow as the net that it was found in. Lesson 05 has what it takes to change that.
+#
+# ## The ledger
+#
+# Which ticket do we keep? The sparsest whose mean *validation* accuracy at the end is at least that of the dense net.
+
+# %% name="out-ledger"
+at_end = {number: results.spread("ticket", number, at=RECIPE.steps).mean for number in results.rounds}
+dense_at_end = results.spread("dense", 0, at=RECIPE.steps).mean
+good = [number for number in results.rounds if at_end[number] >= dense_at_end]
+chosen = max(good, default=results.rounds[0])
+model = tickets.with_weights(net, chain[chosen].weights).eval()
+print(f"kept: round {chosen}, {results.density(chosen):.1%} of the weights")
+print(f"stored as it is: {measure.stored_bytes(model):,} bytes")
+by_format = sparse.stored_formats(model.linear1.weight.detach())
+print(
+    "linear1 alone:",
+    ", ".join(f"{name} {size:,}" for name, size in by_format.items() if name in ("dense", "bitmap", "CSR")),
+)
+
+# %%
+names = {
+    "lenet_300_100": tickets.with_weights(net, chain[0].weights).eval(),
+    f"a ticket, {results.density(chosen):.0%}": model,
+}
+report = measure.report(
+    names,
+    splits.test.images[:1],
+    accuracies=dict(zip(names, (chain[0].test_accuracy, chain[chosen].test_accuracy))),
+)
+for row in report.rows:
+    table = ledger(row, lesson=6)
+table
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Summary
+#
+# - Train, take away the smallest share of what is left, go back to the start, again. Count only what is left; take the biases back, too; keep the zeros through every step.
+# - A ticket is mask *and* initial weights. Each control takes one of them away.
+# - One seed is an anecdote. Subtract seed by seed, then look at mean and spread.
+# - What initial weights bring along can be taken apart, too: values, signs, sizes, one at a time.
+# - The early steps and the end are two questions, and a short training answers only some of them.
+# - The search costs many trainings. What is found is knowledge, not speed.
+#
+# **References.** Frankle and Carbin 2019, *The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks*. Zhou et al. 2019, *Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask*. Liu et al. 2019, *Rethinking the Value of Network Pruning*. Frankle et al. 2020, *Linear Mode
+# Connectivity and the Lottery Ticket Hypothesis*. Renda et al. 2020, *Comparing Rewinding and Fine-tuning in Neural Network Pruning*. Han et al. 2015, *Learning both Weights and Connections for Efficient Neural Networks*.
+#
+# **In the library.** In `mini_lib/prune/tickets`, `imp.py` is the search, `arms.py` the controls, `together.py` the training of many nets as one, `study.py` and `run.py` the study, `store.py` what makes it resumable.
