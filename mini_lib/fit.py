@@ -6,14 +6,14 @@ The loop takes training and validation data and no test data: what you choose, y
 import copy
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mini_lib.counting import evaluating
 from mini_lib.data import Split
 
 
@@ -145,7 +145,7 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
     >>> predict(nn.Flatten(), torch.ones(3, 1, 2, 2)).shape
     torch.Size([3, 4])
     """
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model):
         return torch.cat([model(batch) for batch in images.split(batch_size)])
 
 
@@ -193,18 +193,6 @@ def over_seeds(measure: Callable[[int], float], seeds: Iterable[int] = (0, 1, 2)
     60.0 ± 10.0 % (3 seeds)
     """
     return Spread(tuple(measure(seed) for seed in seeds))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module in evaluation mode, and give each its own mode back (a frozen one may differ from the rest)."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _share_correct(logits: Tensor, labels: Tensor) -> float:

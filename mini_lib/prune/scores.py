@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.surgery import Where, find
 
@@ -153,14 +154,8 @@ def _gradients(model: nn.Module, split: Split, where: Where) -> dict[str, tuple[
     The loss is that of evaluation mode. Nothing is left in the model, and a frozen weight has its gradient, too.
     """
     weights = {name: weight.detach().requires_grad_() for name, weight in prunable_weights(model, where).items()}
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.enable_grad():
-            loss = F.cross_entropy(functional_call(model, weights, (split.images,)), split.labels)
-            # a weight that the loss does not depend on has gradient zero
-            gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True, materialize_grads=True)
-    finally:
-        for module in training:
-            module.training = True
+    with evaluating(model), torch.enable_grad():
+        loss = F.cross_entropy(functional_call(model, weights, (split.images,)), split.labels)
+        # a weight that the loss does not depend on has gradient zero
+        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True, materialize_grads=True)
     return {name: (gradient, weights[name].detach()) for name, gradient in zip(weights, gradients)}

@@ -15,6 +15,7 @@ from mini_lib.prune.sparse.matrix import (
     need_matrix,
     need_tensor,
     row_pointers,
+    rows_of,
     tensor_bytes,
 )
 
@@ -61,8 +62,7 @@ class BlockCSR:
         """Return the matrix with its zeros."""
         (rows, columns), (high, wide), (r, c) = self.shape, self.block_counts, self.block
         blocks = torch.zeros(high, wide, r, c, dtype=self.values.dtype)
-        block_rows = torch.repeat_interleave(torch.arange(high), self.row_pointers.diff().to(torch.int64))
-        blocks[block_rows, self.block_columns.to(torch.int64)] = self.values
+        blocks[rows_of(self.row_pointers), self.block_columns.to(torch.int64)] = self.values
         return blocks.transpose(1, 2).reshape(high * r, wide * c)[:rows, :columns].contiguous()
 
 

@@ -16,6 +16,7 @@ from mini_lib.prune.sparse.matrix import (
     need_matrix,
     need_tensor,
     row_pointers,
+    rows_of,
     tensor_bytes,
 )
 
@@ -48,7 +49,7 @@ class CSR:
     def dense(self) -> Tensor:
         """Return the matrix with its zeros."""
         weight = torch.zeros(self.shape, dtype=self.values.dtype)
-        rows = torch.repeat_interleave(torch.arange(self.shape[0]), self.row_pointers.diff().to(torch.int64))
+        rows = rows_of(self.row_pointers)
         weight[rows, self.columns.to(torch.int64)] = self.values
         return weight
 

@@ -105,6 +105,15 @@ def row_pointers(rows_of_values: Tensor, rows: int) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int32)
 
 
+def rows_of(pointers: Tensor) -> Tensor:
+    """Return the row of each value (int64 [values]): what `row_pointers` was made from.
+
+    >>> rows_of(torch.tensor([0, 2, 2, 3]))
+    tensor([0, 0, 2])
+    """
+    return torch.repeat_interleave(torch.arange(len(pointers) - 1), pointers.diff().to(torch.int64))
+
+
 def need_tensor(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: tuple[int, ...]) -> None:
     """Make sure that a tensor is what C is told it is: its type, its shape, its elements side by side on the CPU.
 
@@ -140,6 +149,6 @@ def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: in
     if columns.numel() and (places.min() < 0 or places.max() >= width):
         raise ValueError(f"columns must lie in 0 to {width - 1}, got {int(places.min())} to {int(places.max())}")
     # With its row in front, each place comes after the one before it, or it is out of order or there twice.
-    places += width * torch.repeat_interleave(torch.arange(rows), steps.to(torch.int64))
+    places += width * rows_of(pointers)
     if (places.diff() <= 0).any():
         raise ValueError("columns must rise within each row, each at most once; sort them")

@@ -138,8 +138,7 @@ def to_json(results: Results, settings: dict[str, object]) -> str:
 def from_json(text: str) -> tuple[Results, dict[str, object]]:
     """Return results, and the settings that they were made with."""
     values = json.loads(text)
-    runs = [Run(**{**run, "validation_accuracies": tuple(run["validation_accuracies"])}) for run in values["runs"]]
-    return Results(tuple(runs), tuple(values["evaluate_at"])), values["settings"]
+    return Results(tuple(Run(**run) for run in values["runs"]), tuple(values["evaluate_at"])), values["settings"]
 
 
 def recorded(name: str = "tickets", folder: Path = RECORDED_FOLDER) -> tuple[Results, dict[str, object]]:

@@ -102,10 +102,7 @@ def load(folder: Path, seed: int) -> State:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         if header["seed"] != str(seed):
             raise ValueError(f"it holds seed {header['seed']}")
-        runs = tuple(
-            Run(**{**run, "validation_accuracies": tuple(run["validation_accuracies"])})
-            for run in json.loads(header["runs"])
-        )
+        runs = tuple(Run(**run) for run in json.loads(header["runs"]))
         number = int(header["round"])
         tensors = {key: tensors[key] for key in json.loads(header["order"])}
     except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:

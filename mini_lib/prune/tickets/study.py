@@ -82,6 +82,9 @@ class Run:
     validation_accuracies: tuple[float, ...]
     test_accuracy: float
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "validation_accuracies", tuple(self.validation_accuracies))  # a list, from a file
+
 
 @dataclass(frozen=True, eq=False)
 class State:
