@@ -12,6 +12,7 @@ from html import escape
 
 from torch import nn
 
+from mini_lib.columns import aligned
 from mini_lib.costs import LayerCost, flops, layer_costs, macs, parameters, stored_bytes
 from mini_lib.counting import Example, evaluating, example_inputs
 from mini_lib.latency import Latency, compare_latency, latency, milliseconds, three_digits
@@ -98,10 +99,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [_HEADERS, *(row.cells() for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        return "\n".join(
-            "  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]) for name, *numbers in lines
-        )
+        return aligned(lines)
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{header}</th>' for header in _HEADERS)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from mini_lib.columns import aligned
+
 
 @dataclass(frozen=True)
 class LayerDensity:
@@ -135,10 +137,7 @@ class Mask:
         rows = [*self.layers(), LayerDensity("all", self.kept, self.total)]
         cells = [("weight", "kept", "of", "density")]
         cells += [(row.name, f"{row.kept:,}", f"{row.total:,}", f"{row.density:.2%}") for row in rows]
-        widths = [max(map(len, column)) for column in zip(*cells)]
-        return "\n".join(
-            "  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]) for name, *numbers in cells
-        )
+        return aligned(cells)
 
 
 def apply_mask(model: nn.Module, mask: Mask) -> nn.Module:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from mini_lib.columns import aligned
 from mini_lib.data import Split
 from mini_lib.fit import accuracy
 from mini_lib.prune.keep import Scope, check_density, keep_top
@@ -83,10 +84,7 @@ class Sensitivity:
         for layer in self.layers:
             shares = (self.unpruned, *(self.accuracy(layer, density) for density in shown))
             lines.append((layer, *(f"{100 * share:.1f}" for share in shares)))
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        return "\n".join(
-            "  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]) for name, *numbers in lines
-        )
+        return aligned(lines)
 
 
 def sensitivity(

@@ -7,6 +7,7 @@ A dependence runs from an access to a later one of the same element, at least on
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mini_lib.columns import aligned
 from mini_lib.loops.affine import Affine
 from mini_lib.loops.ir import Leaf, Program
 from mini_lib.loops.legality.domain import (
@@ -110,11 +111,7 @@ def show_dependences(program: Program) -> str:
                 ", ".join(steps),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return aligned(rows, left=range(len(rows[0])))
 
 
 def _between(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mini_lib.columns import aligned
 from mini_lib.latency import Latency, compare_latency, milliseconds
 from mini_lib.prune.sparse.bitmap import to_bitmap
 from mini_lib.prune.sparse.block_csr import to_blocks
@@ -77,10 +78,7 @@ class Comparison:
                     f"{dense.latency.median_s / time.median_s:.2f}",
                 )
             )
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        return "\n".join(
-            "  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]) for name, *cells in lines
-        )
+        return aligned(lines)
 
 
 def compare_kernels(

@@ -9,6 +9,7 @@ from math import exp, inf, log
 
 import numpy as np
 
+from mini_lib.columns import aligned
 from mini_lib.latency import three_digits
 from mini_lib.prune.sparse.compare import DENSE, KERNELS, Comparison, compare_kernels
 
@@ -116,10 +117,7 @@ class KernelSweep:
             for name in self.names:
                 end = str(self.crossover(name)) if fast and name in self._swept() else ""
                 lines.append((name, *self._cells(name, show(name)), end))
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        rows = [
-            "  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]).rstrip() for name, *cells in lines
-        ]
+        rows = aligned(lines).splitlines()
         for place in (2 * (1 + len(self.names)), 1 + len(self.names)):
             rows.insert(place, "")
         return "\n".join([f"{dense.rows} x {dense.columns}, fp32, W x on one thread; by density", *rows])

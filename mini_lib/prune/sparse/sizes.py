@@ -20,6 +20,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from mini_lib.columns import aligned
 from mini_lib.costs import stored_bytes
 from mini_lib.prune.mask import Mask, apply_mask
 from mini_lib.prune.scores import is_prunable, prunable_weights
@@ -157,10 +158,7 @@ class StorageTable:
         for layer in self.layers:
             cells = (f"{layer.bytes[name]:,}" if name in layer.bytes else "-" for name in formats)
             lines.append((layer.name, f"{layer.density:.1%}", *cells, layer.smallest))
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        return "\n".join(
-            "  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]) for name, *cells in lines
-        )
+        return aligned(lines)
 
 
 def smallest_formats(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mini_lib import _assets
+from mini_lib.columns import aligned
 from mini_lib.fit import Spread
 from mini_lib.prune.tickets.study import Run
 
@@ -115,8 +116,7 @@ class Results:
             [f"{self.density(number):.1%}", "", *(self._cell(arm, number, at) for arm in self.arms)]
             for number in self.rounds
         ]
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        return "\n".join("  ".join(map(str.rjust, row, widths)).rstrip() for row in rows)
+        return aligned(rows, left=())
 
     def _cell(self, arm: str, number: int, at: int | Literal["test"]) -> str:
         try:

@@ -1,0 +1,1 @@
+"""Large language models: what a token costs and how fast it comes (`cost`), a service under load (`serving`), and what it is sold for (`prices`)."""

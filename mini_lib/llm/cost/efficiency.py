@@ -1,0 +1,75 @@
+"""How far real engines stay behind the limits of a device: a few constants, each with its reason.
+
+They are fitted on half of the published rows by `calibrate.fit()`, and the other half tells the error: see
+`tools/llm_error.py`. A test holds that the constants below are what the fit gives.
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """What an engine makes of a device.
+
+    - `matmul_16`, `matmul_8`: the share of the peak that large matrix products reach. In 8 bits it is less:
+      the same power limit, and the work of scaling, meet twice the peak.
+    - `bandwidth`: the share of the memory bandwidth that long reads reach.
+    - `launch_s`, `prefill_launch_s`: seconds a layer in which nothing is computed, while kernels are started.
+      A prompt takes more: its shapes change from one to the next, so the starts cannot be recorded and replayed.
+    - `collective_s`: seconds of each hop of an exchange among devices, however little it carries.
+    - `link`: the share of the link's bandwidth that an exchange reaches.
+    - `unpack_ops`: operations on the vector units to turn one packed weight into a number (weight-only formats).
+    - `kv_reread`: grouped query heads share keys and values in memory, but a simple decode kernel reads them
+      again for each head. 0: never read again. 1: shared only in storage.
+    - `unfused`: the share of the traffic between matrix products (norms, additions, activations) that is not
+      hidden inside them. Not fitted: 1 for engines, 0 for the ideal.
+
+    Raises:
+        ValueError: a share outside [0, 1] (or 0 where it divides), or a negative time.
+    """
+
+    matmul_16: float
+    matmul_8: float
+    bandwidth: float
+    link: float
+    launch_s: float
+    prefill_launch_s: float
+    collective_s: float
+    unpack_ops: float
+    kv_reread: float
+    unfused: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("matmul_16", "matmul_8", "bandwidth", "link"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}; 1 is the limit of the device")
+        for name in ("kv_reread", "unfused"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}; 0 wastes nothing")
+        for name in ("launch_s", "prefill_launch_s", "collective_s", "unpack_ops"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}; 0 costs nothing")
+
+
+IDEAL = Efficiency(1, 1, 1, 1, 0, 0, 0, 0, 0, unfused=0)
+"""The limits of the device themselves: nothing can be faster."""
+
+TENSORRT_LLM = Efficiency(
+    matmul_16=0.745,
+    matmul_8=0.595,
+    bandwidth=0.846,
+    link=0.94,
+    launch_s=68.5e-6,
+    prefill_launch_s=157e-6,
+    collective_s=12.7e-6,
+    unpack_ops=1.36,
+    kv_reread=0.626,
+)
+# one kernel that reads from all neighbours at once, instead of a ring of small steps
+GPT_FAST = replace(TENSORRT_LLM, collective_s=0.56e-6)
+LLAMA_CPP = TENSORRT_LLM
+# weights are unpacked one by one, where CUDA kernels take four in one instruction
+LLAMA_CPP_METAL = replace(TENSORRT_LLM, unpack_ops=12.9)
+
+BY_ENGINE = {"TensorRT-LLM": TENSORRT_LLM, "gpt-fast": GPT_FAST, "llama.cpp": LLAMA_CPP, "llama.cpp, Metal": LLAMA_CPP_METAL}
+"""The engines by the names that `published.py` uses."""

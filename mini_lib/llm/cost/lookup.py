@@ -1,0 +1,48 @@
+"""Find one of many by its name, and say which names come near when there is none."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Protocol, TypeVar
+
+
+class Named(Protocol):
+    """Anything with a name."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+
+T = TypeVar("T", bound=Named)
+
+
+def find(kind: str, name: str, among: Iterable[T]) -> T:
+    """Return the one of `among` whose name is `name`, whatever the capitals, spaces, hyphens and underscores.
+
+    Raises:
+        TypeError: `name` is not a string.
+        ValueError: no such name; the message gives the nearest ones.
+
+    >>> from types import SimpleNamespace as Thing
+    >>> find("device", "rtx 3090", [Thing(name="RTX-3070"), Thing(name="RTX-3090")]).name
+    'RTX-3090'
+    >>> find("device", "RTX-3091", [Thing(name="RTX-3070"), Thing(name="RTX-3090")])
+    Traceback (most recent call last):
+    ValueError: no device is called 'RTX-3091'; the nearest are RTX-3090, RTX-3070
+    """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"a {kind} is found by its name, a string, got {type(name).__name__}; pass the {kind} on as it is"
+        )
+    known = {_plain(one.name): one for one in among}
+    wanted = _plain(name)
+    if wanted in known:
+        return known[wanted]
+    near = [known[plain].name for plain in get_close_matches(wanted, known, n=3)]
+    if near:
+        raise ValueError(f"no {kind} is called {name!r}; the nearest are {', '.join(near)}")
+    raise ValueError(f"no {kind} is called {name!r}; there are {', '.join(one.name for one in known.values())}")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace(" ", "-").replace("_", "-")

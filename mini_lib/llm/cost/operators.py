@@ -1,0 +1,174 @@
+"""Every operator of one step as a row: its FLOPs, and the bytes that it has to move.
+
+Prefill and decode are one function of (new tokens, context): a prompt of 1000 is 1000 new tokens on an
+empty context, the next word is 1 new token on a context of 1000, a chunk is something between.
+
+Source: Pope et al., "Efficiently Scaling Transformer Inference", 2022, sections 2 and 3; Narayanan et al.,
+"Efficient Large-Scale Language Model Training on GPU Clusters", 2021, section 2.3 (tensor parallelism).
+"""
+
+from dataclasses import dataclass
+
+from mini_lib.llm.cost.architecture import Architecture, Attention, Experts
+from mini_lib.llm.cost.kv_cache import kept_tokens, kv_numbers_per_token
+from mini_lib.llm.cost.matrices import Matrix, matrices
+from mini_lib.llm.cost.parallel import check_tensor_parallel
+from mini_lib.llm.require import positive, whole
+
+ACTIVATION_BYTES = 2  # engines keep activations in 16 bits between operators
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What one kind of operator does in a step, over all its `calls`, on one device.
+
+    `kind` is "matmul", "attention", "elementwise" or "collective". `weights` counts the numbers behind
+    `weight_bytes`. `group` is how many query heads on this device share a KV head.
+    """
+
+    name: str
+    kind: str
+    calls: int
+    flops: float = 0.0
+    weights: float = 0.0
+    weight_bytes: float = 0.0
+    activation_bytes: float = 0.0
+    kv_bytes: float = 0.0
+    link_bytes: float = 0.0
+    group: float = 1.0
+
+    @property
+    def bytes(self) -> float:
+        """What has to pass between memory and processor."""
+        return self.weight_bytes + self.activation_bytes + self.kv_bytes
+
+    @property
+    def intensity(self) -> float:
+        """FLOPs for each byte moved."""
+        return self.flops / self.bytes if self.bytes else 0.0
+
+
+def operators(
+    architecture: Architecture,
+    *,
+    batch: int = 1,
+    new_tokens: int,
+    context: float = 0,
+    weight_bits: float = 16,
+    kv_bits: float = 16,
+    tensor_parallel: int = 1,
+    causal: bool = True,
+    head_on: str = "last",
+) -> tuple[Operator, ...]:
+    """Return the operators of one step: `batch` sequences, each with `new_tokens` after `context` cached ones.
+
+    `causal=False` counts the masked half of the scores too, and `head_on="all"` the head for every token:
+    that is what a plain implementation computes. Engines skip both.
+
+    Raises:
+        TypeError, ValueError: a count or width out of range, or a split that the model does not allow.
+
+    One token of Llama-3-8B without context is two FLOPs for each of its 7,504,658,432 weights in matrices:
+
+    >>> from mini_lib.llm.cost.models import LLAMA_3_8B
+    >>> rows = operators(LLAMA_3_8B, new_tokens=1)
+    >>> int(sum(row.flops for row in rows if row.kind == "matmul")) == 2 * 7_504_658_432
+    True
+    """
+    whole("batch", batch, 1, "use 1 for a single user")
+    whole("new_tokens", new_tokens, 1, "a decode step has 1")
+    if isinstance(context, bool) or not isinstance(context, int | float):
+        raise TypeError(f"context must be a number of tokens, got {context!r}; use 0 for an empty cache")
+    if not 0 <= context < float("inf"):
+        raise ValueError(f"context must be 0 tokens or more, got {context}; use 0 for an empty cache")
+    positive("weight_bits", weight_bits, "use 16, 8 or 4.5")
+    positive("kv_bits", kv_bits, "use 16, 8 or 4")
+    if head_on not in ("last", "all"):
+        raise ValueError(f'head_on must be "last" or "all", got {head_on!r}; engines compute the head of the last token')
+    check_tensor_parallel(architecture, tensor_parallel)
+    tokens, attention = batch * new_tokens, _attend(architecture, batch, new_tokens, context, kv_bits, tensor_parallel, causal)
+    expanded = attention.name == "attention, unfolded"
+    rows = []
+    for m in matrices(architecture):
+        met = tokens
+        if m.name == "head" and head_on == "last":
+            met = batch
+        if m.name == "kv up" and expanded:  # the keys and values of the whole context are unfolded anew
+            met = batch * (new_tokens + context)
+        rows.append(_multiply(m, met, weight_bits, tensor_parallel))
+        if m.name == "attention out":
+            rows.insert(-1, attention)
+    a = architecture
+    ff = a.feed_forward
+    width = ff.active * ff.width + ff.shared_width if isinstance(ff, Experts) else ff.width
+    # two norms and two additions read and write `hidden`; the activation function reads its inputs and writes its output
+    touched = a.layers * (8 * a.hidden + ff.matrices * width / tensor_parallel)
+    lookup = Operator("embedding", "elementwise", 1, activation_bytes=tokens * 2 * a.hidden * ACTIVATION_BYTES)
+    small = Operator("norms, additions, activations", "elementwise", a.layers, activation_bytes=tokens * touched * ACTIVATION_BYTES)
+    return (lookup, *rows[:-1], small, *_exchange(a, tokens, tensor_parallel), rows[-1])
+
+
+def _multiply(m: Matrix, tokens: float, weight_bits: float, devices: int) -> Operator:
+    share = 1 if m.split == "none" else devices
+    numbers = m.parameters / m.copies * _copies_met(m, tokens) / share
+    inputs = m.columns / (devices if m.split == "columns" else 1)
+    outputs = m.rows / (devices if m.split == "rows" else 1)
+    return Operator(
+        m.name,
+        "matmul",
+        m.layers,
+        flops=2 * tokens * m.visited_parameters / share,
+        weights=numbers,
+        weight_bytes=numbers * weight_bits / 8,
+        activation_bytes=tokens * m.visited * m.layers * (inputs + outputs) * ACTIVATION_BYTES,
+    )
+
+
+def _copies_met(m: Matrix, tokens: float) -> float:
+    """How many of an operator's copies some token of the batch visits, if each chooses at random."""
+    return m.copies * (1 - (1 - m.visited / m.copies) ** tokens) if m.visited < m.copies else m.copies
+
+
+def _attend(a: Architecture, batch: int, new: int, context: float, kv_bits: float, devices: int, causal: bool) -> Operator:
+    at = a.attention
+    cached = batch * kv_numbers_per_token(a) * kv_bits / 8 * kept_tokens(a, context + new)
+    if isinstance(at, Attention):
+        pairs = batch * ((a.layers - at.windowed_layers) * _pairs(new, context, None, causal))
+        pairs += batch * at.windowed_layers * _pairs(new, context, at.window, causal)
+        local = max(at.kv_heads / devices, 1)  # with fewer KV heads than devices, each is copied
+        # scores and weighted sum: a MAC for each number of a head, twice
+        return Operator(
+            "attention",
+            "attention",
+            a.layers,
+            flops=4 * pairs * at.heads * at.head_dim / devices,
+            kv_bytes=cached * local / at.kv_heads,
+            group=at.heads / devices / local,
+        )
+    pairs = batch * a.layers * _pairs(new, context, None, causal)
+    per_head = at.heads / devices
+    unfolded = 2 * pairs * per_head * (at.nope_dim + at.rope_dim + at.value_dim)
+    unfolding = 2 * batch * context * a.layers * per_head * (at.nope_dim + at.value_dim) * at.kv_rank
+    absorbed = 2 * pairs * per_head * (2 * at.kv_rank + at.rope_dim)
+    # Either unfold the cached vectors into keys and values, or move that matrix to the side of the query: whichever is less work
+    name, flops = ("attention, absorbed", absorbed) if absorbed <= unfolded + unfolding else ("attention, unfolded", unfolded)
+    return Operator(name, "attention", a.layers, flops=flops, kv_bytes=cached)  # every device keeps the whole compressed cache
+
+
+def _pairs(new: int, context: float, window: int | None, causal: bool) -> float:
+    """How many (query, key) pairs one head scores in one layer."""
+    if not causal:
+        return new * (context + new)
+    if window is None or context + new <= window:
+        return new * context + new * (new + 1) / 2
+    growing = max(0.0, min(new, window - context))  # these tokens do not fill the window yet
+    return growing * context + growing * (growing + 1) / 2 + (new - growing) * window
+
+
+def _exchange(a: Architecture, tokens: float, devices: int) -> tuple[Operator, ...]:
+    if devices == 1:
+        return ()
+    calls = a.layers * (1 if a.parallel_block else 2)
+    # a ring passes every number on 2 * (n - 1) / n times: once to add up, once to hand out
+    passed = calls * tokens * a.hidden * ACTIVATION_BYTES * 2 * (devices - 1) / devices
+    return (Operator("all-reduce", "collective", calls, link_bytes=passed),)

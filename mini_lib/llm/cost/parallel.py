@@ -1,0 +1,61 @@
+"""Which splits of a model over devices are possible."""
+
+from mini_lib.llm.cost.architecture import Architecture, Attention, Experts
+from mini_lib.llm.require import whole
+
+
+def check_tensor_parallel(architecture: Architecture, devices: int) -> None:
+    """Raise unless the heads and widths of `architecture` can be shared out evenly among `devices`.
+
+    Raises:
+        TypeError: `devices` is not a whole number.
+        ValueError: it is below 1, or does not divide the heads or a width; the message names splits that work.
+
+    >>> from mini_lib.llm.cost.models import LLAMA_3_8B
+    >>> check_tensor_parallel(LLAMA_3_8B, 3)
+    Traceback (most recent call last):
+    ValueError: tensor_parallel 3 does not divide the 32 heads of Llama-3-8B; use 1, 2, 4, 8, 16 or 32
+    """
+    whole("tensor_parallel", devices, 1, "use 1 for a single device")
+    if not _can_share(architecture, devices):
+        parts = [what for what, count in _parts(architecture) if count % devices] or ["groups of heads"]
+        good = [n for n in range(1, 65) if _can_share(architecture, n)]
+        choice = " or ".join(filter(None, (", ".join(map(str, good[:-1])), str(good[-1]))))
+        raise ValueError(f"tensor_parallel {devices} does not divide the {parts[0]} of {architecture.name}; use {choice}")
+
+
+def check_pipeline_parallel(architecture: Architecture, stages: int) -> None:
+    """Raise unless each of `stages` devices in a row can hold at least one layer.
+
+    Raises:
+        TypeError: `stages` is not a whole number.
+        ValueError: it is below 1, or there are fewer layers.
+
+    >>> from mini_lib.llm.cost.models import LLAMA_3_8B
+    >>> check_pipeline_parallel(LLAMA_3_8B, 40)
+    Traceback (most recent call last):
+    ValueError: pipeline_parallel 40 is more than the 32 layers of Llama-3-8B; a stage holds at least one layer
+    """
+    whole("pipeline_parallel", stages, 1, "use 1 for a single stage")
+    if stages > architecture.layers:
+        raise ValueError(
+            f"pipeline_parallel {stages} is more than the {architecture.layers} layers of {architecture.name}; "
+            "a stage holds at least one layer"
+        )
+
+
+def _can_share(a: Architecture, devices: int) -> bool:
+    if isinstance(a.attention, Attention):
+        kv_heads = a.attention.kv_heads
+        if kv_heads % devices and devices % kv_heads:  # with fewer KV heads than devices each is copied as often
+            return False
+    return all(count % devices == 0 for _, count in _parts(a))
+
+
+def _parts(a: Architecture) -> list[tuple[str, int]]:
+    ff = a.feed_forward
+    widths = [ff.width, ff.dense_width, ff.shared_width] if isinstance(ff, Experts) else [ff.width]
+    return [
+        (f"{a.attention.heads} heads", a.attention.heads),
+        *((f"feed-forward width {width}", width) for width in widths if width),
+    ]

@@ -1,0 +1,131 @@
+"""Published measurements of speed, each row with its source, against which the calculator is held.
+
+Source: the tables of NVIDIA's TensorRT-LLM v0.5 and v0.6.1 (docs/source/performance.md), the README of gpt-fast,
+and "GPU-Benchmarks-on-LLM-Inference" (llama.cpp, snapshots of May 2024).
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from mini_lib._assets import ASSETS
+
+BITS = {"bf16": 16.0, "F16": 16.0, "int8": 8.0, "int4-g32": 5.0, "Q4_K_M": 4.9}
+"""Stored bits a weight. int4-g32: 4, and a 16-bit scale and zero point for 32 weights. Q4_K_M: 4.58 GiB for 8.03e9."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One published row. `seconds` is what was measured, whatever the unit of the table.
+
+    `kind` is "throughput" (seconds for each token of the whole service), "ttft" (to the first token), or
+    "decode" (for each token of one user, after `prompt` tokens of context).
+    """
+
+    kind: str
+    engine: str
+    source: str
+    device: str
+    model: str
+    batch: int
+    prompt: int
+    output: int
+    weight_bits: float
+    kv_bits: float
+    compute_bits: int
+    tensor_parallel: int
+    seconds: float
+
+    @property
+    def configuration(self) -> str:
+        """What was run, without who measured it and what came out."""
+        names = ("kind", "device", "model", "batch", "prompt", "output", "weight_bits", "kv_bits", "tensor_parallel")
+        return "|".join(f"{getattr(self, name)}" for name in names)
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether this row belongs to the half that constants are fitted on: by a hash of what was run.
+
+        Neither its position nor its figure decides, so a new row falls on a side by itself, and two
+        measurements of the same run fall on the same side.
+        """
+        return sha256(self.configuration.encode()).digest()[-1] % 2 == 0
+
+
+def read_rows(path: Path) -> tuple[Measurement, ...]:
+    """Return the measurements in a CSV with the columns of one of the three shipped tables.
+
+    Raises:
+        ValueError: the file is missing, its columns are those of no table, or a cell is no number; names row and column.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; `git restore mini_lib/assets/llm` brings the shipped tables back")
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+        columns = reader.fieldnames or []
+    readers = {"output_tokens_per_s": _throughput, "ttft_ms": _ttft, "tokens_per_s": _decode}
+    kinds = [read for column, read in readers.items() if column in columns]
+    if len(kinds) != 1:
+        raise ValueError(f"{path.name} must have one of the columns {', '.join(readers)}, got {', '.join(columns) or 'none'}; copy the head of a shipped table")  # fmt: skip
+    measured = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            measured.append(kinds[0](row))
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise ValueError(f"{path.name}, line {number}: {type(error).__name__} {error}; compare it with a shipped row") from error
+    return tuple(measured)
+
+
+def published_rows() -> tuple[Measurement, ...]:
+    """Return all shipped measurements.
+
+    >>> rows = published_rows()
+    >>> sorted({row.kind for row in rows}), len({row.source for row in rows})
+    (['decode', 'throughput', 'ttft'], 4)
+    """
+    return tuple(row for kind in ("throughput", "ttft", "decode") for row in read_rows(ASSETS / "llm" / f"published_{kind}.csv"))
+
+
+def halves(rows: Iterable[Measurement]) -> tuple[tuple[Measurement, ...], tuple[Measurement, ...]]:
+    """Return the rows that constants may be fitted on, and those that tell the error."""
+    rows = tuple(rows)
+    return tuple(row for row in rows if row.calibrates), tuple(row for row in rows if not row.calibrates)
+
+
+def _throughput(row: dict[str, str]) -> Measurement:
+    devices = int(row["tensor_parallel"])
+    if row["counted"] not in ("per_gpu", "total"):
+        raise ValueError(f'counted must be "per_gpu" or "total", got {row["counted"]!r}')
+    total = float(row["output_tokens_per_s"]) * (devices if row["counted"] == "per_gpu" else 1)
+    return _measurement(row, "throughput", "TensorRT-LLM", int(row["batch"]), int(row["output_tokens"]), float(row["kv_bits"]), 1 / total)
+
+
+def _ttft(row: dict[str, str]) -> Measurement:
+    return _measurement(row, "ttft", "TensorRT-LLM", int(row["batch"]), 1, float(row["weight_bits"]), float(row["ttft_ms"]) / 1e3)
+
+
+def _measurement(row: dict[str, str], kind: str, engine: str, batch: int, output: int, kv_bits: float, seconds: float) -> Measurement:
+    bits = float(row["weight_bits"])
+    prompt, devices = int(row["input_tokens"]), int(row["tensor_parallel"])
+    compute = 8 if bits == 8 else 16  # these tables put weights and activations into the matrix units in the same width
+    return Measurement(
+        kind, engine, row["source"], row["gpu"], row["model"], batch, prompt, output, bits, kv_bits, compute, devices, seconds
+    )
+
+
+def _decode(row: dict[str, str]) -> Measurement:
+    if row["weight_format"] not in BITS:
+        raise ValueError(f"weight_format must be one of {', '.join(BITS)}, got {row['weight_format']!r}")
+    engine = "gpt-fast" if row["source"].startswith("gpt-fast") else "llama.cpp"
+    if engine == "llama.cpp" and row["gpu"].startswith(("M1", "M2", "M3", "M4")):
+        engine = "llama.cpp, Metal"
+    # llama.cpp writes so many tokens from an empty context, so on average half of them are there;
+    # gpt-fast writes 200 after a prompt of 5
+    context = int(row["context_tokens"]) // 2 if row["context_tokens"] else 105
+    return Measurement(
+        "decode", engine, row["source"], row["gpu"], row["model"], 1, context, 1,
+        BITS[row["weight_format"]], 16, 16, int(row["tensor_parallel"]), 1 / float(row["tokens_per_s"]),
+    )  # fmt: skip

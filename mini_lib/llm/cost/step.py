@@ -1,0 +1,142 @@
+"""The seconds of one step: each operator against the limits of the device.
+
+Source: Williams, Waterman, Patterson, "Roofline", CACM 2009; Pope et al., "Efficiently Scaling Transformer
+Inference", 2022, section 2.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+
+from mini_lib.columns import aligned
+from mini_lib.llm.cost.architecture import Architecture
+from mini_lib.llm.cost.devices import Device
+from mini_lib.llm.cost.efficiency import IDEAL, Efficiency
+from mini_lib.llm.cost.operators import Operator, operators
+
+
+@dataclass(frozen=True)
+class Timed:
+    """An operator with its seconds, and what it waits for: "compute", "memory" or "link"."""
+
+    operator: Operator
+    seconds: float
+    bound: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pass through the model, on one of the devices that share it.
+
+    `overhead_s` is the time in which kernels are started and nothing is computed.
+    """
+
+    rows: tuple[Timed, ...]
+    overhead_s: float
+
+    @cached_property
+    def seconds(self) -> float:
+        """The time from start to end."""
+        return self.overhead_s + sum(row.seconds for row in self.rows)
+
+    @cached_property
+    def flops(self) -> float:
+        """The work of one device."""
+        return sum(row.operator.flops for row in self.rows)
+
+    @cached_property
+    def bytes(self) -> float:
+        """The traffic of one device."""
+        return sum(row.operator.bytes for row in self.rows)
+
+    @property
+    def intensity(self) -> float:
+        """FLOPs for each byte moved."""
+        return self.flops / self.bytes
+
+    @cached_property
+    def shares_s(self) -> dict[str, float]:
+        """The seconds spent waiting for each of "compute", "memory", "link" and "overhead"."""
+        spent = defaultdict(float, overhead=self.overhead_s)
+        for row in self.rows:
+            spent[row.bound] += row.seconds
+        return dict(spent)
+
+    @property
+    def bound(self) -> str:
+        """What most of the time is spent waiting for."""
+        return max(self.shares_s, key=self.shares_s.__getitem__)
+
+    def __str__(self) -> str:
+        lines = [("operator", "calls", "GFLOP", "MB", "FLOP/B", "ms", "bound")]
+        for row in self.rows:
+            o = row.operator
+            moved = o.link_bytes if o.kind == "collective" else o.bytes
+            figures = (f"{o.flops / 1e9:.3g}", f"{moved / 1e6:.3g}", f"{o.intensity:.3g}", f"{row.seconds * 1e3:.3g}")
+            lines.append((o.name, str(o.calls), *figures, row.bound))
+        lines.append(("starting kernels", "", "", "", "", f"{self.overhead_s * 1e3:.3g}", "overhead"))
+        lines.append(("all", "", f"{self.flops / 1e9:.3g}", f"{self.bytes / 1e6:.3g}", f"{self.intensity:.3g}", f"{self.seconds * 1e3:.3g}", self.bound))  # fmt: skip
+        return aligned(lines, left=(0, len(lines[0]) - 1))
+
+
+def step(
+    architecture: Architecture,
+    device: Device,
+    *,
+    batch: int = 1,
+    new_tokens: int,
+    context: float = 0,
+    weight_bits: float = 16,
+    kv_bits: float = 16,
+    compute_bits: int = 16,
+    tensor_parallel: int = 1,
+    efficiency: Efficiency = IDEAL,
+) -> Step:
+    """Return the time of one step, operator by operator: the slower of its arithmetic and its traffic.
+
+    `compute_bits` are those of the numbers that enter the matrix units. Weights of fewer bits are unpacked
+    on the way, which costs `unpack_ops` each.
+
+    Raises:
+        TypeError, ValueError: as `operators()`, and where the device cannot multiply numbers of `compute_bits`.
+
+    A decode step of Llama-2-7B alone reads its 13.2 GB of 16-bit weights in matrices: 13.2e9 / 3.35e12 is 3.9 ms at best.
+
+    >>> from mini_lib.llm.cost.devices import H100_SXM
+    >>> from mini_lib.llm.cost.models import LLAMA_2_7B
+    >>> alone = step(LLAMA_2_7B, H100_SXM, new_tokens=1)
+    >>> round(alone.seconds * 1e3, 1), alone.bound
+    (3.9, 'memory')
+    """
+    peak = device.matmul_peak(compute_bits)
+    rows = operators(
+        architecture,
+        batch=batch,
+        new_tokens=new_tokens,
+        context=context,
+        weight_bits=weight_bits,
+        kv_bits=kv_bits,
+        tensor_parallel=tensor_parallel,
+    )
+    e = efficiency
+    reached = peak * (e.matmul_16 if compute_bits > 8 else e.matmul_8)
+    bandwidth = device.bandwidth_bytes_per_s * e.bandwidth
+    unpacked = e.unpack_ops / device.vector_flops_per_s if weight_bits < compute_bits else 0.0
+    half = device.matmul_peak(16) * e.matmul_16  # attention is computed in 16 bits
+
+    def timed(o: Operator) -> Timed:
+        if o.kind == "collective":
+            hops = 2 * (tensor_parallel - 1)  # once round the ring to add up, once to hand out
+            wait = o.calls * hops * e.collective_s
+            return Timed(o, wait + o.link_bytes / (device.link_bytes_per_s * e.link), "link")
+        if o.kind == "elementwise":
+            return Timed(o, e.unfused * o.bytes / bandwidth, "memory")
+        if o.kind == "attention":
+            again = 1 + e.kv_reread * (o.group - 1) if new_tokens == 1 else 1
+            compute, memory = o.flops / half, o.kv_bytes * again / bandwidth
+        else:
+            compute, memory = o.flops / reached, o.bytes / bandwidth + o.weights * unpacked
+        return Timed(o, max(compute, memory), "compute" if compute >= memory else "memory")
+
+    launch = e.launch_s if new_tokens == 1 else e.prefill_launch_s
+    return Step(tuple(map(timed, rows)), architecture.layers * launch)

@@ -1,0 +1,98 @@
+"""What is asked of a service, and how the model is stored and split for it."""
+
+from dataclasses import dataclass, fields
+
+from mini_lib.llm.cost.architecture import Architecture
+from mini_lib.llm.require import positive, whole
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Speculative decoding: a small model proposes `tokens`, and the large one checks them in one step.
+
+    `acceptance` is the chance that a proposed token is what the large model would have said.
+
+    Raises:
+        TypeError, ValueError: `tokens` below 1, or `acceptance` outside [0, 1].
+
+    With 4 proposals of which each holds with .8, a step gives 1 + .8 + .64 + .512 + .41 tokens on average:
+
+    >>> from mini_lib.llm.cost.models import SMOLLM2_135M
+    >>> round(Draft(SMOLLM2_135M, tokens=4, acceptance=0.8).tokens_per_step, 2)
+    3.36
+
+    Source: Leviathan, Kalman, Matias, "Fast Inference from Transformers via Speculative Decoding", 2023, equation 1.
+    """
+
+    architecture: Architecture
+    tokens: int
+    acceptance: float
+
+    def __post_init__(self) -> None:
+        whole("tokens", self.tokens, 1, "4 is common")
+        if not 0 <= self.acceptance <= 1:
+            raise ValueError(f"acceptance must lie in [0, 1], got {self.acceptance}; it is the share of proposals that hold")
+
+    @property
+    def tokens_per_step(self) -> float:
+        """The mean number of tokens that one check gives: the accepted ones, and one of the large model's own."""
+        return sum(self.acceptance**i for i in range(self.tokens + 1))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`batch` requests at the same time, each of `prompt` tokens in and `output` tokens out.
+
+    `cached_prompt` tokens of each prompt are in the cache already (a shared system prompt). `prefill_chunk`
+    cuts prompts into pieces of so many tokens, between which others can decode.
+
+    Raises:
+        TypeError: a count is not a whole number, or a width no number.
+        ValueError: a length is negative or zero, or more is cached than the prompt has; says what to use.
+
+    >>> Workload(prompt=0)
+    Traceback (most recent call last):
+    ValueError: prompt must be a whole number of 1 or more, got 0; a model needs at least one token to continue
+    """
+
+    batch: int = 1
+    prompt: int = 1024
+    output: int = 256
+    weight_bits: float = 16
+    kv_bits: float = 16
+    compute_bits: int = 16
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    cached_prompt: int = 0
+    prefill_chunk: int | None = None
+    draft: Draft | None = None
+
+    def __post_init__(self) -> None:
+        whole("batch", self.batch, 1, "use 1 for a single user")
+        whole("prompt", self.prompt, 1, "a model needs at least one token to continue")
+        whole("output", self.output, 1, "the first token comes with the prompt")
+        positive("weight_bits", self.weight_bits, "use 16, 8 or 4.5")
+        positive("kv_bits", self.kv_bits, "use 16, 8 or 4")
+        whole("compute_bits", self.compute_bits, 1, "use 16, or 8 where weights and activations have 8 bits")
+        whole("tensor_parallel", self.tensor_parallel, 1, "use 1 for a single device")
+        whole("pipeline_parallel", self.pipeline_parallel, 1, "use 1 for a single stage")
+        whole("cached_prompt", self.cached_prompt, 0, "use 0 where nothing is cached")
+        if self.cached_prompt >= self.prompt:
+            raise ValueError(
+                f"cached_prompt must be below prompt ({self.prompt}), got {self.cached_prompt}; the last token is always computed"
+            )
+        if self.prefill_chunk is not None:
+            whole("prefill_chunk", self.prefill_chunk, 1, "use None to take prompts whole")
+        if self.draft is not None and not isinstance(self.draft, Draft):
+            raise TypeError(f"draft must be a Draft or None, got {type(self.draft).__name__}; Draft(model, tokens=4, acceptance=.7)")
+
+    @property
+    def devices(self) -> int:
+        """How many devices share the model."""
+        return self.tensor_parallel * self.pipeline_parallel
+
+    @property
+    def precision(self) -> dict[str, float]:
+        """The arguments of `step()` that do not change from one step to the next."""
+        names = ("weight_bits", "kv_bits", "compute_bits", "tensor_parallel")
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name in names}
