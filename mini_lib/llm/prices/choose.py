@@ -1,0 +1,180 @@
+"""What tokens cost a buyer: one price for a mix of tokens, and the cheapest model on a day.
+
+No quality is held constant: the cheapest model is seldom the best. Pass `among` to compare like with like.
+"""
+
+import datetime as dt
+import difflib
+import math
+from collections.abc import Iterable
+
+from mini_lib.llm.prices.table import Price, day
+
+
+def blended_usd(price: Price, output_share: float) -> float:
+    """Return USD for a million tokens of which `output_share`, from 0 to 1, are written and the others read.
+
+    Raises:
+        ValueError: `output_share` is not from 0 to 1.
+
+    Of five tokens four are read at 0.15 and one is written at 0.60, so (4 * 0.15 + 0.60) / 5; three to one gives
+    (3 * 0.15 + 0.60) / 4:
+
+    >>> mini = Price(dt.date(2024, 7, 18), False, "OpenAI", "gpt-4o-mini", 0.15, 0.60, "announcement")
+    >>> round(blended_usd(mini, 0.2), 4), round(blended_usd(mini, 0.25), 4)
+    (0.24, 0.2625)
+    """
+    _require_share(output_share)
+    return _mix(price.usd_per_million_input_tokens, price.usd_per_million_output_tokens, output_share)
+
+
+def sold_over_made(
+    price: Price,
+    made_usd_per_million_input_tokens: float,
+    made_usd_per_million_output_tokens: float,
+    output_share: float,
+) -> float:
+    """Return how many times what the tokens cost to make they are sold for.
+
+    The cost of making them is a model of the machines alone, so the rest is not profit: staff, idle machines and the
+    training of the model are in it too. Below 1 they are sold for less than that model says.
+
+    Raises:
+        ValueError: a cost is negative, they are both 0, or `output_share` is not from 0 to 1.
+
+    Sold at 0.24 for the mix, made at (4 * 0.05 + 0.20) / 5 = 0.08:
+
+    >>> mini = Price(dt.date(2024, 7, 18), False, "OpenAI", "gpt-4o-mini", 0.15, 0.60, "announcement")
+    >>> round(sold_over_made(mini, 0.05, 0.20, output_share=0.2), 9)
+    3.0
+    """
+    made = (made_usd_per_million_input_tokens, made_usd_per_million_output_tokens)
+    if not all(0 <= cost < math.inf for cost in made):
+        raise ValueError(f"what tokens cost to make must be numbers of 0 or more, got {made}; give USD for a million")
+    sold, cost = blended_usd(price, output_share), _mix(*made, output_share)
+    if cost == 0:
+        raise ValueError(f"tokens that cost 0 to make have no ratio, got {made}; give USD for a million of each kind")
+    return sold / cost
+
+
+def price_on(prices: Iterable[Price], model: str, on: str | dt.date, provider: str | None = None) -> Price:
+    """Return the price of `model` in force on a day: its latest row that is not after it.
+
+    Raises:
+        ValueError: no such model (the message has the nearest names), several providers sell it and none was named,
+            or the day is before its first price.
+
+    >>> from mini_lib.llm.prices.table import history
+    >>> price_on(history(), "deepseek-chat", "2025-03-01").usd_per_million_output_tokens
+    1.1
+    """
+    prices, on = tuple(prices), day(on)
+    rows = of_models(prices, (model,))
+    sellers = sorted({price.provider for price in rows})
+    if provider is None and len(sellers) > 1:
+        raise ValueError(f"{model} is sold by {', '.join(sellers)}; name one, such as provider={sellers[0]!r}")
+    if provider is not None and provider not in sellers:
+        raise ValueError(f"{model} is sold by {', '.join(sellers)}, got provider={provider!r}; name one of them")
+    rows = [price for price in rows if provider in (None, price.provider)]
+    return max(_not_after(rows, on), key=lambda price: price.date)
+
+
+def cheapest(
+    prices: Iterable[Price], on: str | dt.date, output_share: float, among: Iterable[str] | None = None
+) -> Price:
+    """Return the cheapest price in force on a day, of all models or of those that `among` names.
+
+    A later row replaces an earlier one of the same provider and model. A successor with another name does not: its
+    predecessor counts as still sold at its last price, since the table does not say when a model was withdrawn.
+
+    Raises:
+        ValueError: a name in `among` is unknown, `among` is empty, `output_share` is not from 0 to 1, or the day is
+            before the first price.
+
+    >>> from mini_lib.llm.prices.table import history
+    >>> cheapest(history(), "2023-05-01", output_share=0.2).model
+    'gpt-3.5-turbo'
+    """
+    _require_share(output_share)
+    prices, on = tuple(prices), day(on)
+    rows = prices if among is None else of_models(prices, among)
+    in_force = {}
+    for price in sorted(_not_after(rows, on), key=lambda price: price.date):
+        in_force[price.provider, price.model] = price
+    return min(in_force.values(), key=lambda price: blended_usd(price, output_share))
+
+
+def running_minimum(
+    prices: Iterable[Price], output_share: float, among: Iterable[str] | None = None
+) -> tuple[Price, ...]:
+    """Return the prices that were lower than all before them, in order of date: the record lows.
+
+    They only fall, by definition; what can be bought on a day, `cheapest`, may also rise.
+
+    Raises:
+        ValueError: a name in `among` is unknown, there is no price, or `output_share` is not from 0 to 1.
+
+    At 3, 2, 2.5 and 1 the first, second and fourth are records:
+
+    >>> def at(number, usd):
+    ...     return Price(dt.date(2024, number, 1), False, "P", "m", usd, usd, "by hand")
+    >>> [low.usd_per_million_input_tokens for low in running_minimum([at(1, 3), at(2, 2), at(3, 2.5), at(4, 1)], 0.5)]
+    [3, 2, 1]
+    """
+    _require_share(output_share)
+    prices = tuple(prices)
+    rows = prices if among is None else of_models(prices, among)
+    if not rows:
+        raise ValueError("there must be at least one price, got none; use history()")
+    lows: list[Price] = []
+    for price in sorted(rows, key=lambda price: (price.date, blended_usd(price, output_share))):
+        if not lows or blended_usd(price, output_share) < blended_usd(lows[-1], output_share):
+            lows.append(price)
+    return tuple(lows)
+
+
+def of_models(prices: Iterable[Price], models: Iterable[str]) -> tuple[Price, ...]:
+    """Return the prices of the models named, in the order in which they came.
+
+    Raises:
+        ValueError: a name is unknown (the message has the nearest), or no name is given.
+
+    >>> from mini_lib.llm.prices.table import history
+    >>> {price.provider for price in of_models(history(), ["gpt-4o", "gpt-4o-mini"])}
+    {'OpenAI'}
+    """
+    prices, models = tuple(prices), (models,) if isinstance(models, str) else tuple(models)
+    if not models:
+        raise ValueError("at least one model must be named, got none; pass names such as ('gpt-4o', 'gpt-4o-mini')")
+    known = {price.model for price in prices}
+    for model in models:
+        if model not in known:
+            near = difflib.get_close_matches(model, sorted(known), n=3, cutoff=0.5)
+            fix = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
+            raise ValueError(f"no price of a model named {model!r}; {fix}")
+    return tuple(price for price in prices if price.model in models)
+
+
+def _mix(read_usd: float, written_usd: float, output_share: float) -> float:
+    """Return the weighted mean, as one sum that cannot leave the range between the two."""
+    mixed = read_usd * (1 - output_share) + written_usd * output_share
+    return min(max(mixed, min(read_usd, written_usd)), max(read_usd, written_usd))  # rounding might pass an end
+
+
+def _require_share(output_share: float) -> None:
+    if not 0 <= output_share <= 1:
+        raise ValueError(
+            f"output_share must be from 0 to 1, got {output_share}; 0.2 means that one token in five is written"
+        )
+
+
+def _not_after(rows: Iterable[Price], on: dt.date) -> list[Price]:
+    """Return the rows dated `on` or earlier, or say when the first one begins."""
+    rows = list(rows)
+    if not rows:
+        raise ValueError("there must be at least one price, got none; use history()")
+    early = [price for price in rows if price.date <= on]
+    if not early:
+        first = min(price.date for price in rows)
+        raise ValueError(f"no price is known on {on}; the first here is of {first}, ask for that day or a later one")
+    return early

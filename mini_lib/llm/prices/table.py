@@ -1,0 +1,157 @@
+"""The list prices of language models since 2023, read from a table that is shipped with the library and checked.
+
+A list price is what anyone pays who signs no contract: no discount for batches, cached prompts or large customers.
+Where it depends on the prompt's length it is the one for short prompts, and DeepSeek's V4 rows are for the cheap hours.
+Nothing here says how good a model is, or for how long it was sold.
+
+A row of a collection ("tokencost", "genai-prices" and the name there) was in force on its day, and may have been so for
+weeks or months before, unless it says "dated there" or "date from the model id". Some names stay while the model behind
+them changes; those rows say "another model under the same name".
+
+Source: tokencost 0.1.2 to 0.1.26 and genai-prices 0.2.3 (collections of list prices, both MIT), and the announcements
+that the rows name. `tools/price_history.py` compares the rows with the collections.
+"""
+
+import csv
+import datetime as dt
+import math
+from dataclasses import dataclass
+
+from mini_lib import _assets
+
+_PATH = _assets.ASSETS / "llm" / "price_history.csv"
+_SHA256 = "9bbd2d289011ec0702e095e43e8142cf5b147a5367f668c528ef68fb8ccc5b92"
+_PRICES = ("usd_per_million_input_tokens", "usd_per_million_output_tokens")
+COLUMNS = ("date", "provider", "model", *_PRICES, "source")
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a provider charged from `date` on for a million tokens that a model reads, and for a million it writes.
+
+    Where `approximate`, only the month is known and `date` is its 15th day, which is 16 days off at most.
+
+    Raises:
+        TypeError: `date` is not a `datetime.date`.
+        ValueError: a price is negative or not finite, or a text is empty.
+
+    >>> Price(dt.date(2024, 7, 18), False, "OpenAI", "gpt-4o-mini", 0.15, 0.60, "announcement").model
+    'gpt-4o-mini'
+    """
+
+    date: dt.date
+    approximate: bool
+    provider: str
+    model: str
+    usd_per_million_input_tokens: float
+    usd_per_million_output_tokens: float
+    source: str
+
+    def __post_init__(self) -> None:
+        if type(self.date) is not dt.date:  # a datetime is a date too, and cannot be compared with one
+            raise TypeError(f"date must be a datetime.date, got {self.date!r}; use day('2024-07-18')")
+        for name in _PRICES:
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be a number of 0 or more, got {value}; give USD for a million tokens")
+        for name in ("provider", "model", "source"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"{name} must not be empty; every price has a provider, a model and a source")
+
+
+def history() -> tuple[Price, ...]:
+    """Return every price of the table, ordered by date.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+
+    >>> prices = history()
+    >>> prices[0].model, prices[0].usd_per_million_output_tokens
+    ('gpt-3.5-turbo', 2.0)
+    """
+    content = _assets.read(_PATH, _SHA256, "run `git restore mini_lib/assets`")
+    return parse(content.decode("utf-8"))
+
+
+def parse(text: str) -> tuple[Price, ...]:
+    r"""Return the prices in a table of comma-separated values, ordered by date.
+
+    The first line names the columns: date (2024-07-18, or 2024-07 where the day is not known), provider, model, the two
+    prices in USD for a million tokens, and source.
+
+    Raises:
+        ValueError: a column is missing, a field is wrong (the message names its line and column), or a price
+            stands there twice for the same day.
+
+    >>> table = ",".join(COLUMNS) + "\n2024-07,OpenAI,gpt-4o-mini,0.15,0.60,announcement\n"
+    >>> price, = parse(table)
+    >>> price.date.isoformat(), price.approximate
+    ('2024-07-15', True)
+    """
+    rows = csv.reader(text.splitlines())
+    header = tuple(next(rows, ()))
+    if header != COLUMNS:
+        raise ValueError(f"line 1 must name the columns {', '.join(COLUMNS)}; got {', '.join(header) or 'nothing'}")
+    prices: dict[tuple, Price] = {}
+    for row in rows:
+        line = rows.line_num
+        if len(row) != len(COLUMNS):
+            raise ValueError(
+                f"line {line} must have {len(COLUMNS)} fields, got {len(row)}; put a field that holds a comma in quotes"
+            )
+        price = _price(dict(zip(COLUMNS, row, strict=True)), line)
+        key = (price.date, price.provider, price.model)
+        if key in prices:
+            raise ValueError(
+                f"line {line}, column date: {price.provider} {price.model} has a price for {price.date} already; "
+                f"delete one of the two"
+            )
+        prices[key] = price
+    return tuple(sorted(prices.values(), key=lambda price: price.date))
+
+
+def day(text: str | dt.date) -> dt.date:
+    """Return the day that a text such as "2024-07-18" names; of "2024-07" the 15th, and a date as it is.
+
+    Raises:
+        TypeError: neither a text nor a date.
+        ValueError: there is no such day.
+
+    >>> day("2024-07-18"), day("2024-07")
+    (datetime.date(2024, 7, 18), datetime.date(2024, 7, 15))
+    """
+    if isinstance(text, dt.datetime):
+        return text.date()
+    if isinstance(text, dt.date):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"a day must be a text or a datetime.date, got {text!r}; write it as '2024-07-18'")
+    try:
+        return dt.datetime.strptime(text if len(text) > 7 else text + "-15", "%Y-%m-%d").date()
+    except ValueError:
+        raise ValueError(f"no such day: {text!r}; write a day as 2024-07-18, or a month as 2024-07") from None
+
+
+def _price(fields: dict[str, str], line: int) -> Price:
+    """Build the price that the fields of one line state, or say which column is wrong."""
+    numbers = []
+    for name in _PRICES:
+        try:
+            numbers.append(float(fields[name]))
+        except ValueError:
+            raise ValueError(
+                f"line {line}, column {name}: {fields[name]!r} is not a number; give USD such as 0.15"
+            ) from None
+        if not 0 <= numbers[-1] < math.inf:
+            raise ValueError(
+                f"line {line}, column {name}: {fields[name]} must be a number of 0 or more; give USD such as 0.15"
+            )
+    for name in ("provider", "model", "source"):
+        if not fields[name].strip():
+            raise ValueError(f"line {line}, column {name}: it is empty; a price without it cannot be checked")
+    try:
+        date = day(fields["date"])
+    except ValueError as wrong:
+        raise ValueError(f"line {line}, column date: {wrong}") from None
+    approximate = len(fields["date"]) <= len("2024-07")
+    return Price(date, approximate, fields["provider"], fields["model"], *numbers, fields["source"])
