@@ -1,6 +1,6 @@
 """Rebuild chosen parts of a model, in a copy: the operation under every technique of the course."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 
 from torch import nn
@@ -71,6 +71,21 @@ def replace(model: nn.Module, where: Where, build: Callable[[nn.Module], nn.Modu
         result.set_submodule(name, built[module])
         replaced.append(name)
     return result
+
+
+def swap(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
+    """Return a copy of `model` with the modules of these names replaced; the argument stays as it is.
+
+    A module that is held under several names is replaced under all of them.
+
+    >>> swap(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), {"1": nn.Tanh()})
+    Sequential(
+      (0): Linear(in_features=2, out_features=3, bias=True)
+      (1): Tanh()
+    )
+    """
+    # deepcopy asks its memo what it has copied already, and takes the new modules for copies of the old ones.
+    return deepcopy(model, {id(model.get_submodule(name)): module for name, module in new.items()})
 
 
 def _rebuild(old: nn.Module, build: Callable[[nn.Module], nn.Module], name: str) -> nn.Module:

@@ -12,7 +12,7 @@ from mini_lib.quantize.bias_correction import correct_bias
 from mini_lib.quantize.binary import binarize
 from mini_lib.quantize.codebook import k_means
 from mini_lib.quantize.equalize import Pair, equalize, find_pairs
-from mini_lib.quantize.fold import FoldedBatchNorm, find_batch_norms, fold_batch_norm, fold_pair
+from mini_lib.fold import FoldedBatchNorm, find_batch_norms, fold_batch_norm, fold_pair
 from mini_lib.quantize.format_json import format_from_json, format_to_json
 from mini_lib.quantize.formats import (
     BinaryFormat,

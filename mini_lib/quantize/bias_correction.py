@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, observe
-from mini_lib.quantize.fold import find_batch_norms
+from mini_lib.fold import find_batch_norms
 from mini_lib.quantize.layers import QuantizedLayer, QuantizedLinear
 
 

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import activation
 
-from mini_lib.quantize.fold import FoldedBatchNorm, find_batch_norms
+from mini_lib.fold import FoldedBatchNorm, find_batch_norms
 from mini_lib.graph import Call, Flow, trace
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)

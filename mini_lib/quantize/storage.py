@@ -19,12 +19,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mini_lib.quantize.fold import FoldedBatchNorm, fold_batch_norm
+from mini_lib.fold import FoldedBatchNorm, fold_batch_norm
 from mini_lib.quantize.format_json import format_from_json, format_to_json
 from mini_lib.quantize.formats import Format
 from mini_lib.quantize.layers import QuantizedLayer, is_weight_layer, quantized_layer
 from mini_lib.quantize.qtensor import from_parts
-from mini_lib.quantize.swap import swap
+from mini_lib.surgery import swap
 
 METADATA = "mini_lib"  # the one key of ours in the header; what it holds is JSON, with these keys:
 DESCRIPTION = {"folded": bool, "formats": list, "layers": dict}

@@ -8,7 +8,7 @@ from mini_lib import data, zoo
 from mini_lib.fit import accuracy
 from mini_lib.quantize import IntFormat, PerTensor, file_bytes, quantize, rung
 from mini_lib.quantize.bias_correction import correct_bias
-from mini_lib.quantize.fold import fold_batch_norm
+from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 
 SMALL = IntFormat(3, granularity=PerTensor())

@@ -13,7 +13,7 @@ from mini_lib import data, zoo
 from mini_lib.fit import accuracy
 from mini_lib.quantize import IntFormat, PerChannel, PerTensor, quantize
 from mini_lib.quantize.equalize import Pair, equalize, find_pairs
-from mini_lib.quantize.fold import fold_batch_norm
+from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize.model import quantize_weights
 
 # In float64 an equalized model differs from the original by a few roundings of 2**-53 in each weight and by those of

@@ -22,7 +22,7 @@ from mini_lib.quantize import (
     quantize,
     rung,
 )
-from mini_lib.quantize.fold import fold_batch_norm
+from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from mini_lib.quantize.fold import FoldedBatchNorm, find_batch_norms, fold_batch_norm, fold_pair
+from mini_lib.fold import FoldedBatchNorm, find_batch_norms, fold_batch_norm, fold_pair
 
 FLOAT32_ROUNDING = 2.0**-24  # the largest relative error of one rounding to float32
 

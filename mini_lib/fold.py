@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from mini_lib.graph import BATCH_NORMS, Flow, trace
-from mini_lib.quantize.swap import swap
+from mini_lib.surgery import swap
 
 
 class FoldedBatchNorm(nn.Identity):

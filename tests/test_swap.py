@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from mini_lib.quantize.swap import swap
+from mini_lib.surgery import swap
 
 
 def test_the_copy_has_the_new_modules_and_shares_nothing_with_the_argument():
