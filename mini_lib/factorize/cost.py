@@ -1,0 +1,245 @@
+"""What cheaper layers cost, as formulas: multiply-accumulates (MACs) and parameters, exact for every shape.
+
+A convolution does all of its work for each place of its output. So stride, padding and dilation change the number of
+places, and nothing else. MACs are those of one image, zero padding included; a bias is not counted, since it is added
+and not multiplied. Parameters are weights and biases. `mini_lib.measure` counts the same by running the layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from mini_lib.factorize.geometry import Padding, Pair, output_size, pair, whole
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a layer does for one image, and what it holds. Costs add up.
+
+    >>> Cost(macs=72, parameters=18) + Cost(macs=8, parameters=2)
+    Cost(macs=80, parameters=20)
+    """
+
+    macs: int
+    parameters: int
+
+    def __post_init__(self) -> None:
+        whole("macs", self.macs, low=0)
+        whole("parameters", self.parameters, low=0)
+
+    def __add__(self, other: Cost) -> Cost:
+        if not isinstance(other, Cost):
+            return NotImplemented
+        return Cost(self.macs + other.macs, self.parameters + other.parameters)
+
+
+def convolution_macs(inputs: int, outputs: int, kernel: Pair, places: int, *, groups: int = 1) -> int:
+    """Return the MACs of a convolution with `places` output places: places * outputs * (inputs / groups) * K^2.
+
+    Raises:
+        TypeError, ValueError: an argument is no whole number of at least 1, or `groups` does not divide the channels.
+
+    A 3x3 kernel over 3 channels is 27 products, for 8 channels at each of 8 * 8 places:
+
+    >>> convolution_macs(3, 8, 3, places=64)
+    13824
+    """
+    check_groups(inputs, outputs, groups)
+    height, width = pair("kernel", kernel)
+    return whole("places", places) * outputs * (inputs // groups) * height * width
+
+
+def depthwise_separable_macs(inputs: int, outputs: int, kernel: Pair, places: int, *, multiplier: int = 1) -> int:
+    """Return the MACs of depthwise then pointwise: places * inputs * multiplier * (K^2 + outputs).
+
+    Raises:
+        TypeError, ValueError: an argument is no whole number of at least 1.
+
+    3 channels cost 9 in space and 8 in mixing, at each of 64 places; the convolution above costs 13,824:
+
+    >>> depthwise_separable_macs(3, 8, 3, places=64)
+    3264
+    """
+    middle = whole("inputs", inputs) * whole("multiplier", multiplier)
+    spatial = convolution_macs(inputs, middle, kernel, places, groups=inputs)
+    return spatial + convolution_macs(middle, outputs, 1, places)
+
+
+def cost_ratio(outputs: int, kernel: Pair, multiplier: int = 1) -> Fraction:
+    """Return exactly what a depthwise-separable layer costs of the convolution it stands for: r * (1/N + 1/K^2).
+
+    It holds for MACs and weights alike, whatever the image, stride, padding, dilation and number of input channels.
+    Of a convolution in groups, N is the number of outputs of one group.
+
+    Raises:
+        TypeError, ValueError: an argument is no whole number of at least 1.
+
+    16 outputs, 3x3: 1/16 + 1/9 = 25/144. With multiplier 9 it is 225/144, more than the convolution itself:
+
+    >>> cost_ratio(16, 3), cost_ratio(16, 3, multiplier=9)
+    (Fraction(25, 144), Fraction(25, 16))
+
+    Source: A. Howard et al., "MobileNets", 2017, section 3.1 (multiplier 1).
+    """
+    height, width = pair("kernel", kernel)
+    return whole("multiplier", multiplier) * (Fraction(1, whole("outputs", outputs)) + Fraction(1, height * width))
+
+
+def break_even_multiplier(outputs: int, kernel: Pair) -> int:
+    """Return the largest multiplier at which a depthwise-separable layer still costs less; 0 if none does.
+
+    The ratio r * (1/N + 1/K^2) is below 1 for r < N * K^2 / (N + K^2): low rank pays below m * n / (m + n), and each
+    input channel's slice of the kernel is a matrix of N x K^2.
+
+    Raises:
+        TypeError, ValueError: an argument is no whole number of at least 1.
+
+    16 * 9 / (16 + 9) = 5.76:
+
+    >>> break_even_multiplier(16, 3), break_even_multiplier(1, 3)
+    (5, 0)
+    """
+    # The largest whole number strictly below 1 / ratio.
+    return -(-1 // cost_ratio(outputs, kernel)) - 1
+
+
+def convolution_cost(
+    inputs: int, outputs: int, kernel: Pair, size: Pair, *,
+    stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, groups: int = 1, bias: bool = True,
+) -> Cost:  # fmt: skip
+    """Return the cost of a convolution on one image of `size` pixels; with `groups`, of a grouped one.
+
+    Padding as in `window_padding`: half of the kernel unless you say otherwise.
+
+    Raises:
+        TypeError, ValueError: an argument is no such number, `groups` does not divide the channels, or the window
+            does not fit.
+
+    >>> convolution_cost(3, 8, 3, size=8), convolution_cost(4, 8, 3, size=8, groups=2, bias=False)
+    (Cost(macs=13824, parameters=224), Cost(macs=9216, parameters=144))
+    """
+    height, width = output_size(size, kernel, stride=stride, padding=padding, dilation=dilation)
+    weights = convolution_macs(inputs, outputs, kernel, places=1, groups=groups)
+    return Cost(weights * height * width, weights + bias * outputs)
+
+
+def depthwise_cost(
+    channels: int, kernel: Pair, size: Pair, *,
+    multiplier: int = 1, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+) -> Cost:  # fmt: skip
+    """Return the cost of a depthwise convolution: channels * multiplier * K^2 at each place.
+
+    Raises:
+        TypeError, ValueError: as `convolution_cost`.
+
+    >>> depthwise_cost(3, 3, size=8)
+    Cost(macs=1728, parameters=30)
+    """
+    outputs = whole("channels", channels) * whole("multiplier", multiplier)
+    return convolution_cost(channels, outputs, kernel, size, stride=stride, padding=padding, dilation=dilation,
+                            groups=channels, bias=bias)  # fmt: skip
+
+
+def pointwise_cost(inputs: int, outputs: int, size: Pair, *, bias: bool = True) -> Cost:
+    """Return the cost of a 1x1 convolution: inputs * outputs at each place.
+
+    Raises:
+        TypeError, ValueError: an argument is no whole number of at least 1.
+
+    >>> pointwise_cost(3, 8, size=8)
+    Cost(macs=1536, parameters=32)
+    """
+    return convolution_cost(inputs, outputs, 1, size, bias=bias)
+
+
+def depthwise_separable_cost(
+    inputs: int, outputs: int, kernel: Pair, size: Pair, *,
+    multiplier: int = 1, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+) -> Cost:  # fmt: skip
+    """Return the cost of `layers.depthwise_separable`: one bias, on the pointwise part.
+
+    The stride is the depthwise part's, so the pointwise part runs at the output's places, as the convolution does.
+
+    Raises:
+        TypeError, ValueError: as `convolution_cost`.
+
+    1728 + 1536 MACs, 27 + 24 weights and 8 biases:
+
+    >>> depthwise_separable_cost(3, 8, 3, size=8)
+    Cost(macs=3264, parameters=59)
+    """
+    spatial = depthwise_cost(inputs, kernel, size, multiplier=multiplier, stride=stride, padding=padding,
+                             dilation=dilation, bias=False)  # fmt: skip
+    places = output_size(size, kernel, stride=stride, padding=padding, dilation=dilation)
+    return spatial + pointwise_cost(inputs * multiplier, outputs, places, bias=bias)
+
+
+def inverted_residual_cost(
+    inputs: int, outputs: int, expansion: int, size: Pair, *,
+    kernel: Pair = 3, stride: Pair = 1, dilation: Pair = 1,
+) -> Cost:  # fmt: skip
+    """Return the cost of `layers.inverted_residual`, the scale and shift of its batch norms among the parameters.
+
+    The expansion runs at the input's places, the rest at the output's. Expansion 1 has no first layer.
+
+    Raises:
+        TypeError, ValueError: as `convolution_cost`.
+
+    2 channels, expanded to 6, on 4 * 4 places: 12 + 54 + 12 weights at 16 places, and 2 * (6 + 6 + 2) of batch norm:
+
+    >>> inverted_residual_cost(2, 2, 3, size=4)
+    Cost(macs=1248, parameters=106)
+
+    Source: M. Sandler et al., "MobileNetV2", 2018, table 1.
+    """
+    hidden = whole("inputs", inputs) * whole("expansion", expansion)
+    places = output_size(size, kernel, stride=stride, dilation=dilation)
+    body = depthwise_cost(hidden, kernel, size, stride=stride, dilation=dilation, bias=False)
+    body += pointwise_cost(hidden, outputs, places, bias=False)
+    norms = Cost(0, 2 * (hidden + outputs))
+    if expansion > 1:
+        body += pointwise_cost(inputs, hidden, size, bias=False)
+        norms += Cost(0, 2 * hidden)
+    return body + norms
+
+
+def spatially_separable_cost(
+    inputs: int, outputs: int, kernel: Pair, size: Pair, *,
+    middle: int | None = None, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+) -> Cost:  # fmt: skip
+    """Return the cost of `layers.spatially_separable`: K x 1 to `middle` channels (as many as outputs), then 1 x K.
+
+    With a stride the first part runs at the output's rows and the input's columns, so it works at more places.
+
+    Raises:
+        TypeError, ValueError: as `convolution_cost`.
+
+    1 to 1 channel, 3x3 on 8 * 8: 3 + 3 products a place where the convolution takes 9.
+
+    >>> spatially_separable_cost(1, 1, 3, size=8)
+    Cost(macs=384, parameters=7)
+    """
+    middle = whole("outputs", outputs) if middle is None else whole("middle", middle)
+    height, width = pair("kernel", kernel)
+    rows, columns = output_size(size, kernel, stride=stride, padding=padding, dilation=dilation)
+    first = convolution_macs(inputs, middle, (height, 1), places=1)
+    second = convolution_macs(middle, outputs, (1, width), places=1)
+    # The padding to the left and right is the second part's own: the first sees the columns of the image.
+    macs = first * rows * pair("size", size)[1] + second * rows * columns
+    return Cost(macs, first + second + bias * outputs)
+
+
+def check_groups(inputs: int, outputs: int, groups: int) -> None:
+    """Refuse groups that cannot be cut from these channels.
+
+    Raises:
+        TypeError, ValueError: a number is no whole number of at least 1, or `groups` does not divide both.
+
+    >>> check_groups(8, 6, groups=2)
+    """
+    for name, channels in (("inputs", inputs), ("outputs", outputs)):
+        if whole(name, channels) % whole("groups", groups):
+            raise ValueError(
+                f"groups {groups} does not divide {name} ({channels}); use a divisor of both {inputs} and {outputs}"
+            )

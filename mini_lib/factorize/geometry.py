@@ -1,0 +1,101 @@
+"""The geometry of a window that slides over an image: kernel, stride, padding, dilation, and the places it visits."""
+
+Pair = int | tuple[int, int]
+Padding = Pair | str | None
+
+
+def whole(name: str, value: object, low: int = 1) -> int:
+    """Return `value` if it is a whole number of at least `low`; True is an int to Python, but no number of channels.
+
+    Raises:
+        TypeError: it is not an int.
+        ValueError: it is below `low`.
+
+    >>> whole("groups", 4)
+    4
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, got {value!r} ({type(value).__name__}); pass an int")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value}")
+    return value
+
+
+def pair(name: str, value: object, low: int = 1) -> tuple[int, int]:
+    """Return (along the rows, along the columns): a whole number stands for two of itself.
+
+    Raises:
+        TypeError: it is neither a whole number nor two of them.
+        ValueError: a number is below `low`, or there are not two.
+
+    >>> pair("kernel", 3), pair("kernel", (3, 5))
+    ((3, 3), (3, 5))
+    """
+    if not isinstance(value, (tuple, list)):
+        return (whole(name, value, low),) * 2
+    if len(value) != 2:
+        raise ValueError(f"{name} must be a whole number or two of them (height, width), got {value!r}")
+    return whole(name, value[0], low), whole(name, value[1], low)
+
+
+def window_padding(kernel: Pair, padding: Padding = None, dilation: Pair = 1) -> tuple[int, int] | str:
+    """Return the padding that nn.Conv2d is given: pixels (above and below, left and right), or "same" or "valid".
+
+    None is half of the kernel's span, dilation * (kernel - 1) // 2: with stride 1 an odd kernel then keeps the size.
+
+    Raises:
+        TypeError, ValueError: an argument is no such number, or a word that torch does not know.
+
+    >>> window_padding(3), window_padding((3, 7), dilation=2), window_padding(3, padding=0)
+    ((1, 1), (2, 6), (0, 0))
+    """
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ValueError(f'padding must be pixels, "same", "valid" or None (half of the kernel), got {padding!r}')
+        return padding
+    if padding is not None:
+        return pair("padding", padding, low=0)
+    spans = zip(pair("kernel", kernel), pair("dilation", dilation), strict=True)
+    rows, columns = (step * (length - 1) // 2 for length, step in spans)
+    return rows, columns
+
+
+def output_size(
+    size: Pair, kernel: Pair, *, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1
+) -> tuple[int, int]:
+    """Return (height, width) of what a convolution makes of one image of `size` pixels.
+
+    Each is floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1; padding as in `window_padding`.
+
+    Raises:
+        TypeError, ValueError: an argument is no such number; the window is larger than the padded image; "same" with
+            a stride.
+
+    By hand: 28 pixels and one on either side are 30, in which a 3-wide window has 28 places, every second of them 14:
+
+    >>> output_size(28, 3, stride=2)
+    (14, 14)
+
+    Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", 2016, sections 2.4 and 5.1.
+    """
+    size, kernel, stride = pair("size", size), pair("kernel", kernel), pair("stride", stride)
+    dilation, pixels = pair("dilation", dilation), window_padding(kernel, padding, dilation)
+    if pixels == "same":
+        if stride != (1, 1):
+            raise ValueError(f'padding "same" keeps the size, and stride {stride} does not; give the padding in pixels')
+        return size
+    if pixels == "valid":
+        pixels = (0, 0)
+    rows, columns = (_places(*axis) for axis in zip(size, kernel, stride, pixels, dilation, strict=True))
+    return rows, columns
+
+
+def _places(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+    """Count the places of a window along one axis."""
+    span, room = dilation * (kernel - 1) + 1, size + 2 * padding
+    if span > room:
+        raise ValueError(
+            f"a window of {span} pixels (kernel {kernel}, dilation {dilation}) does not fit into {room} "
+            f"({size} and padding {padding} on either side); use a larger image, more padding or a smaller kernel"
+        )
+    return (room - span) // stride + 1

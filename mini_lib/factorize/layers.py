@@ -1,0 +1,203 @@
+"""Layers that are cheaper by construction: each leaves out some of what a convolution connects.
+
+A convolution mixes in space and across channels at once. Grouped: channels meet only within their group. Depthwise:
+not at all. Pointwise: channels only, no neighbours. Depthwise-separable: the last two in turn. These are other models
+than a convolution and are trained as such; when one of them *is* a given convolution, `separable.py` says.
+
+Weights are drawn as torch draws them, from its global generator. Padding is half of the kernel unless you say
+otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from mini_lib.factorize.cost import check_groups
+from mini_lib.factorize.geometry import Padding, Pair, pair, whole, window_padding
+
+
+def grouped(
+    inputs: int, outputs: int, kernel: Pair, groups: int, *,
+    stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+) -> nn.Conv2d:  # fmt: skip
+    """Return a convolution whose channels meet only within their group; one group is a plain convolution.
+
+    Takes [n, inputs, h, w], gives [n, outputs, h', w']; its weight is [outputs, inputs / groups, kernel, kernel].
+
+    Raises:
+        TypeError, ValueError: an argument is no such number, or `groups` does not divide the channels.
+
+    >>> tuple(grouped(8, 6, 3, groups=2).weight.shape)
+    (6, 4, 3, 3)
+
+    Source: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
+    2012, section 3.2.
+    """
+    check_groups(inputs, outputs, groups)
+    stride, pixels = pair("stride", stride), window_padding(kernel, padding, dilation)
+    if pixels == "same" and stride != (1, 1):
+        raise ValueError(f'padding "same" keeps the size, and stride {stride} does not; give the padding in pixels')
+    return nn.Conv2d(inputs, outputs, pair("kernel", kernel), stride, pixels, pair("dilation", dilation), groups, bias)
+
+
+def depthwise(
+    channels: int, kernel: Pair, *,
+    multiplier: int = 1, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+) -> nn.Conv2d:  # fmt: skip
+    """Return a convolution that sees each channel by itself, through `multiplier` kernels.
+
+    Takes [n, channels, h, w], gives [n, channels * multiplier, h', w']: the results of one channel lie side by side.
+
+    Raises:
+        TypeError, ValueError: an argument is no such number.
+
+    >>> tuple(depthwise(8, 3, multiplier=2).weight.shape)
+    (16, 1, 3, 3)
+    """
+    outputs = whole("channels", channels) * whole("multiplier", multiplier)
+    return grouped(channels, outputs, kernel, channels, stride=stride, padding=padding, dilation=dilation, bias=bias)
+
+
+def pointwise(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv2d:
+    """Return a 1x1 convolution: the same linear layer across the channels at every place.
+
+    Takes [n, inputs, h, w], gives [n, outputs, h, w].
+
+    Raises:
+        TypeError, ValueError: a number of channels is no whole number of at least 1.
+
+    >>> tuple(pointwise(8, 16).weight.shape)
+    (16, 8, 1, 1)
+    """
+    return grouped(inputs, outputs, 1, 1, bias=bias)
+
+
+def depthwise_separable(
+    inputs: int, outputs: int, kernel: Pair, *,
+    multiplier: int = 1, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+) -> nn.Sequential:  # fmt: skip
+    """Return a depthwise convolution and a pointwise one, with nothing between them: one linear map.
+
+    Takes [n, inputs, h, w], gives [n, outputs, h', w']. The bias is the pointwise part's: one before it would only be
+    mixed into it. With a batch norm and ReLU in between, as MobileNet has, build it from `depthwise` and `pointwise`.
+
+    Raises:
+        TypeError, ValueError: an argument is no such number, or `multiplier` is above outputs or K^2, where the layer
+            can already be any convolution.
+
+    >>> depthwise_separable(8, 16, 3)
+    Sequential(
+      (depthwise): Conv2d(8, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=8, bias=False)
+      (pointwise): Conv2d(8, 16, kernel_size=(1, 1), stride=(1, 1))
+    )
+
+    Source: L. Sifre, "Rigid-Motion Scattering for Image Classification", 2014, section 6.2; A. Howard et al.,
+    "MobileNets", 2017, section 3.1.
+    """
+    check_multiplier(multiplier, outputs, kernel)
+    spatial = depthwise(inputs, kernel, multiplier=multiplier, stride=stride, padding=padding, dilation=dilation,
+                        bias=False)  # fmt: skip
+    mixing = pointwise(inputs * multiplier, outputs, bias=bias)
+    return nn.Sequential(OrderedDict(depthwise=spatial, pointwise=mixing))
+
+
+def spatially_separable(
+    inputs: int, outputs: int, kernel: Pair, *,
+    middle: int | None = None, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+) -> nn.Sequential:  # fmt: skip
+    """Return a convolution along the columns (K x 1) and one along the rows (1 x K), with nothing between them.
+
+    Takes [n, inputs, h, w], gives [n, outputs, h', w'], with `middle` channels in between (as many as outputs unless
+    you say otherwise). Between one channel and one it makes kernels of rank 1: an outer product of two vectors.
+
+    Raises:
+        TypeError, ValueError: an argument is no such number.
+
+    >>> spatially_separable(1, 1, 3)
+    Sequential(
+      (vertical): Conv2d(1, 1, kernel_size=(3, 1), stride=(1, 1), padding=(1, 0), bias=False)
+      (horizontal): Conv2d(1, 1, kernel_size=(1, 3), stride=(1, 1), padding=(0, 1))
+    )
+
+    Source: M. Jaderberg, A. Vedaldi, A. Zisserman, "Speeding up Convolutional Neural Networks with Low Rank
+    Expansions", 2014, section 2.
+    """
+    middle = whole("outputs", outputs) if middle is None else whole("middle", middle)
+    (height, width), strides, steps = pair("kernel", kernel), pair("stride", stride), pair("dilation", dilation)
+    pixels = window_padding(kernel, padding, dilation)
+    above, beside = (pixels, pixels) if isinstance(pixels, str) else ((pixels[0], 0), (0, pixels[1]))
+    vertical = grouped(inputs, middle, (height, 1), 1, stride=(strides[0], 1), padding=above,
+                       dilation=(steps[0], 1), bias=False)  # fmt: skip
+    horizontal = grouped(middle, outputs, (1, width), 1, stride=(1, strides[1]), padding=beside,
+                         dilation=(1, steps[1]), bias=bias)  # fmt: skip
+    return nn.Sequential(OrderedDict(vertical=vertical, horizontal=horizontal))
+
+
+class InvertedResidual(nn.Module):
+    """Narrow, wide, narrow, and the narrow ends joined by a skip where the shapes allow; made by `inverted_residual`.
+
+    `skips` tells whether the input is added to the result.
+    """
+
+    def __init__(self, body: nn.Sequential, skips: bool) -> None:
+        super().__init__()
+        self.body, self.skips = body, skips
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x) if self.skips else self.body(x)
+
+
+def inverted_residual(
+    inputs: int, outputs: int, expansion: int, *,
+    kernel: Pair = 3, stride: Pair = 1, dilation: Pair = 1,
+) -> InvertedResidual:  # fmt: skip
+    """Return MobileNetV2's block: pointwise to `expansion` times the channels, depthwise, pointwise back.
+
+    Takes [n, inputs, h, w], gives [n, outputs, h', w']. Batch norm follows each convolution, ReLU6 the first two; the
+    narrow result stays linear, since a ReLU there would lose what few channels hold. The input is added where it has
+    the shape of the result: stride 1 and as many outputs as inputs. Expansion 1 leaves the first convolution out.
+
+    Raises:
+        TypeError, ValueError: an argument is no such number, or the kernel is even, which cannot keep the size.
+
+    >>> block = inverted_residual(4, 4, 6)
+    >>> [name for name, _ in block.body.named_children()][:4], block.skips
+    (['expand', 'expand_bn', 'expand_relu', 'depthwise'], True)
+    >>> inverted_residual(4, 8, 6).skips, inverted_residual(4, 4, 6, stride=2).skips
+    (False, False)
+
+    Source: M. Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018, section 3.3.
+    """
+    if not all(length % 2 for length in pair("kernel", kernel)):
+        raise ValueError(f"kernel must be odd to keep the size of the image, got {kernel}; use 3 or 5")
+    hidden = whole("inputs", inputs) * whole("expansion", expansion)
+    body: OrderedDict[str, nn.Module] = OrderedDict()
+    if expansion > 1:
+        body["expand"] = pointwise(inputs, hidden, bias=False)
+        body |= {"expand_bn": nn.BatchNorm2d(hidden), "expand_relu": nn.ReLU6()}
+    body["depthwise"] = depthwise(hidden, kernel, stride=stride, dilation=dilation, bias=False)
+    body |= {"depthwise_bn": nn.BatchNorm2d(hidden), "depthwise_relu": nn.ReLU6()}
+    body["project"] = pointwise(hidden, outputs, bias=False)
+    body["project_bn"] = nn.BatchNorm2d(outputs)
+    return InvertedResidual(nn.Sequential(body), skips=pair("stride", stride) == (1, 1) and inputs == outputs)
+
+
+def check_multiplier(multiplier: int, outputs: int, kernel: Pair) -> None:
+    """Refuse a multiplier above the rank that an outputs x K^2 slice of a kernel can have.
+
+    Raises:
+        TypeError, ValueError: it is no whole number from 1 to min(outputs, K^2).
+
+    >>> check_multiplier(9, outputs=16, kernel=3)
+    """
+    height, width = pair("kernel", kernel)
+    full = min(whole("outputs", outputs), height * width)
+    if isinstance(multiplier, bool) or not isinstance(multiplier, int):
+        whole("multiplier", multiplier)
+    if not 1 <= multiplier <= full:
+        raise ValueError(
+            f"multiplier must be between 1 and {full} for {outputs} outputs and a {height}x{width} kernel, "
+            f"got {multiplier}; {full} is exact"
+        )

@@ -1,0 +1,267 @@
+"""When a depthwise-separable layer is a given convolution, and the best one when it is not.
+
+What a convolution W [N, M, K, K] makes of input channel i is its slice W[:, i], a matrix of N x K^2. A depthwise
+kernel d and a column p of the pointwise weights make the matrix p d^T, of rank 1, and with a multiplier of r there are
+r of them for each channel. So a depthwise-separable layer equals the convolution exactly where every slice has rank r
+or less. Where one has more, the best is the slice's SVD cut at r, and what is lost is what was cut off:
+
+    || W - W' ||^2 = sum over channels i of ( s_{r+1}(W[:, i])^2 + s_{r+2}(W[:, i])^2 + ... )
+
+Slices share no weights of the layer, so the best for each is the best for all. A random kernel has slices of full rank,
+and at full rank the layer costs more than the convolution.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from mini_lib.columns import aligned
+from mini_lib.factorize.cost import cost_ratio
+from mini_lib.factorize.layers import check_multiplier
+
+
+@dataclass(frozen=True)
+class SeparableFit:
+    """The best depthwise-separable layer for a convolution, with its error and cost.
+
+    `relative_error` is || W - W' || / || W || (Frobenius), from the discarded singular values alone, before `layer`
+    is rounded to its float type. `cost_ratio` is what the layer costs of the convolution, in MACs and in weights.
+    `ranks` are those of the convolution's slices, one for each input channel.
+    """
+
+    layer: nn.Sequential
+    multiplier: int
+    relative_error: float
+    cost_ratio: Fraction
+    ranks: tuple[int, ...]
+
+    @property
+    def is_exact(self) -> bool:
+        return self.multiplier >= max(self.ranks)
+
+    @property
+    def saves_macs(self) -> bool:
+        return self.cost_ratio < 1
+
+    @property
+    def summary(self) -> str:
+        error = "exact" if self.is_exact else f"relative error {self.relative_error:.3f}"
+        verdict = "" if self.saves_macs else ": nothing is saved, keep the convolution"
+        return f"multiplier {self.multiplier}: {error}; {float(self.cost_ratio):.0%} of the MACs and weights{verdict}"
+
+
+def slice_ranks(conv: nn.Conv2d) -> tuple[int, ...]:
+    """Return the rank of each input channel's slice W[:, i]: the multiplier that makes this channel exact.
+
+    A singular value counts if it is above max(N, K^2) * eps * the largest one of its slice, with the eps of the
+    weight's float type: below that it is the rounding of the weights. The threshold is `numpy.linalg.matrix_rank`'s.
+
+    Raises:
+        TypeError: `conv` is not a plain nn.Conv2d.
+        ValueError: its weight holds NaN or infinity.
+
+    Channel 0 has one kernel and its double, rank 1; channel 1 has two that differ:
+
+    >>> conv = nn.Conv2d(2, 2, (1, 2))
+    >>> conv.weight.data = torch.tensor([[[[1.0, 3.0]], [[1.0, 0.0]]], [[[2.0, 6.0]], [[0.0, 1.0]]]])
+    >>> slice_ranks(conv)
+    (1, 2)
+    """
+    slices = _slices(conv)
+    threshold = max(slices.shape[1:]) * torch.finfo(conv.weight.dtype).eps
+    values = torch.linalg.svdvals(slices)
+    return tuple((values > threshold * values[:, :1]).sum(dim=1).tolist())
+
+
+def separable_errors(conv: nn.Conv2d) -> tuple[float, ...]:
+    """Return the relative error of the best depthwise-separable layer at multiplier 1, 2, ..., min(N, K^2).
+
+    Raises:
+        TypeError: `conv` is not a plain nn.Conv2d.
+        ValueError: its weight holds NaN or infinity.
+
+    One slice with singular values 4 and 3: at multiplier 1 what is lost is 3 of sqrt(16 + 9) = 5.
+
+    >>> conv = nn.Conv2d(1, 2, (1, 2))
+    >>> conv.weight.data = torch.tensor([[[[4.0, 0.0]]], [[[0.0, 3.0]]]])
+    >>> [round(error, 6) for error in separable_errors(conv)]
+    [0.6, 0.0]
+
+    Source: C. Eckart, G. Young, "The approximation of one matrix by another of lower rank", 1936.
+    """
+    return _errors(torch.linalg.svdvals(_slices(conv)))
+
+
+@torch.no_grad()
+def separate(conv: nn.Conv2d, multiplier: int) -> SeparableFit:
+    """Return the best depthwise-separable layer for a trained convolution: SVD of each input channel's slice.
+
+    The layer is nn.Sequential(depthwise, pointwise); it keeps stride, padding, dilation, padding mode, groups and bias.
+    A convolution in g groups gets a pointwise part in g groups, and its N counts the outputs of one group. Nothing is
+    refused for being dear: ask `saves_macs`. The argument is untouched.
+
+    Raises:
+        TypeError: `conv` is not a plain nn.Conv2d, or `multiplier` not a whole number.
+        ValueError: `multiplier` is not from 1 to min(N, K^2), or the weight holds NaN or infinity.
+
+    The singular values of the only slice are 4 and 3, and a 1 x 2 kernel for 2 outputs never pays: 1/2 + 1/2.
+
+    >>> conv = nn.Conv2d(1, 2, (1, 2))
+    >>> conv.weight.data = torch.tensor([[[[4.0, 0.0]]], [[[0.0, 3.0]]]])
+    >>> separate(conv, 1).summary
+    'multiplier 1: relative error 0.600; 100% of the MACs and weights: nothing is saved, keep the convolution'
+
+    Source: J. Guo et al., "Network Decoupling: From Regular to Depthwise Separable Convolutions", 2018, section 3.
+    """
+    slices = _slices(conv)
+    outputs = slices.shape[1]
+    check_multiplier(multiplier, outputs, conv.kernel_size)
+    left, values, right = torch.linalg.svd(slices, full_matrices=False)
+    # Half of each singular value to either side: two factors of one size train better than one large and one small.
+    root = values[:, :multiplier].sqrt()
+    mixing, spatial = left[:, :, :multiplier] * root[:, None, :], right[:, :multiplier] * root[:, :, None]
+    return SeparableFit(
+        _layer(conv, mixing, spatial), multiplier, _errors(values)[multiplier - 1],
+        cost_ratio(outputs, conv.kernel_size, multiplier), slice_ranks(conv),
+    )  # fmt: skip
+
+
+def separable_table(conv: nn.Conv2d) -> str:
+    """Return, for each multiplier, the relative error, the weights, and what they are of the convolution's.
+
+    Raises:
+        TypeError: `conv` is not a plain nn.Conv2d.
+        ValueError: its weight holds NaN or infinity.
+
+    >>> conv = nn.Conv2d(1, 4, (1, 2))
+    >>> conv.weight.data = torch.tensor([[4.0, 0.0], [0.0, 3.0], [0.0, 0.0], [0.0, 0.0]]).reshape(4, 1, 1, 2)
+    >>> print(separable_table(conv))
+    multiplier  relative error  weights  of 8 in the convolution
+             1           0.600        6                    0.750
+             2           0.000       12           1.500, no gain
+    """
+    errors = separable_errors(conv)
+    rows = [("multiplier", "relative error", "weights", f"of {conv.weight.numel():,} in the convolution")]
+    for multiplier, error in enumerate(errors, start=1):
+        ratio = cost_ratio(conv.out_channels // conv.groups, conv.kernel_size, multiplier)
+        weights = int(ratio * conv.weight.numel())
+        rows.append(
+            (str(multiplier), f"{error:.3f}", f"{weights:,}", f"{float(ratio):.3f}" + ", no gain" * (ratio >= 1))
+        )
+    return aligned(rows, left=())
+
+
+@torch.no_grad()
+def as_convolution(layer: nn.Sequential) -> nn.Conv2d:
+    """Return the one convolution that a depthwise and a pointwise convolution in turn are: the way back, always exact.
+
+    The kernel of output n and input i is the sum over j of pointwise[n, i * r + j] times depthwise[i * r + j]. Stride,
+    padding, dilation, padding mode, groups and biases are kept. The argument is untouched.
+
+    Raises:
+        TypeError: `layer` is not two plain nn.Conv2d in an nn.Sequential.
+        ValueError: the first is not depthwise, or the second not 1x1 with stride 1 and no padding.
+
+    >>> layer = nn.Sequential(nn.Conv2d(1, 2, (1, 2), bias=False), nn.Conv2d(2, 1, 1, bias=False))
+    >>> layer[0].weight.data = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).reshape(2, 1, 1, 2)
+    >>> layer[1].weight.data = torch.tensor([10.0, 1.0]).reshape(1, 2, 1, 1)
+    >>> as_convolution(layer).weight.flatten().tolist()      # 10 * (1, 2) + 1 * (3, 4)
+    [13.0, 24.0]
+    """
+    depthwise, pointwise = _pair(layer)
+    groups, multiplier = pointwise.groups, depthwise.out_channels // depthwise.in_channels
+    channels = depthwise.in_channels // groups
+    mixing = pointwise.weight.double().reshape(groups, -1, channels, multiplier)
+    spatial = depthwise.weight.double().reshape(groups, channels, multiplier, *depthwise.kernel_size)
+    weight = torch.einsum("gncr,gcrhw->gnchw", mixing, spatial).flatten(0, 1)
+    bias = None if pointwise.bias is None else pointwise.bias.double()
+    if depthwise.bias is not None:
+        # The pointwise part pads nothing, so a constant before it is the same constant everywhere behind it.
+        constant = torch.einsum("gncr,gcr->gn", mixing, depthwise.bias.double().reshape(groups, channels, multiplier))
+        bias = constant.flatten() + (0 if bias is None else bias)
+    return _conv_like(depthwise, weight, bias, groups)
+
+
+def _layer(conv: nn.Conv2d, mixing: Tensor, spatial: Tensor) -> nn.Sequential:
+    """Lay mixing [M, N, r] and spatial [M, r, K^2] out as the weights of the two convolutions; N is of one group."""
+    channels, outputs, multiplier = mixing.shape
+    grouped = mixing.reshape(conv.groups, channels // conv.groups, outputs, multiplier)
+    weight = grouped.permute(0, 2, 1, 3).reshape(conv.out_channels, -1, 1, 1)
+    depthwise = _conv_like(conv, spatial.reshape(channels * multiplier, 1, *conv.kernel_size), None, channels)
+    pointwise = _plain_conv(conv, weight, conv.bias, groups=conv.groups)
+    return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=pointwise)).train(conv.training)
+
+
+def _conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, groups: int) -> nn.Conv2d:
+    """A convolution with other weights that slides over the image as `conv` does."""
+    return _plain_conv(conv, weight, bias, groups=groups, stride=conv.stride, padding=conv.padding,
+                       dilation=conv.dilation, padding_mode=conv.padding_mode).train(conv.training)  # fmt: skip
+
+
+def _plain_conv(like: nn.Conv2d, weight: Tensor, bias: Tensor | None, *, groups: int, **window: object) -> nn.Conv2d:
+    """A convolution with these weights, on the device and in the float type of `like`."""
+    # Skipping torch's own draw of weights leaves its global generator as it was.
+    conv = skip_init(nn.Conv2d, weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), groups=groups,
+                     bias=bias is not None, device=like.weight.device, dtype=like.weight.dtype, **window)  # fmt: skip
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None:
+            kept = value.detach().to(like.weight.dtype).clone(memory_format=torch.contiguous_format)
+            setattr(conv, name, nn.Parameter(kept, requires_grad=like.weight.requires_grad))
+    return conv
+
+
+def _slices(conv: nn.Conv2d) -> Tensor:
+    """Return each input channel's slice in float64, [M, N, K^2]; with groups, N counts the outputs of its group."""
+    if type(conv) is not nn.Conv2d:
+        raise TypeError(
+            f"conv must be a plain nn.Conv2d, got {type(conv).__name__}; "
+            "a layer of another kind has no kernel slices, and one that computes its weight must be baked first"
+        )
+    weight = conv.weight.detach().double()
+    if not bool(weight.isfinite().all()):
+        raise ValueError("the weight of conv holds NaN or infinity, which has no SVD; find out where it comes from")
+    by_group = weight.reshape(conv.groups, conv.out_channels // conv.groups, -1, weight[0, 0].numel())
+    return by_group.transpose(1, 2).flatten(0, 1)
+
+
+def _errors(values: Tensor) -> tuple[float, ...]:
+    """Return the relative error when the first 1, 2, ... singular values [M, full] of each slice are kept."""
+    energy = values.square().sum(dim=0)
+    # Adding from the smallest up keeps the small errors exact; a kernel of zeros is reproduced, error 0.
+    lost = energy.flip(0).cumsum(0).flip(0)
+    total = lost[0].item() or 1.0
+    return tuple(((lost / total).sqrt()[1:]).tolist()) + (0.0,)
+
+
+def _pair(layer: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """Return the depthwise and the pointwise part of a layer, once they are found to be that."""
+    parts = list(layer) if isinstance(layer, nn.Sequential) else [layer]
+    if [type(part) for part in parts] != [nn.Conv2d, nn.Conv2d]:
+        names = ", ".join(type(part).__name__ for part in parts)
+        raise TypeError(
+            f"layer must be an nn.Sequential of two nn.Conv2d, got {names}; pass what depthwise_separable returns"
+        )
+    depthwise, pointwise = parts
+    if depthwise.groups != depthwise.in_channels:
+        raise ValueError(
+            f"the first convolution must be depthwise, groups = in_channels = {depthwise.in_channels}, "
+            f"got groups {depthwise.groups}; such a pair is no depthwise-separable layer"
+        )
+    shape = (pointwise.kernel_size, pointwise.stride, pointwise.padding)
+    if shape not in (((1, 1), (1, 1), (0, 0)), ((1, 1), (1, 1), "valid"), ((1, 1), (1, 1), "same")):
+        raise ValueError(
+            "the second convolution must be pointwise, 1x1 with stride 1 and no padding, "
+            f"got kernel {shape[0]}, stride {shape[1]}, padding {shape[2]}; use layers.pointwise"
+        )
+    if pointwise.in_channels != depthwise.out_channels:
+        raise ValueError(
+            f"the second convolution must take the {depthwise.out_channels} channels of the first, "
+            f"got {pointwise.in_channels}; give them one number of channels"
+        )
+    return depthwise, pointwise
