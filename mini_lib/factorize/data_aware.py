@@ -1,0 +1,205 @@
+"""The low-rank layer that changes the output least, not the weight: what a plain SVD would do if it knew the data.
+
+A plain SVD keeps the directions in which W is long. But the error that counts is that of the output y = W x, and an
+input direction that hardly ever occurs may be lost for free. So the best layer of rank r keeps the r directions in which
+the *outputs* vary most, the first principal components U_r of y:
+
+    W' = U_r U_r^T W             b' = b + (W - W') mean
+
+U comes from the SVD of W S, with S S^T the covariance of the inputs: ||A S|| is the root mean square of A (x - mean). By
+Eckart and Young no matrix of rank r is nearer to W S than U_r U_r^T W S. The bias makes up for what the mean of the
+inputs loses, so the rank is spent on what varies.
+No inverse is taken, so a singular covariance does no harm: directions that never occurred cost nothing. Where they leave
+a choice, the error of the weight decides it.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from mini_lib.counting import evaluating
+from mini_lib.factorize.low_rank import Factorized, rebuild
+from mini_lib.factorize.low_rank.parts import convolution, linear, parameter
+from mini_lib.factorize.low_rank.tensors import check_rank
+from mini_lib.factorize.moments import Moments, need_factorizable
+
+
+@torch.no_grad()
+def output_svd(layer: nn.Module, moments: Moments, rank: int) -> Factorized:
+    """Return the two layers of rank `rank` whose output is nearest to that of `layer`, on average over its inputs.
+
+    A linear layer becomes two. A convolution becomes one of the same kernel, stride, padding and dilation to `rank`
+    channels, and a 1x1 convolution behind it. The second one has the bias, also where `layer` has none.
+
+    Args:
+        layer: nn.Linear, or nn.Conv2d with groups=1.
+        moments: of its inputs, from `input_moments`.
+        rank: from 1 to min(out, k), with k = in_features or in_channels * kernel height * kernel width; the largest
+            rank is exact, and costs more than the layer.
+
+    Returns:
+        Its `predicted_error` is the root mean square error of the output, relative to that of the output about its
+        mean: known beforehand, and on the calibration data the one that `output_error` measures.
+
+    Raises:
+        TypeError: the layer is of another kind.
+        ValueError: the rank is out of range, the moments are of another layer, or the layer is a convolution in groups.
+
+    The weight is long on the left, the inputs on the right: outputs 2 * 1 and 1 * 4. A plain SVD would keep the left one.
+
+    >>> layer = nn.Linear(2, 2, bias=False)
+    >>> _ = layer.weight.data.copy_(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
+    >>> moments = Moments(torch.zeros(2), torch.diag(torch.tensor([1.0, 16.0])), 100)
+    >>> found = output_svd(layer, moments, rank=1)
+    >>> found.layer(torch.tensor([[1.0, 4.0]])).tolist()
+    [[0.0, 4.0]]
+    >>> round(found.predicted_error, 4)                                  # 2 is lost of sqrt(4 + 16)
+    0.4472
+
+    Source: X. Zhang, J. Zou, K. He, J. Sun, "Accelerating Very Deep Convolutional Networks for Classification and
+    Detection", 2015, section 3.1.
+    """
+    weight = _matrix(layer, moments)
+    rows, columns = weight.shape
+    check_rank(rank, min(rows, columns), f"a {rows} x {columns} weight")
+    values, components = _output_components(weight, moments)
+    kept = components[:, :rank]
+    inner = kept.mT @ weight
+    bias = _bias(layer) + (weight - kept @ inner) @ moments.mean.double()
+    return Factorized(_two_layers(layer, inner, kept, bias), layer, (rank,), _lost(values)[rank - 1])
+
+
+@torch.no_grad()
+def output_errors(layer: nn.Module, moments: Moments) -> list[float]:
+    """Return the `predicted_error` of `output_svd` at every rank, 1 first, from one decomposition.
+
+    Raises TypeError or ValueError as `output_svd` does.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> _ = layer.weight.data.copy_(torch.eye(2))
+    >>> output_errors(layer, Moments(torch.zeros(2), torch.diag(torch.tensor([9.0, 16.0])), 100))     # 3 of 5
+    [0.6, 0.0]
+    """
+    values, _ = _output_components(_matrix(layer, moments), moments)
+    return _lost(values)
+
+
+@torch.no_grad()
+def output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) -> float:
+    """Return the root mean square error of another layer's output, relative to that of the layer's about its mean.
+
+    Both are run on `inputs`. 0 is the same output; 1 is what the best constant output gets, a layer of rank 0.
+
+    Raises:
+        ValueError: the outputs differ in shape, or the layer's output does not vary.
+
+    Outputs 1 and 3 vary by 1 about 2; the other layer is off by 0 and 2, sqrt(4 / 2) on average.
+
+    >>> round(output_error(nn.Identity(), nn.Hardtanh(), torch.tensor([[1.0], [3.0]])), 4)
+    1.4142
+    """
+    with evaluating(layer), evaluating(other):
+        before, after = layer(inputs).double(), other(inputs).double()
+    if before.shape != after.shape:
+        raise ValueError(
+            f"the layer's output has shape {list(before.shape)} and the other's {list(after.shape)}; compare two "
+            "forms of one layer"
+        )
+    channel = 1 if isinstance(layer, nn.Conv2d) else -1
+    deviation = before.movedim(channel, -1).flatten(0, -2)
+    whole = (deviation - deviation.mean(dim=0)).square().sum()
+    if not whole > 0:
+        raise ValueError("the layer's output does not vary on these inputs, so no error can be relative to it")
+    return ((after - before).square().sum() / whole).sqrt().item()
+
+
+@torch.no_grad()
+def correct_bias(layer: nn.Module, approximation: nn.Module, moments: Moments) -> nn.Module:
+    """Return a copy of a layer's factors, from any method, with the bias that gives the layer's mean output again.
+
+    The control that tells how much of the gain of `output_svd` comes from its bias alone. `approximation` is a chain of
+    linear layers, or of convolutions, such as `svd_linear(layer, 8).layer`.
+
+    Raises:
+        TypeError, ValueError: as `output_svd` does, or the chain stands for a weight of another shape.
+
+    Inputs of mean 5 through a weight of 1 that became 0: the bias has to give the 5.
+
+    >>> layer, gone = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    >>> _ = layer.weight.data.fill_(1.0), gone.weight.data.fill_(0.0)
+    >>> correct_bias(layer, gone, Moments(torch.tensor([5.0]), torch.ones(1, 1), 100))(torch.zeros(1, 1)).tolist()
+    [[5.0]]
+
+    Source: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section
+    4.2, for the error of rounding.
+    """
+    weight = _matrix(layer, moments)
+    other = rebuild(approximation).flatten(1)
+    if other.shape != weight.shape:
+        raise ValueError(
+            f"the factors stand for a {other.shape[0]} x {other.shape[1]} weight and the layer has "
+            f"{weight.shape[0]} x {weight.shape[1]}; pass those of the same layer"
+        )
+    result = deepcopy(approximation)
+    last = [module for module in result.modules() if isinstance(module, (nn.Linear, nn.Conv2d))][-1]
+    last.bias = parameter(_bias(layer) + (weight - other) @ moments.mean.double(), layer)
+    return result
+
+
+def _two_layers(layer: nn.Module, inner: Tensor, outer: Tensor, bias: Tensor) -> nn.Sequential:
+    """A layer of the weight `outer @ inner` ([out, r] and [r, k]) in the form, type and mode of `layer`."""
+    # Each factor carries the root of the size, as after a plain SVD: rounding and training prefer it.
+    size = inner.norm(dim=1)  # outer has columns of length 1
+    size = size.where(size > 0, 1.0).sqrt()
+    inner, outer, bias = inner / size[:, None], outer * size, parameter(bias, layer)
+    if isinstance(layer, nn.Linear):
+        pair = nn.Sequential(linear(inner, layer), linear(outer, layer, bias))
+    else:
+        few = convolution(inner.reshape(-1, *layer.weight.shape[1:]), layer, axes=(0, 1))
+        pair = nn.Sequential(few, convolution(outer[:, :, None, None], layer, bias=bias))
+    return pair.train(layer.training)
+
+
+def _matrix(layer: nn.Module, moments: Moments) -> Tensor:
+    """The weight as a float64 matrix [out, k], once it is sure that it goes with the moments."""
+    need_factorizable("", layer)
+    weight = layer.weight.detach().double().flatten(1)
+    if len(moments.mean) != weight.shape[1]:
+        raise ValueError(
+            f"the moments are of {len(moments.mean)} inputs and the layer reads {weight.shape[1]}; take those of the "
+            "same layer from input_moments"
+        )
+    return weight
+
+
+def _bias(layer: nn.Module) -> Tensor:
+    return layer.bias.double() if layer.bias is not None else layer.weight.new_zeros(len(layer.weight)).double()
+
+
+def _lost(values: Tensor) -> list[float]:
+    """The share of the root mean square that is lost by keeping the first 1, 2, ... of these deviations."""
+    energy = values.square()
+    if not energy[0] > 0:
+        return [0.0] * len(values)  # an output that never varies is in the bias: nothing is lost
+    # summed from the smallest up, so that the last errors keep their digits
+    left = energy.flip(0).cumsum(0).flip(0)
+    return [*(left[1:] / left[0]).sqrt().tolist(), 0.0]
+
+
+def _output_components(weight: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
+    """The deviations of the output along its principal components, and these [out, min(out, k)]."""
+    components, values, _ = torch.linalg.svd(weight @ moments.root(), full_matrices=False)
+    tolerance = max(weight.shape) * torch.finfo(torch.float64).eps * values[0]
+    known = int((values > tolerance).sum())
+    if known < len(values):
+        # Outputs that never varied: the components are arbitrary from here on. Take the long ones of the weight that is
+        # left, so that full rank is exact for inputs of every kind.
+        varied = components[:, :known]
+        rest = torch.linalg.svd(weight - varied @ (varied.mT @ weight), full_matrices=False).U
+        components = torch.cat([varied, rest], dim=1)[:, : len(values)]
+        components = torch.linalg.qr(components).Q
+        values = values.where(values > tolerance, 0.0)
+    return values, components

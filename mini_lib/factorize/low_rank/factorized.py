@@ -1,0 +1,149 @@
+"""What every factorization returns: the new layer, its error known beforehand, and what it costs beside the old one."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from mini_lib import costs
+from mini_lib.factorize.low_rank.tensors import relative_error
+
+
+@dataclass(frozen=True)
+class Factorized:
+    """A layer taken apart into cheaper ones.
+
+    Attributes:
+        layer: the factors, one after the other; the last has the bias. It takes and returns what `dense` did.
+        dense: the layer it stands for, untouched.
+        ranks: as they were asked for.
+        predicted_error: the relative error that the decomposition says it makes, before any data pass: of the weight
+            in the Frobenius norm, or of the output where the method says so.
+
+    >>> dense = nn.Linear(8, 8)
+    >>> Factorized(nn.Sequential(nn.Linear(8, 2, bias=False), nn.Linear(2, 8)), dense, (2,), 0.25).saves
+    True
+    >>> print(Factorized(nn.Sequential(nn.Linear(8, 6, bias=False), nn.Linear(6, 8)), dense, (6,), 0.1))
+    rank 6: error 0.1, parameters 72 -> 104: costs more than it saves
+    """
+
+    layer: nn.Module
+    dense: nn.Module
+    ranks: tuple[int, ...]
+    predicted_error: float
+
+    def __post_init__(self) -> None:
+        for name in ("layer", "dense"):
+            if not isinstance(getattr(self, name), nn.Module):
+                raise TypeError(f"{name} must be an nn.Module, got {type(getattr(self, name)).__name__}")
+        if not 0 <= self.predicted_error < float("inf"):
+            raise ValueError(f"predicted_error must be a finite number of at least 0, got {self.predicted_error!r}")
+
+    @property
+    def parameters(self) -> int:
+        """How many weights and biases the factors hold."""
+        return costs.parameters(self.layer)
+
+    @property
+    def dense_parameters(self) -> int:
+        """How many weights and biases the old layer holds."""
+        return costs.parameters(self.dense)
+
+    @property
+    def saves(self) -> bool:
+        """Whether the factors hold fewer parameters than the old layer.
+
+        Where all factors run at as many places (stride 1 and padding that keeps the size) the same holds for MACs.
+        Else ask `macs`: a factor before the stride runs at more places than one behind it.
+        """
+        return self.parameters < self.dense_parameters
+
+    @property
+    def measured_error(self) -> float:
+        """The relative Frobenius error of the weight that the factors stand for, from the layer as it is stored."""
+        return relative_error(self.dense.weight.detach().cpu(), rebuild(self.layer).cpu())
+
+    def macs(self, size: tuple[int, int] | None = None) -> int:
+        """Return the MACs of the factors for one input: a row of features, or an image of `size` (height, width).
+
+        Raises:
+            ValueError: a convolution needs the size.
+
+        >>> dense = nn.Conv2d(4, 4, 3, padding=1)
+        >>> pair = nn.Sequential(nn.Conv2d(4, 1, 3, padding=1, bias=False), nn.Conv2d(1, 4, 1))
+        >>> found = Factorized(pair, dense, (1,), 0.5)
+        >>> found.macs((10, 10)), found.dense_macs((10, 10))       # 100 places of 4 * 9 + 4 and of 4 * 4 * 9
+        (4000, 14400)
+        """
+        return costs.macs(self.layer, _one_input(self.dense, size))
+
+    def dense_macs(self, size: tuple[int, int] | None = None) -> int:
+        """Return the MACs of the old layer for the same input; see `macs`."""
+        return costs.macs(self.dense, _one_input(self.dense, size))
+
+    def __str__(self) -> str:
+        ranks = ", ".join(map(str, self.ranks))
+        verdict = "" if self.saves else ": costs more than it saves"
+        return (
+            f"rank{'s' if len(self.ranks) > 1 else ''} {ranks}: error {self.predicted_error:.3g}, parameters "
+            f"{self.dense_parameters:,} -> {self.parameters:,}{verdict}"
+        )
+
+
+@torch.no_grad()
+def rebuild(layer: nn.Module) -> Tensor:
+    """Return the one weight that a chain of linear layers, or of convolutions, stands for, in float64.
+
+    A weight is what the layer answers when one place of its patch is 1 and all others are 0. So every place is asked,
+    with bias, padding, stride and dilation left aside.
+
+    Args:
+        layer: a layer whose only convolutions are nn.Conv2d, or one that maps rows of features.
+
+    Returns:
+        [outputs, inputs] for linear layers; [outputs, inputs, height, width] for convolutions.
+
+    Raises:
+        TypeError: the chain begins with neither.
+
+    >>> first, second = nn.Linear(2, 1, bias=False), nn.Linear(1, 2)
+    >>> _ = first.weight.data.copy_(torch.tensor([[1.0, 2.0]])), second.weight.data.copy_(torch.tensor([[3.0], [4.0]]))
+    >>> rebuild(nn.Sequential(first, second))
+    tensor([[3., 6.],
+            [4., 8.]], dtype=torch.float64)
+    """
+    if any(isinstance(module, nn.Conv2d) for module in layer.modules()):
+        return _rebuild_convolution([module for module in layer.modules() if isinstance(module, nn.Conv2d)])
+    bare = copy.deepcopy(layer).double()
+    inputs = next((m.in_features for m in bare.modules() if isinstance(getattr(m, "in_features", None), int)), None)
+    if inputs is None:
+        raise TypeError(f"cannot rebuild a weight from {type(layer).__name__}; pass linear layers or nn.Conv2d")
+    some = next(bare.parameters())
+    silent = bare(torch.zeros(1, inputs, dtype=torch.float64, device=some.device))  # the bias alone
+    return (bare(torch.eye(inputs, dtype=torch.float64, device=some.device)) - silent).T.contiguous()
+
+
+def _rebuild_convolution(chain: list[nn.Conv2d]) -> Tensor:
+    channels = chain[0].in_channels
+    height, width = (1 + sum(conv.kernel_size[axis] - 1 for conv in chain) for axis in (0, 1))
+    places = channels * height * width
+    answer = torch.eye(places, dtype=torch.float64, device=chain[0].weight.device)
+    answer = answer.reshape(places, channels, height, width)
+    for conv in chain:
+        answer = conv2d(answer, conv.weight.double(), groups=conv.groups)
+    return answer.reshape(places, -1).T.reshape(-1, channels, height, width).contiguous()
+
+
+def _one_input(dense: nn.Module, size: tuple[int, int] | None) -> Tensor:
+    weight = next(dense.parameters())
+    if not isinstance(dense, nn.Conv2d):
+        return weight.new_zeros(1, dense.in_features)
+    if size is None:
+        raise ValueError(
+            "the MACs of a convolution depend on the image; pass its size (height, width), such as (14, 14)"
+        )
+    return weight.new_zeros(1, dense.in_channels, *size)

@@ -1,0 +1,104 @@
+"""What the factorizations share: which layers they take, and how a factor becomes a layer like the one it came from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def need_linear(layer: object) -> nn.Linear:
+    """Return `layer` if it is an nn.Linear.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(layer, nn.Linear):
+        raise TypeError(f"cannot factorize {type(layer).__name__} as a linear layer; pass an nn.Linear")
+    return layer
+
+
+def need_convolution(conv: object) -> nn.Conv2d:
+    """Return `conv` if it is an nn.Conv2d in which every output reads every input.
+
+    Raises:
+        TypeError: it is something else, such as a transposed convolution.
+        ValueError: it is grouped.
+    """
+    if not isinstance(conv, nn.Conv2d):
+        raise TypeError(f"cannot factorize {type(conv).__name__} as a convolution; pass an nn.Conv2d")
+    if conv.groups != 1:
+        raise ValueError(
+            f"cannot factorize a convolution with groups={conv.groups}: its weight holds "
+            f"{conv.weight.shape[1]} of {conv.in_channels} inputs an output, and what is not there has no rank to "
+            "lower; leave the layer out with where"
+        )
+    return conv
+
+
+def need_two_sides(conv: nn.Conv2d) -> nn.Conv2d:
+    """Return `conv` if its kernel has two sides to take apart.
+
+    Raises:
+        ValueError: a side of the kernel is 1.
+    """
+    height, width = conv.kernel_size
+    if min(height, width) == 1:
+        raise ValueError(
+            f"cannot take a {height} x {width} kernel apart into its sides: one of them is 1 already; use channel_svd"
+        )
+    return conv
+
+
+def linear(weight: Tensor, like: nn.Module, bias: Tensor | None = None) -> nn.Linear:
+    """Return a linear layer with this weight [outputs, inputs], in the type and on the device of the layer `like`."""
+    outputs, inputs = weight.shape
+    with torch.device("meta"):  # no random start: the values come from us
+        layer = nn.Linear(inputs, outputs, bias=bias is not None)
+    return _filled(layer, weight, like, bias)
+
+
+def convolution(
+    weight: Tensor,
+    like: nn.Conv2d,
+    axes: tuple[int, ...] = (),
+    bias: Tensor | None = None,
+    groups: int = 1,
+) -> nn.Conv2d:
+    """Return a convolution with this weight [outputs, inputs, height, width], in the type and on the device of `like`.
+
+    It has the stride, padding, dilation and padding mode of `like` along the `axes` named (0: height, 1: width), and
+    is plain along the others. So each axis is strided and padded by the one factor that reaches along it.
+    """
+
+    def along(setting: tuple[int, int], plain: int) -> tuple[int, int]:
+        return tuple(setting[axis] if axis in axes else plain for axis in (0, 1))
+
+    outputs, inputs, *kernel = weight.shape
+    # "same" pads nothing along an axis where the kernel is 1
+    padding = like.padding if isinstance(like.padding, str) else along(like.padding, 0)
+    with torch.device("meta"):
+        layer = nn.Conv2d(
+            inputs * groups,
+            outputs,
+            tuple(kernel),
+            stride=along(like.stride, 1),
+            padding=padding,
+            dilation=along(like.dilation, 1),
+            groups=groups,
+            bias=bias is not None,
+            padding_mode=like.padding_mode,
+        )
+    return _filled(layer, weight, like, bias)
+
+
+def _filled(layer: nn.Module, weight: Tensor, like: nn.Module, bias: Tensor | None) -> nn.Module:
+    layer.weight = parameter(weight, like)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
+    return layer
+
+
+def parameter(values: Tensor, like: nn.Module) -> nn.Parameter:
+    """Return values as a parameter of the type and on the device of the weight of `like`, trained if that is."""
+    old = like.weight
+    return nn.Parameter(values.to(old.device, old.dtype).contiguous(), requires_grad=old.requires_grad)

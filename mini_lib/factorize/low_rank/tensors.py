@@ -1,0 +1,154 @@
+"""Plain tensor algebra: a tensor seen as a matrix, and a matrix applied along one of its axes.
+
+An axis of a tensor is called a mode. All that low rank can do, it does to matrices; so a tensor is unfolded into one,
+worked on, and folded back. The decompositions (`tucker.py`, `canonical.py`, `tt.py`) are made of these few functions,
+and all of them compute in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def unfold(tensor: Tensor, mode: int) -> Tensor:
+    """Return the tensor as a matrix whose rows are the places along `mode`.
+
+    A tensor [n0, n1, ..., nd] becomes [n_mode, product of the others]; the other modes keep their order, and the last
+    of them runs fastest.
+
+    Raises:
+        ValueError: `tensor` has no such mode.
+
+    >>> tensor = torch.arange(8).reshape(2, 2, 2)
+    >>> unfold(tensor, 0)
+    tensor([[0, 1, 2, 3],
+            [4, 5, 6, 7]])
+    >>> unfold(tensor, 2)
+    tensor([[0, 2, 4, 6],
+            [1, 3, 5, 7]])
+
+    Source: T. Kolda, B. Bader, "Tensor decompositions and applications", 2009, section 2.4 (there the first of the
+    other modes runs fastest).
+    """
+    _check_mode(mode, tensor.dim())
+    return tensor.movedim(mode, 0).reshape(tensor.shape[mode], -1)
+
+
+def fold(matrix: Tensor, mode: int, shape: Sequence[int]) -> Tensor:
+    """Return the tensor of this shape whose unfolding along `mode` is `matrix`: `unfold` the other way round.
+
+    Raises:
+        ValueError: there is no such mode, or the matrix has another shape than the unfolding of such a tensor.
+
+    >>> tensor = torch.arange(12).reshape(2, 3, 2)
+    >>> torch.equal(fold(unfold(tensor, 1), 1, (2, 3, 2)), tensor)
+    True
+    """
+    _check_mode(mode, len(shape))
+    others = [size for place, size in enumerate(shape) if place != mode]
+    columns = torch.Size(others).numel()
+    if tuple(matrix.shape) != (shape[mode], columns):
+        raise ValueError(
+            f"a tensor of shape {tuple(shape)} unfolds along mode {mode} into {shape[mode]} x {columns}, got a matrix "
+            f"of shape {tuple(matrix.shape)}; pass the shape that the tensor should have"
+        )
+    return matrix.reshape(shape[mode], *others).movedim(0, mode)
+
+
+def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
+    """Return the tensor with `matrix` applied to every fibre along `mode`.
+
+    `matrix` is [m, n_mode]; the mode's size becomes m, the others stay. In terms of matrices it is
+    `unfold(result, mode) = matrix @ unfold(tensor, mode)`.
+
+    Raises:
+        ValueError: there is no such mode, or `matrix` has not as many columns as the mode has places.
+
+    >>> matrix = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> mode_product(matrix, torch.tensor([[1.0, 1.0]]), 0)          # along mode 0: the sum of the rows
+    tensor([[4., 6.]])
+    >>> mode_product(matrix, torch.tensor([[1.0, 1.0]]), 1)
+    tensor([[3.],
+            [7.]])
+
+    Source: Kolda and Bader 2009, section 2.5.
+    """
+    _check_mode(mode, tensor.dim())
+    if matrix.dim() != 2 or matrix.shape[1] != tensor.shape[mode]:
+        raise ValueError(
+            f"a matrix for mode {mode} of a tensor of shape {tuple(tensor.shape)} needs {tensor.shape[mode]} columns, "
+            f"got shape {tuple(matrix.shape)}; pass its transpose if the rows fit"
+        )
+    return torch.tensordot(matrix, tensor, dims=([1], [mode])).movedim(0, mode)
+
+
+def relative_error(tensor: Tensor, approximation: Tensor) -> float:
+    """Return the Frobenius norm of the difference over that of the tensor, in float64; 0 for two tensors of zeros.
+
+    >>> relative_error(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 3.0]))
+    0.2
+    """
+    return share(torch.linalg.vector_norm(tensor.double() - approximation.double()), tensor)
+
+
+def share(norm: Tensor, tensor: Tensor) -> float:
+    """Return `norm` as a share of the tensor's Frobenius norm; of a tensor of zeros nothing is lost, and it is 0.
+
+    >>> share(torch.tensor(1.0), torch.tensor([3.0, 4.0]))
+    0.2
+    """
+    whole = torch.linalg.vector_norm(tensor.double()).item()
+    return norm.item() / whole if whole else 0.0
+
+
+def leading_vectors(matrix: Tensor, rank: int) -> Tensor:
+    """Return the `rank` leading left singular vectors of a matrix [m, n], as columns [m, rank]; rank is at most m.
+
+    Where the matrix has fewer columns than that, directions at right angles to all of it fill up.
+
+    >>> leading_vectors(torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 1.0]]), 1).abs()
+    tensor([[0.],
+            [1.],
+            [0.]])
+    """
+    return torch.linalg.svd(matrix, full_matrices=rank > matrix.shape[1]).U[:, :rank]
+
+
+def check_rank(rank: int, full: int, of: str, name: str = "rank") -> int:
+    """Return `rank` if it is a whole number from 1 to `full`; `of` says what has that full rank.
+
+    Raises:
+        ValueError: it is not.
+
+    >>> check_rank(8, 64, "a 64 x 128 weight")
+    8
+    """
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= full:
+        raise ValueError(f"{name} must be between 1 and {full} for {of}, got {rank!r}; {full} is exact")
+    return rank
+
+
+def double(tensor: Tensor) -> Tensor:
+    """Return a tensor's values in float64 on the CPU, apart from any graph of gradients.
+
+    Raises:
+        ValueError: a value is infinite or not a number: no decomposition exists.
+
+    >>> double(torch.tensor([1.0])).dtype
+    torch.float64
+    """
+    values = tensor.detach().to("cpu", torch.float64)
+    if not values.isfinite().all():
+        raise ValueError(
+            f"a tensor of shape {tuple(tensor.shape)} holds values that are infinite or not a number; "
+            "a decomposition needs finite ones: look at the training that made them"
+        )
+    return values
+
+
+def _check_mode(mode: int, modes: int) -> None:
+    if not 0 <= mode < modes:
+        raise ValueError(f"mode must be between 0 and {modes - 1} for a tensor of {modes} modes, got {mode}")

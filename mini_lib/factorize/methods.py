@@ -1,0 +1,145 @@
+"""How a layer of a model is taken apart: one function a way, all called alike, so that `factorize` takes any of them.
+
+A method gets the name of a layer, the layer and its rank or ranks, and returns what stands in its place. So a way of
+your own is a function of your own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from torch import nn
+
+from mini_lib.factorize import low_rank
+from mini_lib.factorize.data_aware import output_svd
+from mini_lib.factorize.low_rank import Factorized
+from mini_lib.factorize.moments import Moments, is_factorizable
+from mini_lib.factorize.separable import separate
+from mini_lib.surgery import Where, find
+
+Rank = int | tuple[int, ...]
+Method = Callable[[str, nn.Module, Rank], Factorized]
+
+
+def plain_svd(name: str, layer: nn.Module, rank: Rank) -> Factorized:
+    """Take a linear layer apart by `svd_linear`, a convolution by `channel_svd`: the least error of the weight.
+
+    >>> plain_svd("fc", nn.Linear(8, 4), 2).ranks
+    (2,)
+    """
+    return (low_rank.svd_linear if isinstance(layer, nn.Linear) else low_rank.channel_svd)(layer, rank)
+
+
+def data_aware_svd(moments: Mapping[str, Moments]) -> Method:
+    """Return the method that makes the least error of the *output*, under the moments of each layer's inputs.
+
+    `moments` are those of `input_moments`. They may come from the model before its batch norms were folded: what its
+    layers read stays the same.
+
+    >>> import torch
+    >>> method = data_aware_svd({"fc": Moments(torch.zeros(8), torch.eye(8), 100)})
+    >>> method("fc", nn.Linear(8, 4), 2).ranks
+    (2,)
+    >>> method("other", nn.Linear(8, 4), 2)
+    Traceback (most recent call last):
+    ValueError: there are no moments of layer 'other'; there are those of fc: take them with input_moments
+    """
+
+    def method(name: str, layer: nn.Module, rank: Rank) -> Factorized:
+        if name not in moments:
+            raise ValueError(
+                f"there are no moments of layer {name!r}; there are those of {', '.join(moments) or 'none'}: take them "
+                "with input_moments"
+            )
+        return output_svd(layer, moments[name], rank)
+
+    return method
+
+
+def tucker(method: Literal["hosvd", "hooi"] = "hooi") -> Method:
+    """Return the method that takes a convolution apart by `tucker2`, at ranks (in, out); a linear layer by its SVD.
+
+    >>> tucker()("conv", nn.Conv2d(8, 16, 3), (4, 6)).ranks
+    (4, 6)
+    """
+
+    def apart(name: str, layer: nn.Module, rank: Rank) -> Factorized:
+        if isinstance(layer, nn.Linear):
+            return low_rank.svd_linear(layer, rank)
+        if not isinstance(rank, tuple) or len(rank) != 2:
+            raise ValueError(f"a Tucker-2 decomposition needs two ranks, (in, out), got {rank!r}")
+        return low_rank.tucker2(layer, *rank, method=method)
+
+    return apart
+
+
+def spatial_svd(name: str, layer: nn.Module, rank: Rank) -> Factorized:
+    """Take a convolution apart into K x 1 and 1 x K by `low_rank.spatial_svd`."""
+    return low_rank.spatial_svd(layer, rank)
+
+
+def cp(name: str, layer: nn.Module, rank: Rank) -> Factorized:
+    """Take a convolution apart into four by `low_rank.cp`."""
+    return low_rank.cp(layer, rank)
+
+
+def depthwise_separable(name: str, layer: nn.Module, rank: Rank) -> Factorized:
+    """Take a convolution apart into a depthwise and a pointwise one by `separate`; the rank is the multiplier.
+
+    >>> depthwise_separable("conv", nn.Conv2d(8, 16, 3), 1).parameters          # 8 * 9, 8 * 16 and a bias
+    216
+    """
+    fit = separate(layer, rank)
+    return Factorized(fit.layer, layer, (rank,), fit.relative_error)
+
+
+def matrix_ranks(model: nn.Module, fraction: float, where: Where = is_factorizable) -> dict[str, int]:
+    """Return the rank of each chosen layer that is this fraction of its full rank, rounded, and at least 1.
+
+    Full is min(out, k) with k = in_features or in_channels * K^2, as for `plain_svd` and `data_aware_svd`.
+
+    Raises:
+        ValueError: the fraction is not above 0 and at most 1, or no layer is chosen.
+
+    >>> matrix_ranks(nn.Sequential(nn.Conv2d(1, 16, 3), nn.Conv2d(16, 32, 3)), 0.25)
+    {'0': 2, '1': 8}
+    """
+    return {
+        name: _part(fraction, min(len(layer.weight), layer.weight[0].numel()))
+        for name, layer in _layers(model, fraction, where)
+    }
+
+
+def tucker_ranks(
+    model: nn.Module, fraction: float, where: Where = is_factorizable
+) -> dict[str, int | tuple[int, int]]:
+    """Return the ranks of each chosen layer that are this fraction of its channels, rounded, and at least 1.
+
+    A convolution gets two ranks (in, out); a linear layer the one of `matrix_ranks`.
+
+    Raises:
+        ValueError: the fraction is not above 0 and at most 1, or no layer is chosen.
+
+    >>> tucker_ranks(nn.Sequential(nn.Conv2d(1, 16, 3), nn.Conv2d(16, 32, 3)), 0.375)
+    {'0': (1, 6), '1': (6, 12)}
+    """
+    return {
+        name: _part(fraction, min(layer.weight.shape))
+        if isinstance(layer, nn.Linear)
+        else (_part(fraction, layer.in_channels), _part(fraction, layer.out_channels))
+        for name, layer in _layers(model, fraction, where)
+    }
+
+
+def _layers(model: nn.Module, fraction: float, where: Where) -> list[tuple[str, nn.Module]]:
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must be above 0 and at most 1, got {fraction!r}; 0.25 is a quarter of full rank")
+    found = find(model, where)
+    if not found:
+        raise ValueError("where chooses no layer of the model; choose at least one nn.Linear or nn.Conv2d")
+    return found
+
+
+def _part(fraction: float, full: int) -> int:
+    return max(1, round(fraction * full))

@@ -1,0 +1,216 @@
+"""Milliseconds beside MACs: the contests timed in turns, with the time that the roofline says is the least.
+
+Two things are reckoned for each module. `bound_s` is the roofline of lesson 01 taken layer by layer: each layer needs as
+long as its FLOPs take at the machine's peak, or as its bytes take to be moved once, whichever is longer. `vector_macs`
+counts MACs as the vector unit does them: it works on whole vectors of output channels, so 24 channels cost as 32 where a
+vector holds 16.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from mini_lib.factorize.study.contests import CONTESTS
+from mini_lib.latency import Latency, compare_latency
+from mini_lib.measure import flops, layer_costs, macs, parameters
+from mini_lib.roofline import Machine, measure_bandwidth_bytes_per_s, measure_peak_flops_per_s
+
+LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+# float32 numbers in a vector register, by torch's name of what the processor can do.
+_LANES = {"AVX512": 16, "AVX2": 8}
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One module of a contest, timed. `times_faster` is the median of the contest's first module over its own.
+
+    `page_faults` are those of one call: memory that the system had to hand over and fill with zeros. `disturbed` is the
+    share of the turns in which the system gave the processor to somebody else meanwhile; they are left out of the times.
+    """
+
+    contest: str
+    name: str
+    batch: int
+    layout: str
+    parameters: int
+    macs: int
+    vector_macs: int
+    moved_bytes: int
+    bound_s: float
+    median_s: float
+    low_s: float
+    high_s: float
+    times_faster: float
+    page_faults: float
+    disturbed: float
+
+
+def time_contest(
+    contest: str,
+    *,
+    batches: Sequence[int] = (1, 32),
+    layouts: Sequence[str] = tuple(LAYOUTS),
+    repeats: int = 30,
+    warmup: int = 5,
+    peak_flops_per_s: float | None = None,
+) -> list[Timed]:
+    """Time all modules of a contest in turns, at each batch and in each layout, on the threads that torch has here.
+
+    Call it through `in_clean_process`, which takes care of the allocator. `peak_flops_per_s` is measured where it is not
+    given; bandwidth is measured on a buffer as large as the largest tensors of the contest, which may lie in a cache.
+
+    Raises:
+        ValueError: there is no such contest or layout, or as `compare_latency`.
+    """
+    if contest not in CONTESTS:
+        raise ValueError(f"there is no contest {contest!r}; there are {', '.join(CONTESTS)}")
+    for layout in layouts:
+        if layout not in LAYOUTS:
+            raise ValueError(f"there is no layout {layout!r}; there are {', '.join(LAYOUTS)}")
+    given = CONTESTS[contest]()
+    peak = peak_flops_per_s or measure_peak_flops_per_s()
+    rows = []
+    for batch in batches:
+        examples = {name: _pictures(batch, given.shapes[name]) for name in given.modules}
+        costs = {name: layer_costs(module, examples[name]) for name, module in given.modules.items()}
+        largest = max(max(cost.input_bytes, cost.output_bytes) for each in costs.values() for cost in each)
+        machine = Machine(peak, measure_bandwidth_bytes_per_s(buffer_bytes=largest, repeats=30))
+        for layout in layouts:
+            form = LAYOUTS[layout]
+            calls = {}
+            for name, module in given.modules.items():
+                placed = copy.deepcopy(module).eval().to(memory_format=form)
+                calls[name] = partial(_run, placed, examples[name].contiguous(memory_format=form))
+            times, disturbed = undisturbed_latency(calls, repeats=repeats, warmup=warmup)
+            first = next(iter(times.values()))
+            for name, module in given.modules.items():
+                rows.append(
+                    Timed(
+                        contest=contest,
+                        name=name,
+                        batch=batch,
+                        layout=layout,
+                        parameters=parameters(module),
+                        macs=macs(module, examples[name]),
+                        vector_macs=_vector_macs(module, examples[name]),
+                        moved_bytes=sum(cost.moved_bytes for cost in costs[name]),
+                        bound_s=sum(_least_s(machine, cost.macs, cost.moved_bytes) for cost in costs[name]),
+                        median_s=times[name].median_s,
+                        low_s=times[name].low_s,
+                        high_s=times[name].high_s,
+                        times_faster=first.median_s / times[name].median_s,
+                        page_faults=_page_faults(calls[name]),
+                        disturbed=disturbed[name],
+                    )
+                )
+    return rows
+
+
+def undisturbed_latency(
+    calls: Mapping[str, Callable[[], object]], *, repeats: int, warmup: int = 5
+) -> tuple[dict[str, Latency], dict[str, float]]:
+    """Time calls in turns, without the turns in which the system took the processor away; and the share of these.
+
+    On a machine that others use as well, a call of a few milliseconds is often interrupted for as long again, and a long
+    one more often than a short one: a median of all turns would show the neighbours' work. Where fewer than 5 turns of a
+    call were left alone, or the system does not count interruptions, all its turns stay in.
+
+    Raises:
+        TypeError, ValueError: as `compare_latency`.
+
+    >>> times, disturbed = undisturbed_latency({"sum": lambda: sum(range(10))}, repeats=8)
+    >>> 5 <= len(times["sum"].times_s) <= 8 and 0 <= disturbed["sum"] <= 1
+    True
+    """
+    interruptions: dict[str, list[int]] = {name: [] for name in calls}
+
+    def watched(name: str, call: Callable[[], object]) -> Callable[[], object]:
+        def run() -> None:
+            before = _usage("ru_nivcsw")
+            call()
+            interruptions[name].append(_usage("ru_nivcsw") - before)
+
+        return run
+
+    every = compare_latency({name: watched(name, call) for name, call in calls.items()}, repeats=repeats, warmup=warmup)
+    kept, disturbed = {}, {}
+    for name, times in every.items():
+        seen = interruptions[name][warmup:]
+        calm = tuple(time_s for time_s, count in zip(times.times_s, seen, strict=True) if not count)
+        kept[name] = Latency(calm) if len(calm) >= 5 else times
+        disturbed[name] = 1 - len(calm) / repeats
+    return kept, disturbed
+
+
+def machine_settings() -> dict[str, object]:
+    """Return what the times were taken on, for the record: processor's vectors, threads, torch, peak."""
+    return {
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "lanes": lanes(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "peak_flops_per_s": measure_peak_flops_per_s(),
+    }
+
+
+def lanes() -> int:
+    """Return how many float32 numbers this processor's vectors hold, as far as torch makes use of them.
+
+    >>> lanes() in (4, 8, 16)
+    True
+    """
+    return _LANES.get(torch.backends.cpu.get_cpu_capability(), 4)
+
+
+def in_vectors(macs: int, outputs: int, width: int) -> int:
+    """Return the MACs of a layer of so many output channels, when these are computed `width` at a time.
+
+    24 channels take two vectors of 16, as 32 do:
+
+    >>> in_vectors(2400, outputs=24, width=16), in_vectors(3200, outputs=32, width=16)
+    (3200, 3200)
+    """
+    return macs // outputs * (-(-outputs // width) * width)
+
+
+def _vector_macs(module: nn.Module, example: Tensor) -> int:
+    total = 0
+    for cost in layer_costs(module, example):
+        if cost.macs:
+            total += in_vectors(cost.macs, len(module.get_submodule(cost.name).weight), lanes())
+    return total
+
+
+def _least_s(machine: Machine, macs_: int, moved_bytes: int) -> float:
+    return max(flops(macs_) / machine.peak_flops_per_s, moved_bytes / machine.bandwidth_bytes_per_s)
+
+
+def _page_faults(call: Callable[[], object], repeats: int = 10) -> float:
+    before = _usage("ru_minflt")
+    for _ in range(repeats):
+        call()
+    return (_usage("ru_minflt") - before) / repeats
+
+
+def _usage(what: str) -> int:
+    """One of the counters that the system keeps for this process; always 0 where it keeps none."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return getattr(resource.getrusage(resource.RUSAGE_SELF), what)
+
+
+def _run(module: nn.Module, images: Tensor) -> None:
+    with torch.no_grad():
+        module(images)
+
+
+def _pictures(batch: int, shape: tuple[int, int, int]) -> Tensor:
+    return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
