@@ -32,8 +32,8 @@ def rank_options(
 ) -> dict[str, list[Option]]:
     """Return, for each chosen layer, every rank at which its two layers cost less than it does, and to leave it alone.
 
-    Two layers of rank r take r * (out + k) weights instead of out * k, each used once a place. Parameters are those that
-    `output_svd` makes, with a bias; a plain SVD of a layer without one takes `out` parameters less.
+    Two layers of rank r take r * (out + k) weights instead of out * k, each used once a place. Parameters are those
+    that `output_svd` makes, with a bias; a plain SVD of a layer without one takes `out` parameters less.
 
     Args:
         model: with batch norm folded, where it has any.
@@ -41,7 +41,7 @@ def rank_options(
         cost: "macs" or "parameters".
         moments: of what the layers read; the errors are then those of `output_svd`, else those of a plain SVD of the
             weight. Both are relative and squared: the share of the square that is lost.
-        errors: instead, by layer name, one number for each rank from 1 on; 0 is no error, and what leaving it alone has.
+        errors: instead, by layer name, one number for each rank from 1 on; 0 is no error, as of a layer left alone.
         where: picks the layers.
 
     Raises:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import gcd, inf, isfinite
+from math import inf, isfinite
 
 
 @dataclass(frozen=True)
@@ -64,31 +64,42 @@ def choose(options: Options, budget: int) -> dict[str, Option]:
     useful = {name: _worth_considering(name, choices) for name, choices in options.items()}
     if not useful:
         raise ValueError("options holds no layer; give at least one")
-    need_affordable(sum(choices[0].cost for choices in useful.values()), budget, "budget")
-    flat = [(layer, option) for layer, choices in enumerate(useful.values()) for option in choices]
-    unit = gcd(*(option.cost for _, option in flat)) or 1
-    costs = [option.cost // unit for _, option in flat]
-    # The solver stops within 1e-6 of the best value: on a scale where the largest error is 10^4, that is 1e-10 of it.
-    errors = np.array([option.error for _, option in flat], float)
-    errors = errors / (errors.max() or 1.0) * 1e4
+    least = sum(choices[0].cost for choices in useful.values())
+    need_affordable(least, budget, "budget")
+    # What an option costs beyond its layer's cheapest one; what alone is beyond the room for that is no option.
+    room = budget - least
+    flat = [
+        (layer, option, option.cost - choices[0].cost)
+        for layer, choices in enumerate(useful.values())
+        for option in choices
+        if option.cost - choices[0].cost <= room
+    ]
+    extra = np.array([cost for _, _, cost in flat], float)
+    errors = np.array([option.error for _, option, _ in flat], float)
     one_each = np.zeros((len(useful), len(flat)))
-    one_each[[layer for layer, _ in flat], range(len(flat))] = 1
-    constraints = [LinearConstraint(one_each, 1, 1), LinearConstraint(np.array(costs, float), -inf, budget // unit)]
+    one_each[[layer for layer, _, _ in flat], range(len(flat))] = 1
+    # The solver stops within 1e-6 of the best: on a scale where the largest error is 10^4 that is 1e-10 of it.
+    errors *= 1e4 / max(errors.max(), 1e-300)
+    constraints = [LinearConstraint(one_each, 1, 1), LinearConstraint(extra, -inf, room)]
     while True:
-        found = milp(
-            errors,
-            integrality=np.ones(len(flat)),
-            bounds=Bounds(0, 1),
-            constraints=constraints,
-            options={"mip_rel_gap": 0},
-        )
-        if found.x is None:
-            raise RuntimeError(f"scipy.optimize.milp found no solution: {found.message}")
+        # Its presolve calls a few solvable problems infeasible where costs of 10^8 differ by 1; without, it is slower.
+        for presolve in (True, False):
+            found = milp(
+                errors,
+                integrality=np.ones(len(flat)),
+                bounds=Bounds(0, 1),
+                constraints=constraints,
+                options={"mip_rel_gap": 0, "presolve": presolve},
+            )
+            if found.x is not None:
+                break
+        else:
+            raise RuntimeError(f"scipy.optimize.milp found no solution: {found.message}; give costs in larger units")
         share = found.x.round()
-        taken = [option for (_, option), whole in zip(flat, share, strict=True) if whole]
+        taken = [option for (_, option, _), whole in zip(flat, share, strict=True) if whole]
         if sum(option.cost for option in taken) <= budget:
             return dict(zip(useful, taken, strict=True))
-        # The solver takes 1.000001 for 1, so it may overspend by a millionth. Forbid this one choice, and ask again.
+        # Overspent by less than the solver sees: forbid this one choice, and ask again.
         constraints.append(LinearConstraint(share, -inf, len(useful) - 1))
 
 

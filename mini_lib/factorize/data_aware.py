@@ -1,16 +1,16 @@
 """The low-rank layer that changes the output least, not the weight: what a plain SVD would do if it knew the data.
 
 A plain SVD keeps the directions in which W is long. But the error that counts is that of the output y = W x, and an
-input direction that hardly ever occurs may be lost for free. So the best layer of rank r keeps the r directions in which
-the *outputs* vary most, the first principal components U_r of y:
+input direction that hardly ever occurs may be lost for free. So the best layer of rank r keeps the r directions in
+which the *outputs* vary most, the first principal components U_r of y:
 
     W' = U_r U_r^T W             b' = b + (W - W') mean
 
-U comes from the SVD of W S, with S S^T the covariance of the inputs: ||A S|| is the root mean square of A (x - mean). By
-Eckart and Young no matrix of rank r is nearer to W S than U_r U_r^T W S. The bias makes up for what the mean of the
+U comes from the SVD of W S, with S S^T the covariance of the inputs: ||A S|| is the root mean square of A (x - mean).
+By Eckart and Young no matrix of rank r is nearer to W S than U_r U_r^T W S. The bias makes up for what the mean of the
 inputs loses, so the rank is spent on what varies.
-No inverse is taken, so a singular covariance does no harm: directions that never occurred cost nothing. Where they leave
-a choice, the error of the weight decides it.
+No inverse is taken, so a singular covariance does no harm: directions that never occurred cost nothing. Where they
+leave a choice, the error of the weight decides it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def output_svd(layer: nn.Module, moments: Moments, rank: int) -> Factorized:
         TypeError: the layer is of another kind.
         ValueError: the rank is out of range, the moments are of another layer, or the layer is a convolution in groups.
 
-    The weight is long on the left, the inputs on the right: outputs 2 * 1 and 1 * 4. A plain SVD would keep the left one.
+    The weight is long on the left, the inputs on the right: outputs 2 * 1 and 1 * 4. A plain SVD would keep the left.
 
     >>> layer = nn.Linear(2, 2, bias=False)
     >>> _ = layer.weight.data.copy_(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))

@@ -111,9 +111,7 @@ def matrix_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
     }
 
 
-def tucker_ranks(
-    model: nn.Module, fraction: float, where: Where = is_factorizable
-) -> dict[str, int | tuple[int, int]]:
+def tucker_ranks(model: nn.Module, fraction: float, where: Where = is_factorizable) -> dict[str, int | tuple[int, int]]:
     """Return the ranks of each chosen layer that are this fraction of its channels, rounded, and at least 1.
 
     A convolution gets two ranks (in, out); a linear layer the one of `matrix_ranks`.

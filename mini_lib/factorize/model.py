@@ -217,7 +217,11 @@ def _check_names(model: nn.Module, ranks: Mapping[str, Rank]) -> None:
         if name not in layers:
             [other] = [one for one, layer in layers.items() if layer is module]
             raise ValueError(f"{name!r} is another name of layer {other!r}; use that one")
-        sharing = [one for one, layer in layers.items() if layer.weight is module.weight and one != name]
+        sharing = [
+            other
+            for other, layer in model.named_modules()
+            if layer is not module and any(weight is module.weight for weight in layer.parameters(recurse=False))
+        ]
         if sharing:
             raise ValueError(
                 f"layers {name!r} and {sharing[0]!r} share their weight, which would be two after one is taken apart; "

@@ -1,11 +1,11 @@
-"""What a layer reads: the mean and the covariance of its inputs, which is all that a low-rank layer has to know of them.
+"""What a layer reads: the mean and the covariance of its inputs, all that a low-rank layer has to know of them.
 
 If a layer computes y = W x + b and another one W' x + b', their outputs differ on average over the inputs x by
 
     E ||(W - W') x + b - b'||^2 = tr((W - W') C (W - W')^T) + ||(W - W') mean + b - b'||^2
 
-with the mean and the covariance C of x. A convolution is the same layer, read once per window: x is what its kernel sees
-at one place, the zeros of the padding included.
+with the mean and the covariance C of x. A convolution is the same layer, read once per window: x is what its kernel
+sees at one place, the zeros of the padding included.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Data-aware SVD: moments by hand and against numpy, the optimum against a whitened SVD, the error against a real run."""
+"""Data-aware SVD: moments by hand and against numpy, the optimum against a whitened SVD, the error against a run."""
 
 import numpy as np
 import pytest
@@ -96,7 +96,7 @@ def test_moments_are_those_of_what_the_kernel_sees(name):
 
 
 def test_a_large_mean_does_not_drown_the_covariance():
-    # values 10^8 +- 1 are exact; E[x^2] - mean^2 would be the difference of two numbers of 10^16, where the spacing is 2
+    # values 10^8 +- 1 are exact; E[x^2] - mean^2 would be the difference of two numbers of 10^16, which lie 2 apart
     x = 1e8 + torch.tensor([[1.0], [-1.0]], dtype=torch.float64).repeat(50, 1)
     model = nn.Sequential(nn.Linear(1, 1)).double().eval()
     for batches in (x, x.split(10), x.split(7)):

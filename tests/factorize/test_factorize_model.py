@@ -132,7 +132,6 @@ def test_at_full_rank_a_method_computes_what_the_model_did(trained, pictures, na
     method, ranks = METHODS[name]
     dense = fold_batch_norm(trained)
 
-
     model = swap(dense, {layer: method(layer, dense.get_submodule(layer), rank).layer for layer, rank in ranks.items()})
     with torch.no_grad():
         expected, got = trained(pictures), model(pictures)
@@ -322,6 +321,10 @@ def test_weights_and_names_that_are_shared():
     second.weight = first.weight
     with pytest.raises(ValueError, match=says("layers '0' and '1' share their weight")):
         factorize(nn.Sequential(first, second), torch.zeros(1, 8), {"0": 2})
+    embedding, head = nn.Embedding(8, 8), nn.Linear(8, 8)
+    head.weight = embedding.weight
+    with pytest.raises(ValueError, match=says("layers '1' and '0' share their weight")):
+        factorize(nn.Sequential(embedding, head), torch.zeros(1, dtype=torch.long), {"1": 2})
     with pytest.raises(ValueError, match=says("'1' is another name of layer '0'; use that one")):
         factorize(nn.Sequential(first, first), torch.zeros(1, 8), {"1": 2})
 

@@ -71,6 +71,9 @@ def test_without_noise_the_rank_is_the_rank():
     assert rank_by_vbmf(planted(20, 30, 5, 0.0).float()) == 5
     assert rank_by_vbmf(torch.zeros(4, 6)) == 0
     assert rank_by_vbmf(torch.ones(4, 6)) == 1
+    # all directions alike: none stands out, until one does
+    assert rank_by_vbmf(torch.eye(5)) == 0
+    assert rank_by_vbmf(torch.diag(torch.tensor([9.0, 1, 1, 1, 1]))) == 1
     assert noise_variance(torch.zeros(4, 6)) == 0
 
 
@@ -116,7 +119,7 @@ def test_a_component_is_kept_where_it_lowers_the_free_energy(rows, columns):
 
 @pytest.mark.parametrize(("rows", "columns", "rank"), [(12, 20, 2), (20, 12, 3), (15, 15, 1), (10, 40, 4)])
 def test_the_variance_is_where_the_update_rules_settle(rows, columns, rank):
-    # Variational Bayes as it is usually run: each factor's posterior, the priors and the noise in turn, until they rest.
+    # Variational Bayes as it is usually run: each factor's posterior, the priors and the noise in turn, to a rest.
     matrix = planted(rows, columns, rank, 0.2).numpy()
     size, variance = min(rows, columns), matrix.var()
     u, s, v = np.linalg.svd(matrix, full_matrices=False)

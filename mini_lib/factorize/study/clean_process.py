@@ -62,10 +62,12 @@ def in_clean_process(
     try:
         done = subprocess.run(
             [sys.executable, "-m", __spec__.name if __spec__ else __name__, json.dumps(request)],
-            env=environment, capture_output=True, text=True, timeout=timeout_s,
+            env=environment, capture_output=True, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"timing took longer than {timeout_s:g} s; time fewer contests, or with fewer repeats") from error
+        raise RuntimeError(
+            f"timing took longer than {timeout_s:g} s; time fewer contests, or with fewer repeats"
+        ) from error
     if done.returncode:
         raise RuntimeError(f"the process that times ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
     answer = json.loads(done.stdout.splitlines()[-1])

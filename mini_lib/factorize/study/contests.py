@@ -104,7 +104,7 @@ CONTESTS: Mapping[str, Callable[[], Contest]] = {
 def _model(net: nn.Module, fractions: tuple[float, ...]) -> Contest:
     dense = _folded(net)
     apart_at = {
-        f"{method} {fraction:g}": apart(dense, method, fraction)
+        f"{method} {fraction:g}": apart(dense, method, fraction, tucker_by="hosvd")
         for method in ("svd", "tucker-2")
         for fraction in fractions
     }

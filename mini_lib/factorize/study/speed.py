@@ -9,6 +9,7 @@ vector holds 16.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,8 +31,8 @@ _LANES = {"AVX512": 16, "AVX2": 8}
 class Timed:
     """One module of a contest, timed. `times_faster` is the median of the contest's first module over its own.
 
-    `page_faults` are those of one call: memory that the system had to hand over and fill with zeros. `disturbed` is the
-    share of the turns in which the system gave the processor to somebody else meanwhile; they are left out of the times.
+    Times are processor time on one thread, and `wall_median_s` is by the clock on the wall: more, where others want the
+    processor too. `page_faults` are those of one call: memory that the system had to hand over and fill with zeros.
     """
 
     contest: str
@@ -48,7 +49,7 @@ class Timed:
     high_s: float
     times_faster: float
     page_faults: float
-    disturbed: float
+    wall_median_s: float
 
 
 def time_contest(
@@ -87,7 +88,7 @@ def time_contest(
             for name, module in given.modules.items():
                 placed = copy.deepcopy(module).eval().to(memory_format=form)
                 calls[name] = partial(_run, placed, examples[name].contiguous(memory_format=form))
-            times, disturbed = undisturbed_latency(calls, repeats=repeats, warmup=warmup)
+            times, wall = processor_latency(calls, repeats=repeats, warmup=warmup)
             first = next(iter(times.values()))
             for name, module in given.modules.items():
                 rows.append(
@@ -106,46 +107,42 @@ def time_contest(
                         high_s=times[name].high_s,
                         times_faster=first.median_s / times[name].median_s,
                         page_faults=_page_faults(calls[name]),
-                        disturbed=disturbed[name],
+                        wall_median_s=wall[name].median_s,
                     )
                 )
     return rows
 
 
-def undisturbed_latency(
+def processor_latency(
     calls: Mapping[str, Callable[[], object]], *, repeats: int, warmup: int = 5
-) -> tuple[dict[str, Latency], dict[str, float]]:
-    """Time calls in turns, without the turns in which the system took the processor away; and the share of these.
+) -> tuple[dict[str, Latency], dict[str, Latency]]:
+    """Time calls in turns, by the processor time of this thread, and by the clock on the wall.
 
-    On a machine that others use as well, a call of a few milliseconds is often interrupted for as long again, and a long
-    one more often than a short one: a median of all turns would show the neighbours' work. Where fewer than 5 turns of a
-    call were left alone, or the system does not count interruptions, all its turns stay in.
+    On one thread both are the same, as long as nobody else wants the processor. Where others do, a call of a few
+    milliseconds is often interrupted for as long again, and a long one more often than a short one: the clock on the
+    wall then shows the neighbours' work. Where the system counts processor time too coarsely, both are the wall's.
 
     Raises:
         TypeError, ValueError: as `compare_latency`.
 
-    >>> times, disturbed = undisturbed_latency({"sum": lambda: sum(range(10))}, repeats=8)
-    >>> 5 <= len(times["sum"].times_s) <= 8 and 0 <= disturbed["sum"] <= 1
-    True
+    >>> processor, wall = processor_latency({"sum": lambda: sum(range(10))}, repeats=8)
+    >>> len(processor["sum"].times_s), len(wall["sum"].times_s)
+    (8, 8)
     """
-    interruptions: dict[str, list[int]] = {name: [] for name in calls}
+    times_s: dict[str, list[float]] = {name: [] for name in calls}
 
     def watched(name: str, call: Callable[[], object]) -> Callable[[], object]:
         def run() -> None:
-            before = _usage("ru_nivcsw")
+            start_s = time.thread_time()
             call()
-            interruptions[name].append(_usage("ru_nivcsw") - before)
+            times_s[name].append(time.thread_time() - start_s)
 
         return run
 
-    every = compare_latency({name: watched(name, call) for name, call in calls.items()}, repeats=repeats, warmup=warmup)
-    kept, disturbed = {}, {}
-    for name, times in every.items():
-        seen = interruptions[name][warmup:]
-        calm = tuple(time_s for time_s, count in zip(times.times_s, seen, strict=True) if not count)
-        kept[name] = Latency(calm) if len(calm) >= 5 else times
-        disturbed[name] = 1 - len(calm) / repeats
-    return kept, disturbed
+    wall = compare_latency({name: watched(name, call) for name, call in calls.items()}, repeats=repeats, warmup=warmup)
+    if time.get_clock_info("thread_time").resolution > 1e-6:
+        return wall, wall
+    return {name: Latency(tuple(times[warmup:])) for name, times in times_s.items()}, wall
 
 
 def machine_settings() -> dict[str, object]:
