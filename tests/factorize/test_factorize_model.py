@@ -101,6 +101,13 @@ def test_exactly_as_dear_is_left_alone():
     assert found.left_alone == ("0",) and found.changes[0].macs_after == 16
 
 
+def test_a_layer_is_not_charged_for_another_whose_name_begins_alike():
+    """Layers '1' and '10', of 64 MACs each; rank 2 makes it 32."""
+    model = nn.Sequential(*(nn.Linear(8, 8) for _ in range(11)))
+    [change] = factorize(model, torch.zeros(1, 8), {"1": 2}).changes
+    assert (change.macs_before, change.macs_after, change.parameters_after) == (64, 32, 40)
+
+
 def test_the_table_names_every_layer(trained):
     text = str(factorize(trained, EXAMPLE, {"conv3": 16, "linear": 2}))
     assert [line.split()[:2] for line in text.splitlines()[1:]] == [["conv3", "16"], ["linear", "2"]]

@@ -19,7 +19,7 @@ from mini_lib import measure, zoo
 from mini_lib.data import Splits, fashion
 from mini_lib.factorize.cost import cost_ratio
 from mini_lib.factorize.study import clean_process, contests, equal, nets, record, speed, sweep
-from mini_lib.fit import Spread
+from mini_lib.fit import Spread, accuracy
 from mini_lib.fold import fold_batch_norm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +105,16 @@ def test_costs_of_the_runs_by_hand():
     assert svd.macs == 784 * 144 + 196 * (8 * 176 + 16 * 352) + 49 * 16 * 640 + 640
     core = 16 * 4 + 4 * 8 * 9 + 8 * 32 + 32 + 32 * 8 + 8 * 16 * 9 + 16 * 64 + 64 + 64 * 16 + 16 * 16 * 9 + 16 * 64 + 64
     assert tucker.parameters == 160 + core + 650
+
+
+def test_accuracies_before_fine_tuning_are_those_of_the_model_before_it():
+    dense = fold_batch_norm(zoo.load("small_cnn", 0))
+    for run, model in ((runs()[0], dense), (runs()[4], sweep.apart(dense, "svd", 0.5))):
+        assert run.validation_before == accuracy(model, splits().validation)
+        assert run.test_before == accuracy(model, splits().test)
+    split_apart = runs()[4]
+    assert (split_apart.method, split_apart.fraction) == ("svd", 0.5)
+    assert len({split_apart.validation_before, split_apart.test_before, split_apart.test_after}) == 3
 
 
 def test_a_sweep_repeats_and_progress_sees_every_run():

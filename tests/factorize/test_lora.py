@@ -103,6 +103,7 @@ def test_chosen_layers_alone_learn():
     assert [name for name, weight in model.named_parameters() if weight.requires_grad] == [
         "linear2.down.weight", "linear2.up.weight",
     ]  # fmt: skip
+    assert trainable_parameters(merge_lora(model)) == 266_610  # those that stood still by themselves learn again, too
 
 
 def test_the_argument_is_untouched_and_a_seed_repeats():

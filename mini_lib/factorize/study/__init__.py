@@ -1,1 +1,1 @@
-"""What decomposition costs and gives on trained models, measured: accuracy, bytes, MACs and milliseconds side by side."""
+"""What decomposition costs and gives on trained models, side by side: accuracy, bytes, MACs, milliseconds."""

@@ -1,9 +1,9 @@
 """Time contests in a process of their own, in which the allocator keeps the memory that it has.
 
 The trap. glibc gives a large block of memory back to the system as soon as it is freed, and the system hands it over
-again page by page, each filled with zeros first. Every layer makes a new tensor for its output, so a call may spend more
-time on fetching memory than on computing. Layers that do little on much memory suffer most: a depthwise one looked 3.5
-times slower than it is. Three variables tell glibc to keep the memory; it reads them when a process starts, so they
+again page by page, each filled with zeros first. Every layer makes a new tensor for its output, so a call may spend
+more time on fetching memory than on computing. Layers that do little on much memory suffer most: a depthwise one looked
+3.5 times slower than it is. Three variables tell glibc to keep the memory; it reads them when a process starts, so they
 cannot be set from inside. A notebook's process has long started: hence one of our own.
 
 Where the C library is another one the variables do nothing, and the process is one like any other.

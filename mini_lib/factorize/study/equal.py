@@ -1,7 +1,7 @@
 """A MobileNet-style net and a plain one of equal MACs, trained alike: what does the same arithmetic buy?
 
-A depthwise-separable net is not an approximation of a plain one. It is another net, and the question is which of the two
-learns more with the MACs that it is given, and which of them is done sooner.
+A depthwise-separable net is not an approximation of a plain one. It is another net, and the question is which of the
+two learns more with the MACs that it is given, and which of them is done sooner.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Milliseconds beside MACs: the contests timed in turns, with the time that the roofline says is the least.
 
-Two things are reckoned for each module. `bound_s` is the roofline of lesson 01 taken layer by layer: each layer needs as
-long as its FLOPs take at the machine's peak, or as its bytes take to be moved once, whichever is longer. `vector_macs`
-counts MACs as the vector unit does them: it works on whole vectors of output channels, so 24 channels cost as 32 where a
-vector holds 16.
+Two things are reckoned for each module. `bound_s` is the roofline of lesson 01 taken layer by layer: each layer needs
+as long as its FLOPs take at the machine's peak, or as its bytes take to be moved once, whichever is longer.
+`vector_macs` counts MACs as the vector unit does them: it works on whole vectors of output channels, so 24 channels cost
+as 32 where a vector holds 16.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def time_contest(
 ) -> list[Timed]:
     """Time all modules of a contest in turns, at each batch and in each layout, on the threads that torch has here.
 
-    Call it through `in_clean_process`, which takes care of the allocator. `peak_flops_per_s` is measured where it is not
-    given; bandwidth is measured on a buffer as large as the largest tensors of the contest, which may lie in a cache.
+    Call it through `in_clean_process`, which takes care of the allocator. `peak_flops_per_s` is measured where it is
+    not given; bandwidth is measured on a buffer as large as the contest's largest tensor, which may lie in a cache.
 
     Raises:
         ValueError: there is no such contest or layout, or as `compare_latency`.
