@@ -37,7 +37,8 @@ def summary(halves_checked: dict[str, tuple[Check, ...]]) -> str:
         for checks in halves_checked.values():
             count = sum(where(one.row) for one in checks)
             cells += [f"{median_error(checks, where):.1%}" if count else "-", str(count)]
-        rows.append((name, *cells))
+        if set(cells) != {"-", "0"}:
+            rows.append((name, *cells))
     return aligned(rows)
 
 

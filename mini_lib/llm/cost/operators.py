@@ -7,7 +7,7 @@ Source: Pope et al., "Efficiently Scaling Transformer Inference", 2022, sections
 "Efficient Large-Scale Language Model Training on GPU Clusters", 2021, section 2.3 (tensor parallelism).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, Experts
 from mini_lib.llm.cost.kv_cache import kept_tokens, kv_numbers_per_token
@@ -91,6 +91,9 @@ def operators(
     rows = []
     for m in matrices(architecture):
         met = tokens
+        if m.name == "qkv":  # a device computes at least one KV head: with fewer of them than devices, each is copied
+            copied = max(0, tensor_parallel - architecture.attention.kv_heads)
+            m = replace(m, rows=m.rows + 2 * copied * architecture.attention.head_dim)
         if m.name == "head" and head_on == "last":
             met = batch
         if m.name == "kv up" and expanded:  # the keys and values of the whole context are unfolded anew
