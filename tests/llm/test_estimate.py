@@ -120,7 +120,10 @@ def test_the_middle_step_stands_for_all_of_them(model, output):
     asked = Workload(batch=3, prompt=500, output=output)
     found = estimate(model, HUGE, asked, TENSORRT_LLM)
     # token 2 has the prompt as context, and itself; each later one has one token more
-    each = [step(model, HUGE, batch=3, new_tokens=1, context=500 + n, efficiency=TENSORRT_LLM).seconds for n in range(output - 1)]
+    each = [
+        step(model, HUGE, batch=3, new_tokens=1, context=500 + n, efficiency=TENSORRT_LLM).seconds
+        for n in range(output - 1)
+    ]
     assert found.total_s == pytest.approx(found.ttft_s + sum(each), rel=1e-9)
 
 
@@ -165,7 +168,8 @@ def test_a_prompt_in_chunks_is_never_faster(model, engine, workload, chunk):
 
 def test_chunks_cost_their_starts_and_reading_the_weights_again():
     whole, cut = (
-        estimate(LLAMA_2_7B, H100_SXM, Workload(prompt=4096, prefill_chunk=chunk), TENSORRT_LLM).ttft_s for chunk in (None, 32)
+        estimate(LLAMA_2_7B, H100_SXM, Workload(prompt=4096, prefill_chunk=chunk), TENSORRT_LLM).ttft_s
+        for chunk in (None, 32)
     )
     # 127 more starts; 128 chunks too small to keep the matrix units busy each wait for 13 GB of weights
     assert cut - whole > 127 * 32 * TENSORRT_LLM.prefill_launch_s
@@ -198,7 +202,9 @@ def test_a_draft_that_is_always_right_gives_all_its_tokens():
     asked = Workload(prompt=500, output=200, tensor_parallel=4, draft=Draft(SMOLLM2_135M, 3, 1))
     found = estimate(LLAMA_3_70B, H100_SXM, asked, TENSORRT_LLM)
     context = 500 + 99
-    check = step(LLAMA_3_70B, H100_SXM, new_tokens=4, context=context, tensor_parallel=4, decoding=True, efficiency=TENSORRT_LLM)
+    check = step(
+        LLAMA_3_70B, H100_SXM, new_tokens=4, context=context, tensor_parallel=4, decoding=True, efficiency=TENSORRT_LLM
+    )
     # the draft lies on one device: 9 heads cannot be shared among four
     propose = step(SMOLLM2_135M, H100_SXM, new_tokens=1, context=context, efficiency=TENSORRT_LLM)
     assert found.tpot_s == pytest.approx((check.seconds + 3 * propose.seconds) / 4)
@@ -289,7 +295,9 @@ def test_tokens_go_round_the_stages_as_in_a_simulation(stages, batch):
     found = estimate(LLAMA_3_8B, INSTANT, asked, AT_ONCE)
     size = -(-batch // stages)
     parts = -(-batch // size)
-    seconds = _by_stage(LLAMA_3_8B, step(LLAMA_3_8B, INSTANT, batch=size, new_tokens=1, context=1000, efficiency=AT_ONCE), stages)
+    seconds = _by_stage(
+        LLAMA_3_8B, step(LLAMA_3_8B, INSTANT, batch=size, new_tokens=1, context=1000, efficiency=AT_ONCE), stages
+    )
     free, ready, rounds = [0.0] * stages, [0.0] * parts, 400
     for _ in range(rounds):
         for part in range(parts):
@@ -302,7 +310,9 @@ def test_tokens_go_round_the_stages_as_in_a_simulation(stages, batch):
 
 def test_stages_hand_on_what_they_computed():
     asked = Workload(batch=2, prompt=1000, output=2, pipeline_parallel=2)
-    slow, instant = (estimate(LLAMA_3_8B, device, asked, replace(TENSORRT_LLM, collective_s=0)) for device in (HUGE, INSTANT))
+    slow, instant = (
+        estimate(LLAMA_3_8B, device, asked, replace(TENSORRT_LLM, collective_s=0)) for device in (HUGE, INSTANT)
+    )
     # a micro-batch of one: 1000 or 1 tokens of 4096 numbers of two bytes at 450 GB/s, for each of two micro-batches
     assert slow.ttft_s - instant.ttft_s == pytest.approx(2 * 1000 * 4096 * 2 / 450e9, rel=1e-6)
     assert slow.tpot_s - instant.tpot_s == pytest.approx(2 * 4096 * 2 / 450e9, rel=1e-6)
@@ -343,17 +353,28 @@ def test_what_does_not_fit_is_told_by_how_much_and_what_would():
 
 
 def test_where_no_single_change_helps_it_says_so():
-    with pytest.raises(ValueError, match="no single change makes it fit: combine fewer bits, more devices and smaller batches"):
+    with pytest.raises(
+        ValueError, match="no single change makes it fit: combine fewer bits, more devices and smaller batches"
+    ):
         estimate(find_model("llama-3.1-405b"), RTX_4090, Workload(batch=64), TENSORRT_LLM)
 
 
 @pytest.mark.parametrize(
     "workload, says",
     [
-        (Workload(tensor_parallel=3), "tensor_parallel 3 does not divide the 32 heads of LLaMA-3-8B; use 1, 2, 4, 8, 16 or"),
-        (Workload(pipeline_parallel=64), "pipeline_parallel 64 is more than the 32 layers of LLaMA-3-8B; a stage holds at"),
+        (
+            Workload(tensor_parallel=3),
+            "tensor_parallel 3 does not divide the 32 heads of LLaMA-3-8B; use 1, 2, 4, 8, 16 or",
+        ),
+        (
+            Workload(pipeline_parallel=64),
+            "pipeline_parallel 64 is more than the 32 layers of LLaMA-3-8B; a stage holds at",
+        ),
         (Workload(weight_bits=8, compute_bits=8), None),
-        (Workload(compute_bits=4), "H100-SXM-80GB multiplies numbers of 8 or 16 bits, not of 4; set compute_bits to one of"),
+        (
+            Workload(compute_bits=4),
+            "H100-SXM-80GB multiplies numbers of 8 or 16 bits, not of 4; set compute_bits to one of",
+        ),
     ],
 )
 def test_what_is_impossible_is_refused(workload, says):
@@ -374,7 +395,9 @@ def test_unknown_names_are_told_with_the_nearest():
 
 @pytest.mark.parametrize("rent, kind", [(-1, ValueError), (float("nan"), ValueError), ("2", TypeError)])
 def test_a_rent_below_nothing_is_refused(rent, kind):
-    with pytest.raises(kind, match="usd_per_hour must be a finite number of 0 or more, got .*; leave it out for the list price"):
+    with pytest.raises(
+        kind, match="usd_per_hour must be a finite number of 0 or more, got .*; leave it out for the list price"
+    ):
         estimate(LLAMA_3_8B, H100_SXM, Workload(), IDEAL, usd_per_hour=rent)
 
 

@@ -107,17 +107,29 @@ def test_the_fullest_stage_of_a_mixture_has_layers_with_experts():
     assert found == pytest.approx(2 * (attention + experts + vectors + 129280 * 7168), abs=2 * 7168)
 
 
+def test_the_first_stage_keeps_its_table_in_sixteen_bits():
+    # the last one has a head of 4 bits: of two stages the first is the fuller
+    layer = 4 * 4096 * 4096 + 3 * 4096 * 11008
+    found = held(LLAMA_2_7B, Workload(weight_bits=4, pipeline_parallel=2)).weights_bytes
+    assert found == pytest.approx(16 * layer / 2 + 32000 * 4096 * 2 + 65 * 4096 * 2 / 2)
+
+
 def test_layers_that_do_not_divide_fill_the_first_stages():
     # 32 layers in 3 stages are 11, 11 and 10
     assert held(LLAMA_2_7B, Workload(pipeline_parallel=3)).kv_bytes == held(LLAMA_2_7B).kv_bytes * 11 / 32
 
 
 def test_what_prompts_share_is_kept_once():
-    plain, shared = Workload(batch=10, prompt=1000, output=100), Workload(batch=10, prompt=1000, output=100, cached_prompt=800)
+    plain, shared = (
+        Workload(batch=10, prompt=1000, output=100),
+        Workload(batch=10, prompt=1000, output=100, cached_prompt=800),
+    )
     token = 524_288
     assert held(LLAMA_2_7B, plain).kv_bytes == 10 * 1100 * token
     assert held(LLAMA_2_7B, shared).kv_bytes == (10 * 300 + 800) * token
-    assert held(LLAMA_2_7B, shared).activation_bytes == held(LLAMA_2_7B, Workload(batch=10, prompt=200)).activation_bytes
+    assert (
+        held(LLAMA_2_7B, shared).activation_bytes == held(LLAMA_2_7B, Workload(batch=10, prompt=200)).activation_bytes
+    )
 
 
 def test_a_window_bounds_the_cache():
@@ -133,6 +145,11 @@ def test_a_draft_lies_whole_on_one_device_with_a_cache_of_its_own():
     one, two = held(LLAMA_2_70B, plain), held(LLAMA_2_70B, drafted)
     assert two.weights_bytes - one.weights_bytes == pytest.approx(134_515_008 * 2)
     assert two.kv_bytes - one.kv_bytes == pytest.approx(2 * 1280 * 2 * 30 * 3 * 64 * 2)
+
+
+def test_a_token_in_two_experts_has_the_activations_of_both():
+    found = held(MIXTRAL_8X7B, Workload(prompt=100), device=H100_SXM)
+    assert found.activation_bytes == 100 * (4 * 4096 + 2 * 2 * 14336) * 2
 
 
 def test_chunks_and_the_limit_of_a_pass_bound_the_activations():
@@ -232,7 +249,10 @@ def test_more_requests_longer_texts_and_more_bits_never_need_less(model, workloa
 @given(model=models, workload=workloads)
 def test_more_devices_never_hold_more_each(model, workload):
     used = memory(model, A100_SXM_80GB, workload).used_bytes
-    for more in ({"tensor_parallel": 2 * workload.tensor_parallel}, {"pipeline_parallel": 2 * workload.pipeline_parallel}):
+    for more in (
+        {"tensor_parallel": 2 * workload.tensor_parallel},
+        {"pipeline_parallel": 2 * workload.pipeline_parallel},
+    ):
         wider = replace(workload, **more)
         if wider.pipeline_parallel <= model.layers:
             assert memory(model, A100_SXM_80GB, wider).used_bytes <= used * (1 + 1e-12)  # sums of floats

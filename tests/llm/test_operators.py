@@ -43,7 +43,7 @@ def total(architecture, figure="flops", **sizes):
 def test_two_sequences_of_three_new_tokens_after_two_by_hand():
     rows = named(TINY, batch=2, new_tokens=3, context=2)
     assert list(rows) == [
-        "embedding", "qkv", "attention", "attention out", "gate and up", "down", "norms, additions, activations", "head",
+        "embedding", "qkv", "attention", "attention out", "gate and up", "down", "norms, sums, activations", "head",
     ]  # fmt: skip
     # 6 tokens, 2 FLOPs for each number of a matrix; the head for the last token of each sequence alone
     assert rows["qkv"].flops == 2 * 6 * (16 * (4 + 2 + 2) * 4)

@@ -54,7 +54,11 @@ def test_the_splits_that_a_message_names_are_possible(model):
         (LLAMA_3_8B, 3, "tensor_parallel 3 does not divide the 32 heads of LLaMA-3-8B; use 1, 2, 4, 8, 16 or 32"),
         (SMOLLM2_135M, 2, "tensor_parallel 2 does not divide the 9 heads of SmolLM2-135M; use 1 or 3"),
         (FALCON_7B, 8, "tensor_parallel 8 does not divide the 71 heads of Falcon-7B; use 1"),
-        (DEEPSEEK_V3, 3, "tensor_parallel 3 does not divide the 128 heads of DeepSeek-V3; use 1, 2, 4, 8, 16, 32 or 64"),
+        (
+            DEEPSEEK_V3,
+            3,
+            "tensor_parallel 3 does not divide the 128 heads of DeepSeek-V3; use 1, 2, 4, 8, 16, 32 or 64",
+        ),
         (
             Architecture("odd", 1, 8, 8, Attention(4, 4, 2), FeedForward(7)),
             2,

@@ -76,9 +76,11 @@ def test_each_constant_does_what_it_says():
     assert seconds(bits=8, unpack_ops=1).seconds - seconds(bits=8).seconds == pytest.approx(weights / 1e11)
     assert seconds(bits=16, unpack_ops=1).seconds == ideal  # nothing is packed
     assert seconds(bits=8, compute=8, unpack_ops=1).seconds == seconds(bits=8, compute=8).seconds
-    # 4 exchanges of 8 numbers between two: each passes a half on twice, 16 bytes in all; a hop there and one back
-    pair = seconds(parallel=2, collective_s=1e-6, link=0.25)
-    assert row_of(pair, "all-reduce").seconds == pytest.approx(4 * 2 * 1e-6 + 4 * 16 / (0.25 * 1e8))
+    # 4 exchanges of 8 numbers of two bytes: in a ring of two each passes half of them on twice, in one of four a quarter
+    # six times; a hop for each
+    pair, four = (seconds(parallel=n, collective_s=1e-6, link=0.25) for n in (2, 4))
+    assert row_of(pair, "all-reduce").seconds == pytest.approx(4 * 2 * 1e-6 + 4 * (2 * 8) / (0.25 * 1e8))
+    assert row_of(four, "all-reduce").seconds == pytest.approx(4 * 6 * 1e-6 + 4 * (6 * 4) / (0.25 * 1e8))
     assert row_of(pair, "all-reduce").bound == "link"
     # 2 layers: norms and additions pass 8 x 8 numbers, activations 3 x 16; and a table row of 8 is read and written
     assert seconds(unfused=1).seconds - ideal == pytest.approx((2 * (64 + 48) + 16) * 2 / 1e9)
@@ -93,9 +95,19 @@ def test_shares_of_the_matrix_units_are_by_the_bits_that_enter_them():
     assert narrow.seconds == pytest.approx(narrow.operator.flops / (0.25 * 1978.9e12))
 
 
+def test_attention_is_computed_in_sixteen_bits():
+    many = {"new_tokens": 4096, "weight_bits": 8, "kv_bits": 8, "compute_bits": 8}
+    attention = row_of(step(LLAMA_2_7B, H100_SXM, efficiency=replace(IDEAL, matmul_16=0.5), **many), "attention")
+    assert attention.bound == "compute"
+    assert attention.seconds == pytest.approx(attention.operator.flops / (0.5 * 989.4e12))
+
+
 def test_a_parallel_block_exchanges_once_a_layer():
     half, full = (
-        row_of(step(model, H100_SXM, new_tokens=1, tensor_parallel=2, efficiency=replace(IDEAL, collective_s=1)), "all-reduce")
+        row_of(
+            step(model, H100_SXM, new_tokens=1, tensor_parallel=2, efficiency=replace(IDEAL, collective_s=1)),
+            "all-reduce",
+        )
         for model in (GPT_J_6B, replace(GPT_J_6B, parallel_block=False))
     )
     assert half.operator.calls * 2 == full.operator.calls == 56
@@ -164,7 +176,10 @@ def test_no_engine_is_faster_than_the_ideal(a, e, asked):
 def test_the_shipped_engines_are_slower_than_the_ideal(engine):
     for model in (LLAMA_2_7B, LLAMA_2_70B, MIXTRAL_8X7B, DEEPSEEK_V3):
         for shape in ({"new_tokens": 1, "context": 500, "batch": 32}, {"new_tokens": 512}):
-            assert step(model, H100_SXM, efficiency=BY_ENGINE[engine], **shape).seconds > step(model, H100_SXM, **shape).seconds
+            assert (
+                step(model, H100_SXM, efficiency=BY_ENGINE[engine], **shape).seconds
+                > step(model, H100_SXM, **shape).seconds
+            )
 
 
 @given(a=architectures(), e=efficiencies, asked=asked)
@@ -214,7 +229,9 @@ def test_narrower_weights_are_never_slower_where_unpacking_is_free(a, asked):
 def test_unpacking_can_cost_more_than_it_saves():
     # 1.5 bytes less at 87% of 800 GB/s save 2.2 ps a weight; 80 operations at 27.2e12 a second take 2.9 ps
     wide, packed = (
-        step(LLAMA_3_8B, M2_ULTRA_76, new_tokens=1, weight_bits=bits, efficiency=replace(LLAMA_CPP_METAL, unpack_ops=80)).seconds
+        step(
+            LLAMA_3_8B, M2_ULTRA_76, new_tokens=1, weight_bits=bits, efficiency=replace(LLAMA_CPP_METAL, unpack_ops=80)
+        ).seconds
         for bits in (16, 4)
     )
     assert packed > wide
@@ -242,7 +259,11 @@ def test_printed_it_is_a_table_of_its_operators():
 @pytest.mark.parametrize(
     "wrong, kind, says",
     [
-        ({"compute_bits": 8}, ValueError, "M2-Ultra-76 multiplies numbers of 16 bits, not of 8; set compute_bits to one of"),
+        (
+            {"compute_bits": 8},
+            ValueError,
+            "M2-Ultra-76 multiplies numbers of 16 bits, not of 8; set compute_bits to one of",
+        ),
         ({"new_tokens": 0}, ValueError, "new_tokens must be a whole number of 1 or more, got 0; a decode step has 1"),
         ({"batch": -1}, ValueError, "batch must be a whole number of 1 or more, got -1; use 1 for a single user"),
         ({"context": -1}, ValueError, "context must be 0 tokens or more, got -1; use 0 for an empty cache"),

@@ -31,7 +31,9 @@ def test_a_perfect_draft_gives_all_proposals_and_one_more_a_useless_one_only_the
 @given(tokens=proposals, low=shares, high=shares)
 def test_better_drafts_and_more_proposals_never_give_fewer_tokens(tokens, low, high):
     low, high = sorted((low, high))
-    given_by = [Draft(SMOLLM2_135M, n, a).tokens_per_step for n, a in ((tokens, low), (tokens, high), (tokens + 1, high))]
+    given_by = [
+        Draft(SMOLLM2_135M, n, a).tokens_per_step for n, a in ((tokens, low), (tokens, high), (tokens + 1, high))
+    ]
     assert given_by == sorted(given_by)
 
 
@@ -62,7 +64,11 @@ def test_the_precision_is_arguments_of_a_step():
         ({"batch": 0}, ValueError, "batch must be a whole number of 1 or more, got 0; use 1 for a single user"),
         ({"batch": 2.5}, TypeError, "batch must be a whole number of 1 or more, got 2.5; use 1 for a single user"),
         ({"batch": True}, TypeError, "batch must be a whole number of 1 or more, got True; use 1 for a single user"),
-        ({"prompt": 0}, ValueError, "prompt must be a whole number of 1 or more, got 0; a model needs at least one token"),
+        (
+            {"prompt": 0},
+            ValueError,
+            "prompt must be a whole number of 1 or more, got 0; a model needs at least one token",
+        ),
         ({"prompt": -5}, ValueError, "prompt must be a whole number of 1 or more, got -5"),
         ({"prompt": "long"}, TypeError, "prompt must be a whole number of 1 or more, got 'long'"),
         ({"output": 0}, ValueError, "output must be a whole number of 1 or more, got 0; the first token comes with"),
@@ -70,7 +76,11 @@ def test_the_precision_is_arguments_of_a_step():
         ({"weight_bits": 0}, ValueError, "weight_bits must be a finite number above 0, got 0; use 16, 8 or 4.5"),
         ({"weight_bits": float("nan")}, ValueError, "weight_bits must be a finite number above 0, got nan"),
         ({"kv_bits": "8"}, TypeError, "kv_bits must be a finite number above 0, got '8'; use 16, 8 or 4"),
-        ({"compute_bits": 0}, ValueError, "compute_bits must be a whole number of 1 or more, got 0; use 16, or 8 where"),
+        (
+            {"compute_bits": 0},
+            ValueError,
+            "compute_bits must be a whole number of 1 or more, got 0; use 16, or 8 where",
+        ),
         ({"tensor_parallel": 0}, ValueError, "tensor_parallel must be a whole number of 1 or more, got 0; use 1 for a"),
         ({"pipeline_parallel": -2}, ValueError, "pipeline_parallel must be a whole number of 1 or more, got -2; use 1"),
         ({"cached_prompt": -1}, ValueError, "cached_prompt must be a whole number of 0 or more, got -1; use 0 where"),
@@ -79,7 +89,11 @@ def test_the_precision_is_arguments_of_a_step():
             ValueError,
             "cached_prompt must be below prompt (8), got 8; the last token is always computed",
         ),
-        ({"prefill_chunk": 0}, ValueError, "prefill_chunk must be a whole number of 1 or more, got 0; use None to take"),
+        (
+            {"prefill_chunk": 0},
+            ValueError,
+            "prefill_chunk must be a whole number of 1 or more, got 0; use None to take",
+        ),
         (
             {"draft": SMOLLM2_135M},
             TypeError,
@@ -96,10 +110,22 @@ def test_a_workload_that_makes_no_sense_is_refused(wrong, kind, says):
 @pytest.mark.parametrize(
     "wrong, kind, says",
     [
-        (("SmolLM2", 4, 0.5), TypeError, "a draft needs an Architecture, got str; find_model('SmolLM2-135M') gives one"),
+        (
+            ("SmolLM2", 4, 0.5),
+            TypeError,
+            "a draft needs an Architecture, got str; find_model('SmolLM2-135M') gives one",
+        ),
         ((LLAMA_2_7B, 0, 0.5), ValueError, "tokens must be a whole number of 1 or more, got 0; 4 is common"),
-        ((LLAMA_2_7B, 4, -0.1), ValueError, "acceptance must be a finite number of 0 or more, got -0.1; it is the share"),
-        ((LLAMA_2_7B, 4, 80), ValueError, "acceptance must lie in [0, 1], got 80; it is the share of proposals that hold"),
+        (
+            (LLAMA_2_7B, 4, -0.1),
+            ValueError,
+            "acceptance must be a finite number of 0 or more, got -0.1; it is the share",
+        ),
+        (
+            (LLAMA_2_7B, 4, 80),
+            ValueError,
+            "acceptance must lie in [0, 1], got 80; it is the share of proposals that hold",
+        ),
         ((LLAMA_2_7B, 4, "most"), TypeError, "acceptance must be a finite number of 0 or more, got 'most'"),
     ],
 )

@@ -73,5 +73,10 @@ LLAMA_CPP = TENSORRT_LLM
 # weights are unpacked one by one, where CUDA kernels take four in one instruction
 LLAMA_CPP_METAL = replace(TENSORRT_LLM, unpack_ops=12.3)
 
-BY_ENGINE = {"TensorRT-LLM": TENSORRT_LLM, "gpt-fast": GPT_FAST, "llama.cpp": LLAMA_CPP, "llama.cpp, Metal": LLAMA_CPP_METAL}
+BY_ENGINE = {
+    "TensorRT-LLM": TENSORRT_LLM,
+    "gpt-fast": GPT_FAST,
+    "llama.cpp": LLAMA_CPP,
+    "llama.cpp, Metal": LLAMA_CPP_METAL,
+}
 """The engines by the names that `published.py` uses."""

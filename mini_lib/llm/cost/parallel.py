@@ -21,7 +21,9 @@ def check_tensor_parallel(architecture: Architecture, devices: int) -> None:
         parts = [what for what, count in _parts(architecture) if count % devices] or ["groups of heads"]
         good = [n for n in range(1, 65) if _can_share(architecture, n)]
         choice = " or ".join(filter(None, (", ".join(map(str, good[:-1])), str(good[-1]))))
-        raise ValueError(f"tensor_parallel {devices} does not divide the {parts[0]} of {architecture.name}; use {choice}")
+        raise ValueError(
+            f"tensor_parallel {devices} does not divide the {parts[0]} of {architecture.name}; use {choice}"
+        )
 
 
 def check_pipeline_parallel(architecture: Architecture, stages: int) -> None:
