@@ -3,6 +3,7 @@
 The constants of the engines are fitted on one half of the rows (a hash of what was run decides which); the errors
 that count are those of the other half. `--rows FILE` checks further rows of your own, in the columns of one of the
 tables in mini_lib/assets/llm, against the constants as they are. `--fit` fits the constants anew and prints them.
+`--exchange` fits them on the half that is else held out.
 """
 
 import argparse
@@ -37,7 +38,8 @@ def summary(halves_checked: dict[str, tuple[Check, ...]]) -> str:
         for checks in halves_checked.values():
             count = sum(where(one.row) for one in checks)
             cells += [f"{median_error(checks, where):.1%}" if count else "-", str(count)]
-        rows.append((name, *cells))
+        if set(cells) != {"-", "0"}:
+            rows.append((name, *cells))
     return aligned(rows)
 
 
@@ -47,7 +49,9 @@ def worst(checks: tuple[Check, ...], count: int) -> str:
     for one in sorted(checks, key=lambda one: -abs(one.error))[:count]:
         r = one.row
         run = f"{r.kind}: {r.model}, {r.tensor_parallel} x {r.device}, batch {r.batch}, {r.prompt} in, {r.output} out, {r.weight_bits:g} bits ({r.source})"
-        rows.append((f"{one.error:+.0%}", *(f"{s * 1e3:.4g} ms" for s in (r.seconds, one.predicted_s, one.ideal_s)), run))
+        rows.append(
+            (f"{one.error:+.0%}", *(f"{s * 1e3:.4g} ms" for s in (r.seconds, one.predicted_s, one.ideal_s)), run)
+        )
     return aligned(rows, left=(4,))
 
 
@@ -56,13 +60,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=Path, help="a CSV of further rows, in the columns of a shipped table")
     parser.add_argument("--fit", action="store_true", help="fit the constants anew, and print them")
+    parser.add_argument("--exchange", action="store_true", help="exchange the halves, and fit the constants anew")
     parser.add_argument("--worst", type=int, default=12, help="how many of the worst rows to name")
     arguments = parser.parse_args()
     calibration, held_out = halves(published_rows())
-    engines = fit(calibration) if arguments.fit else BY_ENGINE
+    if arguments.exchange:
+        calibration, held_out = held_out, calibration
+    engines = fit(calibration) if arguments.fit or arguments.exchange else BY_ENGINE
     names = [field.name for field in fields(next(iter(engines.values())))]
     print(f"{len(CONSTANTS)} constants, fitted on {len(calibration)} rows\n")
-    print(aligned([("", *engines), *((name, *(f"{getattr(e, name):.3g}" for e in engines.values())) for name in names)]))
+    print(
+        aligned([("", *engines), *((name, *(f"{getattr(e, name):.3g}" for e in engines.values())) for name in names)])
+    )
     if arguments.rows:
         checked = {arguments.rows.name: check(read_rows(arguments.rows), engines)}
     else:

@@ -4,8 +4,8 @@ Source: the split and the loss are our own; least squares on logarithms with a s
 Estimation of a Location Parameter", 1964) so that no single odd row decides.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -21,25 +21,22 @@ from mini_lib.llm.cost.workload import Workload
 
 ENGINES = ("TensorRT-LLM", "gpt-fast", "llama.cpp", "llama.cpp, Metal")
 
-# constant: (engines that have one of their own, first guess, highest value). All others share one.
-_SHARED = (
+Constant = tuple[str, tuple[str, ...], float, float]
+"""A constant, the engines that share it, a first guess and the highest value."""
+
+CONSTANTS: tuple[Constant, ...] = (
     ("matmul_16", ENGINES, 0.7, 1.0),
     ("matmul_8", ENGINES, 0.6, 1.0),
     ("bandwidth", ENGINES, 0.85, 1.0),
-    ("link", ENGINES, 0.5, 1.0),
     ("kv_reread", ENGINES, 0.5, 1.0),
     ("launch_s", ENGINES, 50e-6, 1.0),
     ("prefill_launch_s", ENGINES, 100e-6, 1.0),
-)
-_OWN = (
-    # a ring of small steps (NCCL) against one kernel that reads from all neighbours at once (gpt-fast)
-    ("collective_s", ("gpt-fast",), 1e-6, 1.0),
+    # a ring of small steps (NCCL); gpt-fast has one kernel that reads from all neighbours at once
     ("collective_s", ("TensorRT-LLM", "llama.cpp", "llama.cpp, Metal"), 10e-6, 1.0),
-    # CUDA engines unpack with integer instructions on four numbers at once, Metal kernels number by number
+    # CUDA engines unpack four weights in an instruction, while they wait for memory; Metal kernels one by one
     ("unpack_ops", ("llama.cpp, Metal",), 10.0, 100.0),
-    ("unpack_ops", ("TensorRT-LLM", "gpt-fast", "llama.cpp"), 3.0, 100.0),
 )
-CONSTANTS = _SHARED + _OWN
+"""What is fitted. All else is ideal: a constant stays out where the calibration half is explained as well without it."""
 
 
 def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
@@ -51,35 +48,38 @@ def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
     model, device = find_model(row.model), find_device(row.device)
     bits = {"weight_bits": row.weight_bits, "kv_bits": row.kv_bits, "compute_bits": row.compute_bits}
     if row.kind == "decode":
-        return step(model, device, new_tokens=1, context=row.prompt, tensor_parallel=row.tensor_parallel, efficiency=efficiency, **bits).seconds  # fmt: skip
+        bits["tensor_parallel"] = row.tensor_parallel
+        return step(model, device, new_tokens=1, context=row.prompt, efficiency=efficiency, **bits).seconds
     workload = Workload(row.batch, row.prompt, row.output, tensor_parallel=row.tensor_parallel, **bits)
     found = estimate(model, device, workload, efficiency)
     return found.ttft_s if row.kind == "ttft" else 1 / found.tokens_per_s
 
 
-def fit(rows: Iterable[Measurement]) -> dict[str, Efficiency]:
-    """Return the efficiency of each engine that explains `rows` best.
+def fit(rows: Iterable[Measurement], constants: Sequence[Constant] = CONSTANTS) -> dict[str, Efficiency]:
+    """Return the efficiency of each engine that explains `rows` best. What is not among `constants` stays ideal.
 
     Raises:
         ValueError: there are fewer rows than constants.
     """
     rows = tuple(rows)
-    if len(rows) < len(CONSTANTS):
-        raise ValueError(f"need at least {len(CONSTANTS)} rows for {len(CONSTANTS)} constants, got {len(rows)}; add rows")
+    if len(rows) < len(constants):
+        raise ValueError(
+            f"need at least {len(constants)} rows for {len(constants)} constants, got {len(rows)}; add rows"
+        )
 
     def engines(logs: np.ndarray) -> dict[str, Efficiency]:
         values = {name: {} for name in ENGINES}
-        for (constant, names, _, _), log in zip(CONSTANTS, logs, strict=True):
+        for (constant, names, _, _), log in zip(constants, logs, strict=True):
             for name in names:
                 values[name][constant] = float(np.exp(log))
-        return {name: Efficiency(**constants) for name, constants in values.items()}
+        return {name: replace(IDEAL, unfused=1.0, **fitted) for name, fitted in values.items()}
 
     def residuals(logs: np.ndarray) -> list[float]:
         by_name = engines(logs)
         return [float(np.log(predicted_s(row, by_name[row.engine]) / row.seconds)) for row in rows]
 
-    start = np.log([first for _, _, first, _ in CONSTANTS])
-    highest = np.log([most for *_, most in CONSTANTS])
+    start = np.log([first for _, _, first, _ in constants])
+    highest = np.log([most for *_, most in constants])
     # beyond an error of about 5% a row counts by its distance, no longer by the square of it
     found = least_squares(residuals, start, bounds=(-np.inf, highest), loss="soft_l1", f_scale=0.05)
     return engines(found.x)

@@ -4,7 +4,7 @@ Source: Pope et al., "Efficiently Scaling Transformer Inference", 2022; Huang et
 (pipelines); Agrawal et al., "Sarathi-Serve", 2024 (chunks); Leviathan et al., 2023 (drafts).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
 from mini_lib.columns import aligned
@@ -12,8 +12,10 @@ from mini_lib.llm.cost.architecture import Architecture
 from mini_lib.llm.cost.devices import Device
 from mini_lib.llm.cost.efficiency import Efficiency
 from mini_lib.llm.cost.memory import Memory, memory, what_would_fit
+from mini_lib.llm.cost.operators import ACTIVATION_BYTES
 from mini_lib.llm.cost.step import Step, step
 from mini_lib.llm.cost.workload import Workload
+from mini_lib.llm.require import not_negative
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class Estimate:
     `prefill` and `decode` are single steps, operator by operator (of one micro-batch, where the model is cut
     into stages; of the last chunk, where prompts are cut). `ttft_s` is the time to the first token,
     `tpot_s` the time for each token after it. Tokens a second count output tokens.
+
+    The two prices share out the rent of the whole run: prompts at the one and answers at the other cost what
+    the devices cost. The first token of an answer comes with the prompt.
     """
 
     architecture: Architecture
@@ -63,7 +68,7 @@ class Estimate:
     @property
     def usd_per_million_output_tokens(self) -> float | None:
         """What the answers cost to write, None where the device has no rent."""
-        return self._usd(self.total_s - self.ttft_s, self.workload.output - 1) if self.workload.output > 1 else None
+        return self._usd(self.total_s - self.ttft_s, self.workload.output)
 
     @property
     def usd_per_million_tokens(self) -> float | None:
@@ -87,7 +92,12 @@ class Estimate:
 
     def __str__(self) -> str:
         w, devices = self.workload, self.workload.devices
-        usd = [("USD a million tokens, in / out", f"{self.usd_per_million_input_tokens:.3g} / {self.usd_per_million_output_tokens or 0:.3g}")] if self.usd_per_hour is not None else []  # fmt: skip
+        prices = (self.usd_per_million_input_tokens, self.usd_per_million_output_tokens)
+        usd = (
+            [("USD a million tokens, in / out", " / ".join(f"{price:.3g}" for price in prices))]
+            if None not in prices
+            else []
+        )
         joules = self.joules_per_output_token
         energy = [] if joules is None else [("joules an output token", f"at most {joules:.3g}")]
         rows = [
@@ -122,13 +132,17 @@ def estimate(
     held = memory(architecture, device, workload)
     if not held.fits:
         changes = what_would_fit(architecture, device, workload)
-        fix = f"it would fit with {' or '.join(changes)}" if changes else "no single change makes it fit; take a larger device or more of them"
-        raise ValueError(
-            f"{architecture} needs {held.used_bytes / 2**30:.1f} GiB on each {device}, got {held.capacity_bytes / 2**30:.1f} GiB: "
-            f"{held.short_bytes / 2**30:.1f} GiB short; {fix}"
+        fix = (
+            f"it would fit with {' or '.join(changes)}"
+            if changes
+            else "no single change makes it fit: combine fewer bits, more devices and smaller batches"
         )
-    if usd_per_hour is not None and not 0 <= usd_per_hour < float("inf"):
-        raise ValueError(f"usd_per_hour must be 0 or more, got {usd_per_hour}; leave it out for the list price")
+        raise ValueError(
+            f"{architecture} needs {held.used_bytes / 2**30:.1f} GiB on each {device}, "
+            f"got {held.capacity_bytes / 2**30:.1f} GiB: {held.short_bytes / 2**30:.1f} GiB short; {fix}"
+        )
+    if usd_per_hour is not None:
+        not_negative("usd_per_hour", usd_per_hour, "leave it out for the list price")
     prefill, ttft_s = _prefill(architecture, device, workload, efficiency)
     decode, tpot_s = _decode(architecture, device, workload, efficiency)
     rent = device.usd_per_hour if usd_per_hour is None else usd_per_hour
@@ -137,15 +151,21 @@ def estimate(
 
 def _prefill(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tuple[Step, float]:
     """The last step of the prompt, and the seconds of all of it."""
-    micro_batches, batch = _micro_batches(w)
-    chunk = w.prefill_chunk or w.prompt
-    seconds = 0.0
+    parts, batch = _micro_batches(w)
+    new = w.prompt - w.cached_prompt
+    chunk = w.prefill_chunk or new
+    seconds, drain_s = 0.0, 0.0
     for start in range(w.cached_prompt, w.prompt, chunk):
-        new = min(chunk, w.prompt - start)
-        last = step(a, device, batch=batch, new_tokens=new, context=start, efficiency=e, **w.precision)
-        seconds += _pipelined(last, device, a, w, batch * new, e) * (micro_batches + w.pipeline_parallel - 1)
+        tokens = min(chunk, w.prompt - start)
+        last = step(
+            a, device, batch=batch, new_tokens=tokens, context=start, efficiency=e, decoding=False, **w.precision
+        )
+        through_s, beat_s = _stages(last, device, a, w, batch * tokens, e)
+        seconds += parts * beat_s
+        drain_s = max(drain_s, through_s - beat_s)
+    seconds += drain_s  # when the first stage is done, the last piece still has the others before it
     if w.draft is not None:  # the draft has to read the prompt too
-        seconds += step(w.draft.architecture, device, batch=w.batch, new_tokens=w.prompt - w.cached_prompt, context=w.cached_prompt, efficiency=e, **w.precision).seconds  # fmt: skip
+        seconds += _draft_step(device, w, e, new, w.cached_prompt, decoding=False)
     return last, seconds
 
 
@@ -153,26 +173,40 @@ def _decode(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tupl
     """The step in the middle of the answer, and the seconds for each token of one request."""
     # the first step has the prompt as context, each later one a token more: their mean, exact as time is linear in it
     context = w.prompt + max(0, w.output - 2) / 2
-    _, batch = _micro_batches(w)
+    parts, batch = _micro_batches(w)
     new = 1 if w.draft is None else w.draft.tokens + 1
-    middle = step(a, device, batch=batch, new_tokens=new, context=context, efficiency=e, **w.precision)
-    # a request comes round again when every stage has had its turn
-    seconds = _pipelined(middle, device, a, w, batch * new, e) * w.pipeline_parallel
+    middle = step(a, device, batch=batch, new_tokens=new, context=context, efficiency=e, decoding=True, **w.precision)
+    # a request comes round again when it has passed all stages, and each stage has served the others
+    through_s, beat_s = _stages(middle, device, a, w, batch * new, e)
+    seconds = max(through_s, parts * beat_s)
     if w.draft is None:
         return middle, seconds
-    proposing = step(w.draft.architecture, device, batch=w.batch, new_tokens=1, context=context, efficiency=e, **w.precision)
-    return middle, (seconds + w.draft.tokens * proposing.seconds) / w.draft.tokens_per_step
+    proposing_s = w.draft.tokens * _draft_step(device, w, e, 1, context, decoding=True)
+    return middle, (seconds + proposing_s) / w.draft.tokens_per_step
+
+
+def _draft_step(device: Device, w: Workload, e: Efficiency, new: int, context: float, decoding: bool) -> float:
+    """The seconds of one step of the draft, on one device."""
+    bits = w.precision | {"tensor_parallel": 1}
+    return step(
+        w.draft.architecture, device, batch=w.batch, new_tokens=new, context=context, efficiency=e, decoding=decoding, **bits
+    ).seconds  # fmt: skip
 
 
 def _micro_batches(w: Workload) -> tuple[int, int]:
-    """Into how many parts the batch is cut so that every stage has work, and the size of a part."""
-    parts = min(w.batch, w.pipeline_parallel)
-    return parts, ceil(w.batch / parts)
+    """Into how many parts the batch is cut so that every stage has work, and the size of the largest."""
+    size = ceil(w.batch / w.pipeline_parallel)
+    return ceil(w.batch / size), size
 
 
-def _pipelined(whole: Step, device: Device, a: Architecture, w: Workload, tokens: int, e: Efficiency) -> float:
-    """The seconds of one stage, and of handing its result on."""
+def _stages(
+    whole: Step, device: Device, a: Architecture, w: Workload, tokens: int, e: Efficiency
+) -> tuple[float, float]:
+    """The seconds of a micro-batch through all stages, and in the slowest: the last, with as many layers as any."""
     if w.pipeline_parallel == 1:
-        return whole.seconds
-    handed_on = tokens * a.hidden * 2 / (device.link_bytes_per_s * e.link) + e.collective_s
-    return whole.seconds / w.pipeline_parallel + handed_on
+        return whole.seconds, whole.seconds
+    hand_on_s = tokens * a.hidden * ACTIVATION_BYTES / (device.link_bytes_per_s * e.link) + e.collective_s
+    ends = {row.operator.name: row.seconds for row in whole.rows if row.operator.name in ("embedding", "head")}
+    share = ceil(a.layers / w.pipeline_parallel) / a.layers
+    slowest_s = (whole.seconds - sum(ends.values())) * share + ends["head"] + hand_on_s
+    return whole.seconds + (w.pipeline_parallel - 1) * hand_on_s, slowest_s

@@ -51,7 +51,11 @@ def matrices(architecture: Architecture) -> tuple[Matrix, ...]:
     >>> [(m.name, m.rows, m.columns, m.layers) for m in matrices(tiny)]
     [('qkv', 64, 32, 3), ('attention out', 32, 32, 3), ('gate and up', 128, 32, 3), ('down', 32, 64, 3), ('head', 100, 32, 1)]
     """
-    return (*_attention(architecture), *_feed_forward(architecture), Matrix("head", architecture.vocabulary, architecture.hidden))
+    return (
+        *_attention(architecture),
+        *_feed_forward(architecture),
+        Matrix("head", architecture.vocabulary, architecture.hidden),
+    )
 
 
 def _attention(a: Architecture) -> tuple[Matrix, ...]:
@@ -63,7 +67,10 @@ def _attention(a: Architecture) -> tuple[Matrix, ...]:
         )
     per_head = at.nope_dim + at.rope_dim
     query = (
-        (Matrix("query down", at.query_rank, a.hidden, n, split="none"), Matrix("query up", at.heads * per_head, at.query_rank, n))
+        (
+            Matrix("query down", at.query_rank, a.hidden, n, split="none"),
+            Matrix("query up", at.heads * per_head, at.query_rank, n),
+        )
         if at.query_rank
         else (Matrix("query", at.heads * per_head, a.hidden, n),)
     )
@@ -86,7 +93,11 @@ def _feed_forward(a: Architecture) -> tuple[Matrix, ...]:
     return (*dense, router, *shared, *_block("expert ", a.hidden, ff.width, ff.gated, n, ff.count, ff.active))
 
 
-def _block(prefix: str, hidden: int, width: int, gated: bool, layers: int, copies: int = 1, visited: int = 1) -> tuple[Matrix, ...]:
+def _block(
+    prefix: str, hidden: int, width: int, gated: bool, layers: int, copies: int = 1, visited: int = 1
+) -> tuple[Matrix, ...]:
     # gate and up read the same input, and engines multiply with both at once
-    first = Matrix(f"{prefix}gate and up" if gated else f"{prefix}up", width * (2 if gated else 1), hidden, layers, copies, visited)
+    first = Matrix(
+        f"{prefix}gate and up" if gated else f"{prefix}up", width * (2 if gated else 1), hidden, layers, copies, visited
+    )
     return first, Matrix(f"{prefix}down", hidden, width, layers, copies, visited, split="columns")

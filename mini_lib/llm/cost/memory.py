@@ -1,11 +1,14 @@
 """What has to lie in the memory of each device, and the largest batch that fits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import ceil
 
 from mini_lib.llm.cost.architecture import Architecture, Attention
-from mini_lib.llm.cost.devices import Device
+from mini_lib.llm.cost.devices import DEVICES, Device
 from mini_lib.llm.cost.kv_cache import kv_cache_bytes
 from mini_lib.llm.cost.matrices import matrices
+from mini_lib.llm.cost.operators import ACTIVATION_BYTES
 from mini_lib.llm.cost.parallel import check_pipeline_parallel, check_tensor_parallel
 from mini_lib.llm.cost.parameters import count_parameters
 from mini_lib.llm.cost.workload import Workload
@@ -57,67 +60,146 @@ def weight_bytes(architecture: Architecture, weight_bits: float = 16) -> float:
 
 
 def memory(architecture: Architecture, device: Device, workload: Workload) -> Memory:
-    """Return the bytes that `workload` needs on each device.
+    """Return the bytes that `workload` needs on the fullest of the devices.
+
+    That is one of the stage with most layers, and the one that holds the draft. Nothing is kept back for the
+    driver and for gaps between allocations: engines leave some hundred megabytes to them.
 
     Raises:
         ValueError: a split that the model does not allow.
 
-    Source: Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention", 2023, section 3.
+    Two stages of LLaMA-3-8B: 16 layers of 218,112,000 weights each and the embedding, of 128,256 x 4096, in two bytes
+    a weight. (The other stage has the head, as large, and the last norm.)
+
+    >>> from mini_lib.llm.cost.devices import A100_SXM_80GB
+    >>> from mini_lib.llm.cost.models import LLAMA_3_8B
+    >>> half = memory(LLAMA_3_8B, A100_SXM_80GB, Workload(pipeline_parallel=2)).weights_bytes
+    >>> abs(half - (16 * 218_112_000 + 128_256 * 4096) * 2) < 4096 * 2
+    True
+
+    Source: Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention", 2023,
+    section 3.
     """
-    w = workload
-    check_tensor_parallel(architecture, w.tensor_parallel)
-    check_pipeline_parallel(architecture, w.pipeline_parallel)
-    at = architecture.attention
+    a, w = architecture, workload
+    check_tensor_parallel(a, w.tensor_parallel)
+    check_pipeline_parallel(a, w.pipeline_parallel)
+    at = a.attention
+    layers = ceil(a.layers / w.pipeline_parallel)
     # with fewer KV heads than devices each is copied; a compressed cache is whole on every device
     share = min(w.tensor_parallel, at.kv_heads) if isinstance(at, Attention) else 1
-    stages = w.pipeline_parallel
-    at_once = min(w.batch * (w.prompt - w.cached_prompt), w.prefill_chunk or _LIMIT)
-    widest = max(m.rows for m in matrices(architecture)[:-1])
-    weights = weight_bytes(architecture, w.weight_bits) / w.tensor_parallel / stages
-    cache = kv_cache_bytes(architecture, w.batch, w.prompt + w.output, w.kv_bits) / share / stages
-    if w.draft is not None:
-        weights += weight_bytes(w.draft.architecture, w.weight_bits) / w.tensor_parallel
-        cache += kv_cache_bytes(w.draft.architecture, w.batch, w.prompt + w.output, w.kv_bits) / w.tensor_parallel
-    return Memory(weights, cache, at_once * (4 * architecture.hidden + widest) * 2.0, device.memory_bytes)
+    weights = _held_weight_bytes(a, w.weight_bits, w.tensor_parallel, layers)
+    cache = _held_kv_bytes(a, w) * layers / a.layers / share
+    if w.draft is not None:  # small, so that splitting it would cost more than it saves
+        weights += weight_bytes(w.draft.architecture, w.weight_bits)
+        cache += _held_kv_bytes(w.draft.architecture, w)
+    new = w.prompt - w.cached_prompt
+    at_once = min(w.batch * min(new, w.prefill_chunk or new), _LIMIT)
+    widest = max(m.rows * m.visited / (w.tensor_parallel if m.split == "rows" else 1) for m in matrices(a)[:-1])
+    return Memory(weights, cache, at_once * (4 * a.hidden + widest) * ACTIVATION_BYTES, device.memory_bytes)
 
 
 _LIMIT = 8192  # engines do not take more prompt tokens than this into one pass
 
 
+def _held_weight_bytes(a: Architecture, bits: float, devices: int, layers: int) -> float:
+    """The weights of `layers` layers, shared among `devices`, with an end of the model where it is cut into stages."""
+    counted, experts = count_parameters(a), min(layers, a.expert_layers)
+    held = 0.0
+    for m in matrices(a)[:-1]:
+        here = layers - experts if m.name.startswith("dense ") else min(m.layers, layers)
+        held += m.parameters / m.layers * here / (1 if m.split == "none" else devices)
+    if isinstance(a.attention, Attention):  # with fewer KV heads than devices each has one
+        copies = max(0, devices - a.attention.kv_heads)
+        held += 2 * copies / devices * a.attention.head_dim * a.hidden * layers
+    head, table = (a.vocabulary * a.hidden * width / 8 / devices for width in (bits, 16))
+    if a.tied:
+        ends = head
+    else:
+        ends = head + table if layers == a.layers else max(head, table)
+    vectors = counted.total - counted.matmul - (0 if a.tied else counted.embedding)  # norms and biases, on each device
+    return held * bits / 8 + ends + vectors * 2 * layers / a.layers
+
+
+def _held_kv_bytes(a: Architecture, w: Workload) -> float:
+    """The caches of all requests; what they share is kept once."""
+    own = kv_cache_bytes(a, w.batch, w.prompt - w.cached_prompt + w.output, w.kv_bits)
+    return own + kv_cache_bytes(a, 1, w.cached_prompt, w.kv_bits)
+
+
 def largest_batch(architecture: Architecture, device: Device, workload: Workload) -> int:
     """Return the largest batch of `workload` that fits, 0 where not even one request does.
+
+    Raises:
+        ValueError: a split that the model does not allow.
+
+    80 GiB less 13.5 GB of weights and 0.6 GB of activations, in requests of 4096 tokens of 524,288 bytes, is 33.4:
 
     >>> from mini_lib.llm.cost.devices import A100_SXM_80GB
     >>> from mini_lib.llm.cost.models import LLAMA_2_7B
     >>> largest_batch(LLAMA_2_7B, A100_SXM_80GB, Workload(prompt=2048, output=2048))
     33
     """
-    low, high = 0, 1
-    while memory(architecture, device, replace(workload, batch=high)).fits:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if memory(architecture, device, replace(workload, batch=middle)).fits else (low, middle)
-    return low
+
+    def fits(batch: int) -> bool:
+        return memory(architecture, device, replace(workload, batch=batch)).fits
+
+    high = 1
+    while fits(high):  # ends, since every request has a cache of its own
+        high *= 2
+    return _largest(fits, 0, high)
 
 
 def what_would_fit(architecture: Architecture, device: Device, workload: Workload) -> tuple[str, ...]:
-    """Return single changes of `workload` that would make it fit on this device, in words; empty if it fits already or none does."""
+    """Return single changes, in words, each of which would make `workload` fit; none where it fits already.
+
+    Prompts and answers are cut to no less than half, and the device is the smallest listed one that is large enough.
+
+    Raises:
+        ValueError: a split that the model does not allow.
+
+    140 GB of weights do not fit on 80 GiB. In 4 bits they do:
+
+    >>> from mini_lib.llm.cost.devices import A100_SXM_80GB
+    >>> from mini_lib.llm.cost.models import LLAMA_3_70B
+    >>> what_would_fit(LLAMA_3_70B, A100_SXM_80GB, Workload())
+    ('weight_bits 8', 'tensor_parallel 2', 'pipeline_parallel 2', 'device H200-SXM-141GB')
+    """
     if memory(architecture, device, workload).fits:
         return ()
+
+    def fits(on: Device = device, **change: int) -> bool:
+        try:
+            return memory(architecture, on, replace(workload, **change)).fits
+        except ValueError:  # a split that this model does not allow, or a prompt shorter than what is cached
+            return False
+
     changes = []
-    batch = largest_batch(architecture, device, workload)
-    if batch:
-        changes.append(f"batch {batch}")
-    for name, choices in (("weight_bits", (8, 4)), ("kv_bits", (8, 4)), ("tensor_parallel", (2, 4, 8, 16))):
-        for choice in choices:
-            if (choice > getattr(workload, name)) != (name == "tensor_parallel") or choice == getattr(workload, name):
-                continue
-            try:
-                good = memory(architecture, device, replace(workload, **{name: choice})).fits
-            except ValueError:  # a split that this model does not allow
-                continue
-            if good:
-                changes.append(f"{name} {choice}")
-                break
-    return tuple(changes)
+    for name, share in (("batch", 0), ("prompt", 2), ("output", 2)):
+        asked = getattr(workload, name)
+        least = ceil(asked / share) if share else 1
+        most = _largest(lambda n, name=name: fits(**{name: n}), least - 1, asked)
+        if most >= least:
+            changes.append((name, most))
+    for name, choices in (
+        ("weight_bits", (8, 4)),
+        ("kv_bits", (8, 4)),
+        ("tensor_parallel", _SPLITS),
+        ("pipeline_parallel", _SPLITS),
+    ):
+        now = getattr(workload, name)
+        better = [n for n in choices if (n < now if name.endswith("bits") else n > now)]
+        changes += [(name, n) for n in better if fits(**{name: n})][:1]
+    able = [d for d in DEVICES if workload.compute_bits in d.matmul_flops_per_s and fits(d)]
+    changes += [("device", min(able, key=lambda d: d.memory_bytes))] if able else []
+    return tuple(f"{name} {choice}" for name, choice in changes)
+
+
+_SPLITS = (2, 4, 8, 16)
+
+
+def _largest(good: Callable[[int], bool], low: int, high: int) -> int:
+    """The largest number from `low` up that is good, where `low` is taken to be and `high` known not to be."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if good(middle) else (low, middle)
+    return low

@@ -7,7 +7,7 @@ Source: Pope et al., "Efficiently Scaling Transformer Inference", 2022, sections
 "Efficient Large-Scale Language Model Training on GPU Clusters", 2021, section 2.3 (tensor parallelism).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, Experts
 from mini_lib.llm.cost.kv_cache import kept_tokens, kv_numbers_per_token
@@ -75,6 +75,8 @@ def operators(
     >>> int(sum(row.flops for row in rows if row.kind == "matmul")) == 2 * 7_504_658_432
     True
     """
+    if not isinstance(architecture, Architecture):
+        raise TypeError(f"need an Architecture, got {type(architecture).__name__}; find_model('llama-3-8b') gives one")
     whole("batch", batch, 1, "use 1 for a single user")
     whole("new_tokens", new_tokens, 1, "a decode step has 1")
     if isinstance(context, bool) or not isinstance(context, int | float):
@@ -84,13 +86,21 @@ def operators(
     positive("weight_bits", weight_bits, "use 16, 8 or 4.5")
     positive("kv_bits", kv_bits, "use 16, 8 or 4")
     if head_on not in ("last", "all"):
-        raise ValueError(f'head_on must be "last" or "all", got {head_on!r}; engines compute the head of the last token')
+        raise ValueError(
+            f'head_on must be "last" or "all", got {head_on!r}; engines compute the head of the last token'
+        )
     check_tensor_parallel(architecture, tensor_parallel)
-    tokens, attention = batch * new_tokens, _attend(architecture, batch, new_tokens, context, kv_bits, tensor_parallel, causal)
+    tokens, attention = (
+        batch * new_tokens,
+        _attend(architecture, batch, new_tokens, context, kv_bits, tensor_parallel, causal),
+    )
     expanded = attention.name == "attention, unfolded"
     rows = []
     for m in matrices(architecture):
         met = tokens
+        if m.name == "qkv":  # a device computes at least one KV head: with fewer of them than devices, each is copied
+            copied = max(0, tensor_parallel - architecture.attention.kv_heads)
+            m = replace(m, rows=m.rows + 2 * copied * architecture.attention.head_dim)
         if m.name == "head" and head_on == "last":
             met = batch
         if m.name == "kv up" and expanded:  # the keys and values of the whole context are unfolded anew
@@ -99,13 +109,21 @@ def operators(
         if m.name == "attention out":
             rows.insert(-1, attention)
     a = architecture
-    ff = a.feed_forward
-    width = ff.active * ff.width + ff.shared_width if isinstance(ff, Experts) else ff.width
     # two norms and two additions read and write `hidden`; the activation function reads its inputs and writes its output
-    touched = a.layers * (8 * a.hidden + ff.matrices * width / tensor_parallel)
+    touched = 8 * a.layers * a.hidden + a.feed_forward.matrices * _widths(a) / tensor_parallel
     lookup = Operator("embedding", "elementwise", 1, activation_bytes=tokens * 2 * a.hidden * ACTIVATION_BYTES)
-    small = Operator("norms, additions, activations", "elementwise", a.layers, activation_bytes=tokens * touched * ACTIVATION_BYTES)
+    small = Operator(
+        "norms, sums, activations", "elementwise", a.layers, activation_bytes=tokens * touched * ACTIVATION_BYTES
+    )
     return (lookup, *rows[:-1], small, *_exchange(a, tokens, tensor_parallel), rows[-1])
+
+
+def _widths(a: Architecture) -> int:
+    """The widths of the feed-forwards that a token passes, added up over the layers."""
+    ff = a.feed_forward
+    if not isinstance(ff, Experts):
+        return a.layers * ff.width
+    return ff.dense_layers * ff.dense_width + a.expert_layers * (ff.active * ff.width + ff.shared_width)
 
 
 def _multiply(m: Matrix, tokens: float, weight_bits: float, devices: int) -> Operator:
@@ -129,7 +147,9 @@ def _copies_met(m: Matrix, tokens: float) -> float:
     return m.copies * (1 - (1 - m.visited / m.copies) ** tokens) if m.visited < m.copies else m.copies
 
 
-def _attend(a: Architecture, batch: int, new: int, context: float, kv_bits: float, devices: int, causal: bool) -> Operator:
+def _attend(
+    a: Architecture, batch: int, new: int, context: float, kv_bits: float, devices: int, causal: bool
+) -> Operator:
     at = a.attention
     cached = batch * kv_numbers_per_token(a) * kv_bits / 8 * kept_tokens(a, context + new)
     if isinstance(at, Attention):
@@ -151,8 +171,12 @@ def _attend(a: Architecture, batch: int, new: int, context: float, kv_bits: floa
     unfolding = 2 * batch * context * a.layers * per_head * (at.nope_dim + at.value_dim) * at.kv_rank
     absorbed = 2 * pairs * per_head * (2 * at.kv_rank + at.rope_dim)
     # Either unfold the cached vectors into keys and values, or move that matrix to the side of the query: whichever is less work
-    name, flops = ("attention, absorbed", absorbed) if absorbed <= unfolded + unfolding else ("attention, unfolded", unfolded)
-    return Operator(name, "attention", a.layers, flops=flops, kv_bytes=cached)  # every device keeps the whole compressed cache
+    name, flops = (
+        ("attention, absorbed", absorbed) if absorbed <= unfolded + unfolding else ("attention, unfolded", unfolded)
+    )
+    return Operator(
+        name, "attention", a.layers, flops=flops, kv_bytes=cached
+    )  # every device keeps the whole compressed cache
 
 
 def _pairs(new: int, context: float, window: int | None, causal: bool) -> float:

@@ -14,14 +14,16 @@ def check_tensor_parallel(architecture: Architecture, devices: int) -> None:
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
     >>> check_tensor_parallel(LLAMA_3_8B, 3)
     Traceback (most recent call last):
-    ValueError: tensor_parallel 3 does not divide the 32 heads of Llama-3-8B; use 1, 2, 4, 8, 16 or 32
+    ValueError: tensor_parallel 3 does not divide the 32 heads of LLaMA-3-8B; use 1, 2, 4, 8, 16 or 32
     """
     whole("tensor_parallel", devices, 1, "use 1 for a single device")
     if not _can_share(architecture, devices):
         parts = [what for what, count in _parts(architecture) if count % devices] or ["groups of heads"]
         good = [n for n in range(1, 65) if _can_share(architecture, n)]
         choice = " or ".join(filter(None, (", ".join(map(str, good[:-1])), str(good[-1]))))
-        raise ValueError(f"tensor_parallel {devices} does not divide the {parts[0]} of {architecture.name}; use {choice}")
+        raise ValueError(
+            f"tensor_parallel {devices} does not divide the {parts[0]} of {architecture.name}; use {choice}"
+        )
 
 
 def check_pipeline_parallel(architecture: Architecture, stages: int) -> None:
@@ -34,7 +36,7 @@ def check_pipeline_parallel(architecture: Architecture, stages: int) -> None:
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
     >>> check_pipeline_parallel(LLAMA_3_8B, 40)
     Traceback (most recent call last):
-    ValueError: pipeline_parallel 40 is more than the 32 layers of Llama-3-8B; a stage holds at least one layer
+    ValueError: pipeline_parallel 40 is more than the 32 layers of LLaMA-3-8B; a stage holds at least one layer
     """
     whole("pipeline_parallel", stages, 1, "use 1 for a single stage")
     if stages > architecture.layers:

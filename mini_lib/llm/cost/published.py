@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from mini_lib._assets import ASSETS
+from mini_lib.llm.require import positive, whole
 
 BITS = {"bf16": 16.0, "F16": 16.0, "int8": 8.0, "int4-g32": 5.0, "Q4_K_M": 4.9}
 """Stored bits a weight. int4-g32: 4, and a 16-bit scale and zero point for 32 weights. Q4_K_M: 4.58 GiB for 8.03e9."""
@@ -22,6 +23,9 @@ class Measurement:
 
     `kind` is "throughput" (seconds for each token of the whole service), "ttft" (to the first token), or
     "decode" (for each token of one user, after `prompt` tokens of context).
+
+    Raises:
+        TypeError, ValueError: a count or figure that is no number above 0.
     """
 
     kind: str
@@ -37,6 +41,12 @@ class Measurement:
     compute_bits: int
     tensor_parallel: int
     seconds: float
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "prompt", "output", "tensor_parallel"):
+            whole(name, getattr(self, name), 1, "copy it from the table")
+        for name in ("weight_bits", "kv_bits", "seconds"):
+            positive(name, getattr(self, name), "copy it from the table")
 
     @property
     def configuration(self) -> str:
@@ -58,24 +68,31 @@ def read_rows(path: Path) -> tuple[Measurement, ...]:
     """Return the measurements in a CSV with the columns of one of the three shipped tables.
 
     Raises:
-        ValueError: the file is missing, its columns are those of no table, or a cell is no number; names row and column.
+        ValueError: the file or a column is missing, or a cell is no number above 0; names the line.
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing; `git restore mini_lib/assets/llm` brings the shipped tables back")
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark at the beginning
         reader = csv.DictReader(file)
         rows = list(reader)
         columns = reader.fieldnames or []
     readers = {"output_tokens_per_s": _throughput, "ttft_ms": _ttft, "tokens_per_s": _decode}
     kinds = [read for column, read in readers.items() if column in columns]
     if len(kinds) != 1:
-        raise ValueError(f"{path.name} must have one of the columns {', '.join(readers)}, got {', '.join(columns) or 'none'}; copy the head of a shipped table")  # fmt: skip
+        raise ValueError(
+            f"{path.name} must have one of the columns {', '.join(readers)}, got {', '.join(columns) or 'none'}; "
+            "copy the head of a shipped table"
+        )
     measured = []
     for number, row in enumerate(rows, start=2):
         try:
+            if None in row.values():
+                raise ValueError("it has fewer cells than the head")
             measured.append(kinds[0](row))
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise ValueError(f"{path.name}, line {number}: {type(error).__name__} {error}; compare it with a shipped row") from error
+        except KeyError as error:
+            raise ValueError(f"{path.name} has no column {error}; copy the head of a shipped table") from error
+        except ValueError as error:
+            raise ValueError(f"{path.name}, line {number}: {error}; compare it with a shipped row") from error
     return tuple(measured)
 
 
@@ -86,7 +103,9 @@ def published_rows() -> tuple[Measurement, ...]:
     >>> sorted({row.kind for row in rows}), len({row.source for row in rows})
     (['decode', 'throughput', 'ttft'], 4)
     """
-    return tuple(row for kind in ("throughput", "ttft", "decode") for row in read_rows(ASSETS / "llm" / f"published_{kind}.csv"))
+    return tuple(
+        row for kind in ("throughput", "ttft", "decode") for row in read_rows(ASSETS / "llm" / f"published_{kind}.csv")
+    )
 
 
 def halves(rows: Iterable[Measurement]) -> tuple[tuple[Measurement, ...], tuple[Measurement, ...]]:
@@ -95,24 +114,54 @@ def halves(rows: Iterable[Measurement]) -> tuple[tuple[Measurement, ...], tuple[
     return tuple(row for row in rows if row.calibrates), tuple(row for row in rows if not row.calibrates)
 
 
+def _figure(row: dict[str, str], column: str) -> float:
+    figure = float(row[column])
+    positive(column, figure, "leave out what could not be run")
+    return figure
+
+
 def _throughput(row: dict[str, str]) -> Measurement:
     devices = int(row["tensor_parallel"])
     if row["counted"] not in ("per_gpu", "total"):
         raise ValueError(f'counted must be "per_gpu" or "total", got {row["counted"]!r}')
-    total = float(row["output_tokens_per_s"]) * (devices if row["counted"] == "per_gpu" else 1)
-    return _measurement(row, "throughput", "TensorRT-LLM", int(row["batch"]), int(row["output_tokens"]), float(row["kv_bits"]), 1 / total)
+    total = _figure(row, "output_tokens_per_s") * (devices if row["counted"] == "per_gpu" else 1)
+    return _measurement(
+        row,
+        "throughput",
+        "TensorRT-LLM",
+        int(row["batch"]),
+        int(row["output_tokens"]),
+        float(row["kv_bits"]),
+        1 / total,
+    )
 
 
 def _ttft(row: dict[str, str]) -> Measurement:
-    return _measurement(row, "ttft", "TensorRT-LLM", int(row["batch"]), 1, float(row["weight_bits"]), float(row["ttft_ms"]) / 1e3)
+    return _measurement(
+        row, "ttft", "TensorRT-LLM", int(row["batch"]), 1, float(row["weight_bits"]), _figure(row, "ttft_ms") / 1e3
+    )
 
 
-def _measurement(row: dict[str, str], kind: str, engine: str, batch: int, output: int, kv_bits: float, seconds: float) -> Measurement:
+def _measurement(
+    row: dict[str, str], kind: str, engine: str, batch: int, output: int, kv_bits: float, seconds: float
+) -> Measurement:
     bits = float(row["weight_bits"])
     prompt, devices = int(row["input_tokens"]), int(row["tensor_parallel"])
     compute = 8 if bits == 8 else 16  # these tables put weights and activations into the matrix units in the same width
     return Measurement(
-        kind, engine, row["source"], row["gpu"], row["model"], batch, prompt, output, bits, kv_bits, compute, devices, seconds
+        kind,
+        engine,
+        row["source"],
+        row["gpu"],
+        row["model"],
+        batch,
+        prompt,
+        output,
+        bits,
+        kv_bits,
+        compute,
+        devices,
+        seconds,
     )
 
 
@@ -127,5 +176,5 @@ def _decode(row: dict[str, str]) -> Measurement:
     context = int(row["context_tokens"]) // 2 if row["context_tokens"] else 105
     return Measurement(
         "decode", engine, row["source"], row["gpu"], row["model"], 1, context, 1,
-        BITS[row["weight_format"]], 16, 16, int(row["tensor_parallel"]), 1 / float(row["tokens_per_s"]),
+        BITS[row["weight_format"]], 16, 16, int(row["tensor_parallel"]), 1 / _figure(row, "tokens_per_s"),
     )  # fmt: skip

@@ -91,11 +91,14 @@ def step(
     compute_bits: int = 16,
     tensor_parallel: int = 1,
     efficiency: Efficiency = IDEAL,
+    decoding: bool | None = None,
 ) -> Step:
     """Return the time of one step, operator by operator: the slower of its arithmetic and its traffic.
 
     `compute_bits` are those of the numbers that enter the matrix units. Weights of fewer bits are unpacked
-    on the way, which costs `unpack_ops` each.
+    on the way, which costs `unpack_ops` each. A `decoding` step predicts from each of its new tokens: one, or
+    the proposals of a draft. Else they are a piece of a prompt, and only the last one counts. Left out, it
+    is whether there is one new token.
 
     Raises:
         TypeError, ValueError: as `operators()`, and where the device cannot multiply numbers of `compute_bits`.
@@ -109,6 +112,8 @@ def step(
     (3.9, 'memory')
     """
     peak = device.matmul_peak(compute_bits)
+    if decoding is None:
+        decoding = new_tokens == 1
     rows = operators(
         architecture,
         batch=batch,
@@ -117,6 +122,7 @@ def step(
         weight_bits=weight_bits,
         kv_bits=kv_bits,
         tensor_parallel=tensor_parallel,
+        head_on="all" if decoding else "last",
     )
     e = efficiency
     reached = peak * (e.matmul_16 if compute_bits > 8 else e.matmul_8)
@@ -132,11 +138,11 @@ def step(
         if o.kind == "elementwise":
             return Timed(o, e.unfused * o.bytes / bandwidth, "memory")
         if o.kind == "attention":
-            again = 1 + e.kv_reread * (o.group - 1) if new_tokens == 1 else 1
+            again = 1 + e.kv_reread * (o.group - 1) if decoding else 1
             compute, memory = o.flops / half, o.kv_bytes * again / bandwidth
         else:
             compute, memory = o.flops / reached, o.bytes / bandwidth + o.weights * unpacked
         return Timed(o, max(compute, memory), "compute" if compute >= memory else "memory")
 
-    launch = e.launch_s if new_tokens == 1 else e.prefill_launch_s
+    launch = e.launch_s if decoding else e.prefill_launch_s
     return Step(tuple(map(timed, rows)), architecture.layers * launch)

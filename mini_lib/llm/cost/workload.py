@@ -3,17 +3,19 @@
 from dataclasses import dataclass, fields
 
 from mini_lib.llm.cost.architecture import Architecture
-from mini_lib.llm.require import positive, whole
+from mini_lib.llm.require import not_negative, positive, whole
 
 
 @dataclass(frozen=True)
 class Draft:
     """Speculative decoding: a small model proposes `tokens`, and the large one checks them in one step.
 
-    `acceptance` is the chance that a proposed token is what the large model would have said.
+    `acceptance` is the chance that a proposed token is what the large model would have said. The draft lies whole
+    on one device, in the same bits as the large model.
 
     Raises:
-        TypeError, ValueError: `tokens` below 1, or `acceptance` outside [0, 1].
+        TypeError: not an Architecture, or not numbers.
+        ValueError: `tokens` below 1, or `acceptance` outside [0, 1].
 
     With 4 proposals of which each holds with .8, a step gives 1 + .8 + .64 + .512 + .41 tokens on average:
 
@@ -29,9 +31,17 @@ class Draft:
     acceptance: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.architecture, Architecture):
+            raise TypeError(
+                f"a draft needs an Architecture, got {type(self.architecture).__name__}; "
+                "find_model('SmolLM2-135M') gives one"
+            )
         whole("tokens", self.tokens, 1, "4 is common")
+        not_negative("acceptance", self.acceptance, "it is the share of proposals that hold")
         if not 0 <= self.acceptance <= 1:
-            raise ValueError(f"acceptance must lie in [0, 1], got {self.acceptance}; it is the share of proposals that hold")
+            raise ValueError(
+                f"acceptance must lie in [0, 1], got {self.acceptance}; it is the share of proposals that hold"
+            )
 
     @property
     def tokens_per_step(self) -> float:
@@ -43,8 +53,9 @@ class Draft:
 class Workload:
     """`batch` requests at the same time, each of `prompt` tokens in and `output` tokens out.
 
-    `cached_prompt` tokens of each prompt are in the cache already (a shared system prompt). `prefill_chunk`
-    cuts prompts into pieces of so many tokens, between which others can decode.
+    The first `cached_prompt` tokens are the same in all prompts, and in the cache already (a system prompt): they are
+    kept once, and not computed again. `prefill_chunk` cuts prompts into pieces of so many tokens, between which
+    others can decode.
 
     Raises:
         TypeError: a count is not a whole number, or a width no number.
@@ -84,7 +95,9 @@ class Workload:
         if self.prefill_chunk is not None:
             whole("prefill_chunk", self.prefill_chunk, 1, "use None to take prompts whole")
         if self.draft is not None and not isinstance(self.draft, Draft):
-            raise TypeError(f"draft must be a Draft or None, got {type(self.draft).__name__}; Draft(model, tokens=4, acceptance=.7)")
+            raise TypeError(
+                f"draft must be a Draft or None, got {type(self.draft).__name__}; Draft(model, tokens=4, acceptance=.7)"
+            )
 
     @property
     def devices(self) -> int:

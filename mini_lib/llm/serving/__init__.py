@@ -1,0 +1,14 @@
+"""Serving: what a language model gives under load, simulated request by request and checked against queueing theory."""
+
+from mini_lib.llm.serving.arrivals import Request, lognormal_lengths, poisson_arrivals
+from mini_lib.llm.serving.load import LoadRow, knee, load_curve
+from mini_lib.llm.serving.queueing import md1_knee, md1_wait_s, mg1_wait_s
+from mini_lib.llm.serving.served import Served, Totals
+from mini_lib.llm.serving.simulate import simulate
+from mini_lib.llm.serving.timing import CalculatorTiming, LinearTiming, Timing, calculator_timing, kv_room_tokens
+
+__all__ = [
+    "CalculatorTiming", "LinearTiming", "LoadRow", "Request", "Served", "Timing", "Totals", "calculator_timing", "knee",
+    "kv_room_tokens", "load_curve", "lognormal_lengths", "md1_knee", "md1_wait_s", "mg1_wait_s", "poisson_arrivals",
+    "simulate",
+]  # fmt: skip

@@ -1,0 +1,110 @@
+"""Throughput and latency against load, and where the curve bends."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from mini_lib.llm.require import positive
+from mini_lib.llm.serving.arrivals import Request
+from mini_lib.llm.serving.simulate import simulate
+from mini_lib.llm.serving.timing import Timing
+
+
+@dataclass(frozen=True)
+class LoadRow:
+    """What the service gave at one offered rate, once it had warmed up."""
+
+    rate_per_s: float
+    tokens_per_s: float
+    ttft_p50_s: float
+    ttft_p99_s: float
+    tpot_p50_s: float
+    tpot_p99_s: float
+    latency_mean_s: float
+    utilization: float
+    mean_batch: float
+    kv_occupancy: float
+    preemptions: int
+
+    @property
+    def power(self) -> float:
+        """Throughput over mean latency: how much one gets for how long one waits."""
+        return self.tokens_per_s / self.latency_mean_s
+
+
+def load_curve(
+    make_requests: Callable[[float], Sequence[Request]],
+    timing: Timing,
+    rates: Sequence[float],
+    *,
+    kv_tokens: int,
+    block_tokens: int = 16,
+    max_batch: int = 256,
+    prefill: str = "first",
+    chunk_tokens: int = 512,
+    warm_up: float = 0.1,
+) -> tuple[LoadRow, ...]:
+    """Return a row for each of the offered `rates`, in requests a second and rising.
+
+    `make_requests(rate)` gives the requests, of which the first share `warm_up` is not counted. The throughput is
+    that between there and the last arrival: later the service only empties. Above its capacity a service has no
+    steady state, and its waiting times grow with the number of requests.
+
+    Raises:
+        TypeError, ValueError: no rates, or not rising from above 0; else as `simulate()`.
+
+    >>> from mini_lib.llm.serving import LinearTiming, poisson_arrivals
+    >>> rows = load_curve(
+    ...     lambda rate: poisson_arrivals(rate, 2000, prompt=1, output=1, seed=0),
+    ...     LinearTiming(1.0, prefill_fixed_s=1.0), (0.1, 0.5, 2.0), kv_tokens=16, max_batch=1,
+    ... )
+    >>> [round(row.tokens_per_s, 1) for row in rows]
+    [0.1, 0.5, 1.0]
+    """
+    if not rates or any(high <= low for low, high in pairwise(rates)):
+        raise ValueError(f"rates must be one or more rising numbers, got {list(rates)}; use sorted(set(rates))")
+    for rate in rates:
+        positive("each of rates", rate, "give requests a second")
+    rows = []
+    for rate in rates:
+        served = simulate(
+            make_requests(rate), timing, kv_tokens=kv_tokens, block_tokens=block_tokens, max_batch=max_batch,
+            prefill=prefill, chunk_tokens=chunk_tokens,
+        )  # fmt: skip
+        skipped = served.skipped(warm_up)
+        rows.append(
+            LoadRow(
+                rate,
+                served.tokens_per_s_between(served.arrival_s[skipped], served.arrival_s[-1]),
+                *(served.percentile(times, percent, warm_up) for times in ("ttft_s", "tpot_s") for percent in (50, 99)),
+                float(served.latency_s[skipped:].mean()),
+                served.utilization,
+                served.mean_batch,
+                served.kv_occupancy,
+                int(served.preemptions.sum()),
+            )
+        )
+    return tuple(rows)
+
+
+def knee(rows: Sequence[LoadRow]) -> LoadRow:
+    """Return the row at the bend of the curve: the one with the most throughput for its mean latency.
+
+    Before it, more load costs little time; behind it, it gives little throughput. No threshold has to be chosen.
+
+    Raises:
+        ValueError: fewer than three rows, or the best is the first or the last, so that the bend may lie outside.
+
+    Source: Kleinrock, "Power and deterministic rules of thumb for probabilistic problems in computer
+    communications", ICC 1979.
+    """
+    if len(rows) < 3:
+        raise ValueError(f"rows must be at least 3, got {len(rows)}; a bend has something on both sides")
+    best = max(range(len(rows)), key=lambda place: rows[place].power)
+    if best in (0, len(rows) - 1):
+        side, end = ("lower", "first") if best == 0 else ("higher", "last")
+        raise ValueError(
+            f"rows must reach to both sides of the knee, got the best at the {end} rate ({rows[best].rate_per_s}); "
+            f"add {side} rates"
+        )
+    return rows[best]

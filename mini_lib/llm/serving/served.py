@@ -1,0 +1,161 @@
+"""What a service did: when each request got what, and what the loop added up on the way.
+
+Source: Little, "A Proof for the Queuing Formula: L = lambda W", Operations Research, 1961.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+_TIMES = ("wait_s", "ttft_s", "tpot_s", "latency_s")
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the event loop added up: seconds of work, and areas under curves over time.
+
+    `request_s` is the area under the number of requests that are waiting or being served, `kv_token_s` that under the
+    number of tokens with a place in the KV cache. `prefill_tokens` counts what is computed anew after a preemption.
+    """
+
+    busy_s: float
+    request_s: float
+    kv_token_s: float
+    decode_steps: int
+    decode_tokens: int
+    prefill_tokens: int
+    peak_kv_blocks: int
+    kv_blocks: int
+    block_tokens: int
+
+
+@dataclass(frozen=True)
+class Served:
+    """The times of each request (arrays in the order of arrival), and the totals of the loop.
+
+    `start_s` is when its prefill began for the first time, and `preemptions` how often it was sent back to the queue.
+    """
+
+    arrival_s: np.ndarray
+    start_s: np.ndarray
+    first_token_s: np.ndarray
+    finish_s: np.ndarray
+    prompt: np.ndarray
+    output: np.ndarray
+    preemptions: np.ndarray
+    totals: Totals
+
+    @cached_property
+    def wait_s(self) -> np.ndarray:
+        """Seconds in the queue before anything was computed."""
+        return self.start_s - self.arrival_s
+
+    @cached_property
+    def ttft_s(self) -> np.ndarray:
+        """Time to first token: from the arrival."""
+        return self.first_token_s - self.arrival_s
+
+    @cached_property
+    def tpot_s(self) -> np.ndarray:
+        """Time per output token after the first; not a number where there is only one."""
+        more = self.output - 1
+        return np.divide(self.finish_s - self.first_token_s, more, out=np.full(len(more), np.nan), where=more > 0)
+
+    @cached_property
+    def latency_s(self) -> np.ndarray:
+        """From the arrival to the last token."""
+        return self.finish_s - self.arrival_s
+
+    def percentile(self, times: str, percent: float, warm_up: float = 0.0) -> float:
+        """Return the time that `percent` of the requests do not exceed, without the first share `warm_up` of them.
+
+        `times` is "wait_s", "ttft_s", "tpot_s" or "latency_s". Requests of one token have no tpot_s and are left out;
+        where no request has one, the result is not a number.
+
+        Raises:
+            ValueError: unknown times, `percent` outside [0, 100], or `warm_up` outside [0, 1).
+
+        >>> from mini_lib.llm.serving import LinearTiming, Request, simulate
+        >>> alone = simulate([Request(0.0, 8, 5)], LinearTiming(0.1, prefill_fixed_s=2.0), kv_tokens=16)
+        >>> alone.percentile("ttft_s", 50), round(alone.percentile("tpot_s", 99), 6)
+        (2.0, 0.1)
+        """
+        if times not in _TIMES:
+            raise ValueError(f"times must be one of {', '.join(_TIMES)}, got {times!r}")
+        if not 0 <= percent <= 100:
+            raise ValueError(f"percent must lie in [0, 100], got {percent}; 50 is the median")
+        kept = getattr(self, times)[self.skipped(warm_up) :]
+        kept = kept[~np.isnan(kept)]
+        return float(np.percentile(kept, percent)) if len(kept) else float("nan")
+
+    def skipped(self, warm_up: float) -> int:
+        """Return how many requests the share `warm_up` leaves out: the service was still filling up.
+
+        Raises:
+            ValueError: `warm_up` is outside [0, 1).
+        """
+        if not 0 <= warm_up < 1:
+            raise ValueError(f"warm_up must lie in [0, 1), got {warm_up}; 0.1 leaves out the first tenth")
+        return int(warm_up * len(self.arrival_s))
+
+    @cached_property
+    def duration_s(self) -> float:
+        """From the first arrival to the last token of all."""
+        return float(self.finish_s.max() - self.arrival_s[0])
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Output tokens of all requests together, over the whole duration."""
+        return float(self.output.sum() / self.duration_s)
+
+    def tokens_per_s_between(self, begin_s: float, end_s: float) -> float:
+        """Return the output tokens a second of the requests that were done in this window.
+
+        Raises:
+            ValueError: the window has no length.
+        """
+        if not begin_s < end_s:
+            raise ValueError(f"begin_s must be before end_s ({end_s}), got {begin_s}")
+        done = (self.finish_s > begin_s) & (self.finish_s <= end_s)
+        return float(self.output[done].sum() / (end_s - begin_s))
+
+    @property
+    def utilization(self) -> float:
+        """The share of the duration in which the device computed."""
+        return self.totals.busy_s / self.duration_s
+
+    @property
+    def mean_batch(self) -> float:
+        """Sequences in a decode step, on average over the steps; 0 where there was none."""
+        return self.totals.decode_tokens / self.totals.decode_steps if self.totals.decode_steps else 0.0
+
+    @property
+    def kv_occupancy(self) -> float:
+        """The share of the KV cache that held tokens, on average over the duration."""
+        return self.totals.kv_token_s / (self.totals.kv_blocks * self.totals.block_tokens * self.duration_s)
+
+    @property
+    def kv_peak(self) -> float:
+        """The largest share of the blocks that was ever taken."""
+        return self.totals.peak_kv_blocks / self.totals.kv_blocks
+
+    @property
+    def recomputed_tokens(self) -> int:
+        """Tokens that went through a prefill again, since a preemption had thrown their KV cache away."""
+        return int(self.totals.prefill_tokens - self.prompt.sum())
+
+    @property
+    def mean_in_system(self) -> float:
+        """Requests waiting or being served, on average over time, as the event loop counted them: Little's L."""
+        return self.totals.request_s / self.duration_s
+
+    @property
+    def little_error(self) -> float:
+        """How far L is from lambda W, as a share of it: arrivals a second times the mean latency of the requests.
+
+        The two sides are measured apart: L by counting heads over time, W from each request's two time stamps.
+        Over a time that starts and ends empty they must agree.
+        """
+        expected = len(self.arrival_s) / self.duration_s * float(self.latency_s.mean())
+        return abs(self.mean_in_system / expected - 1)

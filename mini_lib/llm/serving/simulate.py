@@ -1,0 +1,80 @@
+"""Continuous batching: who is computed when, and who waits.
+
+After every step of the model the batch may change: who has all tokens leaves, and who waits comes in. The KV cache is
+given out in blocks as the sequences grow; when it runs out, the newest has to go.
+
+Source: Yu et al., "Orca: A Distributed Serving System for Transformer-Based Generative Models", OSDI 2022, section 3
+(iteration-level scheduling); Kwon et al., "Efficient Memory Management for Large Language Model Serving with
+PagedAttention", SOSP 2023, section 4.5 (preemption by recomputation); Agrawal et al., "Taming Throughput-Latency
+Tradeoff in LLM Inference with Sarathi-Serve", 2024, section 4 (chunked prefills).
+"""
+
+from collections.abc import Sequence
+
+from mini_lib.llm.require import whole
+from mini_lib.llm.serving.arrivals import Request, check_requests
+from mini_lib.llm.serving.engine import Engine
+from mini_lib.llm.serving.pool import BlockPool
+from mini_lib.llm.serving.served import Served
+from mini_lib.llm.serving.step_times import StepTimes
+from mini_lib.llm.serving.timing import Timing
+
+
+def simulate(
+    requests: Sequence[Request],
+    timing: Timing,
+    *,
+    kv_tokens: int,
+    block_tokens: int = 16,
+    max_batch: int = 256,
+    prefill: str = "first",
+    chunk_tokens: int = 512,
+) -> Served:
+    """Return when each request started, got its first token, and was done.
+
+    Requests wait in one queue, first come, first served. The head comes in when the batch is below `max_batch` and the
+    blocks of its prompt are free. Its prompt is computed alone while all others wait (`prefill="first"`), or in chunks
+    that share a step with the others' next tokens, at most `chunk_tokens` in all (`prefill="chunked"`). The
+    prefill gives the first token, each decode step one more for everyone. Where the growing contexts find no block,
+    the newest goes back to the head of the queue, and later computes its prompt and what it had so far anew.
+
+    A last token is never read, so a request needs KV cache for prompt + output - 1 tokens.
+
+    Raises:
+        TypeError, ValueError: requests that are none or not in the order of arrival, a number out of range, an unknown
+            `prefill`, or a request that the KV cache can never hold.
+
+    A prefill of 1 s, then two steps of 0.1 s. The second waits 0.5 s until the first is prefilled, and the first waits
+    1 s for the second's prefill before both go on:
+
+    >>> from mini_lib.llm.serving.timing import LinearTiming
+    >>> timing = LinearTiming(decode_fixed_s=0.1, prefill_fixed_s=1.0)
+    >>> served = simulate([Request(0.0, 8, 3), Request(0.5, 8, 3)], timing, kv_tokens=64)
+    >>> served.ttft_s.round(6).tolist(), served.finish_s.round(6).tolist()
+    ([1.0, 1.5], [2.2, 2.2])
+    """
+    requests = check_requests(requests)
+    whole("kv_tokens", kv_tokens, 1, "give the tokens that fit into the memory left beside the weights")
+    whole("block_tokens", block_tokens, 1, "16 is usual")
+    whole("max_batch", max_batch, 1, "use 1 to serve one after the other")
+    whole("chunk_tokens", chunk_tokens, 1, "512 is usual")
+    if prefill not in ("first", "chunked"):
+        raise ValueError(
+            f'prefill must be "first" or "chunked", got {prefill!r}; "first" lets new prompts stall the others'
+        )
+    if prefill == "chunked" and chunk_tokens < max_batch:
+        raise ValueError(
+            f"chunk_tokens must be {max_batch} (max_batch) or more, got {chunk_tokens}; "
+            "each sequence that decodes takes one token of a step, and the rest is for the chunk"
+        )
+    pool = BlockPool(kv_tokens // block_tokens, block_tokens)
+    for place, request in enumerate(requests):
+        tokens = request.prompt + request.output - 1
+        if pool.blocks_for(tokens) > pool.blocks:
+            room = pool.blocks * block_tokens
+            raise ValueError(
+                f"requests[{place}] can never be served: prompt {request.prompt} + output {request.output} - 1 = "
+                f"{tokens} tokens, but the KV cache holds {room} (in whole blocks of {block_tokens}), "
+                f"{tokens - room} too few; use kv_tokens={pool.blocks_for(tokens) * block_tokens} or shorter requests"
+            )
+    return Engine(requests, StepTimes(timing), pool, max_batch, chunk_tokens if prefill == "chunked" else None).run()

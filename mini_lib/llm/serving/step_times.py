@@ -1,0 +1,54 @@
+"""The times that a `Timing` gives, checked and remembered, and put together to steps that do both."""
+
+from mini_lib.llm.serving.timing import Timing, check_time
+
+
+class StepTimes:
+    """The seconds of every kind of step.
+
+    Raises:
+        TypeError, ValueError: the timing gives something else than times, or a decode step that takes none.
+    """
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._decode: dict[int, tuple[float, float]] = {}
+        self._prefill: dict[tuple[int, float], float] = {}
+
+    def decode(self, batch: int) -> tuple[float, float]:
+        """Return (fixed_s, s_per_context_token) of a decode step."""
+        if batch not in self._decode:
+            fixed_s, context_s = map(float, self._timing.decode_s(batch))
+            check_time(f"decode_s({batch})[0]", fixed_s)
+            check_time(f"decode_s({batch})[1]", context_s)
+            if fixed_s == context_s == 0:
+                raise ValueError(f"decode_s({batch}) must be above 0 seconds, got (0, 0); give the step a time")
+            self._decode[batch] = fixed_s, context_s
+        return self._decode[batch]
+
+    def prefill(self, new_tokens: int, context: float) -> float:
+        """Return the seconds of a prefill."""
+        key = new_tokens, context
+        if key not in self._prefill:
+            seconds = float(self._timing.prefill_s(new_tokens, context))
+            check_time(f"prefill_s({new_tokens}, {context})", seconds)
+            self._prefill[key] = seconds
+        return self._prefill[key]
+
+    def mixed(self, new_tokens: int, pairs: int, batch: int, decode_context: int) -> float:
+        """Return the seconds of one pass over chunks of prompts and one token each of `batch` other sequences.
+
+        All tokens go through the same matrix products, so the weights are read once, and the sequences that decode
+        are `batch` more tokens of the chunk. Their attention reads their own KV caches, of `decode_context` tokens
+        together. `pairs` counts each new token of the chunks with each token that is in the KV cache of its prompt.
+        The pass is never faster than the decode step alone.
+
+        Source: Agrawal et al., "Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve",
+        2024, section 4.
+        """
+        tokens = new_tokens + batch
+        seconds = self.prefill(tokens, pairs / tokens)
+        if not batch:
+            return seconds
+        fixed_s, context_s = self.decode(batch)
+        return max(fixed_s, seconds) + context_s * decode_context

@@ -1,0 +1,175 @@
+"""How long the device takes for a step: all that the simulator wants to know about a model."""
+
+from dataclasses import dataclass, field, fields, replace
+from math import isfinite
+from typing import Protocol
+
+from mini_lib.llm.cost import Architecture, Device, Efficiency, Workload, memory, step
+
+
+class Timing(Protocol):
+    """The seconds of a decode step and of a prefill."""
+
+    def decode_s(self, batch: int) -> tuple[float, float]:
+        """Return (fixed_s, s_per_context_token) of a step in which `batch` sequences get one token each.
+
+        The step takes fixed_s + s_per_context_token * (tokens in the KV cache of all of them together).
+        """
+
+    def prefill_s(self, new_tokens: int, context: float) -> float:
+        """Return the seconds to compute `new_tokens` of a prompt after `context` tokens of it in the KV cache.
+
+        Where several prompts share a step, `context` is the mean over the new tokens: seldom a whole number.
+        """
+
+
+@dataclass(frozen=True)
+class LinearTiming:
+    """A device with a straight line for each kind of step: to try the simulator, and to work cases by hand.
+
+    A decode step takes `decode_fixed_s` (reading the weights), `decode_sequence_s` for each sequence
+    (arithmetic) and `decode_context_s` for each token in their KV caches (reading them). A prefill takes
+    `prefill_fixed_s` and `prefill_token_s` for each new token.
+
+    Raises:
+        TypeError, ValueError: a time is not a finite number of 0 or more.
+
+    Two sequences with 100 tokens of context together take 10 + 2 * 1 + 100 * 0.01 = 13 ms:
+
+    >>> timing = LinearTiming(decode_fixed_s=0.010, decode_sequence_s=0.001, decode_context_s=0.00001)
+    >>> fixed_s, context_s = timing.decode_s(2)
+    >>> round(fixed_s + context_s * 100, 6)
+    0.013
+    """
+
+    decode_fixed_s: float
+    decode_sequence_s: float = 0.0
+    decode_context_s: float = 0.0
+    prefill_fixed_s: float = 0.0
+    prefill_token_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            check_time(one.name, getattr(self, one.name))
+
+    def decode_s(self, batch: int) -> tuple[float, float]:
+        """Return (fixed_s, s_per_context_token) of a decode step of `batch` sequences."""
+        return self.decode_fixed_s + self.decode_sequence_s * batch, self.decode_context_s
+
+    def prefill_s(self, new_tokens: int, context: float) -> float:
+        """Return the seconds for `new_tokens` of a prompt, whatever the context."""
+        return self.prefill_fixed_s + self.prefill_token_s * new_tokens
+
+
+def calculator_timing(
+    architecture: Architecture, device: Device, workload: Workload, efficiency: Efficiency
+) -> "CalculatorTiming":
+    """Return the times that the calculator gives for this model on this device.
+
+    Of `workload` its bits and its tensor parallelism count. Its prompt and output say between which contexts the
+    decode step is drawn as a straight line: it is one anyhow, unless a layer has a window.
+
+    Raises:
+        ValueError: stages, a draft or a cached prompt, which the simulator does not know; else as `step()`.
+
+    A decode step of 8 sequences with 1000 tokens each, the calculator's and by the line:
+
+    >>> from mini_lib.llm.cost import IDEAL, find_device, find_model
+    >>> llama, h100 = find_model("Llama-3-8B"), find_device("H100-SXM-80GB")
+    >>> fixed_s, context_s = calculator_timing(llama, h100, Workload(), IDEAL).decode_s(8)
+    >>> calculated = step(llama, h100, batch=8, new_tokens=1, context=1000, efficiency=IDEAL)
+    >>> abs(fixed_s + context_s * 8000 - calculated.seconds) < 1e-9
+    True
+    """
+    plain = {"pipeline_parallel": 1, "draft": None, "cached_prompt": 0}
+    for name, value in plain.items():
+        if getattr(workload, name) != value:
+            raise ValueError(
+                f"{name} must be {value} in the simulator, got {getattr(workload, name)}; use estimate() for it"
+            )
+    timing = CalculatorTiming(architecture, device, workload, efficiency)
+    timing.decode_s(1)  # so that a split that the model does not allow is told here
+    return timing
+
+
+@dataclass(frozen=True)
+class CalculatorTiming:
+    """The calculator as a `Timing`: see `calculator_timing()`."""
+
+    architecture: Architecture
+    device: Device
+    workload: Workload
+    efficiency: Efficiency
+    _known: dict[tuple[int, int, int], float] = field(default_factory=dict, repr=False, compare=False)
+
+    def decode_s(self, batch: int) -> tuple[float, float]:
+        """Return (fixed_s, s_per_context_token) of a decode step of `batch` sequences."""
+        low, high = self.workload.prompt, self.workload.prompt + self.workload.output
+        low_s, high_s = (self._step_s(batch, 1, context) for context in (low, high))
+        context_s = (high_s - low_s) / (batch * (high - low))
+        return low_s - context_s * batch * low, context_s
+
+    def prefill_s(self, new_tokens: int, context: float) -> float:
+        """Return the seconds for `new_tokens` of a prompt after `context` others."""
+        below = int(context) // _GRID * _GRID
+        share = (context - below) / _GRID
+        seconds = self._step_s(1, new_tokens, below)
+        if share:
+            # straight lines but for the few kinks where attention turns from memory to arithmetic
+            seconds += share * (self._step_s(1, new_tokens, below + _GRID) - seconds)
+        return seconds
+
+    def _step_s(self, batch: int, new_tokens: int, context: int) -> float:
+        key = batch, new_tokens, context
+        if key not in self._known:
+            self._known[key] = step(
+                self.architecture, self.device, batch=batch, new_tokens=new_tokens, context=context,
+                efficiency=self.efficiency, **self.workload.precision,
+            ).seconds  # fmt: skip
+        return self._known[key]
+
+
+_GRID = 512  # tokens of context between two calls of the calculator
+
+
+def kv_room_tokens(architecture: Architecture, device: Device, workload: Workload) -> int:
+    """Return how many tokens of KV cache fit on the device beside the weights and the activations of one prompt.
+
+    Raises:
+        ValueError: not even one, with how much is missing; else as `memory()`.
+
+    Llama-3-8B leaves 80 GiB - 16.06 GB - 0.74 GB on an H100 for tokens of 131072 bytes:
+
+    >>> from mini_lib.llm.cost import find_device, find_model
+    >>> kv_room_tokens(find_model("Llama-3-8B"), find_device("H100-SXM-80GB"), Workload(prompt=8192)) // 1000
+    527
+    """
+    alone = replace(workload, batch=1)
+    held = memory(architecture, device, alone)
+    free_bytes = held.capacity_bytes - held.weights_bytes - held.activation_bytes
+    token_bytes = held.kv_bytes / (alone.prompt + alone.output)
+    if free_bytes < token_bytes:
+        short = (token_bytes - free_bytes) / 2**30
+        raise ValueError(
+            f"{architecture.name} leaves no room for a KV cache on {device.name}: {short:.2f} GiB short; "
+            "use fewer weight_bits, more tensor_parallel or a larger device"
+        )
+    return int(free_bytes / token_bytes)
+
+
+def check_time(name: str, seconds: object) -> None:
+    """Raise unless `seconds` is a finite number of 0 or more.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: negative, or not finite.
+
+    >>> check_time("decode_fixed_s", -1.0)
+    Traceback (most recent call last):
+    ValueError: decode_fixed_s must be a finite number of 0 seconds or more, got -1.0; a step takes time
+    """
+    expected = f"{name} must be a finite number of 0 seconds or more, got {seconds!r}; a step takes time"
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(expected)
+    if not (seconds >= 0 and isfinite(seconds)):
+        raise ValueError(expected)

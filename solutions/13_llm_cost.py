@@ -1,0 +1,1328 @@
+# %% [markdown]
+# # What does a token cost, and why does the price keep falling?
+#
+# Lesson 13 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb) · [02 How few bits does a weight need?](02_bits.ipynb)
+#
+# A language model writes one token after the other, and somebody pays for each. In March 2023 a million of them cost two dollars. Sixteen months later the same shop asked 15 cents to read a million
+# and 60 to write them. Were the first ones a bargain for the seller, or the later ones a loss? One can work it out. A token needs so many bytes from memory and so many multiplications; a device gives
+# so many of both a second; and a device can be rented by the hour. That is all this lesson needs: no model is loaded, and no GPU is here.
+#
+# **You will be able to**
+# 1. work out bytes, FLOPs, seconds and dollars of a token from the shape of a model and a data sheet;
+# 2. say what a batch, fewer bits, more devices and a draft model make cheaper, and what they do not;
+# 3. hold an estimate against published measurements, and a price against what the token costs to make.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
+
+# %%
+import textwrap
+import time
+from dataclasses import replace
+from datetime import date
+from statistics import median
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from mini_lib import measure, roofline
+from mini_lib.columns import aligned
+from mini_lib.llm import cost, prices, serving
+from mini_lib.llm.cost import IDEAL, TENSORRT_LLM, Attention, Draft, LatentAttention, Workload, find_device, find_model
+from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+from mini_lib.teach.calculator import calculator
+
+torch.set_num_threads(1)
+figures.use_style()
+COLOURS = figures.COLOURS
+
+LLAMA_7B, LLAMA_8B, LLAMA_70B = map(find_model, ("LLaMA-2-7B", "LLaMA-3-8B", "LLaMA-3-70B"))
+A100, H100 = find_device("A100-SXM-80GB"), find_device("H100-SXM-80GB")
+GIB = 2**30
+
+# %% [markdown]
+# ## 1 What a token needs
+#
+# There are two kinds of work. In **prefill** the whole prompt goes through the model at once. Then the answer is written in **decode** steps: one token a step, since each depends on the one before. Here is one decode step of
+# Llama-3-8B after 1000 tokens, alone on an H100, operator by operator. Read the column `FLOP/B`: how much arithmetic is there for each byte that has to come from memory?
+
+# %% name="out-decode"
+decode = cost.step(LLAMA_8B, H100, new_tokens=1, context=1000, efficiency=TENSORRT_LLM)
+print(decode)
+
+# %% name="out-prefill"
+prefill = cost.step(LLAMA_8B, H100, new_tokens=1000, efficiency=TENSORRT_LLM)
+print(prefill)
+
+# %% [markdown]
+# It is the same model, and the same weights. In the first table each weight is fetched, used for one multiplication and one addition, and dropped. In the second it serves a thousand tokens.
+#
+# ### What is left behind
+#
+# Each token looks back at all tokens before it. What it looks at is, in each layer, a **key** and a **value** of each of them. These do not change, so they are computed once and kept: the **KV cache**. By hand: 3 layers, 2 KV heads of 5 numbers, 16 bits. A token leaves
+# a key and a value, so 2 · 3 · 2 · 5 = 60 numbers, and 120 bytes. There may be more query heads than KV heads: then several of them share a key and a value.
+
+# %% [markdown]
+# ### Exercise 13.1 - What a token leaves behind (5 min)
+
+
+# %% name="ex-13-1" tags=["exercise"]
+def kv_bytes_per_token(layers, hidden, heads, kv_heads, head_dim, bits):
+    """The bytes that one token leaves in the KV cache, in all layers together.
+
+    hidden: the width between the layers. heads: query heads; kv_heads: heads of keys and values;
+    head_dim: numbers of a head. bits: of each number that is kept.
+    """
+    ### BEGIN SOLUTION
+    return 2 * layers * kv_heads * head_dim * bits / 8
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("13.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: what is kept</summary>
+#
+# Queries are used at once and forgotten. Not all arguments are needed.
+# </details>
+# <details><summary>Hint 2: count numbers first</summary>
+#
+# How many numbers has one key of one layer, for all KV heads together? Then keys and values, then all layers, then bytes.
+# </details>
+
+# %% [markdown]
+# The weights are there once. A cache is there once *for each user*, and it grows with every token.
+
+# %%
+predict(
+    "13.a",
+    "Llama-3-8B with 64 users. How many tokens has each when the caches weigh as much as the model?",
+    unit="tokens",
+)
+
+# %% [markdown]
+# To see what the design of attention does, change it and nothing else: the model is Llama-2-7B, and its 32 query heads share KV heads in several ways. **MHA**, multi-head: each has its own. **GQA**, grouped: four share one. **MQA**, multi-query: all share one.
+# **MLA**, latent: one short vector for all heads, from which keys and values are unfolded again.
+
+
+# %% name="fig-kv"
+LATENT = LatentAttention(heads=32, query_rank=0, kv_rank=512, nope_dim=128, rope_dim=64, value_dim=128)
+SHARING = {
+    "MHA, 32 KV heads": (Attention(32, 32, 128), "blue", "-"),
+    "GQA, 8 KV heads": (Attention(32, 8, 128), "orange", "--"),
+    "MLA, 512 + 64 numbers": (LATENT, "green", "-."),
+    "MQA, 1 KV head": (Attention(32, 1, 128), "vermillion", ":"),
+}
+variants = {name: replace(LLAMA_7B, attention=attention) for name, (attention, _, _) in SHARING.items()}
+
+
+def draw_kv():
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+    contexts, batches = [2**i for i in range(9, 18)], [2**i for i in range(10)]
+    for (name, (_, colour, line)), model in zip(SHARING.items(), variants.values()):
+        look = {"color": COLOURS[colour], "linestyle": line, "label": name}
+        left.plot(contexts, [cost.kv_cache_bytes(model, 1, tokens) / GIB for tokens in contexts], **look)
+        right.plot(batches, [cost.kv_cache_bytes(model, users, 4096) / GIB for users in batches], **look)
+    for axes in (left, right):
+        axes.axhline(cost.weight_bytes(LLAMA_7B) / GIB, color="#777777", linewidth=1.5)
+        axes.axhline(H100.memory_bytes / GIB, color="black", linewidth=1.5)
+    left.text(512, 1.15 * cost.weight_bytes(LLAMA_7B) / GIB, "the weights", fontsize=13)
+    left.text(512, 1.15 * H100.memory_bytes / GIB, "memory of an H100", fontsize=13)
+    left.set(
+        xscale="log", yscale="log", xlabel="tokens of context, one user", ylabel="KV cache, in GiB", ylim=(0.005, 6000)
+    )
+    right.set(xscale="log", xlabel="users, 4096 tokens each")
+    left.set_xticks([2**9, 2**11, 2**13, 2**15, 2**17], ["512", "2k", "8k", "32k", "128k"])
+    right.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
+    for axes in (left, right):
+        axes.minorticks_off()
+    right.legend(fontsize=13, loc="upper left")
+    return figure
+
+
+show(
+    draw_kv(),
+    alt="Bytes of the KV cache over the context of one user and over the number of users, for four ways of sharing keys and values, with lines for the weights and for the memory of an H100. "
+    "Multi-head attention crosses both lines first, multi-query last.",
+)
+
+# %% name="out-kv"
+lines = [("", "KiB a token", "GiB at 128k", "users of 4096")]
+for name, model in variants.items():
+    users = cost.largest_batch(model, H100, Workload(prompt=3584, output=512))
+    lines.append(
+        (
+            name,
+            f"{cost.kv_bytes_per_token(model) / 1024:.1f}",
+            f"{cost.kv_cache_bytes(model, 1, 2**17) / GIB:.1f}",
+            f"{users}",
+        )
+    )
+print(aligned(lines))
+
+# %%
+reveal("13.a", round(cost.weight_bytes(LLAMA_8B) / (64 * cost.kv_bytes_per_token(LLAMA_8B))))
+
+# %% [markdown]
+# ### The work of one token
+#
+# A matrix of $m \times n$ weights takes $m n$ multiply-accumulates (MACs) for a vector. A MAC is **two FLOPs**. By hand: a model with hidden size 2, one head of 2, no sharing, a gated feed-forward of width 4, 10 words, one layer. Query, key, value and output are four matrices of 2 x 2: 16 MACs.
+# Gate, up and down are three of 2 x 4: 24. The head has 10 rows of 2: 20. And the look back: the query times each key, then each value times its score. With 5 tokens in sight that is 2 · 5 · 2 = 20 MACs. Together 80, or 160 FLOPs.
+#
+# The embedding is a table too, 10 x 2. But nothing is multiplied: one row is **looked up**. So "two FLOPs for each parameter" is a rule of thumb, wrong twice: it counts the look-up, and leaves out the look back.
+
+# %% [markdown]
+# ### Exercise 13.2 - The work of one token (10 min)
+
+
+# %% name="ex-13-2" tags=["exercise"]
+def decode_flops(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context):
+    """FLOPs of one decoded token, in all matrix products.
+
+    Each layer: query, key, value and output projections; the look back at `context` tokens, the new one among them;
+    a gated feed-forward (three matrices of hidden x width). At the end a head with a row for each word.
+    """
+    ### BEGIN SOLUTION
+    projections = 2 * hidden * heads * head_dim + 2 * hidden * kv_heads * head_dim
+    look_back = 2 * context * heads * head_dim
+    macs_of_a_layer = projections + look_back + 3 * hidden * width
+    return 2 * (layers * macs_of_a_layer + hidden * vocabulary)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("13.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: shapes</summary>
+#
+# The query heads together are heads * head_dim wide, the KV heads kv_heads * head_dim. That need not be `hidden`.
+# </details>
+# <details><summary>Hint 2: who looks back</summary>
+#
+# Sharing keys saves memory, not arithmetic: each *query* head makes its own scores and its own weighted sum.
+# </details>
+# <details><summary>Hint 3: the order</summary>
+#
+# Count the MACs of one layer, times the layers, plus the head. Twice that are FLOPs.
+# </details>
+
+# %% name="out-two-n"
+counted = cost.count_parameters(LLAMA_8B)
+print("Llama-3-8B, GFLOP for one token")
+print(f"two for each parameter            {2 * counted.total / 1e9:6.2f}")
+print(f"two for each that is multiplied   {2 * counted.matmul / 1e9:6.2f}   (all but embedding and norms)")
+for context in (1000, 8000, 128_000):
+    done = cost.step(LLAMA_8B, H100, new_tokens=1, context=context - 1).flops
+    print(f"with the look back at {context:>7,}     {done / 1e9:6.2f}")
+
+# %% [markdown]
+# ## 2 Seconds, and dollars
+#
+# A device does two things at the same time: it computes, and it fetches. A step is done when the *slower* one is done:
+#
+# $$\text{seconds} = \max\left(\frac{\text{batch} \cdot \text{FLOPs}}{\text{peak}}, \; \frac{\text{weights} + \text{batch} \cdot \text{KV}}{\text{bandwidth}}\right).$$
+#
+# By hand: weights of 10 bytes, 1 byte of cache and 4 FLOPs for each user; a device with 4 FLOPs and 2 bytes a second. One user: 1 s of arithmetic, (10 + 1) / 2 = 5.5 s of fetching: 5.5 s. Eight users: 8 s against 9 s: 9 s. For eight tokens instead of one!
+
+# %% [markdown]
+# ### Exercise 13.3 - The time of one decode step (8 min)
+
+
+# %% name="ex-13-3" tags=["exercise"]
+def decode_step_seconds(
+    weight_bytes, kv_bytes_per_sequence, flops_per_token, batch, peak_flops_per_s, bandwidth_bytes_per_s
+):
+    """Seconds of a step that gives each of `batch` sequences one more token, at the limits of the device.
+
+    kv_bytes_per_sequence: what the attention of one sequence has to read.
+    """
+    ### BEGIN SOLUTION
+    compute_s = batch * flops_per_token / peak_flops_per_s
+    memory_s = (weight_bytes + batch * kv_bytes_per_sequence) / bandwidth_bytes_per_s
+    return max(compute_s, memory_s)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("13.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: two times</summary>
+#
+# Write down how long the arithmetic takes, and how long the fetching. Which one decides?
+# </details>
+# <details><summary>Hint 2: what is fetched how often</summary>
+#
+# All users share the weights, and one fetch serves them all. Nobody shares a cache.
+# </details>
+
+# %%
+predict(
+    "13.b",
+    "Llama-3-8B on an H100, 1000 tokens of context. A step for 64 users takes how many times as long as one for a single user?",
+    unit="times",
+)
+
+# %%
+predict(
+    "13.c",
+    "Llama-2-7B (multi-head), 4096 tokens each, memory without end: from which batch does a decode step wait for arithmetic?",
+    choices=("from about 8", "from about 300", "never"),
+)
+
+# %% [markdown]
+# The roofline has the same in one picture. To the right: more FLOPs for each byte. Upwards: more FLOPs a second. Left of the kink a step waits for memory, right of it for arithmetic. A larger batch moves decode to the right. But how far?
+
+
+# %% name="fig-roofline"
+BATCHES = (1, 4, 16, 64, 256, 1024)
+ON_ROOF = {
+    "Llama-3-8B (GQA), 1000 tokens": (LLAMA_8B, 1000, "blue", "o"),
+    "Llama-3-8B (GQA), 8000 tokens": (LLAMA_8B, 8000, "orange", "s"),
+    "Llama-2-7B (MHA), 4096 tokens": (LLAMA_7B, 4096, "vermillion", "D"),
+}
+
+
+def draw_roofline():
+    figure, axes = plt.subplots(figsize=(11, 4.9))
+    peak, slope = H100.matmul_peak(16), H100.bandwidth_bytes_per_s
+    roof = np.array([0.5, H100.ridge(16), 2000])
+    axes.plot(roof, np.minimum(peak, slope * roof), color="black", linestyle="-", linewidth=1.5)
+    for name, (model, context, colour, marker) in ON_ROOF.items():
+        steps = [
+            cost.step(model, H100, batch=batch, new_tokens=1, context=context, efficiency=TENSORRT_LLM)
+            for batch in BATCHES
+        ]
+        axes.plot(
+            [step.intensity for step in steps], [step.flops / step.seconds for step in steps],
+            color=COLOURS[colour], marker=marker, linestyle=":", linewidth=1.5, label=f"decode, {name}",
+        )  # fmt: skip
+        if marker == "o":
+            for batch, step in zip(BATCHES, steps):
+                axes.annotate(
+                    f"{batch}",
+                    (step.intensity, step.flops / step.seconds),
+                    {1024: (9, -4), 256: (-6, -19), 64: (4, -17)}.get(batch, (2, 8)),
+                    textcoords="offset points",
+                    fontsize=13,
+                )
+    axes.plot(
+        prefill.intensity,
+        prefill.flops / prefill.seconds,
+        "*",
+        color=COLOURS["green"],
+        markersize=18,
+        linestyle="none",
+        label="prefill, Llama-3-8B, 1000 tokens",
+    )
+    axes.text(0.6, 1.25 * slope * 0.6, "memory", rotation=31, fontsize=13)
+    axes.text(700, 1.12 * peak, "arithmetic", fontsize=13)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="FLOPs for each byte moved",
+        ylabel="FLOPs a second",
+        xlim=(0.5, 2000),
+        ylim=(5e11, 2e15),
+    )
+    axes.legend(fontsize=13, loc="lower right")
+    return figure
+
+
+show(
+    draw_roofline(),
+    alt="Roofline of an H100. Decode of one user lies at the lower left. With the batch it moves to the right and upwards, for the model with many KV heads only a little; prefill lies near the roof at the right.",
+)
+
+# %% name="out-batch"
+lines = [("users", "8B, 1000", "FLOP/B", "8B, 8000", "FLOP/B", "7B MHA, 4096", "FLOP/B")]
+for batch in BATCHES:
+    steps = [
+        cost.step(model, H100, batch=batch, new_tokens=1, context=context, efficiency=TENSORRT_LLM)
+        for model, context, _, _ in ON_ROOF.values()
+    ]
+    cells = [text for step in steps for text in (f"{step.seconds * 1e3:.1f} ms", f"{step.intensity:.0f}")]
+    lines.append((f"{batch:,}", *cells))
+print(aligned(lines))
+print(f"\nthe kink of an H100 lies at {H100.ridge(16):.0f} FLOP/B")
+
+# %%
+alone, many = (
+    cost.step(LLAMA_8B, H100, batch=batch, new_tokens=1, context=1000, efficiency=TENSORRT_LLM) for batch in (1, 64)
+)
+reveal("13.b", round(many.seconds / alone.seconds, 1))
+
+# %%
+endless = (
+    cost.step(LLAMA_7B, H100, batch=2**power, new_tokens=1, context=4096, efficiency=IDEAL) for power in range(20)
+)
+first = next((2**power for power, step in enumerate(endless) if step.bound == "compute"), None)
+reveal("13.c", "never" if first is None else "from about 8" if first < 50 else "from about 300")
+
+# %% [markdown]
+# **Batching shares the weights, never the caches.** Each user brings FLOPs and bytes of their own, always in the same proportion, and the intensity of a decode step can come near to that proportion and not beyond it. For Llama-2-7B after 4096 tokens, by hand: 15 GFLOP and 2.1 GB of cache for each token, so at most 7 FLOPs for each byte,
+# far left of the kink. "Decode is memory-bound" is true of a single user; whether a batch changes that depends on how many heads share a cache, and on how long the texts are. What helps is fewer KV heads, or fewer bits for the cache.
+#
+# And a batch has to fit. The memory holds the weights, and for each request the cache of its prompt *and* of its whole answer. By hand: memory 100, weights 60, a byte for each token, 8 tokens in and 3 out: 40 / 11 = 3.6, so three requests.
+
+# %% [markdown]
+# ### Exercise 13.4 - The largest batch that fits (6 min)
+
+
+# %% name="ex-13-4" tags=["exercise"]
+def largest_batch(memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output):
+    """How many requests fit beside the weights, each with all its tokens. A whole number, 0 where none does.
+
+    prompt, output: the tokens of each request that are read, and that are written.
+    """
+    ### BEGIN SOLUTION
+    free_bytes = memory_bytes - weight_bytes
+    return max(0, free_bytes // (cache_bytes_per_token * (prompt + output)))
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("13.4")
+
+# %% [markdown]
+# <details><summary>Hint 1: one request</summary>
+#
+# How many bytes does one request need when its last token is written?
+# </details>
+# <details><summary>Hint 2: the ends</summary>
+#
+# `//` rounds down. What does it say when not even the weights fit?
+# </details>
+
+# %% name="out-fit"
+lines = [("2048 tokens in, 512 out, on one device", "weights", "KV 16 bits", "KV 8 bits")]
+for model, device, bits in ((LLAMA_7B, A100, 16), (LLAMA_8B, A100, 16), (LLAMA_8B, find_device("RTX-4090"), 16), (LLAMA_8B, find_device("RTX-4090"), 4.5), (LLAMA_70B, A100, 16), (LLAMA_70B, A100, 4.5)):  # fmt: skip
+    fits = [
+        cost.largest_batch(model, device, Workload(prompt=2048, output=512, weight_bits=bits, kv_bits=kv))
+        for kv in (16, 8)
+    ]
+    lines.append(
+        (f"{model}, {device}, {bits:g} bits", f"{cost.weight_bytes(model, bits) / GIB:.1f} GiB", *map(str, fits))
+    )
+print(aligned(lines))
+try:
+    cost.estimate(LLAMA_70B, A100, Workload(batch=1, prompt=2048, output=512), TENSORRT_LLM)
+except ValueError as problem:
+    print(f"\nWhat the calculator says of the first row with zeros:\n{textwrap.fill(str(problem), 76)}")
+
+# %% [markdown]
+# ### From seconds to dollars
+#
+# Most who serve a model rent the devices. A rent is for an hour, whatever is done in it; the more tokens there are in that hour, the less each has to pay. By hand: 3.60 USD an hour are 0.001 USD a second. At 1000 tokens a second that is 0.000001 USD for each: one dollar a million.
+
+# %% [markdown]
+# ### Exercise 13.5 - From rent to price (5 min)
+
+
+# %% name="ex-13-5" tags=["exercise"]
+def usd_per_million(usd_per_hour_per_gpu, gpus, tokens_per_s):
+    """What a million tokens cost in rent. tokens_per_s: of all GPUs together."""
+    ### BEGIN SOLUTION
+    usd_per_s = usd_per_hour_per_gpu * gpus / 3600
+    return 1e6 * usd_per_s / tokens_per_s
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("13.5")
+
+# %% [markdown]
+# <details><summary>Hint 1: units</summary>
+#
+# Dollars a second, divided by tokens a second, are dollars a token.
+# </details>
+
+# %% [markdown]
+# Now all of it together: `estimate` takes a model, a device and a workload. **TTFT** is the time to the first token, which is the prefill; **TPOT** the time for each output token after it.
+
+# %% name="out-estimate"
+both = [
+    cost.estimate(LLAMA_8B, H100, Workload(batch=batch, prompt=1024, output=256), TENSORRT_LLM) for batch in (1, 64)
+]
+print(f"{both[0]}\n\n{both[1]}")
+print(f"\nrent: {H100.usd_per_hour} USD an hour\n({H100.price_source})")
+
+# %% [markdown]
+# A step for sixty-four users takes little longer than a step for one, and they share the bill. Compare the two prices for output: that is the whole business of serving.
+#
+# ## 3 Is the calculator right?
+#
+# So far nothing was measured. But others have measured, and published: NVIDIA for its TensorRT-LLM, PyTorch for gpt-fast, and a collection of llama.cpp on many devices. Each row says model, device, bits, batch and lengths. That is all the calculator needs, so it can be asked the same.
+#
+# First, how to read such tables. Some count tokens a second **for each GPU**, some for all GPUs **together**, in the same series of documents. And the "throughput" is that of all users; what one of them sees is something else. By hand: 100 a GPU, 2 GPUs work on the same 20 requests. Together they give 200 tokens a second, each user gets 10,
+# so one waits 0.1 s for each token.
+
+# %% [markdown]
+# ### Exercise 13.6 - What the table counts (5 min)
+
+
+# %% name="ex-13-6" tags=["exercise"]
+def total_and_tpot(tokens_per_s_per_gpu, tensor_parallel, batch):
+    """What all GPUs give together, and how long one user waits for each token.
+
+    tensor_parallel: how many GPUs share the model, and so the batch. Returns (tokens a second, seconds a token).
+    """
+    ### BEGIN SOLUTION
+    total = tokens_per_s_per_gpu * tensor_parallel
+    return total, batch / total
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("13.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: one step</summary>
+#
+# In one step each of `batch` users gets one token. How long does a step take, if so many tokens come in a second?
+# </details>
+
+# %% [markdown]
+# A device never reaches its limits. How far an engine stays behind is said by a few constants, and those have to be **fitted**. Whoever fits on all rows and reports the error on the same rows has measured nothing. So a hash of what was run cuts the rows into two halves: one may be fitted on, the other tells the error. And one thing
+# needs no fit at all: at the limits of the device (all shares 1, all delays 0) the estimate must be *faster than every measurement*.
+
+# %%
+predict(
+    "13.d",
+    "Half of the rows, never seen by the fit. By how many percent is the calculator off, in the median?",
+    unit="%",
+)
+
+
+# %% name="fig-published"
+calibration, held_out = cost.halves(cost.published_rows())
+checked = {"held out": cost.check(held_out, cost.BY_ENGINE), "fitted": cost.check(calibration, cost.BY_ENGINE)}
+KINDS = {
+    "throughput": ("a token of the service", "blue", "o"),
+    "decode": ("a token of one user", "orange", "s"),
+    "ttft": ("to the first token", "vermillion", "^"),
+}
+
+
+def draw_published(checks):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), width_ratios=(1.15, 1))
+    for kind, (name, colour, marker) in KINDS.items():
+        ours = [one for one in checks if one.row.kind == kind]
+        measured_s = [one.row.seconds for one in ours]
+        left.plot(
+            measured_s,
+            [one.predicted_s for one in ours],
+            marker,
+            color=COLOURS[colour],
+            markersize=7,
+            alpha=0.8,
+            label=name,
+            linestyle="none",
+        )
+        right.plot(
+            measured_s,
+            [one.predicted_s / one.row.seconds for one in ours],
+            marker,
+            color=COLOURS[colour],
+            markersize=7,
+            alpha=0.8,
+            linestyle="none",
+        )
+        right.plot(
+            measured_s,
+            [one.ideal_s / one.row.seconds for one in ours],
+            marker,
+            color="#aaaaaa",
+            markersize=4,
+            linestyle="none",
+            label="at the limits" if kind == "throughput" else None,
+        )
+    ends = [min(one.row.seconds for one in checks) / 1.5, max(one.row.seconds for one in checks) * 1.5]
+    left.plot(ends, ends, color="black", linestyle="-", linewidth=1)
+    right.axhline(1, color="black", linewidth=1)
+    left.set(xscale="log", yscale="log", xlabel="measured, in seconds", ylabel="calculated, in seconds")
+    right.set(xscale="log", xlabel="measured, in seconds", ylabel="calculated / measured", ylim=(0, 1.7))
+    left.legend(fontsize=12)
+    right.legend(fontsize=12, loc="upper left")
+    return figure
+
+
+show(
+    draw_published(checked["held out"]),
+    alt="Calculated against measured seconds of the rows that were held out, on logarithmic axes: the points lie along the diagonal over four orders of magnitude. On the right their ratio, around 1, and that at the limits of the device, always below 1.",
+)
+
+# %% name="out-errors"
+GROUPS = {
+    "all rows": lambda row: True,
+    "throughput, one device": lambda row: row.kind == "throughput" and row.tensor_parallel == 1,
+    "throughput, several devices": lambda row: row.kind == "throughput" and row.tensor_parallel > 1,
+    "time to the first token": lambda row: row.kind == "ttft",
+    "one user, gpt-fast": lambda row: row.engine == "gpt-fast",
+    "one user, llama.cpp, NVIDIA": lambda row: row.engine == "llama.cpp",
+    "one user, llama.cpp, Apple": lambda row: row.engine == "llama.cpp, Metal",
+}
+lines = [("median of the absolute error", *(text for name in checked for text in (name, "rows")))]
+for name, where in GROUPS.items():
+    cells = (
+        text
+        for half in checked.values()
+        for text in (f"{cost.median_error(half, where):.1%}", f"{sum(where(one.row) for one in half)}")
+    )
+    lines.append((name, *cells))
+print(aligned(lines))
+every = [one for half in checked.values() for one in half]
+slower = sum(one.row.seconds >= one.ideal_s for one in every)
+print(f"\nslower than the limits of the device: {slower} of {len(every)} rows")
+print(
+    f"measured over ideal: {min(one.row.seconds / one.ideal_s for one in every):.2f} to {max(one.row.seconds / one.ideal_s for one in every):.1f} times, median {median(one.row.seconds / one.ideal_s for one in every):.2f}"
+)
+
+# %%
+reveal("13.d", round(100 * cost.median_error(checked["held out"]), 1))
+
+# %% [markdown]
+# What is each constant worth? Put one of them back to the ideal, leave the others alone, and look at the rows that were held out: those of one device with 8 or 16 bits, those of 5 bits or fewer, those of several devices.
+
+# %% name="out-ablation"
+ABLATIONS = {
+    "as fitted": {},
+    "matrix units reach their peak": {"matmul_16": 1, "matmul_8": 1},
+    "memory reaches its bandwidth": {"bandwidth": 1},
+    "kernels start in no time": {"launch_s": 0, "prefill_launch_s": 0},
+    "exchanges are only bytes": {"collective_s": 0},
+    "weights unpack in no time": {"unpack_ops": 0},
+    "shared KV heads are read once": {"kv_reread": 0},
+}
+WHERE = {
+    "all": GROUPS["all rows"],
+    "1 device": lambda row: row.tensor_parallel == 1 and row.weight_bits >= 8,
+    "few bits": lambda row: row.weight_bits < 8,
+    "several": lambda row: row.tensor_parallel > 1,
+}
+lines = [("median error, held out", *WHERE)]
+for name, changed in ABLATIONS.items():
+    engines = {engine: replace(efficiency, **changed) for engine, efficiency in cost.BY_ENGINE.items()}
+    again = cost.check(held_out, engines)
+    lines.append((name, *(f"{cost.median_error(again, where):.1%}" for where in WHERE.values())))
+print(aligned(lines))
+
+# %% [markdown]
+# Read it by columns, and compare with the first line. Unpacking belongs to the rows of few bits, and the start of kernels to all. In some places an ideal does *better*: one number has to serve several engines, and what helps one of them hurts another. That of the exchanges hardly shows in a median; look for it among the worst rows.
+#
+# The last line is a surprise that only measurements can give. Grouped heads share a cache *in memory*. That a kernel also *reads* it once for all of them does not follow. `kv_reread` is 0 if it does and 1 if it never does; rows of several devices, where a large model has eight query heads to a cache, cannot be explained with 0.
+#
+# And where is the calculator wrong?
+
+# %% name="out-worst"
+lines = [("off by", "measured", "calculated", "what was run")]
+seen = set()
+for one in sorted(every, key=lambda one: -abs(one.error)):
+    row = one.row
+    if (row.kind, row.model, row.device) in seen or len(seen) == 6:
+        continue  # the worst row of each kind of run
+    seen.add((row.kind, row.model, row.device))
+    run = f"{row.kind}, {row.model}, {row.tensor_parallel} x {row.device}"
+    lines.append((f"{one.error:+.0%}", f"{row.seconds * 1e3:.3g} ms", f"{one.predicted_s * 1e3:.3g} ms", run))
+print(aligned(lines, left=(3,)))
+
+apple = [one for one in every if one.row.engine == "llama.cpp, Metal" and one.row.model == "LLaMA-3-70B"]
+print("\nLlama-3-70B in 4.9 bits on Apple chips, median error:")
+for chip in sorted({one.row.device for one in apple}):
+    errors = [one.error for one in apple if one.row.device == chip and one.row.weight_bits < 8]
+    print(f"  {chip:<12} {median(errors):+.0%}")
+
+# %% [markdown]
+# Two kinds of error, and where they come from:
+# - **Llama-3-70B in four bits on Apple chips.** Look at the sign: from one generation to the next it goes from below to above. To unpack a weight costs a number of operations, and it is one number for all of them. A newer chip does it in fewer.
+# - **Large models over four or eight H100s**, in the rows of TensorRT-LLM v0.5. Between layers the devices exchange results, and for a small batch an exchange is nothing but delay. The calculator knows one way and one delay for each hop; an engine may choose among several by the size of the message. Some of these rows are off in the other direction:
+#   for those we have no explanation.
+#
+# ### This machine
+#
+# Two limits make a device, and you have measured two limits in lesson 01. So here is yours, as a device that the calculator knows. The model is a small one, SmolLM2-135M, in 32 bits. What is run here is its *skeleton*: all matrix products of one token, in their true shapes and with random weights, no attention and no text.
+
+
+# %% name="out-machine"
+class Skeleton(torch.nn.Module):
+    """The matrix products of one token, layer by layer, as `architecture` has them."""
+
+    def __init__(self, architecture):
+        super().__init__()
+        heads, hidden, width = architecture.attention, architecture.hidden, architecture.feed_forward.width
+        self.queries = heads.heads * heads.head_dim
+        shapes = {
+            "qkv": (hidden, self.queries + 2 * heads.kv_heads * heads.head_dim),
+            "attention_out": (self.queries, hidden),
+            "gate_and_up": (hidden, 2 * width),
+            "down": (width, hidden),
+        }
+        self.layers = torch.nn.ModuleList(
+            torch.nn.ModuleDict({name: torch.nn.Linear(*shape, bias=False) for name, shape in shapes.items()})
+            for _ in range(architecture.layers)
+        )
+        self.head = torch.nn.Linear(hidden, architecture.vocabulary, bias=False)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + layer["attention_out"](layer["qkv"](x)[..., : self.queries])
+            gate, up = layer["gate_and_up"](x).chunk(2, dim=-1)
+            x = x + layer["down"](torch.nn.functional.silu(gate) * up)
+        return self.head(x)
+
+
+machine = roofline.measure_machine()
+here = cost.measured_device(machine.peak_flops_per_s, machine.bandwidth_bytes_per_s, 8 * GIB)
+SMALL = find_model("SmolLM2-135M")
+torch.manual_seed(0)
+skeleton = Skeleton(SMALL).eval()
+print(f"this machine: {machine}")
+print(f"{measure.parameters(skeleton):,} weights here, {cost.count_parameters(SMALL).matmul:,} in the calculator\n")
+
+USERS = (1, 4, 16, 64)
+inputs = {batch: torch.randn(batch, SMALL.hidden) for batch in USERS}
+with torch.inference_mode():
+    step_times = measure.compare_latency(
+        {batch: lambda x=x: skeleton(x) for batch, x in inputs.items()}, repeats=5, warmup=1
+    )
+lines = [("batch", "at best", "measured", "tokens/s at best", "tokens/s measured")]
+for batch, latency in step_times.items():
+    best = cost.step(SMALL, here, batch=batch, new_tokens=1, weight_bits=32, efficiency=IDEAL)
+    lines.append(
+        (
+            f"{batch}",
+            f"{best.seconds * 1e3:.0f} ms, {best.bound}",
+            f"{latency}",
+            f"{batch / best.seconds:.0f}",
+            f"{batch / latency.median_s:.0f}",
+        )
+    )
+print(aligned(lines))
+
+# %% [markdown]
+# The bound is a bound, and a batch does here what it did on the GPU: sixteen tokens take far less than sixteen times as long as one, until arithmetic becomes the limit. How far the clock stays behind the bound is this library's efficiency at thin matrices on this processor, a constant that nobody has fitted yet.
+# (The bandwidth was measured with reads *and* writes, the model only reads; where reads alone are faster, a small batch can come out a little better than "at best".
+# If other programs run, it comes out worse.) A model that really writes comes in the next lesson.
+#
+# ## 4 What makes it cheaper
+#
+# ### Read and write have two prices
+#
+# Everyone who sells tokens asks more for those that are written. The calculator knows why: the prompt is read all at once and is limited by arithmetic; the answer is written one token a step, and is limited by memory. How much more depends on the batch.
+
+# %% name="out-asymmetry"
+history = prices.history()
+print("Llama-3-8B, H100, 1024 in, 256 out: USD a million, speed for each user")
+lines = [("users", "in", "out", "out / in", "tokens/s")]
+for batch in (1, 4, 16, 64, 256):
+    found = cost.estimate(LLAMA_8B, H100, Workload(batch=batch, prompt=1024, output=256), TENSORRT_LLM)
+    usd_in, usd_out = found.usd_per_million_input_tokens, found.usd_per_million_output_tokens
+    lines.append(
+        (
+            f"{batch}",
+            f"{usd_in:.4f}",
+            f"{usd_out:.3f}",
+            f"{usd_out / usd_in:.0f}",
+            f"{found.tokens_per_s_per_user:.0f}",
+        )
+    )
+print(aligned(lines))
+ratios = [price.usd_per_million_output_tokens / price.usd_per_million_input_tokens for price in history]
+print(
+    f"\nprice lists since 2023: out / in {median(ratios):.1f} in the median, {np.percentile(ratios, 90):.0f} or more in one of ten"
+)
+
+# %% [markdown]
+# The last column is the other side of the bargain: in a large batch every user waits longer for each token. Cheap tokens are slow tokens.
+#
+# To compare two sellers one needs a single number, and that needs a **mix**: how many tokens are read for each that is written. By hand: 1 USD a million in, 5 out, three tokens read for each one written. Four tokens cost 3 · 1 + 5 = 8 millionths of a dollar, so a million of the mix costs 2 USD. Another mix, another number; so always say which.
+
+# %% [markdown]
+# ### Exercise 13.7 - One price for a mix (5 min)
+
+
+# %% name="ex-13-7" tags=["exercise"]
+def blended_usd(price_in, price_out, tokens_in, tokens_out):
+    """USD for a million tokens of the mix.
+
+    price_in, price_out: USD a million. For each tokens_in that are read, tokens_out are written.
+    """
+    ### BEGIN SOLUTION
+    bill = price_in * tokens_in + price_out * tokens_out
+    return bill / (tokens_in + tokens_out)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("13.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: a bill</summary>
+#
+# What would you pay for tokens_in and tokens_out tokens? And for how many tokens is that?
+# </details>
+
+# %% [markdown]
+# ### More devices
+#
+# In **tensor parallelism** each device holds a part of every matrix. All of them fetch at once, so a step gets shorter; but twice in each layer they have to add up their results.
+
+# %%
+predict(
+    "13.e",
+    "Llama-2-7B for a single user, on eight A100 instead of one (gpt-fast, published). How many times as fast?",
+    unit="times",
+)
+
+
+# %% name="fig-parallel"
+def of_seven(one):
+    row = one.row
+    return row.engine == "gpt-fast" and row.model == "LLaMA-2-7B" and row.weight_bits == 16
+
+
+def draw_parallel(rows):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4))
+    devices = sorted(rows)
+    for source, colour, marker in (("measured", "blue", "o"), ("calculated", "orange", "s")):
+        seconds = {n: rows[n].row.seconds if source == "measured" else rows[n].predicted_s for n in devices}
+        left.plot(
+            devices,
+            [seconds[1] / seconds[n] for n in devices],
+            marker=marker,
+            color=COLOURS[colour],
+            linestyle="-" if source == "measured" else "--",
+            label=source,
+        )
+    left.plot(devices, devices, color="black", linestyle=":", linewidth=1.5, label="in proportion")
+    left.set(xlabel="devices", ylabel="times as fast", xticks=devices)
+    left.legend(fontsize=12)
+    below = np.zeros(len(devices))
+    parts = {
+        "memory": ("fetching", "blue", ""),
+        "overhead": ("starting kernels", "orange", "//"),
+        "link": ("exchanging", "vermillion", ".."),
+    }
+    shares = {
+        n: cost.step(LLAMA_7B, AS_MEASURED, new_tokens=1, context=rows[n].row.prompt, tensor_parallel=n, efficiency=GPT_FAST).shares_s
+        for n in devices
+    }  # fmt: skip
+    for bound, (name, colour, hatch) in parts.items():
+        heights = np.array([1e3 * shares[n].get(bound, 0) for n in devices])
+        look = {"color": COLOURS[colour], "hatch": hatch, "edgecolor": "white", "label": name}
+        right.bar([str(n) for n in devices], heights, bottom=below, **look)
+        below += heights
+    right.set(xlabel="devices", ylabel="ms a token, calculated", ylim=(0, 1.15 * max(below)))
+    right.legend(fontsize=12)
+    return figure
+
+
+scaling = {one.row.tensor_parallel: one for one in every if of_seven(one)}
+GPT_FAST, AS_MEASURED = cost.BY_ENGINE["gpt-fast"], find_device(scaling[1].row.device)
+show(
+    draw_parallel(scaling),
+    alt="On the left how many times as fast Llama-2-7B gets with one to eight devices, measured and calculated, far below the proportional line. On the right the calculated milliseconds: fetching shrinks, the start of kernels stays.",
+)
+
+# %%
+reveal("13.e", round(scaling[1].row.seconds / scaling[8].row.seconds, 1))
+
+# %% [markdown]
+# Fetching is divided by the number of devices. Starting kernels is not, and the exchange comes on top. So with more devices each *user* waits less, and each *token* costs more: eight rents, but not eight times the speed. And how the engine exchanges decides whether
+# a single user gains at all:
+
+# %% name="out-ring"
+for engine, way in (("gpt-fast", "one kernel reads from all others"), ("TensorRT-LLM", "a ring of small steps")):
+    seconds = {
+        n: cost.step(LLAMA_7B, AS_MEASURED, new_tokens=1, context=105, tensor_parallel=n, efficiency=cost.BY_ENGINE[engine]).seconds
+        for n in (1, 2, 8)
+    }  # fmt: skip
+    print(f"{way:<33} 2 devices {seconds[1] / seconds[2]:.1f}, 8 devices {seconds[1] / seconds[8]:.1f} times as fast")
+
+# %% [markdown]
+# ### Fewer bits: of what?
+#
+# Weights in fewer bits make the shared part of a step smaller, a cache in fewer bits the part that each user brings along. Which is larger?
+
+# %% name="out-bits"
+lines = [("ms a step, 8B, H100", "16 bits", "weights 4.5", "KV cache 8", "both")]
+FORMATS = ({}, {"weight_bits": 4.5}, {"kv_bits": 8}, {"weight_bits": 4.5, "kv_bits": 8})
+for users, context in ((1, 512), (1, 32768), (16, 512), (16, 8192), (16, 32768), (512, 128)):
+    times_s = [
+        cost.step(LLAMA_8B, H100, batch=users, new_tokens=1, context=context, efficiency=TENSORRT_LLM, **bits).seconds
+        for bits in FORMATS
+    ]
+    lines.append((f"{users} x {context:,} tokens", *(f"{1e3 * seconds:.1f}" for seconds in times_s)))
+print(aligned(lines))
+
+# %% [markdown]
+# Bytes that are not fetched are seconds that are saved, but only where bytes are the limit, and only of the part that is large. With many users and short texts it is the arithmetic, and that does not get less when weights are stored in fewer bits and unpacked before they are multiplied. What the fewer bits do to the answers stands in no table here: that is measured in other lessons.
+#
+# ### A draft model
+#
+# Decode waits for memory while the arithmetic has nothing to do. **Speculative decoding** gives it something: a small model proposes a few tokens, one after the other, and the large one checks them all *in one step*, like a short prompt. Every proposal up to the first wrong one is kept, and the large model adds a token of its own, so nothing changes in the text. If a proposal holds
+# with probability $a$, then of $k$ proposals a step gives
+#
+# $$1 + a + a^2 + \dots + a^k$$
+#
+# tokens on average. By hand: two proposals, each right half of the time: 1 + 0.5 + 0.25 = 1.75.
+
+# %%
+predict(
+    "13.f",
+    "Llama-3-70B on four A100, 256 users at once, a draft of one billion weights, 4 proposals of which 60% hold. Is it faster?",
+    choices=("faster, as for one user", "faster, but less than for one user", "slower than without a draft"),
+)
+
+
+# %% name="fig-draft"
+DRAFT = find_model("LLaMA-3.2-1B")
+USERS_AT_ONCE = (1, 4, 16, 64, 128, 256, 512)
+
+
+def draft_gain(users, acceptance):
+    """How many times as fast each token comes with a draft."""
+    plain = Workload(batch=users, prompt=512, output=128, tensor_parallel=4)
+    drafted = replace(plain, draft=Draft(DRAFT, tokens=4, acceptance=acceptance))
+    without, with_draft = (cost.estimate(LLAMA_70B, A100, workload, TENSORRT_LLM) for workload in (plain, drafted))
+    return without.tpot_s / with_draft.tpot_s
+
+
+def draw_draft():
+    figure, axes = plt.subplots(figsize=(8, 4.4))
+    for acceptance, colour, marker, line in (
+        (0.8, "blue", "o", "-"),
+        (0.6, "orange", "s", "--"),
+        (0.4, "vermillion", "D", "-."),
+    ):
+        gains = [draft_gain(users, acceptance) for users in USERS_AT_ONCE]
+        axes.plot(
+            USERS_AT_ONCE,
+            gains,
+            marker=marker,
+            color=COLOURS[colour],
+            linestyle=line,
+            label=f"{acceptance:.0%} of the proposals hold",
+        )
+    axes.axhline(1, color="black", linewidth=1.5)
+    axes.set(xscale="log", xlabel="users at once", ylabel="times as fast as without", ylim=(0, None))
+    axes.set_xticks(USERS_AT_ONCE, [str(users) for users in USERS_AT_ONCE])
+    axes.minorticks_off()
+    axes.legend(fontsize=12)
+    return figure
+
+
+show(
+    draw_draft(),
+    alt="Gain of speculative decoding over the number of users, for three rates of acceptance. For a few users it is above 1; it falls with the batch, and below 1 for many users.",
+)
+
+# %%
+one_user, many_users = draft_gain(1, 0.6), draft_gain(256, 0.6)
+answers = ("slower than without a draft", "faster, but less than for one user", "faster, as for one user")
+reveal("13.f", answers[0 if many_users < 1 else 1 if many_users < 0.9 * one_user else 2])
+
+# %% [markdown]
+# The check costs five times the arithmetic of one token. For one user that arithmetic was idle. In a large batch it was not, and tokens that are thrown away push out tokens that somebody wanted. **A draft buys speed for a few users with arithmetic that is left over.**
+#
+# ### Try it
+#
+# Everything so far, on one page. Change the model, the device, the lengths, the bits: what waits for what, what fits, what it costs. (On paper you see the setting as given, and three changes.)
+
+# %% name="out-calculator" tags=["widget"]
+calculator(model="LLaMA-3-8B", device="H100-SXM-80GB")
+
+# %% [markdown]
+# ## 5 A service under load
+#
+# In all of this the batch was given. In a service it is not: requests come when people ask, and the batch is who happens to be there. So there is a new question: how long does one wait?
+#
+# ### Waiting in line
+#
+# Begin with the simplest queue there is: one request at a time, each takes $s$ seconds, they come at random, $\lambda$ a second on average. The server is busy for the share $\rho = \lambda s$ of the time, its **load**. The mean wait before it is one's turn is
+#
+# $$\text{wait} = \frac{\rho \, s}{2 (1 - \rho)}.$$
+#
+# By hand: $s = 2$ s and $\lambda = 0.25$ a second: load 0.5, and the wait is 0.5 · 2 / (2 · 0.5) = 1 s. Nobody would wait if they came evenly spaced: it is chance that makes the line.
+
+# %% [markdown]
+# ### Exercise 13.8 - Waiting in line (8 min)
+
+
+# %% name="ex-13-8" tags=["exercise"]
+def mean_wait_seconds(service_s, arrivals_per_s):
+    """The mean wait before a request is served; float("inf") where the line grows without end.
+
+    service_s: what each request takes, always the same. arrivals_per_s: requests a second, at random moments.
+    """
+    ### BEGIN SOLUTION
+    load = arrivals_per_s * service_s
+    if load >= 1:
+        return float("inf")
+    return load * service_s / (2 * (1 - load))
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("13.8")
+
+# %% [markdown]
+# <details><summary>Hint 1: too much</summary>
+#
+# What happens to the line when more comes than can be served? The formula alone would give a negative wait.
+# </details>
+
+# %% [markdown]
+# Now a simulator, which goes from event to event: a request comes, a prompt is done, a step is done, an answer is complete. It knows nothing of the formula. Let it serve prompts of 1024 tokens with a single token for an answer, one after the other, and compare.
+
+# %% name="out-queue"
+EIGHT = serving.calculator_timing(LLAMA_8B, H100, Workload(prompt=512, output=128), TENSORRT_LLM)
+ROOM = serving.kv_room_tokens(LLAMA_8B, H100, Workload(prompt=4096, output=128))
+service_s = EIGHT.prefill_s(1024, 0)
+print(f"a prompt takes {1e3 * service_s:.1f} ms; room for {ROOM:,} tokens of KV cache\n")
+lines = [("load", "wait by the formula", "simulated, 50,000 requests")]
+for load in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
+    requests = serving.poisson_arrivals(load / service_s, 50_000, prompt=1024, output=1, seed=0)
+    served = serving.simulate(requests, EIGHT, kv_tokens=ROOM, max_batch=1)
+    lines.append(
+        (f"{load:.0%}", f"{1e3 * serving.md1_wait_s(service_s, load):.1f} ms", f"{1e3 * served.wait_s.mean():.1f} ms")
+    )
+print(aligned(lines))
+
+# %% [markdown]
+# They agree, and less well where the line is long: there the waits of neighbours are alike, and many requests count for few. From half load to 90% the wait becomes nine times as long. **A service that is always busy is a service that nobody wants to wait for.** So rented devices cannot be busy all the time, and the idle hours have to be paid for, too.
+#
+# ### A batch that changes with every step
+#
+# A real engine does not serve one after the other. After *each step* those who are done leave, and those who wait come in, if the cache has room for them: **continuous batching**. Here are a hundred thousand requests with lengths as people write, many short ones and a few long ones.
+
+# %% name="out-service"
+PROMPTS = serving.lognormal_lengths(median=512, spread=2, most=4096)
+OUTPUTS = serving.lognormal_lengths(median=128, spread=2, most=1024)
+
+
+def requests_at(rate_per_s, count=1500):
+    """Requests that come at random: so many a second on average."""
+    return serving.poisson_arrivals(rate_per_s, count, PROMPTS, OUTPUTS, seed=0)
+
+
+requests = requests_at(16, 100_000)
+began_s = time.perf_counter()
+served = serving.simulate(requests, EIGHT, kv_tokens=ROOM)
+took_s = time.perf_counter() - began_s
+print(f"{len(requests):,} requests, {served.output.sum():,} tokens, {served.totals.decode_steps:,} steps")
+print(f"{served.duration_s / 3600:.1f} hours of service, simulated in {took_s:.1f} s\n")
+lines = [("within, in ms", "half of the users", "99 of 100")]
+for times, name in (("ttft_s", "the first token"), ("tpot_s", "each further token"), ("latency_s", "the last token")):
+    lines.append((name, *(f"{1e3 * served.percentile(times, percent):,.1f}" for percent in (50, 99))))
+print(aligned(lines))
+print(f"\n{served.mean_batch:.1f} users in a step, {served.kv_occupancy:.0%} of the KV cache in use, on average")
+
+# %% [markdown]
+# Can one trust a simulator that nobody has a second one for? There is a law that holds for every service whatsoever: **Little's law**, $L = \lambda W$. The mean number of requests that are there is the rate at which they come, times the mean time that each stays. The left side is counted by the loop, as it goes through time; the right side
+# comes from the time stamps of each request. An engine that loses somebody, or counts a second twice, is found out.
+
+# %% name="out-little"
+rate = len(requests) / served.duration_s
+print(f"counted over time     {served.mean_in_system:.6f} requests there")
+print(
+    f"rate x mean stay      {rate * served.latency_s.mean():.6f}   ({rate:.2f} a second x {served.latency_s.mean():.3f} s)"
+)
+print(f"difference            {served.little_error:.0e} of it")
+
+# %% [markdown]
+# ### The knee
+#
+# Now raise the rate, and look at both sides: what the service gives, and what its users wait for. Move what is stored and multiplied (16 or 8 bits, weights and cache), and how many users a step may have at most.
+
+# %%
+predict(
+    "13.g",
+    "99 of 100 users get their first token within some time. At 32 requests a second, how many times as long is it as at 12?",
+    unit="times",
+)
+
+
+# %% name="fig-load" tags=["widget"]
+RATES = (1, 2, 4, 8, 12, 16, 20, 24, 32, 48)
+STORED = {16: {}, 8: {"weight_bits": 8, "kv_bits": 8, "compute_bits": 8}}
+
+
+def load_rows(bits, most):
+    """The service at each of the rates, with at most so many users in a step."""
+    workload = Workload(prompt=512, output=128, **STORED[bits])
+    timing = serving.calculator_timing(LLAMA_8B, H100, workload, TENSORRT_LLM)
+    room = serving.kv_room_tokens(LLAMA_8B, H100, replace(workload, prompt=4096))
+    return serving.load_curve(requests_at, timing, RATES, kv_tokens=room, max_batch=most)
+
+
+load_curves = {(bits, most): load_rows(bits, most) for bits in STORED for most in (8, 32, 256)}
+
+
+def draw_load(bits, most):
+    rows = load_curves[bits, most]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
+    rates = [row.rate_per_s for row in rows]
+    left.plot(rates, [row.tokens_per_s for row in rows], marker="o", color=COLOURS["blue"])
+    right.plot(rates, [row.ttft_p50_s for row in rows], marker="o", color=COLOURS["blue"], label="half of them")
+    right.plot(
+        rates,
+        [row.ttft_p99_s for row in rows],
+        marker="s",
+        linestyle="--",
+        color=COLOURS["vermillion"],
+        label="99 of 100",
+    )
+    bend = serving.knee(rows)
+    for axes in (left, right):
+        axes.axvline(bend.rate_per_s, color="black", linestyle=":", linewidth=2)
+        axes.set(xlabel="requests a second")
+    left.text(bend.rate_per_s + 1, 200, "knee", fontsize=13)
+    left.set(ylabel="output tokens a second", ylim=(0, 6500))
+    right.set(ylabel="first token within, in s", yscale="log", ylim=(0.01, 6000))
+    right.legend(fontsize=13, loc="upper right")
+    return figure
+
+
+explore(
+    draw_load,
+    alt=lambda bits, most: (
+        f"Output tokens a second and time to the first token over the rate of requests, for {bits} bits and at most {most} users in a step; a dotted line marks the knee."
+    ),
+    bits=tuple(STORED),
+    most=(8, 32, 256),
+)
+
+# %% name="fig-load-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
+show(
+    draw_load(16, 256),
+    alt="On the left the output tokens a second rise with the rate of requests and then stay flat. On the right the time to the first token stays short up to there and then rises steeply. A dotted line marks the knee.",
+)
+
+# %% name="out-knee"
+lines = [("", "requests/s", "tokens/s", "first token", "at most")]
+for (bits, most), rows in load_curves.items():
+    bend = serving.knee(rows)
+    highest = max(row.tokens_per_s for row in rows)
+    cells = (f"{bend.rate_per_s}", f"{bend.tokens_per_s:.0f}", f"{bend.ttft_p99_s:.2f} s", f"{highest:.0f}")
+    lines.append((f"{bits} bits, {most} in a step", *cells))
+print("at the knee (first token: 99 of 100), and the most tokens/s at any rate")
+print(aligned(lines))
+
+# %%
+by_rate = {row.rate_per_s: row for row in load_curves[16, 256]}
+reveal("13.g", round(by_rate[32].ttft_p99_s / by_rate[12].ttft_p99_s))
+
+# %% [markdown]
+# The **knee** is the rate at which a service gives most for the time that a request stays (Kleinrock, 1979). Up to there, more requests bring more tokens and hardly more waiting. Behind it each step gets longer, and soon more comes than can be served: then the line grows for as long as the rush lasts. The times there are those of 1500 requests; with more of
+# them they would be longer still. A small limit on the batch makes the steps short and the line long. Who sells tokens and promises a time has to stay near the knee, and what the service could give beyond it is not for sale. That is a second reason why devices cannot be used up.
+#
+# ## 6 Prices
+#
+# What are tokens sold for? Here are list prices since 2023, from announcements and public collections; each row has its source. One price for a mix: four tokens read for each one written. Triangles mark each change *under the same name*, downwards a fall, upwards a rise.
+
+# %%
+predict(
+    "13.h",
+    "Of all changes of a price under the same name, how many percent are rises?",
+    unit="%",
+)
+
+
+# %% name="fig-prices"
+SHARE = 0.2  # one token in five is written
+LINES = {
+    "OpenAI, small models": (prices.OPENAI_SMALL, None, "blue", "-"),
+    "OpenAI, large models": (prices.OPENAI_LARGE, None, "vermillion", "--"),
+    "DeepSeek, deepseek-chat": (("deepseek-chat",), "DeepSeek", "green", "-."),
+}
+moves = prices.changes(history, SHARE)
+
+
+def draw_prices():
+    figure, axes = plt.subplots(figsize=(11, 4.9))
+    axes.plot(
+        [price.date for price in history],
+        [prices.blended_usd(price, SHARE) for price in history],
+        ".",
+        color="#aaaaaa",
+        linestyle="none",
+        label="every list price",
+    )
+    for name, (models, seller, colour, line) in LINES.items():
+        sold = [price for price in prices.of_models(history, models) if seller in (None, price.provider)]
+        usd = [prices.blended_usd(price, SHARE) for price in sold]
+        axes.step([price.date for price in sold], usd, where="post", color=COLOURS[colour], linestyle=line, label=name)
+    for rose, marker, colour, name in (
+        (False, "v", "black", "a fall, same name"),
+        (True, "^", "orange", "a rise, same name"),
+    ):
+        moved = [move.after for move in moves if move.rose == rose]
+        axes.plot(
+            [price.date for price in moved],
+            [prices.blended_usd(price, SHARE) for price in moved],
+            marker,
+            color=COLOURS[colour],
+            markeredgecolor="black",
+            linestyle="none",
+            label=name,
+        )
+    axes.set(
+        yscale="log",
+        ylabel="USD a million tokens, 4 in : 1 out",
+        ylim=(0.02, 1500),
+        yticks=(0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
+    )
+    axes.set_yticklabels(["0.03", "0.1", "0.3", "1", "3", "10", "30", "100"])
+    axes.minorticks_off()
+    axes.legend(fontsize=13, loc="upper right", ncols=2)
+    return figure
+
+
+show(
+    draw_prices(),
+    alt="List prices of tokens from 2023 to 2026 on a logarithmic axis. The lines of small and large models fall steeply until 2024 and rise again later; triangles mark falls and rises under the same name, and there are many of both.",
+)
+
+# %% name="out-moves"
+rises = [move for move in moves if move.rose]
+print(f"{len(moves)} changes under the same name, {len(rises)} of them rises; the largest:")
+for move in sorted(rises, key=lambda move: -move.ratio)[:5]:
+    print(f"  {move}")
+print("and the largest falls:")
+for move in sorted(moves, key=lambda move: move.ratio)[:4]:
+    print(f"  {move}")
+
+# %%
+reveal("13.h", round(100 * len(rises) / len(moves)))
+
+# %% [markdown]
+# Now the question of the beginning: by how much did it fall? That depends on who asks. Take the two prices, and mix.
+
+# %% name="out-mixes"
+old, new = (
+    prices.price_on(history, "gpt-3.5-turbo", "2023-05-01"),
+    prices.price_on(history, "gpt-4o-mini", "2024-07-18"),
+)
+lines = [("read : written", *(f"{price.model}, {price.date:%Y-%m}" for price in (old, new)), "times cheaper")]
+for read, written in ((1, 0), (4, 1), (3, 1), (1, 1), (0, 1)):
+    usd = [prices.blended_usd(price, written / (read + written)) for price in (old, new)]
+    lines.append((f"{read} : {written}", *(f"{value:.4f}" for value in usd), f"{usd[0] / usd[1]:.2f}"))
+print(aligned(lines))
+
+# %% [markdown]
+# All of these numbers are right, and a headline has one of them. It is the same with "the price halves every so many months". A line through the logarithms of some prices has a slope, and the slope has an interval. But first somebody has to choose the prices.
+
+# %% name="out-halving"
+until = [price for price in prices.of_models(history, prices.OPENAI_SMALL) if price.date <= date(2024, 7, 31)]
+CHOSEN = {
+    "OpenAI's small models, to 2024-07": until,
+    "OpenAI's small models, to today": prices.of_models(history, prices.OPENAI_SMALL),
+    "OpenAI's large models": prices.of_models(history, prices.OPENAI_LARGE),
+    "open models of 70B, all sellers": prices.of_models(history, prices.OPEN_70B),
+    "record lows of all models": prices.running_minimum(history, SHARE),
+    "every price of the table": history,
+}
+for name, chosen in CHOSEN.items():
+    found = prices.halving_time(prices.blended_points(chosen, SHARE))
+    print(textwrap.fill(f"{name}: {found}", 74, subsequent_indent="    "))
+
+# %% [markdown]
+# Record lows can only fall, so a line through them falls by construction. A line of products under one brand is not one product: its successor may be larger, and better. An open model sold by many is the fairest row: the same weights, year after year. And every interval here assumes that prices scatter independently, which prices do not do.
+#
+# ### Made and sold
+#
+# For that last kind of row one can do more. Its shape is public, so one knows what a token *needs*. Llama-3-70B in 8 bits on two rented H100, at the list rent, busy all the time; 800 tokens in, 200 out.
+
+# %% name="out-made"
+MADE_ON = Workload(prompt=800, output=200, weight_bits=8, kv_bits=8, compute_bits=8, tensor_parallel=2)
+fitting = cost.largest_batch(LLAMA_70B, H100, MADE_ON)
+made = {
+    users: cost.estimate(LLAMA_70B, H100, replace(MADE_ON, batch=users), TENSORRT_LLM)
+    for users in (1, 8, 64, 256, fitting)
+}
+lines = [("made, USD a million", "in", "out", "mix 4 : 1", "tokens/s, each")]
+for users, found in made.items():
+    lines.append(
+        (
+            f"{users} at once",
+            f"{found.usd_per_million_input_tokens:.3f}",
+            f"{found.usd_per_million_output_tokens:.3f}",
+            f"{found.usd_per_million_tokens:.3f}",
+            f"{found.tokens_per_s_per_user:.0f}",
+        )
+    )
+print(aligned(lines))
+print(f"\nrent: {H100.usd_per_hour} USD an hour for each\n({H100.price_source})")
+
+# %%
+predict(
+    "13.i",
+    "The sellers of this open model: how many of their list prices lie below what it costs to make with 64 users, at full load?",
+    choices=("none", "a few", "more than half"),
+)
+
+# %% name="out-sold"
+at_64 = made[64]
+sold = prices.of_models(history, ("llama-3-70b", "llama-3.1-70b", "llama-3.3-70b"))  # one shape, three trainings
+lines = [("sold", "", "in", "out", "4 : 1", "sold / made", "busy")]
+below = 0
+for price in sold:
+    times = prices.sold_over_made(price, at_64.usd_per_million_input_tokens, at_64.usd_per_million_output_tokens, SHARE)
+    below += times < 1
+    busy = f"{1 / times:.0%}" if times >= 1 else "> 100%"
+    usd = (price.usd_per_million_input_tokens, price.usd_per_million_output_tokens, prices.blended_usd(price, SHARE))
+    lines.append(
+        (f"{price.date:%Y-%m} {price.provider}", price.model, *(f"{value:.2f}" for value in usd), f"{times:.2f}", busy)
+    )
+print(aligned(lines, left=(0, 1)))
+
+# %%
+reveal("13.i", "none" if below == 0 else "more than half" if below > len(sold) / 2 else "a few")
+
+# %% [markdown]
+# Do not read "sold / made" as profit. `made` is the rent of two devices that are busy day and night, and section 5 said why they are not; "busy" is the share of the time that would be enough to pay the rent, at this batch. It leaves out people, networks, and the training. In the other direction: whoever owns the devices, or has rented them for years, pays less than the list rent,
+# which is that of 2026 beside prices of 2024; a prompt that many send alike is computed once and kept; and some of these sellers (Groq, Cerebras, SambaNova) do not use GPUs at all. What can be said is the order of magnitude: *most list prices of open models lie within a few times the rent of a well-used machine*. There is no secret in them.
+#
+# And why does the price keep falling? You have met the reasons: larger batches, as more people ask; fewer bits; models that share their cache among heads, and send a token through a part of their weights only; devices with more bandwidth for the same rent; smaller models that are as good as larger ones were. Each works once. And where demand outruns the machines, prices rise.
+#
+# ## 7 Where it stops working
+#
+# - **Speed, not quality.** Nothing here knows whether an answer is any good. A price a *token* says nothing about a price a *solved task*: a cheaper model may write more, or need two tries.
+# - **The median error hides a tail.** You have seen the worst rows. New engines (better exchanges among devices, other attention kernels) need new constants: `python tools/llm_error.py --rows FILE` holds the calculator against rows of your own.
+# - **Extrapolation.** No published row here is from a B200, from several computers, or from a mixture of experts. There the formula says something, and nobody has checked it. Experts are assumed to be chosen evenly, and to be all on the same devices.
+# - **All requests of a batch are alike** in `estimate`. In the simulator they differ, but its engine is simple: one queue, no priorities, no cache of common beginnings, one device group.
+# - **A list rent is not a cost.** Neither are watts: the joules in an estimate are those of a device at its limit.
+# - **List prices are not what is paid.** Discounts for batches, cached prompts and large customers are in no table.
+#
+# ## The ledger
+#
+# Its row is the one thing that was measured here: one token through the matrices of SmolLM2-135M, on your machine. Compare it with the rows of the pictures: more than a hundred million MACs for a single token, and hardly any time for arithmetic.
+
+# %% name="out-ledger"
+report = measure.report({"SmolLM2-135M, matrices of one token": skeleton}, inputs[1], repeats=10)
+ledger(report.rows[0], lesson=13)
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Summary
+#
+# - A token costs FLOPs (two for each weight that is multiplied, and the look back), and bytes (the weights, shared by the batch; the cache, shared by nobody).
+# - Prefill waits for arithmetic, decode of a few users for memory. A batch changes that as far as the caches let it.
+# - Dollars a token are the rent divided by the tokens a second. Large batches make tokens cheap, and slow.
+# - A model of a machine is worth as much as its error on rows that it has not seen, and its worst rows are worth a look.
+# - More devices, drafts and fewer bits help where something is idle, and lose where it is not.
+# - A service lives left of its knee, so it is idle for a part of the time.
+# - A price needs its mix, a halving time its rows, a profit its load.
+#
+# **References.** Pope et al. 2022, *Efficiently Scaling Transformer Inference*. Williams, Waterman and Patterson 2009, *Roofline*. Shazeer 2019, *Fast Transformer Decoding: One Write-Head is All You Need*. Ainslie et al. 2023, *GQA*. DeepSeek-AI 2024, *DeepSeek-V2*. Leviathan, Kalman and Matias 2023, *Fast Inference from Transformers via Speculative
+# Decoding*. Yu et al. 2022, *Orca*. Kwon et al. 2023, *Efficient Memory Management for Large Language Model Serving with PagedAttention*. Little 1961, *A Proof for the Queuing Formula L = λW*. Kleinrock 1975, *Queueing Systems*. Kleinrock 1979, *Power and Deterministic Rules of Thumb*.
+#
+# **In the library.** In `mini_lib/llm`, `cost` is the calculator (`operators.py` counts, `step.py` times, `estimate.py` puts together, `calibrate.py` fits), `serving` the simulator, `prices` the price lists. `python tools/llm_error.py` prints its errors.
+#
+# **Next:** lesson 14 loads a small model and measures what this one calculates.

@@ -1,0 +1,142 @@
+"""The bridge from the calculator to the simulator: the same seconds, and the same memory."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mini_lib.llm.cost import (
+    IDEAL,
+    TENSORRT_LLM,
+    Draft,
+    Workload,
+    estimate,
+    find_device,
+    find_model,
+    largest_batch,
+    step,
+)
+from mini_lib.llm.serving import LinearTiming, Request, calculator_timing, kv_room_tokens, simulate
+from mini_lib.llm.serving.step_times import StepTimes
+
+H100, LLAMA = find_device("H100-SXM-80GB"), find_model("Llama-3-8B")
+
+
+@pytest.mark.parametrize("name, change", [
+    ("Llama-3-8B", {}),
+    ("Llama-2-7B", {"weight_bits": 4.5, "kv_bits": 8}),
+    ("Llama-2-70B", {"tensor_parallel": 4}),
+    ("Llama-3-8B", {"weight_bits": 8, "compute_bits": 8}),
+    ("Mixtral-8x7B", {"tensor_parallel": 2}),
+    ("DeepSeek-V3", {"tensor_parallel": 16, "weight_bits": 8}),
+])  # fmt: skip
+@pytest.mark.parametrize("batch", [1, 7, 200])
+def test_a_decode_step_is_the_calculators_at_every_context(name, change, batch):
+    """A straight line through two contexts meets a third far away: 1e-9 is rounding."""
+    workload, model = Workload(**change), find_model(name)
+    fixed_s, context_s = calculator_timing(model, H100, workload, TENSORRT_LLM).decode_s(batch)
+    for context in (1, 300, 1100, 9000):
+        expected = step(
+            model, H100, batch=batch, new_tokens=1, context=context, efficiency=TENSORRT_LLM, **workload.precision
+        ).seconds
+        assert fixed_s + context_s * batch * context == pytest.approx(expected, rel=1e-9)
+
+
+def test_with_windows_the_line_is_right_at_both_ends_and_near_between():
+    """Half of Gemma 2's layers see 4096 tokens: from 2048 to 8192 the line bends once, and the slope halves.
+
+    At the bend, a third of the way, the curve has risen by 2 * 2048 of 2 * 2048 + 4096: a half, 1/6 above the chord.
+    """
+    model, workload = find_model("Gemma-2-9B"), Workload(prompt=2048, output=6144)
+    fixed_s, context_s = calculator_timing(model, H100, workload, IDEAL).decode_s(16)
+    low, high = (step(model, H100, batch=16, new_tokens=1, context=c, efficiency=IDEAL).seconds for c in (2048, 8192))
+    assert fixed_s + context_s * 16 * 2048 == pytest.approx(low, rel=1e-9)
+    assert fixed_s + context_s * 16 * 8192 == pytest.approx(high, rel=1e-9)
+    for context in range(2048, 8193, 512):
+        above = step(model, H100, batch=16, new_tokens=1, context=context, efficiency=IDEAL).seconds - (
+            fixed_s + context_s * 16 * context
+        )
+        assert -1e-9 < above <= (high - low) / 6
+
+
+def test_a_prefill_is_the_calculators_on_the_grid_and_near_between():
+    """Attention is straight in the context but for one kink from memory to arithmetic: 1% of the step."""
+    timing = calculator_timing(LLAMA, H100, Workload(), TENSORRT_LLM)
+    for new_tokens in (1, 64, 512, 3000):
+        for context in (0, 512, 5120, 100, 700.5, 3333):
+            if new_tokens == 1 and context:
+                continue  # a single token is the calculator's decode step, not a chunk
+            expected = step(LLAMA, H100, new_tokens=new_tokens, context=context, efficiency=TENSORRT_LLM).seconds
+            allowed = 1e-12 if context % 512 == 0 else 0.01
+            assert timing.prefill_s(new_tokens, context) == pytest.approx(expected, rel=allowed)
+
+
+def test_alone_the_simulator_says_what_the_calculator_says():
+    """One request: TTFT, and TPOT, whose mean context the calculator takes. All is linear, so 1e-9 is rounding."""
+    workload = Workload(batch=1, prompt=700, output=300)
+    expected = estimate(LLAMA, H100, workload, TENSORRT_LLM)
+    served = simulate([Request(0.0, 700, 300)], calculator_timing(LLAMA, H100, workload, TENSORRT_LLM), kv_tokens=1024)
+    assert served.ttft_s[0] == pytest.approx(expected.ttft_s, rel=1e-9)
+    assert served.tpot_s[0] == pytest.approx(expected.tpot_s, rel=1e-9)
+    assert served.latency_s[0] == pytest.approx(expected.total_s, rel=1e-9)
+
+
+def test_a_batch_that_starts_together_decodes_as_the_calculator_says():
+    """32 at once: from the last prefill on, nothing but steps of 32, which the calculator averages."""
+    workload = Workload(batch=32, prompt=512, output=128)
+    expected = estimate(LLAMA, H100, workload, TENSORRT_LLM)
+    timing = calculator_timing(LLAMA, H100, workload, TENSORRT_LLM)
+    served = simulate([Request(0.0, 512, 128)] * 32, timing, kv_tokens=10**6)
+    assert (served.finish_s[-1] - served.first_token_s[-1]) / 127 == pytest.approx(expected.tpot_s, rel=1e-9)
+    assert np.ptp(served.finish_s) == 0
+
+
+@pytest.mark.parametrize(
+    "name, change", [("Llama-3-8B", {}), ("Llama-2-70B", {"tensor_parallel": 8}), ("Llama-2-7B", {"kv_bits": 8})]
+)
+def test_the_room_for_tokens_holds_the_largest_batch_and_no_larger_one(name, change):
+    """With prompts of 8192 the activations are those of a full pass for any batch."""
+    model, workload = find_model(name), Workload(prompt=8192, output=100, **change)
+    room = kv_room_tokens(model, H100, workload)
+    assert room // (8192 + 100) == largest_batch(model, H100, workload)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"pipeline_parallel": 2}, "pipeline_parallel must be 1 in the simulator, got 2; use estimate() for it"),
+    ({"cached_prompt": 5}, "cached_prompt must be 0 in the simulator, got 5; use estimate() for it"),
+    ({"draft": Draft(find_model("SmolLM2-135M"), 4, 0.7)}, "draft must be None in the simulator"),
+    ({"tensor_parallel": 3}, "tensor_parallel 3"),
+])  # fmt: skip
+def test_what_the_simulator_does_not_know_is_refused(change, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        calculator_timing(LLAMA, H100, Workload(**change), IDEAL)
+
+
+def test_a_model_that_leaves_no_room_says_how_much_is_missing():
+    """Llama-2-70B: 137.95 GB of weights, below .3 GB of activations in 85.9 GB: 52.1-52.4 GB or 48.5-48.8 GiB short."""
+    with pytest.raises(
+        ValueError,
+        match=r"(?i)Llama-2-70B leaves no room for a KV cache on H100-SXM-80GB: 48\.[5-7]\d GiB short; use",
+    ):
+        kv_room_tokens(find_model("Llama-2-70B"), H100, Workload())
+
+
+@pytest.mark.parametrize("arguments, error, message", [
+    ({"decode_fixed_s": -0.1}, ValueError, "decode_fixed_s must be a finite number of 0 seconds or more, got -0.1; a step takes time"),
+    ({"decode_fixed_s": 0.1, "prefill_token_s": float("inf")}, ValueError, "prefill_token_s must be a finite number of 0 seconds or more, got inf"),
+    ({"decode_fixed_s": "slow"}, TypeError, "decode_fixed_s must be a finite number of 0 seconds or more, got 'slow'"),
+])  # fmt: skip
+def test_bad_lines_are_refused(arguments, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        LinearTiming(**arguments)
+
+
+def test_a_mixed_step_reads_the_weights_once():
+    """3 new tokens beside 2 that decode are 5 tokens of a prefill, .1 + 5 * .03, and 40 cached tokens, .04.
+
+    With 1 new token the prefill of 3 would take .19 s, less than the .2 s that the step of the 2 takes anyhow.
+    """
+    times = StepTimes(LinearTiming(0.1, 0.05, 0.001, prefill_fixed_s=0.1, prefill_token_s=0.03))
+    assert times.mixed(3, 0, 2, 40) == pytest.approx(0.25 + 0.04, rel=1e-12)
+    assert times.mixed(1, 0, 2, 40) == pytest.approx(0.2 + 0.04, rel=1e-12)
+    assert times.mixed(3, 0, 0, 0) == pytest.approx(0.19, rel=1e-12)
