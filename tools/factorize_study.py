@@ -6,8 +6,8 @@
 
 --record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again. It
 writes the file and prints its hash, for record.RECORD_SHA256 and mini_lib/assets/README.md. Times are taken last, in
-processes of their own with an allocator that keeps its memory (clean_process.py says why), on one thread, in turns; they
-are processor time. Test data chose nothing. On another machine accuracies differ by a little, and times by a lot.
+processes of their own with an allocator that keeps its memory (clean_process.py says why), on one thread, in turns;
+they are processor time. Test data chose nothing. On another machine accuracies differ by a little, and times by a lot.
 """
 
 import argparse

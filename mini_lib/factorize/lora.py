@@ -3,8 +3,8 @@
     W' = W + scale * B A             A [r, in], B [out, r], scale = alpha / r
 
 W stands still and A and B learn. B starts at zero, so the first step begins at the model as it was; merged, W' is one
-weight again, and the model costs what it cost before. For a convolution A is one of the same kernel to r channels, and B
-a 1x1: the two layers of `channel_svd`, beside the layer in place of instead of it.
+weight again, and the model costs what it cost before. For a convolution A is one of the same kernel to r channels, and
+B a 1x1: the two layers of `channel_svd`, but beside the layer and not in its place.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A whole model with chosen layers taken apart, and what that did to each of them.
 
-A layer is replaced by a chain that takes and gives tensors of the same shapes. So whatever stands around it is untouched:
-a residual connection adds the same shapes as before. Batch norm is folded first: then the weight that is approximated is
-the one that is multiplied, and no batch norm is left to be paid for.
+A layer is replaced by a chain that takes and gives tensors of the same shapes. So whatever stands around it is
+untouched: a residual connection adds the same shapes as before. Batch norm is folded first: then the weight that is
+approximated is the one that is multiplied, and no batch norm is left to be paid for.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _LAYERS = (nn.Linear, nn.Conv2d)
 class LayerChange:
     """What was done to one layer, or would have been.
 
-    `macs` are those of one pass over the example. `after` is what the factors cost, also where the layer was left alone
-    since they would cost no less. `predicted_error` is what the method says beforehand: of the weight, or of the output.
+    MACs are those of one pass over the example. `after` is what the factors cost, also where the layer was left alone
+    since they would cost no less. `predicted_error` is what the method says beforehand, of the weight or of the output.
     """
 
     name: str
@@ -211,8 +211,8 @@ def _check_names(model: nn.Module, ranks: Mapping[str, Rank]) -> None:
         if type(module) not in _LAYERS:
             # A subclass may be read by more than its call, as attention reads the weight of its output layer.
             raise TypeError(
-                f"layer {name!r} is a {type(module).__name__}, which cannot be taken apart; choose a plain nn.Linear or "
-                f"nn.Conv2d: {known}"
+                f"layer {name!r} is a {type(module).__name__}, which cannot be taken apart; choose a plain nn.Linear "
+                f"or nn.Conv2d: {known}"
             )
         if name not in layers:
             [other] = [one for one, layer in layers.items() if layer is module]

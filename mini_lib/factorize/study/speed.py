@@ -2,8 +2,8 @@
 
 Two things are reckoned for each module. `bound_s` is the roofline of lesson 01 taken layer by layer: each layer needs
 as long as its FLOPs take at the machine's peak, or as its bytes take to be moved once, whichever is longer.
-`vector_macs` counts MACs as the vector unit does them: it works on whole vectors of output channels, so 24 channels cost
-as 32 where a vector holds 16.
+`vector_macs` counts MACs as the vector unit does them: it works on whole vectors of output channels, so 24 channels
+cost as 32 where a vector holds 16.
 """
 
 from __future__ import annotations
