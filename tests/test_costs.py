@@ -1,7 +1,6 @@
 """Counts against layers worked by hand, published figures, fvcore, torch's own counter, and counting by ones."""
 
 import re
-from types import ModuleType
 
 import pytest
 import safetensors.torch
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision_support import import_torchvision
 
 from mini_lib import costs, zoo
 from mini_lib.counting import Example
@@ -110,19 +110,6 @@ def test_macs_equal_fvcore(name: str) -> None:
     # fvcore also gives batch norm and pooling a cost; convolutions and matrix products are what we share.
     counts = FlopCountAnalysis(model.eval(), example).unsupported_ops_warnings(False).by_operator()
     assert costs.macs(model, example) == counts["conv"] + counts["linear"]
-
-
-def import_torchvision() -> ModuleType:
-    """Import torchvision, whose wheel is built for CUDA: beside a CPU torch two operators must be declared first."""
-    try:
-        import torchvision
-    except RuntimeError as error:
-        assert "torchvision::nms does not exist" in str(error)
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-    return torchvision
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d", "mobilenet_v2", "vit_b_16"])

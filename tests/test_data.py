@@ -8,6 +8,7 @@ import struct
 import numpy as np
 import pytest
 import torch
+from torchvision_support import import_torchvision
 
 from mini_lib import _assets, data
 from mini_lib.data import Split
@@ -157,19 +158,8 @@ def torchvision_root(shipped, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def torchvision():
-    """The torchvision package. Its wheel may be built for CUDA, and then wants two operators that a CPU torch lacks."""
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "operator torchvision::nms does not exist" not in str(error):
-            raise
-        operators = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-
-        torchvision.declared_operators = operators  # they live as long as this object does
-    return torchvision
+    """The torchvision package."""
+    return import_torchvision()
 
 
 @pytest.fixture(scope="module")

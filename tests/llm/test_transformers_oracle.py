@@ -18,6 +18,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision_support import import_torchvision
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, FeedForward, LatentAttention
 from mini_lib.llm.cost.kv_cache import kv_bytes_per_token, kv_cache_bytes, kv_numbers_per_token
@@ -29,25 +30,10 @@ from mini_lib.llm.cost.parameters import count_parameters
 def transformers():
     """The library, or a visible skip where it is not installed; in CI a missing one is a failure."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here asks for a file, and so it stays
-    declare_torchvision()
+    import_torchvision()  # transformers does
     if os.environ.get("CI"):
         return importlib.import_module("transformers")
     return pytest.importorskip("transformers", reason="transformers is not there: pip install -e '.[test]'")
-
-
-def declare_torchvision():
-    """transformers imports torchvision, whose wheel may be built for CUDA: then a CPU torch lacks two operators."""
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "torchvision::nms does not exist" not in str(error):
-            raise
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-
-        torchvision.declared_operators = library  # they live as long as this object does
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ import os
 import warnings
 
 import pytest
+from torchvision_support import import_torchvision
 
 
 def oracle(name):
     """Import an oracle; without it, skip the tests of this file."""
+    import_torchvision()  # quanto imports transformers where that is installed, and transformers imports torchvision
     if os.environ.get("CI"):
         return importlib.import_module(name)
     return pytest.importorskip(name, reason=f"{name} is not there: pip install -e '.[test]'")
