@@ -1,13 +1,12 @@
 """Cheaper layers: what each computes, by hand, from plain convolutions put together, and against torchvision."""
 
-from types import ModuleType
-
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torchvision_support import import_torchvision
 
 from mini_lib import fold
 from mini_lib.factorize import layers
@@ -17,19 +16,6 @@ EPS = 2**-52
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def import_torchvision() -> ModuleType:
-    """Import torchvision, whose wheel is built for CUDA: beside a CPU torch two operators must be declared first."""
-    try:
-        import torchvision
-    except RuntimeError as error:
-        assert "torchvision::nms does not exist" in str(error)
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-    return torchvision
 
 
 # --- what they compute ---------------------------------------------------------------------------------------------
