@@ -3,8 +3,9 @@
 The trap. glibc gives a large block of memory back to the system as soon as it is freed, and the system hands it over
 again page by page, each filled with zeros first. Every layer makes a new tensor for its output, so a call may spend
 more time on fetching memory than on computing. Layers that do little on much memory suffer most: a depthwise one looked
-3.5 times slower than it is. Three variables tell glibc to keep the memory; it reads them when a process starts, so they
-cannot be set from inside. A notebook's process has long started: hence one of our own.
+3.5 times slower than it is. And glibc learns: once a block of some MiB was freed, it keeps blocks up to that size; so the
+same call is slow in one process and fast in another. Three variables tell it to keep the memory from the start. It reads
+them when a process starts, so they cannot be set from inside, and a notebook's has long started: hence one of our own.
 
 Where the C library is another one the variables do nothing, and the process is one like any other.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import mini_lib
 from mini_lib.factorize.study.contests import CONTESTS
-from mini_lib.factorize.study.speed import LAYOUTS, Timed, machine_settings, time_contest
+from mini_lib.factorize.study.speed import LAYOUTS, Timed, clock_contest, machine_settings, measure_peak, reckon
 
 # Blocks up to 1 GiB come from the heap, up to 2 GiB of it stay when free, and it grows by 256 MiB at a time.
 KEEP_MEMORY = {
@@ -81,13 +82,10 @@ def _main() -> None:
 
     torch.set_num_threads(1)
     request = json.loads(sys.argv[1])
-    machine = machine_settings()
-    rows = [
-        asdict(row)
-        for contest in request.pop("contests")
-        for row in time_contest(contest, peak_flops_per_s=machine["peak_flops_per_s"], **request)
-    ]
-    print(json.dumps({"rows": rows, "machine": machine}))
+    clocked = [one for contest in request.pop("contests") for one in clock_contest(contest, **request)]
+    peak = measure_peak()
+    rows = [asdict(row) for row in reckon(clocked, peak)]
+    print(json.dumps({"rows": rows, "machine": machine_settings() | {"peak_flops_per_s": peak}}))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 
-from mini_lib.factorize.study.contests import CONTESTS
+from mini_lib.factorize.study.contests import CONTESTS, Contest
 from mini_lib.latency import Latency, compare_latency
 from mini_lib.measure import flops, layer_costs, macs, parameters
 from mini_lib.roofline import Machine, measure_bandwidth_bytes_per_s, measure_peak_flops_per_s
@@ -52,65 +53,115 @@ class Timed:
     wall_median_s: float
 
 
+@dataclass(frozen=True, eq=False)
+class Clocked:
+    """What the clock said of one contest, at one batch in one layout; what is reckoned comes after, in `reckon`."""
+
+    name: str
+    contest: Contest
+    batch: int
+    layout: str
+    times: dict[str, Latency]
+    wall: dict[str, Latency]
+    page_faults: dict[str, float]
+
+
 def time_contest(
     contest: str,
     *,
     batches: Sequence[int] = (1, 32),
     layouts: Sequence[str] = tuple(LAYOUTS),
     repeats: int = 30,
-    warmup: int = 5,
     peak_flops_per_s: float | None = None,
 ) -> list[Timed]:
     """Time all modules of a contest in turns, at each batch and in each layout, on the threads that torch has here.
 
-    Call it through `in_clean_process`, which takes care of the allocator. `peak_flops_per_s` is measured where it is
-    not given; bandwidth is measured on a buffer as large as the contest's largest tensor, which may lie in a cache.
+    Call it through `in_clean_process`, which takes care of the allocator. The peak is measured where it is not given.
 
     Raises:
         ValueError: there is no such contest or layout, or as `compare_latency`.
     """
-    if contest not in CONTESTS:
-        raise ValueError(f"there is no contest {contest!r}; there are {', '.join(CONTESTS)}")
+    clocked = clock_contest(contest, batches=batches, layouts=layouts, repeats=repeats)
+    return reckon(clocked, peak_flops_per_s or measure_peak())
+
+
+def clock_contest(
+    name: str,
+    *,
+    batches: Sequence[int] = (1, 32),
+    layouts: Sequence[str] = tuple(LAYOUTS),
+    repeats: int = 30,
+    warmup: int = 5,
+) -> list[Clocked]:
+    """Return the times alone. Nothing large is allocated before: that would change what the allocator does later.
+
+    Raises:
+        ValueError: there is no such contest or layout, or as `compare_latency`.
+    """
+    if name not in CONTESTS:
+        raise ValueError(f"there is no contest {name!r}; there are {', '.join(CONTESTS)}")
     for layout in layouts:
         if layout not in LAYOUTS:
             raise ValueError(f"there is no layout {layout!r}; there are {', '.join(LAYOUTS)}")
-    given = CONTESTS[contest]()
-    peak = peak_flops_per_s or measure_peak_flops_per_s()
+    contest = CONTESTS[name]()
+    clocked = []
+    for batch, layout in product(batches, layouts):
+        form, calls = LAYOUTS[layout], {}
+        for key, module in contest.modules.items():
+            placed = copy.deepcopy(module).eval().to(memory_format=form)
+            calls[key] = partial(_run, placed, _pictures(batch, contest.shapes[key]).contiguous(memory_format=form))
+        times, wall = processor_latency(calls, repeats=repeats, warmup=warmup)
+        faults = {key: _page_faults(call) for key, call in calls.items()}
+        clocked.append(Clocked(name, contest, batch, layout, times, wall, faults))
+    return clocked
+
+
+def reckon(clocked: Sequence[Clocked], peak_flops_per_s: float) -> list[Timed]:
+    """Return the rows of what was clocked, with MACs, bytes and the roofline.
+
+    Bandwidth is measured on a buffer as large as the contest's largest tensor, which may lie in a cache.
+    """
+    bandwidth = cache(partial(measure_bandwidth_bytes_per_s, repeats=30))
     rows = []
-    for batch in batches:
-        examples = {name: _pictures(batch, given.shapes[name]) for name in given.modules}
-        costs = {name: layer_costs(module, examples[name]) for name, module in given.modules.items()}
+    for one in clocked:
+        examples = {name: _pictures(one.batch, shape) for name, shape in one.contest.shapes.items()}
+        costs = {name: layer_costs(module, examples[name]) for name, module in one.contest.modules.items()}
         largest = max(max(cost.input_bytes, cost.output_bytes) for each in costs.values() for cost in each)
-        machine = Machine(peak, measure_bandwidth_bytes_per_s(buffer_bytes=largest, repeats=30))
-        for layout in layouts:
-            form = LAYOUTS[layout]
-            calls = {}
-            for name, module in given.modules.items():
-                placed = copy.deepcopy(module).eval().to(memory_format=form)
-                calls[name] = partial(_run, placed, examples[name].contiguous(memory_format=form))
-            times, wall = processor_latency(calls, repeats=repeats, warmup=warmup)
-            first = next(iter(times.values()))
-            for name, module in given.modules.items():
-                rows.append(
-                    Timed(
-                        contest=contest,
-                        name=name,
-                        batch=batch,
-                        layout=layout,
-                        parameters=parameters(module),
-                        macs=macs(module, examples[name]),
-                        vector_macs=_vector_macs(module, examples[name]),
-                        moved_bytes=sum(cost.moved_bytes for cost in costs[name]),
-                        bound_s=sum(_least_s(machine, cost.macs, cost.moved_bytes) for cost in costs[name]),
-                        median_s=times[name].median_s,
-                        low_s=times[name].low_s,
-                        high_s=times[name].high_s,
-                        times_faster=first.median_s / times[name].median_s,
-                        page_faults=_page_faults(calls[name]),
-                        wall_median_s=wall[name].median_s,
-                    )
-                )
+        machine = Machine(peak_flops_per_s, bandwidth(buffer_bytes=largest))
+        first = next(iter(one.times.values()))
+        rows += [
+            Timed(
+                contest=one.name,
+                name=name,
+                batch=one.batch,
+                layout=one.layout,
+                parameters=parameters(module),
+                macs=macs(module, examples[name]),
+                vector_macs=_vector_macs(module, examples[name]),
+                moved_bytes=sum(cost.moved_bytes for cost in costs[name]),
+                bound_s=sum(_least_s(machine, cost.macs, cost.moved_bytes) for cost in costs[name]),
+                median_s=one.times[name].median_s,
+                low_s=one.times[name].low_s,
+                high_s=one.times[name].high_s,
+                times_faster=first.median_s / one.times[name].median_s,
+                page_faults=one.page_faults[name],
+                wall_median_s=one.wall[name].median_s,
+            )
+            for name, module in one.contest.modules.items()
+        ]
     return rows
+
+
+def measure_peak() -> float:
+    """Return the most FLOPs a second that one of several matrix products, or a large convolution, reached here.
+
+    Where matrix products and convolutions come from different libraries, a convolution may be nearer to the peak.
+    """
+    conv = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)
+    images = _pictures(32, (128, 14, 14)).contiguous(memory_format=torch.channels_last)
+    times, _ = processor_latency({"conv": partial(_run, conv, images)}, repeats=20)
+    rate = flops(macs(conv, images)) / min(times["conv"].times_s)
+    return max(rate, measure_peak_flops_per_s(sizes=(256, 512, 1024), repeats=10))
 
 
 def processor_latency(
@@ -146,13 +197,12 @@ def processor_latency(
 
 
 def machine_settings() -> dict[str, object]:
-    """Return what the times were taken on, for the record: processor's vectors, threads, torch, peak."""
+    """Return what times are taken on, for the record: the processor's vectors, threads, torch."""
     return {
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "lanes": lanes(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "peak_flops_per_s": measure_peak_flops_per_s(),
     }
 
 
