@@ -359,10 +359,30 @@ def test_what_is_shipped_has_the_costs_that_are_counted_today(shipped):
     dense = fold_batch_norm(zoo.small_cnn().eval())
     for run in shipped.sweeps["small_cnn"]:
         if run.method in ("svd", "tucker-2"):
-            model = sweep.apart(dense, run.method, run.fraction)
+            model = sweep.apart(dense, run.method, run.fraction, tucker_by="hosvd")
             assert (run.macs, run.parameters) == (measure.macs(model, EXAMPLE), measure.parameters(model))
     for net in shipped.equal:
         assert net.macs == measure.macs(equal.BUILDERS[net.net](0), EXAMPLE)
+
+
+def test_what_is_shipped_shows_what_it_is_shipped_for(shipped):
+    """Of the figures in the file, not of this machine: nothing is timed here."""
+    small, wide = (shipped.sweeps[name] for name in ("small_cnn", "wide_cnn"))
+    for fraction in (0.125, 0.25, 0.375, 0.5):
+        aware, plain = (
+            record.against_control(small, way, fraction, "validation_after").mean for way in ("data-aware svd", "svd")
+        )
+        assert aware > plain
+    # Both fall: at the rank that validation data chose, at least twice as fast for less than a point of test accuracy.
+    fraction = record.choose_fraction(wide, "data-aware svd")
+    assert record.against_control(wide, "data-aware svd", fraction).mean > -0.01
+    times = {row.name: row for row in shipped.contest("wide_model", 32, "channels_last")}
+    assert times[f"svd {fraction:g}"].times_faster >= 2
+    # MACs fall and time does not.
+    dense, _, tucker, _ = shipped.contest("small_layer", 32, "NCHW")
+    assert dense.macs > 2.7 * tucker.macs and tucker.median_s > dense.median_s
+    # The roofline is a bound from below for everything.
+    assert all(row.bound_s < row.median_s for row in shipped.speed)
 
 
 def test_a_damaged_record_says_how_to_get_it_back(tmp_path):

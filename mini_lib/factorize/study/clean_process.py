@@ -3,9 +3,10 @@
 The trap. glibc gives a large block of memory back to the system as soon as it is freed, and the system hands it over
 again page by page, each filled with zeros first. Every layer makes a new tensor for its output, so a call may spend
 more time on fetching memory than on computing. Layers that do little on much memory suffer most: a depthwise one looked
-3.5 times slower than it is. And glibc learns: once a block of some MiB was freed, it keeps blocks up to that size; so the
-same call is slow in one process and fast in another. Three variables tell it to keep the memory from the start. It reads
-them when a process starts, so they cannot be set from inside, and a notebook's has long started: hence one of our own.
+three times slower than it is. And glibc learns: once a block of some MiB was freed, it keeps blocks up to that size, so
+the same call is slow in one process and fast in another. Three variables tell it to keep the memory from the start. It
+reads them when a process starts, so they cannot be set from inside, and a notebook's has long started: hence a process
+of our own.
 
 Where the C library is another one the variables do nothing, and the process is one like any other.
 """
