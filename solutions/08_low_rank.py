@@ -1,0 +1,1173 @@
+# %% [markdown]
+# # How much of a trained filter is really there?
+#
+# Lesson 08 · about 75 minutes · before it: [07 Is a depthwise-separable convolution the same thing for less?](07_depthwise.ipynb)
+#
+# A layer of 300 x 784 weights looks like 235,200 separate decisions. But training pushed all of them at once, over and over, in a few directions that lowered the loss. So the weights of a row have much to do with those of the next, and a matrix that repeats itself
+# can be stored as two thin ones. Thin ones are cheaper. Unless they are not thin enough; or the part that was left out was the part that told a shirt from a coat; or the processor does not care how few multiplications there are. This lesson is about the three *unless*.
+#
+# **You will be able to**
+# 1. take a trained linear layer or convolution apart into cheaper ones, with the error known before any picture is shown;
+# 2. choose ranks by cost, by data and by a budget for the whole net, and hold each choice against a control;
+# 3. say beforehand when fewer multiplications will not be less time.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import torch
+from scipy.stats import binomtest
+from tqdm.auto import tqdm
+
+from mini_lib import data, fit, measure, zoo
+from mini_lib.calibration import observe
+from mini_lib.columns import aligned
+from mini_lib.factorize import data_aware, low_rank, rank
+from mini_lib.factorize.budget import allocate_ranks, uniform_ranks
+from mini_lib.factorize.lora import add_lora, merge_lora, trainable_parameters
+from mini_lib.factorize.low_rank import weights
+from mini_lib.factorize.methods import data_aware_svd, matrix_ranks, plain_svd, tucker, tucker_ranks
+from mini_lib.factorize.model import factorize
+from mini_lib.factorize.moments import input_moments
+from mini_lib.factorize.study import record
+from mini_lib.factorize.study.clean_process import in_clean_process
+from mini_lib.fold import fold_batch_norm
+from mini_lib.surgery import swap
+from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+
+torch.set_num_threads(1)
+figures.use_style()
+COLOURS = figures.COLOURS
+
+splits = data.fashion()
+pictures, example = splits.validation.images, splits.validation.images[:1]
+NETS = {name: fold_batch_norm(zoo.load(name)) for name in ("lenet_300_100", "small_cnn")}
+mlp, cnn = NETS.values()
+
+
+def accuracy(net, **layers):
+    """Validation accuracy of a net, with the layers of these names replaced."""
+    return fit.accuracy(swap(net, layers) if layers else net, splits.validation)
+
+
+WHOLE = {name: accuracy(net) for name, net in NETS.items()}
+print(", ".join(f"{name}: {share:.1%} of the validation pictures" for name, share in WHOLE.items()))
+
+# %% [markdown]
+# Batch norm is folded into the convolutions already. Do it first: a factorization of weights that are rescaled afterwards answers the wrong question.
+#
+# ## 1 Two thin matrices for one
+#
+# A matrix of **rank** $r$ is a product of two thin ones, $m \times r$ and $r \times n$. As layers: $n$ inputs to $r$ features, these to $m$ outputs, and *nothing between*, no bias and no ReLU. Two matrices are stored in place of one, and for each input each weight is used once, so MACs are counted like weights.
+#
+# By hand: a 6 x 3 matrix has 18 weights. With rank 1 there are 6 + 3 = 9. With rank 2 there are 18, and nothing is saved, although full rank is 3. So 1 is the last rank that pays.
+
+# %% [markdown]
+# ### Exercise 8.1 - The rank at which it stops paying (5 min)
+
+
+# %% name="ex-8-1" tags=["exercise"]
+def paying_rank(rows, columns):
+    """The largest rank at which two thin factors have fewer weights than the matrix [rows, columns].
+
+    Returns a whole number; 0 if no rank saves anything.
+    """
+    ### BEGIN SOLUTION
+    return (rows * columns - 1) // (rows + columns)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("8.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: count both</summary>
+#
+# How many weights have an m x r and an r x n matrix together?
+# </details>
+# <details><summary>Hint 2: fewer, not as few</summary>
+#
+# Where both have the same number, nothing is saved. Try your formula on 2 x 2.
+# </details>
+
+# %%
+predict(
+    "8.a",
+    "The first layer of LeNet-300-100 has 300 x 784 weights. What is the largest rank at which two thin matrices have fewer?",
+    unit="",
+)
+
+# %% name="out-break-even"
+lines = [("layer", "as a matrix", "full rank", "pays up to", "that is")]
+for net in NETS.values():
+    for name, layer in net.named_modules():
+        if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
+            rows, columns = layer.weight.flatten(1).shape
+            last = rank.break_even_rank(rows, columns)
+            full = min(rows, columns)
+            lines.append((name, f"{rows} x {columns}", str(full), str(last), f"{last / full:.0%} of full"))
+print(aligned(lines))
+
+# %%
+reveal("8.a", rank.break_even_rank(300, 784))
+
+# %% [markdown]
+# A square matrix has to lose half of its rank before the first weight is saved. A long one may keep more. (A convolution is a matrix here: a row for each filter, with all its weights in a line. Part 2 has other ways.)
+#
+# ### Which thin matrices?
+#
+# The **singular value decomposition** writes any matrix as a sum of simple ones, $W = \sum_i s_i u_i v_i^T$: an input is compared with the direction $v_i$, the answer is multiplied by $s_i$, and sent out in the direction $u_i$. All directions have length 1 and are at right angles, and the **singular values** $s_i$ come sorted. Keep the first $r$ terms:
+# of all matrices of rank $r$, this one is nearest to $W$ (Eckart and Young, 1936).
+#
+# By hand: in `[[0, 2], [1, 0]]` the second input goes to the first output with weight 2, and the first to the second with 1. So the singular values are 2 and 1, and the best matrix of rank 1 is `[[0, 2], [0, 0]]`. As thin factors: `[[2], [0]]` and `[[0, 1]]`, or `[[1], [0]]` and `[[0, 2]]`, or with the root of 2 in both.
+
+# %% [markdown]
+# ### Exercise 8.2 - Two thin matrices (8 min)
+
+
+# %% name="ex-8-2" tags=["exercise"]
+def thin_factors(matrix, rank):
+    """Two factors whose product is as near to the matrix as a product of this rank can be.
+
+    matrix: [m, n]. Returns (left, right), tensors [m, rank] and [rank, n]; only left @ right is compared.
+    """
+    ### BEGIN SOLUTION
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    return left[:, :rank] * values[:rank], right[:rank]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("8.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: what torch returns</summary>
+#
+# `torch.linalg.svd(matrix, full_matrices=False)` gives U, S and V^T. V comes transposed: its *rows* are the directions.
+# </details>
+# <details><summary>Hint 2: where the values go</summary>
+#
+# Into one of the two factors, or their root into each. `U * S` multiplies each column by its value.
+# </details>
+
+# %% [markdown]
+# How large is what was left out? The terms are at right angles, so their squares add up. The relative error of rank $r$ is
+#
+# $$\frac{\|W - W_r\|}{\|W\|} = \sqrt{\frac{s_{r+1}^2 + \dots + s_n^2}{s_1^2 + \dots + s_n^2}}.$$
+#
+# By hand: singular values 2, 2, 1 with squares 4, 4, 1, together 9. Rank 0 loses everything: error 1. Rank 1 loses 5 of 9: 0.745. Rank 2 loses 1 of 9: 0.333. Rank 3 loses nothing. Look at the middle: **a third of the length is missing, and that is only a ninth of the square.**
+
+# %% [markdown]
+# ### Exercise 8.3 - The error at every rank (6 min)
+
+
+# %% name="ex-8-3" tags=["exercise"]
+def errors_by_rank(values):
+    """The relative error of the best approximation of every rank, from 0 to n.
+
+    values: the n singular values of a matrix, largest first, a tensor. Returns n + 1 numbers.
+    """
+    ### BEGIN SOLUTION
+    squares = values.square()
+    lost = [squares[rank:].sum() for rank in range(len(values) + 1)]
+    return torch.stack(lost).div(squares.sum()).sqrt()
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("8.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: rank 0</summary>
+#
+# With rank 0 nothing is kept, and the error is 1. So the first of your n + 1 numbers is 1, and the last is 0.
+# </details>
+# <details><summary>Hint 2: squares</summary>
+#
+# Add up squares, divide, and take the root at the end.
+# </details>
+
+# %% [markdown]
+# So all errors are known from the weights alone. How fast do they fall in a trained layer? The control: **the same numbers, shuffled inside the matrix**. Whatever it has less of than the shuffled one is not in the numbers but in where they stand.
+
+
+# %% name="fig-spectrum"
+def shuffled(weight, seed=0):
+    """The same numbers at places drawn by chance."""
+    order = torch.randperm(weight.numel(), generator=torch.Generator().manual_seed(seed))
+    return weight.flatten()[order].reshape(weight.shape)
+
+
+LAYERS = {
+    "linear1": (mlp.linear1, "blue"), "conv3": (cnn.conv3, "orange"), "conv4": (cnn.conv4, "green"),
+}  # fmt: skip
+matrices = {name: layer.weight.detach().flatten(1) for name, (layer, _) in LAYERS.items()}
+
+
+def draw_spectrum():
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.9))
+    first = matrices["linear1"]
+    for matrix, name, line in ((first, "trained", "-"), (shuffled(first), "shuffled", ":")):
+        values = torch.linalg.svdvals(matrix)
+        left.plot(range(1, len(values) + 1), values, color=COLOURS["blue"], linestyle=line, label=f"linear1, {name}")
+    left.set(xlabel="number of the singular value", ylabel="singular value", ylim=(0, None))
+    left.legend(fontsize=13)
+    for name, (_, colour) in LAYERS.items():
+        rows, columns = matrices[name].shape
+        for matrix, line in ((matrices[name], "-"), (shuffled(matrices[name]), ":")):
+            errors = low_rank.rank_errors(matrix)
+            share = [100 * r * (rows + columns) / (rows * columns) for r in range(len(errors))]
+            label = f"{name}, {rows} x {columns}" if line == "-" else None
+            right.plot(share, errors, color=COLOURS[colour], linestyle=line, label=label)
+    right.axvspan(100, 125, color="#cccccc", alpha=0.7)
+    right.text(101, 0.62, "more\nthan\nbefore", fontsize=13)
+    right.set(xlabel="weights of the pair, % of the matrix's", ylabel="relative error", xlim=(0, 125), ylim=(0, 1))
+    right.legend(fontsize=13, loc="upper right", bbox_to_anchor=(0.81, 1.03), handlelength=1.5)
+    return figure
+
+
+show(
+    draw_spectrum(),
+    alt="On the left the singular values of linear1, trained and with its numbers shuffled: the trained one has a few large ones and many small ones. On the right the error over the number of weights for linear1, conv3 and conv4, "
+    "solid for trained and dotted for shuffled: conv4 falls to a small error at once, conv3 hardly faster than its shuffled control.",
+)
+
+# %% [markdown]
+# Three trained layers, three answers. Look for the solid line that leaves its dotted one at once, and for the one that stays near it. Where the shuffled line meets the grey region, its error is still large: *random numbers cannot be stored as thin matrices*. And small errors of the weight are bought dearly, even in trained layers. Are they needed?
+
+# %%
+quarter = 300 * 784 // (4 * (300 + 784))
+predict(
+    "8.b",
+    f"linear1 is cut to rank {quarter}, a quarter of its weights, and nothing is trained after it. How many points of validation accuracy are lost?",
+    unit="points",
+)
+
+# %% name="out-errors"
+lines = [("rank", "weights", "error beforehand", "measured", "accuracy", "points lost")]
+for r in (4, 8, 16, 32, quarter, 108, 216):
+    found = low_rank.svd_linear(mlp.linear1, r)
+    left = accuracy(mlp, linear1=found.layer)
+    lost = 100 * (WHOLE["lenet_300_100"] - left)
+    share = r * (300 + 784) / (300 * 784)
+    errors = f"{found.predicted_error:.6f}", f"{found.measured_error:.6f}"
+    lines.append((str(r), f"{share:.0%}", *errors, f"{left:.1%}", f"{lost:.1f}"))
+    if r == quarter:
+        lost_at_a_quarter = lost
+print("linear1, 300 x 784; accuracy on validation pictures")
+print(aligned(lines))
+
+# %%
+reveal("8.b", round(lost_at_a_quarter, 1))
+
+# %% [markdown]
+# The two columns of errors are the same up to the roundings of float32: the first comes from singular values, the second from the two layers as they are stored. So nothing has to be tried to know an error. What it does to the accuracy is another column.
+#
+# ### How many are worth keeping?
+#
+# The sum of all squares is called the **energy**. A common rule: keep the smallest rank that holds 90% of it. By hand, for 2, 2, 1 again: rank 1 holds 4 of 9, which is 44%; rank 2 holds 89%. For half of the energy one needs rank 2, for 90% rank 3.
+
+# %% [markdown]
+# ### Exercise 8.4 - The rank that holds most of it (6 min)
+
+
+# %% name="ex-8-4" tags=["exercise"]
+def rank_holding(values, energy):
+    """The smallest rank whose singular values hold at least this share of the energy.
+
+    values: the singular values, largest first, a tensor. energy: above 0, at most 1. Returns a whole number.
+    """
+    ### BEGIN SOLUTION
+    held = values.double().square().cumsum(0)
+    enough = held >= energy * held[-1]
+    return int(enough.nonzero()[0]) + 1
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("8.4")
+
+# %% [markdown]
+# <details><summary>Hint 1: add up</summary>
+#
+# `values.square().cumsum(0)` says what the first 1, 2, 3 ... hold.
+# </details>
+# <details><summary>Hint 2: from place to rank</summary>
+#
+# The first entry that is large enough has place 0 if rank 1 does. Exactly the share is enough.
+# </details>
+
+# %% [markdown]
+# Why 90%, and not 80? Nobody knows. **Variational Bayes** (VBMF) asks another question: if the matrix were something simple plus noise of unknown strength, which singular values stand out of the noise? It estimates the noise along with the rest, in closed form, so there is nothing to choose. A test for it is at hand: what does it say about shuffled layers?
+
+# %% name="out-ranks"
+lines = [("", "full", "pays", "90%", "accuracy", "VBMF", "accuracy", "VBMF, shuffled")]
+for title, net in NETS.items():
+    for name, layer in net.named_modules():
+        if not isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
+            continue
+        matrix = layer.weight.detach().flatten(1)
+        last = rank.break_even_rank(*matrix.shape)
+        chosen = rank.rank_by_energy(torch.linalg.svdvals(matrix), 0.9), rank.rank_by_vbmf(matrix)
+        cells = []
+        for r in chosen:
+            cut = f"{accuracy(net, **{name: plain_svd(name, layer, r).layer}):.1%}" if 0 < r <= last else "-"
+            cells += [str(r), cut]
+        lines.append((name, str(min(matrix.shape)), str(last), *cells, str(rank.rank_by_vbmf(shuffled(matrix)))))
+print(f"uncut: {', '.join(f'{name} {share:.1%}' for name, share in WHOLE.items())}; one layer cut at a time")
+print(aligned(lines))
+
+# %% [markdown]
+# A dash means: that rank saves nothing, or is 0. The last column is as it should be: in shuffled numbers there is nothing to find. (A 1 is no error: if all numbers have a mean that is not zero, that mean is a direction, and survives shuffling.) Then read the rows of conv2, conv3 and conv4. What VBMF takes for noise there is what the net works with, in conv3 at least; and the same share of energy costs points in one layer and nothing in another. **Both look at the weights, and neither knows what a weight is for.** That takes data, and parts 3 and 4.
+#
+# ## 2 A filter has four modes
+#
+# The weight of a convolution is no matrix. It has four modes: $N$ outputs, $C$ inputs, and the height and width $K$ of the kernel. So there is more than one way to cut.
+#
+# | way | layers it makes | weights |
+# | --- | --- | --- |
+# | channel SVD | $K \times K$ to $r$ channels, then $1 \times 1$ | $r\,(C K^2 + N)$ |
+# | spatial SVD | $K \times 1$ to $r$ channels, then $1 \times K$ | $r K (C + N)$ |
+# | Tucker-2 | $1 \times 1$ to $r_1$, then $K \times K$ from $r_1$ to $r_2$, then $1 \times 1$ | $C r_1 + K^2 r_1 r_2 + r_2 N$ |
+# | CP | $1 \times 1$ to $r$, then $K \times 1$ and $1 \times K$ on each channel by itself, then $1 \times 1$ | $r\,(C + 2K + N)$ |
+#
+# MACs are these weights times the *places* at which they are used, and with a stride the layers before it see more places than those behind. By hand: Tucker-2 for 4 to 6 channels, 3 x 3, stride 2, on a 4 x 4 picture, with ranks 2 and 3. The first 1 x 1 sees all 16 places: 16 · 4 · 2 = 128 MACs. The output has 2 x 2 places. The core takes 4 · 9 · 2 · 3 = 216, and the last 1 x 1
+# takes 4 · 3 · 6 = 72. Together 416. The convolution itself: 4 · 9 · 4 · 6 = 864.
+
+# %% [markdown]
+# ### Exercise 8.5 - Three layers for one (8 min)
+
+
+# %% name="ex-8-5" tags=["exercise"]
+def tucker_macs(inputs, outputs, kernel, size, stride, rank_in, rank_out):
+    """MACs of the three layers that Tucker-2 makes of a convolution, for one square image.
+
+    kernel: odd, with padding kernel // 2, which belongs to the middle layer, as the stride does. size: of the image at
+    the input. Returns a whole number.
+    """
+    ### BEGIN SOLUTION
+    before, after = size**2, (-(-size // stride)) ** 2
+    first = before * inputs * rank_in
+    core = after * rank_in * kernel**2 * rank_out
+    last = after * rank_out * outputs
+    return first + core + last
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("8.5")
+
+# %% [markdown]
+# <details><summary>Hint 1: places</summary>
+#
+# A layer is used once at each place of *its output*. Which of the three still has the full image?
+# </details>
+# <details><summary>Hint 2: an odd size</summary>
+#
+# With such padding, a stride of 2 makes 3 places of 5: rounded up.
+# </details>
+
+# %%
+predict(
+    "8.c",
+    "conv3 of the small CNN, taken apart into a quarter of its weights in each of the four ways. Which weight is nearest to the trained one?",
+    choices=("channel SVD", "spatial SVD", "Tucker-2", "CP"),
+)
+
+# %% name="out-ways"
+SIZES = {"conv3": (14, 14), "conv4": (14, 14)}
+
+
+def ways_at(conv, share):
+    """Each way to cut a convolution, at the largest ranks whose weights are at most this share of its own."""
+    shape = tuple(conv.weight.shape)
+    most = share * conv.weight.numel()
+    outputs, inputs = shape[:2]
+    two_ranks = [(max(1, round(inputs * part / 500)), max(1, round(outputs * part / 500))) for part in range(1, 500)]
+    ranks = max(pair for pair in two_ranks if weights.tucker2_weights(shape, *pair) <= most)
+    return {
+        "channel SVD": lambda: low_rank.channel_svd(conv, int(most / weights.channel_svd_weights(shape, 1))),
+        "spatial SVD": lambda: low_rank.spatial_svd(conv, int(most / weights.spatial_svd_weights(shape, 1))),
+        "Tucker-2": lambda: low_rank.tucker2(conv, *ranks, method="hooi"),
+        "CP": lambda: low_rank.cp(conv, int(most / weights.cp_weights(shape, 1)), starts=1, sweeps=40),
+    }
+
+
+lines, errors_at_a_quarter = [("", "way", "ranks", "weights", "MMAC", "error", "accuracy", "s to find")], {}
+for name in ("conv3", "conv4"):
+    conv = cnn.get_submodule(name)
+    macs = low_rank.channel_svd(conv, 1).dense_macs(SIZES[name])
+    costs = f"{conv.weight.numel():,}", f"{macs / 1e6:.2f}"
+    lines.append((name, "as it is", "", *costs, "", f"{WHOLE['small_cnn']:.1%}", ""))
+    for way, cut in ways_at(conv, 0.25).items():
+        began_s = time.perf_counter()
+        found = cut()
+        seconds = time.perf_counter() - began_s
+        ranks = " x ".join(map(str, found.ranks))
+        count, macs = found.parameters - len(conv.bias), found.macs(SIZES[name])
+        after = accuracy(cnn, **{name: found.layer})
+        costs = f"{count:,}", f"{macs / 1e6:.2f}"
+        lines.append((name, way, ranks, *costs, f"{found.predicted_error:.3f}", f"{after:.1%}", f"{seconds:.2f}"))
+        errors_at_a_quarter[name, way] = found.predicted_error
+print(aligned(lines, left=(0, 1)))
+
+# %%
+of_conv3 = {way: error for (name, way), error in errors_at_a_quarter.items() if name == "conv3"}
+reveal("8.c", min(of_conv3, key=of_conv3.get))
+
+# %% [markdown]
+# At equal weights the ways are far apart, and which one is best depends on the layer. The most frugal one, CP, can afford a rank several times as high for the same weights. But it makes four layers where there was one, and it has no closed form: it is found by **alternating least squares**, from a start that may be a bad one. Ask yourself why conv4 forgives
+# nearly everything and conv3 nothing, and look once more at the first figure.
+
+
+# %% name="fig-ways"
+WAYS = {
+    "channel SVD": ("blue", "-", "o"), "spatial SVD": ("orange", "--", "s"), "Tucker-2": ("green", "-.", "^"),
+    "CP": ("vermillion", ":", "D"),
+}  # fmt: skip
+SHARES = (0.08, 0.16, 0.25, 0.4)
+errors_of = {
+    name: {way: [ways_at(cnn.get_submodule(name), share)[way]().predicted_error for share in SHARES] for way in WAYS}
+    for name in ("conv3", "conv4")
+}
+
+
+def draw_ways():
+    figure, both = plt.subplots(1, 2, figsize=(11, 4.9), sharey=True)
+    for axes, (name, ways) in zip(both, errors_of.items()):
+        for way, errors in ways.items():
+            colour, line, marker = WAYS[way]
+            axes.plot(
+                [100 * share for share in SHARES],
+                errors,
+                color=COLOURS[colour],
+                linestyle=line,
+                marker=marker,
+                label=way,
+            )
+        axes.set(title=name, xlabel="weights, % of the convolution's", ylim=(0, 1), xlim=(0, 43))
+    both[0].set(ylabel="relative error of the weight")
+    both[0].legend(fontsize=13, loc="lower left")
+    return figure
+
+
+show(
+    draw_ways(),
+    alt="Error of the weight over the share of weights for four ways to cut conv3 and conv4. In conv3 all errors are large and CP has the smallest; in conv4 all fall quickly and Tucker-2 has the largest.",
+)
+
+# %% [markdown]
+# Tucker-2 can be had in two qualities. **HOSVD** takes the best directions for the inputs and the best for the outputs, each as if the other mode stayed whole. **HOOI** goes on from there: with one set held, the other is chosen anew, again and again. No step can make it worse. How much is there to win?
+
+# %% name="out-hooi"
+lines = [("", "ranks", "HOSVD", "HOOI", "sweeps", "one mode cut: in", "out", "at best")]
+for name in ("conv3", "conv4"):
+    weight = cnn.get_submodule(name).weight.detach()
+    for part in (0.125, 0.25, 0.5):
+        r_in, r_out = (int(part * weight.shape[mode]) for mode in (1, 0))
+        ranks = {0: r_out, 1: r_in}
+        one, other = low_rank.hosvd(weight, ranks), low_rank.hooi(weight, ranks)
+        alone = [low_rank.rank_errors(low_rank.unfold(weight, mode))[r].item() for mode, r in ((1, r_in), (0, r_out))]
+        found = f"{one.error:.4f}", f"{other.error:.4f}", str(other.sweeps)
+        lines.append((name, f"{r_in} x {r_out}", *found, *(f"{error:.4f}" for error in (*alone, max(alone)))))
+print(aligned(lines))
+
+# %% [markdown]
+# The last column is a floor: cutting two modes cannot lose less than cutting one of them. HOSVD is never above $\sqrt{2}$ times what is possible, and in trained weights often close to it, so HOOI polishes.
+#
+# ## 3 Near in what comes out
+#
+# All of this was about the weight. But no user ever sees a weight. What comes out of the layer should stay as it was, for the inputs that really come in. And these are not white noise: in pictures of clothes, neighbouring pixels go together, and the corners are always dark. A direction in which the inputs never vary costs nothing to lose.
+#
+# Let $C$ be the covariance of the inputs and $S$ its root, $S S = C$. Then $\|(W - W') S\|^2$ is the mean squared change of the output, about its mean. So: decompose $W S$ and not $W$, keep the first $r$ directions $U$ *of the output*, and use $W' = U U^T W$. What the lost part does to the mean is a constant, and a constant is what a bias is for:
+#
+# $$b' = b + (W - W')\,\text{mean}.$$
+#
+# By hand: $W$ is diagonal with 3 and 1, the inputs have mean (0, 2), and vary by 1 and by 6, independently. The outputs vary by 3 and 6. A plain SVD keeps the first, since 3 is more than 1, and loses 6 of $\sqrt{9 + 36}$: error 0.894. The other choice keeps the second: error 0.447. And its bias? The lost weight is the 3, its input has mean 0: nothing to correct. For the plain one it would be 1 · 2 = 2, in the second output.
+
+# %% [markdown]
+# ### Exercise 8.6 - Near in what comes out (12 min)
+
+
+# %% name="ex-8-6" tags=["exercise"]
+def nearest_output(weight, bias, mean, root, rank):
+    """The weight of this rank, and its bias, that change the layer's output least over its inputs.
+
+    weight: [m, n]; bias: [m]; mean: [n], of the inputs; root: [n, n], symmetric, root @ root is their covariance.
+    Returns (new weight [m, n], new bias [m]).
+    """
+    ### BEGIN SOLUTION
+    directions = torch.linalg.svd(weight @ root, full_matrices=False).U[:, :rank]
+    near = directions @ (directions.T @ weight)
+    return near, bias + (weight - near) @ mean
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("8.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: what to decompose</summary>
+#
+# Not the weight, but what the inputs make of it: `weight @ root`. Of its SVD you need the first columns of U only.
+# </details>
+# <details><summary>Hint 2: back to a weight</summary>
+#
+# `U @ U.T` keeps what lies in these directions of the output. Put it in front of the weight itself.
+# </details>
+# <details><summary>Hint 3: the bias</summary>
+#
+# What does the lost part, old weight minus new, make of the mean input? That much is missing in every output, on average.
+# </details>
+
+# %% [markdown]
+# Mean and covariance come from some *training* pictures that are sent through the net. The error is then told for other ones, from the validation data. Three candidates: a plain SVD; the same with its bias corrected, to see what the bias alone does; and the data-aware one.
+
+# %%
+predict(
+    "8.d",
+    "linear1 at rank 16, on pictures that were not used for it: how large is the output error of the data-aware SVD, as a percentage of the plain one's?",
+    unit="%",
+)
+
+# %% name="out-aware"
+moments, read = {}, {}
+for net, count in ((mlp, 1000), (cnn, 400)):
+    moments |= input_moments(net, splits.train.first(count).images.split(100))
+    wanted = [name for name, layer in net.named_modules() if name in moments]
+    observe(net, [pictures[:500]], wanted, lambda name, inputs, output: read.update({name: inputs}))
+
+
+def three_ways(net, name, r):
+    """Plain, plain with the bias corrected, and data-aware; and what the last one expects of itself."""
+    layer = net.get_submodule(name)
+    plain = plain_svd(name, layer, r).layer
+    aware = data_aware.output_svd(layer, moments[name], r)
+    return plain, data_aware.correct_bias(layer, plain, moments[name]), aware.layer, aware.predicted_error
+
+
+PLACES = [
+    (mlp, "linear1", (8, 16, 32, 64)),
+    (mlp, "linear2", (8, 16, 32)),
+    (cnn, "conv2", (8, 16)),
+    (cnn, "conv3", (16,)),
+    (cnn, "conv4", (16,)),
+]
+lines, ratio = [("output error", "rank", "expected", "data-aware", "of plain", "plain", "bias corrected")], {}
+for net, name, ranks in PLACES:
+    layer = net.get_submodule(name)
+    for r in ranks:
+        *three, expected = three_ways(net, name, r)
+        plain, corrected, aware = (data_aware.output_error(layer, one, read[name]) for one in three)
+        ratio[name, r] = aware / plain
+        errors = [f"{error:.3f}" for error in (expected, aware, plain, corrected)]
+        lines.append((name, str(r), *errors[:2], f"{ratio[name, r]:.0%}", *errors[2:]))
+print(aligned(lines))
+
+# %%
+reveal("8.d", round(100 * ratio["linear1", 16]))
+
+# %% [markdown]
+# `expected` was known from the calibration pictures; `data-aware` was measured on others. An error above 1 in the plain column says: a layer that always answers with its mean would have been nearer. The gain is large where inputs are far from white, as pixels are, and small where most of the output varies in a few directions anyway, as in conv4.
+#
+# ### Does a smaller error mean a better net?
+#
+# One would think so.
+
+# %%
+predict(
+    "8.e",
+    "linear1 at rank 8: correcting the bias of a plain SVD brings the output nearer to the old one. What does that do to the validation accuracy?",
+    choices=("it rises", "it falls", "no difference beyond chance"),
+)
+
+
+# %% name="out-lower"
+def right(net, **layers):
+    """Which validation pictures a net gets right."""
+    return fit.predict(swap(net, layers), pictures).argmax(dim=1) == splits.validation.labels
+
+
+lines = [("", "rank", "output error", "accuracy", "one right", "chance")]
+fell = {}
+for name, first, second, ranks in (("linear1", 0, 1, (4, 8, 12)), ("linear2", 0, 2, (6, 8, 12, 16))):
+    layer = mlp.get_submodule(name)
+    against = "bias corr." if second == 1 else "data-aware"
+    for r in ranks:
+        both = [three_ways(mlp, name, r)[which] for which in (first, second)]
+        errors = [data_aware.output_error(layer, one, read[name]) for one in both]
+        rights = [right(mlp, **{name: one}) for one in both]
+        only = [int((rights[a] & ~rights[b]).sum()) for a, b in ((0, 1), (1, 0))]
+        chance = binomtest(only[0], sum(only)).pvalue
+        shares = [float(one.float().mean()) for one in rights]
+        cells = f"{errors[0]:.2f} -> {errors[1]:.2f}", f"{shares[0]:.1%} -> {shares[1]:.1%}", f"{only[0]} : {only[1]}"
+        lines.append((f"{name}, {against}", str(r), *cells, f"{chance:.0e}" if chance < 0.001 else f"{chance:.3f}"))
+        fell[name, r] = (shares[1] - shares[0], chance)
+print(aligned(lines))
+
+# %%
+change, chance = fell["linear1", 8]
+reveal("8.e", "no difference beyond chance" if chance > 0.01 else ("it rises" if change > 0 else "it falls"))
+
+# %% [markdown]
+# Each row goes from the plain SVD to another one: with its bias corrected, or data-aware. In all rows the second has the smaller output error. `one right` counts the pictures that only the first gets right, and those that only the second does; the last column says how often a fair coin would be as lopsided. Where it is not small, do not call it a difference, whichever side is ahead.
+#
+# How can nearer be worse? By hand: a layer with two outputs. The first varies by 10 and says nothing about the class, the second by 2 and *is* the class. At rank 1 it is nearest to keep the first: only 2 of $\sqrt{104}$ are lost, an error of 0.196, and the class is gone. The output error adds up all outputs over all pictures, and the loudest count most. Accuracy hangs on those few directions in which a shirt differs from a coat, and these may be
+# quiet. And the next layer does not read the output but its ReLU: a correction that is right on average can push outputs across zero that decided something. So the error of the output is a far better guide than that of the weight, and it is a guide, not the goal. The goal is what you measure on validation data.
+#
+# ## 4 Which layer gets which rank?
+#
+# So far one layer was cut at a time. A net has a budget as a whole, in MACs or in bytes. A rank costs most where the matrix is large and the picture is large; it gains most where the singular values fall slowly. Give all layers the same share of their rank? Or decide all together: each layer has a list of ranks, with the cost and the error of each, and from each list one is taken, so that **the costs fit into the budget and the errors
+# add up to the least**.
+#
+# By hand: the first layer costs 5 with error 0.6, or 10 with 0.2; the second 20 with 0.5, or 40 with 0.4. The budget is 45. Ranks (1, 2) cost exactly 45, with an error of 1.0. Ranks (2, 1) cost 30, with an error of 0.7, and 15 are left over. Both at rank 2 would cost 50.
+
+# %% [markdown]
+# ### Exercise 8.7 - One budget, two layers (8 min)
+
+
+# %% name="ex-8-7" tags=["exercise"]
+def best_ranks(first, second, budget):
+    """The ranks of two layers whose MACs fit into the budget and whose errors add up to the least.
+
+    first, second: for each rank, from 1 on, a pair (macs, error). The cheapest pair is affordable.
+    Returns (rank of the first, rank of the second).
+    """
+    ### BEGIN SOLUTION
+    best = None
+    for i, (macs, error) in enumerate(first):
+        for j, (more_macs, more_error) in enumerate(second):
+            if macs + more_macs <= budget and (best is None or error + more_error < best[0]):
+                best = error + more_error, i + 1, j + 1
+    return best[1:]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("8.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: how many pairs</summary>
+#
+# Two layers with a few ranks each: try every pair.
+# </details>
+# <details><summary>Hint 2: what counts</summary>
+#
+# Leave out the pairs that cost too much. Of the others take the one with the least error, not the one that spends most.
+# </details>
+
+# %% [markdown]
+# With ten layers of sixty ranks each nobody tries all. It is a **knapsack** with one choice for each layer, and an integer program finds the optimum in a moment (`allocate_ranks`). Its controls: the same share of full rank everywhere, as large as the budget allows; and the same without the layers that are known to be touchy, the first convolution and the last linear layer.
+# The optimization itself can add up errors of the weights or of the outputs. All nets below use data-aware layers of the ranks that were chosen. Only the choice differs.
+
+# %%
+predict(
+    "8.f",
+    "LeNet-300-100 with a tenth of its MACs. How many points of validation accuracy does the optimization gain over the same share in linear1 and linear2, with linear3 left whole?",
+    unit="points",
+)
+
+# %% name="out-budget"
+TOUCHY = ("conv1", "linear", "linear3")
+
+
+def is_inner(name, layer):
+    return name not in TOUCHY and isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d))
+
+
+def choices_at(net, budget):
+    """Ranks for a budget of MACs, chosen in four ways."""
+    return {
+        "same share": uniform_ranks(net, example, budget_macs=budget),
+        "same, inner layers": uniform_ranks(net, example, budget_macs=budget, where=is_inner),
+        "by weight": allocate_ranks(net, example, budget_macs=budget),
+        "by output": allocate_ranks(net, example, budget_macs=budget, moments=moments),
+    }
+
+
+BUDGETS = {"lenet_300_100": (0.05, 0.1, 0.15, 0.25), "small_cnn": (0.3, 0.4, 0.5)}
+chosen, allocated = {}, {}
+for title, shares in tqdm(BUDGETS.items(), desc="nets"):
+    net, full = NETS[title], measure.macs(NETS[title], example)
+    for share in shares:
+        for way, ranks in choices_at(net, int(share * full)).items():
+            cheaper = factorize(net, example, ranks, method=data_aware_svd(moments)).model
+            chosen[title, share, way] = ranks
+            allocated[title, share, way] = accuracy(cheaper)
+ways = ("same share", "same, inner layers", "by weight", "by output")
+lines = [("", "MACs", "same share", "inner layers", "by weight", "by output")]
+for title, shares in BUDGETS.items():
+    for share in shares:
+        lines.append((title, f"{share:.0%}", *(f"{allocated[title, share, way]:.1%}" for way in ways)))
+print(aligned(lines))
+
+# %%
+tenth = {way: allocated["lenet_300_100", 0.1, way] for way in ways}
+reveal("8.f", round(100 * (tenth["by output"] - tenth["same, inner layers"]), 1))
+
+
+# %% name="fig-budget"
+def draw_budget():
+    figure, both = plt.subplots(1, 2, figsize=(11, 4.9))
+    for axes, (title, share) in zip(both, (("lenet_300_100", 0.1), ("small_cnn", 0.5))):
+        net = NETS[title]
+        names = [name for name, layer in net.named_modules() if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d))]
+        looks = (("same share", "orange", "//"), ("same, inner layers", "sky", ".."), ("by output", "blue", ""))
+        for at, (way, colour, hatch) in enumerate(looks):
+            ranks = chosen[title, share, way]
+            full = {name: min(net.get_submodule(name).weight.flatten(1).shape) for name in names}
+            heights = [100 * ranks.get(name, full[name]) / full[name] for name in names]
+            places = [place + 0.27 * (at - 1) for place in range(len(names))]
+            label = way if way != "by output" else "one optimization"
+            axes.bar(places, heights, 0.27, color=COLOURS[colour], hatch=hatch, edgecolor="white", label=label)
+        axes.set(title=f"{title}, {share:.0%} of the MACs", ylabel="rank, % of full", ylim=(0, 105))
+        axes.set_xticks(range(len(names)), names, fontsize=13)
+    figure.legend(*both[0].get_legend_handles_labels(), fontsize=13, loc="outside lower center", ncols=3)
+    return figure
+
+
+show(
+    draw_budget(),
+    alt="Ranks of all layers in percent of full rank for three choices, at a tenth of LeNet's MACs and half of the CNN's. The optimization leaves the last layer whole, takes most from the large first layer of LeNet and from conv4 of the CNN, and keeps more of conv2.",
+)
+
+# %% [markdown]
+# Look at which layers the optimization starves, and recall the first figure. The harder control tells you how much of the gain is nothing but "leave the last layer alone", which costs nothing to know. The optimization adds up *relative errors of layers*, as if they were equally bad everywhere. That is a heuristic, and where budgets are generous all choices are about as good.
+#
+# ## 5 Fewer MACs, less time?
+#
+# Now the clock. Four layers that do the same job, 16 to 16 channels at 14 x 14, 32 pictures at once, one thread.
+#
+# One trap first, since it makes whole papers wrong. The C library gives large blocks of memory back as soon as they are free, and gets them again page by page, filled with zeros. Each layer makes a new tensor, and three layers make three. So what looks like slow arithmetic may be the memory being fetched. We time in **a process of its own, that was told to keep its memory**, count the processor's time, and take turns.
+
+# %%
+predict(
+    "8.g",
+    "A 3x3 convolution, 16 to 16 channels, is cut to rank 4: its MACs fall to less than a third. How many times as fast is it, with channels last?",
+    unit="times",
+)
+
+# %% name="out-slower"
+timed, machine = in_clean_process(("small_layer", "large_layer"), batches=(32,), repeats=15)
+
+
+def print_contest(contest):
+    """MACs and times of a contest, relative to its first; `bound` is the roofline of each layer, added up."""
+    lines = [("", "layout", "MACs /", "bound, ms", "measured, ms", "as fast")]
+    rows = [row for row in timed if row.contest == contest]
+    for row in rows:
+        ms = f"{1000 * row.bound_s:.3f}", f"{1000 * row.median_s:.3f}"
+        lines.append((row.name, row.layout, f"{rows[0].macs / row.macs:.1f}", *ms, f"{row.times_faster:.2f}"))
+    print(aligned(lines, left=(0, 1)))
+
+
+print("16 -> 16 channels at 14 x 14, 32 pictures, one thread: run here")
+print_contest("small_layer")
+
+# %%
+by_name = {(row.contest, row.name, row.layout): row for row in timed}
+reveal("8.g", round(by_name["small_layer", "svd 4", "channels_last"].times_faster, 2))
+
+# %% name="out-faster"
+print("128 -> 128 channels at 14 x 14, 32 pictures, one thread: run here")
+print_contest("large_layer")
+
+# %% [markdown]
+# The same ways, and the opposite result. The **roofline** of lesson 01 says why: a layer takes at least as long as its FLOPs take at the machine's peak, and at least as long as its bytes take to be moved. By hand: at 100 GFLOP/s and 20 GB/s, 1 million MACs, two million FLOPs, take 20 microseconds; 0.4 million bytes take 20 as well. Cut the MACs to a quarter, and the bytes still take 20. And the bytes do not fall, they grow: what
+# was one layer now writes its intermediate result and reads it again. (A large convolution may come out a little *below* its bound: the peak is a measurement too, of a matrix product, and made at another moment.)
+#
+# But read `bound` against `measured`: the small factors miss even their roofline by far. Two more things happen. Each layer has a fixed cost, to start and to arrange its data. And the processor multiplies whole **vectors**, of 16 numbers where it is a wide one. A layer with 4 output channels fills a quarter of a vector, and pays for all of it.
+
+# %%
+predict(
+    "8.h",
+    "64 to 64 channels, cut to rank 20 or to rank 32, on a machine with vectors of 16. Rank 20 has 5/8 of the MACs. Which share of rank 32's time does it take?",
+    choices=("about 5/8", "about 3/4", "about the same"),
+)
+
+# %% name="fig-steps"
+steps, machine = in_clean_process(("ranks",), batches=(32,), layouts=("channels_last",), repeats=20)
+dense = steps[0]
+by_rank = {int(row.name.removeprefix("svd ")): row for row in steps[1:]}
+
+
+def draw_steps():
+    figure, axes = plt.subplots(figsize=(11, 4.9))
+    ms = [1000 * row.median_s for row in by_rank.values()]
+    for values, name, colour, line, marker in (
+        (ms, "measured", "blue", "-", "o"),
+        ([1000 * dense.median_s * row.vector_macs / dense.macs for row in by_rank.values()], "if time went with MACs in whole vectors", "green", "-.", "^"),
+        ([1000 * dense.median_s * row.macs / dense.macs for row in by_rank.values()], "if time went with MACs", "orange", "--", "s"),
+    ):  # fmt: skip
+        axes.plot(list(by_rank), values, color=COLOURS[colour], linestyle=line, marker=marker, label=name)
+    low, high = ([1000 * getattr(row, what) for row in by_rank.values()] for what in ("low_s", "high_s"))
+    axes.fill_between(list(by_rank), low, high, color=COLOURS["blue"], alpha=0.2)
+    axes.axhline(1000 * dense.median_s, color="black", linewidth=1.5)
+    axes.text(4, 1020 * dense.median_s, "the convolution as it was", fontsize=13)
+    axes.set(
+        xlabel="rank of the channel SVD, 64 to 64 channels",
+        ylabel="ms for 32 pictures",
+        ylim=(0, 1150 * dense.median_s),
+    )
+    axes.set_xticks(list(by_rank))
+    axes.legend(fontsize=13, loc="lower right")
+    return figure
+
+
+print(f"vectors here hold {machine['lanes']} numbers")
+show(
+    draw_steps(),
+    alt="Milliseconds over the rank of a channel SVD: measured times stand on steps as wide as the processor's vector, far above the straight line that goes with the MACs; the convolution as it was is a horizontal line.",
+)
+
+# %%
+share = by_rank[20].median_s / by_rank[32].median_s
+names = {0.625: "about 5/8", 0.75: "about 3/4", 1.0: "about the same"}
+reveal("8.h", names[min(names, key=lambda value: abs(value - share))])
+
+# %% [markdown]
+# Ranks on one step take the same time, so take the upper end of a step, or go down a whole one: **a rank is chosen for the machine, too**. (Where your vectors are narrower the steps are shorter.)
+#
+# ### Accuracy comes back, some of it
+#
+# Nobody uses a net right after it was cut. A little **fine-tuning** repairs much. But more training may help *any* net, so the control is the dense net with the same fine-tuning. Here is one seed, live, with one short epoch. `one optimization` has as many MACs as the data-aware net above it.
+
+
+# %% name="out-tuned"
+def tuned(net, count=4000):
+    """A net after one epoch on the first training pictures, and its validation accuracy."""
+    done = fit.fit(net, splits.train.first(count), splits.validation, epochs=1, seed=0, learning_rate=0.002)
+    return done.model.eval(), done.history[-1].validation_accuracy
+
+
+halves = matrix_ranks(cnn, 0.5, is_inner)
+aware = factorize(cnn, example, halves, method=data_aware_svd(moments)).model
+best = allocate_ranks(cnn, example, budget_macs=measure.macs(aware, example), moments=moments)
+CUT = {
+    "dense": cnn,
+    "svd .5": factorize(cnn, example, halves).model,
+    "data-aware svd .5": aware,
+    "one optimization": factorize(cnn, example, best, method=data_aware_svd(moments)).model,
+    "tucker-2 .5": factorize(cnn, example, tucker_ranks(cnn, 0.5, is_inner), method=tucker()).model,
+}
+after = {name: tuned(net) for name, net in tqdm(CUT.items(), desc="fine-tuning")}
+lines = [("small_cnn, seed 0, run here", "MMAC", "KiB", "before", "after fine-tuning")]
+for name, net in CUT.items():
+    costs = f"{measure.macs(net, example) / 1e6:.2f}", f"{measure.stored_bytes(net) / 1024:.0f}"
+    lines.append((name, *costs, f"{accuracy(net):.1%}", f"{after[name][1]:.1%}"))
+print(aligned(lines))
+
+# %% [markdown]
+# One seed and one short epoch: an anecdote. The study with three seeds, more ranks and more pictures takes twenty minutes, so it was **recorded**: the next cells train and time nothing, they read a file that comes with the course. Its times are those of the machine that it was made on: 32 pictures, channels last, one thread. `- control` is the difference to the dense net of the same seed with the same fine-tuning, in points of test accuracy.
+
+# %% name="out-recorded"
+study = record.recorded()
+print("RECORDED, not run here; anew: python tools/factorize_study.py --record DIR")
+SWEEPS = {"small_cnn": "small_model", "wide_cnn": "wide_model"}
+
+
+def times_of(net, layout="channels_last"):
+    """The recorded times of a net and its cut forms at 32 pictures, by method and share of full rank."""
+    return {row.name: row for row in study.contest(SWEEPS[net], 32, layout)}
+
+
+def time_of(times, method, fraction):
+    """Both kinds of SVD make the same layers, so they share a time."""
+    return times["dense" if method == "dense" else f"{method.removeprefix('data-aware ')} {fraction:g}"]
+
+
+def runs_of(net, method, fraction):
+    return [run for run in study.sweeps[net] if (run.method, run.fraction) == (method, fraction)]
+
+
+def kinds_of(net, *fractions):
+    """Method and share of full rank, dense first; all shares unless some are named."""
+    kinds = dict.fromkeys((run.method, run.fraction) for run in study.sweeps[net])
+    return [kind for kind in kinds if not fractions or kind[1] in (1.0, *fractions)]
+
+
+def less_control(net, method, fraction):
+    """Test accuracy less that of the dense control, seed by seed, in points; nothing for the control itself."""
+    return record.points(record.against_control(study.sweeps[net], method, fraction)) if method != "dense" else ""
+
+
+times, whole = times_of("small_cnn"), runs_of("small_cnn", "dense", 1.0)[0].macs
+lines = [("small_cnn", "rank", "MACs /", "before", "fine-tuned", "- control", "as fast")]
+for method, fraction in kinds_of("small_cnn", 0.25, 0.375, 0.5):
+    runs = runs_of("small_cnn", method, fraction)
+    before, tuned_to = (record.percent([getattr(run, what) for run in runs]) for what in ("test_before", "test_after"))
+    less = less_control("small_cnn", method, fraction)
+    faster = f"{time_of(times, method, fraction).times_faster:.2f}"
+    lines.append((method, f"{fraction:g}", f"{whole / runs[0].macs:.1f}", before, tuned_to, less, faster))
+print(aligned(lines))
+
+# %% name="fig-recorded"
+METHOD_LOOKS = {"svd": ("orange", "s"), "data-aware svd": ("blue", "o"), "tucker-2": ("green", "^")}
+
+
+def draw_recorded(net="small_cnn"):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.9))
+    times = times_of(net)
+    control = fit.Spread(tuple(run.test_after for run in runs_of(net, "dense", 1.0)))
+    for axes in (left, right):
+        axes.axhline(100 * control.mean, color="black", linewidth=1.5)
+        axes.axhspan(100 * (control.mean - control.std), 100 * (control.mean + control.std), color="black", alpha=0.12)
+    for method, (colour, marker) in METHOD_LOOKS.items():
+        kinds = sorted(kind for kind in kinds_of(net) if kind[0] == method)
+        macs = [runs_of(net, *kind)[0].macs / 1e6 for kind in kinds]
+        ms = [1000 * time_of(times, *kind).median_s for kind in kinds]
+        for what, line in (("test_before", ":"), ("test_after", "-")):
+            spreads = [fit.Spread(tuple(getattr(run, what) for run in runs_of(net, *kind))) for kind in kinds]
+            means, stds = ([100 * getattr(spread, part) for spread in spreads] for part in ("mean", "std"))
+            look = {"color": COLOURS[colour], "marker": marker, "linestyle": line}
+            left.plot(macs, means, label=method if line == "-" else None, **look)
+            if line == "-":
+                right.errorbar(ms, means, yerr=stds, capsize=4, elinewidth=1.5, **look)
+    right.plot(1000 * times["dense"].median_s, 100 * control.mean, "P", color="black", markersize=13, zorder=5)
+    right.text(1000 * times["dense"].median_s, 100 * control.mean + 1, "dense", fontsize=13, ha="center")
+    left.set(xlabel="MMAC (dotted: before fine-tuning)", ylabel="test accuracy, in %", xlim=(0, None), ylim=(0, 100))
+    right.set(xlabel="ms for 32 pictures (fine-tuned)", xlim=(0, None), ylim=(None, 100 * control.mean + 3))
+    left.legend(fontsize=13, loc="lower right")
+    return figure
+
+
+show(
+    draw_recorded(),
+    alt="Recorded: test accuracy of the small CNN over its MACs, before fine-tuning dotted and after it solid, for three methods, with the dense control as a line; on the right the fine-tuned nets with their spread over measured milliseconds.",
+)
+
+# %% [markdown]
+# Go along a solid line from right to left, first in the left figure, then in the right one. On the left the curve reaches far towards zero. On the right it stops early, and some cut nets stand to the *right* of the dense one: less accurate, and slower. This net has few channels; what does not shrink (the first convolution, the ReLUs, moving the pictures) is soon most of its time.
+#
+# So the same study for a net with two to four times as many channels, in both orders of memory.
+
+# %% name="out-recorded-wide"
+print("RECORDED, not run here: three seeds; as fast, in two orders, at 32 pictures")
+whole, both = runs_of("wide_cnn", "dense", 1.0)[0].macs, (times_of("wide_cnn", "NCHW"), times_of("wide_cnn"))
+lines = [("wide_cnn", "rank", "MACs /", "fine-tuned", "- control", "NCHW", "channels last")]
+for method, fraction in kinds_of("wide_cnn"):
+    runs = runs_of("wide_cnn", method, fraction)
+    less = less_control("wide_cnn", method, fraction)
+    faster = [f"{time_of(times, method, fraction).times_faster:.2f}" for times in both]
+    tuned_to = record.percent([run.test_after for run in runs])
+    lines.append((method, f"{fraction:g}", f"{whole / runs[0].macs:.1f}", tuned_to, less, *faster))
+print(aligned(lines))
+print("the smallest rank that loses at most a point of validation accuracy:")
+for method in dict.fromkeys(method for method, _ in kinds_of("wide_cnn") if method != "dense"):
+    fraction = record.choose_fraction(study.sweeps["wide_cnn"], method)
+    if fraction is None:
+        print(f"{method}: none")
+        continue
+    lost = less_control("wide_cnn", method, fraction)
+    faster = time_of(both[1], method, fraction).times_faster
+    print(f"{method}: {fraction:g}, {lost} points of test accuracy, {faster:.1f} times as fast")
+
+# %% [markdown]
+# The rank in the last lines was chosen on validation pictures, and only then was the test accuracy read. Then compare the two columns of times. In the order NCHW the same nets gain less, since torch rearranges the data around each of the thin layers. **Say what a speed was measured with: batch, layout, threads, machine.**
+#
+# ## 6 The same idea turned round
+#
+# A trained weight has much in it. But what if it is trained *a little further*, for another task? The **change** may be of low rank although the weight is not. Here LeNet, which knows clothes standing upright, learns from 2000 pictures that hang upside down.
+
+
+# %% name="out-change"
+def upside_down(split):
+    return data.Split(split.images.flip(2), split.labels)
+
+
+new_train, new_validation = upside_down(splits.train.first(2000)), upside_down(splits.validation)
+full = fit.fit(mlp, new_train, new_validation, epochs=3, seed=0, learning_rate=0.003)
+lines = [("rank of 90% of the energy", "full", "weight", "its change", "change, shuffled")]
+for name in ("linear1", "linear2"):
+    before, after_it = (net.get_submodule(name).weight.detach() for net in (mlp, full.model))
+    each = (before, after_it - before, shuffled(after_it - before))
+    holding = [rank.rank_by_energy(torch.linalg.svdvals(one), 0.9) for one in each]
+    lines.append((name, str(min(before.shape)), *map(str, holding)))
+print(aligned(lines))
+
+# %% [markdown]
+# So do not learn the change as a full matrix: **LoRA** leaves $W$ as it is, and learns two thin matrices beside it,
+#
+# $$W' = W + \frac{\alpha}{r} B A, \qquad A: r \times n, \quad B: m \times r.$$
+#
+# $B$ starts at zero, so the net starts as it was. $\alpha$ keeps the size of the change when the rank is changed. In the end everything is added up to one weight again: nothing is slower afterwards. By hand: $W$ = `[[1, 0], [0, 1]]`, $A$ = `[[0, 1]]`, $B$ = `[[3], [0]]`, $\alpha$ = 2, rank 1. The change is 2 · `[[0, 3], [0, 0]]`, and the merged weight `[[1, 6], [0, 1]]`. Four numbers were learned; in a
+# large layer it would be far fewer than in $W$.
+
+# %% [markdown]
+# ### Exercise 8.8 - Merge what was learned (6 min)
+
+
+# %% name="ex-8-8" tags=["exercise"]
+def merged_change(weight, down, up, alpha):
+    """The weight with what LoRA has learned in it, and how many weights learned.
+
+    weight: [out, in]; down is A, [r, in]; up is B, [out, r]; the change is multiplied by alpha / r.
+    Returns (merged weight, number of weights that learned).
+    """
+    ### BEGIN SOLUTION
+    change = (up @ down) * (alpha / down.shape[0])
+    return weight + change, down.numel() + up.numel()
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("8.8")
+
+# %% [markdown]
+# <details><summary>Hint 1: the order</summary>
+#
+# Which product of the two has the shape of the weight?
+# </details>
+# <details><summary>Hint 2: what stood still</summary>
+#
+# The weight itself did not learn.
+# </details>
+
+# %% name="out-lora"
+lines = [("upside down", "weights that learn", "accuracy there", "merged: largest difference")]
+lines.append(("as it was", "0", f"{fit.accuracy(mlp, new_validation):.1%}", ""))
+for r in (1, 4, 16):
+    beside = add_lora(mlp, r, where=lambda name, layer: name in ("linear1", "linear2"), seed=0)
+    learned = fit.fit(beside, new_train, new_validation, epochs=3, seed=0, learning_rate=0.01)
+    merged = merge_lora(learned.model)
+    apart = (fit.predict(merged, new_validation.images) - fit.predict(learned.model, new_validation.images)).abs().max()
+    reached = f"{learned.history[-1].validation_accuracy:.1%}"
+    lines.append((f"LoRA, rank {r}", f"{trainable_parameters(beside):,}", reached, f"{apart:.0e}"))
+lines.append(("everything", f"{trainable_parameters(mlp):,}", f"{full.history[-1].validation_accuracy:.1%}", ""))
+print(aligned(lines))
+
+# %% [markdown]
+# A small share of the weights learns a good part of the task, and not all of it: to see everything upside down is a large change for a small net. What is saved is memory *for learning* (gradients, the optimizer's state, what must be stored for each task), and nothing at all at inference.
+#
+# ## 7 Look around
+#
+# Move the rank. The first convolution has 16 filters of 3 x 3, so its matrix is 16 x 9. On the left the filters, each a mixture of as many as the rank says. In the middle a boot, as it comes out of the four filters whose answers vary most. On the right the error, and what the layer costs.
+
+# %% name="fig-explore" tags=["widget"]
+conv = cnn.conv1
+cuts = {r: low_rank.channel_svd(conv, r) for r in range(1, 10)}
+boot = pictures[splits.validation.labels == 9][:1]
+with torch.no_grad():
+    loud = conv(boot)[0].flatten(1).var(dim=1).argsort(descending=True)[:4]
+timing = {"whole": conv, **{r: found.layer for r, found in cuts.items()}}
+
+
+def forward(layer):
+    with torch.no_grad():
+        layer(example)
+
+
+conv_times = measure.compare_latency(
+    {name: (lambda layer=layer: forward(layer)) for name, layer in timing.items()}, repeats=100
+)
+all_errors = low_rank.rank_errors(conv.weight.detach().flatten(1))
+accuracies = {r: accuracy(cnn, conv1=found.layer) for r, found in cuts.items()}
+
+
+def mosaic(filters):
+    """Filters [16, 3, 3] as a picture of 4 rows, with an empty line between them."""
+    board = torch.full((16, 16), torch.nan)
+    for at, one in enumerate(filters):
+        row, column = 4 * (at // 4), 4 * (at % 4)
+        board[row : row + 3, column : column + 3] = one
+    return board[:-1, :-1]
+
+
+def draw_rank(rank):
+    found = cuts[rank]
+    figure = plt.figure(figsize=(11, 4.9))
+    grid = figure.add_gridspec(2, 4, width_ratios=(2, 1, 1, 2))
+    above = figure.add_subplot(grid[:, 0])
+    largest = conv.weight.abs().max().item()
+    above.imshow(mosaic(low_rank.rebuild(found.layer)[:, 0]), cmap="RdBu", vmin=-largest, vmax=largest)
+    with torch.no_grad():
+        answers, exact = found.layer(boot)[0], conv(boot)[0]
+    for place, channel in enumerate(loud):
+        axes = figure.add_subplot(grid[place // 2, 1 + place % 2])
+        low, high = exact[channel].min(), exact[channel].max()
+        axes.imshow(answers[channel], cmap="gray", vmin=low, vmax=high)
+        axes.set(xticks=(), yticks=())
+        axes.grid(False)
+    above.set(xticks=(), yticks=())
+    above.grid(False)
+    side = figure.add_subplot(grid[:, 3])
+    side.plot(range(10), all_errors, color=COLOURS["blue"], marker="o")
+    side.plot(rank, all_errors[rank], marker="D", markersize=16, color=COLOURS["vermillion"])
+    side.set(xlabel="rank", ylabel="relative error", ylim=(0, 1.02), xticks=range(10))
+    macs, dense_macs = found.macs((28, 28)), found.dense_macs((28, 28))
+    ms, dense_ms = (1e6 * conv_times[name].median_s for name in (rank, "whole"))
+    side.set_title(
+        f"accuracy {accuracies[rank]:.1%} (whole {WHOLE['small_cnn']:.1%})\n"
+        f"kMAC {macs / 1000:.0f} (whole {dense_macs / 1000:.0f})\nµs {ms:.0f} (whole {dense_ms:.0f})",
+        fontsize=17, loc="right",
+    )  # fmt: skip
+    return figure
+
+
+explore(
+    draw_rank,
+    alt=lambda rank: (
+        f"The 16 filters of conv1 rebuilt, a boot through four of them, and the error curve; error {all_errors[rank]:.2f}, "
+        f"accuracy {accuracies[rank]:.1%}, {cuts[rank].macs((28, 28)):,} MACs."
+    ),
+    rank=tuple(cuts),
+)
+
+# %% [markdown]
+# Which filters come first, and which have to wait? A filter with small weights counts little in the sum of squares, however much depends on it. And is there any rank at which this layer is both cheaper and still right?
+#
+# ## 8 Where it stops working
+#
+# - **Not every layer has it.** Random numbers have no low rank, and some trained layers, such as conv3, are closer to them than one would like. A layer that is thin already (a first layer, a last layer, a depthwise one) has nothing to give.
+# - **An error is not an accuracy.** That of the weight ignores the data, that of the output ignores the task. Both are for choosing candidates; validation data choose among them.
+# - **MACs are not milliseconds.** Small layers become slower, ranks between two vectors are paid for in full, each further layer moves its result through memory.
+# - **CP** has the most compact form and the hardest search: a best one need not exist, components may grow and cancel each other, and fine-tuning a chain of four thin layers is delicate. **Tensor trains** store a large linear layer in very few weights, and the MACs do not fall with them (`tensor_train` in the library).
+# - **A net trained small from the start** may be as good as a large one cut down. That control is in lesson 05, and it is expensive: it takes a training.
+#
+# ## The ledger
+#
+# Which net do we keep? Of those fine-tuned here, the one with the fewest MACs whose validation accuracy is within a point of the dense control; if there is none, the most accurate.
+
+# %% name="out-ledger"
+control = after["dense"][1]
+candidates = [name for name in CUT if name != "dense"]
+near_enough = [name for name in candidates if after[name][1] >= control - 0.01]
+if near_enough:
+    kept = min(near_enough, key=lambda name: measure.macs(CUT[name], example))
+else:
+    kept = max(candidates, key=lambda name: after[name][1])
+print(f"kept: {kept}; within a point of the dense control: {', '.join(near_enough) or 'none'}")
+
+# %%
+models = {"small_cnn, fine-tuned": after["dense"][0], f"low rank, {kept}": after[kept][0]}
+report = measure.report(
+    models,
+    splits.test.images[:1],
+    accuracies={name: fit.accuracy(net, splits.test) for name, net in models.items()},
+)
+for row in report.rows:
+    table = ledger(row, lesson=8)
+table
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Summary
+#
+# - Rank $r$ pays below $mn/(m+n)$; the error of a cut is in the singular values, before anything is tried.
+# - A convolution can be cut along channels, along the kernel, in both channel modes (Tucker-2) or in all four (CP). At equal weights they differ a lot, and by layer.
+# - Cut what the inputs make of the weight, not the weight: $W S$ in place of $W$, and let the bias repair the mean. Then measure the accuracy all the same.
+# - Decide all ranks together, under one budget, and compare with the same share everywhere.
+# - Time falls where layers are large and ranks fill vectors. Else it rises.
+# - LoRA: when the change is of low rank, learn only that.
+#
+# **References.** Eckart and Young 1936, *The approximation of one matrix by another of lower rank*. Denton et al. 2014, *Exploiting Linear Structure Within Convolutional Networks for Efficient Evaluation*. Jaderberg et al. 2014, *Speeding up Convolutional Neural Networks with Low Rank Expansions*. Lebedev et al. 2015, *Speeding-up Convolutional Neural Networks Using Fine-tuned CP-Decomposition*. Kim et al. 2016,
+# *Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile Applications*. Zhang et al. 2015, *Accelerating Very Deep Convolutional Networks for Classification and Detection*. Nakajima et al. 2013, *Global Analytic Solution of Fully-observed Variational Bayesian Matrix Factorization*. Kolda and Bader 2009, *Tensor Decompositions and Applications*. Hu et al. 2022, *LoRA: Low-Rank
+# Adaptation of Large Language Models*.
+#
+# **In the library.** In `mini_lib/factorize`, `low_rank/` has the ways to cut, `data_aware.py` the output's error, `rank.py` and `budget.py` the ranks, `model.py` whole nets, `lora.py` the turned one, and `study/` what was recorded.
+#
+# **Next:** [09 Why does the order of loops matter?](09_loops.ipynb)
