@@ -742,14 +742,14 @@ check("7.7")
 # Before layers are timed against each other, look at what is timed. Each layer makes a new tensor for its output. When the last one that used a large block of memory is done, the C library (glibc, on Linux) gives the block back to the system. At the next call the system hands it over again page by page, each filled with zeros first: a **page fault**
 # for every 4 KiB. A layer that does little on much memory can spend more time on that than on its own work, and then one measures the allocator.
 #
-# Three variables tell glibc to keep the memory: `MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_` and `MALLOC_TOP_PAD_`. They are read when a process starts, and this notebook has long started. So the library times in a process of its own. Here is a depthwise layer with 128 pictures, both ways.
+# Three variables tell glibc to keep the memory: `MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_` and `MALLOC_TOP_PAD_`. They are read when a process starts, and this notebook has long started. So the library times in a process of its own. It takes *processor* time, of one thread: what other programs do meanwhile is not counted. Here is a depthwise layer with 128 pictures, both ways.
 
 # %% name="out-trap"
 trap = {}
 for keep in tqdm((False, True), desc="processes"):
     rows, _ = in_clean_process(["depthwise_alone"], batches=[128], layouts=["NCHW"], repeats=15, keep_memory=keep)
     trap[keep] = {row.name: row for row in rows}
-lines = [("64 channels, 14 x 14, batch 128", "page faults a call", "ms a call")]
+lines = [("64 channels, 14 x 14, batch 128", "page faults a call", "processor ms a call")]
 for name, keep in itertools.product(("depthwise", "dense"), (False, True)):
     row = trap[keep][name]
     time = milliseconds(row.median_s, row.low_s, row.high_s)
@@ -762,7 +762,7 @@ print(aligned(lines))
 #
 # ### Three contests
 #
-# A plain layer and a pair: with few channels, with many, and with other numbers of channels so that both have the *same* MACs. Batches of 32, batch norms folded, one thread. The columns with a slash say how many times less it is than for the plain layer: MACs, the roofline's time, the clock's. `NCHW` keeps the channels apart in memory, `NHWC` (torch's
+# A plain layer and a pair: with few channels, with many, and with other numbers of channels so that both have the *same* MACs. Batches of 32, batch norms folded, one thread. The columns with a slash say how many times less it is than for the plain layer: MACs, the roofline's time, the processor's. `NCHW` keeps the channels apart in memory, `NHWC` (torch's
 # `channels_last`) keeps those of a pixel side by side.
 
 # %%
