@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Calibration = Tensor | Iterable[Tensor]
 # Is told the layer's name, its input and its output.
 See = Callable[[str, Tensor, Tensor], None]
+# A window of 576 inputs at 196 places takes .9 MB in float64: this many images at a time stay below 60 MB.
+_IMAGES_AT_ONCE = 64
 
 
 def batches(calibration: Calibration) -> list[Tensor]:
@@ -64,3 +67,54 @@ def observe(model: nn.Module, data: list[Tensor], names: Iterable[str], see: See
             hooks.callback(hook.remove)
         for batch in data:
             model(batch)
+
+
+def observe_windows(
+    model: nn.Module, data: list[Tensor], layers: Mapping[str, nn.Module], see: Callable[[str, Tensor], None]
+) -> None:
+    """Run `model` on each batch, and tell `see` what each of the `layers` multiplies its weight with, part by part.
+
+    `see` gets the layer's name and float64 [groups, windows, k]; a linear layer has one group, and a window is its input.
+
+    Raises:
+        ValueError: the model is in training mode, or a layer does not run on the data.
+
+    >>> model = nn.Sequential(nn.Linear(2, 3)).eval()
+    >>> observe_windows(model, [torch.zeros(5, 2)], {"0": model[0]}, lambda name, windows: print(name, tuple(windows.shape)))
+    0 (1, 5, 2)
+    """
+    silent = dict.fromkeys(layers)
+
+    def look(name: str, inputs: Tensor, output: Tensor) -> None:
+        silent.pop(name, None)
+        for part in inputs.split(_IMAGES_AT_ONCE):
+            see(name, windows(layers[name], part).double())
+
+    observe(model, data, layers, look)
+    if silent:
+        raise ValueError(
+            f"layer {next(iter(silent))!r} did not run on the calibration data, so nothing is known of what it reads; "
+            "leave it out in where"
+        )
+
+
+def windows(layer: nn.Module, inputs: Tensor) -> Tensor:
+    """Return everything that a linear layer or a convolution multiplies its weight with, [groups, windows, k].
+
+    A row of 3 pixels, padded by one zero on each side, seen through a kernel of 1 x 3 at every second place:
+
+    >>> layer = nn.Conv2d(1, 1, (1, 3), stride=(1, 2), padding=(0, 1))
+    >>> windows(layer, torch.tensor([[[[1.0, 2.0, 3.0]]]])).tolist()
+    [[[0.0, 1.0, 2.0], [2.0, 3.0, 0.0]]]
+    """
+    if isinstance(layer, nn.Linear):
+        return inputs.reshape(1, -1, layer.in_features)
+    # torch keeps the padding of a convolution, "same" included, in the order in which F.pad wants it
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    inputs = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
+    kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
+    if isinstance(layer, nn.Conv1d):
+        inputs, kernel, stride, dilation = inputs.unsqueeze(2), (1, *kernel), (1, *stride), (1, *dilation)
+    columns = F.unfold(inputs, kernel, dilation=dilation, stride=stride)  # [N, channels * kernel, places]
+    columns = columns.reshape(len(columns), layer.groups, -1, columns.shape[-1])
+    return columns.permute(1, 0, 3, 2).reshape(layer.groups, -1, columns.shape[2])

@@ -10,18 +10,13 @@ sees at one place, the zeros of the padding included.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from mini_lib.calibration import Calibration, batches, observe
+from mini_lib.calibration import Calibration, batches, observe_windows
 from mini_lib.surgery import Where, find
-
-# A window of 576 inputs at 196 places takes .9 MB in float64: this many images at a time stay below 60 MB.
-_IMAGES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,39 +135,8 @@ def input_moments(model: nn.Module, calibration: Calibration, where: Where = is_
         need_factorizable(name, layer)
     sums = {name: _Sums(layer.weight[0].numel()) for name, layer in layers.items()}
 
-    def look(name: str, inputs: Tensor, output: Tensor) -> None:
-        for part in windows(layers[name], inputs):
-            sums[name].add_(part)
-
-    observe(model, data, layers, look)
-    silent = [name for name in layers if not sums[name].count]
-    if silent:
-        raise ValueError(
-            f"layer {silent[0]!r} did not run on the calibration data, so nothing is known of what it reads; "
-            "leave it out in where"
-        )
+    observe_windows(model, data, layers, lambda name, windows: sums[name].add_(windows[0]))
     return {name: found.moments() for name, found in sums.items()}
-
-
-@torch.no_grad()
-def windows(layer: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
-    """Yield everything that a layer multiplies its weight with, float64 [windows, k], some images at a time.
-
-    A row of 3 pixels, padded by one zero on each side, seen through a kernel of 1 x 3 at every second place:
-
-    >>> layer = nn.Conv2d(1, 1, (1, 3), stride=(1, 2), padding=(0, 1))
-    >>> next(windows(layer, torch.tensor([[[[1.0, 2.0, 3.0]]]]))).tolist()
-    [[0.0, 1.0, 2.0], [2.0, 3.0, 0.0]]
-    """
-    if isinstance(layer, nn.Linear):
-        yield inputs.reshape(-1, layer.in_features).double()
-        return
-    # torch keeps the padding of a convolution, "same" included, in the order in which F.pad wants it.
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    for part in inputs.split(_IMAGES_AT_ONCE):
-        padded = F.pad(part, layer._reversed_padding_repeated_twice, mode=mode)
-        columns = F.unfold(padded, layer.kernel_size, dilation=layer.dilation, stride=layer.stride)
-        yield columns.mT.flatten(0, 1).double()
 
 
 class _Sums:

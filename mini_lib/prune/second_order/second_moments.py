@@ -16,14 +16,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from mini_lib.calibration import Calibration, batches, observe
+from mini_lib.calibration import Calibration, batches, observe_windows
 from mini_lib.prune.scores import is_prunable, prunable_weights
 from mini_lib.surgery import Where, find
-
-# A window of 576 inputs at 196 places takes .9 MB in float64: this many images at a time stay below 60 MB.
-_IMAGES_AT_ONCE = 64
 
 
 def input_second_moments(model: nn.Module, calibration: Calibration, where: Where = is_prunable) -> dict[str, Tensor]:
@@ -225,34 +221,11 @@ def _mean_over_windows(
     sums: dict[str, Tensor] = {}
     counts = dict.fromkeys(layers, 0)
 
-    def look(name: str, inputs: Tensor, output: Tensor) -> None:
-        for part in inputs.split(_IMAGES_AT_ONCE):
-            windows = _windows(layers[name], part).double()
-            # in float64: the product of two float32 numbers is exact there, and long sums lose nothing that matters
-            sums[name] = sums.get(name, 0) + total(windows)
-            counts[name] += windows.shape[1]
+    def look(name: str, windows: Tensor) -> None:
+        # in float64: the product of two float32 numbers is exact there, and long sums lose nothing that matters
+        sums[name] = sums.get(name, 0) + total(windows)
+        counts[name] += windows.shape[1]
 
-    observe(model, data, layers, look)
-    silent = [name for name in layers if not counts[name]]
-    if silent:
-        raise ValueError(
-            f"layer {silent[0]!r} did not run on the calibration data, so nothing is known of what it reads; "
-            "leave it out in where"
-        )
+    observe_windows(model, data, layers, look)
     means = {name: sums[name] / counts[name] for name in layers}
     return {name: mean[0] if len(mean) == 1 else mean for name, mean in means.items()}
-
-
-def _windows(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """Everything that a layer multiplies its weights with, [groups, windows, k]."""
-    if isinstance(layer, nn.Linear):
-        return inputs.reshape(1, -1, layer.in_features)
-    # torch keeps the padding of a convolution, "same" included, in the order in which F.pad wants it
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    inputs = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
-    kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
-    if isinstance(layer, nn.Conv1d):
-        inputs, kernel, stride, dilation = inputs.unsqueeze(2), (1, *kernel), (1, *stride), (1, *dilation)
-    columns = F.unfold(inputs, kernel, dilation=dilation, stride=stride)  # [N, channels * kernel, places]
-    columns = columns.reshape(len(columns), layer.groups, -1, columns.shape[-1])
-    return columns.permute(1, 0, 3, 2).reshape(layer.groups, -1, columns.shape[2])
