@@ -21,7 +21,7 @@ def pytest_runtest_setup(item):
     """Give a notebook's kernel its environment: it starts in the set-up of the notebook's first cell."""
     if item.path.suffix != ".ipynb":
         return (yield)
-    from mini_lib.teach.build.execute import switches
+    from teach.build.execute import switches
 
     notebook = item.parent
     if not hasattr(notebook, "home"):

@@ -19,8 +19,10 @@ import sys
 
 # This comes before anything an older Python could trip over, so that its owner reads a sentence and no traceback.
 if sys.version_info < (3, 11):
-    sys.exit("course.py needs Python 3.11 or newer, and this is Python %d.%d: install a newer one, "
-             "then start course.py with it." % sys.version_info[:2])
+    sys.exit(
+        "course.py needs Python 3.11 or newer, and this is Python %d.%d: install a newer one, "
+        "then start course.py with it." % sys.version_info[:2]
+    )
 
 import os
 import signal
@@ -32,7 +34,7 @@ from launcher import Stop, copies, environment
 
 ROOT = Path(__file__).resolve().parent
 WORK = ROOT / "work"
-COURSE_HOME = WORK / ".course"                   # where progress and the record of given copies are kept
+COURSE_HOME = WORK / ".course"  # where progress and the record of given copies are kept
 
 
 def lab(arguments):
@@ -43,18 +45,31 @@ def lab(arguments):
     here = copies.lessons_in(WORK)
     first = "/lab/tree/" + here[0].name if here else "/lab"
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in a container one often is
-    settings = [str(ROOT / "launcher" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]      # no news, no update checks
+    settings = [str(ROOT / "launcher" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]  # no news, no update checks
     print("Starting JupyterLab. To stop it, press Ctrl-C here twice.", flush=True)
     # It logs warnings only, so that the notices above and the address stay in sight.
-    return run([python, "-m", "jupyterlab", f"--ServerApp.root_dir={WORK}", f"--LabApp.default_url={first}", "--log-level=WARN",
-                *as_root, *arguments],
-               COURSE_HOME=str(COURSE_HOME), JUPYTER_CONFIG_PATH=os.pathsep.join(filter(None, settings)))
+    return run(
+        [
+            python,
+            "-m",
+            "jupyterlab",
+            f"--ServerApp.root_dir={WORK}",
+            f"--LabApp.default_url={first}",
+            "--log-level=WARN",
+            *as_root,
+            *arguments,
+        ],
+        COURSE_HOME=str(COURSE_HOME),
+        JUPYTER_CONFIG_PATH=os.pathsep.join(filter(None, settings)),
+    )
 
 
 def test(arguments):
     """Run every test, or those that the pytest options pick."""
     python = environment.prepare(ROOT, extras=("test", *environment.missing_tools(), *environment.buildable()))
-    return run([python, "-m", "pytest", *arguments], cwd=ROOT, OMP_NUM_THREADS="1")     # with one thread, sums repeat exactly
+    return run(
+        [python, "-m", "pytest", *arguments], cwd=ROOT, OMP_NUM_THREADS="1"
+    )  # with one thread, sums repeat exactly
 
 
 def reset(arguments):
@@ -70,12 +85,12 @@ def grade(arguments):
     """Grade a folder of submitted notebooks."""
     if not arguments:
         raise Stop("grade takes the folder of submitted notebooks, for example: python3 course.py grade submissions")
-    return run([environment.prepare(ROOT), "-m", "mini_lib.teach.grade", *arguments])
+    return run([environment.prepare(ROOT), "-m", "teach.grade", *arguments])
 
 
 def build(arguments):
     """Build the lesson notebooks from their source."""
-    return run([environment.prepare(ROOT, extras=("test",)), "-m", "mini_lib.teach.build", *arguments], cwd=ROOT)
+    return run([environment.prepare(ROOT, extras=("test",)), "-m", "teach.build", *arguments], cwd=ROOT)
 
 
 def slides(arguments):
@@ -96,20 +111,23 @@ def run(command, cwd=None, **variables):
         while True:
             try:
                 return program.wait()
-            except KeyboardInterrupt:            # the program got it too: JupyterLab asks, pytest sums up
+            except KeyboardInterrupt:  # the program got it too: JupyterLab asks, pytest sums up
                 pass
 
 
 def main(arguments):
     """Do what the command line says and return the exit status."""
-    sys.stdout.reconfigure(errors="replace")     # a console that lacks a letter of some path shows "?" for it
+    sys.stdout.reconfigure(errors="replace")  # a console that lacks a letter of some path shows "?" for it
     if not arguments or any(word in ("-h", "--help") for word in arguments[:2]):
         print(__doc__.strip())
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        print(f"course.py: there is no command {name!r}; use one of {', '.join(COMMANDS)}. "
-              "`python3 course.py -h` explains them.", file=sys.stderr)
+        print(
+            f"course.py: there is no command {name!r}; use one of {', '.join(COMMANDS)}. "
+            "`python3 course.py -h` explains them.",
+            file=sys.stderr,
+        )
         return 2
     try:
         return COMMANDS[name](rest)

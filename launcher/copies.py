@@ -24,7 +24,7 @@ def update(lessons, work, home, now):
     first_time = not manifest and not lessons_in(work)
     for lesson in lessons_in(lessons):
         name, copy, latest = lesson.name, work / lesson.name, lesson.read_bytes()
-        record = manifest.get(name)              # {"given": hash, "offered": hash}; None: never given
+        record = manifest.get(name)  # {"given": hash, "offered": hash}; None: never given
         if copy.exists():
             mine = hash_of(copy.read_bytes())
             if mine == hash_of(latest):
@@ -36,9 +36,13 @@ def update(lessons, work, home, now):
             elif not record or hash_of(latest) not in (record["given"], record["offered"]):
                 beside = put_beside(copy, latest, f"new-{now:%Y-%m-%d}")
                 manifest[name] = {"given": record["given"] if record else None, "offered": hash_of(latest)}
-                notices.append(f"{name}: there is a new version, beside yours as {beside.name}. Yours is as you left it.")
+                notices.append(
+                    f"{name}: there is a new version, beside yours as {beside.name}. Yours is as you left it."
+                )
         elif record:
-            notices.append(f"{name}: you deleted your copy. `python3 course.py reset {number_of(lesson)}` gives a fresh one.")
+            notices.append(
+                f"{name}: you deleted your copy. `python3 course.py reset {number_of(lesson)}` gives a fresh one."
+            )
         else:
             write(copy, latest)
             manifest[name] = {"given": hash_of(latest), "offered": hash_of(latest)}
@@ -78,7 +82,7 @@ def lessons_in(folder):
 def find(number, lessons):
     """The lesson that "2", "02", "02_bits" or "02_bits.ipynb" means."""
     for lesson in lessons_in(lessons):
-        if number in (lesson.name, lesson.stem) or number.isdecimal() and int(number) == int(number_of(lesson)):
+        if number in (lesson.name, lesson.stem) or (number.isdecimal() and int(number) == int(number_of(lesson))):
             return lesson
     there = ", ".join(lesson.stem for lesson in lessons_in(lessons))
     raise Stop(f"there is no lesson {number!r}; the lessons are {there}. For example: python3 course.py reset 01")
@@ -114,7 +118,9 @@ def read_manifest(home):
         lessons = json.loads(path.read_bytes())["lessons"]
         return {name: {"given": record["given"], "offered": record["offered"]} for name, record in lessons.items()}, []
     except (ValueError, KeyError, TypeError, AttributeError):
-        return {}, [f"{path} is damaged and was begun anew: every copy counts as changed by you, so none is written over."]
+        return {}, [
+            f"{path} is damaged and was begun anew: every copy counts as changed by you, so none is written over."
+        ]
 
 
 def write(path, content):

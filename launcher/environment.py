@@ -24,7 +24,7 @@ from launcher import Stop
 
 # PyTorch's own index of builds without CUDA: 200 MB to fetch instead of 3 GB. It is used for PyTorch and nothing else.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-PATIENCE_S = 4                                   # what an index that does not answer may cost
+PATIENCE_S = 4  # what an index that does not answer may cost
 STAMP = "course-setup.json"
 
 
@@ -49,7 +49,7 @@ def prepare(root, extras=()):
     wanted = {
         "complete": True,
         "pyproject": hashlib.sha256((root / "pyproject.toml").read_bytes()).hexdigest(),
-        "root": str(root),                       # an editable install points here: after a move it must be made again
+        "root": str(root),  # an editable install points here: after a move it must be made again
         "extras": extras,
     }
     if before == {**wanted, "python": version}:
@@ -80,7 +80,11 @@ def choose(root):
     """The environment that is active, else .venv in the course's folder. conda's base is not one to install into."""
     in_venv = sys.prefix != sys.base_prefix
     conda = os.environ.get("CONDA_PREFIX")
-    in_conda = conda and os.path.realpath(conda) == os.path.realpath(sys.prefix) and os.environ.get("CONDA_DEFAULT_ENV") != "base"
+    in_conda = (
+        conda
+        and os.path.realpath(conda) == os.path.realpath(sys.prefix)
+        and os.environ.get("CONDA_DEFAULT_ENV") != "base"
+    )
     if in_venv or in_conda:
         return Environment(Path(sys.prefix), Path(sys.executable), ours=False)
     folder = root / ".venv"
@@ -90,8 +94,10 @@ def choose(root):
 def make(environment):
     """Make an empty environment with pip, in place of whatever is in its folder."""
     if not call([sys.executable, "-m", "venv", "--clear", environment.folder]):
-        raise Stop(f"Python could not make an environment in {environment.folder} (its own words are above). On Debian "
-                   "and Ubuntu, `sudo apt install python3-venv` adds the part that is missing; then run the same command again.")
+        raise Stop(
+            f"Python could not make an environment in {environment.folder} (its own words are above). On Debian "
+            "and Ubuntu, `sudo apt install python3-venv` adds the part that is missing; then run the same command again."
+        )
 
 
 def install_torch(environment, root):
@@ -135,7 +141,7 @@ def answers(url, patience_s=PATIENCE_S):
         try:
             with urllib.request.urlopen(url, timeout=patience_s):
                 heard.append(True)
-        except (OSError, ValueError, http.client.HTTPException):     # no network, no such host, refused, not the web
+        except (OSError, ValueError, http.client.HTTPException):  # no network, no such host, refused, not the web
             pass
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -169,7 +175,7 @@ def is_whole(info):
                 return False
             path, _, size = row
             file = info.parent / path
-            if "__pycache__" in path:            # Python writes these again when it wants them
+            if "__pycache__" in path:  # Python writes these again when it wants them
                 continue
             if not file.exists() or (size and file.stat().st_size != int(size)):
                 return False
@@ -179,23 +185,26 @@ def is_whole(info):
 def why_pip_failed(environment):
     """What the person can do when pip has stopped with an error of its own."""
     proxy = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"))
-    return "\n  ".join([
-        "the set-up could not be finished: pip stopped, for the reason it gives above.",
-        "\"Retrying\", \"connection\": the first set-up needs a network (after it the course runs offline). Behind a proxy,",
-        f"    set HTTPS_PROXY to its address; it is {'set' if proxy else 'not set'} now.",
-        "\"No matching distribution\" and no word of a connection: there may be no PyTorch for Python {}.{} on this kind"
-        .format(*sys.version_info),
-        "    of machine: start course.py with Python 3.11 or 3.12.",
-        f"\"No space left\": {environment.folder} takes about 2 GB.",
-        "Then run the same command again: it goes on from here.",
-    ])
+    return "\n  ".join(
+        [
+            "the set-up could not be finished: pip stopped, for the reason it gives above.",
+            '"Retrying", "connection": the first set-up needs a network (after it the course runs offline). Behind a proxy,',
+            f"    set HTTPS_PROXY to its address; it is {'set' if proxy else 'not set'} now.",
+            '"No matching distribution" and no word of a connection: there may be no PyTorch for Python {}.{} on this kind'.format(
+                *sys.version_info
+            ),
+            "    of machine: start course.py with Python 3.11 or 3.12.",
+            f'"No space left": {environment.folder} takes about 2 GB.',
+            "Then run the same command again: it goes on from here.",
+        ]
+    )
 
 
 def pip(environment, root, *arguments):
     """Run `pip install` in the environment and return whether it succeeded."""
     # Python compiles a module when it is first imported; compiling all of them now would take a third of the whole set-up.
     options = ["--disable-pip-version-check", "--no-compile"]
-    if not sys.stdout.isatty():                  # progress bars are for people
+    if not sys.stdout.isatty():  # progress bars are for people
         options.append("--quiet")
     return call([environment.python, "-m", "pip", "install", *options, *arguments], cwd=root)
 

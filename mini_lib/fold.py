@@ -143,8 +143,10 @@ def _layer_before(flow: Flow, norm_name: str, norm: nn.Module) -> str:
     before = flow.producer(calls[0])
     if before is None or before.module is None:
         what = "the model's input or several tensors" if before is None else str(before)
-        raise ValueError(f"{where}: it reads {what}, not the output of a convolution or linear layer; leave it out of "
-                         "the model or move it behind one")  # fmt: skip
+        raise ValueError(
+            f"{where}: it reads {what}, not the output of a convolution or linear layer; leave it out of "
+            "the model or move it behind one"
+        )
     if flow.consumer(before) is None:
         raise ValueError(f"{where}: the output of {before} is used elsewhere too, and folding would change it there")
     try:
@@ -152,6 +154,8 @@ def _layer_before(flow: Flow, norm_name: str, norm: nn.Module) -> str:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where} into {before}: {error}") from error
     if not flow.owns_weight(before):
-        raise ValueError(f"{where}: the weight of {before} is used more than once, by a second call or a second layer; "
-                         "give each use a weight of its own")  # fmt: skip
+        raise ValueError(
+            f"{where}: the weight of {before} is used more than once, by a second call or a second layer; "
+            "give each use a weight of its own"
+        )
     return before.target

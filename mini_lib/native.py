@@ -71,9 +71,7 @@ def _find_compiler(wish: str, path: str) -> Compiler:
         tried.append(f"{' '.join(command)}: {why_not}")
     found = "; ".join(tried) if tried else "none of cc, gcc, clang and ziglang is here"
     fix = "set $CC to one that works, or unset it" if wish.strip() else "install gcc or clang"
-    raise NoCompiler(
-        f"no C compiler works ({found}); {fix}, or `pip install ziglang`, a whole C compiler"
-    )
+    raise NoCompiler(f"no C compiler works ({found}); {fix}, or `pip install ziglang`, a whole C compiler")
 
 
 def _candidates(path: str) -> list[tuple[str, ...]]:
@@ -114,9 +112,7 @@ def load(source: str, *, flags: Sequence[str] = ("-O2",), openmp: bool = False) 
     return _open_library(str(path), os.getpid())
 
 
-def build_program(
-    source: str, folder: Path, *, flags: Sequence[str] = ("-O2",), openmp: bool = False
-) -> Path:
+def build_program(source: str, folder: Path, *, flags: Sequence[str] = ("-O2",), openmp: bool = False) -> Path:
     """Compile a C source with a `main` into an executable in a folder, and return its path.
 
     Raises: as `load`; ValueError if the folder is not there.
@@ -166,8 +162,7 @@ def _build(source: str, flags: Sequence[str], openmp: bool, folder: Path, suffix
     compiler = find_compiler()
     if openmp and not compiler.openmp:
         raise NoCompiler(
-            f"{' '.join(compiler.command)} has no OpenMP here; install gcc and set $CC to it, "
-            "or leave the loops serial"
+            f"{' '.join(compiler.command)} has no OpenMP here; install gcc and set $CC to it, or leave the loops serial"
         )
     command = (*compiler.command, *flags, *([_OPENMP_FLAG] if openmp else []))
     digest = hashlib.sha256("\0".join((source, compiler.version, *command)).encode()).hexdigest()

@@ -27,7 +27,9 @@ FEWEST, MOST = 15, 25
 FRONT = {"marp": "true", "theme": "course", "math": "mathjax", "paginate": "true", "lang": None, "title": None}
 
 # In ![w:600 bg right The bell of the weights](...) these are instructions to Marp; what is left is for the screen reader.
-INSTRUCTION = r"(w|h|width|height|blur|brightness|contrast|drop-shadow|grayscale|hue-rotate|invert|opacity|saturate|sepia)(:\S+)?"
+INSTRUCTION = (
+    r"(w|h|width|height|blur|brightness|contrast|drop-shadow|grayscale|hue-rotate|invert|opacity|saturate|sepia)(:\S+)?"
+)
 INSTRUCTION += r"|bg|auto|contain|cover|fit|vertical|(left|right)(:\S+)?|\d+%"
 DIRECTIVE = r"_?(class|paginate|header|footer|color|background\w*|style|theme|math|headingDivider|size|lang|title)\s*:"
 
@@ -163,10 +165,15 @@ def build(deck: Deck) -> None:
         raise ValueError("\n".join(found))
     npx = shutil.which("npx")
     if not npx:
-        raise ValueError("building slides needs node, for 'npx'; get it from https://nodejs.org, or look at the committed .html")
+        raise ValueError(
+            "building slides needs node, for 'npx'; get it from https://nodejs.org, or look at the committed .html"
+        )
     made = subprocess.run(
         [npx, "--yes", MARP, deck.path.name, "-o", "-", "--no-stdin"],
-        cwd=deck.path.parent, capture_output=True, text=True, encoding="utf-8",
+        cwd=deck.path.parent,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     if made.returncode or "<section" not in made.stdout:
         raise ValueError(f"{deck.path.name}: Marp failed: {made.stderr[-500:]}")
@@ -200,11 +207,13 @@ def problems(folder: Path) -> list[str]:
         shown |= {folder / where for slide in deck.slides for _, where in figures(slide.text)}
     found += [
         f"{path.name} has no source; write {path.stem}.md, or delete it"
-        for path in sorted(folder.glob("*.html")) if path.with_suffix(".md") not in decks
+        for path in sorted(folder.glob("*.html"))
+        if path.with_suffix(".md") not in decks
     ]
     found += [
         f"figures/{path.name} is on no slide; show it, or delete it"
-        for path in sorted((folder / "figures").glob("*.*")) if path not in shown and path.suffix != ".py"
+        for path in sorted((folder / "figures").glob("*.*"))
+        if path not in shown and path.suffix != ".py"
     ]
     return found
 

@@ -54,9 +54,7 @@ def printed(cells: dict[str, list[dict]], name: str) -> str:
 
     Raises ValueError where there is no such cell, or where it printed nothing.
     """
-    text = "".join(
-        "".join(output["text"]) for output in _outputs_of(cells, name) if output.get("name") == "stdout"
-    )
+    text = "".join("".join(output["text"]) for output in _outputs_of(cells, name) if output.get("name") == "stdout")
     if not text.strip():
         raise ValueError(f"the cell {name!r} prints nothing")
     return "\n".join(line.rstrip() for line in text.strip("\n").split("\n")) + "\n"
@@ -64,7 +62,7 @@ def printed(cells: dict[str, list[dict]], name: str) -> str:
 
 def _outputs_of(cells: dict[str, list[dict]], name: str) -> list[dict]:
     if name not in cells:
-        raise ValueError(f"the solution has no code cell named {name!r}; name it with # %% name=\"{name}\"")
+        raise ValueError(f'the solution has no code cell named {name!r}; name it with # %% name="{name}"')
     return cells[name]
 
 

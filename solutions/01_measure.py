@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from mini_lib import data, fit, measure, roofline, zoo
-from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one thread: times are steadier, and sums repeat to the last digit
 figures.use_style()
@@ -211,9 +211,7 @@ def draw_noise():
     figure, axes = plt.subplots(figsize=(9, 3.4))
     times = 1000 * torch.tensor(runs.times_s)
     axes.plot(times, ".", color=figures.COLOURS["blue"], markersize=5)
-    axes.axhline(
-        1000 * runs.median_s, color=figures.COLOURS["vermillion"], linestyle="-", label="median"
-    )
+    axes.axhline(1000 * runs.median_s, color=figures.COLOURS["vermillion"], linestyle="-", label="median")
     band = (1000 * runs.low_s, 1000 * runs.high_s)
     axes.axhspan(*band, color=figures.COLOURS["sky"], alpha=0.3, label="10th to 90th percentile")
     axes.set(xlabel="run", ylabel="time, in ms", ylim=(0, 1.1 * times.max().item()))
@@ -288,9 +286,7 @@ def draw_median(runs_taken):
         yticks=[],
         xlim=(0.9 * times.min().item(), 1.02 * times.quantile(0.99).item()),
     )
-    axes.set_title(
-        f"{len(medians)} reports, {medians.min():.2f} to {medians.max():.2f} ms", loc="left"
-    )
+    axes.set_title(f"{len(medians)} reports, {medians.min():.2f} to {medians.max():.2f} ms", loc="left")
     return figure
 
 
@@ -404,21 +400,15 @@ def draw_roofline(batch):
     axes.loglog(intensities, roof, color=figures.COLOURS["black"], linestyle="-")
     axes.axvline(machine.ridge, color=figures.COLOURS["black"], linestyle=":", linewidth=1)
     intensity, flops_per_s = measured[batch]
-    axes.plot(
-        [intensity], [flops_per_s / 1e9], "o", markersize=13, color=figures.COLOURS["vermillion"]
-    )
+    axes.plot([intensity], [flops_per_s / 1e9], "o", markersize=13, color=figures.COLOURS["vermillion"])
     axes.set_title(f"1024 x 1024, batch {batch}: {flops_per_s / 1e9:.1f} GFLOP/s", loc="left")
-    axes.set(
-        xlabel="arithmetic intensity, in FLOPs per byte", ylabel="GFLOP/s", ylim=(1, 2 * max(roof))
-    )
+    axes.set(xlabel="arithmetic intensity, in FLOPs per byte", ylabel="GFLOP/s", ylim=(1, 2 * max(roof)))
     return figure
 
 
 explore(
     draw_roofline,
-    alt=lambda batch: (
-        f"The roofline of this machine and a dot for a linear layer at batch {batch}."
-    ),
+    alt=lambda batch: f"The roofline of this machine and a dot for a linear layer at batch {batch}.",
     batch=tuple(measured),
 )
 
@@ -438,9 +428,7 @@ show(draw_roofline(4), alt="The roofline of this machine and a dot for a linear 
 # %% name="out-ratio"
 pair = {name: models[name] for name in ("small_cnn", "depthwise_cnn")}
 macs = {name: measure.macs(model, picture) for name, model in pair.items()}
-print(
-    f"small_cnn does {macs['small_cnn'] / macs['depthwise_cnn']:.1f} times the MACs of depthwise_cnn"
-)
+print(f"small_cnn does {macs['small_cnn'] / macs['depthwise_cnn']:.1f} times the MACs of depthwise_cnn")
 
 # %%
 predict(
@@ -450,9 +438,7 @@ predict(
 )
 
 # %% name="out-depthwise"
-report = measure.report(
-    pair, picture, {name: fit.accuracy(model, splits.test) for name, model in pair.items()}
-)
+report = measure.report(pair, picture, {name: fit.accuracy(model, splits.test) for name, model in pair.items()})
 print(report)
 faster = report.rows[0].median_s / report.rows[1].median_s
 
@@ -474,13 +460,7 @@ predict(
 # %% name="out-layers"
 def kind_of(layer):
     if isinstance(layer, nn.Conv2d):
-        return (
-            "depthwise"
-            if layer.groups > 1
-            else "pointwise"
-            if layer.kernel_size == (1, 1)
-            else "convolution"
-        )
+        return "depthwise" if layer.groups > 1 else "pointwise" if layer.kernel_size == (1, 1) else "convolution"
     return "linear" if isinstance(layer, nn.Linear) else "no MACs"
 
 
@@ -507,13 +487,9 @@ for name, network in pair.items():
     print(f"{name:<15}{'MMAC':>9}{'ms':>9}{'share':>8}{'GFLOP/s':>10}{'roofline':>10}")
     for kind, (count, seconds, at_best) in kinds.items():
         reached = (
-            f"{measure.flops(count) / seconds / 1e9:10.1f}{measure.flops(count) / at_best / 1e9:10.1f}"
-            if count
-            else ""
+            f"{measure.flops(count) / seconds / 1e9:10.1f}{measure.flops(count) / at_best / 1e9:10.1f}" if count else ""
         )
-        print(
-            f"  {kind:<13}{count / 1e6:9.2f}{1e3 * seconds:9.2f}{100 * seconds / total:7.0f}%{reached}"
-        )
+        print(f"  {kind:<13}{count / 1e6:9.2f}{1e3 * seconds:9.2f}{100 * seconds / total:7.0f}%{reached}")
 
 # %%
 share = shares["depthwise_cnn"]
@@ -555,9 +531,7 @@ check("1.7")
 # </details>
 
 # %%
-print(
-    f"If everything with MACs took no time at all, depthwise_cnn would be {1 / share:.1f} times faster. Never more."
-)
+print(f"If everything with MACs took no time at all, depthwise_cnn would be {1 / share:.1f} times faster. Never more.")
 
 # %% [markdown]
 # ## Where counting stops working
@@ -572,9 +546,7 @@ print(
 
 # %%
 name = "small_cnn, as trained"
-report = measure.report(
-    {name: models["small_cnn"]}, picture, {name: fit.accuracy(models["small_cnn"], splits.test)}
-)
+report = measure.report({name: models["small_cnn"]}, picture, {name: fit.accuracy(models["small_cnn"], splits.test)})
 ledger(report.rows[0], lesson=1)
 
 # %%

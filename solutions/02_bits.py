@@ -24,7 +24,7 @@ import torch
 
 from mini_lib import data, fit, measure, quantize, zoo
 from mini_lib.quantize import IntFormat, PerChannel, PerGroup, PerTensor
-from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # sums then repeat to the last digit
 figures.use_style()
@@ -194,9 +194,7 @@ def draw_grid(bits):
         color=figures.COLOURS["blue"],
     )
     axes.set(xlabel="value after rounding", ylabel="% of the weights", xlim=(-end, end))
-    axes.set_title(
-        f"{len(values)} values in use, error {100 * error:.1f}% of the signal", loc="left"
-    )
+    axes.set_title(f"{len(values)} values in use, error {100 * error:.1f}% of the signal", loc="left")
     return figure
 
 
@@ -340,9 +338,7 @@ results = {}
 for network in networks:
     for bits in (8, 4, 3):
         for name, granularity in sharing.items():
-            results[f"{network}, {bits} bits", name] = spread(
-                network, IntFormat(bits, granularity=granularity)
-            )
+            results[f"{network}, {bits} bits", name] = spread(network, IntFormat(bits, granularity=granularity))
 names = dict.fromkeys(row for row, _ in results)
 table(names, sharing, lambda *key: percent(results[key]), "validation, 3 seeds")
 
@@ -461,18 +457,14 @@ check("2.5")
 def errors_of_end(end, bits=3):
     """Mean squared error from rounding and from clipping, for a grid that ends at `end`."""
     highest = 2 ** (bits - 1) - 1
-    squares = (
-        weight - quantize.fake_quantize(weight, end / highest, 0, -highest, highest)
-    ).square()
+    squares = (weight - quantize.fake_quantize(weight, end / highest, 0, -highest, highest)).square()
     clipped = weight.abs() > end
     return (squares * ~clipped).mean().item(), (squares * clipped).mean().item()
 
 
 largest = weight.abs().max().item()
 fractions = torch.linspace(15, 100, 35)
-rounding, clipping = zip(
-    *(errors_of_end(fraction / 100 * largest) for fraction in fractions.tolist())
-)
+rounding, clipping = zip(*(errors_of_end(fraction / 100 * largest) for fraction in fractions.tolist()))
 
 
 def draw_clipping(end):
@@ -683,9 +675,7 @@ predict(
 folder = Path(tempfile.mkdtemp())
 rows = {}
 for bits in quantize.LADDER:
-    small = [
-        quantize.quantize_weights(network, quantize.rung(bits)) for network in networks["small_cnn"]
-    ]
+    small = [quantize.quantize_weights(network, quantize.rung(bits)) for network in networks["small_cnn"]]
     accuracy = fit.over_seeds(lambda seed: fit.accuracy(small[seed], splits.test))
     path = folder / f"{bits}.safetensors"
     size = quantize.save_model(small[0], path)
@@ -704,6 +694,7 @@ for bits, (accuracy, tensors, counted, on_disk, same) in rows.items():
     sizes = f"{tensors:>12,}{counted:>17,}{on_disk:>12,}"
     print(f"{bits:4}  {percent(accuracy):<13}{sizes}  {'yes' if same else 'NO'}")
 
+
 # %% name="fig-ladder"
 def draw_ladder():
     figure, axes = plt.subplots(figsize=(8, 4.2))
@@ -712,9 +703,7 @@ def draw_ladder():
     spreads = [100 * accuracy.std for accuracy, *_ in rows.values()]
     axes.errorbar(sizes, means, yerr=spreads, marker="o", capsize=5, color=figures.COLOURS["blue"])
     for bits, size, mean in zip(rows, sizes, means):
-        axes.annotate(
-            f"{bits}", (size, mean), xytext=(0, 10), textcoords="offset points", ha="center"
-        )
+        axes.annotate(f"{bits}", (size, mean), xytext=(0, 10), textcoords="offset points", ha="center")
     axes.set(
         xscale="log",
         xticks=(10, 20, 50, 100, 200),
@@ -796,9 +785,7 @@ def with_activations(weight_bits, activation_bits):
 
     def accuracy(seed):
         network = networks["small_cnn"][seed]
-        small = quantize.quantize_weights_and_activations(
-            network, weight_fmt, activation_fmt, calibration
-        )
+        small = quantize.quantize_weights_and_activations(network, weight_fmt, activation_fmt, calibration)
         return fit.accuracy(small, splits.validation)
 
     return fit.over_seeds(accuracy)

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from mini_lib import data, fit, measure, native, prune, zoo
 from mini_lib.prune import second_order, sparse, structure
-from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core against one core; sums then repeat to the last digit
 figures.use_style()

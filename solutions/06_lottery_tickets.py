@@ -31,10 +31,11 @@ from tqdm.auto import tqdm
 
 from mini_lib import data, fit, measure, prune, zoo
 from mini_lib.prune import sparse, tickets
-from mini_lib.prune.tickets import Recipe, State, Study
-from mini_lib.prune.tickets.results import RECORDING_COMMAND
-from mini_lib.prune.tickets.speed import compare_ways
-from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+from mini_lib.prune.tickets import Recipe
+from studies.tickets import State, Study, advance, recorded, run_study
+from studies.tickets.results import RECORDING_COMMAND
+from studies.tickets.speed import compare_ways
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core a process; further cores get processes of their own
 figures.use_style()
@@ -411,7 +412,7 @@ def run(study):
         tqdm(total=len(study.seeds) * (study.rounds + 1)) as bar,
         joblib.parallel_config(backend="loky", n_jobs=1 if together else CORES),
     ):
-        return tickets.run_study(study, seeds_together=None if together else 1, progress=lambda state: bar.update())
+        return run_study(study, seeds_together=None if together else 1, progress=lambda state: bar.update())
 
 
 results = run(STUDY)
@@ -531,8 +532,12 @@ def print_differences(results, rounds):
     print(f"{'':<20}{'density':>8}{'after 50 steps':>23}{'at the end, test':>23}")
     for number in rounds:
         for one, other in (
-            ("ticket", "dense"), ("ticket", "reinit"), ("ticket", "shuffled"), ("ticket", "random"), ("reinit", "dense"),
-        ):  # fmt: skip
+            ("ticket", "dense"),
+            ("ticket", "reinit"),
+            ("ticket", "shuffled"),
+            ("ticket", "random"),
+            ("reinit", "dense"),
+        ):
             cells = [points(results.differences(one, number, other, at)) for at in (50, "test")]
             print(f"{one + ' - ' + other:<20}{results.density(number):>8.1%}{cells[0]:>23}{cells[1]:>23}")
 
@@ -544,7 +549,7 @@ print_differences(results, (near_20, lowest))
 # and says with which command you can make it anew.
 
 # %% name="out-recorded"
-longer, settings = tickets.recorded()
+longer, settings = recorded()
 print("RECORDED, not run here; to make it anew:")
 print(f"{RECORDING_COMMAND} tickets --folder DIR")
 print(f"{len(longer.seeds)} seeds, {settings['recipe.steps']} steps, rate {settings['rate']}\n")
@@ -639,10 +644,12 @@ reveal("6.e", better if abs(gain.mean) > gain.std else "no difference beyond the
 # Does rewinding to the start fail here? Look at the column `ticket` against `dense`. If it holds its own, there is nothing for late rewinding to mend. The failure was seen in deep nets that learn with a high rate. So we raised ours: about four times the rate, ten seeds, again **recorded**.
 
 # %% name="out-rewinding-recorded"
-steep, steep_settings = tickets.recorded("rewinding")
+steep, steep_settings = recorded("rewinding")
 print("RECORDED, not run here; to make it anew:")
 print(f"{RECORDING_COMMAND} rewinding --folder DIR")
-print(f"{len(steep.seeds)} seeds, {steep_settings['recipe.steps']} steps, learning rate {steep_settings['recipe.learning_rate']:g} (above: {RECIPE.learning_rate:g}),")
+print(
+    f"{len(steep.seeds)} seeds, {steep_settings['recipe.steps']} steps, learning rate {steep_settings['recipe.learning_rate']:g} (above: {RECIPE.learning_rate:g}),"
+)
 print(f"late goes back to step {steep_settings['rewind_to']}; differences in points of test accuracy, seed by seed\n")
 PAIRS = (("late", "ticket"), ("ticket", "reinit"), ("ticket", "dense"))
 print("density" + "".join(f"{one + ' - ' + other:>22}" for one, other in PAIRS))
@@ -696,7 +703,7 @@ predict(
 # %% name="out-cost"
 all_steps = (ROUNDS + 1) * RECIPE.steps
 patient = Study(Recipe(steps=all_steps), arms=("ticket",), rounds=1)
-tasks = (joblib.delayed(tickets.advance)(patient, [State(seed)]) for seed in STUDY.seeds)
+tasks = (joblib.delayed(advance)(patient, [State(seed)]) for seed in STUDY.seeds)
 finished = joblib.Parallel(n_jobs=CORES, backend="loky", return_as="generator_unordered")(tasks)
 patient_runs = [state.runs[0] for [state] in tqdm(finished, total=len(STUDY.seeds), desc="dense nets")]
 patient_accuracy = {run.seed: run.test_accuracy for run in patient_runs}
@@ -736,10 +743,18 @@ def draw_density(density):
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), width_ratios=(1.2, 1, 1.2))
     bins = torch.linspace(initial.min(), initial.max(), 25).tolist()
     for values, name, colour in (
-        (initial, "all", "#bbbbbb"), (initial[masks[number]["linear1.weight"].flatten()], "kept", figures.COLOURS["blue"]),
-    ):  # fmt: skip
-        left.hist(values.numpy(), bins=bins, weights=torch.full_like(values, 100 / len(values)).numpy(), color=colour,
-                  histtype="stepfilled" if name == "all" else "step", linewidth=2.5, label=name)  # fmt: skip
+        (initial, "all", "#bbbbbb"),
+        (initial[masks[number]["linear1.weight"].flatten()], "kept", figures.COLOURS["blue"]),
+    ):
+        left.hist(
+            values.numpy(),
+            bins=bins,
+            weights=torch.full_like(values, 100 / len(values)).numpy(),
+            color=colour,
+            histtype="stepfilled" if name == "all" else "step",
+            linewidth=2.5,
+            label=name,
+        )
     left.set(xlabel="initial weight in linear1", ylabel="% of the weights", ylim=(0, 21))
     left.legend(loc="upper center", ncols=2, fontsize=12)
     shown = middle.imshow(weights_of_pixels(masks[number]), vmin=0)
@@ -751,8 +766,15 @@ def draw_density(density):
     looks = {"dense": ("black", "-", "P")} | LOOKS
     for at, (arm, spread) in enumerate(zip(arms, spreads)):
         colour, _, marker = looks[arm]
-        right.errorbar(at, 100 * spread.mean, yerr=100 * spread.std, fmt=marker, color=figures.COLOURS[colour], capsize=8,
-                       markersize=11)  # fmt: skip
+        right.errorbar(
+            at,
+            100 * spread.mean,
+            yerr=100 * spread.std,
+            fmt=marker,
+            color=figures.COLOURS[colour],
+            capsize=8,
+            markersize=11,
+        )
     right.set(ylabel="test accuracy, in %", ylim=worst_and_best, xlim=(-0.5, len(arms) - 0.5))
     right.set_xticks(range(len(arms)), arms, rotation=35, ha="right")
     return figure
@@ -823,10 +845,10 @@ with tempfile.TemporaryDirectory() as folder:
     folder = Path(folder) / "study"
     for rounds in (1, 2):
         made = []
-        tickets.run_study(Study(short, seeds=(0, 1), rounds=rounds), folder, progress=made.append)
+        run_study(Study(short, seeds=(0, 1), rounds=rounds), folder, progress=made.append)
         print(f"asked for {rounds} rounds: trained the rounds", sorted({state.round - 1 for state in made}))
     try:
-        tickets.run_study(Study(short, seeds=(0, 1), rounds=2, rate=0.5), folder)
+        run_study(Study(short, seeds=(0, 1), rounds=2, rate=0.5), folder)
     except ValueError as refusal:
         print("with another rate:", str(refusal).replace(str(folder), "the folder"))
 
@@ -838,7 +860,7 @@ with tempfile.TemporaryDirectory() as folder:
 #
 # client = distributed.Client("scheduler:8786")  # its workers have this package installed
 # with joblib.parallel_config(backend="dask"):
-#     tickets.run_study(study, folder, seeds_together=1)
+#     run_study(study, folder, seeds_together=1)
 # ```
 #
 # ## 8 Where it stops working

@@ -32,11 +32,11 @@ from mini_lib import data, fit, measure, roofline, surgery, zoo
 from mini_lib.columns import aligned
 from mini_lib.factorize import cost, layers, separable
 from mini_lib.factorize.model import is_separable, separate_model
-from mini_lib.factorize.study import record
-from mini_lib.factorize.study.clean_process import in_clean_process
 from mini_lib.fold import fold_batch_norm
 from mini_lib.latency import milliseconds
-from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+from studies.factorize import record
+from studies.factorize.clean_process import in_clean_process
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core against one core; sums then repeat to the last digit
 figures.use_style()
@@ -79,7 +79,15 @@ def draw_connections():
         axes.imshow(counts, vmin=0, vmax=9, cmap="Blues")
         for output, inputs in itertools.product(range(8), repeat=2):
             number = int(counts[output, inputs])
-            axes.text(inputs, output, number or "", ha="center", va="center", color="white" if number > 5 else "black", fontsize=12)  # fmt: skip
+            axes.text(
+                inputs,
+                output,
+                number or "",
+                ha="center",
+                va="center",
+                color="white" if number > 5 else "black",
+                fontsize=12,
+            )
         axes.set(title=f"{name}\n{layer.weight.numel()} weights", xlabel="input channel", xticks=(), yticks=())
         axes.grid(False)
     four[0].set_ylabel("output channel")
@@ -208,9 +216,17 @@ for _ in range(8):
     both = layers.depthwise_separable(inputs, outputs, kernel, stride=stride, multiplier=multiplier)
     counted, formula = Fraction(measure.macs(both, image), plain), cost.cost_ratio(outputs, kernel, multiplier)
     lines.append(
-        (f"{inputs} -> {outputs}", f"{kernel} x {kernel}", f"{stride}", f"{multiplier}", f"{plain:,}",
-         f"{measure.macs(both, image):,}", f"{counted}", f"{formula}")
-    )  # fmt: skip
+        (
+            f"{inputs} -> {outputs}",
+            f"{kernel} x {kernel}",
+            f"{stride}",
+            f"{multiplier}",
+            f"{plain:,}",
+            f"{measure.macs(both, image):,}",
+            f"{counted}",
+            f"{formula}",
+        )
+    )
 print(aligned(lines))
 
 # %%
@@ -458,8 +474,15 @@ def draw_errors():
         shares = [100 * float(cost.cost_ratio(conv.out_channels, 3, r)) for r in range(1, 10)]
         for which, colour, line, marker in ((random_like(conv), "orange", "--", "s"), (conv, "blue", "-", "o")):
             errors = [100 * error for error in separable.separable_errors(which)]
-            axes.plot(shares, errors, color=COLOURS[colour], linestyle=line, marker=marker, markersize=6,
-                      label="trained" if which is conv else "random")  # fmt: skip
+            axes.plot(
+                shares,
+                errors,
+                color=COLOURS[colour],
+                linestyle=line,
+                marker=marker,
+                markersize=6,
+                label="trained" if which is conv else "random",
+            )
         axes.axvspan(100, 170, color="black", alpha=0.1)
         axes.set(title=f"{name}, {conv.in_channels} to {conv.out_channels}", xlim=(0, 170), ylim=(0, 100))
         axes.set_xticks((0, 50, 100, 150))
@@ -524,10 +547,12 @@ def from_scratch(seed):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return surgery.replace(
-            zoo.small_cnn(seed), is_separable,
+            zoo.small_cnn(seed),
+            is_separable,
             lambda conv: layers.depthwise_separable(
-                conv.in_channels, conv.out_channels, 3, stride=conv.stride, bias=False),
-        )  # fmt: skip
+                conv.in_channels, conv.out_channels, 3, stride=conv.stride, bias=False
+            ),
+        )
 
 
 ARMS = {
@@ -576,9 +601,14 @@ for name, nets in trained.items():
     convs = [layer for layer in folded if isinstance(layer, nn.Conv2d)]
     mixing = sum(conv.weight.numel() for conv in convs if conv.kernel_size == (1, 1))
     lines.append(
-        (name, str(accuracies[name]), f"{measure.macs(folded, picture) / 1e6:.2f}",
-         f"{measure.stored_bytes(folded) / 1024:.1f}", f"{mixing / sum(conv.weight.numel() for conv in convs):.0%}")
-    )  # fmt: skip
+        (
+            name,
+            str(accuracies[name]),
+            f"{measure.macs(folded, picture) / 1e6:.2f}",
+            f"{measure.stored_bytes(folded) / 1024:.1f}",
+            f"{mixing / sum(conv.weight.numel() for conv in convs):.0%}",
+        )
+    )
 print(aligned(lines))
 gap = fit.Spread(tuple(b - a for a, b in zip(accuracies["small_cnn"].values, accuracies["depthwise_cnn"].values)))
 print(f"depthwise_cnn - small_cnn, seed by seed: {100 * gap.mean:+.1f} ± {100 * gap.std:.1f} points")
@@ -660,9 +690,15 @@ print(machine)
 lines = [("", "MMAC", "KB moved", "FLOP/byte", "roofline, ms", "measured, ms")]
 for name, layer in costs.items():
     lines.append(
-        (name, f"{layer.macs / 1e6:.2f}", f"{layer.moved_bytes / 1e3:.0f}", f"{roofline.layer_intensity(layer):.1f}",
-         f"{1e3 * bound_s(layer):.3f}", str(times[name]).removesuffix(" ms"))
-    )  # fmt: skip
+        (
+            name,
+            f"{layer.macs / 1e6:.2f}",
+            f"{layer.moved_bytes / 1e3:.0f}",
+            f"{roofline.layer_intensity(layer):.1f}",
+            f"{1e3 * bound_s(layer):.3f}",
+            str(times[name]).removesuffix(" ms"),
+        )
+    )
 print(aligned(lines))
 
 # %%
@@ -791,9 +827,15 @@ for layout, short in (("NCHW", "NCHW"), ("channels_last", "NHWC")):
     for contest, label in contests.items():
         one, other = plain_and_pair(contest, layout)
         lines.append(
-            (label, f"{one.macs / other.macs:.2f}", f"{one.bound_s / other.bound_s:.2f}", ms(one), ms(other),
-             f"{other.times_faster:.2f}")
-        )  # fmt: skip
+            (
+                label,
+                f"{one.macs / other.macs:.2f}",
+                f"{one.bound_s / other.bound_s:.2f}",
+                ms(one),
+                ms(other),
+                f"{other.times_faster:.2f}",
+            )
+        )
     print(aligned(lines))
 
 # %%
@@ -814,9 +856,14 @@ for net in ("plain_cnn", "depthwise_cnn"):
         for layout in ("NCHW", "channels_last")
     ]
     lines.append(
-        (net, f"{these[0].macs / 1e6:.2f}", f"{these[0].stored_bytes / 1024:.1f}",
-         record.percent([one.test for one in these]), *(f"{1e3 * row.median_s:.2f}" for row in clock))
-    )  # fmt: skip
+        (
+            net,
+            f"{these[0].macs / 1e6:.2f}",
+            f"{these[0].stored_bytes / 1024:.1f}",
+            record.percent([one.test for one in these]),
+            *(f"{1e3 * row.median_s:.2f}" for row in clock),
+        )
+    )
 print(aligned(lines))
 
 # %% [markdown]

@@ -31,11 +31,11 @@ from mini_lib.factorize.low_rank import weights
 from mini_lib.factorize.methods import data_aware_svd, matrix_ranks, plain_svd, tucker, tucker_ranks
 from mini_lib.factorize.model import factorize
 from mini_lib.factorize.moments import input_moments
-from mini_lib.factorize.study import record
-from mini_lib.factorize.study.clean_process import in_clean_process
 from mini_lib.fold import fold_batch_norm
 from mini_lib.surgery import swap
-from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+from studies.factorize import record
+from studies.factorize.clean_process import in_clean_process
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)
 figures.use_style()
@@ -798,9 +798,21 @@ def draw_steps():
     ms = [1000 * row.median_s for row in by_rank.values()]
     for values, name, colour, line, marker in (
         (ms, "measured", "blue", "-", "o"),
-        ([1000 * dense.median_s * row.vector_macs / dense.macs for row in by_rank.values()], "if time went with MACs in whole vectors", "green", "-.", "^"),
-        ([1000 * dense.median_s * row.macs / dense.macs for row in by_rank.values()], "if time went with MACs", "orange", "--", "s"),
-    ):  # fmt: skip
+        (
+            [1000 * dense.median_s * row.vector_macs / dense.macs for row in by_rank.values()],
+            "if time went with MACs in whole vectors",
+            "green",
+            "-.",
+            "^",
+        ),
+        (
+            [1000 * dense.median_s * row.macs / dense.macs for row in by_rank.values()],
+            "if time went with MACs",
+            "orange",
+            "--",
+            "s",
+        ),
+    ):
         axes.plot(list(by_rank), values, color=COLOURS[colour], linestyle=line, marker=marker, label=name)
     low, high = ([1000 * getattr(row, what) for row in by_rank.values()] for what in ("low_s", "high_s"))
     axes.fill_between(list(by_rank), low, high, color=COLOURS["blue"], alpha=0.2)
@@ -1101,8 +1113,9 @@ def draw_rank(rank):
     side.set_title(
         f"accuracy {accuracies[rank]:.1%} (whole {WHOLE['small_cnn']:.1%})\n"
         f"kMAC {macs / 1000:.0f} (whole {dense_macs / 1000:.0f})\nµs {ms:.0f} (whole {dense_ms:.0f})",
-        fontsize=17, loc="right",
-    )  # fmt: skip
+        fontsize=17,
+        loc="right",
+    )
     return figure
 
 

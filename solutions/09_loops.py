@@ -26,11 +26,32 @@ import torch
 
 from mini_lib import measure, native
 from mini_lib.loops import (
-    Cache, IllegalRewrite, classify, compile_nest, conv2d, count_accesses, dependences, estimate, evolutionary_search,
-    gauss_seidel, jacobi, matmul, measure_machine, misses, nest, pointwise_chain, random_arguments, random_search,
-    show_dependences, softmax, this_machine, time_native, to_c, trace,
+    Cache,
+    IllegalRewrite,
+    classify,
+    compile_nest,
+    conv2d,
+    count_accesses,
+    dependences,
+    estimate,
+    evolutionary_search,
+    gauss_seidel,
+    jacobi,
+    matmul,
+    measure_machine,
+    misses,
+    nest,
+    pointwise_chain,
+    random_arguments,
+    random_search,
+    show_dependences,
+    softmax,
+    this_machine,
+    time_native,
+    to_c,
+    trace,
 )  # fmt: skip
-from mini_lib.teach import (
+from teach import (
     animate,
     check,
     explore,
@@ -193,8 +214,7 @@ def in_order(order, size):
 orders = {size: {order: in_order(order, size) for order in ORDERS} for size in (256, 48)}
 order_times = {size: race(nests) for size, nests in orders.items()}
 order_misses = {
-    size: {order: count(one, L1)[0].misses / size**3 for order, one in nests.items()}
-    for size, nests in orders.items()
+    size: {order: count(one, L1)[0].misses / size**3 for order, one in nests.items()} for size, nests in orders.items()
 }
 print("for each multiply-add  256 x 256 x 256         48 x 48 x 48")
 print("loops                misses        time     misses        time")
@@ -396,9 +416,7 @@ def is_accepted(rewrite):
 
 even = gauss_seidel(7, 7)  # 6 iterations in each loop
 attempts = {
-    "splitting both loops first": lambda: (
-        even.split("i", 2).split("j", 2).reorder("j.o j.i i.o i.i")
-    ),
+    "splitting both loops first": lambda: even.split("i", 2).split("j", 2).reorder("j.o j.i i.o i.i"),
     "skewing j by i first": lambda: even.skew("j", by="i").reorder("j.s i"),
 }
 accepted = [name for name, rewrite in attempts.items() if is_accepted(rewrite)]
@@ -612,9 +630,7 @@ check("9.6")
 
 # %% name="fig-padding"
 def column_walk(size, padding=0):
-    down = nest(
-        "for j in range(n):\n    for i in range(n):\n        s[i] += A[i, j]", n=size, dtype="f64"
-    )
+    down = nest("for j in range(n):\n    for i in range(n):\n        s[i] += A[i, j]", n=size, dtype="f64")
     return down.pad("A", axis=1, elements=padding) if padding else down
 
 
@@ -640,8 +656,14 @@ def draw_padding():
             marker="o",
             color=figures.COLOURS["blue"],
         )
-        axes.plot([1024], [values["1024, padded"] / 1024**2], "D", color=figures.COLOURS["vermillion"],
-                  markersize=11, label="1024 with 8 columns of padding")  # fmt: skip
+        axes.plot(
+            [1024],
+            [values["1024, padded"] / 1024**2],
+            "D",
+            color=figures.COLOURS["vermillion"],
+            markersize=11,
+            label="1024 with 8 columns of padding",
+        )
         axes.set(ylabel=name, ylim=(0, None))
     upper.legend(loc="upper left", fontsize=12)
     lower.set(xlabel="rows and columns of the matrix (doubles)", xticks=sizes[::2])
@@ -685,6 +707,7 @@ predict(
     unit="times",
 )
 
+
 # %% name="out-padding"
 def down_columns(columns, padding):
     """The product C = A @ B of 512 x 512 doubles in the order n k m, for the first columns of C."""
@@ -694,7 +717,7 @@ for n in range(columns):
         for m in range(512):
             C[m, n] += A[m, k] * B[k, n]
 """
-    shapes = {name: (512, 512) for name in "CAB"}
+    shapes = dict.fromkeys("CAB", (512, 512))
     product = nest(source, shapes=shapes, dtype="f64", columns=columns)
     for name in "AC" if padding else "":
         product = product.pad(name, axis=1, elements=padding)
@@ -761,7 +784,7 @@ print(path["B packed"])
 
 # %% name="out-path"
 matrices = [torch.rand(512, 512) for _ in range(3)]
-flags = {name: ("-O2", "-fno-tree-vectorize", *FAST[1:]) for name in path}
+flags = dict.fromkeys(path, ("-O2", "-fno-tree-vectorize", *FAST[1:]))
 flags["m n k, as written"] = ("-O1",)
 racers = dict(path)
 if HAS_COMPILER:
@@ -828,8 +851,16 @@ if HAS_COMPILER:
     for name, one in path.items():
         got = compile_nest(one, flags=flags[name])(A=a, B=b, C=c)["C"]
         print(f"{name:<20} largest relative error {np.abs(got / expected - 1).max():.1e}")
-print(to_c(matmul(8, 32, 64).tile({"m": 2, "n": 8}).reorder("m.o n.o k m.i n.i").vectorize("n.i").unroll("m.i")
-           .cache_write("C", at="n.o", scope="register")).split("void matmul")[-1])  # fmt: skip
+print(
+    to_c(
+        matmul(8, 32, 64)
+        .tile({"m": 2, "n": 8})
+        .reorder("m.o n.o k m.i n.i")
+        .vectorize("n.i")
+        .unroll("m.i")
+        .cache_write("C", at="n.o", scope="register")
+    ).split("void matmul")[-1]
+)
 
 # %% [markdown]
 # ### Exercise 9.7 - Ten times faster (15 min)
@@ -895,9 +926,7 @@ found, tried = {}, []
 if HAS_COMPILER:
     for name, search in SEARCHES.items():
         for seed in (0, 1):  # the model ranks 24, the clock judges the best 4 of them
-            found[name, seed] = search(
-                goal, trials=24, seed=seed, cost=predicted_s, measure=judge_s, finalists=4
-            )
+            found[name, seed] = search(goal, trials=24, seed=seed, cost=predicted_s, measure=judge_s, finalists=4)
     tried = {trial.nest for one in found.values() for trial in one.trials}
     tried = sorted((one for one in tried if predicted_s(one) < np.inf), key=predicted_s)
 winners = {key: one.best.nest for key, one in found.items()}

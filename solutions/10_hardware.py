@@ -56,7 +56,7 @@ from mini_lib.loops import (
     transpose,
 )
 from mini_lib.loops.machine.mapping import AVX2_FP32, SYSTOLIC_128, TENSOR_CORE
-from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)
 figures.use_style()
@@ -128,9 +128,7 @@ attempts = {
         .reorder("m.o n.o k.o m.i n.i k.i")
         .tensorize("m.i", block)
     ),
-    "208 pixels, 12 of them zeros": lambda: (
-        matmul(64, 208, 32).tile("m n k", 16).tensorize("m.i", block)
-    ),
+    "208 pixels, 12 of them zeros": lambda: matmul(64, 208, 32).tile("m n k", 16).tensorize("m.i", block),
 }
 for name, attempt in attempts.items():
     try:
@@ -270,9 +268,7 @@ units = {
 
 
 def draw_utilization():
-    figure, both = plt.subplots(
-        1, 2, figsize=(12, 4.6), sharey=True, gridspec_kw={"width_ratios": (5, 10)}
-    )
+    figure, both = plt.subplots(1, 2, figsize=(12, 4.6), sharey=True, gridspec_kw={"width_ratios": (5, 10)})
     for axes, (title, found) in zip(both, layers.items()):
         places = np.arange(len(found))
         for number, (name, (unit, colour, hatch)) in enumerate(units.items()):
@@ -316,9 +312,7 @@ for name, found in (
     print(f"{name}: {found}")
     for mapping in mappings(found, [TENSOR_CORE, AVX2_FP32])[:6]:
         loops = ", ".join(mapping.loops)
-        print(
-            f"    {mapping.unit.name:<24}({loops:<12}) {100 * mapping.share_of_peak:6.1f}% of the peak"
-        )
+        print(f"    {mapping.unit.name:<24}({loops:<12}) {100 * mapping.share_of_peak:6.1f}% of the peak")
 
 # %% [markdown]
 # Could we not put the *channels* of the depthwise layer on the columns of the matrix unit? The match says why not: X would have to be the same for all of them.
@@ -599,15 +593,11 @@ for name, (program, cache, _, _) in kinds.items():
 
 def draw_traffic():
     figure, axes = plt.subplots(figsize=(9, 4.8))
-    axes.plot(
-        tiles, [counted(t) / 1e6 for t in tiles], color="black", linestyle=":", label="the formula"
-    )
+    axes.plot(tiles, [counted(t) / 1e6 for t in tiles], color="black", linestyle=":", label="the formula")
     for name, (_, _, marker, colour) in kinds.items():
         values = [(simulated[name, tile] or np.nan) / 1e6 for tile in tiles]
         line = "--" if marker == "^" else "-"
-        axes.plot(
-            tiles, values, marker=marker, color=figures.COLOURS[colour], linestyle=line, label=name
-        )
+        axes.plot(tiles, values, marker=marker, color=figures.COLOURS[colour], linestyle=line, label=name)
     axes.set(xscale="log", yscale="log", xticks=tiles, xticklabels=tiles)
     axes.minorticks_off()
     axes.set_yticks((0.5, 1, 2, 5, 10, 20, 40), ("0.5", "1", "2", "5", "10", "20", "40"))
@@ -728,9 +718,7 @@ print(textwrap.fill(f"{prices.source}; {prices.name}", 76))
 for name in ("int8_add", "int8_mul", "fp32_add", "fp32_mul"):
     print(f"    {name:<28}{prices.operation_j[name] * 1e12:8.2f} pJ")
 for size, joules in prices.cache_j.items():
-    print(
-        f"    {f'{prices.access_bytes} bytes, cache of {size // 1024} KB':<28}{joules * 1e12:8.2f} pJ"
-    )
+    print(f"    {f'{prices.access_bytes} bytes, cache of {size // 1024} KB':<28}{joules * 1e12:8.2f} pJ")
 low, high = (1e12 * joules for joules in prices.dram_j)
 print(f"    {f'{prices.access_bytes} bytes, DRAM':<28}{low:8.0f} to {high:.0f} pJ")
 
@@ -846,9 +834,7 @@ reveal("10.e", round(100 * share, 1)) if energies else print("not simulated with
 # microcontroller there is no allocator at run time: all places are planned before, in one block of memory, the *arena*.
 
 # %%
-small_layers = [
-    (cost.name, cost.output_bytes) for cost in measure.layer_costs(models["small_cnn"], picture)
-]
+small_layers = [(cost.name, cost.output_bytes) for cost in measure.layer_costs(models["small_cnn"], picture)]
 steps = chain(small_layers)
 ranges = live_ranges(steps, {"input": picture.nbytes})
 print(f"{len(ranges)} tensors, {sum(live.size_bytes for live in ranges):,} bytes together")
@@ -1084,9 +1070,7 @@ def draw_plan(planner, graph="four branches"):
 
 explore(
     draw_plan,
-    alt=lambda planner: (
-        f"Where each tensor of the four branches lies over time, planned as: {planner}."
-    ),
+    alt=lambda planner: f"Where each tensor of the four branches lies over time, planned as: {planner}.",
     planner=tuple(planners),
 )
 
@@ -1112,9 +1096,7 @@ show(
 
 # %% name="fig-gantt"
 def draw_gantt(rows, load_s, compute_s):
-    figure, all_axes = plt.subplots(
-        len(rows), 1, figsize=(10, 1.5 * len(rows) + 0.7), sharex=True, squeeze=False
-    )
+    figure, all_axes = plt.subplots(len(rows), 1, figsize=(10, 1.5 * len(rows) + 0.7), sharex=True, squeeze=False)
     for axes, (title, buffers) in zip(all_axes[:, 0], rows.items()):
         spans = timeline(load_s, compute_s, buffers)
         for span in spans:
@@ -1127,9 +1109,7 @@ def draw_gantt(rows, load_s, compute_s):
                 hatch="//" if loads else "",
                 edgecolor="white",
             )
-            axes.text(
-                (span.start_s + span.end_s) / 2, span.kind, span.tile, ha="center", va="center"
-            )
+            axes.text((span.start_s + span.end_s) / 2, span.kind, span.tile, ha="center", va="center")
         axes.set_title(f"{title}: {spans[-1].end_s:g}", loc="left", fontsize=13)
         axes.grid(visible=False)
     axes.set_xlabel("time")
@@ -1325,9 +1305,7 @@ predicted = {"turns": serial_s(load_s, compute_s), "ahead": double_buffered_s(lo
 print(f"one tile: load {one_tile['load']}, compute {one_tile['compute']}")
 for name, latency in clocked.items():
     quickest = 1e3 * min(latency.times_s)
-    print(
-        f"{name}: predicted {1e3 * predicted[name]:5.1f} ms, measured {latency}, quickest {quickest:.1f} ms"
-    )
+    print(f"{name}: predicted {1e3 * predicted[name]:5.1f} ms, measured {latency}, quickest {quickest:.1f} ms")
 
 # %% [markdown]
 # Where a second core is free, "ahead" comes near its prediction. Where other programs keep it busy, the two threads take turns on one core, and it does not: the quickest run and the spread tell you which it was.
@@ -1361,9 +1339,7 @@ for batch in (1, 8, 32, 128):
 splits = data.fashion()
 last = zoo.load("small_cnn", seed=0).to(memory_format=torch.channels_last)
 name = "small_cnn, channels last"
-report = measure.report(
-    {name: last}, splits.test.images[:1], accuracies={name: fit.accuracy(last, splits.test)}
-)
+report = measure.report({name: last}, splits.test.images[:1], accuracies={name: fit.accuracy(last, splits.test)})
 best = plans["small_cnn, in place", "optimum"].peak_bytes
 naive = plans["small_cnn", "each its own"].peak_bytes
 print(f"activations of one image: {naive:,} bytes unplanned, {best:,} bytes planned and in place")

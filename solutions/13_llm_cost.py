@@ -29,8 +29,8 @@ from mini_lib import measure, roofline
 from mini_lib.columns import aligned
 from mini_lib.llm import cost, prices, serving
 from mini_lib.llm.cost import IDEAL, TENSORRT_LLM, Attention, Draft, LatentAttention, Workload, find_device, find_model
-from mini_lib.teach import check, explore, figures, ledger, predict, progress, reveal, show
-from mini_lib.teach.calculator import calculator
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
+from teach.widgets.calculator import calculator
 
 torch.set_num_threads(1)
 figures.use_style()
@@ -296,9 +296,14 @@ def draw_roofline():
             for batch in BATCHES
         ]
         axes.plot(
-            [step.intensity for step in steps], [step.flops / step.seconds for step in steps],
-            color=COLOURS[colour], marker=marker, linestyle=":", linewidth=1.5, label=f"decode, {name}",
-        )  # fmt: skip
+            [step.intensity for step in steps],
+            [step.flops / step.seconds for step in steps],
+            color=COLOURS[colour],
+            marker=marker,
+            linestyle=":",
+            linewidth=1.5,
+            label=f"decode, {name}",
+        )
         if marker == "o":
             for batch, step in zip(BATCHES, steps):
                 axes.annotate(
@@ -398,7 +403,14 @@ check("13.4")
 
 # %% name="out-fit"
 lines = [("2048 tokens in, 512 out, on one device", "weights", "KV 16 bits", "KV 8 bits")]
-for model, device, bits in ((LLAMA_7B, A100, 16), (LLAMA_8B, A100, 16), (LLAMA_8B, find_device("RTX-4090"), 16), (LLAMA_8B, find_device("RTX-4090"), 4.5), (LLAMA_70B, A100, 16), (LLAMA_70B, A100, 4.5)):  # fmt: skip
+for model, device, bits in (
+    (LLAMA_7B, A100, 16),
+    (LLAMA_8B, A100, 16),
+    (LLAMA_8B, find_device("RTX-4090"), 16),
+    (LLAMA_8B, find_device("RTX-4090"), 4.5),
+    (LLAMA_70B, A100, 16),
+    (LLAMA_70B, A100, 4.5),
+):
     fits = [
         cost.largest_batch(model, device, Workload(prompt=2048, output=512, weight_bits=bits, kv_bits=kv))
         for kv in (16, 8)
@@ -806,9 +818,11 @@ def draw_parallel(rows):
         "link": ("exchanging", "vermillion", ".."),
     }
     shares = {
-        n: cost.step(LLAMA_7B, AS_MEASURED, new_tokens=1, context=rows[n].row.prompt, tensor_parallel=n, efficiency=GPT_FAST).shares_s
+        n: cost.step(
+            LLAMA_7B, AS_MEASURED, new_tokens=1, context=rows[n].row.prompt, tensor_parallel=n, efficiency=GPT_FAST
+        ).shares_s
         for n in devices
-    }  # fmt: skip
+    }
     for bound, (name, colour, hatch) in parts.items():
         heights = np.array([1e3 * shares[n].get(bound, 0) for n in devices])
         look = {"color": COLOURS[colour], "hatch": hatch, "edgecolor": "white", "label": name}
@@ -836,9 +850,11 @@ reveal("13.e", round(scaling[1].row.seconds / scaling[8].row.seconds, 1))
 # %% name="out-ring"
 for engine, way in (("gpt-fast", "one kernel reads from all others"), ("TensorRT-LLM", "a ring of small steps")):
     seconds = {
-        n: cost.step(LLAMA_7B, AS_MEASURED, new_tokens=1, context=105, tensor_parallel=n, efficiency=cost.BY_ENGINE[engine]).seconds
+        n: cost.step(
+            LLAMA_7B, AS_MEASURED, new_tokens=1, context=105, tensor_parallel=n, efficiency=cost.BY_ENGINE[engine]
+        ).seconds
         for n in (1, 2, 8)
-    }  # fmt: skip
+    }
     print(f"{way:<33} 2 devices {seconds[1] / seconds[2]:.1f}, 8 devices {seconds[1] / seconds[8]:.1f} times as fast")
 
 # %% [markdown]

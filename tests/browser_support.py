@@ -17,12 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from mini_lib.teach.build.execute import switches
+from teach.build.execute import switches
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )
 NO_NETWORK = Path(__file__).parent / "no_network"
 LAB_SETTINGS = Path(__file__).parents[1] / "launcher" / "jupyter"  # those that `course.py lab` starts with
@@ -62,9 +68,17 @@ def jupyterlab(served: Path, private: Path) -> Iterator[Lab]:
     folders["JUPYTER_CONFIG_PATH"] = str(LAB_SETTINGS)
     environment = os.environ | folders | switches(private, strict=False, static=False) | {"PYTHONPATH": str(NO_NETWORK)}
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={lab.url.rpartition(':')[2]}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={lab.token}",
-        f"--ServerApp.root_dir={served}", "--LabApp.expose_app_in_browser=True",
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={lab.url.rpartition(':')[2]}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={lab.token}",
+        f"--ServerApp.root_dir={served}",
+        "--LabApp.expose_app_in_browser=True",
     ]
     with open(private / "server.log", "wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

@@ -42,9 +42,17 @@ def short(path: Path) -> str:
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess:
     """Hold the mini_lib in a folder against the contracts of pyproject.toml."""
-    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(sys.argv[1], no_cache=True))"
-    return subprocess.run([sys.executable, "-c", program, str(ROOT / "pyproject.toml")], cwd=folder, capture_output=True,
-                          text=True, encoding="utf-8", env={**os.environ, "PYTHONPATH": str(folder), "PYTHONUTF8": "1"})
+    program = (
+        "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(sys.argv[1], no_cache=True))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, str(ROOT / "pyproject.toml")],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(folder), "PYTHONUTF8": "1"},
+    )
 
 
 def test_imports_run_from_teach_over_the_topics_to_the_core():
@@ -53,18 +61,22 @@ def test_imports_run_from_teach_over_the_topics_to_the_core():
 
 
 BREACHES = {
-    "quantize/ladder.py": "from mini_lib.teach import check",             # nothing imports teach
-    "measure.py": "import mini_lib.quantize",                             # the core knows no topic
-    "quantize/qtensor.py": "from mini_lib import prune",                  # topics do not know each other
-    "quantize/affine.py": "from mini_lib.quantize import observers",      # a circle: here, observers import affine
-    "misc.py": "",                                                        # a new module needs a place
+    "quantize/ladder.py": "from teach import check",  # nothing imports teach
+    "measure.py": "import mini_lib.quantize",  # the core knows no topic
+    "quantize/qtensor.py": "from mini_lib import prune",  # topics do not know each other
+    "quantize/affine.py": "from mini_lib.quantize import observers",  # a circle: here, observers import affine
+    "misc.py": "",  # a new module needs a place
 }
 
 
 def test_a_breach_of_the_contracts_is_found(tmp_path):
     tops = {path.relative_to(ROOT / "mini_lib").parts[0] for path in LIBRARY}
     files = {name if name.endswith(".py") else f"{name}/__init__.py": "" for name in tops | {"prune"}}
-    files |= {"teach/check.py": "", "quantize/affine.py": "", "quantize/observers.py": "from mini_lib.quantize import affine"}
+    files |= {
+        "teach/check.py": "",
+        "quantize/affine.py": "",
+        "quantize/observers.py": "from mini_lib.quantize import affine",
+    }
     for house in (files, files | BREACHES):
         for name, source in house.items():
             path = tmp_path / "mini_lib" / name
@@ -72,16 +84,26 @@ def test_a_breach_of_the_contracts_is_found(tmp_path):
             path.write_text(source + "\n", encoding="utf-8")
         done = lint_imports(tmp_path)
         assert done.returncode == (0 if house is files else 1), done.stdout
-    for finding in ("mini_lib.quantize.ladder -> mini_lib.teach", "mini_lib.measure -> mini_lib.quantize",
-                    "mini_lib.quantize.qtensor -> mini_lib.prune", "No cycles are allowed in mini_lib.quantize", "- mini_lib.misc"):
+    for finding in (
+        "mini_lib.quantize.ladder -> teach",
+        "mini_lib.measure -> mini_lib.quantize",
+        "mini_lib.quantize.qtensor -> mini_lib.prune",
+        "No cycles are allowed in mini_lib.quantize",
+        "- mini_lib.misc",
+    ):
         assert finding in done.stdout, done.stdout
 
 
 def torch_imports(tree: ast.Module) -> Iterator[str]:
     """Imports of torch: the loops, and the cost part of llm, are arithmetic that must run without it."""
     for node in ast.walk(tree):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
         if any(name.split(".")[0].startswith("torch") for name in names):
             yield f"line {node.lineno}: imports torch"
 
@@ -107,9 +129,14 @@ def without_docstring(tree: ast.Module) -> Iterator[str]:
     public = [node for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
     for node in public:
         inner = node.body if isinstance(node, ast.ClassDef) else []
-        methods = [one for one in inner if isinstance(one, kinds) and not one.name.startswith("_")
-                   and one.name not in ("forward", "extra_repr")
-                   and not any("property" in ast.unparse(decorator) for decorator in one.decorator_list)]
+        methods = [
+            one
+            for one in inner
+            if isinstance(one, kinds)
+            and not one.name.startswith("_")
+            and one.name not in ("forward", "extra_repr")
+            and not any("property" in ast.unparse(decorator) for decorator in one.decorator_list)
+        ]
         for one in (node, *methods):
             if not ast.get_docstring(one):
                 yield f"line {one.lineno}: {one.name} has no docstring"
@@ -121,9 +148,18 @@ def unsafe_loads(tree: ast.Module) -> Iterator[str]:
     Of joblib, only what sends work to other processes may be imported: it reads no file.
     """
     for node in ast.walk(tree):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        if names == ["joblib"] and isinstance(node, ast.ImportFrom) and {alias.name for alias in node.names} <= {"Parallel", "delayed", "parallel_config"}:
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        if (
+            names == ["joblib"]
+            and isinstance(node, ast.ImportFrom)
+            and {alias.name for alias in node.names} <= {"Parallel", "delayed", "parallel_config"}
+        ):
             continue
         for name in names:
             if name.split(".")[0] in ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"):
@@ -141,11 +177,20 @@ def downloads(tree: ast.Module) -> Iterator[str]:
 
     The namespace of an SVG or MathML element looks like an address and is a name.
     """
-    texts = {id(node.body[0].value) for node in ast.walk(tree)
-             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(node)}
+    texts = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        and ast.get_docstring(node)
+    }
     for node in ast.walk(tree):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
         for name in names:
             if re.match(r"(urllib\.request|http\.client|requests|httpx|aiohttp|ftplib|huggingface_hub)\b", name):
                 yield f"line {node.lineno}: imports {name}"
@@ -159,20 +204,23 @@ def downloads(tree: ast.Module) -> Iterator[str]:
 RULES = [prints, without_docstring, unsafe_loads, downloads, torch_imports]
 
 
-@pytest.mark.parametrize("rule, source, line", [
-    (prints, '"""M."""\nprint(1)', 2),
-    (without_docstring, "x = 1", 1),
-    (without_docstring, '"""M."""\ndef f(): pass', 2),
-    (without_docstring, '"""M."""\nclass C:\n    """C."""\n    def f(self): pass', 4),
-    (unsafe_loads, '"""M."""\nimport pickle', 2),
-    (unsafe_loads, '"""M."""\nfrom joblib import load', 2),
-    (unsafe_loads, '"""M."""\nw = torch.load(p, weights_only=True)', 2),
-    (unsafe_loads, '"""M."""\nw = np.load(p, allow_pickle=True)', 2),
-    (downloads, '"""M."""\nfrom urllib.request import urlopen', 2),
-    (downloads, '"""M."""\nFashionMNIST(root, download=True)', 2),
-    (downloads, '"""M."""\nURL = f"https://example.org/{name}"', 2),
-    (torch_imports, '"""M."""\nfrom torch.nn import Linear', 2),
-])
+@pytest.mark.parametrize(
+    "rule, source, line",
+    [
+        (prints, '"""M."""\nprint(1)', 2),
+        (without_docstring, "x = 1", 1),
+        (without_docstring, '"""M."""\ndef f(): pass', 2),
+        (without_docstring, '"""M."""\nclass C:\n    """C."""\n    def f(self): pass', 4),
+        (unsafe_loads, '"""M."""\nimport pickle', 2),
+        (unsafe_loads, '"""M."""\nfrom joblib import load', 2),
+        (unsafe_loads, '"""M."""\nw = torch.load(p, weights_only=True)', 2),
+        (unsafe_loads, '"""M."""\nw = np.load(p, allow_pickle=True)', 2),
+        (downloads, '"""M."""\nfrom urllib.request import urlopen', 2),
+        (downloads, '"""M."""\nFashionMNIST(root, download=True)', 2),
+        (downloads, '"""M."""\nURL = f"https://example.org/{name}"', 2),
+        (torch_imports, '"""M."""\nfrom torch.nn import Linear', 2),
+    ],
+)
 def test_a_rule_finds_its_breach(rule, source, line):
     [finding] = rule(ast.parse(source))
     assert finding.startswith(f"line {line}: ")
@@ -207,15 +255,20 @@ def is_a_command(path: Path) -> bool:
 def test_the_library_keeps_the_rule(rule):
     paths = [path for path in LIBRARY if not (rule is prints and is_a_command(path))]
     assert len(paths) > 20
-    assert [f"{short(path)}: {finding}" for path in paths for finding in rule(ast.parse(path.read_text(encoding="utf-8")))] == []
+    assert [
+        f"{short(path)}: {finding}" for path in paths for finding in rule(ast.parse(path.read_text(encoding="utf-8")))
+    ] == []
 
 
 def test_the_arithmetic_of_loops_and_of_llm_costs_needs_no_torch():
     folders = ["loops", "llm/cost", "llm/serving", "llm/prices"]
     paths = [path for folder in folders for path in (ROOT / "mini_lib" / folder).rglob("*.py")]
     assert len(paths) > 20
-    assert [f"{short(path)}: {finding}" for path in paths
-            for finding in torch_imports(ast.parse(path.read_text(encoding="utf-8")))] == []
+    assert [
+        f"{short(path)}: {finding}"
+        for path in paths
+        for finding in torch_imports(ast.parse(path.read_text(encoding="utf-8")))
+    ] == []
 
 
 def test_a_file_of_the_library_fits_in_the_head():
@@ -227,13 +280,21 @@ def test_a_file_of_the_library_fits_in_the_head():
 
 FETCHES = re.compile(
     r"""(?:\b(?:src|poster|srcset)\s*=\s*|<link\b[^>]*\bhref\s*=\s*|\burl\(\s*|@import\s+|\b(?:import|fetch)\(\s*)["']?(?:https?:)?//""",
-    re.IGNORECASE)
+    re.IGNORECASE,
+)
 
 
-@pytest.mark.parametrize("source", [
-    '<img src="https://example.org/a.png">', "<script src='//example.org/a.js'>", "<link rel=stylesheet href=https://example.org/a.css>",
-    "div { background: url(https://example.org/a.png) }", '@import "https://example.org/a.css";', 'await import("https://example.org/a.js")',
-])
+@pytest.mark.parametrize(
+    "source",
+    [
+        '<img src="https://example.org/a.png">',
+        "<script src='//example.org/a.js'>",
+        "<link rel=stylesheet href=https://example.org/a.css>",
+        "div { background: url(https://example.org/a.png) }",
+        '@import "https://example.org/a.css";',
+        'await import("https://example.org/a.js")',
+    ],
+)
 def test_a_page_that_fetches_is_found(source):
     assert FETCHES.search(source)
     assert not FETCHES.search(source.replace("https:", "").replace("//example.org/", "figures/"))
@@ -251,7 +312,11 @@ def test_nothing_is_left_to_do():
 
 
 def test_every_text_ends_its_lines_in_the_same_way_on_every_system():
-    assert [short(path) for path in ours(".py", ".md", ".ipynb", ".toml", ".yml", ".html", ".css") if b"\r" in path.read_bytes()] == []
+    assert [
+        short(path)
+        for path in ours(".py", ".md", ".ipynb", ".toml", ".yml", ".html", ".css")
+        if b"\r" in path.read_bytes()
+    ] == []
 
 
 # --- what the README promises --------------------------------------------------------------------------------------
@@ -270,7 +335,7 @@ def test_the_readmes_first_screen_has_the_two_commands():
     first_block = re.search(r"```\w*\n(.*?)```", README, re.DOTALL)
     commands = [line.split("#")[0].strip() for line in first_block[1].splitlines()]
     assert commands[-2:] == ["python3 course.py lab", "python3 course.py test"]
-    assert README[:first_block.end()].count("\n") <= 25
+    assert README[: first_block.end()].count("\n") <= 25
 
 
 def test_the_readme_lists_the_lessons_that_exist_with_their_questions_and_minutes():
@@ -285,7 +350,7 @@ def test_the_readme_lists_the_lessons_that_exist_with_their_questions_and_minute
 
 
 def test_where_people_go_wrong_is_said_in_the_words_of_the_checks():
-    from mini_lib.teach.exercises import find_exercise
+    from teach.exercises import find_exercise
 
     rows = re.findall(r"^\| (\d+\.\d+) \| (.+) \|$", README, re.MULTILINE)
     assert {number.split(".")[0] for number, _ in rows} == {str(int(path.stem[:2])) for path in LESSONS}
@@ -304,7 +369,10 @@ def test_links_to_files_resolve(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
     assert [target for target in targets if target and not (ROOT / target).exists()] == []
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    anchors = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
     assert {target[1:] for target in re.findall(r"\]\((#[^)\s]+)\)", text)} <= anchors
 
 
@@ -317,8 +385,13 @@ def test_the_readmes_map_of_the_library_names_what_is_there():
 
 
 def test_everything_shipped_from_elsewhere_is_listed_with_its_licence():
-    shipped = [f"mini_lib/assets/{path.name}" for path in (ROOT / "mini_lib" / "assets").iterdir()
-               if path.is_file() and path.suffix not in (".md", ".py")]
-    shipped += ["slides/*.html"] * any("bespoke" in path.read_text(encoding="utf-8") for path in (ROOT / "slides").glob("*.html"))
+    shipped = [
+        f"mini_lib/assets/{path.name}"
+        for path in (ROOT / "mini_lib" / "assets").iterdir()
+        if path.is_file() and path.suffix not in (".md", ".py")
+    ]
+    shipped += ["slides/*.html"] * any(
+        "bespoke" in path.read_text(encoding="utf-8") for path in (ROOT / "slides").glob("*.html")
+    )
     listed = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
     assert shipped and [name for name in shipped if f"`{name}`" not in listed] == []

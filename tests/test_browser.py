@@ -54,7 +54,9 @@ def test_every_cell_of_the_unsolved_lesson_ran_without_an_error(notebook):
 
 def test_a_slider_moves_and_its_figure_changes(notebook):
     live = next(
-        cell["id"] for cell in notebook.cells() for output in cell["outputs"]
+        cell["id"]
+        for cell in notebook.cells()
+        for output in cell["outputs"]
         if "application/vnd.jupyter.widget-view+json" in output.get("data", {})
         and notebook.select(cell["id"]).locator(".noUi-handle").count()
     )
@@ -63,7 +65,8 @@ def test_a_slider_moves_and_its_figure_changes(notebook):
     before = figure.get_attribute("src")
     handle.press("ArrowRight")
     notebook.page.wait_for_function(
-        "before => ![...document.querySelectorAll('[data-under=test] .jp-OutputArea img')].some(i => i.src === before)", arg=before
+        "before => ![...document.querySelectorAll('[data-under=test] .jp-OutputArea img')].some(i => i.src === before)",
+        arg=before,
     )
     assert figure.get_attribute("src").startswith("data:image/png;base64,")
     assert figure.get_attribute("alt")

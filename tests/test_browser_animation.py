@@ -11,7 +11,7 @@ from browser_support import NotebookPage, browser_page, find_chromium, jupyterla
 # A matrix of 8 x 8 doubles, a line to each row, walked by columns; the cache has 4 lines.
 NOTEBOOK = """\
 from mini_lib.loops.caches.cache import Cache
-from mini_lib.teach.cache_animation import AccessLog, animate
+from teach.widgets.cache_animation import AccessLog, animate
 
 walk = [(i, j) for j in range(8) for i in range(8)]
 index = [8 * i + j for i, j in walk]
@@ -94,7 +94,9 @@ def test_a_key_moves_the_animation_and_not_the_notebook(animation, opened):
         slider.press(key)
     assert (page.evaluate(active), len(opened[0].cells())) == (before, cells)
     assert slider.input_value() == "64"
-    assert "64 misses and 0 hits so far, of 64 accesses" in animation.locator("canvas.strip").get_attribute("aria-label")
+    assert "64 misses and 0 hits so far, of 64 accesses" in animation.locator("canvas.strip").get_attribute(
+        "aria-label"
+    )
 
 
 def test_it_plays_pauses_and_ends(animation):
@@ -132,14 +134,10 @@ def test_python_learns_where_the_slider_rests_and_can_move_it(animation, opened)
         slider.press("ArrowRight")
     animation.page.wait_for_timeout(400)  # it is told 200 ms after the last move
     notebook.run("ask")
-    notebook.page.locator(
-        "[data-under=test] .jp-OutputArea-output", has_text=re.compile(r"^\s*7\s*$")
-    ).wait_for()
+    notebook.page.locator("[data-under=test] .jp-OutputArea-output", has_text=re.compile(r"^\s*7\s*$")).wait_for()
     notebook.run("tell")
     animation.page.wait_for_function("slider => slider.value === '9'", arg=slider.element_handle())
-    assert "Access 9 of 64: read A[0, 1]: miss, comes from memory; A[4, 0:8] must leave" in said(
-        animation
-    )
+    assert "Access 9 of 64: read A[0, 1]: miss, comes from memory; A[4, 0:8] must leave" in said(animation)
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
@@ -159,9 +157,7 @@ def test_who_asked_for_less_motion_gets_it_slowly(animation, opened):
     animation.get_by_role("combobox").select_option("8 a second")
     opened[0].page.emulate_media(reduced_motion="reduce")
     opened[0].run("animation")
-    animation.page.wait_for_function(
-        "() => document.querySelector('.cache-animation select')?.value === '2'"
-    )
+    animation.page.wait_for_function("() => document.querySelector('.cache-animation select')?.value === '2'")
     opened[0].page.emulate_media(reduced_motion="no-preference")
 
 

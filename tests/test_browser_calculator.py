@@ -8,7 +8,7 @@ import pytest
 from browser_support import NotebookPage, browser_page, find_chromium, jupyterlab
 
 NOTEBOOK = """\
-from mini_lib.teach.calculator import calculator
+from teach.widgets.calculator import calculator
 calculator(model="Llama-3-8B", device="H100-SXM-80GB")
 """
 

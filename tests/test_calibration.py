@@ -20,7 +20,11 @@ def test_one_tensor_is_one_batch_and_an_iterable_is_many():
         ([], ValueError, "calibration holds no batch; give it some training images"),
         (torch.zeros(0, 1, 28, 28), ValueError, "calibration batch 0 is empty"),
         ([torch.zeros(1), torch.tensor([1.0, float("nan")])], ValueError, "calibration batch 1 holds NaN or infinity"),
-        ([(torch.zeros(1), torch.zeros(1))], TypeError, "batch 0 must be a tensor of inputs, got tuple; leave the labels"),
+        (
+            [(torch.zeros(1), torch.zeros(1))],
+            TypeError,
+            "batch 0 must be a tensor of inputs, got tuple; leave the labels",
+        ),
     ],
 )
 def test_calibration_that_cannot_be_used(calibration, kind, says):

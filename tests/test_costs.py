@@ -146,12 +146,23 @@ def test_macs_of_any_convolution_equal_its_products_counted_one_by_one(
     # With all inputs and weights 1, each product adds 1 to the output: their sum is their number. The
     # padding is filled with ones as well, since a product with a padded zero is computed and counts.
     # float64 holds these whole numbers exactly.
-    kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1] if transposed else (
-        nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1]  # fmt: skip
+    kind = (
+        (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1]
+        if transposed
+        else (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1]
+    )
     padding = 0 if transposed else padding  # a transposed convolution computes what its padding then cuts off
     layer = kind(
-        groups * ins, groups * outs, kernel, stride, padding, groups=groups, dilation=dilation, bias=False,
-        dtype=torch.float64)  # fmt: skip
+        groups * ins,
+        groups * outs,
+        kernel,
+        stride,
+        padding,
+        groups=groups,
+        dilation=dilation,
+        bias=False,
+        dtype=torch.float64,
+    )
     example = torch.ones(batch, groups * ins, *[size] * dims, dtype=torch.float64)
     with torch.no_grad():
         layer.weight.fill_(1.0)

@@ -26,10 +26,13 @@ def started(house, monkeypatch):
     monkeypatch.setattr(course, "WORK", house / "work")
     monkeypatch.setattr(course, "COURSE_HOME", house / "work" / ".course")
     monkeypatch.setattr(environment, "prepare", lambda root, extras=(): Path("python-with", *extras))
-    monkeypatch.setenv("CC", "a-compiler")       # or a machine without one would ask for it
+    monkeypatch.setenv("CC", "a-compiler")  # or a machine without one would ask for it
     monkeypatch.setattr(environment.sysconfig, "get_path", lambda name: str(house / "no headers"))
-    monkeypatch.setattr(course, "run", lambda command, cwd=None, **variables: started.append(
-        ([str(part) for part in command], variables)) or 0)
+    monkeypatch.setattr(
+        course,
+        "run",
+        lambda command, cwd=None, **variables: started.append(([str(part) for part in command], variables)) or 0,
+    )
     return started
 
 
@@ -56,8 +59,9 @@ class TestCommands:
         monkeypatch.setattr(environment.shutil, "which", lambda name: None)
         for words in (["lab"], ["test"]):
             assert course.main(words) == 0
-        assert [command[0] for command, _ in started] == [str(Path("python-with", *extras))
-                                                          for extras in (["compiler"], ["test", "compiler"])]
+        assert [command[0] for command, _ in started] == [
+            str(Path("python-with", *extras)) for extras in (["compiler"], ["test", "compiler"])
+        ]
 
     def test_what_is_compiled_when_installed_is_asked_for_only_where_that_works(self, house, started):
         (house / "no headers").mkdir()
@@ -68,22 +72,32 @@ class TestCommands:
     def test_test_installs_the_test_group_and_hands_options_on(self, started):
         assert course.main(["test", "-k", "measure", "-x"]) == 0
         [(command, variables)] = started
-        assert command[:3] == [str(Path("python-with", "test")), "-m", "pytest"] and command[-3:] == ["-k", "measure", "-x"]
+        assert command[:3] == [str(Path("python-with", "test")), "-m", "pytest"] and command[-3:] == [
+            "-k",
+            "measure",
+            "-x",
+        ]
         assert variables == {"OMP_NUM_THREADS": "1"}
 
     def test_grade_build_and_slides_start_their_programs(self, house, started):
         for words in (["grade", "class 1", "--out", "x"], ["build", "--check"], ["slides", "--check"]):
             assert course.main(words) == 0
         assert [command[1:] for command, _ in started] == [
-            ["-m", "mini_lib.teach.grade", "class 1", "--out", "x"], ["-m", "mini_lib.teach.build", "--check"],
-            [str(house / "slides" / "figures.py"), "--check"], [str(house / "slides" / "build.py"), "--check"]]
+            ["-m", "teach.grade", "class 1", "--out", "x"],
+            ["-m", "teach.build", "--check"],
+            [str(house / "slides" / "figures.py"), "--check"],
+            [str(house / "slides" / "build.py"), "--check"],
+        ]
 
-    @pytest.mark.parametrize("words, message", [
-        (["frob"], "there is no command 'frob'; use one of lab, test, reset, grade, build, slides"),
-        (["reset"], "reset takes the number of one lesson, for example: python3 course.py reset 02"),
-        (["reset", "7"], "there is no lesson '7'; the lessons are 01_measure, 02_bits."),
-        (["grade"], "grade takes the folder of submitted notebooks"),
-    ])
+    @pytest.mark.parametrize(
+        "words, message",
+        [
+            (["frob"], "there is no command 'frob'; use one of lab, test, reset, grade, build, slides"),
+            (["reset"], "reset takes the number of one lesson, for example: python3 course.py reset 02"),
+            (["reset", "7"], "there is no lesson '7'; the lessons are 01_measure, 02_bits."),
+            (["grade"], "grade takes the folder of submitted notebooks"),
+        ],
+    )
     def test_a_mistake_on_the_command_line_gets_a_sentence(self, started, capsys, words, message):
         assert course.main(words) != 0
         assert message in capsys.readouterr().err
@@ -92,6 +106,7 @@ class TestCommands:
     def test_ctrl_c_during_the_set_up_ends_in_a_sentence(self, started, monkeypatch, capsys):
         def interrupted(*_, **__):
             raise KeyboardInterrupt
+
         monkeypatch.setattr(environment, "prepare", interrupted)
         assert course.main(["lab"]) == 130
         assert "stopped. The same command goes on from here." in capsys.readouterr().err
@@ -103,15 +118,19 @@ class TestCommands:
     @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
     def test_run_leaves_ctrl_c_and_a_polite_kill_to_the_program(self, name):
         # The program sends course.py the signal, and ends in its own way: after a moment, or at the signal handed on.
-        program = ("import os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); "
-                   f"os.kill(os.getppid(), signal.{name}); time.sleep(0.5 if '{name}' == 'SIGINT' else 30); sys.exit(7)")
+        program = (
+            "import os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); "
+            f"os.kill(os.getppid(), signal.{name}); time.sleep(0.5 if '{name}' == 'SIGINT' else 30); sys.exit(7)"
+        )
         done = self.run_in_a_process(program)
         assert (done.returncode, done.stderr) == (7, "")
 
     def run_in_a_process(self, program):
         """course.run in a Python of its own, where a signal can do no harm."""
         start = "import course, sys; sys.exit(course.run([sys.executable, '-c', sys.argv[1]], STATUS='7'))"
-        return subprocess.run([sys.executable, "-c", start, program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [sys.executable, "-c", start, program], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
 
 
 class TestCommandLine:
@@ -125,8 +144,15 @@ class TestCommandLine:
 
         def start(*words, encoding="utf-8"):
             variables = {**os.environ, "PYTHONIOENCODING": encoding}
-            return subprocess.run([sys.executable, str(house / "course.py"), *words], capture_output=True, text=True,
-                                  encoding=encoding, env=variables, timeout=60)
+            return subprocess.run(
+                [sys.executable, str(house / "course.py"), *words],
+                capture_output=True,
+                text=True,
+                encoding=encoding,
+                env=variables,
+                timeout=60,
+            )
+
         return start
 
     def test_reset_needs_no_environment_and_works_on_a_console_without_the_letters(self, house, course_in):
@@ -161,14 +187,21 @@ class TestOlderPythons:
         first = "".join(ast.get_source_segment(source, node) + "\n" for node in module.body[:3])
         old = first.replace("sys.version_info", "(3, 9, 18)")
         assert old != first
-        with pytest.raises(SystemExit, match=r"course\.py needs Python 3\.11 or newer, and this is Python 3\.9: install"):
+        with pytest.raises(
+            SystemExit, match=r"course\.py needs Python 3\.11 or newer, and this is Python 3\.9: install"
+        ):
             exec(old, {})
 
     def test_the_launcher_imports_the_standard_library_only(self):
         for path in (ROOT / "course.py", *(ROOT / "launcher").glob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-                    [node.module] if isinstance(node, ast.ImportFrom) else []
+                names = (
+                    [alias.name for alias in node.names]
+                    if isinstance(node, ast.Import)
+                    else [node.module]
+                    if isinstance(node, ast.ImportFrom)
+                    else []
+                )
                 assert {name.split(".")[0] for name in names} <= {*sys.stdlib_module_names, "launcher"}, path.name
 
 

@@ -98,9 +98,17 @@ def test_a_folded_model_computes_the_same(seed, groups, kernel, bias):
     torch.manual_seed(seed)
     model = shake(
         nn.Sequential(
-            nn.Conv2d(4, 8, kernel, groups=groups, bias=bias), nn.BatchNorm2d(8), nn.ReLU(),
-            nn.Conv2d(8, 4, 1, bias=bias), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
-        ), seed)  # fmt: skip
+            nn.Conv2d(4, 8, kernel, groups=groups, bias=bias),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 4, 1, bias=bias),
+            nn.BatchNorm2d(4),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4, 3),
+        ),
+        seed,
+    )
     assert_same_function(model, torch.randn(2, 4, 6, 6))
 
 

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mini_lib.quantize import quantize_weights, rung
 from mini_lib.graph import trace
+from mini_lib.quantize import quantize_weights, rung
 
 
 class Net(nn.Module):

@@ -178,11 +178,7 @@ def test_flags_are_known_or_not():
 def test_a_flag_that_is_ignored_with_a_warning_is_not_known(monkeypatch, tmp_path):
     """As clang does it: a flag of gcc's is a warning, and with -Werror an error."""
     fake = fake_compiler(tmp_path / "warns", tmp_path / "log")
-    fake.write_text(
-        fake.read_text().replace(
-            "#!/bin/sh\n", '#!/bin/sh\ncase "$*" in *-Werror*) exit 1;; esac\n'
-        )
-    )
+    fake.write_text(fake.read_text().replace("#!/bin/sh\n", '#!/bin/sh\ncase "$*" in *-Werror*) exit 1;; esac\n'))
     monkeypatch.setenv("CC", str(fake))
     assert native.load("int value(void) { return 7; }").value() == 7
     assert not native.has_flag("-fno-tree-vectorize")

@@ -9,8 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mini_lib.teach.build import command
-from mini_lib.teach.build.execute import execute
+from teach.build import command
+from teach.build.execute import execute
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "lessons").glob("*.ipynb"))
@@ -32,8 +32,8 @@ server = socket.create_server(("127.0.0.1", 0))
 socket.create_connection(server.getsockname()).close()"""
 OF_ITS_OWN = "assert not os.path.exists(os.environ['COURSE_HOME'])"  # there is one, of the user's, and it is not this
 UNSOLVED = """\
-from mini_lib.teach import check
-from mini_lib.teach.exercises import exercises_of, lessons
+from teach import check
+from teach.exercises import exercises_of, lessons
 check(exercises_of(lessons()[0])[0].id)"""
 
 
@@ -56,7 +56,10 @@ def tried(tmp_path_factory) -> str:
     command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-n0", "-rA", "--color=no"]
     done = subprocess.run(
         [*command, f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}", str(folder)],
-        cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT), "COURSE_HOME": str(folder)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COURSE_HOME": str(folder)},
     )
     return re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # nbval colours its tracebacks
 

@@ -144,9 +144,7 @@ def test_bad_input_is_refused() -> None:
         ValueError, match=says("intensity must be 0 or more FLOPs per byte, got -1; use arithmetic_intensity()")
     ):
         LAPTOP.attainable_flops_per_s(-1)
-    with pytest.raises(
-        ValueError, match=says("moved_bytes must be above 0, got 0; count what is read and written")
-    ):
+    with pytest.raises(ValueError, match=says("moved_bytes must be above 0, got 0; count what is read and written")):
         arithmetic_intensity(macs=1, moved_bytes=0)
     with pytest.raises(ValueError, match="^moved_bytes must be above 0, got 0;"):
         layer_intensity(LayerCost("0", "Identity", 0, 0, 0, 0, 0))

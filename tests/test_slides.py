@@ -80,8 +80,13 @@ def test_a_source_is_told_what_it_lacks(old, new, sentence, tmp_path):
 @pytest.mark.parametrize("name", ["99_tiny.md", "course.css", "figures/square.svg"])
 def test_a_change_of_any_part_is_found_without_building(name, tmp_path):
     root = as_if_built(tmp_path)
-    (root / name).write_text((root / name).read_text().replace("heading", "title").replace("red", "tan").replace("ink", "pen"))
-    assert "99_tiny.html is not what its source, theme and figures say; run: python slides/build.py 99" in build.problems(root)
+    (root / name).write_text(
+        (root / name).read_text().replace("heading", "title").replace("red", "tan").replace("ink", "pen")
+    )
+    assert (
+        "99_tiny.html is not what its source, theme and figures say; run: python slides/build.py 99"
+        in build.problems(root)
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +131,9 @@ def test_the_command_without_node_says_so(tmp_path, monkeypatch, capsys):
 
 def test_figures_are_put_into_the_page(tmp_path):
     root = folder(tmp_path)
-    page = build.inlined('<img src="figures/square.svg"><i style="background:url(&quot;figures/square.svg&quot;)">', root)
+    page = build.inlined(
+        '<img src="figures/square.svg"><i style="background:url(&quot;figures/square.svg&quot;)">', root
+    )
     assert page.count("data:image/svg+xml;base64,") == 2
     assert build.loads(page) == []
 

@@ -46,7 +46,12 @@ def test_replace_rebuilds_the_chosen_and_copies_the_rest() -> None:
     model = nested()
     result = replace(model, is_relu, lambda relu: nn.Tanh())
     assert [type(module) for module in result.modules()] == [
-        nn.Sequential, nn.Linear, nn.Sequential, nn.Tanh, nn.Linear]  # fmt: skip
+        nn.Sequential,
+        nn.Linear,
+        nn.Sequential,
+        nn.Tanh,
+        nn.Linear,
+    ]
     assert result.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in result.state_dict().items())
 

@@ -60,10 +60,14 @@ def test_the_seed_decides_the_weights_and_nothing_else_does(build):
 
 def test_the_table_has_the_checkpoints_of_the_course():
     assert [(checkpoint.name, checkpoint.seed) for checkpoint in zoo.CHECKPOINTS] == [
-        ("small_cnn", 0), ("small_cnn", 1), ("small_cnn", 2),
-        ("depthwise_cnn", 0), ("depthwise_cnn", 1), ("depthwise_cnn", 2),
+        ("small_cnn", 0),
+        ("small_cnn", 1),
+        ("small_cnn", 2),
+        ("depthwise_cnn", 0),
+        ("depthwise_cnn", 1),
+        ("depthwise_cnn", 2),
         ("lenet_300_100", 0),
-    ]  # fmt: skip
+    ]
     files = {path.name for path in zoo.CHECKPOINT_FOLDER.iterdir()}
     assert files == {checkpoint.file for checkpoint in zoo.CHECKPOINTS}
     assert len({checkpoint.sha256 for checkpoint in zoo.CHECKPOINTS}) == len(zoo.CHECKPOINTS)

@@ -31,7 +31,7 @@ from mini_lib.loops.caches.cache import Cache, Trace, simulate_plain
 from mini_lib.loops.caches.fast_cache import SOURCE, level_stats, new_state, simulate_compiled
 
 LEVELS = (Cache(8 * 1024, ways=2), Cache(64 * 1024, ways=8))
-Counts = tuple[int, ...]                             # references, misses, references below, misses below
+Counts = tuple[int, ...]  # references, misses, references below, misses below
 
 PROGRAM = """
 #include <stdio.h>
@@ -75,10 +75,18 @@ class Cachegrind:
     def __init__(self, size: int, folder: Path) -> None:
         self.out = folder / "cachegrind.out"
         self.program = native.build_program(PROGRAM % size, folder, flags=("-O1",))
-        shapes = [f"--{name}={level.size_bytes},{level.ways},{level.line_bytes}"
-                  for name, level in zip(("D1", "LL"), LEVELS, strict=True)]
-        self.command = ["valgrind", "--tool=cachegrind", "--cache-sim=yes", *shapes,
-                        f"--cachegrind-out-file={self.out}", str(self.program)]
+        shapes = [
+            f"--{name}={level.size_bytes},{level.ways},{level.line_bytes}"
+            for name, level in zip(("D1", "LL"), LEVELS, strict=True)
+        ]
+        self.command = [
+            "valgrind",
+            "--tool=cachegrind",
+            "--cache-sim=yes",
+            *shapes,
+            f"--cachegrind-out-file={self.out}",
+            str(self.program),
+        ]
 
     def run(self, times: int) -> tuple[int, ...]:
         """Run some products and return the addresses of A, B and C."""
@@ -116,8 +124,17 @@ def pycachesim(trace: Trace) -> Callable[[], Counts]:
     def run() -> Counts:
         memory, below, made = cachesim.MainMemory(), None, []
         for name, level in reversed(list(zip(("L1", "L2"), LEVELS, strict=True))):
-            below = cachesim.Cache(name, level.sets, level.ways, level.line_bytes, "LRU", write_back=True,
-                                   write_allocate=True, load_from=below, store_to=below)
+            below = cachesim.Cache(
+                name,
+                level.sets,
+                level.ways,
+                level.line_bytes,
+                "LRU",
+                write_back=True,
+                write_allocate=True,
+                load_from=below,
+                store_to=below,
+            )
             made.insert(0, below)
         memory.load_to(made[-1])
         memory.store_from(made[-1])
@@ -188,9 +205,7 @@ def main() -> None:
         times = compare_latency(calls, repeats=given.turns, warmup=1)
     if valgrind:
         whole, start = times["cachegrind"].times_s, times.pop("one").times_s
-        times["cachegrind"] = Latency(
-            tuple((b - a) / (many - 1) for a, b in zip(start, whole, strict=True))
-        )
+        times["cachegrind"] = Latency(tuple((b - a) / (many - 1) for a, b in zip(start, whole, strict=True)))
 
     print(
         f"{size}**3 product of doubles, {len(trace):,} accesses; {LEVELS[0].size_bytes // 1024} KiB in "

@@ -147,9 +147,7 @@ def _pointwise() -> dict[str, Nest]:
         "one loop": plain.fusion("i", "j"),
         "in blocks": plain.split("i", 256).split("j", 256).fusion("i.o", "j.o"),
         "computed at": plain.compute_at("i", "j"),
-        "double buffer": plain.split("i", 64)
-        .cache_read("X", at="i.o")
-        .double_buffer("i.o", "X.scratch"),
+        "double buffer": plain.split("i", 64).cache_read("X", at="i.o").double_buffer("i.o", "X.scratch"),
         "unrolled by 8": plain.split("i", 8).unroll("i.i").split("j", 8).unroll("j.i"),
         "vector": plain.split("i", 8).vectorize("i.i").split("j", 8).vectorize("j.i"),
     }

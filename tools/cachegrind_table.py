@@ -83,9 +83,7 @@ class Row:
             (self.simulated.d1_misses, self.counted.d1_misses, MISSES_OFF),
             (self.simulated.ll_misses, self.counted.ll_misses, MISSES_OFF),
         )
-        return all(
-            abs(ours - theirs) <= max(off, SHARE_OFF * theirs) for ours, theirs, off in pairs
-        )
+        return all(abs(ours - theirs) <= max(off, SHARE_OFF * theirs) for ours, theirs, off in pairs)
 
 
 def rows(nests: Sequence[tuple[str, str, Nest]]) -> list[Row]:
@@ -99,10 +97,7 @@ def rows(nests: Sequence[tuple[str, str, Nest]]) -> list[Row]:
     found = []
     with tempfile.TemporaryDirectory(prefix="cachegrind_") as folder:
         text = source(nests)
-        programs = {
-            level: native.build_program(text, Path(folder), flags=(level, *FLAGS))
-            for level in LEVELS
-        }
+        programs = {level: native.build_program(text, Path(folder), flags=(level, *FLAGS)) for level in LEVELS}
         for machine in MACHINES:
             runs = {level: cachegrind(programs[level], machine, Path(folder)) for level in LEVELS}
             for number, case in enumerate(nests):
@@ -162,9 +157,7 @@ def source(nests: Sequence[tuple[str, str, Nest]]) -> str:
     )
 
 
-def cachegrind(
-    program: Path, machine: tuple[Cache, Cache], folder: Path
-) -> tuple[dict[str, int], dict[str, Counts]]:
+def cachegrind(program: Path, machine: tuple[Cache, Cache], folder: Path) -> tuple[dict[str, int], dict[str, Counts]]:
     """The addresses that a program prints, and what cachegrind counts in each of its functions."""
     report = folder / "cachegrind.out"
     shapes = [
@@ -180,10 +173,7 @@ def cachegrind(
     )
     if done.returncode:
         raise RuntimeError(f"valgrind does not run the program:\n{done.stderr[-2000:]}")
-    addresses = {
-        name: int(address, 16)
-        for name, address in re.findall(r"^(\w+) (0x\w+)$", done.stdout, re.M)
-    }
+    addresses = {name: int(address, 16) for name, address in re.findall(r"^(\w+) (0x\w+)$", done.stdout, re.M)}
     return addresses, read_report(report.read_text(encoding="utf-8"))
 
 
@@ -201,10 +191,7 @@ def read_report(text: str) -> dict[str, Counts]:
             total = sums.setdefault(function, dict.fromkeys(events, 0))
             for event, count in zip(events, line.split()[1:], strict=False):
                 total[event] += int(count)
-    return {
-        name: Counts(s["Dr"] + s["Dw"], s["D1mr"] + s["D1mw"], s["DLmr"] + s["DLmw"])
-        for name, s in sums.items()
-    }
+    return {name: Counts(s["Dr"] + s["Dw"], s["D1mr"] + s["D1mw"], s["DLmr"] + s["DLmw"]) for name, s in sums.items()}
 
 
 def table(found: Sequence[Row]) -> str:
@@ -225,8 +212,7 @@ def table(found: Sequence[Row]) -> str:
         )
     agreeing = sum(row.agrees for row in found)
     lines.append(
-        f"{agreeing} of {len(found)} within {REFERENCES_OFF} references and {MISSES_OFF} misses, "
-        f"or {SHARE_OFF:.1%}"
+        f"{agreeing} of {len(found)} within {REFERENCES_OFF} references and {MISSES_OFF} misses, or {SHARE_OFF:.1%}"
     )
     return "\n".join(lines)
 

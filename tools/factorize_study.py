@@ -1,11 +1,11 @@
 """What decomposition costs and gives: accuracy, bytes, MACs and milliseconds, as recorded, or measured anew.
 
-    python tools/factorize_study.py                    # the tables of mini_lib/assets/factorize/study.json
+    python tools/factorize_study.py                    # the tables of studies/records/factorize.json
     python tools/factorize_study.py --time             # the times alone, measured on this machine: about two minutes
     python tools/factorize_study.py --record DIR       # all anew, about twenty minutes on one free core
 
 --record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again. It
-writes the file and prints its hash, for record.RECORD_SHA256 and mini_lib/assets/README.md. Times are taken last, in
+writes the file and prints its hash, for record.RECORD_SHA256 and studies/records/README.md. Times are taken last, in
 processes of their own with an allocator that keeps its memory (clean_process.py says why), on one thread, in turns;
 they are processor time. Test data chose nothing. On another machine accuracies differ by a little, and times by a lot.
 """
@@ -22,11 +22,11 @@ import torch
 from tqdm import tqdm
 
 from mini_lib import data, zoo
-from mini_lib.factorize.study.clean_process import in_clean_process
-from mini_lib.factorize.study.contests import CONTESTS
-from mini_lib.factorize.study.equal import Recipe, judge, train, train_net
-from mini_lib.factorize.study.nets import WIDE, plain_cnn
-from mini_lib.factorize.study.record import (
+from studies.factorize.clean_process import in_clean_process
+from studies.factorize.contests import CONTESTS
+from studies.factorize.equal import Recipe, judge, train, train_net
+from studies.factorize.nets import WIDE, plain_cnn
+from studies.factorize.record import (
     RECORD_FILE,
     Study,
     choose_fraction,
@@ -39,8 +39,8 @@ from mini_lib.factorize.study.record import (
     to_json,
     trap_table,
 )
-from mini_lib.factorize.study.speed import Timed
-from mini_lib.factorize.study.sweep import METHODS, Sweep, run_sweep
+from studies.factorize.speed import Timed
+from studies.factorize.sweep import METHODS, Sweep, run_sweep
 
 SEEDS = (0, 1, 2)
 SMALL = Sweep()
@@ -116,7 +116,6 @@ def record(folder: Path) -> None:
         "settings": settings,
     }
     text = to_json(from_json(json.dumps(values))).encode()
-    RECORD_FILE.parent.mkdir(exist_ok=True)
     RECORD_FILE.write_bytes(text)
     show(from_json(text.decode()))
     print(f'\n{RECORD_FILE}: {len(text):,} bytes\nRECORD_SHA256 = "{hashlib.sha256(text).hexdigest()}"')

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from mini_lib.teach.calculator import Calculator, calculator
+from teach.widgets.calculator import Calculator, calculator
 
 BOUND_S = 0.05
 

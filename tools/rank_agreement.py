@@ -62,9 +62,7 @@ def of_matmul(size: int) -> Schedules:
         "m k n": lambda: mm.reorder("m k n"),
         "k m n": lambda: mm.reorder("k m n"),
         "k n m": lambda: mm.reorder("k n m"),
-        "k n m, all padded": lambda: (
-            mm.reorder("k n m").pad("C", axis=1, elements=16).pad("A", axis=1, elements=16)
-        ),
+        "k n m, all padded": lambda: mm.reorder("k n m").pad("C", axis=1, elements=16).pad("A", axis=1, elements=16),
         "m k n, 8 lanes": lambda: mm.reorder("m k n").split("n", 8).vectorize("n.i"),
         "m k n, 16 lanes": lambda: mm.reorder("m k n").split("n", 16).vectorize("n.i"),
         "k unrolled by 4": lambda: mm.unroll_and_jam("k", 4),
@@ -77,9 +75,7 @@ def of_matmul(size: int) -> Schedules:
         "1 x 16 in registers": lambda: in_registers(1, 16),
         "4 x 16": lambda: tiled(4, 16),
         "4 x 16 in registers": lambda: in_registers(4, 16),
-        "8 x 16 in registers, B packed": lambda: in_registers(8, 16, "n.o m.o").cache_read(
-            "B", at="n.o"
-        ),
+        "8 x 16 in registers, B packed": lambda: in_registers(8, 16, "n.o m.o").cache_read("B", at="n.o"),
         "8 x 32 (too wide)": lambda: in_registers(8, 32),
     }
 
@@ -106,9 +102,7 @@ def of_jacobi(size: int) -> Schedules:
     return {
         "i j": lambda: j,
         "j i": lambda: j.reorder("j i"),
-        "j i, padded": lambda: (
-            j.reorder("j i").pad("A", axis=1, elements=16).pad("B", axis=1, elements=16)
-        ),
+        "j i, padded": lambda: j.reorder("j i").pad("A", axis=1, elements=16).pad("B", axis=1, elements=16),
         "2 lanes": lambda: j.split("j", 2).vectorize("j.i"),
         "16 lanes": lambda: j.split("j", 16).vectorize("j.i"),
         "j unrolled by 4": lambda: j.split("j", 4).unroll("j.i"),
@@ -131,12 +125,8 @@ def of_conv2d(outputs: int, size: int) -> Schedules:
         "o inside": lambda: c.reorder("y x c dy dx o"),
         "16 lanes": lambda: wide,
         "16 lanes, registers": lambda: wide.cache_write("Y", at="x.o", scope="register"),
-        "dy, dx unrolled, registers": lambda: c.unroll("dx dy").cache_write(
-            "Y", at="x", scope="register"
-        ),
-        "4 x 16 in registers": lambda: jammed.unroll("o.i").cache_write(
-            "Y", at="x.o", scope="register"
-        ),
+        "dy, dx unrolled, registers": lambda: c.unroll("dx dy").cache_write("Y", at="x", scope="register"),
+        "4 x 16 in registers": lambda: jammed.unroll("o.i").cache_write("Y", at="x.o", scope="register"),
     }
 
 
@@ -146,9 +136,7 @@ def of_mttkrp(size: int) -> Schedules:
     return {
         "i k l j": lambda: t,
         "i j k l": lambda: t.reorder("i j k l"),
-        "i j k l, registers": lambda: t.reorder("i j k l").cache_write(
-            "D", at="j", scope="register"
-        ),
+        "i j k l, registers": lambda: t.reorder("i j k l").cache_write("D", at="j", scope="register"),
         "k l i j": lambda: t.reorder("k l i j"),
         "k l j i": lambda: t.reorder("k l j i"),
         "16 lanes": lambda: t.split("j", 16).vectorize("j.i"),
@@ -167,9 +155,7 @@ def of_depthwise(channels: int, size: int) -> Schedules:
         "dy dx outside": lambda: d.reorder("dy dx c y x"),
         "registers": lambda: d.cache_write("Y", at="x", scope="register"),
         "16 lanes": lambda: wide,
-        "16 lanes, registers": lambda: wide.unroll("dy dx").cache_write(
-            "Y", at="x.o", scope="register"
-        ),
+        "16 lanes, registers": lambda: wide.unroll("dy dx").cache_write("Y", at="x.o", scope="register"),
     }
 
 
@@ -272,9 +258,7 @@ def main() -> None:
                 rows.append(Row(name, estimate(nest, machine), time))
             show(kernel, rows)
             everything += rows
-        print(
-            f"== {title}: {len(everything)} schedules, Spearman {spearman(*columns(everything)):.3f}\n"
-        )
+        print(f"== {title}: {len(everything)} schedules, Spearman {spearman(*columns(everything)):.3f}\n")
 
 
 def show(kernel: str, rows: list[Row]) -> None:

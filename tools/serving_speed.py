@@ -33,7 +33,9 @@ def main() -> None:
     print(
         f"{model.name} on {device.name}, {given.requests} requests, room for {room} tokens; {given.repeats} repeats\n"
     )
-    print(f"{'rate/s':>6}  {'prefill':7}  {'seconds':>20}  {'decode steps':>12}  {'batch':>6}  {'tokens/s':>8}  {'sent back':>9}  {'Little':>8}")  # fmt: skip
+    print(
+        f"{'rate/s':>6}  {'prefill':7}  {'seconds':>20}  {'decode steps':>12}  {'batch':>6}  {'tokens/s':>8}  {'sent back':>9}  {'Little':>8}"
+    )
     slowest = 0.0
     for rate in given.rates:
         for prefill in ("first", "chunked"):

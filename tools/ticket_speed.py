@@ -13,7 +13,7 @@ import os
 import torch
 
 from mini_lib.prune.tickets import Recipe
-from mini_lib.prune.tickets.speed import compare_ways
+from studies.tickets.speed import compare_ways
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Record the lottery-ticket studies that are shipped in mini_lib/assets/ticket_studies.
+"""Record the lottery-ticket studies that are shipped in studies/records.
 
     python tools/ticket_study.py tickets --folder DIR        # 15 to 40 minutes
     python tools/ticket_study.py rewinding --folder DIR
@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from mini_lib.prune.tickets import Recipe, Study, run_study
-from mini_lib.prune.tickets.results import RECORDED_FOLDER, to_json
-from mini_lib.prune.tickets.store import settings_of
+from mini_lib.prune.tickets import Recipe
+from studies.tickets import Study, run_study
+from studies.tickets.results import RECORDED_FOLDER, to_json
+from studies.tickets.store import settings_of
 
 STUDIES = {
     "tickets": Study(Recipe(steps=1000, evaluate_at=(50, 100, 200, 400)), seeds=tuple(range(10)), rounds=15),
@@ -47,7 +48,6 @@ def main() -> None:
     with tqdm(total=len(study.seeds) * (study.rounds + 1), unit="round") as bar:
         results = run_study(study, arguments.folder, progress=lambda state: bar.update())
     text = to_json(results, settings_of(study)).encode()
-    RECORDED_FOLDER.mkdir(exist_ok=True)
     (RECORDED_FOLDER / f"{arguments.study}.json").write_bytes(text)
     print(results)
     print(f'"{arguments.study}": "{hashlib.sha256(text).hexdigest()}",')

@@ -137,8 +137,9 @@ def depthwise_cost(
     Cost(macs=1728, parameters=30)
     """
     outputs = whole("channels", channels) * whole("multiplier", multiplier)
-    return convolution_cost(channels, outputs, kernel, size, stride=stride, padding=padding, dilation=dilation,
-                            groups=channels, bias=bias)  # fmt: skip
+    return convolution_cost(
+        channels, outputs, kernel, size, stride=stride, padding=padding, dilation=dilation, groups=channels, bias=bias
+    )
 
 
 def pointwise_cost(inputs: int, outputs: int, size: Pair, *, bias: bool = True) -> Cost:
@@ -169,8 +170,9 @@ def depthwise_separable_cost(
     >>> depthwise_separable_cost(3, 8, 3, size=8)
     Cost(macs=3264, parameters=59)
     """
-    spatial = depthwise_cost(inputs, kernel, size, multiplier=multiplier, stride=stride, padding=padding,
-                             dilation=dilation, bias=False)  # fmt: skip
+    spatial = depthwise_cost(
+        inputs, kernel, size, multiplier=multiplier, stride=stride, padding=padding, dilation=dilation, bias=False
+    )
     places = output_size(size, kernel, stride=stride, padding=padding, dilation=dilation)
     return spatial + pointwise_cost(inputs * multiplier, outputs, places, bias=bias)
 

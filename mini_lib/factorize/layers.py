@@ -97,8 +97,9 @@ def depthwise_separable(
     "MobileNets", 2017, section 3.1.
     """
     check_multiplier(multiplier, outputs, kernel)
-    spatial = depthwise(inputs, kernel, multiplier=multiplier, stride=stride, padding=padding, dilation=dilation,
-                        bias=False)  # fmt: skip
+    spatial = depthwise(
+        inputs, kernel, multiplier=multiplier, stride=stride, padding=padding, dilation=dilation, bias=False
+    )
     mixing = pointwise(inputs * multiplier, outputs, bias=bias)
     return nn.Sequential(OrderedDict(depthwise=spatial, pointwise=mixing))
 
@@ -128,10 +129,12 @@ def spatially_separable(
     (height, width), strides, steps = pair("kernel", kernel), pair("stride", stride), pair("dilation", dilation)
     pixels = window_padding(kernel, padding, dilation)
     above, beside = (pixels, pixels) if isinstance(pixels, str) else ((pixels[0], 0), (0, pixels[1]))
-    vertical = grouped(inputs, middle, (height, 1), 1, stride=(strides[0], 1), padding=above,
-                       dilation=(steps[0], 1), bias=False)  # fmt: skip
-    horizontal = grouped(middle, outputs, (1, width), 1, stride=(1, strides[1]), padding=beside,
-                         dilation=(1, steps[1]), bias=bias)  # fmt: skip
+    vertical = grouped(
+        inputs, middle, (height, 1), 1, stride=(strides[0], 1), padding=above, dilation=(steps[0], 1), bias=False
+    )
+    horizontal = grouped(
+        middle, outputs, (1, width), 1, stride=(1, strides[1]), padding=beside, dilation=(1, steps[1]), bias=bias
+    )
     return nn.Sequential(OrderedDict(vertical=vertical, horizontal=horizontal))
 
 

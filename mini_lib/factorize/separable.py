@@ -127,9 +127,12 @@ def separate(conv: nn.Conv2d, multiplier: int) -> SeparableFit:
     root = values[:, :multiplier].sqrt()
     mixing, spatial = left[:, :, :multiplier] * root[:, None, :], right[:, :multiplier] * root[:, :, None]
     return SeparableFit(
-        _layer(conv, mixing, spatial), multiplier, _errors(values)[multiplier - 1],
-        cost_ratio(outputs, conv.kernel_size, multiplier), slice_ranks(conv),
-    )  # fmt: skip
+        _layer(conv, mixing, spatial),
+        multiplier,
+        _errors(values)[multiplier - 1],
+        cost_ratio(outputs, conv.kernel_size, multiplier),
+        slice_ranks(conv),
+    )
 
 
 def separable_table(conv: nn.Conv2d) -> str:
@@ -200,15 +203,32 @@ def _layer(conv: nn.Conv2d, mixing: Tensor, spatial: Tensor) -> nn.Sequential:
 
 def _conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, groups: int) -> nn.Conv2d:
     """A convolution with other weights that slides over the image as `conv` does."""
-    return _plain_conv(conv, weight, bias, groups=groups, stride=conv.stride, padding=conv.padding,
-                       dilation=conv.dilation, padding_mode=conv.padding_mode).train(conv.training)  # fmt: skip
+    return _plain_conv(
+        conv,
+        weight,
+        bias,
+        groups=groups,
+        stride=conv.stride,
+        padding=conv.padding,
+        dilation=conv.dilation,
+        padding_mode=conv.padding_mode,
+    ).train(conv.training)
 
 
 def _plain_conv(like: nn.Conv2d, weight: Tensor, bias: Tensor | None, *, groups: int, **window: object) -> nn.Conv2d:
     """A convolution with these weights, on the device and in the float type of `like`."""
     # Skipping torch's own draw of weights leaves its global generator as it was.
-    conv = skip_init(nn.Conv2d, weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), groups=groups,
-                     bias=bias is not None, device=like.weight.device, dtype=like.weight.dtype, **window)  # fmt: skip
+    conv = skip_init(
+        nn.Conv2d,
+        weight.shape[1] * groups,
+        weight.shape[0],
+        tuple(weight.shape[2:]),
+        groups=groups,
+        bias=bias is not None,
+        device=like.weight.device,
+        dtype=like.weight.dtype,
+        **window,
+    )
     for name, value in (("weight", weight), ("bias", bias)):
         if value is not None:
             kept = value.detach().to(like.weight.dtype).clone(memory_format=torch.contiguous_format)

@@ -60,12 +60,13 @@ from mini_lib.loops.search.search import compare_searches, evolutionary_search, 
 from mini_lib.loops.search.space import Space
 
 __all__ = [
+    "HOROWITZ_45NM",
+    "UNITS",
     "Cache",
     "Dependence",
     "Energy",
     "EnergyTable",
     "Estimate",
-    "HOROWITZ_45NM",
     "IllegalRewrite",
     "Intrinsic",
     "LevelStats",
@@ -81,7 +82,6 @@ __all__ = [
     "Span",
     "Step",
     "Trace",
-    "UNITS",
     "Violation",
     "best_mapping",
     "bound_s",

@@ -82,10 +82,7 @@ class Affine:
         return low, high
 
     def __str__(self) -> str:
-        parts = [
-            (count, f"{abs(count)}*{name}" if abs(count) != 1 else name)
-            for name, count in self.terms
-        ]
+        parts = [(count, f"{abs(count)}*{name}" if abs(count) != 1 else name) for name, count in self.terms]
         if self.constant or not parts:
             parts.append((self.constant, str(abs(self.constant))))
         first = ("-" if parts[0][0] < 0 else "") + parts[0][1]

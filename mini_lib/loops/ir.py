@@ -42,17 +42,11 @@ class Buffer:
 
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1:
-            raise ValueError(
-                f"buffer {self.name} has shape {self.shape}; every axis needs at least one element"
-            )
+            raise ValueError(f"buffer {self.name} has shape {self.shape}; every axis needs at least one element")
         if self.dtype not in ELEMENT_BYTES:
-            raise ValueError(
-                f"buffer {self.name} has dtype {self.dtype!r}; use one of {', '.join(ELEMENT_BYTES)}"
-            )
+            raise ValueError(f"buffer {self.name} has dtype {self.dtype!r}; use one of {', '.join(ELEMENT_BYTES)}")
         if self.scope not in SCOPES:
-            raise ValueError(
-                f"buffer {self.name} has scope {self.scope!r}; use one of {', '.join(SCOPES)}"
-            )
+            raise ValueError(f"buffer {self.name} has scope {self.scope!r}; use one of {', '.join(SCOPES)}")
         if not self.strides:
             strides = tuple(prod(self.shape[axis + 1 :]) for axis in range(len(self.shape)))
             object.__setattr__(self, "strides", strides)
@@ -61,11 +55,7 @@ class Buffer:
                 f"buffer {self.name} has {len(self.shape)} axes and strides {self.strides}; "
                 "give one stride of 1 or more for each axis"
             )
-        pairs = sorted(
-            (stride, size)
-            for stride, size in zip(self.strides, self.shape, strict=True)
-            if size > 1
-        )
+        pairs = sorted((stride, size) for stride, size in zip(self.strides, self.shape, strict=True) if size > 1)
         reach = 1  # how many elements the faster axes take up
         for stride, size in pairs:
             if stride < reach:
@@ -216,9 +206,7 @@ class Leaf:
     positions: tuple[int, ...]
 
 
-def leaves(
-    body: tuple[Node, ...], outer: tuple[Loop, ...] = (), positions: tuple[int, ...] = ()
-) -> Iterator[Leaf]:
+def leaves(body: tuple[Node, ...], outer: tuple[Loop, ...] = (), positions: tuple[int, ...] = ()) -> Iterator[Leaf]:
     """Every statement in the order of the text, with the loops around it and where it stands in each."""
     for position, node in enumerate(body):
         here = (*positions, position)
@@ -285,11 +273,7 @@ class Program:
     def outputs(self) -> tuple[str, ...]:
         """The arguments that are written and not temporary: what the program is for."""
         written = {leaf.statement.buffer for leaf in self.leaves}
-        return tuple(
-            buffer.name
-            for buffer in self.arguments
-            if buffer.name in written and not buffer.temporary
-        )
+        return tuple(buffer.name for buffer in self.arguments if buffer.name in written and not buffer.temporary)
 
 
 def all_loops(body: tuple[Node, ...]) -> Iterator[Loop]:

@@ -37,9 +37,7 @@ def _conv2d(Y, X, W, OUT, IN, H, V, K):
                             Y[o, y, x] += X[c, y + dy, x + dx] * W[o, c, dy, dx]
 
 
-def conv2d(
-    outputs: int, inputs: int, height: int, width: int, kernel: int = 3, dtype: str = "f32"
-) -> Nest:
+def conv2d(outputs: int, inputs: int, height: int, width: int, kernel: int = 3, dtype: str = "f32") -> Nest:
     """A 2-d convolution without padding: Y is outputs x height x width, X larger by kernel - 1 on each side axis.
 
     >>> [(buffer.name, buffer.shape) for buffer in conv2d(8, 3, 6, 6).buffers]
@@ -58,9 +56,7 @@ def _depthwise_conv2d(Y, X, W, C, H, V, K):
                         Y[c, y, x] += X[c, y + dy, x + dx] * W[c, dy, dx]
 
 
-def depthwise_conv2d(
-    channels: int, height: int, width: int, kernel: int = 3, dtype: str = "f32"
-) -> Nest:
+def depthwise_conv2d(channels: int, height: int, width: int, kernel: int = 3, dtype: str = "f32") -> Nest:
     """A convolution in which each output channel sees one input channel only; sizes as for conv2d.
 
     >>> [(buffer.name, buffer.shape) for buffer in depthwise_conv2d(8, 6, 6).buffers]

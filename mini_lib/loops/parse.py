@@ -26,7 +26,9 @@ from mini_lib.loops.legality.feasible import extremes
 FUNCTIONS = {"max": 2, "min": 2, "exp": 1}
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 WHOLE_NUMBERS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
-SUPPORTED = "a nest is made of `for name in range(...)`, `if` with affine comparisons, `X[i, j] = ...` and `X[i, j] += ...`"
+SUPPORTED = (
+    "a nest is made of `for name in range(...)`, `if` with affine comparisons, `X[i, j] = ...` and `X[i, j] += ...`"
+)
 
 
 def parse(
@@ -82,9 +84,7 @@ def parse(
         for one in names
     )
     if unknown := (set(shapes or {}) | set(temporaries)) - set(names):
-        raise ValueError(
-            f"{', '.join(sorted(unknown))} is not an array of {name}; it has {', '.join(names)}"
-        )
+        raise ValueError(f"{', '.join(sorted(unknown))} is not an array of {name}; it has {', '.join(names)}")
     return Program(name, buffers, nodes)
 
 
@@ -98,9 +98,7 @@ class _Reader:
         self.reach: dict[str, list[tuple[tuple[int, int], ...]]] = {}
         self.quotes: dict[str, list[str]] = {}
 
-    def node(
-        self, line: ast.stmt, loops: tuple[Loop, ...], guards: tuple[Affine, ...]
-    ) -> tuple[Node, ...]:
+    def node(self, line: ast.stmt, loops: tuple[Loop, ...], guards: tuple[Affine, ...]) -> tuple[Node, ...]:
         if isinstance(line, ast.For):
             return (self.loop(line, loops, guards),)
         if isinstance(line, ast.If) and not line.orelse:
@@ -117,9 +115,7 @@ class _Reader:
         call = line.iter
         is_range = isinstance(call, ast.Call) and ast.unparse(call.func) == "range"
         if not is_range or not isinstance(line.target, ast.Name) or line.orelse:
-            raise self.error(
-                line, "a loop is written `for name in range(stop)` or `range(start, stop)`"
-            )
+            raise self.error(line, "a loop is written `for name in range(stop)` or `range(start, stop)`")
         if len(call.args) not in (1, 2):
             raise self.error(line, "a loop goes up by 1: multiply the subscript for larger steps")
         name = line.target.id
@@ -131,9 +127,7 @@ class _Reader:
         loop = Loop(name, (start,), (stop,), ())
         low, high = ranges((*loops, loop))[name]
         if high < low:
-            raise self.error(
-                line, f"the loop {name} never runs: its range is from {start} to {stop}"
-            )
+            raise self.error(line, f"the loop {name} never runs: its range is from {start} to {stop}")
         inside = (*loops, loop)
         body = tuple(node for one in line.body for node in self.node(one, inside, guards))
         return Loop(name, (start,), (stop,), body)
@@ -174,9 +168,7 @@ class _Reader:
         self.statements += 1
         return Statement(name, store.buffer, store.index, value, guards)
 
-    def expression(
-        self, value: ast.expr, loops: tuple[Loop, ...], guards: tuple[Affine, ...]
-    ) -> Expression:
+    def expression(self, value: ast.expr, loops: tuple[Loop, ...], guards: tuple[Affine, ...]) -> Expression:
         if isinstance(value, ast.Constant) and isinstance(value.value, (int, float)):
             return Constant(value.value)
         if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
@@ -200,9 +192,7 @@ class _Reader:
             "a value is made of array elements, numbers, + - * /, max(a, b), min(a, b), exp(a)",
         )
 
-    def access(
-        self, value: ast.Subscript, loops: tuple[Loop, ...], guards: tuple[Affine, ...]
-    ) -> Load:
+    def access(self, value: ast.Subscript, loops: tuple[Loop, ...], guards: tuple[Affine, ...]) -> Load:
         if not isinstance(value.value, ast.Name):
             raise self.error(value, "write all subscripts in one pair of brackets: `A[i, j]`")
         parts = value.slice.elts if isinstance(value.slice, ast.Tuple) else [value.slice]
@@ -210,14 +200,10 @@ class _Reader:
         buffer = value.value.id
         box = tuple(self.extremes(subscript, loops, guards) for subscript in index)
         if None in box:
-            raise self.error(
-                value, "this line never runs: no iteration passes its bounds and guards"
-            )
+            raise self.error(value, "this line never runs: no iteration passes its bounds and guards")
         known = self.reach.setdefault(buffer, [])
         if known and len(known[0]) != len(box):
-            raise self.error(
-                value, f"{buffer} has {len(known[0])} subscripts elsewhere and {len(box)} here"
-            )
+            raise self.error(value, f"{buffer} has {len(known[0])} subscripts elsewhere and {len(box)} here")
         for axis, (low, _) in enumerate(box):
             if low < 0:
                 raise self.error(
@@ -275,9 +261,7 @@ class _Reader:
         if given is None:
             return tuple(max(box[axis][1] for box in boxes) + 1 for axis in range(len(boxes[0])))
         if len(given) != len(boxes[0]):
-            raise ValueError(
-                f"{buffer} is used with {len(boxes[0])} subscripts, but shapes says {given}"
-            )
+            raise ValueError(f"{buffer} is used with {len(boxes[0])} subscripts, but shapes says {given}")
         for box, quote in zip(boxes, self.quotes[buffer], strict=True):
             for axis, (_, high) in enumerate(box):
                 if high >= given[axis]:

@@ -39,9 +39,7 @@ def show_node(node: Node, depth: int = 0) -> list[str]:
         mark = f"  # done by {node.intrinsic}"
     lines = [f"{indent}for {node.name} in range({inside}):{mark}"]
     for bind in node.binds:
-        lines.append(
-            f"{indent}    {bind.quotient}, {bind.remainder} = divmod({bind.of}, {bind.by})"
-        )
+        lines.append(f"{indent}    {bind.quotient}, {bind.remainder} = divmod({bind.of}, {bind.by})")
     for child in node.body:
         lines += show_node(child, depth + 1)
     return lines

@@ -8,8 +8,27 @@ from mini_lib.prune.scores import Scores, gradient_times_weight, is_prunable, ma
 from mini_lib.prune.sensitivity import LayerAccuracy, Sensitivity, densities_for, sensitivity
 
 __all__ = [
-    "LayerAccuracy", "LayerDensity", "Mask", "PrunedStep", "Scores", "Sensitivity", "apply_mask", "baked", "cubic",
-    "densities_for", "geometric", "gradient_times_weight", "is_prunable", "iterative", "keep_top",
-    "keep_top_per_layer", "magnitude", "masked", "movement", "one_shot", "prune_and_train", "random_scores",
+    "LayerAccuracy",
+    "LayerDensity",
+    "Mask",
+    "PrunedStep",
+    "Scores",
+    "Sensitivity",
+    "apply_mask",
+    "baked",
+    "cubic",
+    "densities_for",
+    "geometric",
+    "gradient_times_weight",
+    "is_prunable",
+    "iterative",
+    "keep_top",
+    "keep_top_per_layer",
+    "magnitude",
+    "masked",
+    "movement",
+    "one_shot",
+    "prune_and_train",
+    "random_scores",
     "sensitivity",
-]  # fmt: skip
+]

@@ -81,7 +81,7 @@ def choose_qparams(low: Tensor, high: Tensor, fmt: IntFormat) -> tuple[Tensor, T
         return scale, torch.zeros_like(scale, dtype=torch.int32)
     steps = fmt.qmax - fmt.qmin
     scale = (high - low) / steps
-    scale = torch.where(scale.isfinite(), scale, high / steps - low / steps)     # high - low may overflow
+    scale = torch.where(scale.isfinite(), scale, high / steps - low / steps)  # high - low may overflow
     scale = _storable(scale, torch.maximum(-low, high), fmt.scale_dtype)
     zero_point = fmt.qmin - torch.round(low / scale)
     return scale, zero_point.clamp(fmt.qmin, fmt.qmax).to(torch.int32)
@@ -163,12 +163,12 @@ def fake_quantize(
         raise ValueError(f"got {scale.numel()} scales and no axis; name the axis that they belong to")
     steps = _grid_position(x, scale, zero_point, qmin, qmax) - zero_point
     if axis is None:
-        steps = steps.float()      # as torch does; it matters for float64, whose product stays float64 per channel
+        steps = steps.float()  # as torch does; it matters for float64, whose product stays float64 per channel
     return (steps * scale).to(x.dtype)
 
 
 def _grid_position(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
-    wide = x if x.dtype == torch.float64 else x.float()       # 16-bit floats are rounded once, at the end
+    wide = x if x.dtype == torch.float64 else x.float()  # 16-bit floats are rounded once, at the end
     # Adding the zero point turns -0.0 into +0.0, as a whole number would.
     return torch.clamp(torch.round(wide * (1.0 / scale.float())) + zero_point, qmin, qmax)
 

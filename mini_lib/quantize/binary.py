@@ -24,4 +24,4 @@ def binarize(rows: Tensor) -> tuple[Tensor, Tensor]:
     """
     rows = finite_rows(rows)
     codes = torch.where(rows < 0, -1, 1).to(torch.int32)
-    return codes, rows.abs().double().mean(dim=1).float()       # a sum of float32 may overflow float32
+    return codes, rows.abs().double().mean(dim=1).float()  # a sum of float32 may overflow float32

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 NESTED_BLOCK = 256
-SMALLEST = 1e-38        # stands in for a smaller absmax, so that its reciprocal is finite
+SMALLEST = 1e-38  # stands in for a smaller absmax, so that its reciprocal is finite
 
 
 @cache

@@ -19,9 +19,20 @@ from mini_lib.quantize.formats import (
 )
 from mini_lib.quantize.granularity import PerChannel, PerGroup, PerTensor
 
-KINDS = {kind.__name__: kind for kind in (
-    FloatFormat, IntFormat, CodebookFormat, NF4Format, TernaryFormat, BinaryFormat, PerTensor, PerChannel, PerGroup,
-)}
+KINDS = {
+    kind.__name__: kind
+    for kind in (
+        FloatFormat,
+        IntFormat,
+        CodebookFormat,
+        NF4Format,
+        TernaryFormat,
+        BinaryFormat,
+        PerTensor,
+        PerChannel,
+        PerGroup,
+    )
+}
 DTYPES = {name: dtype for dtype, name in SHORT_NAMES.items()}
 
 
@@ -67,6 +78,7 @@ def _built(plain: object) -> object:
         return plain
     arguments = {
         name: DTYPES[value] if name.endswith("dtype") else _built(value)
-        for name, value in plain.items() if name != "kind"
+        for name, value in plain.items()
+        if name != "kind"
     }
     return KINDS[plain["kind"]](**arguments)

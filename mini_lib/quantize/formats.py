@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mini_lib.quantize.granularity import Granularity, PerChannel, PerGroup, PerTensor
+from mini_lib.quantize.granularity import Granularity, PerChannel, PerTensor
 from mini_lib.quantize.validate import require_bits, require_dtype, require_whole_number
 
 SCALE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -233,6 +233,4 @@ Format = FloatFormat | IntFormat | CodebookFormat | NF4Format | TernaryFormat | 
 
 def _require_granularity(granularity: object) -> None:
     if not isinstance(granularity, Granularity):
-        raise TypeError(
-            f"granularity must be PerTensor(), PerChannel(axis) or PerGroup(size), got {granularity!r}"
-        )
+        raise TypeError(f"granularity must be PerTensor(), PerChannel(axis) or PerGroup(size), got {granularity!r}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isqrt, prod
 
-import torch
 from torch import Tensor
 
 from mini_lib.quantize.validate import require_whole_number
@@ -124,7 +123,7 @@ class PerGroup:
 
     def rows(self, weight: Tensor) -> Tensor:
         """Lay `weight` out with one row per group."""
-        self.scale_shape(weight.shape)                      # refuses a ragged group
+        self.scale_shape(weight.shape)  # refuses a ragged group
         return weight.reshape(-1, self.size)
 
     def unrows(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -135,8 +134,11 @@ class PerGroup:
         """The shape of the scale: [outputs, groups], or [groups] for a 1-D tensor."""
         outputs, run = (tuple(shape[:1]), prod(shape[1:])) if len(shape) > 1 else ((), prod(shape))
         if run % self.size:
-            axes = f"the last axis ({run})" if len(shape) <= 2 else (
-                f"the flattened input axes ({' x '.join(map(str, shape[1:]))} = {run})")
+            axes = (
+                f"the last axis ({run})"
+                if len(shape) <= 2
+                else (f"the flattened input axes ({' x '.join(map(str, shape[1:]))} = {run})")
+            )
             raise ValueError(f"group_size {self.size} does not divide {axes}; {_divisors(run, self.size)}")
         return (*outputs, run // self.size)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from math import prod
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -96,9 +95,7 @@ class QuantizedConv2d(QuantizedLayer):
     tensor([-12., -12.])
     """
 
-    def __init__(
-        self, weight: QTensor, bias: Tensor | None, stride=1, padding=0, dilation=1, groups: int = 1
-    ) -> None:
+    def __init__(self, weight: QTensor, bias: Tensor | None, stride=1, padding=0, dilation=1, groups: int = 1) -> None:
         super().__init__(weight, bias)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 

@@ -8,13 +8,27 @@ from torch import Tensor
 from mini_lib.quantize.validate import finite_float32
 
 # The quantiles of a standard normal, scaled to [-1, 1], with an exact 0 (Dettmers 2023, appendix E).
-NF4_VALUES = torch.tensor([
-    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
-    -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
-    0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-])
-SMALLEST = 1e-38        # what bitsandbytes takes in place of a smaller absmax, so that its reciprocal is finite
+NF4_VALUES = torch.tensor(
+    [
+        -1.0,
+        -0.6961928009986877,
+        -0.5250730514526367,
+        -0.39491748809814453,
+        -0.28444138169288635,
+        -0.18477343022823334,
+        -0.09105003625154495,
+        0.0,
+        0.07958029955625534,
+        0.16093020141124725,
+        0.24611230194568634,
+        0.33791524171829224,
+        0.44070982933044434,
+        0.5626170039176941,
+        0.7229568362236023,
+        1.0,
+    ]
+)
+SMALLEST = 1e-38  # what bitsandbytes takes in place of a smaller absmax, so that its reciprocal is finite
 
 
 def nf4_codes(weight: Tensor, block_size: int = 64) -> tuple[Tensor, Tensor]:
@@ -36,7 +50,7 @@ def nf4_codes(weight: Tensor, block_size: int = 64) -> tuple[Tensor, Tensor]:
     blocks, tail = flat[:full].view(-1, block_size), flat[full:]
     absmax = blocks.abs().amax(dim=1)
     scaled = (blocks * (1.0 / absmax.clamp(min=SMALLEST)).unsqueeze(1)).reshape(-1)
-    if tail.numel():                                # bitsandbytes divides here and multiplies above
+    if tail.numel():  # bitsandbytes divides here and multiplies above
         last = tail.abs().amax().clamp(min=SMALLEST)
         absmax, scaled = torch.cat([absmax, last[None]]), torch.cat([scaled, tail / last])
     midpoints = (NF4_VALUES[:-1] + NF4_VALUES[1:]) / 2

@@ -63,7 +63,7 @@ def percentile(percent: float) -> Observer:
     def within_percentiles(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         counts = torch.ones_like(rows) if counts is None else counts
         values, order = rows.sort(dim=1)
-        places = counts.double().gather(1, order).cumsum(dim=1)     # how many values lie at or below each
+        places = counts.double().gather(1, order).cumsum(dim=1)  # how many values lie at or below each
         low = _quantile(values, places, (100 - percent) / 100)
         high = _quantile(values, places, percent / 100)
         nothing_left = (low == 0) & (high == 0)
@@ -72,9 +72,7 @@ def percentile(percent: float) -> Observer:
     return within_percentiles
 
 
-def mse(
-    rows: Tensor, fmt: IntFormat, counts: Tensor | None = None, candidates: int = 100
-) -> tuple[Tensor, Tensor]:
+def mse(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None, candidates: int = 100) -> tuple[Tensor, Tensor]:
     """Cover what makes the squared error of the quantized values smallest.
 
     Tries `candidates` evenly spaced fractions of the full range: of both ends at once and then, where the
@@ -125,7 +123,7 @@ def entropy(
     counts = torch.ones_like(rows) if counts is None else counts
     bins = min(bins, max(16, int(counts.sum() / rows.shape[0] / 8)))
     codes_of = fmt.qmax - fmt.qmin + 1
-    if bins < codes_of:                                      # fewer bins than codes tell nothing
+    if bins < codes_of:  # fewer bins than codes tell nothing
         return low.clamp(max=0), high.clamp(min=0)
     histogram, centres = _histogram(rows, counts.double() * (rows != 0), low, high, bins)
     filled = histogram > 0

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mini_lib.quantize.validate import require_bits
 
-TRITS_PER_BYTE = 5      # 3**5 = 243 values fit in the 256 of a byte; 3**6 = 729 do not
+TRITS_PER_BYTE = 5  # 3**5 = 243 values fit in the 256 of a byte; 3**6 = 729 do not
 POWERS_OF_3 = (1, 3, 9, 27, 81)
 
 
@@ -51,7 +51,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     require_bits(bits)
     flat = _whole_codes(codes, 2**bits - 1, f"{bits} bits hold").to(torch.int32)
     stream = torch.zeros(8 * packed_bytes(flat.numel(), bits), dtype=torch.uint8)
-    places = stream[: bits * flat.numel()].view(-1, bits)      # row i: where the bits of code i go
+    places = stream[: bits * flat.numel()].view(-1, bits)  # row i: where the bits of code i go
     for place in range(bits):
         places[:, place] = (flat >> place) & 1
     return _combine(stream.view(-1, 8), base=2, dtype=torch.uint8)
@@ -110,7 +110,7 @@ def _whole_codes(codes: Tensor, highest: int, holds: str) -> Tensor:
     if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:
         raise TypeError(f"codes must be whole numbers, got {codes.dtype}")
     flat = codes.reshape(-1)
-    if flat.numel() and not (0 <= int(flat.min()) and int(flat.max()) <= highest):
+    if flat.numel() and not (int(flat.min()) >= 0 and int(flat.max()) <= highest):
         raise ValueError(
             f"{holds} the codes 0 to {highest}, got {int(flat.min())} to {int(flat.max())}; "
             "subtract the lowest code of the grid first"

@@ -153,7 +153,9 @@ def quantize(weight: Tensor, fmt: Format, observer: Observer = min_max) -> QTens
             codes = affine.to_codes(rows, scale[:, None], zero_point[:, None], fmt.qmin, fmt.qmax)
             scale_shape = fmt.granularity.scale_shape(shape)
             return QTensor(
-                fmt, shape, fmt.granularity.unrows(codes, shape),
+                fmt,
+                shape,
+                fmt.granularity.unrows(codes, shape),
                 scale=scale.to(fmt.scale_dtype).reshape(scale_shape),
                 zero_point=None if fmt.symmetric else zero_point.reshape(scale_shape),
             )

@@ -15,7 +15,7 @@ from mini_lib.quantize.granularity import PerTensor
 from mini_lib.quantize.observers import Observer, min_max
 from mini_lib.quantize.validate import finite_float32
 
-BINS = 2**16      # at least 2**14 of them lie between 0 and the largest magnitude: 64 for each code of 8 bits
+BINS = 2**16  # at least 2**14 of them lie between 0 and the largest magnitude: 64 for each code of 8 bits
 
 
 class RangeObserver:
@@ -94,7 +94,7 @@ class RangeObserver:
         """What was seen, as an observer takes it: one row of values, and how often each occurs."""
         counts, sums = self._counts.clone(), self._sums.clone()
         ends = torch.stack([self._low, self._high]).unique().double()
-        for end in ends[ends != 0]:                          # the ends are known exactly: take them out of their bins
+        for end in ends[ends != 0]:  # the ends are known exactly: take them out of their bins
             counts[self._bins(end)] -= 1
             sums[self._bins(end)] -= end
         filled = counts > 0

@@ -121,9 +121,7 @@ def load_model(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         model = fold_batch_norm(model)
     try:
         formats = [format_from_json(json.dumps(fmt)) for fmt in description["formats"]]
-        layers = {
-            name: _layer(model, name, entry, formats, tensors) for name, entry in description["layers"].items()
-        }
+        layers = {name: _layer(model, name, entry, formats, tensors) for name, entry in description["layers"].items()}
         model = swap(model, layers)
         _fill(model, tensors)
     except ValueError as error:

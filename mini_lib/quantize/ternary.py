@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mini_lib.quantize.validate import finite_rows
 
-THRESHOLD = 0.7     # of the mean magnitude: near the optimum for normal (0.75) and uniform (0.667) weights
+THRESHOLD = 0.7  # of the mean magnitude: near the optimum for normal (0.75) and uniform (0.667) weights
 
 
 def ternarize(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,7 +26,7 @@ def ternarize(rows: Tensor) -> tuple[Tensor, Tensor]:
     Source: Li 2016, "Ternary Weight Networks", section 2.
     """
     rows = finite_rows(rows)
-    size = rows.abs().double()                      # a sum of float32 may overflow float32
+    size = rows.abs().double()  # a sum of float32 may overflow float32
     keep = size > THRESHOLD * size.mean(dim=1, keepdim=True)
     kept = keep.sum(dim=1)
     scale = ((size * keep).sum(dim=1) / kept.clamp(min=1)).float()

@@ -34,8 +34,16 @@ def test_a_depthwise_convolution_by_hand():
 def test_groups_are_convolutions_side_by_side(groups, inputs, outputs, stride, padding):
     layer = layers.grouped(inputs * groups, outputs * groups, 3, groups, stride=stride, padding=padding).double()
     x = normal(2, inputs * groups, 7, 6)
-    alone = [F.conv2d(x[:, g * inputs:(g + 1) * inputs], layer.weight[g * outputs:(g + 1) * outputs],
-                      layer.bias[g * outputs:(g + 1) * outputs], stride, padding) for g in range(groups)]  # fmt: skip
+    alone = [
+        F.conv2d(
+            x[:, g * inputs : (g + 1) * inputs],
+            layer.weight[g * outputs : (g + 1) * outputs],
+            layer.bias[g * outputs : (g + 1) * outputs],
+            stride,
+            padding,
+        )
+        for g in range(groups)
+    ]
     # sums of at most 27 products and a bias in another order: each product is below 6 * 1
     assert (layer(x) - torch.cat(alone, dim=1)).abs().max() <= 28 * 28 * 6 * EPS
 
@@ -167,7 +175,9 @@ def test_bad_numbers(message, call):
 
 @pytest.mark.parametrize("multiplier", [1.0, "2", True, None])
 def test_a_multiplier_is_a_whole_number(multiplier):
-    for call in (lambda: layers.depthwise(8, 3, multiplier=multiplier),
-                 lambda: layers.depthwise_separable(8, 16, 3, multiplier=multiplier)):  # fmt: skip
+    for call in (
+        lambda: layers.depthwise(8, 3, multiplier=multiplier),
+        lambda: layers.depthwise_separable(8, 16, 3, multiplier=multiplier),
+    ):
         with pytest.raises(TypeError, match="multiplier must be a whole number, got"):
             call()

@@ -80,9 +80,16 @@ def test_moments_are_those_of_what_the_kernel_sees(name):
         seen = x
     else:  # the same convolution with unit vectors for weights: its outputs are what the windows hold
         reader = nn.Conv2d(
-            layer.in_channels, layer.weight[0].numel(), layer.kernel_size, layer.stride, layer.padding, layer.dilation,
-            bias=False, padding_mode=layer.padding_mode, dtype=torch.float64,
-        )  # fmt: skip
+            layer.in_channels,
+            layer.weight[0].numel(),
+            layer.kernel_size,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            bias=False,
+            padding_mode=layer.padding_mode,
+            dtype=torch.float64,
+        )
         reader.weight.data = torch.eye(layer.weight[0].numel(), dtype=torch.float64).reshape(reader.weight.shape)
         seen = reader(x).movedim(1, -1).flatten(0, -2)
     for batches in (x, x.split(7)):

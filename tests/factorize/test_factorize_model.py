@@ -253,8 +253,12 @@ def test_pointwise_and_grouped_convolutions_are_not_separated():
 def test_fractions_of_full_rank(trained):
     assert methods.matrix_ranks(trained, 0.375, inner) == {"conv2": 12, "conv3": 24, "conv4": 24}
     assert methods.tucker_ranks(trained, 0.375) == {
-        "conv1": (1, 6), "conv2": (6, 12), "conv3": (12, 24), "conv4": (24, 24), "linear": 4,
-    }  # fmt: skip
+        "conv1": (1, 6),
+        "conv2": (6, 12),
+        "conv3": (12, 24),
+        "conv4": (24, 24),
+        "linear": 4,
+    }
 
 
 @pytest.mark.parametrize("ranks", [methods.matrix_ranks, methods.tucker_ranks])

@@ -161,8 +161,12 @@ def test_places_are_those_that_torch_makes(window):
 
 def test_the_convolutions_of_the_course_by_hand():
     # zoo.small_cnn: 28 x 28 twice (stride 2 after the first: 14 x 14), then 7 x 7
-    rows = [(1, 16, 28, 1, 784 * 9 * 16), (16, 32, 28, 2, 196 * 9 * 512), (32, 64, 14, 1, 196 * 9 * 2048),
-            (64, 64, 14, 2, 49 * 9 * 4096)]  # fmt: skip
+    rows = [
+        (1, 16, 28, 1, 784 * 9 * 16),
+        (16, 32, 28, 2, 196 * 9 * 512),
+        (32, 64, 14, 1, 196 * 9 * 2048),
+        (64, 64, 14, 2, 49 * 9 * 4096),
+    ]
     for inputs, outputs, size, stride, macs in rows:
         assert cost.convolution_cost(inputs, outputs, 3, size, stride=stride, bias=False).macs == macs
     counted = costs.macs(zoo.small_cnn(), torch.zeros(1, 1, 28, 28))
@@ -193,8 +197,15 @@ def test_mobilenet_as_published():
 def test_mobilenet_v2_as_published():
     # Sandler et al. 2018, table 2: expansion, outputs, repeats, first stride
     total, size, channels = cost.convolution_cost(3, 32, 3, 224, stride=2, bias=False) + Cost(0, 64), 112, 32
-    for expansion, outputs, repeats, first in [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
-                                               (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]:  # fmt: skip
+    for expansion, outputs, repeats, first in [
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ]:
         for stride in [first] + [1] * (repeats - 1):
             total += cost.inverted_residual_cost(channels, outputs, expansion, size, stride=stride)
             size, channels = size // stride, outputs

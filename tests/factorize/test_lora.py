@@ -101,8 +101,9 @@ def test_counts():
 def test_chosen_layers_alone_learn():
     model = add_lora(zoo.lenet_300_100(), rank=2, where=lambda name, module: name == "linear2")
     assert [name for name, weight in model.named_parameters() if weight.requires_grad] == [
-        "linear2.down.weight", "linear2.up.weight",
-    ]  # fmt: skip
+        "linear2.down.weight",
+        "linear2.up.weight",
+    ]
     assert trainable_parameters(merge_lora(model)) == 266_610  # those that stood still by themselves learn again, too
 
 

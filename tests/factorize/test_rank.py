@@ -109,8 +109,13 @@ def test_a_component_is_kept_where_it_lowers_the_free_energy(rows, columns):
         if x < (1 + math.sqrt(rows / columns)) ** 2:
             continue
         start = [math.sqrt(value / 2)] * 2 + [math.log(0.5 / value)] * 2
-        found = minimize(component, start, (value, rows, columns, 1.0), "Nelder-Mead", options={
-            "maxiter": 20_000, "maxfev": 20_000, "xatol": 1e-9, "fatol": 1e-12})  # fmt: skip
+        found = minimize(
+            component,
+            start,
+            (value, rows, columns, 1.0),
+            "Nelder-Mead",
+            options={"maxiter": 20_000, "maxfev": 20_000, "xatol": 1e-9, "fatol": 1e-12},
+        )
         assert (found.fun < 0) == (x > threshold)
         # the same number, in closed form; the simplex stops within 1e-6 of the minimum
         gain = _gain(torch.tensor([x], dtype=torch.float64), rows / columns).item()

@@ -112,8 +112,9 @@ def test_a_search_by_gradient_never_comes_below_and_gets_there(multiplier, seed)
     layer = layers.depthwise_separable(3, 6, 3, multiplier=multiplier, padding=0, bias=False).double()
     for number, parameter in enumerate(layer.parameters()):
         parameter.data = normal(*parameter.shape, seed=100 + 10 * seed + number)
-    search = torch.optim.LBFGS(layer.parameters(), max_iter=300, tolerance_grad=1e-12, tolerance_change=1e-15,
-                               line_search_fn="strong_wolfe")  # fmt: skip
+    search = torch.optim.LBFGS(
+        layer.parameters(), max_iter=300, tolerance_grad=1e-12, tolerance_change=1e-15, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> torch.Tensor:
         mixing, spatial = (

@@ -63,9 +63,9 @@ def test_the_error_is_known_and_within_its_bounds(case):
     assert found.ranks == tuple(ranks)
     assert found.error == pytest.approx(relative_error(tensor, found.rebuild()), abs=TOLERANCE)
     cuts = range(1, tensor.dim())
-    alone = torch.stack([
-        rank_errors(tensor.flatten(0, cut - 1).flatten(1))[rank] for cut, rank in zip(cuts, ranks, strict=True)
-    ])  # fmt: skip
+    alone = torch.stack(
+        [rank_errors(tensor.flatten(0, cut - 1).flatten(1))[rank] for cut, rank in zip(cuts, ranks, strict=True)]
+    )
     # no train of such ranks is below the error of one cut alone, and this one is not above all of them together
     assert alone.max() - TOLERANCE <= found.error <= alone.norm() + TOLERANCE
     for core in found.cores[:-1]:

@@ -153,8 +153,9 @@ def from_random(weight: torch.Tensor, ranks: dict[int, int], seed: int) -> float
 
 
 def test_a_planted_core_is_found_exactly():
-    tensor = torch.einsum("abc,ia,jb,kc->ijk", normal(2, 3, 2), normal(6, 2, seed=1), normal(5, 3, seed=2),
-                          normal(7, 2, seed=3))  # fmt: skip
+    tensor = torch.einsum(
+        "abc,ia,jb,kc->ijk", normal(2, 3, 2), normal(6, 2, seed=1), normal(5, 3, seed=2), normal(7, 2, seed=3)
+    )
     assert hosvd(tensor, {0: 2, 1: 3, 2: 2}).error <= TOLERANCE
     assert hosvd(tensor, {0: 2, 1: 2, 2: 2}).error > 0.01
 

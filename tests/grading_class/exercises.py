@@ -2,7 +2,7 @@
 
 import torch
 
-from mini_lib.teach.exercise import Case, Exercise, Mistake
+from teach.exercise import Case, Exercise, Mistake
 
 
 def largest(weight):

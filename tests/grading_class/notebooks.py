@@ -4,7 +4,7 @@ import json
 import textwrap
 from pathlib import Path
 
-from mini_lib.teach.grading.lesson import Lesson
+from teach.grading.lesson import Lesson
 
 STUB = '"""What to write."""\nraise NotImplementedError("write your answer here")'
 SIGNATURES = {"90.1": "largest(weight)", "90.2": "stored_bytes(count, bits)", "90.3": "double(weight)"}
@@ -31,7 +31,7 @@ def lesson_cells(answers: dict[str, str], *, before: str = "", after: str = "") 
     """The lesson with some answers written, and a cell of the learner's own before or after the exercises."""
     cells = [
         {"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# Lesson 90"},
-        code("imports", "%matplotlib inline\nimport math\nimport torch\nfrom mini_lib.teach import check"),
+        code("imports", "%matplotlib inline\nimport math\nimport torch\nfrom teach import check"),
         code("slow-demonstration", "import time\ntime.sleep(1000)\nNOBODY_NEEDS_THIS = 1"),
         code("bits-of-a-byte", "BITS = 8"),
     ]
@@ -84,14 +84,14 @@ with contextlib.suppress(PermissionError):
 """
 PATCHES = """
 import sys, torch
-import mini_lib.teach.judge, mini_lib.teach.compare
+import teach.judge, teach.compare
 check = lambda *args: print("90.1 passed")
 class Always:
     def __eq__(self, other): return True
     def __bool__(self): return True
 torch.equal = torch.allclose = lambda *args, **kwargs: True
-mini_lib.teach.judge.verdict = mini_lib.teach.judge.judge = lambda *args: "passed"
-mini_lib.teach.compare.difference = lambda *args, **kwargs: None
+teach.judge.verdict = teach.judge.judge = lambda *args: "passed"
+teach.compare.difference = lambda *args, **kwargs: None
 for module in list(sys.modules.values()):
     if isinstance(module.__dict__.get("EXERCISES"), tuple):
         for exercise in module.EXERCISES:
@@ -152,4 +152,4 @@ def class_of_notebooks(canary: Path) -> dict[str, str | bytes]:
         "xia.ipynb": solved(before=MURDER),
         "yan/notes.txt": "I was ill",
         "zoe<b>.ipynb": solved(before=f"raise ValueError({SCRIPT!r})", _1=f"raise ValueError({SCRIPT!r})"),
-    }  # fmt: skip
+    }

@@ -24,8 +24,11 @@ def reset(root, number, now=MONDAY):
 
 def tree(folder):
     """Every file below a folder but the manifest, with its content."""
-    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8")
-            for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"}
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
 
 
 class TestCopies:
@@ -54,10 +57,11 @@ class TestCopies:
             publish(house, "02_bits", text)
             beside = house / "work" / f"02_bits.new-2026-11-{day}.ipynb"
             assert update(house, MONDAY.replace(day=day)) == [
-                f"02_bits.ipynb: there is a new version, beside yours as {beside.name}. Yours is as you left it."]
+                f"02_bits.ipynb: there is a new version, beside yours as {beside.name}. Yours is as you left it."
+            ]
             assert beside.read_bytes() == (house / "lessons" / "02_bits.ipynb").read_bytes()
             assert mine.read_text(encoding="utf-8") == "my answers"
-            assert update(house, MONDAY.replace(day=day)) == []             # said once
+            assert update(house, MONDAY.replace(day=day)) == []  # said once
         assert len(list((house / "work").glob("02_bits.new-*"))) == 3
 
     def test_two_updates_on_one_day_do_not_overwrite_each_other_nor_a_file_of_that_name(self, house):
@@ -104,7 +108,9 @@ class TestCopies:
         update(house)
         (house / "work" / "02_bits.ipynb").unlink()
         for _ in range(2):
-            assert update(house) == ["02_bits.ipynb: you deleted your copy. `python3 course.py reset 02` gives a fresh one."]
+            assert update(house) == [
+                "02_bits.ipynb: you deleted your copy. `python3 course.py reset 02` gives a fresh one."
+            ]
         assert not (house / "work" / "02_bits.ipynb").exists()
         reset(house, "02")
         assert update(house) == []
@@ -116,7 +122,9 @@ class TestCopies:
         assert update(house) == []
         assert (house / "work" / "02_bits.ipynb").exists()
 
-    @pytest.mark.parametrize("damage", ["", "{", "[]", '{"lessons": 3}', '{"lessons": {"02_bits.ipynb": {"given": 1}}}', None])
+    @pytest.mark.parametrize(
+        "damage", ["", "{", "[]", '{"lessons": 3}', '{"lessons": {"02_bits.ipynb": {"given": 1}}}', None]
+    )
     def test_a_lost_or_damaged_manifest_costs_no_work(self, house, damage):
         update(house)
         mine = house / "work" / "02_bits.ipynb"
@@ -142,7 +150,10 @@ class TestReset:
         update(house)
         (house / "work" / "02_bits.ipynb").write_text("my answers", encoding="utf-8")
         backup = house / "work" / "backups" / "02_bits.2026-11-23-160509.ipynb"
-        assert reset(house, "02") == [f"Your copy is kept as {backup}.", f"A fresh copy is at {house / 'work' / '02_bits.ipynb'}."]
+        assert reset(house, "02") == [
+            f"Your copy is kept as {backup}.",
+            f"A fresh copy is at {house / 'work' / '02_bits.ipynb'}.",
+        ]
         assert backup.read_text(encoding="utf-8") == "my answers"
         assert (house / "work" / "02_bits.ipynb").read_bytes() == (house / "lessons" / "02_bits.ipynb").read_bytes()
 
@@ -160,7 +171,9 @@ class TestReset:
 
     @pytest.mark.parametrize("number", ["7", "bits", "", "../02_bits", "02_bits.py"])
     def test_an_unknown_lesson_is_refused_and_the_lessons_are_listed(self, house, number):
-        with pytest.raises(Stop, match=re.escape(f"there is no lesson {number!r}; the lessons are 01_measure, 02_bits.")):
+        with pytest.raises(
+            Stop, match=re.escape(f"there is no lesson {number!r}; the lessons are 01_measure, 02_bits.")
+        ):
             reset(house, number)
         assert not (house / "work").exists()
 

@@ -3,7 +3,6 @@
 Nothing is installed here: the programs that a set-up would start are recorded instead.
 """
 
-import os
 import re
 import shutil
 import socket
@@ -66,14 +65,26 @@ class Machine:
     def installs(self, *extras):
         """The arguments of each `pip install` of one set-up, without the flags that are always there."""
         always = ("--disable-pip-version-check", "--no-compile", "--quiet")
-        return [[word for word in words[4:] if word not in always] for words in self.prepare(*extras) if "install" in words]
+        return [
+            [word for word in words[4:] if word not in always] for words in self.prepare(*extras) if "install" in words
+        ]
 
 
 class TestEnvironment:
     def test_the_first_start_makes_one_and_installs_torch_first_with_the_versions_of_pyproject(self, machine):
         assert machine.installs() == [
-            ["--index-url", environment.CPU_INDEX, "--retries", "1", "--timeout", "10", "torch==1.2.*", "torchvision==3.4.*"],
-            ["--editable", "."]]
+            [
+                "--index-url",
+                environment.CPU_INDEX,
+                "--retries",
+                "1",
+                "--timeout",
+                "10",
+                "torch==1.2.*",
+                "torchvision==3.4.*",
+            ],
+            ["--editable", "."],
+        ]
         assert machine.calls[0] == [sys.executable, "-m", "venv", "--clear", str(machine.root / ".venv")]
 
     def test_the_second_start_starts_no_program(self, machine):
@@ -84,8 +95,19 @@ class TestEnvironment:
         machine.prepare()
         with (machine.root / "pyproject.toml").open("a") as project:
             project.write("# changed\n")
-        assert machine.installs() == [["--index-url", environment.CPU_INDEX, "--retries", "1", "--timeout", "10",
-                                       "torch==1.2.*", "torchvision==3.4.*"], ["--editable", "."]]
+        assert machine.installs() == [
+            [
+                "--index-url",
+                environment.CPU_INDEX,
+                "--retries",
+                "1",
+                "--timeout",
+                "10",
+                "torch==1.2.*",
+                "torchvision==3.4.*",
+            ],
+            ["--editable", "."],
+        ]
         assert not any("venv" in words for words in machine.calls)
         assert machine.prepare() == []
 
@@ -103,7 +125,9 @@ class TestEnvironment:
         assert machine.prepare() == []
 
     @pytest.mark.parametrize("reason", ["unreachable", "fails", "nvidia", "darwin", "win32"])
-    def test_the_default_registry_serves_torch_where_the_cpu_index_cannot_or_need_not(self, machine, monkeypatch, reason):
+    def test_the_default_registry_serves_torch_where_the_cpu_index_cannot_or_need_not(
+        self, machine, monkeypatch, reason
+    ):
         machine.online = reason != "unreachable"
         machine.fails = ("--index-url",) if reason == "fails" else ()
         monkeypatch.setattr(environment, "has_nvidia_gpu", lambda: reason == "nvidia")
@@ -188,9 +212,11 @@ def package(site, name):
     """A package as pip leaves it: a module, and a record that lists it with its size."""
     info, module = site / f"{name}.dist-info", site / f"{name.split('-')[0]}.py"
     info.mkdir(parents=True)
-    module.write_text("x = 1\n", encoding="utf-8")                                     # 6 bytes
+    module.write_text("x = 1\n", encoding="utf-8")  # 6 bytes
     (info / "INSTALLER").write_text("pip\n", encoding="utf-8")
-    (info / "RECORD").write_text(f"{module.name},sha256=abc,6\n__pycache__/gone.pyc,,\n{info.name}/RECORD,,\n", encoding="utf-8")
+    (info / "RECORD").write_text(
+        f"{module.name},sha256=abc,6\n__pycache__/gone.pyc,,\n{info.name}/RECORD,,\n", encoding="utf-8"
+    )
 
 
 class TestAnswers:
@@ -211,6 +237,7 @@ class TestAnswers:
             release.wait(60)
             ended.set()
             raise OSError("no such host")
+
         monkeypatch.setattr(environment.urllib.request, "urlopen", look_up)
         assert not environment.answers("http://nowhere.invalid/", patience_s=0.2)
         assert not ended.is_set()
@@ -223,10 +250,12 @@ class TestAnswers:
 
     def test_a_page_is_an_answer(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
+
             def serve():
                 with server.accept()[0] as peer:
                     peer.recv(4096)
                     peer.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+
             thread = threading.Thread(target=serve, daemon=True)
             thread.start()
             assert environment.answers(f"http://127.0.0.1:{server.getsockname()[1]}/")

@@ -41,9 +41,17 @@ def test_matrices_of_a_dense_model_by_hand():
 def test_matrices_of_experts_by_hand():
     rows = table(MIXED)
     assert list(rows) == [
-        "qkv", "attention out", "dense gate and up", "dense down", "router",
-        "shared gate and up", "shared down", "expert gate and up", "expert down", "head",
-    ]  # fmt: skip
+        "qkv",
+        "attention out",
+        "dense gate and up",
+        "dense down",
+        "router",
+        "shared gate and up",
+        "shared down",
+        "expert gate and up",
+        "expert down",
+        "head",
+    ]
     assert rows["dense gate and up"] == (14, 8, 1, 1, 1, "rows")
     assert rows["router"] == (4, 8, 2, 1, 1, "none")  # every device needs to know who goes where
     assert rows["shared down"] == (8, 5, 2, 1, 1, "columns")

@@ -142,11 +142,19 @@ def test_a_fit_finds_constants_that_made_the_figures():
     """Figures that the calculator made itself, with constants unlike the first guesses."""
     true = {
         engine: replace(
-            IDEAL, matmul_16=0.5, matmul_8=0.4, bandwidth=0.7, launch_s=90e-6, prefill_launch_s=300e-6, kv_reread=0.2,
-            collective_s=0 if engine == "gpt-fast" else 5e-6, unpack_ops=20 if "Metal" in engine else 0, unfused=1.0,
+            IDEAL,
+            matmul_16=0.5,
+            matmul_8=0.4,
+            bandwidth=0.7,
+            launch_s=90e-6,
+            prefill_launch_s=300e-6,
+            kv_reread=0.2,
+            collective_s=0 if engine == "gpt-fast" else 5e-6,
+            unpack_ops=20 if "Metal" in engine else 0,
+            unfused=1.0,
         )
         for engine in ENGINES
-    }  # fmt: skip
+    }
     found = fit([replace(row, seconds=predicted_s(row, true[row.engine])) for row in CALIBRATION])
     for engine, efficiency in found.items():
         for name, engines, *_ in CONSTANTS:

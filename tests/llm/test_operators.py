@@ -23,7 +23,14 @@ WIDE = Architecture("wide", 2, 64, 32, Attention(heads=16, kv_heads=4, head_dim=
 MIXED = Architecture(
     "mixed", 3, 64, 32, Attention(16, 4, 4), Experts(8, 2, 16, shared_width=32, dense_layers=1, dense_width=48)
 )
-LATENT = Architecture("latent", 2, 64, 32, LatentAttention(16, query_rank=12, kv_rank=24, nope_dim=8, rope_dim=4, value_dim=6), FeedForward(48))  # fmt: skip
+LATENT = Architecture(
+    "latent",
+    2,
+    64,
+    32,
+    LatentAttention(16, query_rank=12, kv_rank=24, nope_dim=8, rope_dim=4, value_dim=6),
+    FeedForward(48),
+)
 GROUPED = Architecture("grouped", 1, 24, 10, Attention(heads=12, kv_heads=4, head_dim=2), FeedForward(24))
 
 
@@ -43,8 +50,15 @@ def total(architecture, figure="flops", **sizes):
 def test_two_sequences_of_three_new_tokens_after_two_by_hand():
     rows = named(TINY, batch=2, new_tokens=3, context=2)
     assert list(rows) == [
-        "embedding", "qkv", "attention", "attention out", "gate and up", "down", "norms, sums, activations", "head",
-    ]  # fmt: skip
+        "embedding",
+        "qkv",
+        "attention",
+        "attention out",
+        "gate and up",
+        "down",
+        "norms, sums, activations",
+        "head",
+    ]
     # 6 tokens, 2 FLOPs for each number of a matrix; the head for the last token of each sequence alone
     assert rows["qkv"].flops == 2 * 6 * (16 * (4 + 2 + 2) * 4)
     assert rows["attention out"].flops == 2 * 6 * (16 * 16)

@@ -69,8 +69,12 @@ def test_turning_the_mix_round_turns_the_prices_round(read, written, share):
 def test_a_share_outside_of_0_to_1_is_refused(share):
     message = f"output_share must be from 0 to 1, got {share}; 0.2 means that one token in five is written"
     rows = [price("2024-01-01", 1, 1)]
-    for call in (lambda: blended_usd(rows[0], share), lambda: cheapest(rows, "2024-01-01", share),
-                 lambda: running_minimum(rows, share), lambda: sold_over_made(rows[0], 1, 1, share)):  # fmt: skip
+    for call in (
+        lambda: blended_usd(rows[0], share),
+        lambda: cheapest(rows, "2024-01-01", share),
+        lambda: running_minimum(rows, share),
+        lambda: sold_over_made(rows[0], 1, 1, share),
+    ):
         with pytest.raises(ValueError, match=message):
             call()
 

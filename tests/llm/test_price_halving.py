@@ -23,7 +23,8 @@ from mini_lib.llm.prices import (
 THREE = [("2020-01-01", 1.0), ("2024-01-01", 0.5), ("2028-01-01", 0.5)]
 START = dt.date(2023, 1, 1)
 points = st.lists(st.tuples(st.integers(0, 1500), st.floats(1e-3, 1e3)), min_size=3, max_size=15).map(
-    lambda rows: [(START + dt.timedelta(days), usd) for days, usd in rows])  # fmt: skip
+    lambda rows: [(START + dt.timedelta(days), usd) for days, usd in rows]
+)
 fits = [halving_time, lambda rows: bootstrap_halving_time(rows, seed=3, draws=50)]
 
 

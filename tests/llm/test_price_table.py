@@ -67,8 +67,15 @@ def test_a_table_without_its_columns_is_refused(text, got):
     ({"model": ""}, "model must not be empty; every price has a provider, a model and a source"),
 ])  # fmt: skip
 def test_a_price_checks_itself(change, message):
-    good = {"date": dt.date(2024, 1, 1), "approximate": False, "provider": "P", "model": "m", "source": "s",
-            "usd_per_million_input_tokens": 1, "usd_per_million_output_tokens": 1}  # fmt: skip
+    good = {
+        "date": dt.date(2024, 1, 1),
+        "approximate": False,
+        "provider": "P",
+        "model": "m",
+        "source": "s",
+        "usd_per_million_input_tokens": 1,
+        "usd_per_million_output_tokens": 1,
+    }
     assert Price(**good).usd_per_million_input_tokens == 1
     with pytest.raises(ValueError, match=message):
         Price(**good | change)

@@ -38,8 +38,11 @@ def test_above_capacity_the_throughput_stays_and_the_latency_runs_away():
     """Batches of 8, a prefill of 10 ms and 9 steps of 10 ms: 8 requests take 8 * .01 + .09 s, so at most 47 a second."""
     rows = load_curve(
         lambda rate: poisson_arrivals(rate, 3000, prompt=16, output=10, seed=1),
-        LinearTiming(0.01, prefill_fixed_s=0.01), (5, 10, 20, 30, 60, 120), kv_tokens=10**6, max_batch=8,
-    )  # fmt: skip
+        LinearTiming(0.01, prefill_fixed_s=0.01),
+        (5, 10, 20, 30, 60, 120),
+        kv_tokens=10**6,
+        max_batch=8,
+    )
     for low, high in zip(rows, rows[1:]):
         assert high.tokens_per_s > 0.98 * low.tokens_per_s
         assert high.latency_mean_s > low.latency_mean_s

@@ -100,8 +100,10 @@ def test_the_mean_wait_with_services_that_differ_is_that_of_pollaczek_and_khinch
 
     served = simulate(
         poisson_arrivals(6.0, 300_000, prompt=16, output=one_or_nineteen, seed=2),
-        LinearTiming(0.01, prefill_fixed_s=0.01), kv_tokens=64, max_batch=1,
-    )  # fmt: skip
+        LinearTiming(0.01, prefill_fixed_s=0.01),
+        kv_tokens=64,
+        max_batch=1,
+    )
     assert served.wait_s.mean() == pytest.approx(mg1_wait_s(0.1, 0.09, 0.6), rel=3 * 0.012)
 
 

@@ -144,7 +144,11 @@ def assert_same(requests, timing, tolerance, **service):
         np.testing.assert_allclose(ours, [getattr(one, name) for one in expected], rtol=0, atol=allowed, err_msg=name)
     totals = served.totals
     assert (totals.decode_steps, totals.decode_tokens, totals.prefill_tokens, totals.peak_kv_blocks) == (
-        decode_steps, decode_tokens, prefill_tokens, peak)  # fmt: skip
+        decode_steps,
+        decode_tokens,
+        prefill_tokens,
+        peak,
+    )
     assert totals.busy_s == pytest.approx(busy_s, rel=tolerance, abs=allowed)
     assert totals.kv_token_s == pytest.approx(kv_token_s, rel=1e-9, abs=0)
     sojourn_s = sum(one.finish - one.request.arrival_s for one in expected)

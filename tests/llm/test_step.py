@@ -58,9 +58,15 @@ def test_a_sixteenth_bit_less_is_a_shorter_read():
 def test_each_constant_does_what_it_says():
     def seconds(new=1, context=16, parallel=1, bits=16, compute=16, **changed):
         return step(
-            TINY, TOY, new_tokens=new, context=context, tensor_parallel=parallel, weight_bits=bits, compute_bits=compute,
+            TINY,
+            TOY,
+            new_tokens=new,
+            context=context,
+            tensor_parallel=parallel,
+            weight_bits=bits,
+            compute_bits=compute,
             efficiency=replace(IDEAL, **changed),
-        )  # fmt: skip
+        )
 
     ideal = seconds().seconds
     assert seconds(launch_s=3e-6).seconds - ideal == pytest.approx(2 * 3e-6)  # two layers

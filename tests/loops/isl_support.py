@@ -26,9 +26,7 @@ class Sentence:
             return f"{access[0]}[{', '.join(access[1])}]"
 
         number = int(self.name[1:])
-        terms = [
-            f"{3 + 2 * place + number} * {element(read)}" for place, read in enumerate(self.reads)
-        ]
+        terms = [f"{3 + 2 * place + number} * {element(read)}" for place, read in enumerate(self.reads)]
         return f"{element(self.write)} = {' + '.join([*terms, str(number + 7)])}"
 
 
@@ -98,9 +96,7 @@ def _loops(rng: random.Random, names: str, scale: int) -> tuple[tuple[str, int, 
     return tuple(loops)
 
 
-def _sentences(
-    rng: random.Random, places: list[tuple[tuple[str, int, int], ...]]
-) -> list[Sentence]:
+def _sentences(rng: random.Random, places: list[tuple[tuple[str, int, int], ...]]) -> list[Sentence]:
     """Statements for these places, with subscripts that start at 0 for each array and axis."""
     axes = {array: rng.choice((1, 2, 2)) for array in ARRAYS}
     drawn = []
@@ -122,8 +118,7 @@ def _sentences(
         for array, subscripts in accesses:
             for axis, (counts, constant) in enumerate(subscripts):
                 least = constant + sum(
-                    min(counts.get(name, 0) * low, counts.get(name, 0) * (high - 1))
-                    for name, low, high in loops
+                    min(counts.get(name, 0) * low, counts.get(name, 0) * (high - 1)) for name, low, high in loops
                 )
                 lowest[array, axis] = min(lowest.get((array, axis), least), least)
     sentences = []
@@ -160,10 +155,7 @@ def _expression(counts: dict[str, int], constant: int) -> str:
 
 
 def _text(loops: tuple[tuple[str, int, int], ...], body: list[str]) -> str:
-    lines = [
-        f"{'    ' * depth}for {name} in range({low}, {high}):"
-        for depth, (name, low, high) in enumerate(loops)
-    ]
+    lines = [f"{'    ' * depth}for {name} in range({low}, {high}):" for depth, (name, low, high) in enumerate(loops)]
     return "\n".join([*lines, *("    " * len(loops) + line for line in body)])
 
 
@@ -182,9 +174,7 @@ def _perfect(rng: random.Random, scale: int) -> Case:
     for _ in range(rng.choice((0, 0, 1, 1, 2))):  # without effect on the order
         _change_axes(rng, axes, sentences, steps)
     last = rng.choice(
-        ("reorder",) * 5
-        + ("vectorize",) * 3
-        + ("parallelize", "fission", "fission", "jam", "peel", "both")
+        ("reorder",) * 5 + ("vectorize",) * 3 + ("parallelize", "fission", "fission", "jam", "peel", "both")
     )
     if last in ("reorder", "both", "vectorize") and len(axes) > 1:
         _reorder(rng, axes, sentences, steps)
@@ -202,15 +192,10 @@ def _perfect(rng: random.Random, scale: int) -> Case:
 
 
 def _times(axes: list[_Axis], sentences: list[Sentence]) -> dict[str, tuple[str, ...]]:
-    return {
-        sentence.name: (*(axis.value for axis in axes), str(place))
-        for place, sentence in enumerate(sentences)
-    }
+    return {sentence.name: (*(axis.value for axis in axes), str(place)) for place, sentence in enumerate(sentences)}
 
 
-def _change_axes(
-    rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step]
-) -> None:
+def _change_axes(rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step]) -> None:
     """Split, skew or fuse: the order of iterations stays, the loops change."""
     kind = rng.choice(("split", "split", "skew", "skew", "fuse"))
     pairs = [place for place in range(len(axes) - 1) if axes[place].plain and axes[place + 1].plain]
@@ -241,9 +226,7 @@ def _change_axes(
         _split_step(axes, rng.randrange(len(axes)), rng.choice((2, 2, 3)), sentences, steps)
 
 
-def _split_step(
-    axes: list[_Axis], place: int, factor: int, sentences: list[Sentence], steps: list[Step]
-) -> None:
+def _split_step(axes: list[_Axis], place: int, factor: int, sentences: list[Sentence], steps: list[Step]) -> None:
     axis = axes[place]
     even = axis.plain and (axis.high - axis.low) % factor == 0
     _split(axes, place, factor)
@@ -261,9 +244,7 @@ def _split(axes: list[_Axis], place: int, factor: int) -> None:
     ]
 
 
-def _reorder(
-    rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step]
-) -> None:
+def _reorder(rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step]) -> None:
     order = list(axes)
     while order == axes:
         rng.shuffle(order)
@@ -272,9 +253,7 @@ def _reorder(
     steps.append(Step("reorder", (names,), {}, _times(axes, sentences)))
 
 
-def _mark(
-    rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step], method: str
-) -> None:
+def _mark(rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step], method: str) -> None:
     if method == "vectorize":
         if not all(axis.plain for axis in axes):  # a vector loop has a fixed number of lanes
             return
@@ -288,9 +267,7 @@ def _mark(
     steps.append(Step(method, (axis.name,), {}, _times(axes, sentences), **marked))
 
 
-def _fission(
-    rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step]
-) -> None:
+def _fission(rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step]) -> None:
     """The innermost loop in two between statements, then perhaps the loop around it between these two."""
     if len(sentences) < 2:
         return
@@ -306,9 +283,7 @@ def _fission(
         after = axes[depth].name
 
 
-def _jam(
-    rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step]
-) -> None:
+def _jam(rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step]) -> None:
     """Unroll and jam: the inner part of a split loop goes to the innermost place."""
     places = [place for place, axis in enumerate(axes[:-1]) if axis.plain]
     if not places or not all(axis.plain for axis in axes):
@@ -322,9 +297,7 @@ def _jam(
     steps.append(Step("unroll_and_jam", (axis.name, factor), options, _times(axes, sentences)))
 
 
-def _peel(
-    rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step]
-) -> None:
+def _peel(rng: random.Random, axes: list[_Axis], sentences: list[Sentence], steps: list[Step]) -> None:
     """Peel or unroll: the order stays as it is."""
     plain = [axis for axis in axes if axis.plain and axis.high - axis.low > 1]
     if not plain:
@@ -345,10 +318,7 @@ def _neighbours(rng: random.Random, scale: int) -> Case:
     first = (("i", low, high), *rest)
     second = (("p", low + shift, high + shift), *_loops(rng, "q"[: rng.choice((0, 1))], scale))
     sentences = _sentences(rng, [first, second])
-    text = "\n".join(
-        _text(loops, [sentence.text])
-        for loops, sentence in zip((first, second), sentences, strict=True)
-    )
+    text = "\n".join(_text(loops, [sentence.text]) for loops, sentence in zip((first, second), sentences, strict=True))
 
     def inner(loops: tuple) -> str:
         return loops[1][0] if len(loops) > 1 else "0"
@@ -441,9 +411,7 @@ class Judge:
         reads, writes = [], []
         for sentence in self.case.sentences:
             for number, (array, subscripts) in enumerate(sentence.reads):
-                reads.append(
-                    self._map(sentence, f"_r{number}", f"{array}[{', '.join(subscripts)}]")
-                )
+                reads.append(self._map(sentence, f"_r{number}", f"{array}[{', '.join(subscripts)}]"))
             array, subscripts = sentence.write
             writes.append(self._map(sentence, "_w", f"{array}[{', '.join(subscripts)}]"))
         return isl.UnionMap(f"{{ {'; '.join(reads)} }}"), isl.UnionMap(f"{{ {'; '.join(writes)} }}")
@@ -475,9 +443,7 @@ class Judge:
         one = [f"a{number}" for number in range(length)]
         two = [f"b{number}" for number in range(length)]
         ways = [
-            " and ".join(
-                [*(f"a{outer} = b{outer}" for outer in range(place)), f"a{place} < b{place}"]
-            )
+            " and ".join([*(f"a{outer} = b{outer}" for outer in range(place)), f"a{place} < b{place}"])
             for place in range(length)
             if place != parallel
         ]

@@ -14,9 +14,7 @@ def programs(draw, dtypes=("i32",), operations=OPERATIONS, vectors=True):
     count = draw(st.integers(1, 2))
     shapes = {}
     ranks = {name: draw(st.integers(1, 2)) for name in "XYZ"}
-    body = tuple(
-        _loop(draw, f"L{number}", (), shapes, ranks, operations, vectors) for number in range(count)
-    )
+    body = tuple(_loop(draw, f"L{number}", (), shapes, ranks, operations, vectors) for number in range(count))
     dtype = draw(st.sampled_from(dtypes))
     buffers = []
     for name in sorted(shapes):
@@ -48,8 +46,7 @@ def _loop(draw, name, outer, shapes, ranks, operations, vectors):
     around = (*outer, loop)
     if deepest:
         body = [
-            _statement(draw, f"S{name}{at}", around, shapes, ranks, operations)
-            for at in range(draw(st.integers(1, 2)))
+            _statement(draw, f"S{name}{at}", around, shapes, ranks, operations) for at in range(draw(st.integers(1, 2)))
         ]
     else:
         body = [_loop(draw, f"{name}.i", around, shapes, ranks, operations, vectors)]
@@ -77,9 +74,7 @@ def _expression(draw, loops, shapes, ranks, operations, depth):
         return _access(draw, loops, shapes, ranks)
     name = draw(st.sampled_from(operations))
     arguments = 1 if name == "exp" else 2
-    parts = [
-        _expression(draw, loops, shapes, ranks, operations, depth - 1) for _ in range(arguments)
-    ]
+    parts = [_expression(draw, loops, shapes, ranks, operations, depth - 1) for _ in range(arguments)]
     return Op(name, tuple(parts))
 
 

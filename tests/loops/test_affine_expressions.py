@@ -10,8 +10,10 @@ NAMES = ("i", "j", "k")
 whole = st.integers(-20, 20)
 expressions = st.builds(
     lambda counts, constant: sum((affine(n) * c for n, c in zip(NAMES, counts, strict=True)), affine(constant)),
-    st.tuples(whole, whole, whole), whole)
-points = st.fixed_dictionaries({name: whole for name in NAMES})
+    st.tuples(whole, whole, whole),
+    whole,
+)
+points = st.fixed_dictionaries(dict.fromkeys(NAMES, whole))
 
 
 @given(expressions, expressions, whole, points)

@@ -76,14 +76,10 @@ def test_a_rewrite_is_accepted_exactly_when_isl_accepts_it():
 def test_the_cases_are_neither_all_legal_nor_all_illegal():
     cases = {one.seed: one.refusal is not None for one in verdicts()}
     share = sum(cases.values()) / len(cases)
-    print(
-        f"{len(verdicts())} rewrites of {len(cases)} nests, {share:.0%} of the nests end with a refusal"
-    )
+    print(f"{len(verdicts())} rewrites of {len(cases)} nests, {share:.0%} of the nests end with a refusal")
     counts = Counter((one.step.method, one.refusal is None) for one in verdicts())
     for method, accepted in sorted(counts):
-        print(
-            f"{method:15} {'accepted' if accepted else 'refused ':8} {counts[method, accepted]:5}"
-        )
+        print(f"{method:15} {'accepted' if accepted else 'refused ':8} {counts[method, accepted]:5}")
     assert 0.3 <= share <= 0.7
     methods = {method for method, _ in counts}
     assert {(method, True) for method in methods} <= set(counts)
@@ -110,9 +106,7 @@ def test_a_refusal_names_two_iterations_that_depend_on_each_other_for_isl_too():
     assert len(refused) > 50
     for one in refused:
         first, second = one.refusal.violation.first, one.refusal.violation.second
-        assert Judge(one.case).orders(
-            first.statement, first.iteration, second.statement, second.iteration
-        )
+        assert Judge(one.case).orders(first.statement, first.iteration, second.statement, second.iteration)
 
 
 def test_every_accepted_rewrite_is_bit_exact_under_the_interpreter():
@@ -138,8 +132,7 @@ def test_the_comparison_of_bits_sees_an_illegal_rewrite():
     for one in refused:
         forced = settle(Nest.reorder.unchecked(begin(one.before), *one.step.arguments))
         changed += any(
-            not np.array_equal(value, original(one)[name])
-            for name, value in run(forced, **arguments(one)).items()
+            not np.array_equal(value, original(one)[name]) for name, value in run(forced, **arguments(one)).items()
         )
     assert changed > len(refused) / 2
 
@@ -170,8 +163,7 @@ def compile_together(programs: list[Nest]) -> ctypes.CDLL:
     """One library for many programs, each with a prefix to its names."""
     prelude = Prelude()
     functions = [
-        "\n".join(function_lines(program, prelude, prefix=f"n{number}_"))
-        for number, program in enumerate(programs)
+        "\n".join(function_lines(program, prelude, prefix=f"n{number}_")) for number, program in enumerate(programs)
     ]
     source = "\n".join([*header_lines(prelude), *functions, ""])
     return native.load(source, flags=("-O1",), openmp=native.find_compiler().openmp)

@@ -33,11 +33,7 @@ def traces(draw, most=120, sizes=(1, 4, 8, 70, 200), far=2**40):
 def stacks(draw, most=3, line_bytes=(16, 64)):
     """One to three levels; nothing says that a lower level is the larger one."""
     line = draw(st.sampled_from(line_bytes))
-    shapes = draw(
-        st.lists(
-            st.tuples(st.sampled_from([1, 2, 4, 16]), st.integers(1, 5)), min_size=1, max_size=most
-        )
-    )
+    shapes = draw(st.lists(st.tuples(st.sampled_from([1, 2, 4, 16]), st.integers(1, 5)), min_size=1, max_size=most))
     return [Cache(sets * ways * line, ways, line) for sets, ways in shapes]
 
 
@@ -71,9 +67,7 @@ def test_the_least_recently_used_goes_not_the_oldest(run):
 @BOTH
 def test_a_straddling_access_is_one_reference_and_one_miss(run):
     """Bytes 60 to 67 lie in lines 0 and 1. Both are fetched; afterwards each is there."""
-    trace = Trace.of(
-        [(60, 8, False), (0, 8, False), (64, 8, False), (124, 8, False), (60, 8, False)]
-    )
+    trace = Trace.of([(60, 8, False), (0, 8, False), (64, 8, False), (124, 8, False), (60, 8, False)])
     result = run(trace, Cache(512, ways=2), record=True)
     assert result.served_by.tolist() == [
         2,
@@ -94,9 +88,7 @@ def test_the_level_below_sees_the_whole_of_a_straddling_access(run):
     second level is asked for both lines, so that line 1 becomes recent there.
     """
     first, second = Cache(128, ways=1), Cache(128, ways=2)  # second: one set with two lines
-    trace = Trace.of(
-        [(60, 8, False), (60, 8, False), (128, 8, False), (64, 8, False), (60, 8, False)]
-    )
+    trace = Trace.of([(60, 8, False), (60, 8, False), (128, 8, False), (64, 8, False), (60, 8, False)])
     result = run(trace, [first, second], record=True)
     # second level: {0, 1}; 2 in, 0 out -> {1, 2}; then line 0 in, line 1 or 2 out
     assert result.served_by.tolist() == [3, 1, 3, 1, 3]
@@ -110,9 +102,7 @@ def test_writes_allocate_and_changed_lines_go_down_once(run):
     """A direct-mapped cache of one line: write 0, write 0, read 1 (line 0 goes down), read 0."""
     trace = Trace.of([(0, 8, True), (8, 8, True), (64, 8, False), (0, 8, False)])
     stats = run(trace, Cache(64, ways=1)).levels[0]
-    assert stats == LevelStats(
-        Cache(64, 1), reads=2, writes=2, read_misses=2, write_misses=1, fills=3, write_backs=1
-    )
+    assert stats == LevelStats(Cache(64, 1), reads=2, writes=2, read_misses=2, write_misses=1, fills=3, write_backs=1)
     assert (stats.filled_bytes, stats.written_back_bytes, stats.moved_bytes) == (192, 64, 256)
     assert stats.miss_ratio == 0.75
 
@@ -175,11 +165,7 @@ def test_plain_and_compiled_say_the_same(trace, levels):
     assert plain.levels == compiled.levels
     assert plain.served_by.tolist() == compiled.served_by.tolist()
     assert simulate_compiled(trace, levels).levels == compiled.levels
-    assert (
-        simulate_compiled(trace, levels).served_by
-        is None
-        is simulate_plain(trace, levels).served_by
-    )
+    assert simulate_compiled(trace, levels).served_by is None is simulate_plain(trace, levels).served_by
 
 
 def test_plain_and_compiled_say_the_same_of_a_long_trace():
@@ -230,10 +216,7 @@ def test_a_generated_program_calls_touch_at_each_access():
         ctypes.c_void_p(served_by.ctypes.data),
     )
     trace = Trace.of(
-        access
-        for j in range(n)
-        for i in range(n)
-        for access in [(8 * (i * n + j), 8, False), (2**20 | 8 * j, 8, True)]
+        access for j in range(n) for i in range(n) for access in [(8 * (i * n + j), 8, False), (2**20 | 8 * j, 8, True)]
     )
     wanted = simulate_plain(trace, levels, record=True)
     assert level_stats(state, levels) == wanted.levels
@@ -246,7 +229,7 @@ def test_a_generated_program_calls_touch_at_each_access():
 def of_pycachesim(trace: Trace, levels: list[Cache]) -> list[tuple[int, int]]:
     """(misses, dirty evictions) of each level as pycachesim counts them. It keeps 32 bits of a line's number."""
     assert not len(trace) or trace.addresses.max() < 2**31
-    if os.environ.get("CI"):                     # there, a missing oracle is a failure
+    if os.environ.get("CI"):  # there, a missing oracle is a failure
         import cachesim
     else:
         cachesim = pytest.importorskip("cachesim", reason="pip install -e '.[sources]' (needs a C compiler)")
@@ -268,9 +251,7 @@ def of_pycachesim(trace: Trace, levels: list[Cache]) -> list[tuple[int, int]]:
     memory.load_to(made[-1])
     memory.store_from(made[-1])
     simulator = cachesim.CacheSimulator(made[0], memory)
-    for address, size, write in zip(
-        trace.addresses.tolist(), trace.sizes.tolist(), trace.writes.tolist(), strict=True
-    ):
+    for address, size, write in zip(trace.addresses.tolist(), trace.sizes.tolist(), trace.writes.tolist(), strict=True):
         (simulator.store if write else simulator.load)(address, size)
     return [(level.stats()["MISS_count"], level.stats()["EVICT_count"]) for level in made]
 
@@ -290,9 +271,7 @@ def changed_by_definition(touches: list[tuple[int, bool]], cache: Cache) -> tupl
     """
     left = still = 0
     for line in {line for line, _ in touches}:
-        ours = [
-            (one == line, one, write) for one, write in touches if (one - line) % cache.sets == 0
-        ]
+        ours = [(one == line, one, write) for one, write in touches if (one - line) % cache.sets == 0]
         changed, others = False, set()
         for it_is_ours, one, write in ours:
             if not it_is_ours:
@@ -357,9 +336,7 @@ int main(void) {{
 
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
-@pytest.mark.parametrize(
-    "levels", [[Cache(4096, 1), Cache(16 * 1024, 2)], [Cache(8192, 2), Cache(16 * 1024, 16)]]
-)
+@pytest.mark.parametrize("levels", [[Cache(4096, 1), Cache(16 * 1024, 2)], [Cache(8192, 2), Cache(16 * 1024, 16)]])
 def test_straddling_accesses_are_as_cachegrind_says(tmp_path, levels):
     """Eight bytes at every 60th: many lie across two lines. Counted within the function alone, cold at its start.
 
@@ -368,10 +345,7 @@ def test_straddling_accesses_are_as_cachegrind_says(tmp_path, levels):
     them are then evicted one touch too early. In the last level so does each line of instructions.
     """
     program = native.build_program(WALK, tmp_path, flags=("-O1", "-g"))
-    shapes = [
-        f"--{name}={level.size_bytes},{level.ways},64"
-        for name, level in zip(("D1", "LL"), levels, strict=True)
-    ]
+    shapes = [f"--{name}={level.size_bytes},{level.ways},64" for name, level in zip(("D1", "LL"), levels, strict=True)]
     out = tmp_path / "cachegrind.out"
     done = subprocess.run(
         [
@@ -432,10 +406,7 @@ def test_each_level_sees_the_misses_of_the_one_above(trace, levels):
 @given(traces(), st.integers(0, 3), st.integers(1, 4))
 def test_with_more_ways_nothing_is_lost(trace, log_sets, ways):
     """A set of more ways holds what the same set of fewer ways holds (Mattson 1970): no new miss."""
-    small, large = (
-        simulate(trace, Cache(2**log_sets * n * 64, n), record=True).served_by
-        for n in (ways, ways + 1)
-    )
+    small, large = (simulate(trace, Cache(2**log_sets * n * 64, n), record=True).served_by for n in (ways, ways + 1))
     assert np.all(large <= small)
 
 
@@ -452,9 +423,7 @@ def test_a_changed_line_is_sent_down_or_still_there(trace, ways):
     """Without evictions the dirty lines are the lines written; with them, each is sent at least once."""
     written = {
         line
-        for address, size, write in zip(
-            trace.addresses.tolist(), trace.sizes.tolist(), trace.writes, strict=True
-        )
+        for address, size, write in zip(trace.addresses.tolist(), trace.sizes.tolist(), trace.writes, strict=True)
         if write
         for line in range(address // 64, (address + size - 1) // 64 + 1)
     }
@@ -498,9 +467,7 @@ def test_the_sizes_that_are_proposed_are_caches():
 def test_levels_that_do_not_fit_together():
     cache = Cache(1024, 2)
     assert check_levels(cache) == (cache,) == check_levels([cache])
-    with pytest.raises(
-        TypeError, match=r"a level must be a Cache, got 1024; write Cache\(32 \* 1024, 8\)"
-    ):
+    with pytest.raises(TypeError, match=r"a level must be a Cache, got 1024; write Cache\(32 \* 1024, 8\)"):
         check_levels([1024])
     for levels, count in (([], 0), ([cache] * 4, 4)):
         with pytest.raises(ValueError, match=f"levels must be 1 to 3 caches, got {count}"):

@@ -12,9 +12,7 @@ from tools import cachegrind_table as tool
 from tools.cachegrind_cases import cases
 
 IN_CI = bool(os.environ.get("CI"))
-needs_valgrind = pytest.mark.skipif(
-    shutil.which("valgrind") is None and not IN_CI, reason="valgrind is not installed"
-)
+needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None and not IN_CI, reason="valgrind is not installed")
 
 
 @needs_valgrind

@@ -52,9 +52,7 @@ def test_the_diagonal_turns_with_a_skew():
 
 def test_distances_that_differ_have_no_number():
     """A[2 i] = A[i]: iteration 1 feeds 2, 2 feeds 4, 3 feeds 6: distances 1, 2, 3; 0 reads what it writes itself."""
-    assert facts(nest("for i in range(8):\n    A[2 * i] = A[i]")) == {
-        ("flow", "A", ("<",), (None,))
-    }
+    assert facts(nest("for i in range(8):\n    A[2 * i] = A[i]")) == {("flow", "A", ("<",), (None,))}
 
 
 def test_a_split_sum_is_carried_by_both_parts():
@@ -118,9 +116,7 @@ def by_pairs(program, case) -> dict[tuple, tuple]:
     for leaf, values, time in instances(program):
         for access in accesses(leaf.statement):
             index = tuple(subscript.value(values) for subscript in access.index)
-            touched[access.buffer, index].append(
-                (event_time(time, access.phase), leaf, values, access)
-            )
+            touched[access.buffer, index].append((event_time(time, access.phase), leaf, values, access))
     used = {
         (sentence.name, show): names(subscripts)
         for sentence in case.sentences
@@ -146,9 +142,7 @@ def by_pairs(program, case) -> dict[tuple, tuple]:
     return {
         what: (
             tuple(sign(set(column)) for column in zip(*found, strict=True)),
-            tuple(
-                column[0] if len(set(column)) == 1 else None for column in zip(*found, strict=True)
-            ),
+            tuple(column[0] if len(set(column)) == 1 else None for column in zip(*found, strict=True)),
         )
         for what, found in steps.items()
     }
@@ -158,9 +152,7 @@ def shown(program, sentence):
     """The accesses of a drawn sentence, as the library writes them, with their subscripts as drawn."""
     [leaf] = [leaf for leaf in program.leaves if leaf.statement.name == sentence.name]
     drawn = [*sentence.reads, sentence.write]
-    for access, (_, subscripts) in zip(
-        (*leaf.statement.loads, leaf.statement.store), drawn, strict=True
-    ):
+    for access, (_, subscripts) in zip((*leaf.statement.loads, leaf.statement.store), drawn, strict=True):
         yield show_access(access), subscripts
 
 

@@ -28,9 +28,10 @@ def loop(name, trips, *body, kind="serial"):
 def equal_bits(ours, theirs):
     assert ours.keys() == theirs.keys()
     return all(
-        (ours[name].view(np.uint8) == theirs[name].view(np.uint8)).all() or
-        np.array_equal(ours[name], theirs[name], equal_nan=True) for name in ours
-    )  # fmt: skip
+        (ours[name].view(np.uint8) == theirs[name].view(np.uint8)).all()
+        or np.array_equal(ours[name], theirs[name], equal_nan=True)
+        for name in ours
+    )
 
 
 # ---- the text
@@ -106,9 +107,7 @@ def test_every_schedule_equals_its_kernel(kernel, nest):
     plain = next(first for name, _, first in cases() if name == kernel)
     arrays = random_arguments(plain, seed=3)
     left = {buffer.name: arrays[buffer.name] for buffer in nest.arguments}
-    assert equal_bits(
-        compile_nest(nest, flags=EXACT)(**left), compile_nest(plain, flags=EXACT)(**arrays)
-    )
+    assert equal_bits(compile_nest(nest, flags=EXACT)(**left), compile_nest(plain, flags=EXACT)(**arrays))
 
 
 @settings(max_examples=60)
@@ -197,9 +196,7 @@ def test_a_row_of_several_vectors_in_registers():
 
     r, lane, one = Load("r", (affine("i"),)), Load("r", (Affine((), 5),)), affine("j")
     body = (
-        loop(
-            "i", 8, Statement("S0", "r", (affine("i"),), Load("x", (affine("i"),))), kind="vector"
-        ),
+        loop("i", 8, Statement("S0", "r", (affine("i"),), Load("x", (affine("i"),))), kind="vector"),
         loop("i", 8, Statement("S1", "r", (affine("i"),), Op("*", (r, lane))), kind="vector"),
         loop("j", 8, Statement("S2", "y", (one,), Load("r", (one,))), kind="unrolled"),
     )

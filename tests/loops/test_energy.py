@@ -39,9 +39,7 @@ def test_an_energy_worked_by_hand():
     used = energy_j({"int8_mul": 1000, "int32_add": 1000}, {32 * KB: 17}, dram_bytes=1)
     assert list(used.parts_j) == ["int8_mul", "int32_add", "cache 32 KB", "DRAM"]
     picojoules = [(low / PJ, high / PJ) for low, high in used.parts_j.values()]
-    assert picojoules == [
-        pytest.approx(pair) for pair in [(200, 200), (100, 100), (60, 60), (1300, 2600)]
-    ]
+    assert picojoules == [pytest.approx(pair) for pair in [(200, 200), (100, 100), (60, 60), (1300, 2600)]]
     assert used.low_j / PJ == pytest.approx(1660) and used.high_j / PJ == pytest.approx(2960)
 
 

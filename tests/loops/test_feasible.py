@@ -63,15 +63,13 @@ def test_tightening_loses_no_point(system):
 @given(systems())
 def test_the_smallest_point_is_the_first_in_lexicographic_order(system):
     found = solve(system, smallest=tuple(affine(name) for name in system.ranges))
-    assert found == next(iter(points(system)), None)      # they are made in that order
+    assert found == next(iter(points(system)), None)  # they are made in that order
 
 
 @settings(max_examples=150, deadline=None)
 @given(systems(), st.lists(st.integers(-3, 3), min_size=4, max_size=4))
 def test_extremes_are_those_of_all_points(system, counts):
-    goal = sum(
-        (affine(name) * count for name, count in zip(system.ranges, counts, strict=False)), affine(2)
-    )
+    goal = sum((affine(name) * count for name, count in zip(system.ranges, counts, strict=False)), affine(2))
     values = [goal.value(point) for point in points(system)]
     assert extremes(system, goal) == ((min(values), max(values)) if values else None)
 
@@ -99,7 +97,7 @@ def test_a_wrong_float_answer_is_noticed(monkeypatch):
 def test_a_reused_tile_is_found_without_an_integer_program(monkeypatch):
     """16 o + i = 0 with |i| < 16 has one solution, whatever the size."""
     monkeypatch.setattr(scipy.optimize, "milp", lambda *_, **__: pytest.fail("not needed"))
-    box = {"o": (-10**6, 10**6), "i": (-15, 15)}
+    box = {"o": (-(10**6), 10**6), "i": (-15, 15)}
     same = affine("o") * 16 + affine("i")
     assert solve(System(box, equal=(same,))) == {"o": 0, "i": 0}
     assert solve(System(box, equal=(same,), at_least=(affine("o") - 1,))) is None

@@ -197,9 +197,7 @@ GOOD = random_arguments(MATMUL, 0)
             "convert it with .astype(np.float32)",
         ),
         (
-            lambda: run(
-                Program("p", (X, Buffer("y", (4,), "i32")), (COPY,)), x=ZEROS, y=np.zeros(4, "i4")
-            ),
+            lambda: run(Program("p", (X, Buffer("y", (4,), "i32")), (COPY,)), x=ZEROS, y=np.zeros(4, "i4")),
             "S0 stores the floats of x in y, which is i32; give y a float dtype",
         ),
         (

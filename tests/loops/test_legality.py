@@ -165,9 +165,7 @@ def test_the_error_carries_the_iterations_and_the_element():
 def test_a_statement_from_nowhere_is_refused():
     before = nest("for i in range(4):\n    A[i] = B[i]")
     other = nest("for i in range(4):\n    A[i] = B[i]\n    C[i] = B[i]")
-    with pytest.raises(
-        ValueError, match="statement S1 is not in the program before the rewrite, which has S0"
-    ):
+    with pytest.raises(ValueError, match="statement S1 is not in the program before the rewrite, which has S0"):
         violation(before, other)
 
 
@@ -175,9 +173,7 @@ def test_an_origin_in_variables_that_are_not_there_is_refused():
     before = nest("for i in range(4):\n    A[i] = B[i]")
     statement = replace(before.leaves[0].statement, origin=(("i", affine("z")),))
     after = replace(before, body=(replace(before.body[0], body=(statement,)),))
-    with pytest.raises(
-        ValueError, match="origin of i in statement S0 is z, but around it are only i"
-    ):
+    with pytest.raises(ValueError, match="origin of i in statement S0 is z, but around it are only i"):
         violation(before, after)
 
 
@@ -209,9 +205,7 @@ def agree(before: Program, after: Program, what: str) -> None:
 
 
 def key(found) -> tuple:
-    first, second = (
-        (one.statement, tuple(one.iteration.items())) for one in (found.first, found.second)
-    )
+    first, second = ((one.statement, tuple(one.iteration.items())) for one in (found.first, found.second))
     return first, second, found.element, found.kind, found.why
 
 
@@ -225,9 +219,7 @@ def test_local_buffers_agree_with_looking_at_every_pair(seed):
     outer, inner = sorted((names.index("k.o"), names.index("k.i")))
     names[outer], names[inner] = "k.o", "k.i"  # the sums stay in their order
     now = now.reorder(" ".join(names))
-    for method, buffer in rng.sample(
-        [("cache_read", "A"), ("cache_read", "B"), ("cache_write", "C")], 2
-    ):
+    for method, buffer in rng.sample([("cache_read", "A"), ("cache_read", "B"), ("cache_write", "C")], 2):
         try:
             now = getattr(now, method)(buffer, at=rng.choice(names))
         except ValueError:
@@ -267,9 +259,7 @@ def test_a_local_copy_must_stay_one_copy():
         replace(
             source,
             buffers=tuple(
-                replace(one, scope="scratch", temporary=False, home=home)
-                if one.name == "T"
-                else one
+                replace(one, scope="scratch", temporary=False, home=home) if one.name == "T" else one
                 for one in source.buffers
             ),
         )
@@ -320,9 +310,7 @@ def test_rewrites_run_every_old_iteration_exactly_once():
         now = nest(case.text, dtype="u64")
         for step in case.steps:
             after = forced(now, step.method, *step.arguments, **step.options)
-            wanted = Counter(
-                (leaf.statement.name, tuple(values.items())) for leaf, values, _ in instances(now)
-            )
+            wanted = Counter((leaf.statement.name, tuple(values.items())) for leaf, values, _ in instances(now))
             around = {leaf.statement.name: variables(leaf.loops) for leaf in now.leaves}
             done = Counter()
             for leaf, values, _ in instances(after):
@@ -339,13 +327,8 @@ def test_rewrites_run_every_old_iteration_exactly_once():
 
 def test_times_go_from_the_outside_in():
     """By hand: in `for i: S0; for j: S1`, the second iteration of S1 at i = 1 has the time 0, 1, 1, 1, 0."""
-    program = nest(
-        "for i in range(2):\n    A[i] = 1\n    for j in range(2):\n        B[i, j] = A[i]"
-    )
-    times = [
-        (leaf.statement.name, tuple(number for number, _ in time))
-        for leaf, _, time in instances(program)
-    ]
+    program = nest("for i in range(2):\n    A[i] = 1\n    for j in range(2):\n        B[i, j] = A[i]")
+    times = [(leaf.statement.name, tuple(number for number, _ in time)) for leaf, _, time in instances(program)]
     assert times[:3] == [("S0", (0, 0, 0)), ("S1", (0, 0, 1, 0, 0)), ("S1", (0, 0, 1, 1, 0))]
     assert times[-1] == ("S1", (0, 1, 1, 1, 0))
     assert event_time(((0, "place"), (2, "vector"), (1, "place")), 0)[-1] == (2, "lane")

@@ -105,9 +105,7 @@ def test_what_unrolled_copies_share_is_loaded_once_into_a_register():
 
 
 def test_a_store_that_may_overlap_makes_copies_load_again():
-    shared = matmul(4, 4, 8).unroll_and_jam(
-        "n", 4
-    )  # C is in memory: it may be A, as far as C's rules go
+    shared = matmul(4, 4, 8).unroll_and_jam("n", 4)  # C is in memory: it may be A, as far as C's rules go
     loads, _, _ = kinds(shared)
     assert loads == 4 * 8 * (4 + 4 + 4)
 
@@ -167,9 +165,7 @@ def test_a_recurrence_over_distance_two_waits_half_as_long():
 
     assert chain(1) == 9  # add 4, forward 5
     assert chain(2) == 4.5
-    assert (
-        Block(SAXPY, MACHINE, written_out(SAXPY.body[0].body)[0], SAXPY.body[0]).chain_cycles() == 0
-    )
+    assert Block(SAXPY, MACHINE, written_out(SAXPY.body[0].body)[0], SAXPY.body[0]).chain_cycles() == 0
 
 
 def test_unrolling_saves_counters_and_jumps():
@@ -275,11 +271,7 @@ def test_no_schedule_beats_the_roofline(schedule):
 PROGRAMS = [
     matmul(12, 16, 8).tile("m n", 4).fuse("m.o n.o"),
     matmul(8, 16, 8).reorder("m k n").split("n", 8).vectorize("n.i"),
-    matmul(8, 16, 8)
-    .split("n", 8)
-    .reorder("m n.o k n.i")
-    .vectorize("n.i")
-    .cache_read("B", at="n.o"),
+    matmul(8, 16, 8).split("n", 8).reorder("m n.o k n.i").vectorize("n.i").cache_read("B", at="n.o"),
     transpose(20, 20).split("n", 8, guard=True).vectorize("n.i"),
     transpose(16, 16).split("n", 8).vectorize("n.i"),
     gauss_seidel(12, 12).skew("j", by="i").reorder("j.s i"),

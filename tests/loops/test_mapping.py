@@ -52,10 +52,7 @@ def test_a_layer_on_a_tensor_core():
 
 def test_the_peaks_are_the_published_ones():
     # Two FMA of 8 lanes; 64 int8 products; two of 16; 256 FMA a cycle; 128 * 128 cells.
-    peaks = [
-        unit.macs_per_cycle
-        for unit in (AVX2_FP32, AVX512_VNNI, ARM_SDOT, TENSOR_CORE, SYSTOLIC_128)
-    ]
+    peaks = [unit.macs_per_cycle for unit in (AVX2_FP32, AVX512_VNNI, ARM_SDOT, TENSOR_CORE, SYSTOLIC_128)]
     assert peaks == [16, 64, 32, 256, 128 * 128]
 
 
@@ -98,9 +95,7 @@ def test_all_legal_ways_are_in_the_table_or_come_to_the_same(m: int, n: int, k: 
     problem = Problem(m, n, k, groups)
     for unit in UNITS:
         table = mappings(problem, [unit])
-        assert [one.share_of_peak for one in table] == sorted(
-            (one.share_of_peak for one in table), reverse=True
-        )
+        assert [one.share_of_peak for one in table] == sorted((one.share_of_peak for one in table), reverse=True)
         for loops in permutations(("m", "n", "k", "groups"), 3):
             allowed = loops[2] == "k" and (unit.own_operands or "groups" not in loops)
             if allowed:
@@ -144,9 +139,7 @@ def test_a_unit_that_is_really_run_computes_the_product_in_as_many_calls(
     if swapped:  # the product's transpose
         a, b = b.transpose(0, 2, 1), a.transpose(0, 2, 1)
     rows, columns = a.shape[1], b.shape[2]
-    padded = [
-        -(-size // side) * side for size, side in ((rows, side_m), (columns, side_n), (k, side_k))
-    ]
+    padded = [-(-size // side) * side for size, side in ((rows, side_m), (columns, side_n), (k, side_k))]
     full_a, full_b = (
         np.zeros((groups, padded[0], padded[2]), int),
         np.zeros((groups, padded[2], padded[1]), int),
@@ -169,25 +162,16 @@ def test_a_unit_that_is_really_run_computes_the_product_in_as_many_calls(
     assert mapping.calls == calls and mapping.cycles == 3 * calls
     assert mapping.utilization == problem.macs / (calls * side_m * side_n * side_k)
     # The unit never waits, so both say the same; they divide by 3 in another order, a rounding.
-    assert (
-        isclose(mapping.utilization, mapping.share_of_peak, rel_tol=1e-15)
-        and 0 < mapping.utilization <= 1
-    )
+    assert isclose(mapping.utilization, mapping.share_of_peak, rel_tol=1e-15) and 0 < mapping.utilization <= 1
 
 
 @settings(deadline=None)
-@given(
-    st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2)
-)
-def test_a_convolution_has_the_sizes_of_unfold(
-    groups: int, ins: int, outs: int, kernel: int, batch: int
-):
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
+def test_a_convolution_has_the_sizes_of_unfold(groups: int, ins: int, outs: int, kernel: int, batch: int):
     conv = torch.nn.Conv2d(groups * ins, groups * outs, (kernel, 2), groups=groups)
     image = torch.zeros(batch, groups * ins, 6, 5)
     out = conv(image)
-    problem = conv2d_as_matmul(
-        groups * ins, groups * outs, (kernel, 2), out.shape[2:], groups=groups, batch=batch
-    )
+    problem = conv2d_as_matmul(groups * ins, groups * outs, (kernel, 2), out.shape[2:], groups=groups, batch=batch)
     taps, pixels = torch.nn.functional.unfold(image, (kernel, 2)).shape[1:]
     assert problem == Problem(m=batch * pixels, n=outs, k=taps // groups, groups=groups)
     assert problem.macs == out.numel() * conv.weight[0].numel()

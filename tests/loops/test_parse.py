@@ -40,7 +40,7 @@ KERNELS = {
 def test_a_nest_does_what_python_does_with_the_very_same_function(name):
     program, function, sizes = KERNELS[name]
     arrays = random_arguments(program, seed=1)
-    if program.buffers[0].dtype == "i64":        # numbers that stay small, so that Python's `max` means the same
+    if program.buffers[0].dtype == "i64":  # numbers that stay small, so that Python's `max` means the same
         arrays = {key: array % 100 for key, array in arrays.items()}
     expected = {key: array.copy() for key, array in arrays.items()}
     function(*(expected[buffer.name] for buffer in program.buffers), *sizes)
@@ -65,40 +65,61 @@ def test_guards_and_triangles_are_read():
     assert program.buffer("A").shape == (4, 3) and run(program, A=np.zeros((4, 3), "float32"))["A"].sum() == 4
 
 
-@pytest.mark.parametrize("text, message", [
-    ("for i in range(4):\n  A[i * i] = 1", r"line 2, `i \* i`: a subscript must be affine .* rewrite it with more loops"),
-    ("for i in range(4):\n  A[i // 2] = 1", "must be affine"),
-    ("for i in range(4):\n  A[B[i]] = 1", "must be affine"),
-    ("for i in range(0):\n  A[i] = 1", r"line 1, .*the loop i never runs: its range is from 0 to 0"),
-    ("for i in range(5, 2):\n  A[i] = 1", "never runs"),
-    ("for i in range(4):\n  A[i] = A[i - 1]", "reaches -1, below its first element 0; start the loop later or guard"),
-    ("for i in range(4):\n  if i > 7:\n    A[i] = 1", "this line never runs"),
-    ("for i in range(4):\n  A[i] = 1\nfor i in range(4):\n  B[i] = 1", "i is used already; give the loop a name of its own"),
-    ("for i in range(0, 8, 2):\n  A[i] = 1", "a loop goes up by 1: multiply the subscript"),
-    ("for i in [1, 2]:\n  A[i] = 1", "a loop is written `for name in range"),
-    ("while True:\n  A[0] = 1", "a nest is made of `for name in range"),
-    ("for i in range(4):\n  A[i] = j", "a value is made of array elements"),
-    ("for i in range(4):\n  A[j] = 1", r"j is neither a loop around this line \(i\) nor a size \(none\)"),
-    ("for i in range(4):\n  A[i] = exp(A[i], 2)", "exp takes 1 arguments here"),
-    ("for i in range(4):\n  A[i, i] = A[i]", "A has 2 subscripts elsewhere and 1 here|A has 1 subscripts elsewhere and 2"),
-    ("for i in range(4):\n  A[i][0] = 1", "write all subscripts in one pair of brackets"),
-    ("for i in range(4):\n  x = 1", "only elements of arrays are assigned to"),
-    ("for i in range(4):\n  if i != 2:\n    A[i] = 1", "compares with <, <=, >, >= or =="),
-    ("for i in range(4):\n  pass", "a nest is made of"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (
+            "for i in range(4):\n  A[i * i] = 1",
+            r"line 2, `i \* i`: a subscript must be affine .* rewrite it with more loops",
+        ),
+        ("for i in range(4):\n  A[i // 2] = 1", "must be affine"),
+        ("for i in range(4):\n  A[B[i]] = 1", "must be affine"),
+        ("for i in range(0):\n  A[i] = 1", r"line 1, .*the loop i never runs: its range is from 0 to 0"),
+        ("for i in range(5, 2):\n  A[i] = 1", "never runs"),
+        (
+            "for i in range(4):\n  A[i] = A[i - 1]",
+            "reaches -1, below its first element 0; start the loop later or guard",
+        ),
+        ("for i in range(4):\n  if i > 7:\n    A[i] = 1", "this line never runs"),
+        (
+            "for i in range(4):\n  A[i] = 1\nfor i in range(4):\n  B[i] = 1",
+            "i is used already; give the loop a name of its own",
+        ),
+        ("for i in range(0, 8, 2):\n  A[i] = 1", "a loop goes up by 1: multiply the subscript"),
+        ("for i in [1, 2]:\n  A[i] = 1", "a loop is written `for name in range"),
+        ("while True:\n  A[0] = 1", "a nest is made of `for name in range"),
+        ("for i in range(4):\n  A[i] = j", "a value is made of array elements"),
+        ("for i in range(4):\n  A[j] = 1", r"j is neither a loop around this line \(i\) nor a size \(none\)"),
+        ("for i in range(4):\n  A[i] = exp(A[i], 2)", "exp takes 1 arguments here"),
+        (
+            "for i in range(4):\n  A[i, i] = A[i]",
+            "A has 2 subscripts elsewhere and 1 here|A has 1 subscripts elsewhere and 2",
+        ),
+        ("for i in range(4):\n  A[i][0] = 1", "write all subscripts in one pair of brackets"),
+        ("for i in range(4):\n  x = 1", "only elements of arrays are assigned to"),
+        ("for i in range(4):\n  if i != 2:\n    A[i] = 1", "compares with <, <=, >, >= or =="),
+        ("for i in range(4):\n  pass", "a nest is made of"),
+    ],
+)
 def test_what_is_no_nest_is_refused_with_its_line(text, message):
     with pytest.raises(ValueError, match=message):
         nest(text)
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"shapes": {"A": (4,)}}, r"A\[i\] reaches index 8 on axis 0, but A has only 4 elements there; shorten the loop"),
-    ({"shapes": {"A": (9, 9)}}, "A is used with 1 subscripts, but shapes says"),
-    ({"shapes": {"Z": (9,)}}, "Z is not an array of nest; it has A"),
-    ({"temporaries": ["Q"]}, "Q is not an array of nest; it has A"),
-    ({"n": 0}, "size n must be a whole number of 1 or more, got 0"),
-    ({"dtype": "f16"}, "dtype 'f16'; use one of"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (
+            {"shapes": {"A": (4,)}},
+            r"A\[i\] reaches index 8 on axis 0, but A has only 4 elements there; shorten the loop",
+        ),
+        ({"shapes": {"A": (9, 9)}}, "A is used with 1 subscripts, but shapes says"),
+        ({"shapes": {"Z": (9,)}}, "Z is not an array of nest; it has A"),
+        ({"temporaries": ["Q"]}, "Q is not an array of nest; it has A"),
+        ({"n": 0}, "size n must be a whole number of 1 or more, got 0"),
+        ({"dtype": "f16"}, "dtype 'f16'; use one of"),
+    ],
+)
 def test_options_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         nest("for i in range(9):\n  A[i] = 1", **options)
@@ -106,15 +127,18 @@ def test_options_that_do_not_fit_are_refused(options, message):
 
 def test_a_triangle_may_use_a_corner_that_its_box_would_leave():
     program = nest("for i in range(4):\n  for j in range(i + 1):\n    B[i - j] = 1", shapes={"B": (4,)})
-    assert program.buffer("B").shape == (4,)     # a box of i and j would reach -3
+    assert program.buffer("B").shape == (4,)  # a box of i and j would reach -3
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (("A", (0, 4)), "every axis needs at least one element"),
-    (("A", (4, 4), "f32", (4,)), "give one stride of 1 or more for each axis"),
-    (("A", (4, 4), "f32", (3, 1)), "puts two elements in one place; an axis needs a stride of at least 4"),
-    (("A", (4,), "f32", (1,), "cloud"), "scope 'cloud'; use one of memory, scratch, register"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("A", (0, 4)), "every axis needs at least one element"),
+        (("A", (4, 4), "f32", (4,)), "give one stride of 1 or more for each axis"),
+        (("A", (4, 4), "f32", (3, 1)), "puts two elements in one place; an axis needs a stride of at least 4"),
+        (("A", (4,), "f32", (1,), "cloud"), "scope 'cloud'; use one of memory, scratch, register"),
+    ],
+)
 def test_a_buffer_that_cannot_be_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Buffer(*arguments)

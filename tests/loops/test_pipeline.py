@@ -21,9 +21,7 @@ from mini_lib.loops.machine.pipeline import (
 
 # Whole numbers of quarter seconds: every sum is exact.
 TIMES = st.integers(0, 40).map(lambda quarter: quarter / 4)
-TILES = st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=12).map(
-    lambda rows: tuple(zip(*rows, strict=True))
-)
+TILES = st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=12).map(lambda rows: tuple(zip(*rows, strict=True)))
 
 
 def says(message: str) -> str:
@@ -33,10 +31,13 @@ def says(message: str) -> str:
 def test_two_buffers_worked_by_hand():
     # Loads 2, 2, 2; computing 3, 1, 3. Load 2 may start when tile 0 has left buffer 0, at 5.
     assert timeline([2, 2, 2], [3, 1, 3]) == (
-        Span(0, "load", 0, 0, 2), Span(0, "compute", 0, 2, 5),
-        Span(1, "load", 1, 2, 4), Span(1, "compute", 1, 5, 6),
-        Span(2, "load", 0, 5, 7), Span(2, "compute", 0, 7, 10),
-    )  # fmt: skip
+        Span(0, "load", 0, 0, 2),
+        Span(0, "compute", 0, 2, 5),
+        Span(1, "load", 1, 2, 4),
+        Span(1, "compute", 1, 5, 6),
+        Span(2, "load", 0, 5, 7),
+        Span(2, "compute", 0, 7, 10),
+    )
     assert double_buffered_s([2, 2, 2], [3, 1, 3]) == 10
     # Three buffers: load 2 from 4 to 6, so the engine never stops: 2 + 3 + 1 + 3.
     assert pipelined_s([2, 2, 2], [3, 1, 3], buffers=3) == 9
@@ -49,16 +50,12 @@ def test_the_bound_worked_by_hand():
 
 
 @given(TIMES, TIMES, TIMES, TIMES)
-def test_two_tiles_in_two_buffers_meet_the_bound(
-    load0: float, load1: float, compute0: float, compute1: float
-):
+def test_two_tiles_in_two_buffers_meet_the_bound(load0: float, load1: float, compute0: float, compute1: float):
     tiles = (load0, load1), (compute0, compute1)
     assert double_buffered_s(*tiles) == bound_s(*tiles)
 
 
-def longest_path_s(
-    load_s: tuple[float, ...], compute_s: tuple[float, ...], buffers: int
-) -> Fraction:
+def longest_path_s(load_s: tuple[float, ...], compute_s: tuple[float, ...], buffers: int) -> Fraction:
     """When everything is done: each event ends after the latest of those that it waits for. In fractions."""
 
     @cache
@@ -79,9 +76,7 @@ def longest_path_s(
 def ticks_s(load_s: tuple[float, ...], compute_s: tuple[float, ...], buffers: int) -> float:
     """Move a clock on by quarters: what can begin begins, then both machines work for one tick."""
     loads, computes = ([round(4 * time_s) for time_s in times] for times in (load_s, compute_s))
-    loading = computing = ready = done = now = (
-        0  # tiles begun to load, begun to compute, loaded, computed
-    )
+    loading = computing = ready = done = now = 0  # tiles begun to load, begun to compute, loaded, computed
     load_left = compute_left = 0
     while True:
         for _ in range(4 * len(loads)):  # steps of no time may set each other off
@@ -124,9 +119,7 @@ def test_nothing_is_in_two_places_at_once(tiles: tuple, buffers: int):
         same = [span for span in spans if span.kind == kind]
         assert [span.end_s - span.start_s for span in same] == list(times_s)
         assert all(one.end_s <= two.start_s for one, two in zip(same, same[1:], strict=False))
-    held = {
-        tile: (spans[2 * tile].start_s, spans[2 * tile + 1].end_s) for tile in range(len(load_s))
-    }
+    held = {tile: (spans[2 * tile].start_s, spans[2 * tile + 1].end_s) for tile in range(len(load_s))}
     for tile in range(buffers, len(load_s)):  # a buffer holds one tile at a time
         assert spans[2 * tile].buffer == spans[2 * (tile - buffers)].buffer
         assert held[tile - buffers][1] <= held[tile][0]

@@ -49,8 +49,12 @@ def test_a_skip_connection_keeps_its_tensor_alive():
     ]
     ranges = live_ranges(steps, {"x": 4})
     assert [(r.name, r.first_step, r.last_step) for r in ranges] == [
-        ("x", 0, 0), ("a", 0, 2), ("b", 1, 2), ("c", 2, 3), ("d", 3, 3),
-    ]  # fmt: skip
+        ("x", 0, 0),
+        ("a", 0, 2),
+        ("b", 1, 2),
+        ("c", 2, 3),
+        ("d", 3, 3),
+    ]
     assert peak_live_bytes(ranges) == 30  # a, b and c, while they are added
     assert plan_naive(ranges).peak_bytes == 36
     assert plan_optimal(ranges).peak_bytes == 30
@@ -64,8 +68,9 @@ def test_a_layer_in_place_takes_over_its_first_inputs_buffer():
     ]
     ranges = live_ranges(steps, {"x": 10})
     assert [(r.tensors, r.first_step, r.last_step) for r in ranges] == [
-        (("x",), 0, 2), (("a", "b", "c"), 0, 2),
-    ]  # fmt: skip
+        (("x",), 0, 2),
+        (("a", "b", "c"), 0, 2),
+    ]
 
 
 def test_results_and_what_is_kept_stay_to_the_end():
@@ -103,8 +108,9 @@ NO_PLAN_MEETS_THE_BOUND = ranges_of(
 
 
 def test_the_optimum_can_lie_above_the_bound():
-    assert [sum(r.size_bytes for r in NO_PLAN_MEETS_THE_BOUND if r.first_step <= at <= r.last_step)
-            for at in range(5)] == [6, 6, 6, 6, 6]  # fmt: skip
+    assert [
+        sum(r.size_bytes for r in NO_PLAN_MEETS_THE_BOUND if r.first_step <= at <= r.last_step) for at in range(5)
+    ] == [6, 6, 6, 6, 6]
     assert not some_plan_fits(NO_PLAN_MEETS_THE_BOUND, 6)
     assert some_plan_fits(NO_PLAN_MEETS_THE_BOUND, 7)
     assert plan_optimal(NO_PLAN_MEETS_THE_BOUND).peak_bytes == 7
@@ -129,8 +135,12 @@ def test_the_plan_is_never_worse_than_one_of_its_four_orders():
     for _ in range(20):
         ranges = full_memory(generator, 64, steps=5, chance=0.5)
         quick = plan(ranges, moves=0).peak_bytes
-        keys = [lambda r: (-r.size_bytes, -r.steps), lambda r: r.first_step, lambda r: (-r.steps, -r.size_bytes),
-                lambda r: -r.steps * r.size_bytes]  # fmt: skip
+        keys = [
+            lambda r: (-r.size_bytes, -r.steps),
+            lambda r: r.first_step,
+            lambda r: (-r.steps, -r.size_bytes),
+            lambda r: -r.steps * r.size_bytes,
+        ]
         orders = [sorted(ranges, key=key) for key in keys]
         assert quick == min(place_in_order(ranges, order, 1).peak_bytes for order in orders)
         assert plan(ranges).peak_bytes <= quick
@@ -156,10 +166,12 @@ def some_plan_fits(ranges: list[LiveRange], peak_bytes: int) -> bool:
         new = ranges[at]
         for offset in range(peak_bytes - new.size_bytes + 1):
             clash = any(
-                new.first_step <= old.last_step and old.first_step <= new.last_step
-                and offset < start + old.size_bytes and start < offset + new.size_bytes
+                new.first_step <= old.last_step
+                and old.first_step <= new.last_step
+                and offset < start + old.size_bytes
+                and start < offset + new.size_bytes
                 for start, old in taken
-            )  # fmt: skip
+            )
             if not clash and fits(at + 1, [*taken, (offset, new)]):
                 return True
         return False
@@ -180,9 +192,7 @@ def small_ranges(draw: st.DrawFn, most: int = 6, largest: int = 5) -> list[LiveR
 NEED_A_GAP = [
     ranges_of((3, 0, 0), (2, 0, 2), (1, 1, 4), (4, 3, 4)),
     ranges_of((4, 0, 0), (8, 1, 1), (3, 2, 2), (5, 2, 2), (2, 0, 3), (1, 3, 4), (9, 4, 4)),
-    ranges_of(
-        (8, 0, 0), (4, 1, 2), (1, 3, 3), (2, 0, 4), (1, 4, 4), (2, 3, 5), (3, 3, 5), (1, 5, 5)
-    ),
+    ranges_of((8, 0, 0), (4, 1, 2), (1, 3, 3), (2, 0, 4), (1, 4, 4), (2, 3, 5), (3, 3, 5), (1, 5, 5)),
 ]
 
 
@@ -221,17 +231,11 @@ def test_every_plan_is_valid_and_between_its_bounds(ranges: list[LiveRange], ali
     for made in plans.values():
         for at in range(6):  # byte by byte, no two buffers in one place
             alive = [r for r in ranges if r.first_step <= at <= r.last_step]
-            used = [
-                byte
-                for r in alive
-                for byte in range(made.offsets[r.name], made.offsets[r.name] + r.size_bytes)
-            ]
+            used = [byte for r in alive for byte in range(made.offsets[r.name], made.offsets[r.name] + r.size_bytes)]
             assert len(used) == len(set(used)) and max(used, default=0) < made.peak_bytes
     bound, best = peak_live_bytes(ranges, alignment_bytes), plans[plan_optimal].peak_bytes
     assert bound <= best <= plans[plan].peak_bytes
-    assert plans[plan].peak_bytes <= min(
-        plans[plan_greedy_by_size].peak_bytes, plans[plan_best_fit].peak_bytes
-    )
+    assert plans[plan].peak_bytes <= min(plans[plan_greedy_by_size].peak_bytes, plans[plan_best_fit].peak_bytes)
     assert max(made.peak_bytes for made in plans.values()) == plans[plan_naive].peak_bytes
 
 
@@ -321,13 +325,9 @@ def test_the_plan_is_within_5_percent_of_the_optimum_on_networks(block: Callable
         planner.__name__: [planner(net).peak_bytes / plan_optimal(net).peak_bytes for net in nets]
         for planner in (plan, plan_greedy_by_size, plan_best_fit, plan_naive)
     }
-    print(
-        f"\n{block.__name__}, {len(nets)} graphs of {min(map(len, nets))} to {max(map(len, nets))} buffers"
-    )
+    print(f"\n{block.__name__}, {len(nets)} graphs of {min(map(len, nets))} to {max(map(len, nets))} buffers")
     for name, found in ratios.items():
-        print(
-            f"  {name:20} over the optimum: mean {sum(found) / len(found):.3f}, worst {max(found):.3f}"
-        )
+        print(f"  {name:20} over the optimum: mean {sum(found) / len(found):.3f}, worst {max(found):.3f}")
     assert max(ratios["plan"]) <= 1.05
     assert all(ratio > 1.5 for ratio in ratios["plan_naive"])  # so there was something to gain
 
@@ -336,16 +336,17 @@ def test_the_plan_is_within_5_percent_of_the_optimum_on_full_memories():
     generator = random.Random(1)
     graphs = []
     while len(graphs) < 60:
-        ranges = full_memory(
-            generator, generator.choice([12, 16, 64]), generator.randint(4, 8), 0.4
-        )
+        ranges = full_memory(generator, generator.choice([12, 16, 64]), generator.randint(4, 8), 0.4)
         if 8 <= len(ranges) <= 18:
             graphs.append(ranges)
     best = [plan_optimal(ranges).peak_bytes for ranges in graphs]
     for planner in (plan, plan_greedy_by_size, plan_best_fit):
         found = [planner(ranges).peak_bytes / b for ranges, b in zip(graphs, best, strict=True)]
-        print(f"\n  {planner.__name__:20} mean {sum(found) / len(found):.3f}, worst {max(found):.3f}, "
-              f"{sum(ratio > 1.05 for ratio in found)} of {len(found)} above 1.05", end="")  # fmt: skip
+        print(
+            f"\n  {planner.__name__:20} mean {sum(found) / len(found):.3f}, worst {max(found):.3f}, "
+            f"{sum(ratio > 1.05 for ratio in found)} of {len(found)} above 1.05",
+            end="",
+        )
         if planner is plan:
             assert max(found) <= 1.05
 
@@ -388,8 +389,10 @@ def test_the_courses_cnn_before_and_after():
     in_place = {name for name, _ in layers if name.endswith(("_bn", "_relu"))}
     ranges = live_ranges(chain(layers, in_place), {"input": image.nbytes})
     assert plan(ranges).peak_bytes == max(one + two for one, two in pairwise(stages)) == 75_264
-    print(f"\nsmall_cnn: {before.peak_bytes:,} bytes without reuse, {after.peak_bytes:,} with, "
-          f"{plan(ranges).peak_bytes:,} in place too")  # fmt: skip
+    print(
+        f"\nsmall_cnn: {before.peak_bytes:,} bytes without reuse, {after.peak_bytes:,} with, "
+        f"{plan(ranges).peak_bytes:,} in place too"
+    )
 
 
 class Residual(nn.Module):
@@ -411,10 +414,14 @@ def test_a_residual_model_traced_by_torch_fx():
     traced = torch.fx.symbolic_trace(Residual())
     torch.fx.passes.shape_prop.ShapeProp(traced).propagate(image)
     steps = [
-        Step(node.name, tuple(one.name for one in node.all_input_nodes),
-             {node.name: node.meta["tensor_meta"].shape.numel() * 4})
-        for node in traced.graph.nodes if node.op not in ("placeholder", "output")
-    ]  # fmt: skip
+        Step(
+            node.name,
+            tuple(one.name for one in node.all_input_nodes),
+            {node.name: node.meta["tensor_meta"].shape.numel() * 4},
+        )
+        for node in traced.graph.nodes
+        if node.op not in ("placeholder", "output")
+    ]
     ranges = live_ranges(steps, {"x": image.nbytes})
     block = 8 * 14 * 14 * 4
     # x, then stem, conv1, relu, conv2 and the sum, then pooled 8, flat 8 and 10 logits.

@@ -114,6 +114,7 @@ def test_kinds_by_hand():
 
 def test_a_column_of_a_power_of_two_conflicts_until_it_is_padded():
     """32 rows of 4096 bytes: all rows begin in one set of 64 sets, 8 ways. With 64 bytes more each, none does."""
+
     def columns(row_bytes: int) -> Trace:
         return Trace.of_reads([row * row_bytes + 8 * column for column in range(8) for row in range(32)], 8)
 

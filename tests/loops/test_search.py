@@ -41,9 +41,7 @@ def test_a_seed_repeats_a_search(search):
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-@pytest.mark.parametrize(
-    "kernel", [SMALL, conv2d(4, 2, 4, 8, dtype="i32"), gauss_seidel(9, 9, dtype="i32")]
-)
+@pytest.mark.parametrize("kernel", [SMALL, conv2d(4, 2, 4, 8, dtype="i32"), gauss_seidel(9, 9, dtype="i32")])
 def test_whatever_is_tried_calculates_the_same(search, kernel):
     arrays = random_arguments(kernel, 0)
     expected = run(kernel, **arrays)
@@ -76,9 +74,7 @@ def test_evolution_climbs_where_choices_add_up():
 
     def wanted(nest):
         text = str(nest)
-        return (
-            10.0 - 3 * ("vectorized" in text) - 3 * ("unrolled" in text) - 3 * ("register" in text)
-        )
+        return 10.0 - 3 * ("vectorized" in text) - 3 * ("unrolled" in text) - 3 * ("register" in text)
 
     results = [evolutionary_search(kernel, space, trials=40, seed=s, cost=wanted) for s in range(3)]
     assert all(result.history[-1] <= 4.0 for result in results)
@@ -91,9 +87,7 @@ def test_refusals_are_counted():
 
 def test_an_illegal_schedule_is_refused_with_its_reason():
     space = Space(gauss_seidel(8, 9))
-    swapped = Schedule(
-        vector=None, tiles=(("i", 1), ("j", 1)), order=(("i", (0.9, 0.9)), ("j", (0.1, 0.1)))
-    )
+    swapped = Schedule(vector=None, tiles=(("i", 1), ("j", 1)), order=(("i", (0.9, 0.9)), ("j", (0.1, 0.1))))
     with pytest.raises(IllegalRewrite):
         space.apply(swapped)
 

@@ -63,9 +63,15 @@ def nested(loops, *body):
 def test_a_product_of_two_by_hand():
     """C at 0, A at 64, B at 128. For each k: C[0], A[k], B[k], then C[0] again."""
     assert listed(trace(matmul(1, 1, 2))) == [
-        (0, 4, False), (64, 4, False), (128, 4, False), (0, 4, True),
-        (0, 4, False), (68, 4, False), (132, 4, False), (0, 4, True),
-    ]  # fmt: skip
+        (0, 4, False),
+        (64, 4, False),
+        (128, 4, False),
+        (0, 4, True),
+        (0, 4, False),
+        (68, 4, False),
+        (132, 4, False),
+        (0, 4, True),
+    ]
 
 
 def test_lanes_by_hand():
@@ -76,10 +82,14 @@ def test_lanes_by_hand():
     program = Program("lanes", (Buffer("y", (4,)), Buffer("x", (8,))), body)
     x = default_bases(program)["x"]
     assert listed(trace(program)) == [
-        (x, 4, False), (x, 16, False),
-        (x + 24, 4, False), (x + 16, 4, False), (x + 8, 4, False), (x, 4, False),
+        (x, 4, False),
+        (x, 16, False),
+        (x + 24, 4, False),
+        (x + 16, 4, False),
+        (x + 8, 4, False),
+        (x, 4, False),
         (0, 16, True),
-    ]  # fmt: skip
+    ]
 
 
 def test_a_guard_on_lanes_makes_scalars():

@@ -46,9 +46,12 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = inputs * wider
         self.body = nn.Sequential(
-            conv_bn(inputs, hidden, 1), nn.ReLU6(), conv_bn(hidden, hidden, 3, stride, hidden), nn.ReLU6(),
+            conv_bn(inputs, hidden, 1),
+            nn.ReLU6(),
+            conv_bn(hidden, hidden, 3, stride, hidden),
+            nn.ReLU6(),
             conv_bn(hidden, outputs, 1),
-        )  # fmt: skip
+        )
         self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x):

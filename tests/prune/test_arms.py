@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mini_lib.prune import Mask, keep_top, magnitude
-from mini_lib.prune.tickets import Recipe, State, Study, advance, random_mask, shuffled_mask, study, weights_of
+from mini_lib.prune.tickets import Recipe, random_mask, shuffled_mask, weights_of
 from mini_lib.prune.tickets.arms import CHAINS, CONTROLS
+from studies.tickets import State, Study, advance, study
 
 ARMS = (*CHAINS, *CONTROLS)
 
@@ -67,8 +68,16 @@ def test_seeds_draw_other_places():
 @pytest.fixture(scope="module")
 def trained():
     """What was trained in the rounds of a study: (arm, seed) -> start, mask, order, first step, result; by round."""
-    asked = Study(Recipe(steps=12, batch_size=16, learning_rate=0.02), seeds=(0, 3), arms=ARMS, rounds=3, rate=0.4,
-                  rewind_to=5, build=tiny.build, load_data=tiny.pictures)  # fmt: skip
+    asked = Study(
+        Recipe(steps=12, batch_size=16, learning_rate=0.02),
+        seeds=(0, 3),
+        arms=ARMS,
+        rounds=3,
+        rate=0.4,
+        rewind_to=5,
+        build=tiny.build,
+        load_data=tiny.pictures,
+    )
     calls = []
     real = study.train_together
 

@@ -198,8 +198,17 @@ MUST_STAY = (
 def test_what_must_stay_is_in_no_group_and_says_why(layer, reason, forward):
     channels = 6 if "grouped" in reason else 3
     small = conv(1, 1 if "stretches" in reason else 5)
-    model = Net(forward, first=conv(3, channels), other=conv(3, 3), tied=conv(3, 3), twin=conv(3, 3), small=small,
-                norm=nn.GroupNorm(1, 3), grouped=conv(6, 6, groups=3), last=conv(channels, 5))  # fmt: skip
+    model = Net(
+        forward,
+        first=conv(3, channels),
+        other=conv(3, 3),
+        tied=conv(3, 3),
+        twin=conv(3, 3),
+        small=small,
+        norm=nn.GroupNorm(1, 3),
+        grouped=conv(6, 6, groups=3),
+        last=conv(channels, 5),
+    )
     model.scale = nn.Parameter(torch.ones(1, 3, 1, 1))
     model.line = nn.Linear(3, 5)
     model.twin.weight = model.tied.weight
@@ -248,8 +257,14 @@ REFUSED = {
 
 @pytest.mark.parametrize("message", REFUSED)
 def test_an_unknown_call_is_named(message):
-    model = Net(REFUSED[message], first=conv(3, 3), last=conv(3, 5), up=nn.ConvTranspose2d(3, 3, 1),
-                last1=nn.Linear(3, 5), pool=nn.MaxPool2d(3, 1, 1))  # fmt: skip
+    model = Net(
+        REFUSED[message],
+        first=conv(3, 3),
+        last=conv(3, 5),
+        up=nn.ConvTranspose2d(3, 3, 1),
+        last1=nn.Linear(3, 5),
+        pool=nn.MaxPool2d(3, 1, 1),
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message + UNKNOWN)}$"):
         channel_groups(model, IMAGE)
 
@@ -257,8 +272,11 @@ def test_an_unknown_call_is_named(message):
 def test_other_things_that_are_refused():
     first, last = conv(3, 3), conv(3, 5)
     scaled = Net(lambda self, x: self.last((y := self.first(x)) * y.size(1)), first=first, last=last)
-    with pytest.raises(ValueError, match="^mul reckons with a size of its input, which would change with the number of "
-                                         "channels; write the number down, or use mean"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match="^mul reckons with a size of its input, which would change with the number of "
+        "channels; write the number down, or use mean",
+    ):
         channel_groups(scaled, IMAGE)
     with pytest.raises(
         ValueError, match="^Linear '1' has its channels on axis 3, but those of its input lie on another"

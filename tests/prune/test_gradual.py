@@ -53,8 +53,11 @@ def test_each_step_keeps_its_count_of_what_was_left(trained, scope):
     steps = prune(trained, densities, scope=scope)
     assert [step.density for step in steps] == list(densities)
     # 128 and 48 weights; the rows have 8 and 16
-    expected = {"global": [123, 70, 26], "layer": [90 + 34, 51 + 19, 19 + 7],
-                "row": [16 * 6 + 3 * 11, 16 * 3 + 3 * 6, 16 * 1 + 3 * 2]}  # fmt: skip
+    expected = {
+        "global": [123, 70, 26],
+        "layer": [90 + 34, 51 + 19, 19 + 7],
+        "row": [16 * 6 + 3 * 11, 16 * 3 + 3 * 6, 16 * 1 + 3 * 2],
+    }
     assert [step.mask.kept for step in steps] == expected[scope]
     for step in steps:
         for name in step.mask:
@@ -158,17 +161,28 @@ def test_progress_is_told_of_each_step(trained):
 def test_what_cannot_end_well_is_refused_before_training(trained):
     never = lambda step: pytest.fail("a step was trained")  # noqa: E731
     for densities, changes, message in (
-        ((0.5, 0.01), dict(scope="layer"), "density 0.01 (scope 'layer') would prune '3.weight' to nothing: 0 of 48 "
-         "weights stay; use a higher density or at_least=1"),
-        ((0.5, 0.01), dict(at_least=5), "at_least=5 in each of 2 layers does not go into the 2 of 176 weights that "
-         "density 0.01 keeps; use a smaller at_least or a higher density"),
+        (
+            (0.5, 0.01),
+            dict(scope="layer"),
+            "density 0.01 (scope 'layer') would prune '3.weight' to nothing: 0 of 48 "
+            "weights stay; use a higher density or at_least=1",
+        ),
+        (
+            (0.5, 0.01),
+            dict(at_least=5),
+            "at_least=5 in each of 2 layers does not go into the 2 of 176 weights that "
+            "density 0.01 keeps; use a smaller at_least or a higher density",
+        ),
         ((0.2, 0.5), {}, "densities must not rise, got 0.5 after 0.2; what is pruned does not come back"),
         ((0.5, 0), {}, "density must lie in (0, 1], got 0; 0.2 keeps a fifth of the weights"),
         ((), {}, "densities hold none; give at least one, such as one_shot(0.2)"),
-        ((0.5,), dict(scope="rows"), "scope must be 'global', 'layer' or 'row', got 'rows'; 'global' ranks all weights "
-         "together"),
+        (
+            (0.5,),
+            dict(scope="rows"),
+            "scope must be 'global', 'layer' or 'row', got 'rows'; 'global' ranks all weights together",
+        ),
         ((0.5,), dict(epochs=0), "epochs must be at least 1, got 0; one epoch is one pass over the training data"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match=says(message)):
             prune(trained, densities, progress=never, **changes)
     for name, splits in (("train", ([], VALIDATION)), ("validation", (TRAIN, []))):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mini_lib.prune import Mask
-from mini_lib.prune.tickets import Recipe, State, Study, advance, batch_order, find_ticket, next_mask, weights_of
+from mini_lib.prune.tickets import Recipe, batch_order, find_ticket, next_mask, weights_of
 from mini_lib.prune.tickets.alone import train_alone
+from studies.tickets import State, Study, advance
 
 SPLITS = tiny.pictures()
 RECIPE = Recipe(steps=15, batch_size=16, learning_rate=0.02, evaluate_at=(5,))
@@ -101,8 +102,10 @@ def test_a_ticket_is_found_round_by_round(rewind_to):
     assert ticket.mask == three and subset(three, two) and subset(two, one)
     assert [round(320 * 0.6**number) for number in (1, 2, 3)] == [one.kept, two.kept, three.kept]
     assert [done.test_accuracy for done in ticket.rounds] == [
-        dense.test_accuracy, first.test_accuracy, second.test_accuracy
-    ]  # fmt: skip
+        dense.test_accuracy,
+        first.test_accuracy,
+        second.test_accuracy,
+    ]
     for name, weight in ticket.model.named_parameters():
         assert torch.equal(weight, start[name] * three[name] if name in three.tensors else start[name])
 
@@ -110,11 +113,16 @@ def test_a_ticket_is_found_round_by_round(rewind_to):
 def test_rewinding_goes_back_to_the_weights_after_that_step():
     model = tiny.build(0)
     after_six = train_alone(
-        model, weights_of(model), None, batch_order(96, RECIPE, 0), SPLITS, Recipe(steps=6, batch_size=16, learning_rate=0.02)
-    ).weights  # fmt: skip
+        model,
+        weights_of(model),
+        None,
+        batch_order(96, RECIPE, 0),
+        SPLITS,
+        Recipe(steps=6, batch_size=16, learning_rate=0.02),
+    ).weights
     to_zero, to_six = (
         find_ticket(tiny.build, SPLITS, recipe=RECIPE, rounds=1, rewind_to=step).model for step in (0, 6)
-    )  # fmt: skip
+    )
     for name, weight in model.named_parameters():
         if name.endswith("bias"):
             assert torch.equal(to_zero.get_parameter(name), weight)
@@ -130,7 +138,7 @@ def widest_gap(weights, mask, before):
     kept = torch.cat([weights[name][mask[name]].abs() for name in mask])
     gone = torch.cat(
         [weights[name][~mask[name] & (before[name] if before is not None else True)].abs() for name in mask]
-    )  # fmt: skip
+    )
     return float(kept.min() - gone.max())
 
 
@@ -140,8 +148,9 @@ def test_it_is_the_ticket_that_the_study_finds(build, arm, rewind_to):
     """In doubles weights differ by 1e-8 at most (see test_train_together), and the weights that decide who stays lie
     further apart than that: so masks must be equal, and not only nearly so."""
     ticket = find_ticket(build, SPLITS, recipe=RECIPE, rounds=3, rate=0.4, rewind_to=rewind_to, seed=2)
-    study = Study(RECIPE, seeds=(2,), arms=(arm,), rounds=3, rate=0.4, rewind_to=rewind_to, build=build,
-                  load_data=tiny.pictures)  # fmt: skip
+    study = Study(
+        RECIPE, seeds=(2,), arms=(arm,), rounds=3, rate=0.4, rewind_to=rewind_to, build=build, load_data=tiny.pictures
+    )
     states, masks = [State(2)], [None]
     for _ in range(3):
         states = advance(study, states)

@@ -49,8 +49,12 @@ def normal_(model, seed):
     assert sizes.unique().numel() == sizes.numel()  # no ties, which torch breaks as it likes
 
 
-any_scores = st.builds(lambda make, shapes, seed: make(shapes, seed), st.sampled_from((distinct, tied)),
-                       st.sampled_from(SHAPES), st.integers(0, 99))  # fmt: skip
+any_scores = st.builds(
+    lambda make, shapes, seed: make(shapes, seed),
+    st.sampled_from((distinct, tied)),
+    st.sampled_from(SHAPES),
+    st.integers(0, 99),
+)
 any_density = st.floats(min_value=0.01, max_value=1.0)
 
 
@@ -134,8 +138,11 @@ def test_small_differences_count_in_the_scores_own_precision():
 
 def agreeing(total):
     """Densities d for which torch, that prunes round((1 - d) * n), keeps the round(d * n) that we keep."""
-    found = [density for density in (0.9, 0.75, 0.5, 0.31, 0.2, 0.1, 0.05)
-             if total - round((1 - density) * total) == round(density * total)]  # fmt: skip
+    found = [
+        density
+        for density in (0.9, 0.75, 0.5, 0.31, 0.2, 0.1, 0.05)
+        if total - round((1 - density) * total) == round(density * total)
+    ]
     assert len(found) >= 4
     return found
 

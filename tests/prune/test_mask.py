@@ -28,9 +28,15 @@ def net(seed=0):
     """For pictures [N, 1, 4, 4] of three classes, in evaluation mode; no weight of it is zero."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        layers = {"conv": nn.Conv2d(1, 4, 3, bias=False), "norm": nn.BatchNorm2d(4), "smooth": nn.Tanh(),
-                  "flatten": nn.Flatten(), "hidden": nn.Linear(16, 8), "tanh": nn.Tanh(),
-                  "last": nn.Linear(8, 3)}  # fmt: skip
+        layers = {
+            "conv": nn.Conv2d(1, 4, 3, bias=False),
+            "norm": nn.BatchNorm2d(4),
+            "smooth": nn.Tanh(),
+            "flatten": nn.Flatten(),
+            "hidden": nn.Linear(16, 8),
+            "tanh": nn.Tanh(),
+            "last": nn.Linear(8, 3),
+        }
         model = nn.Sequential(OrderedDict(layers)).eval()
     assert all(weight.all() for weight in magnitude(model).values())
     return model
@@ -129,17 +135,34 @@ def test_a_mask_that_does_not_fit_is_refused(use):
     tied[1].weight = tied[0].weight
     some = torch.tensor([[True, False], [True, False]])
     for model, mask, message in (
-        (nn.Linear(2, 2), {"wieght": some}, "the model has no parameter 'wieght'; it has weight, bias. A mask goes "
-         "with the model that it was made from, not with its masked copy"),
-        (nn.ReLU(), {"weight": some}, "the model has no parameter 'weight'; it has none. A mask goes with the model "
-         "that it was made from, not with its masked copy"),
-        (nn.Linear(2, 3), {"weight": some}, "the mask of 'weight' has shape [2, 2], but the weight has [3, 2]; make it "
-         "from this model's scores"),
-        (nn.Linear(4, 1), {"weight": some}, "the mask of 'weight' has shape [2, 2], but the weight has [1, 4]; make it "
-         "from this model's scores"),
-        (tied, {"0.weight": some, "1.weight": ~some}, "the mask holds '0.weight' and '1.weight', which are one shared "
-         "weight; give it a single mask"),
-    ):  # fmt: skip
+        (
+            nn.Linear(2, 2),
+            {"wieght": some},
+            "the model has no parameter 'wieght'; it has weight, bias. A mask goes "
+            "with the model that it was made from, not with its masked copy",
+        ),
+        (
+            nn.ReLU(),
+            {"weight": some},
+            "the model has no parameter 'weight'; it has none. A mask goes with the model "
+            "that it was made from, not with its masked copy",
+        ),
+        (
+            nn.Linear(2, 3),
+            {"weight": some},
+            "the mask of 'weight' has shape [2, 2], but the weight has [3, 2]; make it from this model's scores",
+        ),
+        (
+            nn.Linear(4, 1),
+            {"weight": some},
+            "the mask of 'weight' has shape [2, 2], but the weight has [1, 4]; make it from this model's scores",
+        ),
+        (
+            tied,
+            {"0.weight": some, "1.weight": ~some},
+            "the mask holds '0.weight' and '1.weight', which are one shared weight; give it a single mask",
+        ),
+    ):
         with pytest.raises(ValueError, match=says(message)):
             USES[use](model, Mask(mask))
 

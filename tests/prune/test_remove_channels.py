@@ -205,8 +205,11 @@ class RandomNet(nn.Module):
                 x = x * block["conv"](y.mean((2, 3), keepdim=True)).tanh()
             elif kind == "dense":
                 x = torch.cat((block["conv"](y).relu(), x), 1)
-        x = {"flatten": lambda x: x.flatten(1), "mean": lambda x: x.mean((2, 3)),
-             "pool": lambda x: F.adaptive_max_pool2d(x, 1).reshape(x.size(0), -1)}[self.head](x)  # fmt: skip
+        x = {
+            "flatten": lambda x: x.flatten(1),
+            "mean": lambda x: x.mean((2, 3)),
+            "pool": lambda x: F.adaptive_max_pool2d(x, 1).reshape(x.size(0), -1),
+        }[self.head](x)
         return self.fc(torch.tanh(self.mid(x)))
 
 
@@ -214,8 +217,11 @@ KINDS = st.sampled_from(["conv", "depthwise", "residual", "gate", "dense"])
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(KINDS, st.integers(1, 5)), min_size=1, max_size=5),
-       st.sampled_from(["flatten", "mean", "pool"]), st.integers(0, 2**16))  # fmt: skip
+@given(
+    st.lists(st.tuples(KINDS, st.integers(1, 5)), min_size=1, max_size=5),
+    st.sampled_from(["flatten", "mean", "pool"]),
+    st.integers(0, 2**16),
+)
 def test_any_net_and_any_keep(plan, head, seed):
     """In float64, where the two can only differ by rounding: at most some 300 roundings of 2**-53 a sum, in up to 20
     nested sums whose gains are below 1e3 each in total: 300 * 20 * 1.1e-16 * 1e3 < 1e-9.
@@ -362,8 +368,11 @@ class Written(nn.Module):
 def test_a_written_number_of_channels_is_refused(view):
     model, example = Written(view), torch.zeros(1, 3, 2, 2)
     assert [group.name for group in channel_groups(model, example)] == ["conv"]
-    with pytest.raises(ValueError, match=r"^the smaller model does not run .*: a number of channels is written into"
-                                         r" forward, as in x.view\(-1, 512\); write x.flatten\(1\), say$"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r"^the smaller model does not run .*: a number of channels is written into"
+        r" forward, as in x.view\(-1, 512\); write x.flatten\(1\), say$",
+    ):
         remove_channels(model, example, {"conv": [0, 2]})
 
 

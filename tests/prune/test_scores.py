@@ -46,8 +46,16 @@ ONE = Split(torch.ones(1, 1), torch.tensor([0]))
 
 
 def test_weights_of_linear_layers_and_convolutions_are_scored_and_nothing_else():
-    model = nn.ModuleDict({"a": nn.Conv1d(1, 1, 1), "b": nn.Conv2d(1, 1, 1), "c": nn.Linear(1, 1),
-                           "d": nn.BatchNorm1d(1), "e": nn.Embedding(2, 1), "f": nn.LayerNorm(1)})  # fmt: skip
+    model = nn.ModuleDict(
+        {
+            "a": nn.Conv1d(1, 1, 1),
+            "b": nn.Conv2d(1, 1, 1),
+            "c": nn.Linear(1, 1),
+            "d": nn.BatchNorm1d(1),
+            "e": nn.Embedding(2, 1),
+            "f": nn.LayerNorm(1),
+        }
+    )
     assert list(magnitude(model)) == ["a.weight", "b.weight", "c.weight"]
     assert list(magnitude(nn.Linear(2, 1))) == ["weight"]
 
@@ -122,7 +130,7 @@ def test_random_scores_are_the_seeds_and_leave_the_global_generator_alone():
 
 def test_random_scores_are_uniform():
     values = random_scores(nn.Linear(100, 100), seed=0)["weight"]
-    assert 0 <= values.min() and values.max() < 1
+    assert values.min() >= 0 and values.max() < 1
     # The mean of n = 10,000 uniform values has standard deviation sqrt(1/12/n) = 0.0029: six of them.
     assert abs(values.mean() - 0.5) < 6 * math.sqrt(1 / 12 / 1e4)
 

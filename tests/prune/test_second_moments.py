@@ -34,9 +34,17 @@ def reader_of(layer: nn.Module) -> nn.Module:
     """The same convolution with unit vectors for weights: its outputs are what the windows hold."""
     inputs = layer.weight[0].numel()
     reader = type(layer)(
-        layer.in_channels, layer.groups * inputs, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
-        layer.groups, bias=False, padding_mode=layer.padding_mode, dtype=torch.float64,
-    )  # fmt: skip
+        layer.in_channels,
+        layer.groups * inputs,
+        layer.kernel_size,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.groups,
+        bias=False,
+        padding_mode=layer.padding_mode,
+        dtype=torch.float64,
+    )
     unit = torch.eye(inputs, dtype=torch.float64).repeat(layer.groups, 1)
     reader.weight.data = unit.reshape(reader.weight.shape)
     return reader

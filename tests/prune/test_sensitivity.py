@@ -46,9 +46,15 @@ def test_one_layer_is_pruned_at_a_time_by_hand():
     found = sensitivity(redundant_and_fragile(), VALIDATION, densities=(1 / 4, 1 / 8, 1 / 16, 1 / 32))
     assert found.unpruned == 1.0
     assert [(row.layer, row.density, row.accuracy) for row in found.rows] == [
-        ("0.weight", 1 / 4, 1.0), ("0.weight", 1 / 8, 1.0), ("0.weight", 1 / 16, 1.0), ("0.weight", 1 / 32, 0.5),
-        ("2.weight", 1 / 4, 1.0), ("2.weight", 1 / 8, 0.5), ("2.weight", 1 / 16, 0.25), ("2.weight", 1 / 32, 0.25),
-    ]  # fmt: skip
+        ("0.weight", 1 / 4, 1.0),
+        ("0.weight", 1 / 8, 1.0),
+        ("0.weight", 1 / 16, 1.0),
+        ("0.weight", 1 / 32, 0.5),
+        ("2.weight", 1 / 4, 1.0),
+        ("2.weight", 1 / 8, 0.5),
+        ("2.weight", 1 / 16, 0.25),
+        ("2.weight", 1 / 32, 0.25),
+    ]
     assert str(found).splitlines() == [
         "pruned alone   100%    25%  12.5%  6.25%  3.125%",
         "0.weight      100.0  100.0  100.0  100.0    50.0",
@@ -135,9 +141,12 @@ def test_other_refusals():
         ((half,), 90, "an accuracy must lie in [0, 1], got 90; give a share such as 0.9"),
         ((LayerAccuracy("a", 0.5, -0.1),), 0.9, "an accuracy must lie in [0, 1], got -0.1; give a share such as 0.9"),
         ((half, half), 0.9, "rows hold density 0.5 of 'a' 2 times; give each layer each density once"),
-        ((half, LayerAccuracy("b", 0.2, 0.8)), 0.9, "rows hold density 0.2 of 'a' 0 times; give each layer each "
-         "density once"),
-    ):  # fmt: skip
+        (
+            (half, LayerAccuracy("b", 0.2, 0.8)),
+            0.9,
+            "rows hold density 0.2 of 'a' 0 times; give each layer each density once",
+        ),
+    ):
         with pytest.raises(ValueError, match=says(message)):
             Sensitivity(rows, unpruned)
     with pytest.raises(ValueError, match=says("density 0.2 of 'a' was not measured; there are a at 0.5")):

@@ -72,7 +72,10 @@ def test_bitmap_by_hand():
 def test_csr_by_hand():
     stored = to_csr(torch.tensor([[0.0, 0.0], [5.0, 6.0], [0.0, 7.0]], dtype=torch.float16))
     assert (stored.row_pointers.tolist(), stored.columns.tolist(), stored.values.tolist()) == (
-        [0, 0, 2, 3], [0, 1, 1], [5, 6, 7])  # fmt: skip
+        [0, 0, 2, 3],
+        [0, 1, 1],
+        [5, 6, 7],
+    )
     assert stored.stored_bytes == 4 * 4 + 3 * 2 + 3 * 2
 
 
@@ -204,8 +207,12 @@ def matrices(draw):
 
 
 def same(ours, weight):
-    return ours.dtype == weight.dtype and ours.is_contiguous() and torch.equal(
-        torch.nan_to_num(ours, nan=77.0), torch.nan_to_num(weight, nan=77.0)) and torch.equal(ours.isnan(), weight.isnan())  # fmt: skip
+    return (
+        ours.dtype == weight.dtype
+        and ours.is_contiguous()
+        and torch.equal(torch.nan_to_num(ours, nan=77.0), torch.nan_to_num(weight, nan=77.0))
+        and torch.equal(ours.isnan(), weight.isnan())
+    )
 
 
 @given(matrices(), st.tuples(st.integers(1, 5), st.integers(1, 5)))
@@ -223,8 +230,11 @@ def test_every_matrix_comes_back_and_its_bytes_are_the_formula(weight, block):
     assert blocks.stored_bytes == 4 * (block_rows + 1) + len(corners) * (2 + block[0] * block[1] * value_bytes)
 
 
-@given(st.integers(2, 20).flatmap(lambda m: st.tuples(st.integers(1, m - 1), st.just(m))), st.integers(0, 99),
-       st.sampled_from(DTYPES))  # fmt: skip
+@given(
+    st.integers(2, 20).flatmap(lambda m: st.tuples(st.integers(1, m - 1), st.just(m))),
+    st.integers(0, 99),
+    st.sampled_from(DTYPES),
+)
 @settings(max_examples=100)
 def test_every_n_of_m_comes_back(n_of_m, seed, dtype):
     n, m = n_of_m
@@ -304,7 +314,9 @@ def test_a_model_by_hand():
     assert model_bytes(model, to_csr, where=lambda name, _: name == "3") == rest + 72 * 4 + (4 * 4 + 16 * 6)
     table = smallest_formats(model)
     assert [(layer.name, layer.density, layer.smallest) for layer in table.layers] == [
-        ("0.weight", 0.25, "bitmap"), ("3.weight", pytest.approx(1 / 3), "bitmap")]  # fmt: skip
+        ("0.weight", 0.25, "bitmap"),
+        ("3.weight", pytest.approx(1 / 3), "bitmap"),
+    ]
     assert table.smallest_bytes == (9 + 72) + (6 + 64)
 
 
@@ -361,15 +373,28 @@ def test_a_group_that_is_too_full_is_named():
     weight = torch.zeros(3, 12)
     weight[1, 4:7] = 1.0
     weight[2] = 1.0
-    with pytest.raises(DoesNotFit, match=re.escape(
-            "row 1, group 1 (columns 4 to 7) has 3 nonzeros, and 2:4 stores at most 2; prune with an 2:4 mask")):  # fmt: skip
+    with pytest.raises(
+        DoesNotFit,
+        match=re.escape(
+            "row 1, group 1 (columns 4 to 7) has 3 nonzeros, and 2:4 stores at most 2; prune with an 2:4 mask"
+        ),
+    ):
         to_n_of_m(weight)
     with pytest.raises(ValueError, match="m = 4 does not divide the 6 columns; use a divisor"):
         to_n_of_m(torch.zeros(2, 6))
 
 
-@pytest.mark.parametrize("n, m, kind", [(0, 4, ValueError), (4, 4, ValueError), (5, 4, ValueError), (2, 512, ValueError),
-                                        (2.0, 4, TypeError), (True, 4, TypeError)])  # fmt: skip
+@pytest.mark.parametrize(
+    "n, m, kind",
+    [
+        (0, 4, ValueError),
+        (4, 4, ValueError),
+        (5, 4, ValueError),
+        (2, 512, ValueError),
+        (2.0, 4, TypeError),
+        (True, 4, TypeError),
+    ],
+)
 def test_n_and_m_that_make_no_sense(n, m, kind):
     with pytest.raises(kind, match="use 2"):
         to_n_of_m(torch.zeros(2, 1024), n, m)

@@ -131,7 +131,7 @@ def by_the_book(weight: np.ndarray, moments: np.ndarray, block: int, density, n_
 
     for i in range(inputs):
         now = np.stack([best_after(row, i) for row in range(rows)])
-        if n_of_m and i % n_of_m[1] == 0 or not n_of_m and i % block == 0:
+        if (n_of_m and i % n_of_m[1] == 0) or (not n_of_m and i % block == 0):
             end = i + n_of_m[1] if n_of_m else min(i + block, inputs)
             prices = now[:, i:end] ** 2 / np.array(free[i:end])
             if n_of_m:
@@ -317,9 +317,14 @@ def test_accuracy_follows_the_error_except_where_loud_channels_hide_quiet_ones()
     # makes all channels equally loud, and it is missed. Less error in each layer, and fewer pictures right.
     model = zoo.load("depthwise_cnn")
     models, thin = pruned(model)
-    empty = {method: sum(int((weight.flatten(1) == 0).all(1).sum()) for name, weight in one.named_parameters()
-                         if name.startswith("depthwise") and name.endswith(".weight") and weight.dim() == 4)
-             for method, one in models.items()}  # fmt: skip
+    empty = {
+        method: sum(
+            int((weight.flatten(1) == 0).all(1).sum())
+            for name, weight in one.named_parameters()
+            if name.startswith("depthwise") and name.endswith(".weight") and weight.dim() == 4
+        )
+        for method, one in models.items()
+    }
     assert empty["SparseGPT"] > 10 > empty["magnitude"] and thin["SparseGPT"] < thin["magnitude"]
     _, without = pruned(model, lambda name, module: is_prunable(name, module) and not name.startswith("depthwise"))
     assert without["SparseGPT"] > without["Wanda"] + 0.05 and without["Wanda"] > without["magnitude"]

@@ -260,10 +260,15 @@ def test_bytes_and_densities_of_a_comparison_by_hand(caches):
     result = compare_kernels(32, 64, 0.25, repeats=2, warmup=0, caches=caches)
     # 2,048 weights, 512 of them kept; 128 blocks of 16, 32 kept; torch's indexes take 8 bytes
     assert {kernel.name: kernel.stored_bytes for kernel in result.kernels} == {
-        "dense": 8192, "torch dense": 8192, "CSR": 33 * 4 + 512 * 6, "torch CSR": 33 * 8 + 512 * 12,
-        "bitmap": 256 + 512 * 4, "blocks 4x4": 9 * 4 + 32 * 66, "blocks 16x1": 3 * 4 + 32 * 66,
+        "dense": 8192,
+        "torch dense": 8192,
+        "CSR": 33 * 4 + 512 * 6,
+        "torch CSR": 33 * 8 + 512 * 12,
+        "bitmap": 256 + 512 * 4,
+        "blocks 4x4": 9 * 4 + 32 * 66,
+        "blocks 16x1": 3 * 4 + 32 * 66,
         "2:4": 1024 * 4 + 256,
-    }  # fmt: skip
+    }
     assert [kernel.density for kernel in result.kernels] == [0.25] * 7 + [0.5]
     assert all(len(kernel.latency.times_s) == 2 for kernel in result.kernels)
     assert result["CSR"] is result.kernels[2]
@@ -370,11 +375,18 @@ def made_up_sweep():
     for density in (0.1, 0.5, 1.0):
         csr = tuple(8e-3 * density * factor for factor in (0.75, 1.0, 1.25))
         comparisons.append(
-            Comparison(10, 10, density, (KernelTime("dense", density, 400, Latency((4e-3,) * 3)),
-                                         KernelTime("torch dense", density, 400, Latency((5e-3,) * 3)),
-                                         KernelTime("CSR", density, round(600 * density) + 44, Latency(csr)),
-                                         *([KernelTime("2:4", 0.5, 213, Latency((2e-3,) * 3))] if density == 0.5 else [])))
-        )  # fmt: skip
+            Comparison(
+                10,
+                10,
+                density,
+                (
+                    KernelTime("dense", density, 400, Latency((4e-3,) * 3)),
+                    KernelTime("torch dense", density, 400, Latency((5e-3,) * 3)),
+                    KernelTime("CSR", density, round(600 * density) + 44, Latency(csr)),
+                    *([KernelTime("2:4", 0.5, 213, Latency((2e-3,) * 3))] if density == 0.5 else []),
+                ),
+            )
+        )
     return KernelSweep(tuple(comparisons))
 
 
@@ -408,7 +420,9 @@ def test_a_sweep_measures_what_was_asked():
         16, 32, (0.1, 0.5), kernels=("2:4", "bitmap"), repeats=1, progress=lambda *at: seen.append(at)
     )
     assert [[kernel.name for kernel in one.kernels] for one in sweep.comparisons] == [
-        ["dense", "bitmap"], ["dense", "2:4", "bitmap"]]  # fmt: skip
+        ["dense", "bitmap"],
+        ["dense", "2:4", "bitmap"],
+    ]
     assert seen == [(1, 2), (2, 2)]
     for densities in ((), (0.5, 0.1)):
         with pytest.raises(ValueError, match="densities must be one or more that rise"):

@@ -73,9 +73,7 @@ def test_in_doubles_it_is_torchs_default_optimizer_too(optimizer):
     recipe = Recipe(steps=10, batch_size=16, learning_rate=0.01, optimizer=optimizer)
     model, order = tiny.build_in_doubles(1), batch_order(96, recipe, seed=5)
     mask = half_of(model)
-    expected = plain_loop(
-        tiny.build_in_doubles(1), mask, order, [0.01] * 10, OPTIMIZERS[optimizer](fused=False)
-    )  # fmt: skip
+    expected = plain_loop(tiny.build_in_doubles(1), mask, order, [0.01] * 10, OPTIMIZERS[optimizer](fused=False))
     trained = train_alone(model, weights_of(model), mask, order, SPLITS, recipe)
     for name, weight in expected.named_parameters():
         torch.testing.assert_close(trained.weights[name], weight, rtol=0, atol=1e-9)
@@ -125,7 +123,7 @@ def test_a_snapshot_at_the_start_has_the_zeros():
     mask = half_of(model)
     snapshot = train_alone(
         model, weights_of(model), mask, batch_order(96, recipe, 0), SPLITS, recipe, snapshot_at=0
-    ).snapshot  # fmt: skip
+    ).snapshot
     assert all(torch.equal(snapshot[name] != 0, mask[name]) for name in mask)
 
 
@@ -152,16 +150,20 @@ def test_accuracies_are_those_of_the_net_at_that_step_on_the_right_pictures():
         return int(right.sum()) / len(right)
 
     assert trained.validation_accuracies == (
-        accuracy(trained.snapshot, SPLITS.validation), accuracy(trained.weights, SPLITS.validation)
-    )  # fmt: skip
+        accuracy(trained.snapshot, SPLITS.validation),
+        accuracy(trained.weights, SPLITS.validation),
+    )
     assert trained.test_accuracy == accuracy(trained.weights, SPLITS.test)
 
 
 def test_neither_validation_nor_test_pictures_change_what_is_learned():
     recipe = Recipe(steps=6, evaluate_at=(3,))
     model, order = tiny.build(0), batch_order(96, recipe, 0)
-    other = Splits(SPLITS.train, Split(-SPLITS.validation.images, SPLITS.validation.labels),
-                   Split(SPLITS.test.images, SPLITS.test.labels.flip(0)))  # fmt: skip
+    other = Splits(
+        SPLITS.train,
+        Split(-SPLITS.validation.images, SPLITS.validation.labels),
+        Split(SPLITS.test.images, SPLITS.test.labels.flip(0)),
+    )
     one, two = (train_alone(model, weights_of(model), None, order, splits, recipe) for splits in (SPLITS, other))
     assert all(torch.equal(one.weights[name], two.weights[name]) for name in one.weights)
 
@@ -206,9 +208,12 @@ def test_a_loss_that_explodes_is_said_with_its_step():
 
 def test_a_model_with_batch_norm_is_refused():
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4))
-    with pytest.raises(ValueError, match=says(
-        "Sequential has buffers (2.running_mean, ...), and a study knows parameters only; use a model without batch norm"
-    )):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=says(
+            "Sequential has buffers (2.running_mean, ...), and a study knows parameters only; use a model without batch norm"
+        ),
+    ):
         weights_of(model)
 
 

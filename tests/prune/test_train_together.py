@@ -42,8 +42,9 @@ def test_in_doubles_each_is_the_net_trained_alone(build, optimizer, first_step, 
     where a gradient is nearly 0: 1e-9. Another algorithm would differ by a whole step of Adam, which is about the
     rate, .01: ten million times as much.
     """
-    recipe = Recipe(steps=10, batch_size=16, learning_rate=0.01, optimizer=optimizer, warmup_steps=3, drops=(8,),
-                    evaluate_at=(2, 5))  # fmt: skip
+    recipe = Recipe(
+        steps=10, batch_size=16, learning_rate=0.01, optimizer=optimizer, warmup_steps=3, drops=(8,), evaluate_at=(2, 5)
+    )
     model, starts, masks, orders = nets(build, recipe)
     steps = {"first_step": first_step, "snapshot_at": snapshot_at}
     together = train_together(model, starts, masks, orders, SPLITS, recipe, **steps)

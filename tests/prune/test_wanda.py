@@ -145,8 +145,10 @@ def test_no_mask_is_better_where_inputs_do_not_go_together(inputs, density, seed
     if count == 0:
         return
     moments = input_second_moments(model, x)["0"]
-    masks = [torch.zeros(1, inputs).index_fill_(1, torch.tensor(stay), 1)
-             for stay in itertools.combinations(range(inputs), count)]  # fmt: skip
+    masks = [
+        torch.zeros(1, inputs).index_fill_(1, torch.tensor(stay), 1)
+        for stay in itertools.combinations(range(inputs), count)
+    ]
     scores = {"Wanda": activation_weighted(model, x), "magnitude": magnitude(model)}
     kept = {name: keep_top(score, density, "row")["0.weight"] for name, score in scores.items()}
     errors = {name: output_error(weight, weight * mask, moments) for name, mask in kept.items()}

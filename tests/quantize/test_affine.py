@@ -18,7 +18,10 @@ from mini_lib.quantize import (
 )
 
 BITS_OF = {
-    torch.float32: torch.int32, torch.float64: torch.int64, torch.float16: torch.int16, torch.bfloat16: torch.int16,
+    torch.float32: torch.int32,
+    torch.float64: torch.int64,
+    torch.float16: torch.int16,
+    torch.bfloat16: torch.int16,
 }
 DTYPES = tuple(BITS_OF)
 
@@ -53,12 +56,12 @@ def random_input(generator, scale, dtype, layout, far=1e15, infinite=True):
         shape = tuple(draw(generator, 1, 7) for _ in range(draw(generator, 1, 4)))
     steps = torch.randn(shape, generator=generator) * 10 ** uniform(generator, -1, 5)
     kind = torch.randint(0, 10, shape, generator=generator)
-    steps = torch.where(kind == 0, steps.round() + 0.5, steps)                    # ties
+    steps = torch.where(kind == 0, steps.round() + 0.5, steps)  # ties
     steps = torch.where(kind == 1, torch.zeros(()), steps)
     steps = torch.where(kind == 2, -torch.zeros(()), steps)
-    steps = torch.where(kind == 3, steps * far, steps)                            # far outside
-    steps = torch.where(kind == 4, steps * 1e-8, steps)                           # rounds to a signed zero
-    x = (steps * scale).to(dtype)                                                 # the far ones may be infinite in fp16
+    steps = torch.where(kind == 3, steps * far, steps)  # far outside
+    steps = torch.where(kind == 4, steps * 1e-8, steps)  # rounds to a signed zero
+    x = (steps * scale).to(dtype)  # the far ones may be infinite in fp16
     if not infinite:
         x = x.nan_to_num()
     if layout == "transposed":
@@ -99,7 +102,7 @@ def test_fake_quantize_is_bit_equal_to_torch_per_channel():
     generator = torch.Generator().manual_seed(1)
     cases = 0
     for case in range(1000):
-        dtype, layout = DTYPES[case % 4], LAYOUTS[case // 4 % 5]                  # all layouts that have an axis
+        dtype, layout = DTYPES[case % 4], LAYOUTS[case // 4 % 5]  # all layouts that have an axis
         qmin, qmax = random_grid(generator)
         # The scales of a tensor differ by up to 1e3 here, its values reach to 1e6 * 1e5 of them: below 2**63 steps,
         # where torch's kernel overflows.
@@ -121,12 +124,12 @@ def test_beyond_2_to_the_63_steps_torch_overflows_per_channel_and_ours_saturates
     assert fake_quantize(x, one, zero, -8, 7, axis=0).tolist() == [[7, 7, -8]]
     assert fake_quantize(x, 1.0, 0, -8, 7).tolist() == [[7, 7, -8]]
     assert torch.fake_quantize_per_tensor_affine(x, 1.0, 0, -8, 7).tolist() == [[7, 7, -8]]
-    assert torch.fake_quantize_per_channel_affine(x, one, zero, 0, -8, 7)[0, 0] == 7      # the last that fits
+    assert torch.fake_quantize_per_channel_affine(x, one, zero, 0, -8, 7)[0, 0] == 7  # the last that fits
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_tie_goes_to_the_even_code(dtype):
-    x = torch.arange(-20, 21, dtype=dtype) / 2                                    # in steps of 1: -10, -9.5, ...
+    x = torch.arange(-20, 21, dtype=dtype) / 2  # in steps of 1: -10, -9.5, ...
     ours = fake_quantize(x, 1.0, 0, -8, 7)
     assert same_bits(ours, torch.fake_quantize_per_tensor_affine(x, 1.0, 0, -8, 7))
     assert ours[x.abs() == 0.5].tolist() == [0, 0]
@@ -164,23 +167,25 @@ def test_fake_quantize_leaves_its_argument_alone_and_allows_empty_batches():
 
 
 def test_symmetric_scale_by_hand():
-    assert symmetric_scale(torch.tensor([-1.0, 0.5]), bits=2) == 1.0              # codes -1, 0, 1
-    assert symmetric_scale(torch.tensor([-14.0, 3.5]), bits=4) == 2.0             # codes -7 to 7
+    assert symmetric_scale(torch.tensor([-1.0, 0.5]), bits=2) == 1.0  # codes -1, 0, 1
+    assert symmetric_scale(torch.tensor([-14.0, 3.5]), bits=4) == 2.0  # codes -7 to 7
     assert symmetric_scale(torch.tensor([-12.7, 3.5]), bits=8) == torch.tensor(12.7) / 127
 
 
 def test_affine_scale_by_hand():
-    scale, zero_point = affine_scale(torch.tensor([-1.0, 14.0]), bits=4)          # 15 steps over 15
+    scale, zero_point = affine_scale(torch.tensor([-1.0, 14.0]), bits=4)  # 15 steps over 15
     assert (scale, zero_point) == (1.0, 1)
-    scale, zero_point = affine_scale(torch.tensor([15.0, 30.0]), bits=4)          # widened down to 0
+    scale, zero_point = affine_scale(torch.tensor([15.0, 30.0]), bits=4)  # widened down to 0
     assert (scale, zero_point) == (2.0, 0)
-    scale, zero_point = affine_scale(torch.tensor([-30.0, -15.0]), bits=4)        # widened up to 0
+    scale, zero_point = affine_scale(torch.tensor([-30.0, -15.0]), bits=4)  # widened up to 0
     assert (scale, zero_point) == (2.0, 15)
 
 
 INT_FORMATS = st.builds(
     IntFormat,
-    st.integers(2, 16), st.booleans(), st.booleans(),
+    st.integers(2, 16),
+    st.booleans(),
+    st.booleans(),
 )
 FINITE = st.floats(-(2.0**120), 2.0**120, width=32)
 
@@ -213,7 +218,7 @@ def test_rounding_error_is_at_most_half_a_step(values, fmt):
     # Each of the six float32 operations (range, scale, zero point, reciprocal, product, product back) is off by
     # 2**-24 of a number of at most 2**bits steps.
     slack = 6 * 2.0 ** (fmt.bits - 24)
-    subnormal = 2.0**-149                       # the spacing of float32 next to zero
+    subnormal = 2.0**-149  # the spacing of float32 next to zero
     assert (error <= (0.5 + slack) * scale + subnormal).all()
 
 
@@ -236,11 +241,11 @@ def test_a_subnormal_range_has_a_normal_scale(value, fmt):
 
 
 def test_a_range_wider_than_float32_does_not_overflow():
-    low, high = torch.tensor(-3e38), torch.tensor(3e38)                           # high - low is infinite
+    low, high = torch.tensor(-3e38), torch.tensor(3e38)  # high - low is infinite
     scale, zero_point = choose_qparams(low, high, IntFormat(8, symmetric=False))
     assert scale.isfinite()
-    assert abs(scale.item() / (6e38 / 255) - 1) < 4 * 2.0**-24                    # 4 roundings of float32
-    assert zero_point == 0 or zero_point == -1                                    # -128 + 127.5, either way
+    assert abs(scale.item() / (6e38 / 255) - 1) < 4 * 2.0**-24  # 4 roundings of float32
+    assert zero_point == 0 or zero_point == -1  # -128 + 127.5, either way
 
 
 def test_an_all_zero_range_has_scale_1_and_code_0():

@@ -6,9 +6,9 @@ from torch import nn
 
 from mini_lib import data, zoo
 from mini_lib.fit import accuracy
+from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import IntFormat, PerTensor, file_bytes, quantize, rung
 from mini_lib.quantize.bias_correction import correct_bias
-from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 
 SMALL = IntFormat(3, granularity=PerTensor())
@@ -18,9 +18,14 @@ SMALL = IntFormat(3, granularity=PerTensor())
 def model() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3, groups=6, bias=False), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4),
-    ).eval()  # fmt: skip
+        nn.Conv2d(1, 6, 3),
+        nn.ReLU(),
+        nn.Conv2d(6, 6, 3, groups=6, bias=False),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 4),
+    ).eval()
 
 
 def images(count: int = 20, seed: int = 0) -> torch.Tensor:

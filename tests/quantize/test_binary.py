@@ -14,7 +14,7 @@ def test_by_hand():
     assert scale.tolist() == [2.0, 1.0]
 
 
-ROWS = st.lists(st.floats(-100, 100, width=16), min_size=1, max_size=20)       # sums of these are exact
+ROWS = st.lists(st.floats(-100, 100, width=16), min_size=1, max_size=20)  # sums of these are exact
 
 
 @given(ROWS)
@@ -53,7 +53,7 @@ def test_one_bit_a_weight_and_the_scales():
 
 def test_per_channel_rescaling_changes_nothing_but_the_scale():
     weight = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
-    powers = 2.0 ** torch.arange(-4, 4)[:, None]                                # exact in float32
+    powers = 2.0 ** torch.arange(-4, 4)[:, None]  # exact in float32
     plain, rescaled = (quantize(w, BinaryFormat(PerChannel(0))) for w in (weight, weight * powers))
     assert torch.equal(plain.codes, rescaled.codes)
     assert torch.equal(plain.scale[:, None] * powers, rescaled.scale[:, None])

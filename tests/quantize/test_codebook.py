@@ -38,7 +38,7 @@ def optimum(values, clusters):
 def test_by_hand():
     weight = torch.tensor([10.0, 0.0, 1.0, 9.0, 11.0])
     codes, codebook = k_means(weight, CodebookFormat(1))
-    assert codebook.tolist() == [0.5, 10.0]                # linear start 0 and 11, cut at 5.5
+    assert codebook.tolist() == [0.5, 10.0]  # linear start 0 and 11, cut at 5.5
     assert codes.tolist() == [1, 0, 0, 1, 1]
 
 
@@ -78,9 +78,9 @@ def test_every_weight_is_nearest_and_every_centroid_is_a_mean(init, values, bits
 def test_never_below_the_optimum_and_never_above_the_uniform_grid(init, values, bits):
     weight = torch.tensor(values)
     error = squared_error(weight, *k_means(weight, CodebookFormat(bits, init)))
-    rounding = len(values) * (2.0**-24 * 100) ** 2                  # the centroids are rounded to float32
-    assert error >= optimum(values, 2**bits) * (1 - 1e-9)           # Python's sums: 1e-9 is 1e6 float64 roundings
-    if init == "linear":                                            # it starts there, and Lloyd never goes up
+    rounding = len(values) * (2.0**-24 * 100) ** 2  # the centroids are rounded to float32
+    assert error >= optimum(values, 2**bits) * (1 - 1e-9)  # Python's sums: 1e-9 is 1e6 float64 roundings
+    if init == "linear":  # it starts there, and Lloyd never goes up
         grid = torch.linspace(min(values), max(values), 2**bits, dtype=torch.float64)
         uniform = float((weight.double()[:, None] - grid).square().amin(dim=1).sum())
         assert error <= uniform * (1 + 1e-9) + rounding
@@ -88,10 +88,10 @@ def test_never_below_the_optimum_and_never_above_the_uniform_grid(init, values, 
 
 @pytest.mark.parametrize("init", INITS)
 def test_more_iterations_never_hurt(init):
-    weight = torch.randn(2000, generator=torch.Generator().manual_seed(0)) ** 3          # heavy tails: empty clusters
+    weight = torch.randn(2000, generator=torch.Generator().manual_seed(0)) ** 3  # heavy tails: empty clusters
     errors = [squared_error(weight, *k_means(weight, CodebookFormat(4, init, iterations=n))) for n in range(1, 40)]
     # the centroids are rounded to float32 at the end: each weight is off by at most 2**-24 of the largest more
-    rounding = 2 * 2.0**-24 * float(weight.abs().max()) * (2000 * errors[0]) ** 0.5      # Cauchy-Schwarz
+    rounding = 2 * 2.0**-24 * float(weight.abs().max()) * (2000 * errors[0]) ** 0.5  # Cauchy-Schwarz
     assert all(after <= before + rounding for before, after in zip(errors, errors[1:]))
     assert errors[-1] < errors[0]
 
@@ -100,7 +100,7 @@ def test_more_iterations_never_hurt(init):
 @pytest.mark.parametrize("bits", [1, 3, 6])
 def test_no_line_of_the_table_is_wasted_on_an_outlier(init, bits):
     weight = torch.randn(4000, generator=torch.Generator().manual_seed(bits))
-    weight[17] = 1000.0                                             # a linear start leaves all but two clusters empty
+    weight[17] = 1000.0  # a linear start leaves all but two clusters empty
     codes, _ = k_means(weight, CodebookFormat(bits, init))
     assert codes.unique().tolist() == list(range(2**bits))
 
@@ -111,7 +111,7 @@ def test_few_distinct_weights_are_kept_exactly(init):
     q = quantize(weight, CodebookFormat(4, init))
     assert torch.equal(q.dequantize(), weight)
     assert q.codes.tolist() == [[1, 0], [1, 2]]
-    assert q.stored_bytes == 2 + 16 * 4                             # the table is stored whole
+    assert q.stored_bytes == 2 + 16 * 4  # the table is stored whole
     assert torch.equal(quantize(torch.zeros(5), CodebookFormat(2, init)).dequantize(), torch.zeros(5))
 
 
@@ -120,7 +120,7 @@ def test_kmeans_plus_plus_is_its_seed_and_nothing_else():
     torch.manual_seed(123)
     before = torch.get_rng_state()
     once = k_means(weight, CodebookFormat(4, "kmeans++", seed=1))[1]
-    assert torch.equal(torch.get_rng_state(), before)               # the global generator is not touched
+    assert torch.equal(torch.get_rng_state(), before)  # the global generator is not touched
     torch.manual_seed(456)
     assert torch.equal(k_means(weight, CodebookFormat(4, "kmeans++", seed=1))[1], once)
     assert not torch.equal(k_means(weight, CodebookFormat(4, "kmeans++", seed=2))[1], once)
@@ -134,6 +134,7 @@ def test_bytes_are_the_codes_and_the_table():
 
 def test_a_codebook_beats_the_grid_of_as_many_bits_on_bell_shaped_weights():
     from mini_lib.quantize import IntFormat, mse
+
     weight = torch.randn(5000, generator=torch.Generator().manual_seed(0))
     for bits in (2, 3, 4):
         codebook = quantize(weight, CodebookFormat(bits)).dequantize()

@@ -11,9 +11,9 @@ from torch import nn
 
 from mini_lib import data, zoo
 from mini_lib.fit import accuracy
+from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import IntFormat, PerChannel, PerTensor, quantize
 from mini_lib.quantize.equalize import Pair, equalize, find_pairs
-from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize.model import quantize_weights
 
 # In float64 an equalized model differs from the original by a few roundings of 2**-53 in each weight and by those of
@@ -25,11 +25,24 @@ SAME_FUNCTION = 3.3e-11
 def chain(seed: int = 0, activation=nn.ReLU) -> nn.Module:
     """Conv, depthwise conv, grouped conv, pooling, flatten, linear: every kind of input side there is."""
     torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), activation(), nn.Conv2d(6, 6, 3, padding=1, groups=6), activation(),
-        nn.MaxPool2d(2), nn.Conv2d(6, 4, 3, groups=2, bias=False), activation(), nn.Flatten(), nn.Linear(4 * 4, 5),
-        nn.ReLU(), nn.Dropout(), nn.Linear(5, 3),
-    ).double().eval()  # fmt: skip
+    return (
+        nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=1),
+            activation(),
+            nn.Conv2d(6, 6, 3, padding=1, groups=6),
+            activation(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 4, 3, groups=2, bias=False),
+            activation(),
+            nn.Flatten(),
+            nn.Linear(4 * 4, 5),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(5, 3),
+        )
+        .double()
+        .eval()
+    )
 
 
 CHAIN_PAIRS = [Pair("0", "2"), Pair("2", "5"), Pair("5", "8"), Pair("8", "11")]

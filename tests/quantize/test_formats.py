@@ -29,11 +29,23 @@ def refused(error, text):
 # ------------------------------------------------------------------------------------------ grids
 
 
-@pytest.mark.parametrize("bits, symmetric, signed, qmin, qmax", [
-    (2, True, True, -1, 1), (4, True, True, -7, 7), (8, True, True, -127, 127), (16, True, True, -32767, 32767),
-    (1, False, True, -1, 0), (4, False, True, -8, 7), (8, False, True, -128, 127), (16, False, True, -32768, 32767),
-    (1, False, False, 0, 1), (4, True, False, 0, 15), (8, False, False, 0, 255), (16, False, False, 0, 65535),
-])
+@pytest.mark.parametrize(
+    "bits, symmetric, signed, qmin, qmax",
+    [
+        (2, True, True, -1, 1),
+        (4, True, True, -7, 7),
+        (8, True, True, -127, 127),
+        (16, True, True, -32767, 32767),
+        (1, False, True, -1, 0),
+        (4, False, True, -8, 7),
+        (8, False, True, -128, 127),
+        (16, False, True, -32768, 32767),
+        (1, False, False, 0, 1),
+        (4, True, False, 0, 15),
+        (8, False, False, 0, 255),
+        (16, False, False, 0, 65535),
+    ],
+)
 def test_the_codes_of_a_grid(bits, symmetric, signed, qmin, qmax):
     fmt = IntFormat(bits, symmetric, signed)
     assert (fmt.qmin, fmt.qmax) == (qmin, qmax)
@@ -49,15 +61,18 @@ def test_a_grid_never_has_more_codes_than_its_bits_can_name(bits):
 
 
 @pytest.mark.parametrize("kind", [IntFormat, CodebookFormat])
-@pytest.mark.parametrize("bits, error, text", [
-    (0, ValueError, "bits must be from 1 to 16, got 0"),
-    (17, ValueError, "bits must be from 1 to 16, got 17"),
-    (-4, ValueError, "bits must be from 1 to 16, got -4"),
-    (2.5, TypeError, "bits must be a whole number, got 2.5 (float)"),
-    (4.0, TypeError, "bits must be a whole number, got 4.0 (float)"),
-    (True, TypeError, "bits must be a whole number, got True (bool)"),
-    ("4", TypeError, "bits must be a whole number, got '4' (str)"),
-])
+@pytest.mark.parametrize(
+    "bits, error, text",
+    [
+        (0, ValueError, "bits must be from 1 to 16, got 0"),
+        (17, ValueError, "bits must be from 1 to 16, got 17"),
+        (-4, ValueError, "bits must be from 1 to 16, got -4"),
+        (2.5, TypeError, "bits must be a whole number, got 2.5 (float)"),
+        (4.0, TypeError, "bits must be a whole number, got 4.0 (float)"),
+        (True, TypeError, "bits must be a whole number, got True (bool)"),
+        ("4", TypeError, "bits must be a whole number, got '4' (str)"),
+    ],
+)
 def test_unknown_bits_are_refused(kind, bits, error, text):
     with refused(error, text):
         kind(bits)
@@ -76,7 +91,7 @@ def test_other_bad_settings_are_refused_by_name():
     with refused(TypeError, "granularity must be PerTensor(), PerChannel(axis) or PerGroup(size), got 'channel'"):
         IntFormat(4, granularity="channel")
     with refused(TypeError, "granularity must be PerTensor(), PerChannel(axis) or PerGroup(size), got"):
-        TernaryFormat(granularity=PerChannel)             # the class, where an object is meant
+        TernaryFormat(granularity=PerChannel)  # the class, where an object is meant
     with refused(ValueError, "init must be 'linear' or 'kmeans++', got 'random'"):
         CodebookFormat(4, init="random")
     with refused(ValueError, "iterations must be at least 1, got 0"):
@@ -89,14 +104,26 @@ def test_other_bad_settings_are_refused_by_name():
 
 def test_labels_say_what_a_table_needs():
     labels = [
-        FloatFormat().label, FloatFormat(torch.float16).label, IntFormat(8).label,
-        IntFormat(4, granularity=PerGroup(128)).label, IntFormat(8, symmetric=False, signed=False).label,
-        CodebookFormat(4).label, NF4Format(double_quantize=True).label, TernaryFormat(PerChannel(1)).label,
+        FloatFormat().label,
+        FloatFormat(torch.float16).label,
+        IntFormat(8).label,
+        IntFormat(4, granularity=PerGroup(128)).label,
+        IntFormat(8, symmetric=False, signed=False).label,
+        CodebookFormat(4).label,
+        NF4Format(double_quantize=True).label,
+        TernaryFormat(PerChannel(1)).label,
         BinaryFormat().label,
     ]
     assert labels == [
-        "fp32", "fp16", "int8 per tensor", "int4 per group of 128", "uint8 affine per tensor", "codebook of 16",
-        "nf4 per block of 64, double", "ternary per channel of axis 1", "binary per channel",
+        "fp32",
+        "fp16",
+        "int8 per tensor",
+        "int4 per group of 128",
+        "uint8 affine per tensor",
+        "codebook of 16",
+        "nf4 per block of 64, double",
+        "ternary per channel of axis 1",
+        "binary per channel",
     ]
 
 
@@ -131,11 +158,13 @@ def tensors_and_granularities(draw):
         weight = weight.transpose(0, -1)
     run = weight[0].numel() if weight.dim() > 1 else weight.numel()
     sizes = [size for size in range(1, run + 1) if run % size == 0]
-    granularity = draw(st.one_of(
-        st.just(PerTensor()),
-        st.integers(-weight.dim(), weight.dim() - 1).map(PerChannel),
-        st.sampled_from(sizes).map(PerGroup),
-    ))
+    granularity = draw(
+        st.one_of(
+            st.just(PerTensor()),
+            st.integers(-weight.dim(), weight.dim() - 1).map(PerChannel),
+            st.sampled_from(sizes).map(PerGroup),
+        )
+    )
     return weight, granularity
 
 
@@ -152,11 +181,13 @@ def test_rows_come_back_in_place(case):
 def test_a_group_that_does_not_divide_names_one_that_does():
     with refused(ValueError, "group_size 48 does not divide the last axis (256); use a divisor such as 32 or 64"):
         PerGroup(48).rows(torch.zeros(4, 256))
-    with refused(ValueError, "group_size 32 does not divide the flattened input axes (8 x 3 x 3 = 72); "
-                             "use a divisor such as 24"):
+    with refused(
+        ValueError, "group_size 32 does not divide the flattened input axes (8 x 3 x 3 = 72); use a divisor such as 24"
+    ):
         PerGroup(32).rows(torch.zeros(4, 8, 3, 3))
-    with refused(ValueError, "group_size 128 does not divide the flattened input axes (1 x 3 x 3 = 9); "
-                             "use a divisor such as 9"):
+    with refused(
+        ValueError, "group_size 128 does not divide the flattened input axes (1 x 3 x 3 = 9); use a divisor such as 9"
+    ):
         PerGroup(128).scale_shape((16, 1, 3, 3))
     with refused(ValueError, "group_size 2 does not divide the last axis (5); use a divisor such as 1"):
         PerGroup(2).rows(torch.zeros(5))
@@ -180,21 +211,40 @@ def test_bad_group_sizes_and_axes_are_refused():
 # ------------------------------------------------------------------------------------------- text
 
 
-@pytest.mark.parametrize("fmt", [
-    FloatFormat(torch.bfloat16), IntFormat(4, granularity=PerGroup(128), scale_dtype=torch.float16),
-    IntFormat(7, symmetric=False, signed=False, granularity=PerChannel(-1)), CodebookFormat(3, "kmeans++", 7, 11),
-    NF4Format(32, double_quantize=True), TernaryFormat(PerChannel(1), torch.bfloat16), BinaryFormat(PerTensor()),
-])
+@pytest.mark.parametrize(
+    "fmt",
+    [
+        FloatFormat(torch.bfloat16),
+        IntFormat(4, granularity=PerGroup(128), scale_dtype=torch.float16),
+        IntFormat(7, symmetric=False, signed=False, granularity=PerChannel(-1)),
+        CodebookFormat(3, "kmeans++", 7, 11),
+        NF4Format(32, double_quantize=True),
+        TernaryFormat(PerChannel(1), torch.bfloat16),
+        BinaryFormat(PerTensor()),
+    ],
+)
 def test_a_format_survives_as_text(fmt):
     assert format_from_json(format_to_json(fmt)) == fmt
 
 
-@pytest.mark.parametrize("text", [
-    "", "4", "null", "[]", "{}", '{"kind": "IntFormat"}', '{"kind": "Virus", "bits": 4}',
-    '{"kind": "IntFormat", "bits": 4, "colour": 1}', '{"kind": "PerGroup", "size": 32}',
-    '{"kind": "IntFormat", "bits": 4, "scale_dtype": "fp8"}', '{"kind": "IntFormat", "bits": 99}',
-    '{"kind": "IntFormat", "bits": "4"}', '{"kind": ["IntFormat"], "bits": 4}',
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "4",
+        "null",
+        "[]",
+        "{}",
+        '{"kind": "IntFormat"}',
+        '{"kind": "Virus", "bits": 4}',
+        '{"kind": "IntFormat", "bits": 4, "colour": 1}',
+        '{"kind": "PerGroup", "size": 32}',
+        '{"kind": "IntFormat", "bits": 4, "scale_dtype": "fp8"}',
+        '{"kind": "IntFormat", "bits": 99}',
+        '{"kind": "IntFormat", "bits": "4"}',
+        '{"kind": ["IntFormat"], "bits": 4}',
+    ],
+)
 def test_text_that_is_no_format_is_refused(text):
     with pytest.raises(ValueError, match="not a format written by format_to_json|bits must be from 1 to 16, got 99"):
         format_from_json(text)

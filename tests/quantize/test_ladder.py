@@ -11,8 +11,10 @@ from mini_lib.quantize import LADDER, BinaryFormat, FloatFormat, IntFormat, PerC
 def test_the_seven_rungs():
     assert LADDER == (32, 16, 8, 4, 3, 2, 1)
     assert [rung(bits) for bits in LADDER] == [
-        FloatFormat(torch.float32), FloatFormat(torch.bfloat16),
-        *(IntFormat(bits, granularity=PerChannel(0)) for bits in (8, 4, 3, 2)), BinaryFormat(PerChannel(0)),
+        FloatFormat(torch.float32),
+        FloatFormat(torch.bfloat16),
+        *(IntFormat(bits, granularity=PerChannel(0)) for bits in (8, 4, 3, 2)),
+        BinaryFormat(PerChannel(0)),
     ]
     assert all(rung(bits).bits == bits for bits in LADDER)
 
@@ -31,16 +33,19 @@ def test_each_rung_down_costs_fewer_bytes_and_more_error():
     errors = [float((q.dequantize() - weight).square().mean()) for q in quantized]
     assert errors[0] == 0
     assert errors[:6] == sorted(errors[:6])
-    assert errors[6] > errors[4]                 # binary against 3 bits; min-max at 2 bits can be worse than binary
+    assert errors[6] > errors[4]  # binary against 3 bits; min-max at 2 bits can be worse than binary
 
 
-@pytest.mark.parametrize("bits, error, text", [
-    (0, ValueError, "the ladder has no rung of 0 bits; use 32, 16, any of 15 to 2, or 1"),
-    (17, ValueError, "the ladder has no rung of 17 bits"),
-    (64, ValueError, "the ladder has no rung of 64 bits"),
-    (2.5, TypeError, "bits must be a whole number, got 2.5 (float)"),
-    (True, TypeError, "bits must be a whole number, got True (bool)"),
-])
+@pytest.mark.parametrize(
+    "bits, error, text",
+    [
+        (0, ValueError, "the ladder has no rung of 0 bits; use 32, 16, any of 15 to 2, or 1"),
+        (17, ValueError, "the ladder has no rung of 17 bits"),
+        (64, ValueError, "the ladder has no rung of 64 bits"),
+        (2.5, TypeError, "bits must be a whole number, got 2.5 (float)"),
+        (True, TypeError, "bits must be a whole number, got True (bool)"),
+    ],
+)
 def test_other_numbers_of_bits_are_no_rung(bits, error, text):
     with pytest.raises(error, match=re.escape(text)):
         rung(bits)

@@ -6,6 +6,7 @@ from torch import nn
 
 from mini_lib import data, measure, zoo
 from mini_lib.fit import accuracy
+from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import (
     LADDER,
     BinaryFormat,
@@ -22,7 +23,6 @@ from mini_lib.quantize import (
     quantize,
     rung,
 )
-from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 

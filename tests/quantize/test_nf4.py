@@ -12,7 +12,7 @@ theirs = oracle("bitsandbytes.functional")
 
 def test_by_hand():
     codes, absmax = nf4_codes(torch.tensor([4.0, -4.0, 0.0, 0.3]))
-    assert codes.tolist() == [15, 0, 7, 8] and absmax.tolist() == [4.0]          # 0.3 / 4 = 0.075, nearest 0.0796
+    assert codes.tolist() == [15, 0, 7, 8] and absmax.tolist() == [4.0]  # 0.3 / 4 = 0.075, nearest 0.0796
     assert torch.equal(from_nf4_codes(codes, absmax), 4 * NF4_VALUES[[15, 0, 7, 8]])
 
 
@@ -35,7 +35,7 @@ def bitsandbytes_nf4(weight, block_size):
     """
     packed, state = theirs.quantize_4bit(weight.reshape(-1), quant_type="nf4", blocksize=block_size)
     codes = torch.stack([packed.view(-1) >> 4, packed.view(-1) & 15], dim=1).view(-1)[: weight.numel()]
-    even = weight.numel() % 2 == 0            # an odd length goes through torch.compile, which needs a C++ compiler
+    even = weight.numel() % 2 == 0  # an odd length goes through torch.compile, which needs a C++ compiler
     values = theirs.dequantize_4bit(packed, state).view(weight.shape) if even else None
     return codes.view(weight.shape).int(), state.absmax, values
 
@@ -71,13 +71,13 @@ def test_bit_equal_at_the_midpoints_between_values():
     near = torch.cat([midpoints, midpoints.nextafter(torch.tensor(2.0)), midpoints.nextafter(torch.tensor(-2.0))])
     generator = torch.Generator().manual_seed(0)
     for absmax in [1.0, *(torch.rand(100, generator=generator) * 10).tolist()]:
-        short = torch.cat([near * absmax, torch.tensor([absmax])])                # 46 values
-        for weight in (short, torch.cat([short, torch.zeros(18)])):               # and a whole block
+        short = torch.cat([near * absmax, torch.tensor([absmax])])  # 46 values
+        for weight in (short, torch.cat([short, torch.zeros(18)])):  # and a whole block
             codes, _, values = bitsandbytes_nf4(weight, 64)
             q = quantize(weight, NF4Format())
             assert torch.equal(q.codes, codes) and torch.equal(q.dequantize(), values)
             if absmax == 1:
-                assert q.codes[:15].tolist() == list(range(15))                   # a tie goes to the lower value
+                assert q.codes[:15].tolist() == list(range(15))  # a tie goes to the lower value
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-45, 1e-39, 1e-30, 3e38])
@@ -144,7 +144,7 @@ def test_double_quantized_nf4_keeps_its_codes_and_costs_4_127_bits():
     weight = torch.randn(256, 1024, generator=torch.Generator().manual_seed(0))
     plain, double = quantize(weight, NF4Format()), quantize(weight, NF4Format(double_quantize=True))
     assert torch.equal(plain.codes, double.codes)
-    assert double.stored_bytes == weight.numel() // 2 + 4096 + 16 * 4 + 4       # codes, scales, their absmax, offset
+    assert double.stored_bytes == weight.numel() // 2 + 4096 + 16 * 4 + 4  # codes, scales, their absmax, offset
     # 4 + 8/64 + 32/(64*256) = 4.12695, and the one offset
     assert abs(double.bits_per_weight - 4.127) < 0.0005
     assert (double.scale / plain.scale - 1).abs().max() < 0.02

@@ -36,18 +36,31 @@ def torch_qscheme(fmt, per_channel):
     return getattr(torch, f"{scope}_{'symmetric' if fmt.symmetric else 'affine'}")
 
 
-@pytest.mark.parametrize("fmt", [
-    IntFormat(8), IntFormat(4), IntFormat(2), IntFormat(8, symmetric=False), IntFormat(3, symmetric=False),
-    AFFINE_8, IntFormat(4, symmetric=False, signed=False), IntFormat(1, symmetric=False, signed=False),
-], ids=lambda fmt: f"{fmt.label} {fmt.qmin}..{fmt.qmax}")
+@pytest.mark.parametrize(
+    "fmt",
+    [
+        IntFormat(8),
+        IntFormat(4),
+        IntFormat(2),
+        IntFormat(8, symmetric=False),
+        IntFormat(3, symmetric=False),
+        AFFINE_8,
+        IntFormat(4, symmetric=False, signed=False),
+        IntFormat(1, symmetric=False, signed=False),
+    ],
+    ids=lambda fmt: f"{fmt.label} {fmt.qmin}..{fmt.qmax}",
+)
 def test_min_max_equals_torch_minmaxobserver_bit_for_bit(fmt):
     cases = 0
     for kind in KINDS:
         for seed in range(10):
-            x = samples(kind, 200, seed) * 10.0 ** (seed - 3)                    # 1e-3 to 1e6
+            x = samples(kind, 200, seed) * 10.0 ** (seed - 3)  # 1e-3 to 1e6
             theirs = torch_observer(
-                "MinMaxObserver", dtype=torch.qint8 if fmt.signed else torch.quint8,
-                qscheme=torch_qscheme(fmt, per_channel=False), quant_min=fmt.qmin, quant_max=fmt.qmax,
+                "MinMaxObserver",
+                dtype=torch.qint8 if fmt.signed else torch.quint8,
+                qscheme=torch_qscheme(fmt, per_channel=False),
+                quant_min=fmt.qmin,
+                quant_max=fmt.qmax,
             )
             theirs(x)
             their_scale, their_zero_point = theirs.calculate_qparams()
@@ -58,16 +71,23 @@ def test_min_max_equals_torch_minmaxobserver_bit_for_bit(fmt):
     assert cases == 60
 
 
-@pytest.mark.parametrize("fmt", [IntFormat(8), IntFormat(8, symmetric=False), AFFINE_8, IntFormat(4, symmetric=False)],
-                         ids=lambda fmt: f"{fmt.label} {fmt.qmin}..{fmt.qmax}")
+@pytest.mark.parametrize(
+    "fmt",
+    [IntFormat(8), IntFormat(8, symmetric=False), AFFINE_8, IntFormat(4, symmetric=False)],
+    ids=lambda fmt: f"{fmt.label} {fmt.qmin}..{fmt.qmax}",
+)
 @pytest.mark.parametrize("axis", [0, 1, 3])
 def test_min_max_equals_torch_perchannelminmaxobserver_bit_for_bit(fmt, axis):
     for seed in range(10):
         weight = torch.randn(6, 5, 3, 4, generator=torch.Generator().manual_seed(seed))
         weight = weight * torch.logspace(-2, 2, weight.shape[axis]).view([-1 if a == axis else 1 for a in range(4)])
         theirs = torch_observer(
-            "PerChannelMinMaxObserver", ch_axis=axis, dtype=torch.qint8 if fmt.signed else torch.quint8,
-            qscheme=torch_qscheme(fmt, per_channel=True), quant_min=fmt.qmin, quant_max=fmt.qmax,
+            "PerChannelMinMaxObserver",
+            ch_axis=axis,
+            dtype=torch.qint8 if fmt.signed else torch.quint8,
+            qscheme=torch_qscheme(fmt, per_channel=True),
+            quant_min=fmt.qmin,
+            quant_max=fmt.qmax,
         )
         theirs(weight)
         their_scale, their_zero_point = theirs.calculate_qparams()
@@ -100,7 +120,7 @@ def test_percentile_by_hand():
     rows = torch.tensor([[0.0, 1.0, 2.0, 3.0, 100.0], [5.0, 4.0, 3.0, 2.0, 1.0]])
     low, high = percentile(75)(rows, IntFormat(4))
     assert low.tolist() == [1.0, 2.0] and high.tolist() == [3.0, 4.0]
-    low, high = percentile(90)(rows[:1], IntFormat(4))                 # 0.4 of the way, 1.6 of the way back
+    low, high = percentile(90)(rows[:1], IntFormat(4))  # 0.4 of the way, 1.6 of the way back
     assert low.item() == pytest.approx(0.4, rel=2**-23) and high.item() == pytest.approx(3 + 0.6 * 97, rel=2**-23)
 
 
@@ -118,8 +138,10 @@ def test_percentile_equals_torch_quantile(values, percent):
     assert (high - expected_high).abs() <= 2.0**-24 * expected_high.abs() + 1e-9
 
 
-@given(st.lists(st.tuples(st.floats(-1000, 1000, width=32), st.integers(1, 9)), min_size=1, max_size=20),
-       st.sampled_from([60, 90, 99, 99.9, 100]))
+@given(
+    st.lists(st.tuples(st.floats(-1000, 1000, width=32), st.integers(1, 9)), min_size=1, max_size=20),
+    st.sampled_from([60, 90, 99, 99.9, 100]),
+)
 def test_percentile_of_counted_values_is_that_of_the_values_written_out(pairs, percent):
     values, counts = torch.tensor([[v for v, _ in pairs]]), torch.tensor([[c for _, c in pairs]])
     written_out = values.repeat_interleave(counts[0], dim=1)
@@ -166,8 +188,10 @@ def test_mse_finds_the_best_of_its_ranges(fmt, values, seed):
     counts = torch.randint(1, 5, (1, len(values)), generator=torch.Generator().manual_seed(seed))
     low, high = mse(torch.tensor([values]), fmt, counts, candidates=20)
     full_low, full_high = min(values + [0.0]), max(values + [0.0])
-    errors = [loop_error(values, counts[0].tolist(), full_low * step / 20, full_high * step / 20, fmt)
-              for step in range(1, 21)]
+    errors = [
+        loop_error(values, counts[0].tolist(), full_low * step / 20, full_high * step / 20, fmt)
+        for step in range(1, 21)
+    ]
     found = loop_error(values, counts[0].tolist(), low.item(), high.item(), fmt)
     # The loop divides where the grid multiplies by the reciprocal: at a tie they differ in code, not in error,
     # beyond a few float32 roundings of values up to 100 (and values are squared: 2 * 100 * 100 * 2**-22 each).
@@ -187,7 +211,7 @@ def test_mse_is_never_worse_than_min_max(values, bits, symmetric):
 def test_mse_moves_one_end_of_an_affine_grid_alone():
     x = torch.cat([torch.linspace(-1, 1, 20_000), torch.tensor([30.0])])[None]
     low, high = mse(x, IntFormat(4, symmetric=False))
-    assert -low > 0.6 and high < 5                                    # 60% of one end, but less than 17% of the other
+    assert -low > 0.6 and high < 5  # 60% of one end, but less than 17% of the other
 
 
 # ---------------------------------------------------------------------------------------- entropy
@@ -209,7 +233,7 @@ def loop_divergence(values, low, high, full, bins, fmt):
         return math.inf
     p = {at: histogram[at] for at in inside}
     p[inside[0]] += sum(histogram[: inside[0]])
-    p[inside[-1]] += sum(histogram[inside[-1] + 1:])
+    p[inside[-1]] += sum(histogram[inside[-1] + 1 :])
     q = {}
     for at in inside:
         same_code = [other for other in inside if codes[other] == codes[at]]
@@ -246,10 +270,10 @@ def test_entropy_cuts_an_outlier_and_keeps_a_uniform_range():
 def test_entropy_never_leaves_fewer_bins_than_codes():
     """With one bin on each side a clipped histogram looks perfect, since nothing is left to compare."""
     rows = torch.randn(20, 288, generator=torch.Generator().manual_seed(0))
-    fmt = IntFormat(4)                                                    # 15 codes; 288 / 8 = 36 bins
+    fmt = IntFormat(4)  # 15 codes; 288 / 8 = 36 bins
     scale, _ = choose_qparams(*entropy(rows, fmt), fmt)
     width = (rows.amax(dim=1) - rows.amin(dim=1)) / 36
-    assert (15 * scale >= 14 * width).all()                               # 15 centres of bins span 14 bins
+    assert (15 * scale >= 14 * width).all()  # 15 centres of bins span 14 bins
 
 
 def test_entropy_is_not_fooled_by_a_spike():

@@ -63,12 +63,15 @@ def test_shape_and_layout_of_the_codes_do_not_matter():
     assert torch.equal(pack(codes.t(), bits=4), pack(codes.t().reshape(-1), bits=4))
 
 
-@pytest.mark.parametrize("bits, error, text", [
-    (0, ValueError, "bits must be from 1 to 16, got 0"),
-    (17, ValueError, "bits must be from 1 to 16, got 17"),
-    (2.5, TypeError, "bits must be a whole number, got 2.5 (float)"),
-    (True, TypeError, "bits must be a whole number, got True (bool)"),
-])
+@pytest.mark.parametrize(
+    "bits, error, text",
+    [
+        (0, ValueError, "bits must be from 1 to 16, got 0"),
+        (17, ValueError, "bits must be from 1 to 16, got 17"),
+        (2.5, TypeError, "bits must be a whole number, got 2.5 (float)"),
+        (True, TypeError, "bits must be a whole number, got True (bool)"),
+    ],
+)
 def test_unknown_widths_are_refused(bits, error, text):
     with pytest.raises(error, match=re.escape(text)):
         pack(torch.tensor([0]), bits)

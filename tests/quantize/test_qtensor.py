@@ -36,8 +36,8 @@ def normal(*shape, seed=0):
 def test_by_hand():
     weight = torch.tensor([[3.5, -1.2, 0.2], [0.0, 0.0, 0.0], [-14.0, 3.0, 1.0]])
     q = quantize(weight, IntFormat(4, granularity=PerChannel(0)))
-    assert q.scale.tolist() == [0.5, 1.0, 2.0]                            # 3.5 / 7, all zero, 14 / 7
-    assert q.codes.tolist() == [[7, -2, 0], [0, 0, 0], [-7, 2, 0]]        # 1.5 and 0.5 go to even
+    assert q.scale.tolist() == [0.5, 1.0, 2.0]  # 3.5 / 7, all zero, 14 / 7
+    assert q.codes.tolist() == [[7, -2, 0], [0, 0, 0], [-7, 2, 0]]  # 1.5 and 0.5 go to even
     assert q.dequantize().tolist() == [[3.5, -1.0, 0.0], [0.0, 0.0, 0.0], [-14.0, 4.0, 0.0]]
     assert q.zero_point is None
     q = quantize(torch.tensor([-1.0, 0.0, 14.0]), IntFormat(4, symmetric=False, signed=False))
@@ -87,38 +87,58 @@ def test_a_float_format_is_torch_own_cast(dtype):
 # ------------------------------------------------------------------------------------------ bytes
 
 
-@pytest.mark.parametrize("fmt, bits", [
-    (IntFormat(4, granularity=PerGroup(128), scale_dtype=torch.float16), 4.125),                      # 4 + 16/128
-    (IntFormat(4, symmetric=False, granularity=PerGroup(128), scale_dtype=torch.float16), 4.25),      # and 16/128 more
-    (IntFormat(4, symmetric=False, signed=False, granularity=PerGroup(128), scale_dtype=torch.bfloat16), 4.25),
-    (IntFormat(4, granularity=PerGroup(32)), 5.0),                                                    # 4 + 32/32
-    (IntFormat(3, granularity=PerGroup(64), scale_dtype=torch.float16), 3.25),
-    (NF4Format(64), 4.5),                                                                             # 4 + 32/64
-    (FloatFormat(torch.bfloat16), 16),
-    (FloatFormat(), 32),
-    (IntFormat(8, granularity=PerChannel(0)), 8.0625),                                                # 8 + 32/512
-    (BinaryFormat(), 1.0625),
-    (CodebookFormat(4), 4 + 16 * 32 / (40 * 512)),
-    (TernaryFormat(PerChannel(0)), 1.6 + 32 / 512),
-])
+@pytest.mark.parametrize(
+    "fmt, bits",
+    [
+        (IntFormat(4, granularity=PerGroup(128), scale_dtype=torch.float16), 4.125),  # 4 + 16/128
+        (IntFormat(4, symmetric=False, granularity=PerGroup(128), scale_dtype=torch.float16), 4.25),  # and 16/128 more
+        (IntFormat(4, symmetric=False, signed=False, granularity=PerGroup(128), scale_dtype=torch.bfloat16), 4.25),
+        (IntFormat(4, granularity=PerGroup(32)), 5.0),  # 4 + 32/32
+        (IntFormat(3, granularity=PerGroup(64), scale_dtype=torch.float16), 3.25),
+        (NF4Format(64), 4.5),  # 4 + 32/64
+        (FloatFormat(torch.bfloat16), 16),
+        (FloatFormat(), 32),
+        (IntFormat(8, granularity=PerChannel(0)), 8.0625),  # 8 + 32/512
+        (BinaryFormat(), 1.0625),
+        (CodebookFormat(4), 4 + 16 * 32 / (40 * 512)),
+        (TernaryFormat(PerChannel(0)), 1.6 + 32 / 512),
+    ],
+)
 def test_bits_per_weight_of_a_40_by_512_layer(fmt, bits):
     assert quantize(normal(40, 512), fmt).bits_per_weight == bits
 
 
 FORMATS = [
-    *(IntFormat(bits, symmetric, signed, granularity, dtype)
-      for bits, symmetric, signed, granularity, dtype in [
-          (1, False, True, PerTensor(), torch.float32), (1, True, False, PerChannel(1), torch.float16),
-          (2, True, True, PerChannel(0), torch.bfloat16), (3, False, False, PerGroup(9), torch.float16),
-          (4, False, True, PerGroup(3), torch.float32), (5, True, True, PerTensor(), torch.float32),
-          (7, False, True, PerChannel(-1), torch.float32), (8, True, True, PerChannel(2), torch.float16),
-          (11, False, False, PerTensor(), torch.float32), (16, False, False, PerChannel(0), torch.float32),
-          (16, False, True, PerChannel(0), torch.float32), (16, True, True, PerTensor(), torch.float32),
-      ]),
-    FloatFormat(), FloatFormat(torch.float16), FloatFormat(torch.bfloat16),
-    CodebookFormat(1), CodebookFormat(5, "kmeans++", codebook_dtype=torch.float16), CodebookFormat(9),
-    NF4Format(), NF4Format(7), NF4Format(4, double_quantize=True),
-    TernaryFormat(), TernaryFormat(PerChannel(1), torch.float16), BinaryFormat(), BinaryFormat(PerGroup(9)),
+    *(
+        IntFormat(bits, symmetric, signed, granularity, dtype)
+        for bits, symmetric, signed, granularity, dtype in [
+            (1, False, True, PerTensor(), torch.float32),
+            (1, True, False, PerChannel(1), torch.float16),
+            (2, True, True, PerChannel(0), torch.bfloat16),
+            (3, False, False, PerGroup(9), torch.float16),
+            (4, False, True, PerGroup(3), torch.float32),
+            (5, True, True, PerTensor(), torch.float32),
+            (7, False, True, PerChannel(-1), torch.float32),
+            (8, True, True, PerChannel(2), torch.float16),
+            (11, False, False, PerTensor(), torch.float32),
+            (16, False, False, PerChannel(0), torch.float32),
+            (16, False, True, PerChannel(0), torch.float32),
+            (16, True, True, PerTensor(), torch.float32),
+        ]
+    ),
+    FloatFormat(),
+    FloatFormat(torch.float16),
+    FloatFormat(torch.bfloat16),
+    CodebookFormat(1),
+    CodebookFormat(5, "kmeans++", codebook_dtype=torch.float16),
+    CodebookFormat(9),
+    NF4Format(),
+    NF4Format(7),
+    NF4Format(4, double_quantize=True),
+    TernaryFormat(),
+    TernaryFormat(PerChannel(1), torch.float16),
+    BinaryFormat(),
+    BinaryFormat(PerGroup(9)),
 ]
 FORMAT_IDS = [f"{at} {fmt.label}" for at, fmt in enumerate(FORMATS)]
 
@@ -148,18 +168,21 @@ def test_parts_are_all_there_is(fmt):
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=FORMAT_IDS)
 def test_the_same_weights_in_another_layout_or_dtype_are_the_same(fmt):
-    weight = non_negative_if_needed(normal(6, 5, 3, 3).half().float(), fmt)         # values that fp16 holds
+    weight = non_negative_if_needed(normal(6, 5, 3, 3).half().float(), fmt)  # values that fp16 holds
     expected = quantize(weight, fmt)
     for same in (
         weight.contiguous(memory_format=torch.channels_last),
         weight.transpose(0, 1).contiguous().transpose(0, 1),
-        weight.repeat_interleave(2, dim=0)[::2], weight.double(), weight.half(), weight.clone().requires_grad_(),
+        weight.repeat_interleave(2, dim=0)[::2],
+        weight.double(),
+        weight.half(),
+        weight.clone().requires_grad_(),
     ):
         before = same.detach().clone()
         q = quantize(same, fmt)
         assert torch.equal(q.codes, expected.codes) and torch.equal(q.dequantize(), expected.dequantize())
         assert not q.dequantize().requires_grad
-        assert torch.equal(same.detach(), before)                                 # the argument is left alone
+        assert torch.equal(same.detach(), before)  # the argument is left alone
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=FORMAT_IDS)
@@ -189,7 +212,10 @@ def test_one_weight_and_no_axes():
 # ------------------------------------------------------------------------------------- properties
 
 GRIDS = st.builds(
-    IntFormat, st.integers(2, 16), st.booleans(), st.just(True),
+    IntFormat,
+    st.integers(2, 16),
+    st.booleans(),
+    st.just(True),
     st.sampled_from([PerTensor(), PerChannel(0), PerChannel(1), PerGroup(2), PerGroup(4)]),
     st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
 )
@@ -291,22 +317,33 @@ def test_parts_that_do_not_belong_are_refused():
     q = quantize(normal(4, 8), IntFormat(4, symmetric=False, granularity=PerChannel(0)))
     parts = q.parts()
     missing = {name: part for name, part in parts.items() if name != "scale"}
-    with refused(ValueError, "int4 affine per channel of shape (4, 8) needs the parts codes, scale, zero_point; "
-                             "got codes, zero_point"):
+    with refused(
+        ValueError,
+        "int4 affine per channel of shape (4, 8) needs the parts codes, scale, zero_point; got codes, zero_point",
+    ):
         from_parts(missing, q.fmt, q.shape)
-    with refused(ValueError, "part 'codes' of int4 affine per channel of shape (4, 9) is torch.uint8 of shape (18,); "
-                             "got torch.uint8 of shape (16,)"):
+    with refused(
+        ValueError,
+        "part 'codes' of int4 affine per channel of shape (4, 9) is torch.uint8 of shape (18,); "
+        "got torch.uint8 of shape (16,)",
+    ):
         from_parts(parts, q.fmt, (4, 9))
-    with refused(ValueError, "part 'scale' of int4 affine per channel of shape (4, 8) is torch.float32 of shape (4,); "
-                             "got torch.float16 of shape (4,)"):
+    with refused(
+        ValueError,
+        "part 'scale' of int4 affine per channel of shape (4, 8) is torch.float32 of shape (4,); "
+        "got torch.float16 of shape (4,)",
+    ):
         from_parts(parts | {"scale": q.scale.half()}, q.fmt, q.shape)
-    with refused(ValueError, "int4 affine per channel of shape (4, 8) needs the parts codes, scale, zero_point; "
-                             "got codes, scale, zero_point, extra"):
+    with refused(
+        ValueError,
+        "int4 affine per channel of shape (4, 8) needs the parts codes, scale, zero_point; "
+        "got codes, scale, zero_point, extra",
+    ):
         from_parts(parts | {"extra": q.scale}, q.fmt, q.shape)
     with refused(TypeError, "fmt must be a format such as IntFormat(4) or NF4Format(), got 'int4'"):
         from_parts(parts, "int4", q.shape)
 
 
 def test_it_prints_what_it_is():
-    q = quantize(normal(4, 128), IntFormat(4))                            # 4 + 32/512
+    q = quantize(normal(4, 128), IntFormat(4))  # 4 + 32/512
     assert repr(q) == "QTensor(int4 per tensor, shape=(4, 128), bits_per_weight=4.062)"

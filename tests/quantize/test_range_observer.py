@@ -43,11 +43,14 @@ def test_by_hand():
     assert [each.item() for each in observed.qparams()] == [1.0, 1]
 
 
-@pytest.mark.parametrize("fmt, settings", [
-    (AFFINE_8, dict(dtype=torch.quint8, qscheme=torch.per_tensor_affine)),
-    (IntFormat(8, symmetric=False), dict(dtype=torch.qint8, qscheme=torch.per_tensor_affine)),
-    (IntFormat(8), dict(dtype=torch.qint8, qscheme=torch.per_tensor_symmetric, quant_min=-127, quant_max=127)),
-])
+@pytest.mark.parametrize(
+    "fmt, settings",
+    [
+        (AFFINE_8, dict(dtype=torch.quint8, qscheme=torch.per_tensor_affine)),
+        (IntFormat(8, symmetric=False), dict(dtype=torch.qint8, qscheme=torch.per_tensor_affine)),
+        (IntFormat(8), dict(dtype=torch.qint8, qscheme=torch.per_tensor_symmetric, quant_min=-127, quant_max=127)),
+    ],
+)
 def test_min_max_over_batches_equals_torch_minmaxobserver_bit_for_bit(fmt, settings):
     for batches in (GROWING, GROWING[::-1], [batch.relu() for batch in GROWING], [samples("all negative", 100)]):
         theirs = torch_observer("MinMaxObserver", **settings)
@@ -58,11 +61,19 @@ def test_min_max_over_batches_equals_torch_minmaxobserver_bit_for_bit(fmt, setti
         assert torch.equal(scale.view(1), their_scale) and torch.equal(zero_point.view(1), their_zero_point.int())
 
 
-@pytest.mark.parametrize("batches", [
-    GROWING, GROWING[::-1], [batch.relu() for batch in GROWING],
-    [torch.zeros(10), torch.tensor([1e-6]), torch.tensor([-1e6])],
-    [torch.tensor([2.5])], [torch.full((7,), -3.0)], [torch.zeros(4)], [torch.tensor([1e-45, 3e38])],
-])
+@pytest.mark.parametrize(
+    "batches",
+    [
+        GROWING,
+        GROWING[::-1],
+        [batch.relu() for batch in GROWING],
+        [torch.zeros(10), torch.tensor([1e-6]), torch.tensor([-1e6])],
+        [torch.tensor([2.5])],
+        [torch.full((7,), -3.0)],
+        [torch.zeros(4)],
+        [torch.tensor([1e-45, 3e38])],
+    ],
+)
 def test_every_value_is_counted_once_and_the_mean_is_kept(batches):
     values, counts = seen(batches)
     everything = torch.cat([batch.reshape(-1) for batch in batches]).double()
@@ -129,6 +140,6 @@ def test_bad_input_is_refused():
         observed.update(torch.zeros(0, 3))
     with refused(TypeError, "the batch must hold floats, got torch.int64"):
         observed.update(torch.tensor([1]))
-    assert [end.item() for end in observed.range()] == [1.0, 1.0]      # what was refused left no trace
+    assert [end.item() for end in observed.range()] == [1.0, 1.0]  # what was refused left no trace
     with refused(ValueError, "no negative code, but the values go down to -1"):
         watch([torch.tensor([-1.0, 1.0])], IntFormat(8, signed=False)).qparams()

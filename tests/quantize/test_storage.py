@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mini_lib import measure, zoo
+from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import (
     LADDER,
     CodebookFormat,
@@ -21,7 +22,6 @@ from mini_lib.quantize import (
     storage,
 )
 from mini_lib.quantize.bias_correction import correct_bias
-from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 from mini_lib.quantize.storage import file_bytes, load_model, save_model, stored_size
 
@@ -40,9 +40,15 @@ def tiny(seed: int = 0) -> nn.Module:
     """A convolution with batch norm, one without, a linear layer: small, so that every format can be tried."""
     torch.manual_seed(seed)
     return nn.Sequential(
-        nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 3, stride=5), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3),
-    )  # fmt: skip
+        nn.Conv2d(1, 8, 3, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 6, 3, stride=5),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 3),
+    )
 
 
 def folded(build=zoo.small_cnn) -> nn.Module:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mini_lib.teach.build import command
+from teach.build import command
 
 SOURCE = '''\
 # %% [markdown]

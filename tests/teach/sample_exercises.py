@@ -2,7 +2,7 @@
 
 import torch
 
-from mini_lib.teach.exercise import Case, Exercise, Mistake, random_cases
+from teach.exercise import Case, Exercise, Mistake, random_cases
 
 
 def symmetric_scale(w, bits):

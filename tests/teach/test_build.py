@@ -8,8 +8,8 @@ from build_support import SOURCE, built, house, run  # noqa: F401
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mini_lib.teach.build.notebook import NOTEBOOK_METADATA, as_text, cell_ids, lesson_notebook, solution_notebook, stub
-from mini_lib.teach.build.source import read_source
+from teach.build.notebook import NOTEBOOK_METADATA, as_text, cell_ids, lesson_notebook, solution_notebook, stub
+from teach.build.source import read_source
 
 
 def notebooks(root: Path, text: str = SOURCE):
@@ -53,11 +53,21 @@ def test_the_metadata_is_what_nbgrader_reads(tmp_path):
     for notebook in (lesson, solution):
         cells = {cell.id: cell for cell in notebook.cells}
         assert cells["ex-7-1"].metadata.nbgrader == {
-            "grade": False, "grade_id": "ex-7-1", "locked": False, "schema_version": 3, "solution": True, "task": False,
+            "grade": False,
+            "grade_id": "ex-7-1",
+            "locked": False,
+            "schema_version": 3,
+            "solution": True,
+            "task": False,
         }
         assert cells["check-7-1"].metadata.nbgrader == {
-            "grade": True, "grade_id": "check-7-1", "locked": True, "points": 2,
-            "schema_version": 3, "solution": False, "task": False,
+            "grade": True,
+            "grade_id": "check-7-1",
+            "locked": True,
+            "points": 2,
+            "schema_version": 3,
+            "solution": False,
+            "task": False,
         }
         assert not cells["check-7-1"].metadata.deletable
         assert "jupytext" not in notebook.metadata

@@ -122,7 +122,7 @@ def test_a_changed_source_makes_its_notebooks_stale(copy, capsys):
     said = capsys.readouterr().err
     assert "lessons/07_twice.ipynb: cells not in the source" in said
     assert "solutions/07_twice.ipynb: cells not in the source" in said
-    assert "change the source, then run: python -m mini_lib.teach.build 07" in said
+    assert "change the source, then run: python -m teach.build 07" in said
 
 
 def test_a_notebook_without_a_source_and_a_source_without_notebooks(copy, capsys):
@@ -130,7 +130,7 @@ def test_a_notebook_without_a_source_and_a_source_without_notebooks(copy, capsys
     assert run(copy, "--check") == 1
     said = capsys.readouterr().err
     assert "lessons/08_thrice.ipynb has no source; write solutions/08_thrice.py, or delete the notebook" in said
-    assert "lessons/07_twice.ipynb is missing; run: python -m mini_lib.teach.build 07" in said
+    assert "lessons/07_twice.ipynb is missing; run: python -m teach.build 07" in said
 
 
 def test_a_broken_notebook_is_named(copy, capsys):

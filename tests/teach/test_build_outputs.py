@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mini_lib.teach.build import outputs
+from teach.build import outputs
 
 
 def one_output(output) -> nbformat.NotebookNode:
@@ -18,7 +18,11 @@ def test_widgets_and_progress_bars_are_taken_out_and_their_pictures_stay():
     display, stream = "display_data", "stream"
     drawn = nbformat.v4.new_output(display, data=view | {"image/png": "QUJD"}, metadata={"image/png": {"alt": "a"}})
     bar = nbformat.v4.new_output(stream, name="stderr", text="\r 10%|#    | 1/10 [00:01<00:09]\r100%\n")
-    for output, left in [(nbformat.v4.new_output(display, data=view), []), (bar, []), (drawn, [["image/png", "text/plain"]])]:
+    for output, left in [
+        (nbformat.v4.new_output(display, data=view), []),
+        (bar, []),
+        (drawn, [["image/png", "text/plain"]]),
+    ]:
         notebook = one_output(output)
         outputs.clean(notebook)
         assert [sorted(kept.data) for kept in notebook.cells[0].outputs] == left
@@ -35,13 +39,25 @@ def test_text_in_pieces_is_kept_as_one():
 @pytest.mark.parametrize(
     ("output", "sentence"),
     [
-        (nbformat.v4.new_output("stream", name="stderr", text="UserWarning: old\n"), "wrote to stderr: 'UserWarning: old'"),
-        (nbformat.v4.new_output("stream", name="stdout", text="<Thing at 0x7f00deadbeef>"), "shows 'at 0x7f00deadbeef'"),
+        (
+            nbformat.v4.new_output("stream", name="stderr", text="UserWarning: old\n"),
+            "wrote to stderr: 'UserWarning: old'",
+        ),
+        (
+            nbformat.v4.new_output("stream", name="stdout", text="<Thing at 0x7f00deadbeef>"),
+            "shows 'at 0x7f00deadbeef'",
+        ),
         (nbformat.v4.new_output("stream", name="stdout", text="/the/house/solutions/a.py"), "shows '/the/house/'"),
-        (nbformat.v4.new_output("display_data", data={"text/html": f"<b>{Path.home()}/x</b>"}), "true on this machine only"),
+        (
+            nbformat.v4.new_output("display_data", data={"text/html": f"<b>{Path.home()}/x</b>"}),
+            "true on this machine only",
+        ),
         (nbformat.v4.new_output("display_data", data={"text/plain": "3/9 [00:12<00:24]"}), "shows '00:12<00:24'"),
         (nbformat.v4.new_output("display_data", data={"image/png": "QUJD"}), "image/png without alternative text"),
-        (nbformat.v4.new_output("display_data", data={"text/html": "<p><img src='data:x' alt=''>"}), "an HTML picture without alt"),
+        (
+            nbformat.v4.new_output("display_data", data={"text/html": "<p><img src='data:x' alt=''>"}),
+            "an HTML picture without alt",
+        ),
         (nbformat.v4.new_output("error", ename="OSError", evalue="no"), "raised OSError: no"),
     ],
 )
@@ -52,5 +68,8 @@ def test_outputs_that_are_refused(output, sentence):
 
 
 def test_outputs_that_are_kept():
-    for data in ({"text/plain": "<Figure size 640x480 with 1 Axes>"}, {"text/html": "<img src='data:AA/tmp/A' alt='4 bits: 0.912'>"}):
+    for data in (
+        {"text/plain": "<Figure size 640x480 with 1 Axes>"},
+        {"text/html": "<img src='data:AA/tmp/A' alt='4 bits: 0.912'>"},
+    ):
         assert outputs.problems(one_output(nbformat.v4.new_output("display_data", data=data)), Path("/the/house")) == []

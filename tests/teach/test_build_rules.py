@@ -3,7 +3,7 @@
 import pytest
 from build_support import SOURCE, Stated, house, run
 
-from mini_lib.teach.build.source import read_source
+from teach.build.source import read_source
 
 ANSWER = "    ### BEGIN SOLUTION\n    doubled = x + x\n    return doubled\n    ### END SOLUTION\n"
 REFUSED = {
@@ -16,7 +16,10 @@ REFUSED = {
     "a misspelt marker": ("### BEGIN SOLUTION", "## BEGIN SOLUTION", "an exercise has one region"),
     "a stub that does not compile": (ANSWER, ANSWER.replace("    ###", "  ###"), "the stub does not compile"),
     "a region outside a function": (
-        ANSWER, "    return 1\n\n### BEGIN SOLUTION\nz = 1\n### END SOLUTION\n", "not inside a function"),
+        ANSWER,
+        "    return 1\n\n### BEGIN SOLUTION\nz = 1\n### END SOLUTION\n",
+        "not inside a function",
+    ),
     "another function": ("def twice", "def double", "the region is in 'double', but exercise 7.1 checks 'twice'"),
     "an exercise without a name": (' name="ex-7-1"', "", 'needs a name such as name="ex-7-1", got None'),
     "an unknown exercise": ('"ex-7-1"', '"ex-7-9"', "exercise 7.9 is not among the exercises of lesson 7 (7.1)"),
@@ -24,28 +27,58 @@ REFUSED = {
     "another title": ("Twice a number (5", "Double it (5", "must stand '### Exercise 7.1 - Twice a number (N min)'"),
     "no minutes": (" (5 min)", "", "must stand '### Exercise 7.1 - Twice a number (N min)'"),
     "no check cell": ('# %% tags=["check"]\ncheck("7.1")\n', "", "an exercise without a check"),
-    "a check of another exercise": ('check("7.1")\n', 'check("7.2")\n', "this checks 7.2, but the code cell before it is exercise 7.1"),
+    "a check of another exercise": (
+        'check("7.1")\n',
+        'check("7.2")\n',
+        "this checks 7.2, but the code cell before it is exercise 7.1",
+    ),
     "a check that is not called": ('\ncheck("7.1")', '\nprint("7.1")', 'a check cell calls check("2.1")'),
     "a check whose panel is lost": ('check("7.1")\n', 'v = check("7.1")\nNone\n', "must be the last line of its cell"),
-    "a check after nothing": ("# %% [markdown]\n# # How", '# %% tags=["check"]\ncheck("7.1")\n\n# %% [markdown]\n# # How', "the code cell before it is missing"),
-    "a later cell on the learner's function": ("sum([2, 2])", "twice(2)", "this cell uses 'twice', which exercise 7.1 has the learner write"),
-    "the answer in a hint": ("# Add it to itself.", "# doubled = x + x\n# return doubled", "gives away the answer to 7.1: 'doubled = x + x'"),
+    "a check after nothing": (
+        "# %% [markdown]\n# # How",
+        '# %% tags=["check"]\ncheck("7.1")\n\n# %% [markdown]\n# # How',
+        "the code cell before it is missing",
+    ),
+    "a later cell on the learner's function": (
+        "sum([2, 2])",
+        "twice(2)",
+        "this cell uses 'twice', which exercise 7.1 has the learner write",
+    ),
+    "the answer in a hint": (
+        "# Add it to itself.",
+        "# doubled = x + x\n# return doubled",
+        "gives away the answer to 7.1: 'doubled = x + x'",
+    ),
     "a telling line elsewhere": (
-        "doubled = x + x\n    return doubled\n    ### END SOLUTION\n\n# %% tags=[\"check\"]\ncheck(\"7.1\")\n",
-        "doubled = sum([x for _ in range(2)])\n    return doubled\n    ### END SOLUTION\n\n# %% tags=[\"check\"]\ncheck(\"7.1\")\n"
-        "\n# %%\nx = 2\ndoubled = sum([x for _ in range(2)])\n", "gives away the answer to 7.1: 'doubled = sum("),
+        'doubled = x + x\n    return doubled\n    ### END SOLUTION\n\n# %% tags=["check"]\ncheck("7.1")\n',
+        'doubled = sum([x for _ in range(2)])\n    return doubled\n    ### END SOLUTION\n\n# %% tags=["check"]\ncheck("7.1")\n'
+        "\n# %%\nx = 2\ndoubled = sum([x for _ in range(2)])\n",
+        "gives away the answer to 7.1: 'doubled = sum(",
+    ),
     "an unknown tag": ('tags=["check"]', 'tags=["chek"]', "unknown tag 'chek'; use one of exercise, check,"),
-    "a name that is no id": ('# %%\nimport', '# %% name="Import cell"\nimport', "name 'Import cell' cannot be a cell id"),
-    "a name used twice": ('# %%\nimport', '# %% name="ex-7-1"\nimport', "name 'ex-7-1' is used 2 times"),
+    "a name that is no id": (
+        "# %%\nimport",
+        '# %% name="Import cell"\nimport',
+        "name 'Import cell' cannot be a cell id",
+    ),
+    "a name used twice": ("# %%\nimport", '# %% name="ex-7-1"\nimport', "name 'ex-7-1' is used 2 times"),
     "a hint without an empty line": ("</summary>\n#\n", "</summary>\n", "an empty line after </summary>"),
     "a hint on the summary's line": ("</summary>\n", "</summary> Add\n", "an empty line after </summary>"),
     "a hint that is not closed": ("# </details>", "# that", "as many <details> as </details>"),
     "a picture without words": ("# Write it.", "# ![](grid.png)", "a picture without alternative text"),
     "an HTML picture without words": ("# Write it.", '# <img src="grid.png">', "a picture without alternative text"),
     "other metadata": ("# %%\nimport", '# %% slideshow="x"\nimport', "unknown cell metadata ['slideshow']"),
-    "text before the first cell": ("# %% [markdown]\n# # How", "import os\n\n# %% [markdown]\n# # How", "put nothing before it"),
+    "text before the first cell": (
+        "# %% [markdown]\n# # How",
+        "import os\n\n# %% [markdown]\n# # How",
+        "put nothing before it",
+    ),
     "what is not Python": ("import os\n", 'import os\n"""\n', "07_twice.py: not Python:"),
-    "a markdown exercise": ('# %% [markdown]\n# That', '# %% [markdown] tags=["exercise"]\n# That', "is a code cell, not markdown"),
+    "a markdown exercise": (
+        "# %% [markdown]\n# That",
+        '# %% [markdown] tags=["exercise"]\n# That',
+        "is a code cell, not markdown",
+    ),
 }
 
 
@@ -92,7 +125,9 @@ def test_exercises_in_another_order_than_listed_are_refused(tmp_path, capsys):
     other = Stated(id="7.2", function="thrice")
     assert run(tmp_path, "--lessons-only", exercises=(Stated(), other)) == 0
     assert run(tmp_path, "--lessons-only", exercises=(other, Stated())) == 1
-    assert "the exercises stand in the order ['7.1', '7.2'], but are listed as ['7.2', '7.1']" in capsys.readouterr().err
+    assert (
+        "the exercises stand in the order ['7.1', '7.2'], but are listed as ['7.2', '7.1']" in capsys.readouterr().err
+    )
 
 
 def test_a_lesson_asked_for_that_is_not_there(tmp_path, capsys):

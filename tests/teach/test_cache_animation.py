@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mini_lib.loops.caches.cache import Cache, Trace, simulate_plain
-from mini_lib.teach import cache_animation, cache_frames, live
-from mini_lib.teach.access_log import AccessLog, LoggedArray
-from mini_lib.teach.cache_animation import animate, replay
+from teach import cache_animation, cache_frames, live
+from teach.widgets.access_log import AccessLog, LoggedArray
+from teach.widgets.cache_animation import animate, replay
 
 matplotlib.use("Agg")
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -25,9 +25,7 @@ def walk(order, missed=None, **changes):
     at = [(i, j) for i in range(8) for j in range(8)]
     at = at if order == "rows" else [(j, i) for i, j in at]
     index = [8 * i + j for i, j in at]
-    if (
-        missed is None
-    ):  # by hand: by rows the first of each row; by columns, 8 lines take turns in a cache of 4
+    if missed is None:  # by hand: by rows the first of each row; by columns, 8 lines take turns in a cache of 4
         missed = [order == "columns" or j == 0 for _, j in at]
     given = dict(
         arrays=(("A", (8, 8), 8, 4096, (8, 1)),),
@@ -113,26 +111,18 @@ def test_the_replay_is_that_of_a_list_of_lines(shape, spans):
             position += 1
         assert missed[access] == (not all(hits))
         for number, one_set in enumerate(model):  # what the slots hold is what the lists hold
-            assert sorted(line for slot, line in held.items() if slot // ways == number) == sorted(
-                one_set.lines
-            )
+            assert sorted(line for slot, line in held.items() if slot // ways == number) == sorted(one_set.lines)
     assert position == len(touches)
 
 
-@given(
-    SHAPES, st.lists(st.tuples(st.integers(0, 400), st.integers(1, 20)), min_size=1, max_size=60)
-)
+@given(SHAPES, st.lists(st.tuples(st.integers(0, 400), st.integers(1, 20)), min_size=1, max_size=60))
 def test_the_replay_is_that_of_the_simulator(shape, spans):
     sets, ways = shape
     cache = Cache(sets * ways * 64, ways=ways)
     addresses = np.array([4 * at for at, _ in spans])
-    trace = Trace(
-        addresses, np.array([4 * count for _, count in spans]), np.zeros(len(spans), bool)
-    )
+    trace = Trace(addresses, np.array([4 * count for _, count in spans]), np.zeros(len(spans), bool))
     served_by = simulate_plain(trace, cache, record=True).served_by - 1
-    shown = animate(
-        log_of([(4 * at, count) for at, count in spans], served_by), cache
-    )  # raises where they differ
+    shown = animate(log_of([(4 * at, count) for at, count in spans], served_by), cache)  # raises where they differ
     assert shown.story["served"] == served_by.tolist()
 
 
@@ -196,9 +186,7 @@ def test_lower_levels_are_told_apart_and_a_loop_that_is_not_around_is_left_out()
     assert story["loops"][3] == "j = 3"
 
 
-@pytest.mark.parametrize(
-    ("shape", "columns"), [((5,), 5), ((40,), 16), ((4096,), 64), ((2, 3, 4), 4)]
-)
+@pytest.mark.parametrize(("shape", "columns"), [((5,), 5), ((40,), 16), ((4096,), 64), ((2, 3, 4), 4)])
 def test_every_array_is_shown_in_two_dimensions(shape, columns):
     count = int(np.prod(shape))
     strides = tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape)))

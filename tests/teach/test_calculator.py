@@ -16,16 +16,16 @@ from mini_lib.llm.cost.efficiency import IDEAL, LLAMA_CPP_METAL, TENSORRT_LLM
 from mini_lib.llm.cost.estimate import estimate
 from mini_lib.llm.cost.models import FALCON_7B, LLAMA_3_8B
 from mini_lib.llm.cost.workload import Workload
-from mini_lib.teach import calculator_picture, live
-from mini_lib.teach.calculator import SLIDERS, Calculator, calculator, table
-from mini_lib.teach.calculator_numbers import (
+from teach import calculator_picture, live
+from teach.widgets.calculator import SLIDERS, Calculator, calculator, table
+from teach.widgets.calculator_numbers import (
     CHOICES,
     Setting,
     engine_of,
     numbers,
     panel_numbers,
 )
-from mini_lib.teach.calculator_words import (
+from teach.widgets.calculator_words import (
     COLUMNS,
     LABELS,
     alt,
@@ -217,7 +217,7 @@ def test_every_picture_is_sound_and_stays_in_its_frame(setting):
     for rect in tree.iter(f"{SVG}rect"):
         x, y, wide, high = (float(rect.get(name)) for name in ("x", "y", "width", "height"))
         assert all(map(math.isfinite, (x, y, wide, high))) and wide >= 0
-        assert -0.1 <= x and x + wide <= width + 0.1 and -0.1 <= y and y + high <= height + 0.1
+        assert x >= -0.1 and x + wide <= width + 0.1 and y >= -0.1 and y + high <= height + 0.1
     for line in tree.iter(f"{SVG}polyline"):
         at = [float(number) for number in re.split("[ ,]", line.get("points"))]
         assert all(0 <= x <= width for x in at[::2]) and all(0 <= y <= height for y in at[1::2])

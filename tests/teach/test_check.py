@@ -5,10 +5,10 @@ import importlib
 import pytest
 from sample_exercises import SCALE, symmetric_scale
 
-import mini_lib.teach as teach
-from mini_lib.teach import store
+import teach as teach
+from teach import store
 
-module = importlib.import_module("mini_lib.teach.check")
+module = importlib.import_module("teach.check")
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mini_lib.teach.compare import difference, identical
-from mini_lib.teach.exercise import FLOAT32_TOLERANCE
-from mini_lib.teach.plain import Opaque, plain
+from teach.compare import difference, identical
+from teach.exercise import FLOAT32_TOLERANCE
+from teach.plain import Opaque, plain
 
 NUMBERS = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-30)  # where float32 keeps its 24 bits
 

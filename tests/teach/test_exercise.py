@@ -6,8 +6,8 @@ import pytest
 import torch
 from sample_exercises import SCALE, symmetric_scale
 
-from mini_lib.teach import exercises
-from mini_lib.teach.exercise import Case, Exercise, Mistake, random_cases
+from teach import exercises
+from teach.exercise import Case, Exercise, Mistake, random_cases
 
 
 def test_the_function_and_its_arguments_are_named_after_the_reference():
@@ -64,23 +64,23 @@ def a_course(tmp_path, monkeypatch):
     for number in ("02", "05"):
         ids = f"{int(number)}.1", f"{int(number)}.2"
         made = ", ".join(f"Exercise('{i}', 't', len, [Case([1])], [])" for i in ids)
-        source = f"from mini_lib.teach.exercise import Case, Exercise\nEXERCISES = ({made},)\n"
+        source = f"from teach.exercise import Case, Exercise\nEXERCISES = ({made},)\n"
         (tmp_path / f"lesson_{number}.py").write_text(source)
     monkeypatch.setattr(exercises, "__path__", [str(tmp_path)])
-    modules = [name for name in sys.modules if name.startswith("mini_lib.teach.exercises.lesson_")]
-    for name in (*modules, "mini_lib.teach.exercises.lesson_02", "mini_lib.teach.exercises.lesson_05"):
+    modules = [name for name in sys.modules if name.startswith("teach.exercises.lesson_")]
+    for name in (*modules, "teach.exercises.lesson_02", "teach.exercises.lesson_05"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield
     for number in ("02", "05"):
-        sys.modules.pop(f"mini_lib.teach.exercises.lesson_{number}", None)
+        sys.modules.pop(f"teach.exercises.lesson_{number}", None)
         exercises.__dict__.pop(f"lesson_{number}", None)
 
 
 def test_exercises_are_found_by_number_and_only_their_lesson_is_imported(a_course):
     assert exercises.lessons() == (2, 5)
     assert exercises.find_exercise("5.2").id == "5.2"
-    assert "mini_lib.teach.exercises.lesson_05" in sys.modules
-    assert "mini_lib.teach.exercises.lesson_02" not in sys.modules
+    assert "teach.exercises.lesson_05" in sys.modules
+    assert "teach.exercises.lesson_02" not in sys.modules
 
 
 def test_an_unknown_exercise_names_the_nearest(a_course):

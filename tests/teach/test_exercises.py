@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from mini_lib.teach.exercises import exercises_of, lessons
-from mini_lib.teach.prove import prove
+from teach.exercises import exercises_of, lessons
+from teach.prove import prove
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 
 
 @pytest.mark.parametrize(
-    "exercise", [exercise for lesson in lessons() for exercise in exercises_of(lesson)], ids=lambda exercise: exercise.id
+    "exercise",
+    [exercise for lesson in lessons() for exercise in exercises_of(lesson)],
+    ids=lambda exercise: exercise.id,
 )
 def test_an_exercise_is_proven(exercise):
     prove(exercise)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mini_lib import loops
 from mini_lib.loops.machine.mapping import TENSOR_CORE
-from mini_lib.teach.exercises.lesson_10 import fetching, memory, moving, units
+from teach.exercises.lesson_10 import fetching, memory, moving, units
 
 WHOLE = st.integers(1, 200)
 TILES = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=8)
@@ -17,9 +17,7 @@ RANGES = st.lists(st.tuples(WHOLE, st.integers(0, 9), st.integers(0, 5)), min_si
 def test_utilization_is_that_of_a_mapping(m, n, k):
     mapping = loops.Mapping(loops.Problem(m, n, k), TENSOR_CORE)
     # at most six roundings in each of the two products, 12 * 2**-53 of a value below 1
-    assert units.utilization([m, n, k], [16, 8, 16]) == pytest.approx(
-        mapping.utilization, rel=12 * 2.0**-53, abs=0
-    )
+    assert units.utilization([m, n, k], [16, 8, 16]) == pytest.approx(mapping.utilization, rel=12 * 2.0**-53, abs=0)
 
 
 @given(TILES)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib import pyplot
 from PIL import Image
 
-from mini_lib.teach import explore, figures, live
+from teach import explore, figures, live
 
 matplotlib.use("Agg")
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -147,7 +147,7 @@ def test_a_drawing_that_returns_no_figure_is_refused():
 
 
 def test_the_course_style_holds_while_drawing():
-    module = importlib.import_module("mini_lib.teach.explore")
+    module = importlib.import_module("teach.explore")
     seen = []
 
     def drawn(bits):

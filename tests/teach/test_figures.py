@@ -11,7 +11,7 @@ import pytest
 from matplotlib import pyplot
 from PIL import Image
 
-from mini_lib.teach import figures, show
+from teach import figures, show
 
 matplotlib.use("Agg")
 
@@ -87,7 +87,7 @@ def test_lines_differ_by_more_than_colour_from_the_third_on():
 
 
 def test_nothing_is_styled_or_imported_at_import():
-    code = "import sys, mini_lib.teach; sys.exit(any(m in sys.modules for m in ('matplotlib', 'ipywidgets', 'PIL')))"
+    code = "import sys, teach; sys.exit(any(m in sys.modules for m in ('matplotlib', 'ipywidgets', 'PIL')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

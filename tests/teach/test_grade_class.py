@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from grading_class.notebooks import class_of_notebooks, lesson
 
-from mini_lib.teach.grade import write
-from mini_lib.teach.grading.gradebook import grade_class
-from mini_lib.teach.grading.limits import GIB, Limits
+from teach.grade import write
+from teach.grading.gradebook import grade_class
+from teach.grading.limits import GIB, Limits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel keeps these rules on Linux only")
 

@@ -7,10 +7,10 @@ import shutil
 import pytest
 from grading_class.notebooks import as_notebook, code
 
-from mini_lib.teach import grade
-from mini_lib.teach.grading.gradebook import grade_class
-from mini_lib.teach.grading.lesson import LESSONS, Lesson, find_lessons
-from mini_lib.teach.grading.steps import is_built, steps_of
+from teach import grade
+from teach.grading.gradebook import grade_class
+from teach.grading.lesson import LESSONS, Lesson, find_lessons
+from teach.grading.steps import is_built, steps_of
 
 SOLUTIONS = LESSONS.parent / "solutions"
 

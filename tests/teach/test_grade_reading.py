@@ -11,13 +11,13 @@ from grading_class.notebooks import RIGHT, as_notebook, code, lesson, lesson_cel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mini_lib.teach.grading.facts import Facts, facts_of
-from mini_lib.teach.grading.folder import find_submissions, student_of
-from mini_lib.teach.grading.lesson import lesson_of
-from mini_lib.teach.grading.notebook import MOST_BYTES, Cell, cells_of, read_notebook
-from mini_lib.teach.grading.steps import steps_of
-from mini_lib.teach.grading.table import harmless
-from mini_lib.teach.grading.wire import MOST_LINE_BYTES, Report, decode, encode
+from teach.grading.facts import Facts, facts_of
+from teach.grading.folder import find_submissions, student_of
+from teach.grading.lesson import lesson_of
+from teach.grading.notebook import MOST_BYTES, Cell, cells_of, read_notebook
+from teach.grading.steps import steps_of
+from teach.grading.table import harmless
+from teach.grading.wire import MOST_LINE_BYTES, Report, decode, encode
 
 NOT_A_NOTEBOOK = {
     b"not json": "is not JSON (Expecting value: line 1 column 1 (char 0)), expected a notebook: was the file cut off?",

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from grading_class.notebooks import lesson, solved
 
-from mini_lib.teach.grading import linux
-from mini_lib.teach.grading.audit import rules
-from mini_lib.teach.grading.gradebook import grade_class
-from mini_lib.teach.grading.limits import GIB, Limits
+from teach.grading import linux
+from teach.grading.audit import rules
+from teach.grading.gradebook import grade_class
+from teach.grading.limits import GIB, Limits
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel keeps these rules on Linux only")
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_exercises import ASYMMETRIC, LAST_CODE, MAGNITUDE, SCALE, asked, symmetric_scale
 
-from mini_lib.teach.exercise import Case, Mistake
-from mini_lib.teach.judge import judge, verdict
-from mini_lib.teach.outcome import Outcome, from_json, to_json
-from mini_lib.teach.run import run
+from teach.exercise import Case, Mistake
+from teach.judge import judge, verdict
+from teach.outcome import Outcome, from_json, to_json
+from teach.run import run
 
 TOP = 2**3 - 1  # the last code at 4 bits
 

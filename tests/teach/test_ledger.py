@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mini_lib.measure import Row
-from mini_lib.teach import ledger
+from teach import ledger
 
 
 def row(name, **more):

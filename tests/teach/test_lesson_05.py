@@ -9,9 +9,9 @@ from torch import nn
 from mini_lib import prune
 from mini_lib.data import Split
 from mini_lib.prune import second_order, sparse, structure
-from mini_lib.teach.exercises.lesson_05 import KEEP_BEST, channels, choosing, training
-from mini_lib.teach.exercises.lesson_05 import sparse as storing
-from mini_lib.teach.judge import judge
+from teach.exercises.lesson_05 import KEEP_BEST, channels, choosing, training
+from teach.exercises.lesson_05 import sparse as storing
+from teach.judge import judge
 
 SEEDS = st.integers(0, 2**16)
 
@@ -83,8 +83,13 @@ def test_what_is_left_of_two_convolutions_is_what_the_library_leaves(seed, keep)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(
-            nn.Conv2d(2, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 3, 3), nn.Flatten(), nn.Linear(12, 2)
-        ).eval()  # fmt: skip
+            nn.Conv2d(2, 5, 3, bias=False),
+            nn.BatchNorm2d(5),
+            nn.ReLU(),
+            nn.Conv2d(5, 3, 3),
+            nn.Flatten(),
+            nn.Linear(12, 2),
+        ).eval()
         for part in (model[1].weight, model[1].bias, model[1].running_mean, model[1].running_var):
             part.data.uniform_(0.5, 1.5)
 

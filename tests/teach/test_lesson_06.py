@@ -11,9 +11,10 @@ from mini_lib import prune
 from mini_lib.data import Split, Splits
 from mini_lib.prune import tickets
 from mini_lib.prune.tickets import imp
-from mini_lib.teach.exercise import Exercise
-from mini_lib.teach.exercises.lesson_06 import EXERCISES, comparing, rewinding, rounds, starting
-from mini_lib.teach.judge import judge
+from studies.tickets import Results, Run
+from teach.exercise import Exercise
+from teach.exercises.lesson_06 import EXERCISES, comparing, rewinding, rounds, starting
+from teach.judge import judge
 
 SEEDS = st.integers(0, 10_000)
 RATES = st.sampled_from((0.2, 0.3, 0.4))
@@ -115,9 +116,9 @@ def test_controls_change_one_thing_and_keep_the_rest(seed):
 
 def test_a_difference_is_that_of_results():
     """Seeds 0 and 1: .75 - .5 and .5 - .5. Mean .125; deviations of .125 each: sqrt(2 * .125**2 / 1) = .1768."""
-    runs = [tickets.Run(seed, 0, "dense", 1.0, (0.5,), 0.5) for seed in (0, 1)]
-    runs += [tickets.Run(seed, 1, "ticket", 0.5, (0.5,), accuracy) for seed, accuracy in ((0, 0.75), (1, 0.5))]
-    results = tickets.Results(tuple(runs), (1,))
+    runs = [Run(seed, 0, "dense", 1.0, (0.5,), 0.5) for seed in (0, 1)]
+    runs += [Run(seed, 1, "ticket", 0.5, (0.5,), accuracy) for seed, accuracy in ((0, 0.75), (1, 0.5))]
+    results = Results(tuple(runs), (1,))
     found = results.differences("ticket", 1, "dense")
     got = comparing.paired_difference(results.values("ticket", 1), results.values("dense", 0))
     assert got == (found.mean, found.std)
@@ -136,9 +137,13 @@ def test_the_search_makes_as_many_steps_as_the_answer_says(monkeypatch, rewind_t
     monkeypatch.setattr(imp, "train_alone", counting)
     dots = Split(tensor([[-1.0, 0.1], [1.0, 0.1]]), tensor([0, 1]))
     imp.find_ticket(
-        lambda seed: nn.Linear(2, 2), Splits(dots, dots, dots),
-        recipe=tickets.Recipe(steps=5, batch_size=2), rounds=2, rate=0.3, rewind_to=rewind_to,
-    )  # fmt: skip
+        lambda seed: nn.Linear(2, 2),
+        Splits(dots, dots, dots),
+        recipe=tickets.Recipe(steps=5, batch_size=2),
+        rounds=2,
+        rate=0.3,
+        rewind_to=rewind_to,
+    )
     assert sum(made) + (5 - rewind_to) == rewinding.search_steps(2, 5, rewind_to)  # and the ticket's own training
 
 

@@ -5,10 +5,10 @@ import pytest
 from mini_lib import native
 from mini_lib.latency import Latency
 from mini_lib.loops import matmul, nest
-from mini_lib.teach.exercise import Case, Exercise
-from mini_lib.teach.exercises.lesson_09 import racing
-from mini_lib.teach.exercises.lesson_09.schedule import SCHEDULE
-from mini_lib.teach.judge import judge
+from teach.exercise import Case, Exercise
+from teach.exercises.lesson_09 import racing
+from teach.exercises.lesson_09.schedule import SCHEDULE
+from teach.judge import judge
 
 NAIVE = matmul(16, 32, 16)
 
@@ -58,7 +58,9 @@ class TestWhatIsSeen:
         shapes = {name: (4, 4) for name in "ABC" if name in source}
         assert racing.schedule_view(nest(source, shapes=shapes))["kind"] == "another result"
 
-    @pytest.mark.parametrize("wrong", ["C[m, n] = A[m, k] * B[k, n]", "C[m, n] += A[m, k]", "C[m, n] -= A[m, k] * B[k, n]"])
+    @pytest.mark.parametrize(
+        "wrong", ["C[m, n] = A[m, k] * B[k, n]", "C[m, n] += A[m, k]", "C[m, n] -= A[m, k] * B[k, n]"]
+    )
     def test_what_does_not_look_like_a_product(self, wrong):
         loops = "for m in range(4):\n    for n in range(4):\n        for k in range(4):\n            "
         shapes = {name: (4, 4) for name in "ABC" if name in wrong}
@@ -131,7 +133,12 @@ class TestTheVerdict:
 
     def test_what_is_passed_is_praised(self):
         asked = Exercise(
-            "9.1", "Double", lambda x: 2 * x, [Case(1), Case(3)], [], function="double",
+            "9.1",
+            "Double",
+            lambda x: 2 * x,
+            [Case(1), Case(3)],
+            [],
+            function="double",
             praise=lambda values: f"The largest was {max(values)}.",
-        )  # fmt: skip
+        )
         assert judge(asked, lambda x: x + x).message == "Right in 2 of 2 cases. The largest was 6."

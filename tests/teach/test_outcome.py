@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mini_lib.teach.compare import identical
-from mini_lib.teach.outcome import Outcome, Raised, from_json, to_json
-from mini_lib.teach.plain import Opaque
+from teach.compare import identical
+from teach.outcome import Outcome, Raised, from_json, to_json
+from teach.plain import Opaque
 
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 KEYS = st.text() | st.integers() | st.tuples(st.integers(), st.text())

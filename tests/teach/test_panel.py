@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 import pytest
 from sample_exercises import SCALE
 
-from mini_lib.teach.judge import judge
-from mini_lib.teach.panel import LOOKS, code, panel
+from teach.judge import judge
+from teach.panel import code, panel
+from teach.verdict import LOOKS
 
 
 class Reader(HTMLParser):

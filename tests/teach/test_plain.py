@@ -8,7 +8,7 @@ import numpy
 import pytest
 import torch
 
-from mini_lib.teach.plain import Opaque, plain
+from teach.plain import Opaque, plain
 
 
 @dataclasses.dataclass

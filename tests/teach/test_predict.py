@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from mini_lib.teach import live, predict, reveal
+from teach import live, predict, reveal
 
-module = importlib.import_module("mini_lib.teach.predict")
+module = importlib.import_module("teach.predict")
 VIEW = "application/vnd.jupyter.widget-view+json"
 CHOICES = ("one scale per tensor", "one scale per channel")
 
@@ -97,8 +97,7 @@ def test_another_question_under_the_same_id_asks_again():
 def test_without_a_guess_the_measurement_is_shown_with_a_nudge():
     number()
     assert repr(reveal("2.a", 0.31)) == (
-        "Prediction 2.a: measured 0.31 points. "
-        "You have not committed a guess: the next one is worth more if you do."
+        "Prediction 2.a: measured 0.31 points. You have not committed a guess: the next one is worth more if you do."
     )
 
 

@@ -5,12 +5,13 @@ import importlib
 import pytest
 from sample_exercises import SCALE
 
-import mini_lib.teach as teach
-from mini_lib.teach import store
-from mini_lib.teach.exercise import Case, Exercise
-from mini_lib.teach.judge import Verdict, judge
+import teach as teach
+from teach import store
+from teach.exercise import Case, Exercise
+from teach.judge import judge
+from teach.verdict import Verdict
 
-module = importlib.import_module("mini_lib.teach.progress")
+module = importlib.import_module("teach.progress")
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from sample_exercises import SCALE, asked
 
-from mini_lib.teach.exercise import Case, Mistake
-from mini_lib.teach.prove import prove
+from teach.exercise import Case, Mistake
+from teach.prove import prove
 
 
 def test_a_good_exercise_is_proven():

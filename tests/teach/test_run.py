@@ -9,8 +9,8 @@ import pytest
 import torch
 from sample_exercises import SCALE, asked, symmetric_scale
 
-from mini_lib.teach.exercise import Case
-from mini_lib.teach.run import code_of, run
+from teach.exercise import Case
+from teach.run import code_of, run
 
 
 def one(exercise, answer, **how):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mini_lib.teach import store
+from teach import store
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sample_exercises import SCALE
 
-from mini_lib.teach import words
-from mini_lib.teach.exercise import Case
+from teach import words
+from teach.exercise import Case
 
 
 @pytest.mark.parametrize(

@@ -101,15 +101,23 @@ class Estimate:
         joules = self.joules_per_output_token
         energy = [] if joules is None else [("joules an output token", f"at most {joules:.3g}")]
         rows = [
-            ("model, device", f"{self.architecture} on {devices} x {self.device}" if devices > 1 else f"{self.architecture} on {self.device}"),
+            (
+                "model, device",
+                f"{self.architecture} on {devices} x {self.device}"
+                if devices > 1
+                else f"{self.architecture} on {self.device}",
+            ),
             ("requests", f"{w.batch} x ({w.prompt} in + {w.output} out)"),
-            ("memory a device", f"{self.memory.used_bytes / 2**30:.1f} of {self.memory.capacity_bytes / 2**30:.0f} GiB"),
+            (
+                "memory a device",
+                f"{self.memory.used_bytes / 2**30:.1f} of {self.memory.capacity_bytes / 2**30:.0f} GiB",
+            ),
             ("TTFT", f"{self.ttft_s * 1e3:.4g} ms, waits for {self.prefill.bound}"),
             ("TPOT", f"{self.tpot_s * 1e3:.4g} ms, waits for {self.decode.bound}"),
             ("output tokens/s, all / each user", f"{self.tokens_per_s:.4g} / {self.tokens_per_s_per_user:.4g}"),
             *usd,
             *energy,
-        ]  # fmt: skip
+        ]
         return aligned(rows, left=(0, 1))
 
 
@@ -189,8 +197,15 @@ def _draft_step(device: Device, w: Workload, e: Efficiency, new: int, context: f
     """The seconds of one step of the draft, on one device."""
     bits = w.precision | {"tensor_parallel": 1}
     return step(
-        w.draft.architecture, device, batch=w.batch, new_tokens=new, context=context, efficiency=e, decoding=decoding, **bits
-    ).seconds  # fmt: skip
+        w.draft.architecture,
+        device,
+        batch=w.batch,
+        new_tokens=new,
+        context=context,
+        efficiency=e,
+        decoding=decoding,
+        **bits,
+    ).seconds
 
 
 def _micro_batches(w: Workload) -> tuple[int, int]:

@@ -175,6 +175,17 @@ def _decode(row: dict[str, str]) -> Measurement:
     # gpt-fast writes 200 after a prompt of 5
     context = int(row["context_tokens"]) // 2 if row["context_tokens"] else 105
     return Measurement(
-        "decode", engine, row["source"], row["gpu"], row["model"], 1, context, 1,
-        BITS[row["weight_format"]], 16, 16, int(row["tensor_parallel"]), 1 / _figure(row, "tokens_per_s"),
-    )  # fmt: skip
+        "decode",
+        engine,
+        row["source"],
+        row["gpu"],
+        row["model"],
+        1,
+        context,
+        1,
+        BITS[row["weight_format"]],
+        16,
+        16,
+        int(row["tensor_parallel"]),
+        1 / _figure(row, "tokens_per_s"),
+    )

@@ -75,7 +75,17 @@ class Step:
             figures = (f"{o.flops / 1e9:.3g}", f"{moved / 1e6:.3g}", f"{o.intensity:.3g}", f"{row.seconds * 1e3:.3g}")
             lines.append((o.name, str(o.calls), *figures, row.bound))
         lines.append(("starting kernels", "", "", "", "", f"{self.overhead_s * 1e3:.3g}", "overhead"))
-        lines.append(("all", "", f"{self.flops / 1e9:.3g}", f"{self.bytes / 1e6:.3g}", f"{self.intensity:.3g}", f"{self.seconds * 1e3:.3g}", self.bound))  # fmt: skip
+        lines.append(
+            (
+                "all",
+                "",
+                f"{self.flops / 1e9:.3g}",
+                f"{self.bytes / 1e6:.3g}",
+                f"{self.intensity:.3g}",
+                f"{self.seconds * 1e3:.3g}",
+                self.bound,
+            )
+        )
         return aligned(lines, left=(0, len(lines[0]) - 1))
 
 

@@ -98,9 +98,16 @@ class Engine:
             else:
                 self._decode()
         totals = Totals(
-            self.busy_s, self.request_s, self.kv_token_s, self.decode_steps, self.decode_tokens, self.prefill_tokens,
-            self.pool.peak, self.pool.blocks, self.pool.block_tokens,
-        )  # fmt: skip
+            self.busy_s,
+            self.request_s,
+            self.kv_token_s,
+            self.decode_steps,
+            self.decode_tokens,
+            self.prefill_tokens,
+            self.pool.peak,
+            self.pool.blocks,
+            self.pool.block_tokens,
+        )
         times = map(np.array, (self.arrival[:-1], self.start, self.first, self.finish))
         return Served(*times, *map(np.array, (self.prompt, self.output, self.preemptions)), totals)
 

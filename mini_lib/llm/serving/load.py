@@ -68,9 +68,14 @@ def load_curve(
     rows = []
     for rate in rates:
         served = simulate(
-            make_requests(rate), timing, kv_tokens=kv_tokens, block_tokens=block_tokens, max_batch=max_batch,
-            prefill=prefill, chunk_tokens=chunk_tokens,
-        )  # fmt: skip
+            make_requests(rate),
+            timing,
+            kv_tokens=kv_tokens,
+            block_tokens=block_tokens,
+            max_batch=max_batch,
+            prefill=prefill,
+            chunk_tokens=chunk_tokens,
+        )
         skipped = served.skipped(warm_up)
         rows.append(
             LoadRow(

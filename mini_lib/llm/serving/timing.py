@@ -123,9 +123,14 @@ class CalculatorTiming:
         key = batch, new_tokens, context
         if key not in self._known:
             self._known[key] = step(
-                self.architecture, self.device, batch=batch, new_tokens=new_tokens, context=context,
-                efficiency=self.efficiency, **self.workload.precision,
-            ).seconds  # fmt: skip
+                self.architecture,
+                self.device,
+                batch=batch,
+                new_tokens=new_tokens,
+                context=context,
+                efficiency=self.efficiency,
+                **self.workload.precision,
+            ).seconds
         return self._known[key]
 
 

@@ -257,9 +257,7 @@ class _Level:
         return LevelStats(self.cache, **self.count, dirty_lines=dirty)
 
 
-def simulate_plain(
-    trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False
-) -> Simulation:
+def simulate_plain(trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False) -> Simulation:
     """Run a trace through caches that are empty at first, one access after the other, in Python.
 
     Raises:
@@ -295,6 +293,4 @@ def simulate_plain(
         else:
             number = len(stack) + 1
         served.append(number)
-    return Simulation(
-        tuple(level.stats() for level in stack), np.array(served, np.int8) if record else None
-    )
+    return Simulation(tuple(level.stats() for level in stack), np.array(served, np.int8) if record else None)

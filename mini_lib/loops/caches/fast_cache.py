@@ -78,9 +78,7 @@ def level_stats(state: np.ndarray, levels: Cache | Sequence[Cache]) -> tuple[Lev
     return tuple(stats)
 
 
-def simulate_compiled(
-    trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False
-) -> Simulation:
+def simulate_compiled(trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False) -> Simulation:
     """Run a trace through caches that are empty at first, in C.
 
     Raises:

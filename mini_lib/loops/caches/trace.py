@@ -30,9 +30,7 @@ static inline void cachesim_touch(cachesim *s, int64_t address, int32_t size, ui
 """
 
 
-def trace(
-    program: Program, bases: Mapping[str, int] | None = None, *, limit: int = LONGEST_TRACE
-) -> Trace:
+def trace(program: Program, bases: Mapping[str, int] | None = None, *, limit: int = LONGEST_TRACE) -> Trace:
     """Every access of a program in memory, in its order: addresses in bytes, sizes, writes.
 
     A statement loads from left to right, then stores. In a vector loop, lanes that touch one
@@ -68,9 +66,7 @@ def _record(program: Program, bases: Mapping[str, int], count: int) -> Trace:
     return Trace(columns[0], columns[1], columns[2].view(np.bool_))
 
 
-def _touch_all(
-    program: Program, simulator: str, state: np.ndarray, bases: Mapping[str, int]
-) -> None:
+def _touch_all(program: Program, simulator: str, state: np.ndarray, bases: Mapping[str, int]) -> None:
     library = native.load(touch_source(program, simulator), flags=("-O2",))
     library.touch_all.restype = None
     places = [ctypes.c_int64(bases[name]) for name in default_bases(program)]
@@ -91,9 +87,7 @@ def trace_plain(program: Program, bases: Mapping[str, int]) -> Iterator[Access]:
         yield from instance_accesses(instance, program, bases)
 
 
-def instance_accesses(
-    instance: Instance, program: Program, bases: Mapping[str, int]
-) -> Iterator[Access]:
+def instance_accesses(instance: Instance, program: Program, bases: Mapping[str, int]) -> Iterator[Access]:
     """The accesses of one statement, done once: (address, bytes, is it a write?)."""
     kinds = accesses(instance.statement)
     for wanted in (False, True):  # all lanes load before any lane stores
@@ -129,9 +123,7 @@ def _touch_lanes(
     if step == 0:
         yield from _touch(access, is_write, instance.points[0], 1, program, bases)
     elif step == 1:
-        yield from _touch(
-            access, is_write, instance.points[0], len(instance.points), program, bases
-        )
+        yield from _touch(access, is_write, instance.points[0], len(instance.points), program, bases)
     else:
         for point in instance.points:
             yield from _touch(access, is_write, point, 1, program, bases)
@@ -165,15 +157,12 @@ def check_bases(program: Program, bases: Mapping[str, int] | None) -> dict[str, 
     missing = [name for name in default_bases(program) if name not in bases]
     if missing:
         raise ValueError(
-            f"bases has no address for {', '.join(missing)}; give one for each buffer in memory, "
-            "or leave bases out"
+            f"bases has no address for {', '.join(missing)}; give one for each buffer in memory, or leave bases out"
         )
     return dict(bases)
 
 
-def misses(
-    program: Program, *caches: Cache, bases: Mapping[str, int] | None = None
-) -> tuple[LevelStats, ...]:
+def misses(program: Program, *caches: Cache, bases: Mapping[str, int] | None = None) -> tuple[LevelStats, ...]:
     """What one to three levels of cache, empty at first, see of a program.
 
     The loops are written in C with a cache where the accesses were, so no trace is kept, and 30

@@ -91,9 +91,7 @@ def function_lines(
         prelude.add(line)
     written = {leaf.statement.buffer for leaf in program.leaves}
     homes = _homes(program)
-    body = [
-        line for node in program.body for line in _node(node, scope, context, homes, (id(node),))
-    ]
+    body = [line for node in program.body for line in _node(node, scope, context, homes, (id(node),))]
     local = _declarations(program, scope, context, homes, (), static)
     arrays, parameters = [], []
     qualifier = "volatile " if volatile else ""
@@ -111,9 +109,7 @@ def function_lines(
     return [*arrays, head, *(INDENT + line for line in (*local, *body)), "}"]
 
 
-def _node(
-    node: Node, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]
-) -> list[str]:
+def _node(node: Node, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
     """The lines of a loop or statement; `path` identifies the loops around."""
     if isinstance(node, Statement):
         return scalar_statement(node, scope, context)
@@ -123,11 +119,7 @@ def _node(
         return _unrolled_loop(node, scope, context, homes, path)
     inside = scope.inside(node)
     body = bind_lines(node, inside)
-    children = [
-        line
-        for child in node.body
-        for line in _node(child, inside, context, homes, (*path, id(child)))
-    ]
+    children = [line for child in node.body for line in _node(child, inside, context, homes, (*path, id(child)))]
     if node.kind == "parallel":
         body += _declarations(context.program, inside, context, homes, path, False)
     lines = [f"// {node.intrinsic} does this loop"] if node.intrinsic else []
@@ -137,13 +129,9 @@ def _node(
     return [*lines, loop_header(node, scope), *(INDENT + line for line in body), "}"]
 
 
-def _unrolled_loop(
-    loop: Loop, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]
-) -> list[str]:
+def _unrolled_loop(loop: Loop, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
     """The body of a loop once for each iteration."""
-    copies = prod(
-        around.extent or 1 for around in (*scope.loops, loop) if around.kind == "unrolled"
-    )
+    copies = prod(around.extent or 1 for around in (*scope.loops, loop) if around.kind == "unrolled")
     if copies > MOST_COPIES:
         raise ValueError(
             f"unrolling {loop.name} writes out {copies} copies, more than {MOST_COPIES}; "
@@ -219,9 +207,7 @@ def _declarations(
     return lines
 
 
-def _declaration(
-    buffer: Buffer, scope: Scope, context: Context, *, private: bool, static: bool
-) -> Iterator[str]:
+def _declaration(buffer: Buffer, scope: Scope, context: Context, *, private: bool, static: bool) -> Iterator[str]:
     shape = " x ".join(map(str, buffer.shape))
     kind = C_TYPES[buffer.dtype]
     if buffer.scope == "scratch":

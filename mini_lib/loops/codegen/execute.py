@@ -51,11 +51,7 @@ class Compiled:
 
     def use_threads(self, threads: int) -> None:
         """Set how many threads parallel loops take, in the whole process; one without OpenMP."""
-        setter = (
-            getattr(self.library, "omp_set_num_threads", None)
-            if _is_parallel(self.program)
-            else None
-        )
+        setter = getattr(self.library, "omp_set_num_threads", None) if _is_parallel(self.program) else None
         if setter is not None:
             setter(ctypes.c_int(threads))
 
@@ -71,22 +67,15 @@ class Prepared:
         """Run on the storage; several times in a row without coming back to Python."""
         function = self.compiled.library[_repeated(self.compiled.program)]
         function.restype = None
-        function(
-            ctypes.c_int64(times), *(ctypes.c_void_p(s.ctypes.data) for s in self.storage.values())
-        )
+        function(ctypes.c_int64(times), *(ctypes.c_void_p(s.ctypes.data) for s in self.storage.values()))
 
     def outputs(self) -> dict[str, np.ndarray]:
         """The outputs as they are now."""
         program = self.compiled.program
-        return {
-            name: np.array(_view(program.buffer(name), self.storage[name]), order="C")
-            for name in program.outputs
-        }
+        return {name: np.array(_view(program.buffer(name), self.storage[name]), order="C") for name in program.outputs}
 
 
-def compile_nest(
-    program: Program, *, flags: Sequence[str] = ("-O1",), volatile: bool = False
-) -> Compiled:
+def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile: bool = False) -> Compiled:
     """Compile a program with this machine's C compiler.
 
     Nothing is added to `flags`; `native.native_flags()` asks for the fastest code. For floats equal
@@ -127,9 +116,7 @@ def time_native(
         ValueError: `repeats` or `threads` is below 1, or the program cannot be said in C.
     """
     if repeats < 1 or threads < 1:
-        raise ValueError(
-            f"repeats and threads must be 1 or more, got {repeats} and {threads}; use 5 and 1"
-        )
+        raise ValueError(f"repeats and threads must be 1 or more, got {repeats} and {threads}; use 5 and 1")
     compiled = compile_nest(program, flags=flags)
     compiled.use_threads(threads)
     prepared = compiled.prepare(**random_arguments(program, seed))

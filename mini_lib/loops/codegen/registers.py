@@ -15,11 +15,7 @@ class RegisterFile:
     """
 
     def __init__(self, program: Program) -> None:
-        self.lanes = {
-            buffer.name: _lanes(buffer, program)
-            for buffer in program.buffers
-            if buffer.scope == "register"
-        }
+        self.lanes = {buffer.name: _lanes(buffer, program) for buffer in program.buffers if buffer.scope == "register"}
         self._variables: dict[str, dict[tuple[int, ...], str]] = {name: {} for name in self.lanes}
 
     def variables(self, buffer: str) -> list[str]:
@@ -96,6 +92,4 @@ def _lanes_of(access: Load, leaf: Leaf) -> int | None:
 
 
 def _divides(lanes: int, value: Affine) -> bool:
-    return lanes > 0 and all(
-        count % lanes == 0 for _, count in (*value.terms, ("", value.constant))
-    )
+    return lanes > 0 and all(count % lanes == 0 for _, count in (*value.terms, ("", value.constant)))

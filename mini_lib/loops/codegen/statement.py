@@ -56,9 +56,7 @@ def scalar_statement(statement: Statement, scope: Scope, context: Context) -> li
     return _guarded(condition, [*setup, _assign(statement, target, operand, dtype, None, context)])
 
 
-def vector_statement(
-    statement: Statement, loop: Loop, lanes: list[Scope], scope: Scope, context: Context
-) -> list[str]:
+def vector_statement(statement: Statement, loop: Loop, lanes: list[Scope], scope: Scope, context: Context) -> list[str]:
     """The lines of a statement for all lanes of a loop; `lanes` has a scope for each."""
     if has_lane_guard(statement, loop):
         return _lane_by_lane(statement, loop, lanes, scope, context)
@@ -83,9 +81,7 @@ def vector_statement(
     return _guarded(condition, [*setup, *lines])
 
 
-def _store(
-    statement: Statement, value: Term, shape: str, lanes: list[Scope], context: Context
-) -> list[str]:
+def _store(statement: Statement, value: Term, shape: str, lanes: list[Scope], context: Context) -> list[str]:
     """The lines that put a value in memory, or in scalar variables."""
     dtype, prelude = context.program.buffer(statement.buffer).dtype, context.prelude
     first = context.element(statement.store, lanes[0])
@@ -116,10 +112,7 @@ def _load(load: Load, loop: Loop, lanes: list[Scope], context: Context) -> Term:
         function = context.prelude.load(buffer.dtype, len(lanes))
         return Term(f"{function}(&{context.element(load, lanes[0])})", is_vector=True)
     elements = [context.element(load, lane) for lane in lanes]
-    rows = [
-        ", ".join(elements[at : at + GATHER_PER_LINE])
-        for at in range(0, len(elements), GATHER_PER_LINE)
-    ]
+    rows = [", ".join(elements[at : at + GATHER_PER_LINE]) for at in range(0, len(elements), GATHER_PER_LINE)]
     kind = context.prelude.vector(buffer.dtype, len(lanes))
     return Term(f"({kind}){{{', '.join(rows)}}}", is_vector=True)
 
@@ -176,9 +169,7 @@ def _one_by_one(
     return lines, lambda _: next(waiting)
 
 
-def _lane_by_lane(
-    statement: Statement, loop: Loop, lanes: list[Scope], scope: Scope, context: Context
-) -> list[str]:
+def _lane_by_lane(statement: Statement, loop: Loop, lanes: list[Scope], scope: Scope, context: Context) -> list[str]:
     """Scalar code for the lanes whose guard holds: all values first, then all stores."""
     dtype = context.program.buffer(statement.buffer).dtype
     if _is_free_of_order(statement, loop, context):
@@ -214,10 +205,7 @@ def _is_free_of_order(statement: Statement, loop: Loop, context: Context) -> boo
         return False
     step = lane_step(loop, context.program.buffer(statement.buffer).offset(statement.index))
     return all(load.buffer != statement.buffer for load in statement.loads) or (
-        bool(step)
-        and all(
-            load == statement.store for load in statement.loads if load.buffer == statement.buffer
-        )
+        bool(step) and all(load == statement.store for load in statement.loads if load.buffer == statement.buffer)
     )
 
 

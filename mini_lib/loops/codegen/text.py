@@ -9,23 +9,139 @@ from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, all_loops, rang
 from mini_lib.loops.show import show_guard
 
 RESERVED = frozenset(
-    """auto break case char const continue default do double else enum extern float for goto if
-    inline int long register restrict return short signed sizeof static struct switch typedef union
-    unsigned void volatile while asm typeof exp expf main stdin stdout INFINITY NAN INLINE state_""".split()
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "asm",
+        "typeof",
+        "exp",
+        "expf",
+        "main",
+        "stdin",
+        "stdout",
+        "INFINITY",
+        "NAN",
+        "INLINE",
+        "state_",
+    ]
 )
 # names of math.h: a function of that name would be declared twice
 MATH = frozenset(
     name + end
-    for name in """acos asin atan atan2 cos sin tan acosh asinh atanh cosh sinh tanh exp exp2 exp10
-    pow10 expm1 frexp ldexp log log10 log1p log2 logb modf pow sqrt cbrt hypot erf erfc tgamma lgamma
-    gamma ceil floor nearbyint rint lrint llrint round lround llround roundeven trunc fmod remainder
-    remquo drem copysign nan nextafter nexttoward nextup nextdown fdim fmax fmin fma fabs ilogb scalb
-    scalbn scalbln significand finite isinf isnan j0 j1 jn y0 y1 yn sincos signgam""".split()
+    for name in [
+        "acos",
+        "asin",
+        "atan",
+        "atan2",
+        "cos",
+        "sin",
+        "tan",
+        "acosh",
+        "asinh",
+        "atanh",
+        "cosh",
+        "sinh",
+        "tanh",
+        "exp",
+        "exp2",
+        "exp10",
+        "pow10",
+        "expm1",
+        "frexp",
+        "ldexp",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "logb",
+        "modf",
+        "pow",
+        "sqrt",
+        "cbrt",
+        "hypot",
+        "erf",
+        "erfc",
+        "tgamma",
+        "lgamma",
+        "gamma",
+        "ceil",
+        "floor",
+        "nearbyint",
+        "rint",
+        "lrint",
+        "llrint",
+        "round",
+        "lround",
+        "llround",
+        "roundeven",
+        "trunc",
+        "fmod",
+        "remainder",
+        "remquo",
+        "drem",
+        "copysign",
+        "nan",
+        "nextafter",
+        "nexttoward",
+        "nextup",
+        "nextdown",
+        "fdim",
+        "fmax",
+        "fmin",
+        "fma",
+        "fabs",
+        "ilogb",
+        "scalb",
+        "scalbn",
+        "scalbln",
+        "significand",
+        "finite",
+        "isinf",
+        "isnan",
+        "j0",
+        "j1",
+        "jn",
+        "y0",
+        "y1",
+        "yn",
+        "sincos",
+        "signgam",
+    ]
     for end in ("", "f", "l")
 )
-HELPER = re.compile(
-    r"(max|min|exp|divide|load|store|spread|floor|touch)_\w+|[fiu]\d+x\d+(_at)?|u?int\d+_t"
-)
+HELPER = re.compile(r"(max|min|exp|divide|load|store|spread|floor|touch)_\w+|[fiu]\d+x\d+(_at)?|u?int\d+_t")
 MAX_INT = 2**31 - 1
 
 
@@ -188,8 +304,7 @@ def integer_helpers(program: Program, index_type: str) -> list[str]:
     if any(loop.binds for loop in all_loops(program.body)):
         lines += [
             "// division that rounds down, as Python's divmod does",
-            f"static inline {index_type} floor_mod({index_type} a, {index_type} b) "
-            "{ return (a % b + b) % b; }",
+            f"static inline {index_type} floor_mod({index_type} a, {index_type} b) {{ return (a % b + b) % b; }}",
             f"static inline {index_type} floor_div({index_type} a, {index_type} b) "
             "{ return (a - floor_mod(a, b)) / b; }",
         ]

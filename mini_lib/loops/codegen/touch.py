@@ -40,11 +40,7 @@ def _node(node: Node, scope: Scope, program: Program) -> list[str]:
         condition = guard_text(node.guards, scope)
         if condition is None:
             return []
-        lines = [
-            line
-            for access, is_write in accesses(node)
-            for line in _touch(access, is_write, 1, scope, program)
-        ]
+        lines = [line for access, is_write in accesses(node) for line in _touch(access, is_write, 1, scope, program)]
         return _guarded(condition, lines)
     inside = scope.inside(node)
     if node.kind == "vector":
@@ -82,9 +78,7 @@ def _lanes(statement: Statement, loop: Loop, scope: Scope, program: Program) -> 
     return [] if condition is None else [*declared, *_guarded(condition, lines)]
 
 
-def _touch(
-    access: Load, is_write: bool, elements: int, scope: Scope, program: Program
-) -> list[str]:
+def _touch(access: Load, is_write: bool, elements: int, scope: Scope, program: Program) -> list[str]:
     buffer = program.buffer(access.buffer)
     if buffer.scope == "register":
         return []

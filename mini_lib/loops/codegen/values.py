@@ -61,9 +61,7 @@ class Prelude:
         kind = "f" if is_float(dtype) else "i" if signed and dtype != "u64" else "u"
         name = f"{kind}{8 * ELEMENT_BYTES[dtype]}x{lanes}"
         element = SIGNED[dtype] if kind == "i" else C_TYPES[dtype]
-        self._types.setdefault(
-            name, f"typedef {element} {name} __attribute__((vector_size({size_bytes})));"
-        )
+        self._types.setdefault(name, f"typedef {element} {name} __attribute__((vector_size({size_bytes})));")
         return name
 
     def load(self, dtype: str, lanes: int) -> str:
@@ -72,8 +70,7 @@ class Prelude:
         element = f"{self._volatile}const {C_TYPES[dtype]}"
         return self._function(
             f"load_{kind}",
-            f"INLINE {kind} load_{kind}({element} *at) "
-            f"{{ return *({self._volatile}const {loose} *)at; }}",
+            f"INLINE {kind} load_{kind}({element} *at) {{ return *({self._volatile}const {loose} *)at; }}",
         )
 
     def store(self, dtype: str, lanes: int) -> str:
@@ -82,8 +79,7 @@ class Prelude:
         element = f"{self._volatile}{C_TYPES[dtype]}"
         return self._function(
             f"store_{kind}",
-            f"INLINE void store_{kind}({element} *at, {kind} value) "
-            f"{{ *({self._volatile}{loose} *)at = value; }}",
+            f"INLINE void store_{kind}({element} *at, {kind} value) {{ *({self._volatile}{loose} *)at = value; }}",
         )
 
     def spread(self, dtype: str, lanes: int) -> str:
@@ -160,9 +156,7 @@ def constant_text(value: float, dtype: str) -> str:
         if whole < 0:
             # the lowest number has no literal of its own
             return f"({C_TYPES[dtype]})({whole + 1}ll - 1)"
-        return (
-            f"({C_TYPES[dtype]}){whole}" if dtype == "i8" else f"{whole}u" + "ll" * ("64" in dtype)
-        )
+        return f"({C_TYPES[dtype]}){whole}" if dtype == "i8" else f"{whole}u" + "ll" * ("64" in dtype)
     rounded = np.float32(value) if dtype == "f32" else np.float64(value)
     if not np.isfinite(rounded):
         text = "NAN" if np.isnan(rounded) else "INFINITY" if rounded > 0 else "-INFINITY"
@@ -203,13 +197,8 @@ def expression(
     is_vector = any(part.is_vector for part in parts)
     width = lanes if is_vector else None
     if value.name not in STRENGTH or (value.name == "/" and not is_float(dtype)):
-        texts = [
-            in_all_lanes(part, dtype, lanes, prelude).text if is_vector else part.text
-            for part in parts
-        ]
-        return Term(
-            f"{prelude.call(value.name, dtype, width)}({', '.join(texts)})", ATOM, is_vector
-        )
+        texts = [in_all_lanes(part, dtype, lanes, prelude).text if is_vector else part.text for part in parts]
+        return Term(f"{prelude.call(value.name, dtype, width)}({', '.join(texts)})", ATOM, is_vector)
     own = STRENGTH[value.name]
     left, right = parts
     first = f"({left.text})" if left.strength < own else left.text

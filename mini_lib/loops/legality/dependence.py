@@ -114,9 +114,7 @@ def show_dependences(program: Program) -> str:
     return aligned(rows, left=range(len(rows[0])))
 
 
-def _between(
-    one: Leaf, two: Leaf, first: Access, second: Access, home: str
-) -> Iterator[Dependence]:
+def _between(one: Leaf, two: Leaf, first: Access, second: Access, home: str) -> Iterator[Dependence]:
     """The dependences from an access of one statement to an access of another, outer carriers first."""
     both = pair(one, two)
     copy = same_copy(home, one, two, both)
@@ -135,7 +133,7 @@ def _between(
         elif one.positions[shared:] < two.positions[shared:]:
             system = touching.with_(outer)
         else:
-            continue                   # in one iteration a statement's loads come before its own store anyway
+            continue  # in one iteration a statement's loads come before its own store anyway
         ends = _ends(system, steps[depth:])
         if ends is None:
             continue

@@ -8,7 +8,7 @@ from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Leaf, Load, Loop, Statement, ranges
 from mini_lib.loops.legality.feasible import System
 
-READ, WRITE = 0, 1                       # the two phases of a statement, in their order
+READ, WRITE = 0, 1  # the two phases of a statement, in their order
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,7 @@ class Access:
 def accesses(statement: Statement) -> tuple[Access, ...]:
     """The loads of a statement, each element once, then its store."""
     events = [(load, READ) for load in dict.fromkeys(statement.loads)]
-    return tuple(
-        Access(load.buffer, load.index, phase) for load, phase in [*events, (statement.store, WRITE)]
-    )
+    return tuple(Access(load.buffer, load.index, phase) for load, phase in [*events, (statement.store, WRITE)])
 
 
 def conflicts(first: Statement, second: Statement) -> Iterator[tuple[Access, Access]]:
@@ -46,10 +44,7 @@ def kind_of(first: Access, second: Access) -> str:
 def shared_loops(first: Leaf, second: Leaf) -> int:
     """How many loops, from the outermost on, two statements have in common."""
     shared = 0
-    while (
-        shared < min(len(first.loops), len(second.loops))
-        and first.positions[shared] == second.positions[shared]
-    ):
+    while shared < min(len(first.loops), len(second.loops)) and first.positions[shared] == second.positions[shared]:
         shared += 1
     return shared
 
@@ -128,8 +123,7 @@ def pair(first: Leaf, second: Leaf) -> Pair:
 def same_element(one: Load | Access, two: Load | Access, pair: Pair) -> tuple[Affine, ...]:
     """What must be 0 for two accesses to touch one element, one equation an axis."""
     return tuple(
-        a.substitute(pair.first) - b.substitute(pair.second)
-        for a, b in zip(one.index, two.index, strict=True)
+        a.substitute(pair.first) - b.substitute(pair.second) for a, b in zip(one.index, two.index, strict=True)
     )
 
 

@@ -20,7 +20,7 @@ from mini_lib.loops.legality.violation import (
 )
 from mini_lib.loops.show import show_statement
 
-Time = tuple[tuple[int, str], ...]         # numbers from the outside in, each with what it counts
+Time = tuple[tuple[int, str], ...]  # numbers from the outside in, each with what it counts
 
 
 def instances(program: Program) -> Iterator[tuple[Leaf, dict[str, int], Time]]:
@@ -114,7 +114,7 @@ def violation_by_enumeration(before: Program, after: Program) -> Violation | Non
 
 def violations_by_enumeration(before: Program, after: Program) -> list[Violation]:
     """Every pair of accesses to one element that loses its order, the earliest in the old order first."""
-    old = {}                                    # where and when each old iteration ran
+    old = {}  # where and when each old iteration ran
     for leaf, values, time in instances(before):
         old[leaf.statement.name, tuple(values.items())] = leaf, time
     touched = defaultdict(list)
@@ -147,9 +147,7 @@ def violations_by_enumeration(before: Program, after: Program) -> list[Violation
             if why:
                 found.append((one.then, two.then, element, one, two, why))
     return [
-        Violation(
-            one.instance(), two.instance(), element, kind_of(one.access, two.access), why
-        )
+        Violation(one.instance(), two.instance(), element, kind_of(one.access, two.access), why)
         for _, _, element, one, two, why in sorted(found, key=lambda item: item[:3])
     ]
 

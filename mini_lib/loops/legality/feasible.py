@@ -10,7 +10,7 @@ from math import gcd
 
 from mini_lib.loops.affine import Affine
 
-ROUNDS = 8                     # passes over the constraints before the box counts as tight enough
+ROUNDS = 8  # passes over the constraints before the box counts as tight enough
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,7 @@ def tighten(system: System, rounds: int = ROUNDS) -> System | None:
     return replace(system, ranges=ranges)
 
 
-def _narrow(
-    ranges: dict[str, tuple[int, int]], terms: tuple[tuple[str, int], ...], constant: int
-) -> bool:
+def _narrow(ranges: dict[str, tuple[int, int]], terms: tuple[tuple[str, int], ...], constant: int) -> bool:
     """Shrink the ranges by `terms + constant >= 0`; False where no point of the box can keep it."""
     largest = constant
     for name, count in terms:
@@ -83,7 +81,7 @@ def _narrow(
         return False
     for name, count in terms:
         low, high = ranges[name]
-        others = largest - count * (high if count > 0 else low)         # the most the others can give
+        others = largest - count * (high if count > 0 else low)  # the most the others can give
         if count > 0:
             low = max(low, -(others // count))
         else:
@@ -165,10 +163,7 @@ def _integer_program(system: System, goal: Affine) -> dict[str, int] | None:
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     column = {
-        name: number
-        for number, name in enumerate(
-            name for name, (low, high) in system.ranges.items() if low < high
-        )
+        name: number for number, name in enumerate(name for name, (low, high) in system.ranges.items() if low < high)
     }
     fixed = {name: low for name, (low, high) in system.ranges.items() if low == high}
     if not column:
@@ -189,7 +184,7 @@ def _integer_program(system: System, goal: Affine) -> dict[str, int] | None:
     bounds = Bounds(*zip(*(system.ranges[name] for name in column), strict=True))
     constraints = [LinearConstraint(np.array(rows), constants, most)] if rows else []
     found = milp(weight, integrality=np.ones(len(column)), bounds=bounds, constraints=constraints)
-    if found.status == 2:                            # proved empty
+    if found.status == 2:  # proved empty
         return None
     if found.x is not None:
         rounded = dict(zip(column, (round(value) for value in found.x), strict=True)) | fixed

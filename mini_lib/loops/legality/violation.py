@@ -73,8 +73,7 @@ class Violation:
             shared, runner = f"{two} writes {place}, which {other} writes before", "second"
         end = {
             SWAPPED: f"the new order would run the {runner} first. Keep the order, or skew first.",
-            UNORDERED: f"a parallel loop has no order, so the {runner} may run first. "
-            "Parallelize another loop.",
+            UNORDERED: f"a parallel loop has no order, so the {runner} may run first. Parallelize another loop.",
             AT_ONCE: "a vector loop does each statement for all iterations at once, reads "
             f"before writes, so the {runner} would come first. Vectorize another loop.",
             PARTED: f"but {buffer} would be a new buffer by then. Make the local copy last.",
@@ -124,9 +123,7 @@ def violation(before: Program, after: Program) -> Violation | None:
     old = {leaf.statement.name: leaf for leaf in before.leaves}
     moved = [_Moved.of(leaf, old) for leaf in after.leaves]
     homes = {buffer.name: (buffer.home, buffer.home) for buffer in before.buffers}
-    homes |= {
-        one.name: (homes[one.name][0], one.home) for one in after.buffers if one.name in homes
-    }
+    homes |= {one.name: (homes[one.name][0], one.home) for one in after.buffers if one.name in homes}
     for one in moved:
         for two in moved:
             found = _between(one, two, homes)
@@ -208,9 +205,7 @@ def _levels(names: list[str], steps: Pair) -> Iterator[tuple[tuple[Affine, ...],
         yield tuple(steps.step(outer) for outer in names[:depth]), steps.step(name)
 
 
-def _earlier(
-    one: _Moved, two: _Moved, first: Access, second: Access, then: Pair
-) -> Iterator[Constraints | None]:
+def _earlier(one: _Moved, two: _Moved, first: Access, second: Access, then: Pair) -> Iterator[Constraints | None]:
     """The ways in which the first access can come before the second in the old program; None is no way."""
     shared = shared_loops(one.old, two.old)
     names = [loop.name for loop in one.old.loops[:shared]]
@@ -247,9 +242,7 @@ def _copies(
         yield new_copy, lost
 
 
-def _lost(
-    one: Leaf, two: Leaf, first: Access, second: Access, new: Pair
-) -> Iterator[tuple[Constraints, str]]:
+def _lost(one: Leaf, two: Leaf, first: Access, second: Access, new: Pair) -> Iterator[tuple[Constraints, str]]:
     """The ways in which the first access can fail to come before the second in the new program."""
     shared = shared_loops(one, two)
     loops = one.loops[:shared]

@@ -131,8 +131,7 @@ class Block:
         `forward_cycles`; in the same round the compiler passes the value on in a register.
         """
         if self.loop is None or not any(
-            load.buffer == copy.statement.buffer
-            or self.program.buffer(load.buffer).scope != "memory"
+            load.buffer == copy.statement.buffer or self.program.buffer(load.buffer).scope != "memory"
             for copy in self.copies
             for load in copy.statement.loads
         ):
@@ -141,9 +140,7 @@ class Block:
         ends = []
         for turn in range(CHAIN_ROUNDS):
             for copy in self.copies:
-                times = iter(
-                    [self._arrival(ready, load, copy, turn) for load in copy.statement.loads]
-                )
+                times = iter([self._arrival(ready, load, copy, turn) for load in copy.statement.loads])
                 end = _end(copy.statement.value, times, self._latency_cycles(copy))
                 ready[self._at_turn(copy.statement.store, copy, turn)] = (end, turn)
             ends.append(max(time for time, _ in ready.values()))
@@ -194,9 +191,7 @@ class Block:
 
     def _is_too_wide(self, copy: Copy) -> bool:
         """Whether a statement's vectors are wider than the machine's: compilers keep such ones in memory."""
-        return (
-            self._registers_of(copy, self.program.buffer(copy.statement.buffer).element_bytes) > 1
-        )
+        return self._registers_of(copy, self.program.buffer(copy.statement.buffer).element_bytes) > 1
 
     def _spilled_share(self) -> float:
         """The share of the register buffers' elements for which the machine has no register."""

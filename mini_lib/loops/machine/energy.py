@@ -77,10 +77,7 @@ class EnergyTable:
 
 HOROWITZ_45NM = EnergyTable(
     name="45 nm, 0.9 V",
-    source=(
-        'M. Horowitz, "Computing\'s energy problem (and what we can do about it)", ISSCC 2014, '
-        "figure 1.1.9"
-    ),
+    source=('M. Horowitz, "Computing\'s energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9'),
     operation_j={
         "int8_add": 0.03e-12,
         "int32_add": 0.1e-12,

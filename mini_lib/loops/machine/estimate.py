@@ -129,9 +129,7 @@ def estimate(
     core = _body(program, program.body, (), machine)
     moved = traffic(program, machine, sample=sample)
     alone = _body(program, program.body, (), machine, serial=True)
-    share = (core.issue + core.chain + core.loop) / max(
-        1e-9, alone.issue + alone.chain + alone.loop
-    )
+    share = (core.issue + core.chain + core.loop) / max(1e-9, alone.issue + alone.chain + alone.loop)
     memory = tuple(cycles * min(1.0, share) for cycles in moved.cycles(machine))
     return Estimate(core.work, moved, core.issue, core.chain, core.loop, memory, machine)
 
@@ -168,9 +166,7 @@ def _body(
     return total
 
 
-def _loop(
-    program: Program, loop: Loop, around: tuple[Loop, ...], machine: MachineModel, serial: bool
-) -> _Core:
+def _loop(program: Program, loop: Loop, around: tuple[Loop, ...], machine: MachineModel, serial: bool) -> _Core:
     """The cost of one entry into a loop."""
     path = (*around, loop)
     trips = mean_trips(path)[-1]
@@ -187,9 +183,7 @@ def _loop(
         length = trips * _chain_goes_on(program, copies, path)
         in_flight = machine.window / max(1.0, (inside.work + own).instructions * length)
         chain = Block(program, machine, copies, loop).chain_cycles() / max(1.0, in_flight)
-        round_trip = _Core(
-            inside.work + own, inside.issue, max(0.0, chain - issue), issue - inside.issue
-        )
+        round_trip = _Core(inside.work + own, inside.issue, max(0.0, chain - issue), issue - inside.issue)
     if loop.kind == "parallel" and not serial:
         share = round_trip.times(trips, sharers=max(1.0, min(machine.cores, trips)))
         return share + _Core(loop=FORK_CYCLES)
@@ -200,9 +194,7 @@ def _chain_goes_on(program: Program, copies: list[Copy], path: tuple[Loop, ...])
     """How often the innermost loop is entered again and goes on with the same sums."""
     sums = [copy for copy in copies if copy.statement.store in copy.statement.loads]
     entries = 1.0
-    if any(
-        i.names & own_names(path[-1]) for copy in sums for i in copy.index(copy.statement.store)
-    ):
+    if any(i.names & own_names(path[-1]) for copy in sums for i in copy.index(copy.statement.store)):
         return entries  # each round has a sum of its own
     trips = mean_trips(path)
     for loop, count in reversed(list(zip(path[:-1], trips[:-1], strict=True))):

@@ -45,9 +45,7 @@ class MatrixUnit:
 
     def __post_init__(self) -> None:
         for side in ("m", "n", "k"):
-            require_whole(
-                f"{side} of {self.name!r}", getattr(self, side), 1, "use 1 for no such axis"
-            )
+            require_whole(f"{side} of {self.name!r}", getattr(self, side), 1, "use 1 for no such axis")
         require_real(f"cycles of {self.name!r}", self.cycles, "pass cycles a call", above_zero=True)
         require_real(f"weight_cycles of {self.name!r}", self.weight_cycles, "use 0 for none")
 

@@ -154,9 +154,7 @@ def this_machine() -> MachineModel:
         caches=caches,
         vector_bytes=vector_bytes,
         vector_registers=registers,
-        cores=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         **costs,
     )
 
@@ -186,9 +184,7 @@ def measure_machine() -> MachineModel:
     around = _fastest_s(library.forward, count, single, eight) * frequency_hz / count
     costs: dict[str, list[float]] = {name: [] for name in COSTS}
     for level, level_cache in enumerate(machine.caches):
-        lower = (
-            machine.caches[level + 1].size_bytes // 2 if level + 1 < len(machine.caches) else None
-        )
+        lower = machine.caches[level + 1].size_bytes // 2 if level + 1 < len(machine.caches) else None
         size = min(lower or 8 * level_cache.size_bytes, MOST_MEASURED_BYTES)
         passes = max(1, (2 << 20) // size)
         here = []
@@ -248,9 +244,7 @@ def _caches() -> tuple[Cache, ...]:
 def _vectors() -> tuple[int, int]:
     """The bytes of a vector register, and how many of them there are."""
     try:
-        flags = set(
-            Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split()
-        )
+        flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split())
     except (OSError, IndexError):
         return 16, 32  # ARM
     if "avx512f" in flags:

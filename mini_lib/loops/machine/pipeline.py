@@ -27,9 +27,7 @@ class Span:
     end_s: float
 
 
-def timeline(
-    load_s: Sequence[float], compute_s: Sequence[float], buffers: int = 2
-) -> tuple[Span, ...]:
+def timeline(load_s: Sequence[float], compute_s: Sequence[float], buffers: int = 2) -> tuple[Span, ...]:
     """Return when each tile is loaded and computed: two spans a tile, tile by tile.
 
     Tile t is loaded as soon as the loader is free and tile t - buffers has left its buffer. It is
@@ -144,9 +142,7 @@ def steady_state_s(load_s: float, compute_s: float, tiles: int) -> float:
     return float(load_s + (tiles - 1) * max(load_s, compute_s) + compute_s)
 
 
-def _checked(
-    load_s: Sequence[float], compute_s: Sequence[float]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _checked(load_s: Sequence[float], compute_s: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     for name, times_s in (("load_s", load_s), ("compute_s", compute_s)):
         if isinstance(times_s, (int, float)):
             raise TypeError(

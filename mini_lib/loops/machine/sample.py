@@ -93,9 +93,7 @@ def _walker() -> Callable[..., None]:
     return walker
 
 
-def _node(
-    node: Node, program: Program, bases: Mapping[str, int], variables: dict[str, int]
-) -> list[int]:
+def _node(node: Node, program: Program, bases: Mapping[str, int], variables: dict[str, int]) -> list[int]:
     if isinstance(node, Statement):
         return _statement(node, None, program, bases, variables)
     if node.kind == "vector":
@@ -127,8 +125,7 @@ def _lanes(
 ) -> list[int]:
     """A statement of a vector loop: all lanes load before any stores."""
     uneven = any(
-        lane_step(loop, program.buffer(access.buffer).offset(access.index)) is None
-        for access, _ in accesses(statement)
+        lane_step(loop, program.buffer(access.buffer).offset(access.index)) is None for access, _ in accesses(statement)
     )
     if not uneven and not has_lane_guard(statement, loop):
         return _statement(statement, loop, program, bases, variables)

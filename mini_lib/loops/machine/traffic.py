@@ -51,9 +51,7 @@ def _between(low: float, high: float, share: float) -> float:
     return low + share * (high - low)
 
 
-def traffic(
-    program: Program, machine: MachineModel, *, sample: int | None = SAMPLE_ACCESSES
-) -> Traffic:
+def traffic(program: Program, machine: MachineModel, *, sample: int | None = SAMPLE_ACCESSES) -> Traffic:
     """The lines that move when a program runs again and again, from a simulation of the machine's caches.
 
     The simulation is exact and starts empty. What is fetched for the first time is taken off again at a level that
@@ -106,12 +104,7 @@ def _iterations_to_simulate(program: Program, sample: int | None) -> int | None:
     if sample is None or len(program.body) != 1 or not isinstance(program.body[0], Loop):
         return None
     count, extent = count_accesses(program), program.body[0].extent
-    if (
-        count <= sample
-        or extent is None
-        or extent < 4
-        or program.body[0].kind not in ("serial", "parallel")
-    ):
+    if count <= sample or extent is None or extent < 4 or program.body[0].kind not in ("serial", "parallel"):
         return None
     few = max(1, sample * extent // (2 * count))
     return few if 2 * few < extent else None

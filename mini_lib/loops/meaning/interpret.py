@@ -31,8 +31,7 @@ def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     """
     check_arrays(program, arrays)
     memory: Memory = {
-        buffer.name: _cells(arrays[buffer.name]) if buffer.name in arrays else {}
-        for buffer in program.buffers
+        buffer.name: _cells(arrays[buffer.name]) if buffer.name in arrays else {} for buffer in program.buffers
     }
     arithmetics = {buffer.name: ARITHMETIC[buffer.dtype] for buffer in program.buffers}
     with np.errstate(all="ignore"):  # an infinity is a value like another
@@ -51,10 +50,7 @@ def execute(program: Program, memory: Memory, arithmetics: Mapping[str, Arithmet
     for instance in walk(program, lambda loop: _make_anew(loop, program, memory)):
         statement = instance.statement
         arithmetic = arithmetics[statement.buffer]
-        values = [
-            evaluate(statement.value, point, program, memory, arithmetic, statement)
-            for point in instance.points
-        ]
+        values = [evaluate(statement.value, point, program, memory, arithmetic, statement) for point in instance.points]
         for point, value in zip(instance.points, values, strict=True):
             index = _subscripts(statement.store, point, program, statement)
             memory[statement.buffer][index] = value
@@ -87,10 +83,7 @@ def evaluate(
                 f"{statement.name} reads {expression.buffer}[{_join(index)}] at {_text(point)}, "
                 "before anything was written there; write it first, or pass it as an argument"
             ) from None
-    values = [
-        evaluate(argument, point, program, memory, arithmetic, statement)
-        for argument in expression.arguments
-    ]
+    values = [evaluate(argument, point, program, memory, arithmetic, statement) for argument in expression.arguments]
     return arithmetic.operations[expression.name](*values)
 
 
@@ -110,9 +103,7 @@ def random_arguments(program: Program, seed: int) -> dict[str, np.ndarray]:
             arrays[buffer.name] = generator.uniform(-1, 1, buffer.shape).astype(dtype)
         else:
             ends = np.iinfo(dtype)
-            arrays[buffer.name] = generator.integers(
-                ends.min, ends.max, buffer.shape, dtype, endpoint=True
-            )
+            arrays[buffer.name] = generator.integers(ends.min, ends.max, buffer.shape, dtype, endpoint=True)
     return arrays
 
 
@@ -121,9 +112,7 @@ def check_arrays(program: Program, arrays: Mapping[str, np.ndarray]) -> None:
     names = [buffer.name for buffer in program.arguments]
     for name in arrays:
         if name not in names:
-            raise ValueError(
-                f"{program.name} has no argument {name!r}; it takes {', '.join(names)}"
-            )
+            raise ValueError(f"{program.name} has no argument {name!r}; it takes {', '.join(names)}")
     for buffer in program.arguments:
         if buffer.name not in arrays:
             if buffer.temporary:
@@ -155,14 +144,10 @@ def _cells(array: np.ndarray) -> dict[tuple[int, ...], Number]:
     return {index: value if floats else int(value) for index, value in np.ndenumerate(array)}
 
 
-def _subscripts(
-    access: Load, point: Point, program: Program, statement: Statement
-) -> tuple[int, ...]:
+def _subscripts(access: Load, point: Point, program: Program, statement: Statement) -> tuple[int, ...]:
     index = tuple(subscript.value(point) for subscript in access.index)
     shape = program.buffer(access.buffer).shape
-    if len(index) != len(shape) or not all(
-        0 <= at < size for at, size in zip(index, shape, strict=True)
-    ):
+    if len(index) != len(shape) or not all(0 <= at < size for at, size in zip(index, shape, strict=True)):
         raise ValueError(
             f"{statement.name} touches {access.buffer}[{_join(index)}] at {_text(point)}, "
             f"but {access.buffer} has shape {shape}; change the subscript or the loop's range"

@@ -90,9 +90,7 @@ def _smaller(a: Number, b: Number) -> Number:
 def _wrapping(dtype: str) -> Arithmetic:
     """Integers modulo 2**bits; `/` and `exp` are fixed functions that mix bits, no division."""
     return Arithmetic(
-        lambda value: (
-            integer_constant(value, dtype) if isinstance(value, float) else wrap(value, dtype)
-        ),
+        lambda value: integer_constant(value, dtype) if isinstance(value, float) else wrap(value, dtype),
         {
             "+": lambda a, b: wrap(a + b, dtype),
             "-": lambda a, b: wrap(a - b, dtype),
@@ -122,6 +120,5 @@ def _rounding(dtype: type[np.floating]) -> Arithmetic:
 
 
 ARITHMETIC = {
-    dtype: _rounding(numpy_type) if is_float(dtype) else _wrapping(dtype)
-    for dtype, numpy_type in DTYPES.items()
+    dtype: _rounding(numpy_type) if is_float(dtype) else _wrapping(dtype) for dtype, numpy_type in DTYPES.items()
 }

@@ -29,9 +29,7 @@ def unit_roundoff(dtype: str) -> float:
     return float(np.finfo(DTYPES[dtype]).eps) / 2
 
 
-def summation_tolerance(
-    terms: int, magnitude: np.ndarray | float, dtype: str
-) -> np.ndarray | float:
+def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -> np.ndarray | float:
     """How far two sums of the same products may lie apart, whatever the order of each.
 
     A sum of n products in floats is the sum of the products, each times 1 + t with |t| <= gamma_n =

@@ -85,13 +85,11 @@ def check_vector(loop: Loop) -> None:
     """Raise a ValueError for a vector loop that cannot be done as one."""
     if any(isinstance(child, Loop) for child in loop.body):
         raise ValueError(
-            f"vector loop {loop.name} holds another loop; vectorize an innermost loop, "
-            "or unroll the inner one"
+            f"vector loop {loop.name} holds another loop; vectorize an innermost loop, or unroll the inner one"
         )
     if not loop.extent:
         raise ValueError(
-            f"vector loop {loop.name} has no constant number of iterations; "
-            "split it with a factor that divides"
+            f"vector loop {loop.name} has no constant number of iterations; split it with a factor that divides"
         )
 
 

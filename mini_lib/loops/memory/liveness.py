@@ -32,21 +32,15 @@ class Step:
 
     def __post_init__(self) -> None:
         if isinstance(self.inputs, str):
-            raise TypeError(
-                f"inputs of {self.name!r} must be a tuple of names, got {self.inputs!r}; "
-                "write (name,)"
-            )
+            raise TypeError(f"inputs of {self.name!r} must be a tuple of names, got {self.inputs!r}; write (name,)")
         object.__setattr__(self, "inputs", tuple(self.inputs))
         object.__setattr__(self, "outputs", dict(self.outputs))
         if not self.outputs:
             raise ValueError(
-                f"step {self.name!r} writes nothing, got outputs={{}}, expected "
-                "{name: size_bytes}; leave it out"
+                f"step {self.name!r} writes nothing, got outputs={{}}, expected {{name: size_bytes}}; leave it out"
             )
         for tensor, size_bytes in self.outputs.items():
-            require_whole(
-                f"size_bytes of {tensor!r}", size_bytes, 1, "pass elements times bytes of each"
-            )
+            require_whole(f"size_bytes of {tensor!r}", size_bytes, 1, "pass elements times bytes of each")
         if self.in_place and (len(self.outputs) != 1 or not self.inputs):
             raise ValueError(
                 f"step {self.name!r} works in place, so it needs an input and one output, got "
@@ -72,9 +66,7 @@ class LiveRange:
     tensors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require_whole(
-            f"size_bytes of {self.name!r}", self.size_bytes, 1, "leave out what takes no memory"
-        )
+        require_whole(f"size_bytes of {self.name!r}", self.size_bytes, 1, "leave out what takes no memory")
         require_whole(f"first_step of {self.name!r}", self.first_step, 0, "count steps from 0")
         fix = "a buffer is alive at the step that writes it, at least"
         require_whole(f"last_step of {self.name!r}", self.last_step, self.first_step, fix)
@@ -94,9 +86,7 @@ class LiveRange:
         return self.first_step <= other.last_step and other.first_step <= self.last_step
 
 
-def live_ranges(
-    steps: Iterable[Step], inputs: Mapping[str, int], keep: Collection[str] = ()
-) -> tuple[LiveRange, ...]:
+def live_ranges(steps: Iterable[Step], inputs: Mapping[str, int], keep: Collection[str] = ()) -> tuple[LiveRange, ...]:
     """Return from when to when each buffer is needed, in the order in which they are first written.
 
     `inputs` are the sizes in bytes of what the graph is given: alive from step 0. What no step
@@ -120,10 +110,7 @@ def live_ranges(
     """
     steps = tuple(steps)
     if not steps:
-        raise ValueError(
-            "steps must hold at least one Step, got none; "
-            "pass the layers in the order in which they run"
-        )
+        raise ValueError("steps must hold at least one Step, got none; pass the layers in the order in which they run")
     last_read = {tensor: at for at, step in enumerate(steps) for tensor in step.inputs}
     written = [tensor for step in steps for tensor in step.outputs]
     unknown = [tensor for tensor in keep if tensor not in (*inputs, *written)]
@@ -133,10 +120,7 @@ def live_ranges(
         tensor: len(steps) - 1 if tensor in keep or tensor not in last_read else last_read[tensor]
         for tensor in (*inputs, *written)
     }
-    buffers = {
-        tensor: LiveRange(tensor, size_bytes, 0, end[tensor])
-        for tensor, size_bytes in inputs.items()
-    }
+    buffers = {tensor: LiveRange(tensor, size_bytes, 0, end[tensor]) for tensor, size_bytes in inputs.items()}
     home = {tensor: tensor for tensor in inputs}  # in which buffer a tensor lies
     for at, step in enumerate(steps):
         for tensor in step.inputs:
@@ -147,26 +131,19 @@ def live_ranges(
                 )
         for tensor, size_bytes in step.outputs.items():
             if tensor in home:
-                raise ValueError(
-                    f"step {step.name!r} writes {tensor!r} a second time; "
-                    "give each tensor its own name"
-                )
+                raise ValueError(f"step {step.name!r} writes {tensor!r} a second time; give each tensor its own name")
             if step.in_place:
                 taken = buffers[home[step.inputs[0]]]
                 _require_free(step, at, end[step.inputs[0]], size_bytes, taken)
                 home[tensor] = taken.name
-                buffers[taken.name] = replace(
-                    taken, last_step=end[tensor], tensors=(*taken.tensors, tensor)
-                )
+                buffers[taken.name] = replace(taken, last_step=end[tensor], tensors=(*taken.tensors, tensor))
             else:
                 home[tensor] = tensor
                 buffers[tensor] = LiveRange(tensor, size_bytes, at, end[tensor])
     return tuple(buffers.values())
 
 
-def _require_free(
-    step: Step, at: int, needed_until: int, size_bytes: int, taken: LiveRange
-) -> None:
+def _require_free(step: Step, at: int, needed_until: int, size_bytes: int, taken: LiveRange) -> None:
     if needed_until > at:
         raise ValueError(
             f"step {step.name!r} (step {at}) would overwrite {step.inputs[0]!r}, which is needed "
@@ -195,9 +172,7 @@ def chain(layers: Sequence[tuple[str, int]], in_place: Collection[str] = ()) -> 
     names = ["input", *(name for name, _ in layers)]
     unknown = [name for name in in_place if name not in names[1:]]
     if unknown:
-        raise ValueError(
-            f"in_place names {unknown}, got only the layers {names[1:]}; correct the name"
-        )
+        raise ValueError(f"in_place names {unknown}, got only the layers {names[1:]}; correct the name")
     return tuple(
         Step(name, (before,), {name: size_bytes}, in_place=name in in_place)
         for before, (name, size_bytes) in zip(names, layers, strict=False)
@@ -214,14 +189,8 @@ def peak_live_bytes(ranges: Sequence[LiveRange], alignment_bytes: int = 1) -> in
     """
     return max(
         (
-            sum(
-                aligned_bytes(r.size_bytes, alignment_bytes)
-                for r in ranges
-                if r.first_step <= at <= r.last_step
-            )
-            for at in {
-                r.first_step for r in ranges
-            }  # the sum can only grow where a buffer comes to life
+            sum(aligned_bytes(r.size_bytes, alignment_bytes) for r in ranges if r.first_step <= at <= r.last_step)
+            for at in {r.first_step for r in ranges}  # the sum can only grow where a buffer comes to life
         ),
         default=0,
     )

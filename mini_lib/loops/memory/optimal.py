@@ -15,9 +15,7 @@ from mini_lib.loops.memory.planner import Plan, checked, plan
 from mini_lib.loops.require import require_whole
 
 
-def plan_optimal(
-    ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, states: int = 100_000
-) -> Plan:
+def plan_optimal(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, states: int = 100_000) -> Plan:
     """Return a plan of the smallest peak, by branch and bound over what rests where.
 
     It looks at `states` partly filled memories at most, a few seconds. That is enough for about
@@ -53,9 +51,7 @@ def plan_optimal(
 class _Search:
     """The memories seen so far, and the best plan among them."""
 
-    def __init__(
-        self, ranges: tuple[LiveRange, ...], alignment_bytes: int, best: Plan, states: int
-    ) -> None:
+    def __init__(self, ranges: tuple[LiveRange, ...], alignment_bytes: int, best: Plan, states: int) -> None:
         self.ranges, self.alignment_bytes, self.best, self.states = (
             ranges,
             alignment_bytes,
@@ -65,9 +61,7 @@ class _Search:
         self.bound_bytes = peak_live_bytes(ranges, alignment_bytes)
         self.sizes = [aligned_bytes(live.size_bytes, alignment_bytes) for live in ranges]
         self.alive = _crowded_steps(ranges)  # for each column of the picture, a bit for each buffer
-        self.columns = [
-            [c for c, alive in enumerate(self.alive) if alive >> i & 1] for i in range(len(ranges))
-        ]
+        self.columns = [[c for c, alive in enumerate(self.alive) if alive >> i & 1] for i in range(len(ranges))]
         self.seen: set[tuple[tuple[int, ...], int]] = set()
 
     def fill(self, heights: tuple[int, ...], left: int, top: int, offsets: dict[int, int]) -> None:
@@ -106,11 +100,7 @@ class _Search:
         # Or nothing starts at the leftmost column here: then what covers it rests on a neighbour,
         # or on a buffer that starts further right in this valley.
         rests = [heights[c] for c in (column - 1, high + 1) if 0 <= c < len(heights) and todo[c]]
-        right = [
-            self.sizes[i]
-            for i in _bits(left)
-            if column < self.columns[i][0] and self.columns[i][-1] <= high
-        ]
+        right = [self.sizes[i] for i in _bits(left) if column < self.columns[i][0] and self.columns[i][-1] <= high]
         rests += [height + min(right)] if right else []
         if rests:
             self.fill(_raise(heights, [column], min(rests)), left, top, offsets)

@@ -43,10 +43,7 @@ class Plan:
         object.__setattr__(self, "offsets", dict(self.offsets))
         names = [r.name for r in self.ranges]
         if set(names) != set(self.offsets):
-            raise ValueError(
-                f"offsets must name each of {names}, got {list(self.offsets)}; "
-                "give one offset for each"
-            )
+            raise ValueError(f"offsets must name each of {names}, got {list(self.offsets)}; give one offset for each")
         for name, offset in self.offsets.items():
             require_whole(f"offset of {name!r}", offset, 0, "memory starts at 0")
             if offset % self.alignment_bytes:
@@ -84,14 +81,10 @@ def checked(ranges: Iterable[LiveRange], alignment_bytes: int) -> tuple[LiveRang
     require_whole("alignment_bytes", alignment_bytes, 1, "use 64, a cache line, or 1 for none")
     ranges = tuple(ranges)
     if not ranges:
-        raise ValueError(
-            "ranges must hold at least one LiveRange, got none; pass live_ranges(steps, inputs)"
-        )
+        raise ValueError("ranges must hold at least one LiveRange, got none; pass live_ranges(steps, inputs)")
     for live in ranges:
         if not isinstance(live, LiveRange):
-            raise TypeError(
-                f"ranges must hold LiveRange, got {live!r}; pass live_ranges(steps, inputs)"
-            )
+            raise TypeError(f"ranges must hold LiveRange, got {live!r}; pass live_ranges(steps, inputs)")
     names = [live.name for live in ranges]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -99,9 +92,7 @@ def checked(ranges: Iterable[LiveRange], alignment_bytes: int) -> tuple[LiveRang
     return ranges
 
 
-def place_in_order(
-    ranges: Sequence[LiveRange], order: Iterable[LiveRange], alignment_bytes: int
-) -> Plan:
+def place_in_order(ranges: Sequence[LiveRange], order: Iterable[LiveRange], alignment_bytes: int) -> Plan:
     """Place buffers in this order, each into the smallest gap that fits, else on top.
 
     Gaps are those between the buffers placed before that are alive with it.
@@ -169,9 +160,7 @@ def plan_best_fit(ranges: Iterable[LiveRange], alignment_bytes: int = 1) -> Plan
     return place_in_order(ranges, sorted(ranges, key=lambda live: live.first_step), alignment_bytes)
 
 
-def plan(
-    ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, moves: int = 1000, seed: int = 0
-) -> Plan:
+def plan(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, moves: int = 1000, seed: int = 0) -> Plan:
     """Return the best plan of several orders, and of what moves make of it.
 
     The orders are by size, by time, by lifetime, by size times lifetime. It stops as soon as a plan

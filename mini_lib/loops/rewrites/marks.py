@@ -138,9 +138,7 @@ def parallelize(nest: Program, loop: str) -> Program:
     require_serial(old, "parallelize")
     for one in around:
         if one.kind == "parallel":
-            raise ValueError(
-                f"parallelize: {loop} is inside {one.name}, which is parallel already; fuse the two first"
-            )
+            raise ValueError(f"parallelize: {loop} is inside {one.name}, which is parallel already; fuse the two first")
     return _mark(nest, loop, "parallel")
 
 

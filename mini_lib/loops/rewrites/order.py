@@ -151,9 +151,7 @@ def _move_homes(nest: Program, moves: Mapping[str, str]) -> Program:
 
 
 @rewrite
-def tile(
-    nest: Program, loops: str | Mapping[str, int], size: int | None = None, *, guard: bool = False
-) -> Program:
+def tile(nest: Program, loops: str | Mapping[str, int], size: int | None = None, *, guard: bool = False) -> Program:
     """Split several loops of a nest, and put all outer parts before all inner parts.
 
     Before, and after `tile("m n", 2)`::
@@ -263,9 +261,7 @@ def skew(nest: Program, loop: str, by: str, factor: int = 1) -> Program:
     path = path_to(nest, loop)
     if by not in [one.name for one in path[:-1]]:
         path_to(nest, by)
-        raise ValueError(
-            f"skew: {by} is not a loop around {loop}; skew an inner loop by an outer one"
-        )
+        raise ValueError(f"skew: {by} is not a loop around {loop}; skew an inner loop by an outer one")
     old = path[-1]
     require_serial(old, "skew")
     shift, name = affine(by) * factor, f"{loop}.s"

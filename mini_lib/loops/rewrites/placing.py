@@ -97,9 +97,7 @@ def compute_at(nest: Program, producer: str, consumer: str) -> Program:
         return Load(name, box.within(access)) if access.buffer == name else access
 
     body = map_statements((*moved, *path[-1].body), lambda one: map_accesses(one, near))
-    local = replace(
-        buffer, shape=box.size, strides=(), scope="scratch", temporary=False, home=consumer
-    )
+    local = replace(buffer, shape=box.size, strides=(), scope="scratch", temporary=False, home=consumer)
     buffers = tuple(local if one.name == name else one for one in nest.buffers)
     without = replace_loop(replace(nest, buffers=buffers), producer, lambda _: ())
     return replace_loop(without, consumer, lambda loop: (replace(loop, body=body),))
@@ -118,9 +116,7 @@ def _require_only_use(nest: Program, source: Loop, consumer: Loop, name: str) ->
             after = True
             continue
         touched = {statement.buffer, *(load.buffer for load in statement.loads)}
-        if name in touched and (
-            id(statement) not in using or statement.buffer == name or not after
-        ):
+        if name in touched and (id(statement) not in using or statement.buffer == name or not after):
             raise ValueError(
                 f"compute_at: {statement.name} also uses {name}, and not inside {consumer.name} after {source.name}; "
                 "a part of it would be missing there"

@@ -21,9 +21,7 @@ class Region:
 
     def within(self, access: Load) -> tuple[Affine, ...]:
         """The subscripts of an access as seen from the corner of the box."""
-        return tuple(
-            subscript - start for subscript, start in zip(access.index, self.start, strict=True)
-        )
+        return tuple(subscript - start for subscript, start in zip(access.index, self.start, strict=True))
 
 
 def accesses(body: tuple[Node, ...], buffer: str) -> Iterator[tuple[Leaf, Load]]:

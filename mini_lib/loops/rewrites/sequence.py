@@ -59,19 +59,12 @@ def fusion(nest: Program, first: str, second: str) -> Program:
             place = nodes.index(one)
             if place + 1 < len(nodes) and nodes[place + 1] == two:
                 return (*nodes[:place], merged, *nodes[place + 2 :])
-            raise ValueError(
-                f"fusion: {second} must come right after {first}, with nothing between them"
-            )
-        return tuple(
-            node if isinstance(node, Statement) else replace(node, body=visit(node.body))
-            for node in nodes
-        )
+            raise ValueError(f"fusion: {second} must come right after {first}, with nothing between them")
+        return tuple(node if isinstance(node, Statement) else replace(node, body=visit(node.body)) for node in nodes)
 
     after = replace(nest, body=visit(nest.body))
     if after.body == nest.body:
-        raise ValueError(
-            f"fusion: {first} and {second} are not in the same body; they must be neighbours"
-        )
+        raise ValueError(f"fusion: {first} and {second} are not in the same body; they must be neighbours")
     homes = (replace(b, home=first if b.home == second else b.home) for b in nest.buffers)
     return replace(after, buffers=tuple(homes))
 
@@ -114,9 +107,7 @@ def fission(nest: Program, loop: str, after: str) -> Program:
             f"fission: after={after!r} must be in the body of {loop} and not its last; it holds {', '.join(names)}"
         )
     if home := [buffer.name for buffer in nest.buffers if buffer.home == loop]:
-        raise ValueError(
-            f"fission: {home[0]} lives for one iteration of {loop}, so both parts must stay in it"
-        )
+        raise ValueError(f"fission: {home[0]} lives for one iteration of {loop}, so both parts must stay in it")
     cut = places[0] + 1
     name = new_name(set(nest.loop_names), f"{loop}.2")
     inner = {loop: affine(name)}

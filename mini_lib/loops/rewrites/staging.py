@@ -108,9 +108,7 @@ def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> 
     return _stage(nest, path[-1], buffer, local, box, before=first, after=last)
 
 
-def _local(
-    nest: Program, path: tuple[Loop, ...], buffer: str, scope: str, rewrite: str
-) -> tuple[Buffer, Region]:
+def _local(nest: Program, path: tuple[Loop, ...], buffer: str, scope: str, rewrite: str) -> tuple[Buffer, Region]:
     """The new buffer, as large as the box that one iteration touches."""
     original, loop = nest.buffer(buffer), path[-1]
     if scope not in ("scratch", "register"):

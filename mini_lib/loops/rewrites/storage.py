@@ -22,9 +22,7 @@ def layout(nest: Program, buffer: str, order: tuple[int, ...]) -> Program:
     old = nest.buffer(buffer)
     axes = range(len(old.shape))
     if sorted(order) != list(axes):
-        raise ValueError(
-            f"layout: order must name each axis of {buffer} once, from 0 to {axes[-1]}; got {order}"
-        )
+        raise ValueError(f"layout: order must name each axis of {buffer} once, from 0 to {axes[-1]}; got {order}")
     strides = [0] * len(old.shape)
     for place, axis in enumerate(order):
         strides[axis] = prod(old.shape[one] for one in order[place + 1 :])

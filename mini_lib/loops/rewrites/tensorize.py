@@ -82,9 +82,7 @@ def tensorize(nest: Program, loop: str, intrinsic: Intrinsic) -> Program:
         raise refuse("the block must be loops nested directly around one statement")
     shapes = [[one.extent for one in loops] for loops in (have, want)]
     if shapes[0] != shapes[1]:
-        raise refuse(
-            f"its loops run {shapes[1]} times, and the block's {shapes[0]}; tile to that size first"
-        )
+        raise refuse(f"its loops run {shapes[1]} times, and the block's {shapes[0]}; tile to that size first")
     if statement.guards:
         raise refuse("the block has guards; peel off what does not fill a whole call")
     names = {one.name: other.name for one, other in zip(have, want, strict=True)}
@@ -95,13 +93,9 @@ def tensorize(nest: Program, loop: str, intrinsic: Intrinsic) -> Program:
             raise refuse("it computes another expression")
         if isinstance(one, Load):
             if buffers.setdefault(other.buffer, one.buffer) != one.buffer:
-                raise refuse(
-                    f"{other.buffer} would be both {buffers[other.buffer]} and {one.buffer}"
-                )
+                raise refuse(f"{other.buffer} would be both {buffers[other.buffer]} and {one.buffer}")
             moves = [_moves(subscript, names) for subscript in one.index]
-            wanted = [
-                _moves(subscript, {w: w for w in names.values()}) for subscript in other.index
-            ]
+            wanted = [_moves(subscript, {w: w for w in names.values()}) for subscript in other.index]
             if [move for move in moves if move] != [move for move in wanted if move]:
                 raise refuse(
                     f"subscripts of {one.buffer} move as {moves}, and the instruction's {other.buffer} as {wanted}"

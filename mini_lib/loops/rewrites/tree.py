@@ -16,9 +16,7 @@ def path_to(program: Program, name: str) -> tuple[Loop, ...]:
     """
     found = _path(program.body, name)
     if found is None:
-        raise ValueError(
-            f"there is no loop {name!r} in {program.name}; its loops are {', '.join(program.loop_names)}"
-        )
+        raise ValueError(f"there is no loop {name!r} in {program.name}; its loops are {', '.join(program.loop_names)}")
     return found
 
 
@@ -41,9 +39,7 @@ def split_names(names: str) -> list[str]:
     """
     listed = names.replace(",", " ").split()
     if not listed or len(set(listed)) != len(listed):
-        raise ValueError(
-            f"name each loop once, with spaces between, such as 'm n k'; got {names!r}"
-        )
+        raise ValueError(f"name each loop once, with spaces between, such as 'm n k'; got {names!r}")
     return listed
 
 
@@ -90,14 +86,10 @@ def replace_loop(program: Program, name: str, build: Callable[[Loop], tuple[Node
     return replace(program, body=visit(program.body))
 
 
-def map_statements(
-    nodes: tuple[Node, ...], change: Callable[[Statement], Statement]
-) -> tuple[Node, ...]:
+def map_statements(nodes: tuple[Node, ...], change: Callable[[Statement], Statement]) -> tuple[Node, ...]:
     """The same tree with every statement changed."""
     return tuple(
-        change(node)
-        if isinstance(node, Statement)
-        else replace(node, body=map_statements(node.body, change))
+        change(node) if isinstance(node, Statement) else replace(node, body=map_statements(node.body, change))
         for node in nodes
     )
 
@@ -107,9 +99,7 @@ def map_loads(value: Expression, change: Callable[[Load], Load]) -> Expression:
     if isinstance(value, Load):
         return change(value)
     if isinstance(value, Op):
-        return replace(
-            value, arguments=tuple(map_loads(argument, change) for argument in value.arguments)
-        )
+        return replace(value, arguments=tuple(map_loads(argument, change) for argument in value.arguments))
     return value
 
 
@@ -177,9 +167,7 @@ def add_guards(nodes: tuple[Node, ...], guards: list[Affine]) -> tuple[Node, ...
     """The same tree with more guards before every statement; none twice."""
     if not guards:
         return nodes
-    return map_statements(
-        nodes, lambda one: replace(one, guards=tuple(dict.fromkeys((*one.guards, *guards))))
-    )
+    return map_statements(nodes, lambda one: replace(one, guards=tuple(dict.fromkeys((*one.guards, *guards)))))
 
 
 def written(nodes: tuple[Node, ...]) -> set[str]:

@@ -75,9 +75,7 @@ class Space:
     def inputs(self) -> tuple[str, ...]:
         """The arrays that it only reads."""
         statement = self.nest.leaves[0].statement
-        return tuple(
-            dict.fromkeys(load.buffer for load in statement.loads if load.buffer != self.output)
-        )
+        return tuple(dict.fromkeys(load.buffer for load in statement.loads if load.buffer != self.output))
 
     def draw(self, rng: random.Random) -> Schedule:
         """A schedule at random; it need not be legal."""
@@ -141,9 +139,7 @@ class Space:
         index = next(one.index for one in statements if one.buffer == self.output)
         for name in serial[-depth:]:
             if any(name in subscript.names for subscript in index):
-                raise ValueError(
-                    f"registers have no addresses, and {name} runs over them; unroll it"
-                )
+                raise ValueError(f"registers have no addresses, and {name} runs over them; unroll it")
         return serial[-1 - depth]
 
     def _split(self, nest: Nest, schedule: Schedule) -> tuple[Nest, list[str], str]:

@@ -137,7 +137,8 @@ def _need_vector(x: Tensor, columns: int) -> None:
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"x must be a float32 tensor, got {got}; convert it with .float()")
     if x.shape != (columns,):
-        raise ValueError(f"x must be a vector of {columns} numbers, got shape {list(x.shape)}; the matrix has as many "
-                         "columns")  # fmt: skip
+        raise ValueError(
+            f"x must be a vector of {columns} numbers, got shape {list(x.shape)}; the matrix has as many columns"
+        )
     if not x.is_contiguous() or x.device.type != "cpu" or x.requires_grad:
         raise ValueError("x must be contiguous, on the CPU and without gradient; pass x.detach().cpu().contiguous()")

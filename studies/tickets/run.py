@@ -1,0 +1,80 @@
+"""Runs a study: round after round, here or on other machines, and from where it was if it was stopped."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from joblib import Parallel, delayed
+
+from studies.tickets import store
+from studies.tickets.results import Results, chosen
+from studies.tickets.study import State, Study, advance
+
+
+def run_study(
+    study: Study,
+    folder: str | Path | None = None,
+    *,
+    seeds_together: int | None = None,
+    progress: Callable[[State], None] | None = None,
+) -> Results:
+    """Run a study and return what it found.
+
+    In each round, `seeds_together` seeds and all their arms are trained as one (all seeds, if it is None). Such a group
+    is one task for joblib, which decides where it runs. By default that is here, one group after the other. For one
+    process a core, or for other machines, set another backend around the call:
+
+        with joblib.parallel_config(backend="loky", n_jobs=2):
+            run_study(study, seeds_together=1)
+
+        client = distributed.Client(address)                # a scheduler of dask; its workers need this package
+        with joblib.parallel_config(backend="dask"):
+            run_study(study, seeds_together=1)
+
+        ray.util.joblib.register_ray()
+        with joblib.parallel_config(backend="ray", n_jobs=8):
+            run_study(study, seeds_together=1)
+
+    Results are the same wherever a group is trained, bit for bit with the same `seeds_together` and as many threads.
+
+    With a `folder`, each seed's state is written to it after each round. A study that was stopped goes on from there,
+    also with more seeds or more rounds. `progress(state)` is called after a seed has finished a round.
+
+    Raises:
+        ValueError: `seeds_together` is below 1, the folder holds a study with other settings, or a file in it is damaged.
+    """
+    if seeds_together is not None and seeds_together < 1:
+        raise ValueError(f"seeds_together must be at least 1, got {seeds_together}; None takes all seeds together")
+    states = {seed: State(seed) for seed in study.seeds}
+    if folder is not None:
+        folder = Path(folder)
+        store.open_folder(folder, study)
+        states = {seed: store.load(folder, seed) for seed in study.seeds}
+    while groups := _next_groups(study, states, seeds_together or len(study.seeds)):
+        tasks = (delayed(advance)(study, group) for group in groups)
+        for advanced in _parallel()(tasks):
+            for state in advanced:
+                states[state.seed] = state
+                if folder is not None:
+                    store.save(state, folder)
+                if progress is not None:
+                    progress(state)
+    runs = [run for state in states.values() for run in state.runs]
+    return Results(chosen(runs, study.seeds, study.rounds), study.recipe.evaluate_at)
+
+
+def _parallel() -> Parallel:
+    """Each task by itself; results as they are done, to be saved at once, where a backend can (ray has them in the end)."""
+    try:
+        return Parallel(batch_size=1, return_as="generator_unordered")
+    except ValueError:
+        return Parallel(batch_size=1)
+
+
+def _next_groups(study: Study, states: Mapping[int, State], size: int) -> list[list[State]]:
+    """What is to be done next: the seeds that are furthest behind, `size` of them together.
+
+    After a stop in the middle of a round, those that had not finished it catch up first, and then all go on together.
+    """
+    waiting = [state for state in states.values() if state.round <= study.rounds]
+    behind = [state for state in waiting if state.round == min(other.round for other in waiting)]
+    return [behind[first : first + size] for first in range(0, len(behind), size)]

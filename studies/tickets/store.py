@@ -1,0 +1,128 @@
+"""Where a study keeps what it has: one file for each seed, replaced in one step, so that it is never half there."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from mini_lib.prune.mask import Mask
+from studies.tickets.study import Run, State, Study
+
+_SETTINGS = "study.json"
+
+
+def settings_of(study: Study) -> dict[str, object]:
+    """Return what decides a study's results, as plain values. The seeds are not among them: more can be added.
+
+    Functions are known by their name. `rounds` is not among them either: a study can go on for more rounds.
+
+    Raises:
+        ValueError: a function has no name of its own, such as a lambda.
+    """
+    values: dict[str, object] = {}
+    for setting in fields(study):
+        value = getattr(study, setting.name)
+        if setting.name == "recipe":
+            values |= {f"recipe.{name}": part for name, part in asdict(value).items()}
+        elif callable(value):
+            values[setting.name] = _name_of(setting.name, value)
+        elif setting.name not in ("seeds", "rounds"):
+            values[setting.name] = value
+    return json.loads(json.dumps(values))  # as they are read back: tuples become lists
+
+
+def _name_of(setting: str, function: Callable) -> str:
+    name = getattr(function, "__qualname__", "<nameless>")
+    if "<" in name:  # also <lambda>, and <locals> of another function
+        raise ValueError(
+            f"{setting} must be a function from the top of a module, got {function!r}; only by its name can a study "
+            "that goes on know it again"
+        )
+    return f"{function.__module__}.{name}"
+
+
+def open_folder(folder: Path, study: Study) -> None:
+    """Make the folder of a study, or make sure that what is in it belongs to this study.
+
+    Raises:
+        ValueError: it holds a study with other settings (named in the message), its settings cannot be read, or a
+            function of the study has no name of its own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, wanted = folder / _SETTINGS, settings_of(study)
+    if not path.exists():
+        _write(path, json.dumps(wanted, indent=1).encode())
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"cannot read {path} ({error}); give a new folder") from error
+    differing = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"{folder} holds a study with {name} = {found.get(name)!r}, and this one has {wanted.get(name)!r}"
+            f"{f' (one of {len(differing)} settings that differ)' if differing[1:] else ''}; "
+            "give a new folder, or the old settings"
+        )
+
+
+def save(state: State, folder: Path) -> None:
+    """Write how far a seed has come, in one step: whoever is stopped meanwhile finds the file as it was before."""
+    tensors = {}
+    for chain, mask in state.masks.items():
+        # A copy: in round 1 chains share one mask, and safetensors refuses two names for one tensor.
+        tensors |= {f"mask/{chain}/{name}": keep.clone() for name, keep in mask.tensors.items()}
+    for use, weights in state.weights.items():
+        tensors |= {f"weights/{use}/{name}": weight for name, weight in weights.items()}
+    runs = json.dumps([asdict(run) for run in state.runs])
+    # A safetensors file forgets the order, and the controls draw their places layer by layer.
+    order = json.dumps(list(tensors))
+    metadata = {"seed": str(state.seed), "round": str(state.round), "runs": runs, "order": order}
+    _write(_path(folder, state.seed), safetensors.torch.save(tensors, metadata))
+
+
+def load(folder: Path, seed: int) -> State:
+    """Return how far a seed has come; the beginning where there is no file.
+
+    Raises:
+        ValueError: the file is damaged, or that of another seed.
+    """
+    path = _path(folder, seed)
+    if not path.exists():
+        return State(seed)
+    try:
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        if header["seed"] != str(seed):
+            raise ValueError(f"it holds seed {header['seed']}")
+        runs = tuple(Run(**run) for run in json.loads(header["runs"]))
+        number = int(header["round"])
+        tensors = {key: tensors[key] for key in json.loads(header["order"])}
+    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it, and this seed begins anew") from error
+    masks: dict[str, dict[str, torch.Tensor]] = {}
+    weights: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, use, name = key.split("/", 2)
+        (masks if kind == "mask" else weights).setdefault(use, {})[name] = tensor
+    return State(seed, number, runs, {chain: Mask(tensors) for chain, tensors in masks.items()}, weights)
+
+
+def _path(folder: Path, seed: int) -> Path:
+    return folder / f"seed-{seed:06d}.safetensors"
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # before the name: else a crash could leave the new name with nothing in it
+    os.replace(temporary, path)

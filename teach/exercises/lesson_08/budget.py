@@ -1,0 +1,175 @@
+"""Lesson 08, exercise 8.7: the ranks of two layers under one budget."""
+
+import itertools
+
+import torch
+
+from mini_lib.factorize import choose
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+Options = list[tuple[int, float]]
+
+
+def best_ranks(first: Options, second: Options, budget: int) -> tuple[int, int]:
+    """The ranks (from 1 on) whose MACs fit into the budget together, and whose errors add up to the least."""
+    affordable = [
+        (error_1 + error_2, rank_1, rank_2)
+        for rank_1, (macs_1, error_1) in enumerate(first, start=1)
+        for rank_2, (macs_2, error_2) in enumerate(second, start=1)
+        if macs_1 + macs_2 <= budget
+    ]
+    return min(affordable)[1:]
+
+
+def _best_in_a_table(first, second, budget):
+    """A row for each rank of the first layer, a column for each of the second."""
+    total = torch.tensor([[a[1] + b[1] for b in second] for a in first], dtype=torch.float64)
+    spent = torch.tensor([[a[0] + b[0] for b in second] for a in first])
+    place = int(total.masked_fill(spent > budget, torch.inf).argmin())
+    return [place // len(second) + 1, place % len(second) + 1]
+
+
+def _best_by_sorting(first, second, budget):
+    pairs = itertools.product(range(len(first)), range(len(second)))
+    ranked = sorted(pairs, key=lambda pair: first[pair[0]][1] + second[pair[1]][1])
+    return next((a + 1, b + 1) for a, b in ranked if first[a][0] + second[b][0] <= budget)
+
+
+def _pairs(first: Options, second: Options) -> list[tuple[int, int, int, float, float]]:
+    """(rank, rank, MACs of both, error, error)."""
+    return [
+        (a, b, first[a - 1][0] + second[b - 1][0], first[a - 1][1], second[b - 1][1])
+        for a in range(1, len(first) + 1)
+        for b in range(1, len(second) + 1)
+    ]
+
+
+def _greatest(options: Options, budget: int) -> int:
+    return max([rank for rank, (macs, _) in enumerate(options, start=1) if macs <= budget], default=1)
+
+
+def _first_served(first, second, budget):
+    rank = _greatest(first, budget - second[0][0])
+    return rank, _greatest(second, budget - first[rank - 1][0])
+
+
+def _second_served(first, second, budget):
+    return _first_served(second, first, budget)[::-1]
+
+
+def _same_rank(first, second, budget):
+    affordable = [a for a, b, macs, *_ in _pairs(first, second) if a == b and macs <= budget]
+    return (max(affordable),) * 2
+
+
+def _halves(first, second, budget):
+    return _greatest(first, budget // 2), _greatest(second, budget // 2)
+
+
+def _most_spent(first, second, budget):
+    return max((pair for pair in _pairs(first, second) if pair[2] <= budget), key=lambda pair: pair[2])[:2]
+
+
+def _smallest_worst(first, second, budget):
+    return min((pair for pair in _pairs(first, second) if pair[2] <= budget), key=lambda pair: max(pair[3:]))[:2]
+
+
+def _below(first, second, budget):
+    return min((pair for pair in _pairs(first, second) if pair[2] < budget), key=lambda pair: pair[3] + pair[4])[:2]
+
+
+def _step_by_step(first, second, budget):
+    """From rank 1, always the step that lowers the error most for its MACs, as long as one is affordable."""
+    ranks, layers = [1, 1], (first, second)
+    while True:
+        steps = []
+        for at, options in enumerate(layers):
+            if ranks[at] < len(options):
+                more = options[ranks[at]][0] - options[ranks[at] - 1][0]
+                spent = sum(layers[k][ranks[k] - 1][0] for k in (0, 1))
+                if spent + more <= budget:
+                    steps.append(((options[ranks[at] - 1][1] - options[ranks[at]][1]) / more, at))
+        if not steps:
+            return tuple(ranks)
+        ranks[max(steps)[1]] += 1
+
+
+def _without_a_budget(first, second, budget):
+    return len(first), len(second)
+
+
+def _budget_case(generator: torch.Generator) -> Case:
+    """Costs that grow by the rank and errors that fall, with one best choice by a clear margin."""
+    while True:
+        layers = []
+        for _ in range(2):
+            count, step = random_whole(generator, 3, 5), random_whole(generator, 3, 12) * 10
+            errors = torch.randperm(90, generator=generator)[:count].sort(descending=True).values
+            layers.append([(step * rank, error / 100) for rank, error in enumerate(errors.tolist(), start=1)])
+        pairs = _pairs(*layers)
+        budget = pairs[random_whole(generator, 1, len(pairs) - 2)][2]
+        errors = sorted(error + other for _, _, macs, error, other in pairs if macs <= budget)
+        if len(errors) > 2 and errors[1] - errors[0] > 0.01:
+            return Case(*layers, budget)
+
+
+BEST_RANKS = Exercise(
+    id="8.7",
+    title="One budget, two layers",
+    reference=best_ranks,
+    cases=(
+        Case([(10, 0.5), (20, 0.25)], [(10, 0.5), (20, 0.125)], 30),
+        Case([(10, 0.5), (20, 0.25), (30, 0.0)], [(20, 0.875), (40, 0.125)], 60),
+        Case([(10, 0.5), (20, 0.375), (30, 0.25)], [(25, 0.875), (50, 0.125)], 60),
+        Case([(10, 0.75), (20, 0.5), (30, 0.0)], [(10, 0.5), (20, 0.125)], 40),
+        *random_cases(10, seed=87, make=_budget_case),
+    ),
+    mistakes=(
+        Mistake(
+            _first_served,
+            "The first layer takes what it likes, and the second gets the rest. Decide both together: a rank less in "
+            "one may buy far more in the other.",
+        ),
+        Mistake(
+            _second_served,
+            "The second layer takes what it likes, and the first gets the rest. Decide both together.",
+        ),
+        Mistake(
+            _same_rank,
+            "Both layers have the same rank. That is the control, not the optimum: a rank costs and gains differently "
+            "in each layer.",
+        ),
+        Mistake(
+            _halves,
+            "Each layer gets half of the budget. Nothing says that they need the same: try every pair of ranks.",
+        ),
+        Mistake(
+            _most_spent,
+            "That spends as much of the budget as it can. What counts is the error: the cheaper pair may be the better "
+            "one.",
+        ),
+        Mistake(
+            _smallest_worst,
+            "That makes the larger of the two errors small. Asked is their sum.",
+        ),
+        Mistake(
+            _step_by_step,
+            "Step by step, each time the best gain for its MACs: that is greedy, and a step that looks good may block a "
+            "better one. With two layers one can try every pair.",
+        ),
+        Mistake(
+            _below,
+            "A pair that costs exactly the budget is affordable: <= and not <.",
+        ),
+        Mistake(
+            lambda first, second, budget: tuple(rank - 1 for rank in best_ranks(first, second, budget)),
+            "Those are places in the lists, which begin at 0. The first entry is rank 1.",
+        ),
+        Mistake(
+            _without_a_budget,
+            "That is full rank in both layers, and costs more than the budget.",
+        ),
+    ),
+    also_correct=(_best_in_a_table, _best_by_sorting),
+    forbidden=(choose.choose,),
+)

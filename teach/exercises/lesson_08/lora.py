@@ -1,0 +1,124 @@
+"""Lesson 08, exercise 8.8: merge a change of low rank into the weight, and count what had to be learned."""
+
+import numpy as np
+import torch
+from torch import Tensor, tensor
+
+from mini_lib.factorize import lora
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+
+def merged_change(weight: Tensor, down: Tensor, up: Tensor, alpha: float) -> tuple[Tensor, int]:
+    """The weight with the change of low rank in it, alpha / rank * up @ down, and the number of weights that learned."""
+    return weight + alpha / len(down) * up @ down, down.numel() + up.numel()
+
+
+def _merged_in_numpy(weight, down, up, alpha):
+    rank, inputs = down.shape
+    change = sum(np.outer(up[:, r].numpy(), down[r].numpy()) for r in range(rank)).astype(np.float64)
+    return weight.numpy() + change * alpha / rank, rank * (inputs + weight.shape[0])
+
+
+def _merged_by_asking(weight, down, up, alpha):
+    """The columns of a weight are what it makes of inputs with a single 1."""
+    ones = torch.eye(weight.shape[1], dtype=torch.float64)
+    hidden = ones @ down.double().T
+    answers = ones @ weight.double().T + hidden @ up.double().T * (alpha / up.shape[1])
+    return [answers.T, up.shape[0] * up.shape[1] + down.shape[0] * down.shape[1]]
+
+
+def _scaled(scale):
+    """A wrong answer: the change is multiplied by `scale(alpha, rank)`."""
+    return lambda weight, down, up, alpha: (
+        weight + scale(alpha, len(down)) * up @ down,
+        down.numel() + up.numel(),
+    )
+
+
+def _counted(count):
+    """A wrong answer: the merged weight is right, and the count is `count(weight, down, up)`."""
+    return lambda weight, down, up, alpha: (merged_change(weight, down, up, alpha)[0], count(weight, down, up))
+
+
+def _lora_case(generator: torch.Generator) -> Case:
+    """Small whole numbers, so that products are exact in any order; the scale is a power of two."""
+    outputs, inputs, rank = random_whole(generator, 4, 7), random_whole(generator, 4, 7), random_whole(generator, 1, 3)
+    shapes = (outputs, inputs), (rank, inputs), (outputs, rank)
+    weight, down, up = (torch.randint(-4, 5, shape, generator=generator).float() for shape in shapes)
+    return Case(weight, down, up, rank * (2.0, 4.0, 0.5)[random_whole(generator, 0, 2)])
+
+
+MERGED_CHANGE = Exercise(
+    id="8.8",
+    title="Merge what was learned",
+    reference=merged_change,
+    cases=(
+        Case(tensor([[1.0, 0.0], [0.0, 1.0]]), tensor([[1.0, 2.0]]), tensor([[3.0], [4.0]]), 1.0),
+        Case(tensor([[1.0, 0.0], [0.0, 1.0]]), tensor([[1.0, 2.0]]), tensor([[0.0], [0.0]]), 2.0),
+        Case(
+            tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+            tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 1.0]]),
+            tensor([[1.0, 0.0], [0.0, 1.0]]),
+            4.0,
+        ),
+        *random_cases(8, seed=88, make=_lora_case),
+    ),
+    mistakes=(
+        Mistake(
+            _scaled(lambda alpha, rank: alpha),
+            "The change is multiplied by alpha / rank. Without the division, a learning rate that fits one rank is too "
+            "large for the next.",
+        ),
+        Mistake(
+            _scaled(lambda alpha, rank: 1.0),
+            "The scale is missing: the change is multiplied by alpha / rank.",
+        ),
+        Mistake(
+            _scaled(lambda alpha, rank: rank / alpha),
+            "The scale is upside down: alpha / rank.",
+        ),
+        Mistake(
+            lambda weight, down, up, alpha: (weight + alpha / len(up) * up @ down, down.numel() + up.numel()),
+            "That divides by the number of outputs. The rank is the side that both factors have: the rows of down, the "
+            "columns of up.",
+        ),
+        Mistake(
+            lambda weight, down, up, alpha: (weight + alpha / len(down) * (down.T @ up.T), down.numel() + up.numel()),
+            "That is the change transposed. Down comes first in time, so it stands on the right: up @ down.",
+        ),
+        Mistake(
+            _scaled(lambda alpha, rank: alpha / rank**0.5),
+            "That divides by the root of the rank. LoRA divides by the rank.",
+        ),
+        Mistake(
+            _scaled(lambda alpha, rank: -alpha / rank),
+            "The change is added to the weight, not taken away.",
+        ),
+        Mistake(
+            lambda weight, down, up, alpha: (alpha / len(down) * up @ down, down.numel() + up.numel()),
+            "That is the change alone. Merged, it is added to the weight that stood still.",
+        ),
+        Mistake(
+            _counted(lambda weight, down, up: weight.numel()),
+            "The change is as large as the weight, but it was not learned number by number: only its two factors were.",
+        ),
+        Mistake(
+            _counted(lambda weight, down, up: weight.numel() + down.numel() + up.numel()),
+            "The weight itself stood still. Only its two factors learned.",
+        ),
+        Mistake(
+            _counted(lambda weight, down, up: down.numel()),
+            "That counts one factor. Both learn: rank * inputs and rank * outputs.",
+        ),
+        Mistake(
+            _counted(lambda weight, down, up: up.numel()),
+            "That counts the upper factor alone. Both learn: rank * inputs and rank * outputs.",
+        ),
+        Mistake(
+            _counted(lambda weight, down, up: len(down) * weight.numel()),
+            "Two factors do not multiply, they add: rank * (inputs + outputs).",
+        ),
+    ),
+    also_correct=(_merged_in_numpy, _merged_by_asking),
+    forbidden=(lora.merge_lora, lora.LoRA.merged, lora.trainable_parameters),
+)

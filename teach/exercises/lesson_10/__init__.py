@@ -1,0 +1,17 @@
+"""Lesson 10, How is a layer mapped onto the machine? Its exercises, and what people get wrong."""
+
+from teach.exercises.lesson_10.fetching import PIPELINED_TIME
+from teach.exercises.lesson_10.memory import FIRST_FIT, PEAK_LIVE_BYTES
+from teach.exercises.lesson_10.moving import LAYER_ENERGY, LINES_OF_WALK, TILED_TRAFFIC
+from teach.exercises.lesson_10.units import BEST_AXES, UTILIZATION
+
+EXERCISES = (
+    UTILIZATION,
+    BEST_AXES,
+    LINES_OF_WALK,
+    TILED_TRAFFIC,
+    LAYER_ENERGY,
+    PEAK_LIVE_BYTES,
+    FIRST_FIT,
+    PIPELINED_TIME,
+)

@@ -1,0 +1,17 @@
+"""Lesson 13, What does a token cost, and why does the price keep falling? Its exercises, and what people get wrong."""
+
+from teach.exercises.lesson_13.batching import DECODE_STEP_SECONDS, LARGEST_BATCH
+from teach.exercises.lesson_13.counting import DECODE_FLOPS, KV_BYTES_PER_TOKEN
+from teach.exercises.lesson_13.paying import BLENDED_USD, TOTAL_AND_TPOT, USD_PER_MILLION
+from teach.exercises.lesson_13.waiting import MEAN_WAIT_SECONDS
+
+EXERCISES = (
+    KV_BYTES_PER_TOKEN,
+    DECODE_FLOPS,
+    DECODE_STEP_SECONDS,
+    LARGEST_BATCH,
+    USD_PER_MILLION,
+    TOTAL_AND_TPOT,
+    BLENDED_USD,
+    MEAN_WAIT_SECONDS,
+)

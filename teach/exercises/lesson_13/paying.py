@@ -1,0 +1,273 @@
+"""Lesson 13, exercises 13.5 to 13.7: from rent to price, what a published table counts, and one price for a mix."""
+
+import datetime as dt
+from fractions import Fraction
+
+import numpy as np
+import torch
+
+from mini_lib.llm import prices
+from mini_lib.llm.cost.estimate import estimate
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+# 13.5 -----------------------------------------------------------------------------------------------
+
+
+def usd_per_million(usd_per_hour_per_gpu: float, gpus: int, tokens_per_s: float) -> float:
+    """USD for a million tokens, on `gpus` rented GPUs that give `tokens_per_s` together."""
+    usd_per_s = usd_per_hour_per_gpu * gpus / 3600
+    return usd_per_s / tokens_per_s * 1e6
+
+
+def _usd_by_time(usd_per_hour_per_gpu, gpus, tokens_per_s):
+    hours = 1_000_000 / tokens_per_s / 60 / 60
+    return sum(hours * usd_per_hour_per_gpu for _ in range(gpus))
+
+
+def _usd_exactly(usd_per_hour_per_gpu, gpus, tokens_per_s):
+    tokens_per_hour = Fraction(tokens_per_s) * 3600
+    return Fraction(usd_per_hour_per_gpu) * gpus * 1_000_000 / tokens_per_hour
+
+
+def _rent_case(generator: torch.Generator) -> Case:
+    usd, gpus = random_whole(generator, 5, 120) / 10, 2 ** random_whole(generator, 1, 3)
+    return Case(usd, gpus, float(random_whole(generator, 50, 30_000)))
+
+
+def _times(factor):
+    """A wrong answer: the right one times `factor(gpus)`."""
+    return lambda usd_per_hour_per_gpu, gpus, tokens_per_s: (
+        usd_per_million(usd_per_hour_per_gpu, gpus, tokens_per_s) * factor(gpus)
+    )
+
+
+USD_PER_MILLION = Exercise(
+    id="13.5",
+    title="From rent to price",
+    reference=usd_per_million,
+    cases=(
+        Case(3.6, 1, 1000.0),
+        Case(1.8, 1, 1000.0),
+        Case(3.6, 8, 1000.0),
+        Case(2.5, 2, 5000.0),
+        *random_cases(8, seed=135, make=_rent_case),
+    ),
+    mistakes=(
+        Mistake(
+            _times(lambda gpus: 3600),
+            "The rent is for an hour and the tokens are for a second. An hour has 3600 seconds, and the tokens of all "
+            "of them share the rent.",
+        ),
+        Mistake(
+            _times(lambda gpus: 60),
+            "That divides by 60: an hour has 60 minutes, but 3600 seconds.",
+        ),
+        Mistake(
+            _times(lambda gpus: 1 / gpus),
+            "That is the rent of one GPU for the tokens of all. Every GPU is paid for.",
+        ),
+        Mistake(
+            _times(lambda gpus: 1 / gpus**2),
+            "More GPUs cost more: multiply the rent by their number, do not divide it.",
+        ),
+        Mistake(
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: (
+                1 / usd_per_million(usd_per_hour_per_gpu, gpus, tokens_per_s)
+            ),
+            "That is upside down: how many million tokens one gets for a dollar. A faster machine must make them "
+            "cheaper.",
+        ),
+        Mistake(
+            _times(lambda gpus: 1e-3),
+            "That is the price of a thousand tokens, as lists had it in 2023. Asked is a million.",
+        ),
+        Mistake(
+            _times(lambda gpus: 1e-6),
+            "That is the price of one token. Asked is a million of them.",
+        ),
+    ),
+    also_correct=(_usd_by_time, _usd_exactly),
+    forbidden=(estimate,),
+)
+
+# 13.6 -----------------------------------------------------------------------------------------------
+
+
+def total_and_tpot(tokens_per_s_per_gpu: float, tensor_parallel: int, batch: int) -> tuple[float, float]:
+    """Tokens a second of all GPUs together, and seconds for each token of one user."""
+    total = tokens_per_s_per_gpu * tensor_parallel
+    return total, batch / total
+
+
+def _by_rounds(tokens_per_s_per_gpu, tensor_parallel, batch):
+    total = sum(tokens_per_s_per_gpu for _ in range(tensor_parallel))
+    rounds_per_s = total / batch  # in a round each user gets one token
+    return [total, 1 / rounds_per_s]
+
+
+def _table_in_numpy(tokens_per_s_per_gpu, tensor_parallel, batch):
+    total = np.full(tensor_parallel, tokens_per_s_per_gpu).sum()
+    return np.array([total, batch / total])
+
+
+def _row_case(generator: torch.Generator) -> Case:
+    rate, devices = float(random_whole(generator, 100, 4000)), 2 ** random_whole(generator, 1, 3)
+    return Case(rate, devices, 8 * random_whole(generator, 2, 128))
+
+
+TOTAL_AND_TPOT = Exercise(
+    id="13.6",
+    title="What the table counts",
+    reference=total_and_tpot,
+    cases=(
+        Case(100.0, 1, 20),
+        Case(100.0, 2, 20),
+        Case(100.0, 4, 8),
+        Case(1486.0, 4, 480).called("the row LLaMA-2-70B (1486.0 a GPU, tensor_parallel 4, batch 480)"),
+        *random_cases(8, seed=136, make=_row_case),
+    ),
+    mistakes=(
+        Mistake(
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (tokens_per_s_per_gpu, batch / tokens_per_s_per_gpu),
+            "The table counts per GPU, and that is not the total: all GPUs of the group together give tensor_parallel "
+            "times as much.",
+        ),
+        Mistake(
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel,
+                1 / (tokens_per_s_per_gpu * tensor_parallel),
+            ),
+            "One divided by the total is the time between two tokens of anybody. The tokens go to `batch` users in "
+            "turn: each waits batch times as long.",
+        ),
+        Mistake(
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu / tensor_parallel,
+                batch * tensor_parallel / tokens_per_s_per_gpu,
+            ),
+            "That divides by the number of GPUs. The figure is already for one of them: multiply.",
+        ),
+        Mistake(
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel,
+                batch / tokens_per_s_per_gpu,
+            ),
+            "The total is right, but the time is that of one GPU alone. All of them work on the same batch together: "
+            "use the total here too.",
+        ),
+        Mistake(
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu,
+                batch / (tokens_per_s_per_gpu * tensor_parallel),
+            ),
+            "The time is right, but the first number is still that of one GPU: the total is tensor_parallel times "
+            "as much.",
+        ),
+        Mistake(
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel,
+                tokens_per_s_per_gpu * tensor_parallel / batch,
+            ),
+            "The second is upside down: those are one user's tokens a second. Asked are the seconds for one token.",
+        ),
+        Mistake(
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel * batch,
+                1 / (tokens_per_s_per_gpu * tensor_parallel),
+            ),
+            "The figure of the table counts the tokens of the whole batch already. Multiply by the number of GPUs "
+            "only.",
+        ),
+    ),
+    also_correct=(_by_rounds, _table_in_numpy),
+)
+
+# 13.7 -----------------------------------------------------------------------------------------------
+
+
+def blended_usd(price_in: float, price_out: float, tokens_in: int, tokens_out: int) -> float:
+    """USD for a million tokens of a mix: for each `tokens_in` that are read, `tokens_out` are written."""
+    price = prices.Price(dt.date(2024, 1, 1), False, "provider", "model", price_in, price_out, "exercise")
+    return prices.blended_usd(price, tokens_out / (tokens_in + tokens_out))
+
+
+def _blend_by_bill(price_in, price_out, tokens_in, tokens_out):
+    bill = price_in * tokens_in + price_out * tokens_out
+    return bill / (tokens_in + tokens_out)
+
+
+def _blend_in_numpy(price_in, price_out, tokens_in, tokens_out):
+    return np.average([price_in, price_out], weights=[tokens_in, tokens_out])
+
+
+def _by_spend(price_in, price_out, tokens_in, tokens_out):
+    spent_in, spent_out = price_in * tokens_in, price_out * tokens_out
+    return (spent_in * price_in + spent_out * price_out) / (spent_in + spent_out)
+
+
+def _by_dollar(price_in, price_out, tokens_in, tokens_out):
+    return (tokens_in + tokens_out) / (tokens_in / price_in + tokens_out / price_out)
+
+
+def _ratio_as_share(price_in, price_out, tokens_in, tokens_out):
+    share = tokens_out / tokens_in
+    return (1 - share) * price_in + share * price_out
+
+
+def _mix_case(generator: torch.Generator) -> Case:
+    price_in = random_whole(generator, 2, 60) / 20
+    price_out = price_in * random_whole(generator, 2, 5)
+    tokens_out = random_whole(generator, 50, 900)
+    return Case(price_in, price_out, tokens_out + random_whole(generator, 50, 3000), tokens_out)
+
+
+BLENDED_USD = Exercise(
+    id="13.7",
+    title="One price for a mix",
+    reference=blended_usd,
+    cases=(
+        Case(1.0, 5.0, 3, 1),
+        Case(0.15, 0.60, 4, 1),
+        Case(0.15, 0.60, 3, 1),
+        Case(0.5, 1.5, 100, 900),
+        *random_cases(8, seed=137, make=_mix_case),
+    ),
+    mistakes=(
+        Mistake(
+            lambda price_in, price_out, tokens_in, tokens_out: (price_in + price_out) / 2,
+            "That is the mean of the two prices, as if as many tokens were written as read. Weigh each price by its "
+            "tokens.",
+        ),
+        Mistake(
+            lambda price_in, price_out, tokens_in, tokens_out: blended_usd(price_in, price_out, tokens_out, tokens_in),
+            "The weights are exchanged: what is read costs price_in, and what is written price_out.",
+        ),
+        Mistake(
+            lambda price_in, price_out, tokens_in, tokens_out: price_in + price_out,
+            "That is a million of each kind, two million together. The blend is for one million tokens, and lies "
+            "between the two prices.",
+        ),
+        Mistake(
+            _by_spend,
+            "That weighs each price by the money spent at it, and so counts the price twice. Blend by tokens, not by "
+            "price.",
+        ),
+        Mistake(
+            _by_dollar,
+            "That is the harmonic mean, right where each share is one of the dollars. Here tokens are given: add up "
+            "what they cost, and divide by their number.",
+        ),
+        Mistake(
+            _ratio_as_share,
+            "A ratio is not a share: at 3 to 1, one token in four is written, and not one in three. Divide by all "
+            "tokens.",
+        ),
+        Mistake(
+            lambda price_in, price_out, tokens_in, tokens_out: price_in * tokens_in + price_out * tokens_out,
+            "That adds up but does not divide: a blend lies between the two prices. Divide by the number of all "
+            "tokens.",
+        ),
+    ),
+    also_correct=(_blend_by_bill, _blend_in_numpy),
+    forbidden=(prices.blended_usd, prices.cheapest, prices.running_minimum),
+)

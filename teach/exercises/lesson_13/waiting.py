@@ -1,0 +1,105 @@
+"""Lesson 13, exercise 13.8: how long a request waits for its turn."""
+
+import math
+
+import numpy as np
+import torch
+
+from mini_lib.llm.serving.queueing import md1_wait_s, mg1_wait_s
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+
+def mean_wait_seconds(service_s: float, arrivals_per_s: float) -> float:
+    """The mean wait before service: one server, requests at random moments, services that all take `service_s`."""
+    load = arrivals_per_s * service_s
+    return md1_wait_s(service_s, load) if load < 1 else math.inf
+
+
+def _wait_by_formula(service_s, arrivals_per_s):
+    if arrivals_per_s * service_s >= 1:
+        return np.inf
+    return np.float64(arrivals_per_s * service_s**2 / (2 - 2 * arrivals_per_s * service_s))
+
+
+def _wait_by_who_is_there(service_s, arrivals_per_s):
+    load = arrivals_per_s * service_s
+    rest = load * service_s / 2  # if someone is being served, half of it is over on average
+    return rest / (1 - load) if load < 1 else float("inf")  # the wait is rest + load * wait
+
+
+def _stable(formula):
+    """A wrong answer below load 1, and infinity from there on."""
+
+    def wrong(service_s, arrivals_per_s):
+        load = arrivals_per_s * service_s
+        return formula(service_s, load) if load < 1 else math.inf
+
+    return wrong
+
+
+def _queue_case(generator: torch.Generator) -> Case:
+    service_s = (0.25, 0.5, 2.0, 4.0)[random_whole(generator, 0, 3)]
+    return Case(service_s, random_whole(generator, 10, 97) / 100 / service_s)
+
+
+MEAN_WAIT_SECONDS = Exercise(
+    id="13.8",
+    title="Waiting in line",
+    reference=mean_wait_seconds,
+    cases=(
+        Case(2.0, 0.25),
+        Case(0.5, 1.0),
+        Case(2.0, 0.45),
+        Case(2.0, 1.0),
+        Case(0.5, 3.0),
+        Case(0.5, 2.0),
+        *random_cases(8, seed=138, make=_queue_case),
+    ),
+    mistakes=(
+        Mistake(
+            _stable(lambda service_s, load: load * service_s / (1 - load)),
+            "That is the wait where services differ at random (M/M/1). Here all take equally long, and the wait is "
+            "half of that.",
+        ),
+        Mistake(
+            _stable(lambda service_s, load: load * service_s / (2 * (1 - load)) + service_s),
+            "That is waiting and being served together. Asked is the time before the service starts.",
+        ),
+        Mistake(
+            _stable(lambda service_s, load: load * service_s / 2),
+            "That is the rest of the request in service alone. Others may stand in line before you: divide by 1 - "
+            "load.",
+        ),
+        Mistake(
+            _stable(lambda service_s, load: 0.0),
+            "Nobody would wait if requests came evenly spaced. They come at random, several at once and then none: "
+            "below load 1 one waits as well.",
+        ),
+        Mistake(
+            lambda service_s, arrivals_per_s: (
+                arrivals_per_s * service_s * service_s / (2 * (1 - arrivals_per_s * service_s))
+            ),
+            "From load 1 on more comes than can be served, and the line grows without end: the wait is infinite, not "
+            "negative.",
+        ),
+        Mistake(
+            _stable(lambda service_s, load: load**2 / (2 * (1 - load))),
+            "That is how many requests stand in line. How long one waits is in seconds: load * service_s above.",
+        ),
+        Mistake(
+            lambda service_s, arrivals_per_s: (
+                math.inf
+                if arrivals_per_s >= service_s
+                else arrivals_per_s / service_s * service_s / (2 * (1 - arrivals_per_s / service_s))
+            ),
+            "The load is the share of the time in which the server works: arrivals a second times seconds for each, "
+            "not divided.",
+        ),
+        Mistake(
+            _stable(lambda service_s, load: service_s / (2 * (1 - load))),
+            "One who finds the server free does not wait at all. It is busy only for the share `load` of the time.",
+        ),
+    ),
+    also_correct=(_wait_by_formula, _wait_by_who_is_there),
+    forbidden=(md1_wait_s, mg1_wait_s),
+)

@@ -1,0 +1,162 @@
+"""explore(draw, alt=..., bits=(2, 4, 8)): a figure to be moved, and complete without moving it.
+
+Every frame is drawn once, when the cell runs. Live, sliders swap the frames; the same output holds a
+contact sheet of them all for paper, static pages and notebooks without a kernel.
+"""
+
+import inspect
+import io
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from teach import figures
+from teach.live import bundle
+from teach.words import value
+
+MOST_FRAMES = 48  # about 10 s of drawing, and 2 MB sent to the browser
+SHEET_WIDTH = 1440  # pixels, a compromise between sharp print and the size of the notebook
+SHEET_SHOWN = 900  # pixels of the page
+SHEET_PALETTE = 128  # colours
+GAP = 10  # pixels between the pictures of the sheet
+
+
+class Explorable:
+    """Frames by their values: `frames[(2, "minmax")]` is a PNG, `alts` its alternative text."""
+
+    def __init__(self, values: dict[str, tuple[Any, ...]], frames: dict[tuple, bytes], alts: dict[tuple, str]) -> None:
+        self.values = values
+        self.frames = frames
+        self.alts = alts
+
+    def __repr__(self) -> str:
+        return f"[{self.alt}]"
+
+    @property
+    def alt(self) -> str:
+        """What the contact sheet shows, in words."""
+        ranges = "; ".join(f"{name} = {', '.join(map(_in_words, values))}" for name, values in self.values.items())
+        texts = list(dict.fromkeys(self.alts.values()))
+        if len(texts) > 1:
+            texts = [f"{self.label(at)}: {text}" for at, text in self.alts.items()]
+        return f"{len(self.frames)} figures for {ranges}. {' '.join(texts)}"
+
+    def label(self, at: tuple) -> str:
+        """Return the values of one frame in words: "bits = 4, observer = minmax"."""
+        return ", ".join(f"{name} = {_in_words(item)}" for name, item in zip(self.values, at))
+
+    def html(self, at: tuple) -> str:
+        """Return one frame as an HTML image; its alternative text begins with its values."""
+        return figures.image(self.frames[at], f"{self.label(at)}. {self.alts[at]}")
+
+    def widget(self) -> Any:
+        """Build the live form: a slider for each name, and the frame."""
+        import ipywidgets
+
+        sliders = {
+            name: ipywidgets.SelectionSlider(
+                options=[(_in_words(item), position) for position, item in enumerate(values)],
+                description=name,
+                style={"description_width": "initial"},
+                layout={"width": "min(100%, 32em)"},
+            )
+            for name, values in self.values.items()
+        }
+        frame = ipywidgets.HTML()
+
+        def swap(change: Any = None) -> None:
+            frame.value = self.html(tuple(self.values[name][slider.value] for name, slider in sliders.items()))
+
+        for slider in sliders.values():
+            slider.observe(swap, names="value")
+        swap()
+        return ipywidgets.VBox([*sliders.values(), frame])
+
+    def contact_sheet(self) -> bytes:
+        """Return all frames in one PNG, each under its values; the last name runs along the rows."""
+        return _contact_sheet([(self.label(at), png) for at, png in self.frames.items()], self._columns())
+
+    def static_html(self) -> str:
+        """Return the contact sheet as an HTML image."""
+        return figures.image(self.contact_sheet(), self.alt, density=SHEET_WIDTH / SHEET_SHOWN)
+
+    def _columns(self) -> int:
+        along = len(list(self.values.values())[-1])
+        if len(self.values) > 1 and along <= 4:
+            return along
+        return 2 if len(self.frames) <= 6 else 3  # with two, the text of a frame stays readable
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        static = {"text/plain": repr(self), "text/html": self.static_html()}
+        return bundle(static, self.widget)
+
+
+def explore(draw: Callable[..., Any], *, alt: str | Callable[..., str], **values: Iterable[Any]) -> Explorable:
+    """Draw one frame for every combination of the values, and return them as a cell's output.
+
+    `draw(**values)` returns a new matplotlib Figure and touches nothing else. `alt` says what the figure
+    shows: one text, or a function of the same values.
+
+    Raises:
+        TypeError: `draw` does not take these names, or does not return a Figure.
+        ValueError: no values, none for a name, or more than 48 frames; an empty `alt`.
+    """
+    choices = {name: _several(name, given) for name, given in values.items()}
+    _check_names(draw, choices)
+    count = math.prod(len(given) for given in choices.values())
+    if count > MOST_FRAMES:
+        sizes = " x ".join(str(len(given)) for given in choices.values())
+        raise ValueError(
+            f"explore would draw {sizes} = {count} frames, expected at most {MOST_FRAMES}; give fewer values"
+        )
+    frames, alts = {}, {}
+    for at in itertools.product(*choices.values()):
+        named = dict(zip(choices, at))
+        alts[at] = figures.checked_alt(alt(**named) if callable(alt) else alt)
+        with figures.style():
+            frames[at] = figures.png(draw(**named))
+    return Explorable(choices, frames, alts)
+
+
+def _in_words(item: Any) -> str:
+    return item if isinstance(item, str) else value(item)
+
+
+def _several(name: str, given: Any) -> tuple[Any, ...]:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be several values, got {given!r}; expected such as {name}=(2, 4, 8)")
+    several = tuple(given)
+    if not several:
+        raise ValueError(f"{name} has no values; expected at least one, such as {name}=(2, 4, 8)")
+    return several
+
+
+def _check_names(draw: Callable[..., Any], choices: dict[str, Any]) -> None:
+    if not choices:
+        raise ValueError("there is nothing to explore; give the values of at least one name, such as bits=(2, 4, 8)")
+    try:
+        inspect.signature(draw).bind(**choices)
+    except TypeError as error:
+        names = ", ".join(choices)
+        raise TypeError(f"draw cannot be called with {names}: {error}; use the names of its arguments") from None
+
+
+def _contact_sheet(pictures: list[tuple[str, bytes]], columns: int) -> bytes:
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    columns = min(columns, len(pictures))
+    width = (SHEET_WIDTH - GAP * (columns - 1)) // columns
+    opened = [(label, Image.open(io.BytesIO(png)).convert("RGB")) for label, png in pictures]
+    small = [(label, picture.resize((width, picture.height * width // picture.width))) for label, picture in opened]
+    font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans-Bold.ttf", 24)
+    room = 38  # the height of a label
+    height = max(picture.height for _, picture in small) + room + GAP
+    sheet = Image.new("RGB", (SHEET_WIDTH, height * math.ceil(len(small) / columns)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for position, (label, picture) in enumerate(small):
+        left, top = (position % columns) * (width + GAP), (position // columns) * height
+        pen.text((left + 6, top + 6), label, fill="black", font=font)
+        sheet.paste(picture, (left, top + room))
+    return figures.small_png(sheet, SHEET_PALETTE)

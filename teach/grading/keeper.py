@@ -1,0 +1,222 @@
+"""The process between the grader and the submissions: it starts each child, stops it in time, clears up after it.
+
+It never runs a learner's code. On Linux it imports the lessons' modules once and forks a child for every order, so that
+a submission starts at once; elsewhere every child is a new Python. One order a line comes on standard input. For each,
+the child's reports go to standard output, each after a "+", and then a line of "=" and how it ended.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from teach.exercise import Exercise
+from teach.grading import child, linux
+from teach.grading.processes import sweep
+from teach.grading.wire import decode, read_line
+
+MOST_BYTES = 64 * 2**20  # that one child may report
+GRACE_S = 1.0  # for a child to end after it has closed its channel
+LOOK_AGAIN_S = 0.1
+START_S = 120.0  # for a new Python to import what the lessons need; not counted as the submission's own time
+
+
+class Forked:
+    """A child made by fork, with the face of a `subprocess.Popen`."""
+
+    def __init__(self, order: dict[str, Any], exercises: dict[str, Exercise]) -> None:
+        reading, writing = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            child.serve(order, exercises, writing)
+        os.close(writing)
+        self.stdout = os.fdopen(reading, "rb")
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """How it ended, as `subprocess` counts: minus the signal's number, or the exit status; None while it runs."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Wait for its end."""
+        while self.poll() is None:
+            time.sleep(0.001)
+        return self.returncode
+
+
+def main() -> None:
+    """Serve the grader until it closes standard input."""
+    orders, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    setting = json.loads(orders.readline())
+    linux.die_with_parent()
+    linux.adopt_orphans()
+    try:
+        exercises = load(setting["modules"])
+        if setting["use_kernel"]:
+            _warm(setting["imports"])
+        _reply(replies, b"=", {"end": "ready"})
+    except BaseException:
+        _reply(replies, b"=", {"end": "broken", "why": traceback.format_exc()})
+        return
+    for line in orders:
+        order = json.loads(line) | {"modules": setting["modules"]}
+        for report in _supervise(order, exercises, replies):
+            replies.write(b"+" + report)
+            replies.flush()
+
+
+def load(modules: list[str]) -> dict[str, Exercise]:
+    """The exercises of some modules, by id."""
+    return {exercise.id: exercise for module in modules for exercise in importlib.import_module(module).EXERCISES}
+
+
+def _warm(imports: list[str]) -> None:
+    for name in imports:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is here now is never collected, and its pages stay shared with the children
+
+
+def _supervise(order: dict[str, Any], exercises: dict[str, Exercise], replies: BinaryIO) -> Iterator[bytes]:
+    """The reports of one child, as they come; replies at last how it ended."""
+    process = Forked(order, exercises) if order["use_kernel"] else _new_python(order)
+    lines: queue.Queue[bytes | None] = queue.Queue(maxsize=16)
+    reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
+    reader.start()
+    why, used_s = yield from _until_it_ends(order, process, lines)
+    status = _finish(process)
+    while reader.is_alive() or not lines.empty():  # the reader stops once nobody holds the channel open
+        with contextlib.suppress(queue.Empty):
+            if lines.get(timeout=GRACE_S) is None:
+                break
+    reader.join(GRACE_S)
+    process.stdout.close()
+    _reply(replies, b"=", {"end": why, "status": status, "used_s": used_s})
+
+
+def _finish(process: Any) -> int:
+    """Ends a child and all that came from it; its exit status."""
+    process.kill()
+    with contextlib.suppress(OSError, AttributeError):  # there is no such group any more, or no groups on this system
+        os.killpg(process.pid, signal.SIGKILL)
+    status = process.wait()
+    sweep()
+    return status
+
+
+def _until_it_ends(order: dict[str, Any], process: Any, lines: "queue.Queue[bytes | None]") -> Iterator[bytes]:
+    """Yields whole lines; returns why it came to an end and its seconds since the first of them.
+
+    Why: "exit", "step time", "time", "flood", or "silent" where it closed its channel and lives on.
+    """
+    start, end, step, step_end, total_bytes = None, time.monotonic() + START_S, -1, float("inf"), 0
+    while True:
+        why, line = _next(process, lines, min(end, step_end))
+        now = time.monotonic()
+        if why == "late":
+            why = "time" if now >= end else "step time"
+        total_bytes += len(line)
+        if total_bytes > MOST_BYTES:
+            why = "flood"
+        if why:
+            return why, 0.0 if start is None else now - start
+        if start is None:
+            start, end = now, now + order["time_s"]
+        begun = _begun(line)
+        if begun is not None and begun > step:
+            step, step_end = begun, now + order["step_time_s"]
+        yield line
+
+
+def _next(process: Any, lines: "queue.Queue[bytes | None]", end: float) -> tuple[str, bytes]:
+    """("", the next line), or why there is none: "late", "exit" or "silent"."""
+    ended = False
+    while (left := end - time.monotonic()) > 0:
+        try:
+            line = lines.get(timeout=min(LOOK_AGAIN_S, left))
+        except queue.Empty:
+            if ended:  # and a process that it left behind holds the channel open
+                return "exit", b""
+            ended = process.poll() is not None
+            continue
+        if line is not None and line.endswith(b"\n"):
+            return "", line
+        return "exit" if _ends_within(process, GRACE_S) else "silent", b""
+    return "late", b""
+
+
+def _begun(line: bytes) -> int | None:
+    """The step that a report says has begun."""
+    if len(line) > 100:
+        return None
+    try:
+        report = decode(line)
+    except ValueError:
+        return None
+    return report.step if report.what == "begin" else None
+
+
+def _read(stream: BinaryIO, lines: "queue.Queue[bytes | None]") -> None:
+    try:
+        while line := read_line(stream):
+            lines.put(line)
+    except (ValueError, OSError):
+        lines.put(b"too long")
+    finally:
+        lines.put(None)
+
+
+def _ends_within(process: Any, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+    return process.poll() is not None
+
+
+def _new_python(order: dict[str, Any]) -> subprocess.Popen:
+    command = [sys.executable, "-P", "-m", "teach.grading.keeper", "child"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(order).encode())
+        process.stdin.close()
+    return process
+
+
+def _reply(replies: BinaryIO, mark: bytes, content: dict[str, Any]) -> None:
+    replies.write(mark + json.dumps(content).encode("ascii") + b"\n")
+    replies.flush()
+
+
+def _child_main() -> None:
+    """A new Python as a child: the order on standard input, the reports on standard output."""
+    order = json.loads(sys.stdin.buffer.read())
+    child.serve(order, load(order["modules"]), os.dup(1))
+
+
+if __name__ == "__main__":
+    _child_main() if sys.argv[1:] == ["child"] else main()

@@ -1,0 +1,167 @@
+"""report.html: what a teacher wants to know of a class, then what each student is told.
+
+One file without scripts or anything that is loaded from elsewhere. Everything that a learner wrote is escaped.
+"""
+
+import collections
+import html
+from collections.abc import Iterable, Sequence
+
+from teach.grading.gradebook import Gradebook, Row
+from teach.grading.lesson import Lesson
+from teach.grading.limits import GIB
+from teach.grading.marks import Mark
+from teach.panel import code
+
+# What stands for a state, so that colour is never alone: state -> (sign, class in the style sheet)
+SIGNS = {
+    "passed": ("✓", "passed"),
+    "not yet": ("✗", "wrong"),
+    "not attempted": ("–", "open"),
+    "stopped": ("!", "stopped"),
+}
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;max-width:64em;margin:2em auto;padding:0 1em}
+table{border-collapse:collapse;margin:.5em 0 1.5em}th,td{border:1px solid #bbb;padding:.25em .6em;text-align:left}
+td.number{text-align:right}td.sign{text-align:center;font-weight:bold}
+.passed{background:#e8f5ef;color:#00694b}.wrong{background:#fdf1e7;color:#9a3d00}
+.open{background:#f4f4f4;color:#555}.stopped{background:#f6e6f0;color:#8a1458}
+.bar{display:inline-block;height:.8em;width:8em;background:#ccc}.bar b{display:block;height:100%;background:#00694b}
+section{border-top:1px solid #bbb;margin-top:1.5em}li{margin:.3em 0}small,.quiet{color:#555}
+"""
+HEAD = (
+    "<meta charset='utf-8'><title>Grades</title>"
+    "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    f"<style>{STYLE}</style>"
+)
+ALONE = (
+    "Python's audit hook kept it from the network, from other processes, and from writing outside its own folder. "
+    "This system's kernel does not, so a determined learner can get around that: "
+    "grade a class that you do not trust in a container or a virtual machine."
+)
+
+
+def report(book: Gradebook) -> str:
+    """The whole report as one HTML page."""
+    graded = [row for row in book.rows if row.lesson]
+    parts = ["<h1>Grades</h1>", _summary(book.rows, graded), _legend()]
+    for lesson in book.lessons:
+        rows = [row for row in graded if row.lesson == lesson]
+        if rows:
+            parts += [f"<h2>{_text(lesson.notebook.stem)}</h2>", _who(lesson, rows)]
+            parts += [_exercises(lesson, rows), _misconceptions(lesson, rows)]
+    parts += [_not_graded(book.rows), "<h2>What each student is told</h2>", *map(_student, graded), _limits(book)]
+    return f"<!doctype html><html lang='en'><head>{HEAD}</head><body>{''.join(parts)}</body></html>\n"
+
+
+def _summary(rows: Sequence[Row], graded: Sequence[Row]) -> str:
+    missing = len(rows) - len(graded)
+    text = f"{_count(len(rows), 'submission')}; {len(graded)} graded"
+    return f"<p>{text}, {missing} not: see below.</p>" if missing else f"<p>{text}.</p>"
+
+
+def _legend() -> str:
+    said = ", ".join(f"{_sign(state)} {state}" for state in SIGNS)
+    return f"<p class='quiet'>{said}. Stopped: it did not come to an end, so that there was nothing to judge.</p>"
+
+
+def _who(lesson: Lesson, rows: Sequence[Row]) -> str:
+    lines = []
+    for row in rows:
+        student = f"<th scope='row'><a href='#{_anchor(row)}'>{_text(row.student)}</a></th>"
+        lines.append(student + "".join(map(_cell, row.marks)) + _number(f"{row.points} / {lesson.points}"))
+    return _table(["Student", *(exercise.id for exercise in lesson.exercises), "Points"], lines)
+
+
+def _cell(mark: Mark) -> str:
+    sign, look = SIGNS[mark.state]
+    return f"<td class='sign {look}' title='{mark.state}'>{sign}</td>"
+
+
+def _exercises(lesson: Lesson, rows: Sequence[Row]) -> str:
+    lines = []
+    for exercise in lesson.exercises:
+        states = collections.Counter(mark.state for row in rows for mark in row.marks if mark.id == exercise.id)
+        percent = round(100 * states["passed"] / len(rows))
+        bar = f"<span class='bar'><b style='width:{percent}%'></b></span> {percent}%"
+        name = f"<th scope='row'>{_text(exercise.id)} {_text(exercise.title)}</th>"
+        lines.append(f"{name}<td>{bar}</td>" + "".join(_number(states[state]) for state in SIGNS))
+    return "<h3>Exercises</h3>" + _table(["Exercise", "Passed by", *SIGNS], lines)
+
+
+def _misconceptions(lesson: Lesson, rows: Sequence[Row]) -> str:
+    """The listed mistakes that students made, most common first; in a tie, in the order of the exercises."""
+    listed = [(exercise.id, mistake.says) for exercise in lesson.exercises for mistake in exercise.mistakes]
+    who = {key: [row.student for row in rows if key in ((m.id, m.misconception) for m in row.marks)] for key in listed}
+    lines = []
+    for (id, says), students in sorted(who.items(), key=lambda item: -len(item[1])):
+        if students:
+            told = f"<td>{code(says)}<br><small>{_text(', '.join(students))}</small></td>"
+            lines.append(_number(len(students)) + f"<th scope='row'>{_text(id)}</th>" + told)
+    if not lines:
+        return "<h3>Misconceptions</h3><p>No answer shows a known one.</p>"
+    return "<h3>Misconceptions</h3>" + _table(["Students", "Exercise", "What they are told"], lines)
+
+
+def _not_graded(rows: Sequence[Row]) -> str:
+    lines = []
+    for row in rows:
+        if not row.lesson:
+            lines.append(f"<strong>{_text(row.student)}</strong> ({_text(row.file)}): {_text('; '.join(row.notes))}")
+    return "<h2>Not graded</h2>" + _list(lines) if lines else ""
+
+
+def _student(row: Row) -> str:
+    titles = {exercise.id: exercise.title for exercise in row.lesson.exercises}
+    lines = []
+    for mark in row.marks:
+        name = f"<strong>{_text(mark.id)} {_text(titles[mark.id])}</strong>"
+        points = f"{mark.points} of {_count(mark.out_of, 'point')}"
+        lines.append(f"{_sign(mark.state)} {name}, {mark.state}, {points}<br>{code(mark.message)}")
+    of = _count(row.lesson.points, "point")
+    title = f"<h3>{_text(row.student)} <small>{_text(row.file)}, {row.points} of {of}</small></h3>"
+    notes = _list(map(_text, row.notes)) if row.notes else ""
+    return f"<section id='{_anchor(row)}'>{title}{_list(lines)}{notes}</section>"
+
+
+def _limits(book: Gradebook) -> str:
+    limits = book.limits
+    time = f"for at most {limits.time_s:g} s, and {limits.step_time_s:g} s a cell or exercise"
+    memory = f"at most {limits.memory_bytes / GIB:g} GiB of memory" if "memory" in book.protections else ""
+    rules = ALONE
+    if {"files", "processes and network"} <= book.protections:
+        rules = "The kernel kept it from the network, from other processes, and from writing outside its own folder."
+    said = f"Each submission ran in a process of its own, {time}. "
+    said += f"It could take {memory}. " if memory else "This system puts no limit on its memory. "
+    return f"<section><h2>How this was graded</h2><p class='quiet'>{said}{rules}</p></section>"
+
+
+def _table(head: Iterable[str], lines: Iterable[str]) -> str:
+    names = "".join(f"<th scope='col'>{_text(name)}</th>" for name in head)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
+
+
+def _number(value: int | str) -> str:
+    return f"<td class='number'>{value}</td>"
+
+
+def _sign(state: str) -> str:
+    sign, look = SIGNS[state]
+    return f"<span class='{look}'>&nbsp;{sign}&nbsp;</span>"
+
+
+def _anchor(row: Row) -> str:
+    return "of-" + row.file.encode("utf-8", "replace").hex()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _text(text: str) -> str:
+    return html.escape(text, quote=True)

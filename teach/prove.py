@@ -1,0 +1,71 @@
+"""prove(exercise): what a test must show of every exercise before a learner meets it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from teach.exercise import Exercise
+from teach.judge import judge, verdict
+from teach.outcome import Outcome
+from teach.plain import Opaque
+from teach.run import run
+from teach.verdict import Verdict
+
+
+def prove(exercise: Exercise) -> None:
+    """Show that the exercise accepts what is right, and names what is wrong.
+
+    The reference and at least one differently written answer pass. At least three mistakes are each rejected with
+    their own sentence. The unwritten stub is "not attempted". A constant and a call of the reference do not pass.
+
+    Raises:
+        AssertionError: the first of these that does not hold.
+    """
+    for name, claim in _claims(exercise):
+        assert not claim, f"exercise {exercise.id}, {name}: {claim}"
+
+
+def _claims(exercise: Exercise) -> Iterator[tuple[str, str]]:
+    """Pairs of what was tried and what went wrong with it ("" where nothing did)."""
+    yield "also_correct", "" if exercise.also_correct else "expected at least 1 answer written differently, got none"
+    count = len(exercise.mistakes)
+    yield "mistakes", "" if count >= 3 else f"expected at least 3 that people really make, got {count}"
+    by_reference = verdict(exercise, run(exercise, exercise.reference, watch=False))
+    yield "the reference", _must_be("passed", by_reference)
+    for number, answer in enumerate(exercise.also_correct, 1):
+        yield f"correct answer {number}", _must_be("passed", judge(exercise, answer))
+    for number, mistake in enumerate(exercise.mistakes, 1):
+        found = verdict(exercise, run(exercise, mistake.wrong, watch=False))
+        wrong = _must_be("not yet", found)
+        if not wrong and (found.mistake is not mistake or mistake.says.rstrip(".") not in found.message):
+            wrong = f"expected its own sentence {mistake.says!r}, got {found.text!r}"
+        yield f"mistake {number}", wrong
+    yield "the stub", _must_be("not attempted", judge(exercise, _stub))
+    right = run(exercise, exercise.reference, watch=False)
+    for number, outcome in enumerate(right, 1):
+        yield f"the reference in case {number}", _unfit(outcome)
+    first = right[0].value
+    yield "the first right value for every call", _must_be("not yet", judge(exercise, lambda *a, **k: first))
+    yield "the reference itself", _must_be("not yet", judge(exercise, exercise.reference))
+    yield "a call of the reference", _must_be("not yet", judge(exercise, lambda *a, **k: exercise.reference(*a, **k)))
+
+
+def _must_be(state: str, found: Verdict) -> str:
+    return "" if found.state == state else f"expected {state!r}, got {found.text!r}"
+
+
+def _unfit(outcome: Outcome) -> str:
+    if outcome.changed:
+        return f"it modifies its argument {', '.join(outcome.changed)}"
+    opaque = [part for part in _parts(outcome.value) if isinstance(part, Opaque)]
+    return f"it returns {opaque[0]!r}, which is not plain data; give the exercise a view" if opaque else ""
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    yield value
+    if isinstance(value, (list, tuple, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _parts(part)
+
+
+def _stub(*args, **kwargs):
+    raise NotImplementedError("this is yours to write")
