@@ -1,4 +1,4 @@
-"""What course.py is made of: the environment it prepares and the learner's copies it looks after. Standard library only."""
+"""What course.py is made of: the environment it prepares, the learner's copies it keeps. Standard library only."""
 
 
 class Stop(Exception):

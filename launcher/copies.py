@@ -16,7 +16,7 @@ MANIFEST = "manifest.json"
 
 
 def update(lessons, work, home, now):
-    """Bring the copies in `work` up to date with `lessons` and return one sentence for each thing the learner should know.
+    """Bring the copies in `work` up to date with `lessons`; return a sentence for each thing the learner should know.
 
     `home` is the folder of the manifest, and `now` a datetime: its date names the versions that are put beside a copy.
     """

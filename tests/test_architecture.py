@@ -1,4 +1,4 @@
-"""The house rules that a program can check: which way imports run, what library code may do, and what the README promises.
+"""The house rules that a program can check: how imports run, what library code may do, what the README promises.
 
 Each rule is a function from a source to what is wrong with it, and is tried on a planted breach before it is trusted
 with the real files.

@@ -48,7 +48,10 @@ def worst(checks: tuple[Check, ...], count: int) -> str:
     rows = [("off by", "measured", "predicted", "at best", "what was run")]
     for one in sorted(checks, key=lambda one: -abs(one.error))[:count]:
         r = one.row
-        run = f"{r.kind}: {r.model}, {r.tensor_parallel} x {r.device}, batch {r.batch}, {r.prompt} in, {r.output} out, {r.weight_bits:g} bits ({r.source})"
+        run = (
+            f"{r.kind}: {r.model}, {r.tensor_parallel} x {r.device}, batch {r.batch}, "
+            f"{r.prompt} in, {r.output} out, {r.weight_bits:g} bits ({r.source})"
+        )
         rows.append(
             (f"{one.error:+.0%}", *(f"{s * 1e3:.4g} ms" for s in (r.seconds, one.predicted_s, one.ideal_s)), run)
         )

@@ -40,7 +40,8 @@ def run_study(
     also with more seeds or more rounds. `progress(state)` is called after a seed has finished a round.
 
     Raises:
-        ValueError: `seeds_together` is below 1, the folder holds a study with other settings, or a file in it is damaged.
+        ValueError: `seeds_together` is below 1, the folder holds a study with other settings, or a file in it is
+            damaged.
     """
     if seeds_together is not None and seeds_together < 1:
         raise ValueError(f"seeds_together must be at least 1, got {seeds_together}; None takes all seeds together")
@@ -63,7 +64,7 @@ def run_study(
 
 
 def _parallel() -> Parallel:
-    """Each task by itself; results as they are done, to be saved at once, where a backend can (ray has them in the end)."""
+    """Each task by itself; results as they are done, to be saved at once, where a backend can (ray: in the end)."""
     try:
         return Parallel(batch_size=1, return_as="generator_unordered")
     except ValueError:

@@ -36,8 +36,8 @@ class Study:
     is the step that the arm "late" goes back to; all other arms go back to the start.
 
     Raises:
-        ValueError: no seed, a seed twice, an unknown arm or one twice, a control without the ticket that it controls, a rate or a
-            number of rounds that prunes nothing, or a step that does not exist.
+        ValueError: no seed, a seed twice, an unknown arm or one twice, a control without the ticket that it controls,
+            a rate or a number of rounds that prunes nothing, or a step that does not exist.
     """
 
     recipe: Recipe

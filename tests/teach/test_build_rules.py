@@ -6,6 +6,7 @@ from build_support import SOURCE, Stated, house, run
 from teach.build.source import read_source
 
 ANSWER = "    ### BEGIN SOLUTION\n    doubled = x + x\n    return doubled\n    ### END SOLUTION\n"
+REST = '    return doubled\n    ### END SOLUTION\n\n# %% tags=["check"]\ncheck("7.1")\n'
 REFUSED = {
     "no region": (ANSWER, "    return x\n", "has one region, '### BEGIN SOLUTION' to '### END SOLUTION'; found none"),
     "two regions": (ANSWER, ANSWER + ANSWER, "an exercise has one region"),
@@ -50,9 +51,8 @@ REFUSED = {
         "gives away the answer to 7.1: 'doubled = x + x'",
     ),
     "a telling line elsewhere": (
-        'doubled = x + x\n    return doubled\n    ### END SOLUTION\n\n# %% tags=["check"]\ncheck("7.1")\n',
-        'doubled = sum([x for _ in range(2)])\n    return doubled\n    ### END SOLUTION\n\n# %% tags=["check"]\ncheck("7.1")\n'
-        "\n# %%\nx = 2\ndoubled = sum([x for _ in range(2)])\n",
+        f"doubled = x + x\n{REST}",
+        f"doubled = sum([x for _ in range(2)])\n{REST}\n# %%\nx = 2\ndoubled = sum([x for _ in range(2)])\n",
         "gives away the answer to 7.1: 'doubled = sum(",
     ),
     "an unknown tag": ('tags=["check"]', 'tags=["chek"]', "unknown tag 'chek'; use one of exercise, check,"),

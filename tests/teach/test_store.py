@@ -53,7 +53,7 @@ def test_a_crash_while_writing_leaves_the_old_entry_whole(home, monkeypatch):
 @pytest.mark.parametrize("damage", [b"", b'{"key": "2.1", "n"', b"[1]", b"\xff\xfe\x00", b'{"n": 1}', b'{"key": [1]}'])
 def test_a_damaged_file_is_set_aside_and_never_lost(home, damage):
     store.save("notes", "2.2", {"n": 2})
-    for round in range(2):
+    for _ in range(2):
         (home / "notes" / "2.1.json").write_bytes(damage)
         assert store.load("notes", "2.1") is None
         assert [entry["key"] for entry in store.load_all("notes")] == ["2.2"]
