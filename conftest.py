@@ -67,17 +67,17 @@ def pytest_runtest_setup(item):
 
 def pytest_terminal_summary(terminalreporter, config):
     """Say of each notebook how long it took (two minutes are the most for a learner) and how many of its cells ran."""
-    duration_s = defaultdict(float)
-    ran = defaultdict(set)
+    duration_s, ran, where = defaultdict(float), defaultdict(set), {}
     for reports in terminalreporter.stats.values():
         for report in reports:
             name, _, cell = getattr(report, "nodeid", "").partition("::")
             if name.endswith(".ipynb") and hasattr(report, "duration"):
                 duration_s[name] += report.duration
                 ran[name].add(cell)
+                where[name] = config.rootpath / report.location[0]
     if duration_s:
         terminalreporter.section("notebooks")
     for name, seconds in sorted(duration_s.items()):
-        cells = json.loads((config.rootpath / name).read_text(encoding="utf-8"))["cells"]
+        cells = json.loads(where[name].read_text(encoding="utf-8"))["cells"]
         code_cells = sum(cell["cell_type"] == "code" for cell in cells)
         terminalreporter.line(f"{seconds:6.1f} s  {name}: {len(ran[name])} of {code_cells} code cells")

@@ -20,7 +20,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import Stop
+from launcher.stop import Stop
 
 # PyTorch's own index of builds without CUDA: 200 MB to fetch instead of 3 GB. It is used for PyTorch and nothing else.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -40,7 +40,10 @@ class Environment:
 def prepare(root, extras=()):
     """Make sure that what pyproject.toml asks for is installed, and return the interpreter that has it.
 
-    `extras` names groups of optional dependencies, such as "test". Raises Stop with a message where it cannot be done.
+    `extras` names groups of optional dependencies, such as "test".
+
+    Raises:
+        Stop: it cannot be done; the message says why, and what helps.
     """
     environment = choose(root)
     before = read_stamp(environment)

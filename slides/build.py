@@ -66,7 +66,8 @@ class Deck:
 def read_deck(path: Path) -> Deck:
     """Read `NN_topic.md`: slides are parted by `---` on a line of its own, outside code blocks.
 
-    Raises ValueError where the front matter is missing.
+    Raises:
+        ValueError: the front matter is missing.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     if not lines or lines[0] != "---" or "---" not in lines[1:]:
@@ -159,7 +160,8 @@ def loads(text: str) -> list[str]:
 def build(deck: Deck) -> None:
     """Build a deck's HTML file.
 
-    Raises ValueError with every problem, one a line, or with what Marp said.
+    Raises:
+        ValueError: every problem, one per line, or what Marp said.
     """
     found = list(source_problems(deck))
     if found:
