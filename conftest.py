@@ -19,7 +19,8 @@ import pytest
 collect_ignore_glob = ["solutions/*.py", "tests/no_network/*"]
 
 NO_NETWORK = Path(__file__).parent / "tests" / "no_network"
-WHOLE_LESSON = "01_measure"  # the guard: the quickest of all, with predictions, figures to explore and a ledger
+# The guard is one of the two quickest lessons; the other, 01, runs whole in a browser (tests/test_browser.py).
+WHOLE_LESSON = "13_llm_cost"
 
 
 def pytest_addoption(parser):

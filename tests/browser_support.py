@@ -66,7 +66,8 @@ def jupyterlab(served: Path, private: Path) -> Iterator[Lab]:
         for name in ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")
     }
     folders["JUPYTER_CONFIG_PATH"] = str(LAB_SETTINGS)
-    environment = os.environ | folders | switches(private, strict=False, static=False) | {"PYTHONPATH": str(NO_NETWORK)}
+    paths = os.pathsep.join(filter(None, [str(NO_NETWORK), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | folders | switches(private, strict=False, static=False) | {"PYTHONPATH": paths}
     command = [
         sys.executable,
         "-m",
