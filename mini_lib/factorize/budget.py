@@ -16,8 +16,9 @@ from mini_lib.factorize.choose import Option, Options, choose, need_affordable
 from mini_lib.factorize.data_aware import output_errors
 from mini_lib.factorize.low_rank import rank_errors
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import Moments, is_factorizable, need_factorizable
+from mini_lib.factorize.moments import is_factorizable, need_factorizable
 from mini_lib.measure import LayerCost, layer_costs
+from mini_lib.second_moments import Moments
 from mini_lib.surgery import Where, find
 
 

@@ -14,8 +14,9 @@ from torch import nn
 from mini_lib.factorize import low_rank
 from mini_lib.factorize.data_aware import output_svd
 from mini_lib.factorize.low_rank import Factorized
-from mini_lib.factorize.moments import Moments, is_factorizable
+from mini_lib.factorize.moments import is_factorizable
 from mini_lib.factorize.separable import separate
+from mini_lib.second_moments import Moments
 from mini_lib.surgery import Where, find
 
 Rank = int | tuple[int, ...]

@@ -15,10 +15,11 @@ from torch import nn
 from mini_lib.data import Split, Splits
 from mini_lib.factorize.methods import Method, Rank, data_aware_svd, matrix_ranks, plain_svd, tucker, tucker_ranks
 from mini_lib.factorize.model import factorize
-from mini_lib.factorize.moments import Moments, input_moments
+from mini_lib.factorize.moments import input_moments
 from mini_lib.fit import accuracy, fit
 from mini_lib.fold import fold_batch_norm
 from mini_lib.measure import macs, parameters, stored_bytes
+from mini_lib.second_moments import Moments
 from studies.factorize.nets import INNER_LAYERS
 
 METHODS = ("svd", "data-aware svd", "tucker-2")

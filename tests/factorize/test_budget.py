@@ -15,8 +15,9 @@ from mini_lib.factorize.budget import allocate_ranks, cost_of_ranks, rank_option
 from mini_lib.factorize.choose import Option, choose
 from mini_lib.factorize.data_aware import output_svd
 from mini_lib.factorize.low_rank import channel_svd, svd_linear
-from mini_lib.factorize.moments import Moments, input_moments
+from mini_lib.factorize.moments import input_moments
 from mini_lib.fold import fold_batch_norm
+from mini_lib.second_moments import Moments
 from mini_lib.surgery import swap
 
 EXAMPLE = torch.zeros(1, 2, 8, 8)

@@ -26,9 +26,9 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class Reader(torch.fx.Interpreter):
     """Runs a traced model, and notes the labels of what its layers make, pass on and take in, by layer name.
 
-    `made` holds one label an output channel of a convolution or linear layer, `taken` one an input channel (a linear
-    layer behind flatten has one an input number), `passed` one a channel of a batch norm, PReLU or depthwise
-    convolution.
+    `made` holds one label per output channel of a convolution or linear layer, `taken` one per input channel (for a
+    linear layer after flatten, one per number that it reads), `passed` one per channel of a batch norm, PReLU or
+    depthwise convolution.
     """
 
     def __init__(self, model: nn.Module, calls: dict[torch.fx.Node, Call]) -> None:

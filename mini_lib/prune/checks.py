@@ -1,0 +1,61 @@
+"""Checks of what every way of pruning takes: scores, a density, a count."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from mini_lib.require import share, whole
+
+
+def check_scores(scores: Mapping[str, Tensor]) -> None:
+    """Make sure that there are scores, and that each has a rank.
+
+    Raises:
+        TypeError: those of a weight are not a floating-point tensor.
+        ValueError: there are none, those of a weight are empty, or hold NaN.
+
+    >>> import torch
+    >>> check_scores({"w": torch.tensor([1, 2])})
+    Traceback (most recent call last):
+    TypeError: the scores of 'w' must be a floating-point tensor, got torch.int64; use scores.float()
+    """
+    if not scores:
+        raise ValueError("scores hold no weight; make them with magnitude(model), say")
+    for name, score in scores.items():
+        if not isinstance(score, Tensor) or not score.is_floating_point():
+            got = score.dtype if isinstance(score, Tensor) else type(score).__name__
+            raise TypeError(f"the scores of {name!r} must be a floating-point tensor, got {got}; use scores.float()")
+        if not score.numel():
+            raise ValueError(f"the scores of {name!r} are empty, so nothing of it could stay; leave the layer out")
+        if score.isnan().any():
+            raise ValueError(f"the scores of {name!r} hold NaN, which has no rank; find the layer that went to NaN")
+
+
+def check_density(density: float, name: str = "density") -> None:
+    """Make sure that a density, called `name`, is a share of which something is left.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it lies outside (0, 1].
+
+    >>> check_density(20)
+    Traceback (most recent call last):
+    ValueError: density must lie in (0, 1], got 20; 0.2 keeps a fifth of the weights
+    """
+    share(name, density, fix="0.2 keeps a fifth of the weights")
+
+
+def check_count(name: str, count: int, *, low: int = 1, high: int | None = None, fix: str) -> None:
+    """Make sure that a count is a whole number from `low` to `high`, both included.
+
+    Raises:
+        ValueError: it lies outside, or is no whole number.
+
+    >>> check_count("rounds", 2.5, fix="one_shot is a single round")
+    Traceback (most recent call last):
+    ValueError: rounds must be a whole number of 1 or more, got 2.5; one_shot is a single round
+    """
+    try:
+        whole(name, count, low=low, high=high, fix=fix)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
