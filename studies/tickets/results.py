@@ -95,7 +95,8 @@ class Results:
     def differences(self, arm: str, number: int, other: str, at: int | Literal["test"] = "test") -> Spread:
         """Return by how much `arm` is more accurate than `other`, seed by seed.
 
-        Nets of one seed share their initial weights and the order of their pictures. What a seed does to both drops out.
+        Nets of one seed share their initial weights and the order of their pictures: what a seed does to both drops
+        out.
         """
         theirs = self.values(other, 0 if other == "dense" else number, at)
         return Spread(tuple(value - theirs[seed] for seed, value in self.values(arm, number, at).items()))

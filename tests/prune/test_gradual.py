@@ -2,6 +2,7 @@
 
 import copy
 import re
+from itertools import pairwise
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_each_step_keeps_its_count_of_what_was_left(trained, scope):
             weight = step.model.get_parameter(name)
             assert torch.equal(weight != 0, step.mask[name])
         assert list(step.model.state_dict()) == list(trained.state_dict()) and not step.model.training
-    for earlier, later in zip(steps, steps[1:]):
+    for earlier, later in pairwise(steps):
         assert all(not (later.mask[name] & ~earlier.mask[name]).any() for name in later.mask)
 
 

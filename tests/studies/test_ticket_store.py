@@ -145,8 +145,8 @@ def test_fewer_rounds_and_seeds_are_a_part_of_what_is_there(tmp_path):
 
 
 def test_a_round_can_be_saved_though_none_can_follow(tmp_path):
-    """The mask of the next round is made at once. Where so few weights are left that it cannot be any smaller, that must
-    not spoil the round that was asked for."""
+    """The mask of the next round is made at once. Where so few weights are left that it cannot be any smaller, that
+    must not spoil the round that was asked for."""
     study = small(arms=("ticket",), scope="layer", rate=0.9, rounds=3, seeds=(0,))  # 32 * .55**3 = 5, 96 * .1**3 = 0
     assert run_study(study, tmp_path).rounds == (1, 2, 3)
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from mini_lib.prune.checks import check_count, check_scores
 from mini_lib.prune.keep import keep_top
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.scores import Scores
@@ -24,9 +25,9 @@ def keep_n_of_m(scores: Scores, n: int = 2, m: int = 4) -> Mask:
 
     Source: A. Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021, section 3.
     """
-    if any(isinstance(number, bool) or not isinstance(number, int) for number in (n, m)) or not 1 <= n <= m:
-        raise ValueError(f"n and m must be whole numbers with 1 <= n <= m, got n={n!r}, m={m!r}; 2 of 4 is the usual")
-    keep_top(scores, 1.0)  # all stay: this checks the scores
+    check_count("m", m, fix="2 of 4 is the usual")
+    check_count("n", n, high=m, fix="2 of 4 is the usual")
+    check_scores(scores)
     grouped = {name: _in_groups(name, score, m) for name, score in scores.items()}
     kept = keep_top(grouped, n / m, scope="row")
     return Mask({name: kept[name].reshape(score.shape) for name, score in scores.items()})
