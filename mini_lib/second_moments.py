@@ -42,8 +42,8 @@ def second_moments_of(model: nn.Module, calibration: Calibration, layers: Layers
 
     Inputs (1, 2) and (3, 0): the mean squares are (1 + 9) / 2 and (4 + 0) / 2, the mean product (2 + 0) / 2.
 
-    >>> layer = nn.Linear(2, 3).eval()
-    >>> second_moments_of(layer, torch.tensor([[1.0, 2.0], [3.0, 0.0]]), {"fc": layer})["fc"]
+    >>> model = nn.Sequential(nn.Linear(2, 3)).eval()
+    >>> second_moments_of(model, torch.tensor([[1.0, 2.0], [3.0, 0.0]]), {"0": model[0]})["0"]
     tensor([[5., 1.],
             [1., 2.]], dtype=torch.float64)
 
@@ -59,8 +59,8 @@ def mean_squares_of(model: nn.Module, calibration: Calibration, layers: Layers) 
     Raises:
         TypeError, ValueError: as `second_moments_of`.
 
-    >>> layer = nn.Linear(2, 3).eval()
-    >>> mean_squares_of(layer, torch.tensor([[1.0, 2.0], [3.0, 0.0]]), {"fc": layer})["fc"]
+    >>> model = nn.Sequential(nn.Linear(2, 3)).eval()
+    >>> mean_squares_of(model, torch.tensor([[1.0, 2.0], [3.0, 0.0]]), {"0": model[0]})["0"]
     tensor([5., 2.], dtype=torch.float64)
     """
     return _in_one_pass(model, calibration, layers, lambda layer: _Mean(lambda windows: windows.square().sum(dim=1)))
@@ -74,8 +74,8 @@ def moments_of(model: nn.Module, calibration: Calibration, layers: Layers) -> di
 
     Inputs (1, 2) and (3, 0): they vary by 1 about the mean (2, 1), one up when the other goes down.
 
-    >>> layer = nn.Linear(2, 3).eval()
-    >>> moments = moments_of(layer, torch.tensor([[1.0, 2.0], [3.0, 0.0]]), {"fc": layer})["fc"]
+    >>> model = nn.Sequential(nn.Linear(2, 3)).eval()
+    >>> moments = moments_of(model, torch.tensor([[1.0, 2.0], [3.0, 0.0]]), {"0": model[0]})["0"]
     >>> moments.mean.tolist(), moments.covariance.tolist(), moments.count
     ([2.0, 1.0], [[1.0, -1.0], [-1.0, 1.0]], 2)
 
