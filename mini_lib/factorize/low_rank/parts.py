@@ -75,7 +75,7 @@ def convolution(
 
     outputs, inputs, *kernel = weight.shape
     # "same" pads nothing along an axis where the kernel is 1
-    padding = like.padding if isinstance(like.padding, str) else along(like.padding, 0)
+    padding = like.padding if axes and isinstance(like.padding, str) else along(like.padding, 0)
     with torch.device("meta"):
         layer = nn.Conv2d(
             inputs * groups,
@@ -86,7 +86,7 @@ def convolution(
             dilation=along(like.dilation, 1),
             groups=groups,
             bias=bias is not None,
-            padding_mode=like.padding_mode,
+            padding_mode=like.padding_mode if axes else "zeros",
         )
     return _filled(layer, weight, like, bias)
 
