@@ -14,6 +14,7 @@ from mini_lib.factorize.low_rank.canonical import cp_als
 from mini_lib.factorize.low_rank.factorized import Factorized
 from mini_lib.factorize.low_rank.parts import convolution, need_convolution, need_two_sides
 from mini_lib.factorize.low_rank.tucker import hooi, hosvd
+from mini_lib.require import one_of
 
 
 def tucker2(conv: nn.Conv2d, rank_in: int, rank_out: int, method: Literal["hosvd", "hooi"] = "hooi") -> Factorized:
@@ -43,8 +44,7 @@ def tucker2(conv: nn.Conv2d, rank_in: int, rank_out: int, method: Literal["hosvd
     Applications", 2016, section 3.1.
     """
     need_convolution(conv)
-    if method not in ("hosvd", "hooi"):
-        raise ValueError(f"method must be 'hosvd' or 'hooi', got {method!r}; 'hooi' has the smaller error")
+    one_of("method", method, ("hosvd", "hooi"), fix="'hooi' has the smaller error")
     found = (hooi if method == "hooi" else hosvd)(conv.weight, {0: rank_out, 1: rank_in})
     chain = nn.Sequential(
         convolution(found.factors[1].T[:, :, None, None], conv),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.factorize.low_rank.tensors import check_rank, double, share
+from mini_lib.factorize.low_rank.tensors import check_rank, double, relative_norm
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def tt_svd(tensor: Tensor, ranks: Sequence[int]) -> TensorTrain:
         rest = singular[:rank, None] * right[:rank]
         before = rank
     cores.append(rest.reshape(before, values.shape[-1], 1))
-    return TensorTrain(tuple(cores), share(lost.sqrt(), values))
+    return TensorTrain(tuple(cores), relative_norm(lost.sqrt(), values))
 
 
 def full_ranks(shape: Sequence[int]) -> tuple[int, ...]:
