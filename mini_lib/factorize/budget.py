@@ -70,7 +70,7 @@ def rank_options(
                 f"errors of layer {name!r} has {len(lost)} numbers, expected {_full_rank(layer)}: one for each rank "
                 "from 1 on"
             )
-        prices, dense = _prices(rows[name], layer, cost), _of(rows[name], cost)
+        prices, dense = _prices(rows[name], layer, cost), getattr(rows[name], cost)
         cheaper = [
             Option(rank, price, float(error))
             for rank, (price, error) in enumerate(zip(prices, lost, strict=True), start=1)
@@ -166,7 +166,7 @@ def cost_of_ranks(model: nn.Module, example: Example, ranks: Mapping[str, int], 
     """
     one_of("cost", cost, ("macs", "parameters"), fix="bytes go with the parameters")
     rows = {row.name: row for row in layer_costs(model, example)}
-    total = sum(_of(row, cost) for name, row in rows.items() if name not in ranks)
+    total = sum(getattr(row, cost) for name, row in rows.items() if name not in ranks)
     for name, rank in ranks.items():
         if name not in rows:
             raise ValueError(f"ranks names layer {name!r}, which the model does not have; it has {', '.join(rows)}")
@@ -221,7 +221,7 @@ def _prices(row: LayerCost, layer: nn.Module, cost: str) -> list[int]:
 
 def _room(model: nn.Module, example: Example, options: Options, cost: str, budget: int) -> int:
     """What the budget leaves for the layers with options, once it is sure to be enough."""
-    others = sum(_of(row, cost) for row in layer_costs(model, example) if row.name not in options)
+    others = sum(getattr(row, cost) for row in layer_costs(model, example) if row.name not in options)
     least = sum(choices[0].cost for choices in options.values())
     need_affordable(others + least, budget, f"budget_{cost}")
     return budget - others
@@ -229,10 +229,6 @@ def _room(model: nn.Module, example: Example, options: Options, cost: str, budge
 
 def _ranks(chosen: Mapping[str, Option]) -> dict[str, int]:
     return {name: option.value for name, option in chosen.items() if option.value is not None}
-
-
-def _of(row: LayerCost, cost: str) -> int:
-    return row.macs if cost == "macs" else row.parameters
 
 
 def _full_rank(layer: nn.Module) -> int:

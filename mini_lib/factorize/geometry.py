@@ -37,13 +37,15 @@ def sides(name: str, value: object, low: int = 1) -> tuple[int, int]:
     return rows, columns
 
 
-def window_padding(kernel: Sides, padding: Padding = None, dilation: Sides = 1) -> tuple[int, int] | str:
+def window_padding(
+    kernel: Sides, padding: Padding = None, dilation: Sides = 1, stride: Sides = 1
+) -> tuple[int, int] | str:
     """Return the padding that nn.Conv2d is given: pixels (above and below, left and right), or "same" or "valid".
 
     None is half of the kernel's span, dilation * (kernel - 1) // 2: with stride 1 an odd kernel then keeps the size.
 
     Raises:
-        TypeError, ValueError: an argument is no such number, or a word that torch does not know.
+        TypeError, ValueError: an argument is no such number, a word that torch does not know, or "same" with a stride.
 
     >>> window_padding(3), window_padding((3, 7), dilation=2), window_padding(3, padding=0)
     ((1, 1), (2, 6), (0, 0))
@@ -51,6 +53,8 @@ def window_padding(kernel: Sides, padding: Padding = None, dilation: Sides = 1) 
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
             raise ValueError(f'padding must be pixels, "same", "valid" or None (half of the kernel), got {padding!r}')
+        if padding == "same" and (steps := sides("stride", stride)) != (1, 1):
+            raise ValueError(f'padding "same" keeps the size, and stride {steps} does not; give the padding in pixels')
         return padding
     if padding is not None:
         return sides("padding", padding, low=0)
@@ -78,10 +82,8 @@ def output_size(
     Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", 2016, sections 2.4 and 5.1.
     """
     size, kernel, stride = sides("size", size), sides("kernel", kernel), sides("stride", stride)
-    dilation, pixels = sides("dilation", dilation), window_padding(kernel, padding, dilation)
+    dilation, pixels = sides("dilation", dilation), window_padding(kernel, padding, dilation, stride)
     if pixels == "same":
-        if stride != (1, 1):
-            raise ValueError(f'padding "same" keeps the size, and stride {stride} does not; give the padding in pixels')
         return size
     if pixels == "valid":
         pixels = (0, 0)

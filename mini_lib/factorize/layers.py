@@ -37,9 +37,7 @@ def grouped(
     2012, section 3.2.
     """
     check_groups(inputs, outputs, groups)
-    stride, pixels = sides("stride", stride), window_padding(kernel, padding, dilation)
-    if pixels == "same" and stride != (1, 1):
-        raise ValueError(f'padding "same" keeps the size, and stride {stride} does not; give the padding in pixels')
+    stride, pixels = sides("stride", stride), window_padding(kernel, padding, dilation, stride)
     return nn.Conv2d(
         inputs, outputs, sides("kernel", kernel), stride, pixels, sides("dilation", dilation), groups, bias
     )

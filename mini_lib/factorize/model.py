@@ -198,11 +198,9 @@ def _take_apart(model: nn.Module, name: str, rank: Rank, method: Callable[..., F
 
 def _check_names(model: nn.Module, ranks: Mapping[str, Rank]) -> None:
     """Refuse names that are not those of layers which can be replaced one by one."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}; pass the model itself")
+    layers = dict(find(model, lambda name, module: type(module) in _LAYERS))
     if not isinstance(ranks, Mapping):
         raise TypeError(f"ranks must be a rank by layer name, got {type(ranks).__name__}; pass a dict: {{'conv2': 8}}")
-    layers = {name: module for name, module in model.named_modules() if type(module) in _LAYERS}
     known = ", ".join(map(repr, layers)) or "none"
     if not ranks:
         raise ValueError(f"ranks names no layer; there are {known}")

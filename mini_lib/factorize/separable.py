@@ -25,6 +25,7 @@ from mini_lib.factorize.cost import cost_ratio
 from mini_lib.factorize.layers import check_multiplier
 from mini_lib.factorize.low_rank.parts import convolution, parameter
 from mini_lib.factorize.low_rank.svd import tail_errors
+from mini_lib.factorize.low_rank.tensors import double
 
 
 @dataclass(frozen=True)
@@ -214,9 +215,7 @@ def _slices(conv: nn.Conv2d) -> Tensor:
             f"conv must be a plain nn.Conv2d, got {type(conv).__name__}; "
             "a layer of another kind has no kernel slices, and one that computes its weight must be baked first"
         )
-    weight = conv.weight.detach().double()
-    if not bool(weight.isfinite().all()):
-        raise ValueError("the weight of conv holds NaN or infinity, which has no SVD; find out where it comes from")
+    weight = double(conv.weight)
     by_group = weight.reshape(conv.groups, conv.out_channels // conv.groups, -1, weight[0, 0].numel())
     return by_group.transpose(1, 2).flatten(0, 1)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.factorize.low_rank.factorized import Factorized
-from mini_lib.factorize.low_rank.parts import convolution, linear, need_convolution, need_linear, need_two_sides
+from mini_lib.factorize.low_rank.parts import convolution, linear, need_convolution, need_linear
 from mini_lib.factorize.low_rank.tensors import check_rank, double, relative_norm
 
 
@@ -142,7 +142,7 @@ def spatial_matrix(conv: nn.Conv2d) -> Tensor:
     >>> spatial_matrix(nn.Conv2d(3, 8, (3, 5))).shape
     torch.Size([9, 40])
     """
-    weight = need_two_sides(need_convolution(conv)).weight.detach()
+    weight = need_convolution(conv, two_sides=True).weight.detach()
     return weight.permute(1, 2, 0, 3).reshape(weight.shape[1] * weight.shape[2], -1)
 
 

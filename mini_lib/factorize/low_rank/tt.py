@@ -9,7 +9,6 @@ and what each of them throws away is known exactly.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,12 +84,3 @@ def tt_svd(tensor: Tensor, ranks: Sequence[int]) -> TensorTrain:
         before = rank
     cores.append(rest.reshape(before, values.shape[-1], 1))
     return TensorTrain(tuple(cores), relative_norm(lost.sqrt(), values))
-
-
-def full_ranks(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the ranks at which a tensor train of this shape is exact for every tensor.
-
-    >>> full_ranks((2, 3, 4))                        # cuts into 2 x 12 and 6 x 4
-    (2, 4)
-    """
-    return tuple(min(math.prod(shape[:cut]), math.prod(shape[cut:])) for cut in range(1, len(shape)))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from mini_lib.factorize.low_rank.factorized import Factorized
-from mini_lib.factorize.low_rank.parts import convolution, need_convolution, need_linear, need_two_sides, parameter
+from mini_lib.factorize.low_rank.parts import convolution, need_convolution, need_linear, parameter
 from mini_lib.factorize.low_rank.tt import tt_svd
 from mini_lib.require import whole
 
@@ -126,7 +126,7 @@ def tensor_train_conv(conv: nn.Conv2d, ranks: Sequence[int]) -> Factorized:
 
     Source: I. Oseledets, "Tensor-train decomposition", 2011, algorithm 1, on the weight's four modes.
     """
-    need_two_sides(need_convolution(conv))
+    need_convolution(conv, two_sides=True)
     found = tt_svd(conv.weight.permute(1, 2, 3, 0), ranks)
     inputs, down, across, outputs = found.cores
     chain = nn.Sequential(
