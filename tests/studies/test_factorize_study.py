@@ -385,7 +385,7 @@ def test_what_is_shipped_shows_what_it_is_shipped_for(shipped):
 
 def test_a_damaged_record_says_how_to_get_it_back(tmp_path):
     path = tmp_path / "study.json"
-    with pytest.raises(ValueError, match="is missing; to get it back, run `git restore mini_lib/assets/factorize"):
+    with pytest.raises(ValueError, match="is missing; to get it back, run `git restore studies/records/factorize.json"):
         record.recorded(path)
     path.write_text(record.to_json(tiny_study()))
     with pytest.raises(ValueError, match="is damaged: .*`python tools/factorize_study.py --record DIR"):
