@@ -132,13 +132,12 @@ def greedy(options: Options, budget: int) -> dict[str, Option]:
     room = _room(options, budget)
     hulls = {name: _hull(_worth_considering(choices)) for name, choices in options.items()}
     steps = sorted(
-        (-_gain(hull[place - 1], hull[place]), layer, place)
-        for layer, hull in enumerate(hulls.values())
+        (-_gain(hull[place - 1], hull[place]), name, place)
+        for name, hull in hulls.items()
         for place in range(1, len(hull))
     )
-    names, level = list(hulls), dict.fromkeys(hulls, 0)
-    for _, layer, place in steps:
-        name = names[layer]
+    level = dict.fromkeys(hulls, 0)
+    for _, name, place in steps:
         more = hulls[name][place].cost - hulls[name][place - 1].cost
         if level[name] == place - 1 and more <= room:
             level[name], room = place, room - more
