@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.counting import evaluating
-from mini_lib.factorize.low_rank import Factorized, rebuild
+from mini_lib.factorize.low_rank import Factorized, rebuild, tail_errors
 from mini_lib.factorize.low_rank.parts import convolution, linear, parameter
 from mini_lib.factorize.low_rank.tensors import check_rank
 from mini_lib.factorize.moments import need_factorizable
@@ -184,12 +184,7 @@ def _bias(layer: nn.Module) -> Tensor:
 
 def _lost(values: Tensor) -> list[float]:
     """The share of the root mean square that is lost by keeping the first 1, 2, ... of these deviations."""
-    energy = values.square()
-    if not energy[0] > 0:
-        return [0.0] * len(values)  # an output that never varies is in the bias: nothing is lost
-    # summed from the smallest up, so that the last errors keep their digits
-    left = energy.flip(0).cumsum(0).flip(0)
-    return [*(left[1:] / left[0]).sqrt().tolist(), 0.0]
+    return tail_errors(values.square())[1:].tolist()  # an output that never varies is in the bias: nothing is lost
 
 
 def _output_components(weight: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:

@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.fold import FoldedBatchNorm, fold_batch_norm
-from mini_lib.quantize.format_json import format_from_json, format_to_json
-from mini_lib.quantize.formats import Format
+from mini_lib.quantize.formats import Format, format_from_json, format_to_json
 from mini_lib.quantize.layers import QuantizedLayer, is_weight_layer, quantized_layer
 from mini_lib.quantize.qtensor import from_parts
 from mini_lib.surgery import swap

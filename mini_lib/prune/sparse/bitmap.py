@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.prune.sparse.bits import pack_bits, packed_bytes, unpack_bits
+from mini_lib.packing import pack_mask, packed_bytes, unpack_mask
 from mini_lib.prune.sparse.matrix import VALUE_DTYPES, need_matrix, need_tensor, tensor_bytes
 
 
@@ -27,7 +27,7 @@ class Bitmap:
     def __post_init__(self) -> None:
         count = self.shape[0] * self.shape[1]
         need_tensor("bits", self.bits, (torch.uint8,), (packed_bytes(count, 1),))
-        kept = int(unpack_bits(self.bits, 1, count).sum())
+        kept = int(unpack_mask(self.bits, count).sum())
         need_tensor("values", self.values, VALUE_DTYPES, (kept,))
 
     @property
@@ -37,7 +37,7 @@ class Bitmap:
     def dense(self) -> Tensor:
         """Return the matrix with its zeros."""
         weight = torch.zeros(self.shape, dtype=self.values.dtype)
-        weight[unpack_bits(self.bits, 1, weight.numel()).bool().view(self.shape)] = self.values
+        weight[unpack_mask(self.bits, weight.numel()).view(self.shape)] = self.values
         return weight
 
 
@@ -58,4 +58,4 @@ def to_bitmap(weight: Tensor) -> Bitmap:
     """
     weight = need_matrix(weight)
     there = weight != 0
-    return Bitmap(tuple(weight.shape), pack_bits(there, 1), weight[there])
+    return Bitmap(tuple(weight.shape), pack_mask(there), weight[there])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.prune.sparse.bits import pack_bits, packed_bytes, unpack_bits
+from mini_lib.packing import pack, packed_bytes, unpack
 from mini_lib.prune.sparse.matrix import VALUE_DTYPES, DoesNotFit, need_matrix, need_tensor, tensor_bytes
 
 WIDEST_GROUP = 256  # a position is a byte at most
@@ -59,7 +59,7 @@ class NofM:
         return groups.scatter_(-1, self._places().to(torch.int64), self.values).view(self.shape)
 
     def _places(self) -> Tensor:
-        return unpack_bits(self.positions, self.bits, self.values.numel()).view(self.values.shape)
+        return unpack(self.positions, self.bits, self.values.numel()).view(self.values.shape)
 
 
 def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
@@ -101,7 +101,7 @@ def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
     # The nonzeros first, in order, then the first of the zeros; of these the first n, in order again.
     places = torch.sort(zero.to(torch.uint8), dim=-1, stable=True).indices[..., :n].sort(-1).values
     bits = (m - 1).bit_length()
-    return NofM((rows, columns), n, m, pack_bits(places, bits), groups.gather(-1, places))
+    return NofM((rows, columns), n, m, pack(places, bits), groups.gather(-1, places))
 
 
 def _need_n_of_m(n: int, m: int) -> None:
