@@ -194,7 +194,8 @@ def one_thread():
 
 @pytest.mark.parametrize("how, finished", [("between rounds", 3), ("while it writes", 2)])
 def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(how, finished, tmp_path, one_thread):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(tiny.__file__).parent)])}
+    found_in = (ROOT, Path(tiny.__file__).parent, Path(__file__).parent)  # mini_lib, tiny_tickets, and `small` above
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, found_in))}
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path), how],
         stdout=subprocess.PIPE,
