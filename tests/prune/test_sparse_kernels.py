@@ -327,7 +327,7 @@ def test_torch_gets_its_threads_back():
     ({"kernels": "CSR"}, TypeError, "kernels must be a sequence of names, got 'CSR'; write ('CSR',)"),
     ({"caches": "hot"}, ValueError, "caches must be 'warm' or 'cold', got 'hot'"),
     ({"columns": 6, "kernels": ("2:4",)}, ValueError, "2:4 needs columns that 4 divides, got 6"),
-    ({"repeats": 0}, ValueError, "repeats must be 1 or more"),
+    ({"repeats": 0}, ValueError, "repeats must be a whole number of 1 or more, got 0"),
 ])  # fmt: skip
 def test_what_a_comparison_refuses(arguments, kind, message):
     with pytest.raises(kind, match=re.escape(message)):
