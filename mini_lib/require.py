@@ -30,6 +30,23 @@ def whole(name: str, value: object, *, low: int | None = None, high: int | None 
     return value
 
 
+def finite(name: str, value: object, *, fix: str) -> float:
+    """Return `value` if it is a finite number, of either sign.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is infinite, or NaN.
+
+    >>> finite("arrival_s", float("inf"), fix="leave out what never arrives")
+    Traceback (most recent call last):
+    ValueError: arrival_s must be a finite number, got inf; leave out what never arrives
+    """
+    number = _number(name, value, "a finite number", fix)
+    if not isfinite(number):
+        raise ValueError(f"{name} must be a finite number, got {value}; {fix}")
+    return number
+
+
 def positive(name: str, value: object, *, fix: str) -> float:
     """Return `value` if it is a finite number above 0.
 
@@ -65,7 +82,7 @@ def not_negative(name: str, value: object, *, fix: str) -> float:
 
 
 def share(name: str, value: object, *, zero: bool = False, one: bool = True, fix: str) -> float:
-    """Return `value` if it is a share of a whole: above 0, or 0 too with `zero`, and at most 1, or below it without `one`.
+    """Return `value` if it is a share of a whole, between 0 and 1: `zero` and `one` say which ends are allowed.
 
     Raises:
         TypeError: it is no number.

@@ -34,7 +34,8 @@ def main() -> None:
         f"{model.name} on {device.name}, {given.requests} requests, room for {room} tokens; {given.repeats} repeats\n"
     )
     print(
-        f"{'rate/s':>6}  {'prefill':7}  {'seconds':>20}  {'decode steps':>12}  {'batch':>6}  {'tokens/s':>8}  {'sent back':>9}  {'Little':>8}"
+        f"{'rate/s':>6}  {'prefill':7}  {'seconds':>20}  {'decode steps':>12}  {'batch':>6}  {'tokens/s':>8}  "
+        f"{'sent back':>9}  {'Little':>8}"
     )
     slowest = 0.0
     for rate in given.rates:

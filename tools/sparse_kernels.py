@@ -5,9 +5,9 @@
 
 All kernels run on one thread and are timed in turns, with warm caches (each call is run once before it is timed, so a
 small weight lies in cache) and with cold ones (32 MiB of something else are read before each call). "dense" is the
-baseline, "torch dense" is torch.mv; both multiply by every zero. Blocks have their zeros in whole blocks, CSR and bitmap anywhere; 2:4 has one
-density, .5. A crossover is where the median of the ratios of one turn each reaches 1, then where their 90th and their
-10th percentile do, each interpolated between the densities on logarithmic scales.
+baseline, "torch dense" is torch.mv; both multiply by every zero. Blocks have their zeros in whole blocks, CSR and
+bitmap anywhere; 2:4 has one density, .5. A crossover is where the median of the ratios of one turn each reaches 1, then
+where their 90th and their 10th percentile do, each interpolated between the densities on logarithmic scales.
 """
 
 import argparse

@@ -153,7 +153,7 @@ def recorded(name: str = "tickets", folder: Path = RECORDED_FOLDER) -> tuple[Res
     how = (
         f"run `git restore studies/records/{name}.json`, or make it anew with `{RECORDING_COMMAND} {name} --folder DIR`"
     )
-    return from_json(_assets.read(folder / f"{name}.json", RECORDED[name], how).decode())
+    return from_json(_assets.read_verified(folder / f"{name}.json", RECORDED[name], how).decode())
 
 
 def _percent(spread: Spread) -> str:

@@ -182,7 +182,11 @@ def test_what_cannot_end_well_is_refused_before_training(trained):
             dict(scope="rows"),
             "scope must be 'global', 'layer' or 'row', got 'rows'; 'global' ranks all weights together",
         ),
-        ((0.5,), dict(epochs=0), "epochs must be at least 1, got 0; one epoch is one pass over the training data"),
+        (
+            (0.5,),
+            dict(epochs=0),
+            "epochs must be a whole number of 1 or more, got 0; one epoch is one pass over the training data",
+        ),
     ):
         with pytest.raises(ValueError, match=says(message)):
             prune(trained, densities, progress=never, **changes)

@@ -220,7 +220,7 @@ def test_calls_are_timed_in_turns():
     assert "".join(seen) == "ab" * 4
     assert {name: len(times.times_s) for name, times in processor.items()} == {"a": 3, "b": 3}
     assert set(wall) == {"a", "b"}
-    with pytest.raises(ValueError, match="repeats must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="repeats must be a whole number of 1 or more, got 0"):
         speed.processor_latency(calls, repeats=0)
 
 

@@ -194,8 +194,8 @@ def one_thread():
 
 @pytest.mark.parametrize("how, finished", [("between rounds", 3), ("while it writes", 2)])
 def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(how, finished, tmp_path, one_thread):
-    here = Path(__file__).parent, Path(tiny.__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *here)))}
+    found_in = (ROOT, Path(tiny.__file__).parent, Path(__file__).parent)  # mini_lib, tiny_tickets, and `small` above
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, found_in))}
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path), how],
         stdout=subprocess.PIPE,
@@ -236,6 +236,20 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         store.save(advance(study, states)[0], tmp_path)
     assert_same_state(store.load(tmp_path, 0), states[0])
+
+
+def test_a_state_on_another_disk_stays_there(tmp_path):
+    """A link, say to a larger disk, is written through, and a folder in the place of the file is left alone."""
+    study = small(seeds=(0,))
+    (tmp_path / "far").mkdir()
+    (tmp_path / "seed-000000.safetensors").symlink_to(tmp_path / "far" / "state")
+    [state] = advance(study, [State(0)])
+    store.save(state, tmp_path)
+    assert (tmp_path / "seed-000000.safetensors").is_symlink()
+    assert_same_state(store.load(tmp_path, 0), state)
+    (tmp_path / "seed-000001.safetensors").mkdir()
+    with pytest.raises(ValueError, match="seed-000001.safetensors is a folder; give the name of a file in it"):
+        store.save(State(1), tmp_path)
 
 
 # --- what does not belong together, and what is damaged ------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Bitmap: one bit a weight says whether it is there, and the values follow without their zeros."""
+"""Bitmap: one bit per weight says whether it is there, and the values follow without their zeros."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mini_lib.kernels import need_tensor
 from mini_lib.packing import pack_mask, packed_bytes, unpack_mask
-from mini_lib.prune.sparse.matrix import VALUE_DTYPES, need_matrix, need_tensor, tensor_bytes
+from mini_lib.prune.sparse.matrix import VALUE_DTYPES, need_matrix, tensor_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Bitmap:
 def to_bitmap(weight: Tensor) -> Bitmap:
     """Store a matrix as a bitmap and its nonzero values, in row-major order.
 
-    In fp32 it takes 4 * density + 1/8 bytes a weight, so it pays below a density of 1 - 1/32.
+    In fp32 it takes 4 * density + 1/8 bytes per weight, so it pays below a density of 1 - 1/32.
 
     Raises:
         TypeError: `weight` is not a tensor of fp32, fp16 or bf16.

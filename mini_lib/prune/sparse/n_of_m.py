@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mini_lib.kernels import need_tensor
 from mini_lib.packing import pack, packed_bytes, unpack
-from mini_lib.prune.sparse.matrix import VALUE_DTYPES, DoesNotFit, need_matrix, need_tensor, tensor_bytes
+from mini_lib.prune.sparse.matrix import VALUE_DTYPES, DoesNotFit, need_matrix, tensor_bytes
+from mini_lib.require import whole
 
 WIDEST_GROUP = 256  # a position is a byte at most
 
@@ -65,7 +67,7 @@ class NofM:
 def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
     """Store a matrix of which at most n of each m neighbours in a row are not zero.
 
-    2:4 takes .5 of the values and 2 bits a value. In fp32 that is .5 * (1 + 2/32) = .53125 of dense, in fp16
+    2:4 takes .5 of the values and 2 bits per value. In fp32 that is .5 * (1 + 2/32) = .53125 of dense, in fp16
     .5 * (1 + 2/16) = .5625, not half.
 
     Raises:
@@ -105,10 +107,8 @@ def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
 
 
 def _need_n_of_m(n: int, m: int) -> None:
-    if not all(isinstance(number, int) and not isinstance(number, bool) for number in (n, m)):
-        raise TypeError(f"n and m must be whole numbers, got {n!r} and {m!r}; use 2 and 4")
-    if not 1 <= n < m <= WIDEST_GROUP:
-        raise ValueError(f"n must be at least 1 and below m, and m at most {WIDEST_GROUP}, got {n}:{m}; use 2:4")
+    whole("m", m, low=2, high=WIDEST_GROUP, fix="use 2:4")
+    whole("n", n, low=1, high=m - 1, fix="use 2:4")
 
 
 def _need_whole_groups(columns: int, m: int) -> None:
