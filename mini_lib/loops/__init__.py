@@ -2,8 +2,8 @@
 
 Make a nest with `nest` or take a kernel, rewrite it with its methods, run it, print it as C, time it, and ask what the
 caches see. No torch. To read: `ir` (what a nest is), `rewrites` (what may be done to it), `legality` (when), `meaning`
-(what it computes), `codegen` (how it becomes C), `caches` (what they see), `machine` (how long it takes), `memory` (where
-tensors lie), `search` (finding a schedule).
+(what it computes), `codegen` (how it becomes C), `caches` (what they see), `machine` (how long it takes), `memory`
+(where tensors lie), `search` (finding a schedule).
 """
 
 from mini_lib.loops.caches.cache import Cache, LevelStats, Trace, simulate_plain

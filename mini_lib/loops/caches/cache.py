@@ -193,8 +193,7 @@ class Simulation:
 def check_levels(levels: Cache | Sequence[Cache]) -> tuple[Cache, ...]:
     """Return the levels, first level first, if they can work together.
 
-    Raises: TypeError if one is not a Cache; ValueError for none, for more than three, or for lines
-    of different sizes.
+    Raises: TypeError if one is not a Cache; ValueError for none, for more than three, or for lines of different sizes.
     """
     levels = (levels,) if isinstance(levels, Cache) else tuple(levels)
     for level in levels:

@@ -33,10 +33,9 @@ static inline void cachesim_touch(cachesim *s, int64_t address, int32_t size, ui
 def trace(program: Program, bases: Mapping[str, int] | None = None, *, limit: int = LONGEST_TRACE) -> Trace:
     """Every access of a program in memory, in its order: addresses in bytes, sizes, writes.
 
-    A statement loads from left to right, then stores. In a vector loop, lanes that touch one
-    element make one access, lanes side by side make one wide access, other lanes make an access
-    each. Registers have no address. `bases` says where each buffer starts; without it they lie as
-    `default_bases` puts them.
+    A statement loads from left to right, then stores. In a vector loop, lanes that touch one element make one access,
+    lanes side by side make one wide access, other lanes make an access each. Registers have no address. `bases` says
+    where each buffer starts; without it they lie as `default_bases` puts them.
 
     Raises:
         ValueError: the program makes more than `limit` accesses; a buffer has no base.
@@ -165,14 +164,12 @@ def check_bases(program: Program, bases: Mapping[str, int] | None) -> dict[str, 
 def misses(program: Program, *caches: Cache, bases: Mapping[str, int] | None = None) -> tuple[LevelStats, ...]:
     """What one to three levels of cache, empty at first, see of a program.
 
-    The loops are written in C with a cache where the accesses were, so no trace is kept, and 30
-    million accesses a second and more are possible. Without a compiler it is done in Python, for
-    small programs.
+    The loops are written in C with a cache where the accesses were, so no trace is kept, and 30 million accesses a
+    second and more are possible. Without a compiler it is done in Python, for small programs.
 
     Raises:
-        ValueError: no cache, or caches that cannot work together; a buffer has no base; there is no
-        compiler and
-            the program makes more accesses than Python takes.
+        ValueError: no cache, or caches that cannot work together; a buffer has no base; there is no compiler and the
+            program makes more accesses than Python takes.
 
     >>> from mini_lib.loops import matmul
     >>> level, = misses(matmul(m=4, n=4, k=4), Cache(1024, ways=2))

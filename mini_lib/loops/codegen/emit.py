@@ -31,9 +31,8 @@ def to_c(program: Program, *, volatile: bool = False, static: bool = False) -> s
     where the machine has one; `-ffp-contract=off` forbids it.
 
     Raises:
-        ValueError: a register buffer is touched by a loop that is not unrolled; a vector has a
-        number of
-            lanes that is no power of two; unrolling writes out more than 20,000 statements.
+        ValueError: a register buffer is touched by a loop that is not unrolled; a vector has a number of lanes that is
+            no power of two; unrolling writes out more than 20,000 statements.
 
     >>> from mini_lib.loops import matmul
     >>> print(to_c(matmul(m=4, n=8, k=2)))
@@ -82,8 +81,7 @@ def function_lines(
 ) -> list[str]:
     """The lines of the function, with its arrays where they are static; helpers go to `prelude`.
 
-    `prefix` stands before the names of the function and of the buffers, so that one file holds
-    several.
+    `prefix` stands before the names of the function and of the buffers, so that one file holds several.
     """
     scope = scope_of(program, prefix)
     context = Context(program, prelude, RegisterFile(program), volatile)
@@ -168,8 +166,7 @@ def _vector_loop(loop: Loop, scope: Scope, context: Context) -> list[str]:
 def _homes(program: Program) -> Homes:
     """Where each local buffer is declared: the paths to parallel loops, or () for the function.
 
-    A buffer that is made anew in an iteration of a parallel loop, or of a loop inside one, is
-    private to it.
+    A buffer that is made anew in an iteration of a parallel loop, or of a loop inside one, is private to it.
     """
     homes: Homes = {}
     for buffer in program.buffers:

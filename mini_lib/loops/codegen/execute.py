@@ -78,10 +78,9 @@ class Prepared:
 def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile: bool = False) -> Compiled:
     """Compile a program with this machine's C compiler.
 
-    Nothing is added to `flags`; `native.native_flags()` asks for the fastest code. For floats equal
-    to `run` to the last bit, add "-ffp-contract=off" where a*b + c may become one operation
-    (-march=native, and ARM). Parallel loops use OpenMP where the compiler has it; else they are
-    serial. `volatile` as in `to_c`.
+    Nothing is added to `flags`; `native.native_flags()` asks for the fastest code. For floats equal to `run` to the
+    last bit, add "-ffp-contract=off" where a*b + c may become one operation (-march=native, and ARM). Parallel loops
+    use OpenMP where the compiler has it; else they are serial. `volatile` as in `to_c`.
 
     Raises:
         NoCompiler: there is no C compiler.

@@ -9,9 +9,8 @@ from mini_lib.loops.meaning.walk import accesses, own_names
 class RegisterFile:
     """The C variables of all register buffers of a program.
 
-    A buffer whose last axis is run over by vector loops is kept as vectors of as many lanes; every
-    other one as one variable for each element. The variables are found while the text is written,
-    then declared.
+    A buffer whose last axis is run over by vector loops is kept as vectors of as many lanes; every other one as one
+    variable for each element. The variables are found while the text is written, then declared.
     """
 
     def __init__(self, program: Program) -> None:

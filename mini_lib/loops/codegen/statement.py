@@ -23,8 +23,7 @@ GATHER_PER_LINE = 4
 class Context:
     """What the text of every statement needs: the program, the helpers, where registers are kept.
 
-    With `volatile`, loads come one by one into variables of their own, in the order that the
-    program has.
+    With `volatile`, loads come one by one into variables of their own, in the order that the program has.
     """
 
     program: Program

@@ -182,9 +182,8 @@ class Names:
 class Scope:
     """What is known at a place in the C text.
 
-    `values` gives each variable of the program as an expression of C variables: itself where a C
-    loop runs over it, a constant where its loop is unrolled. `loops` are the loops around,
-    outermost first.
+    `values` gives each variable of the program as an expression of C variables: itself where a C loop runs over it, a
+    constant where its loop is unrolled. `loops` are the loops around, outermost first.
     """
 
     names: Names

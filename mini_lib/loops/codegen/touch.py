@@ -18,8 +18,7 @@ INDENT = "    "
 def touch_source(program: Program, simulator: str) -> str:
     """The C text of `void touch_all(cachesim *, int64_t base, ...)`: a base for each buffer.
 
-    `simulator` is the text of cachesim.h, whose `cachesim_touch` takes the accesses, in the
-    program's order.
+    `simulator` is the text of cachesim.h, whose `cachesim_touch` takes the accesses, in the program's order.
     """
     scope = scope_of(program, "base_")
     bases = [scope.names[buffer.name] for buffer in program.buffers if buffer.scope != "register"]

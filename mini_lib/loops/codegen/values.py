@@ -49,8 +49,7 @@ class Prelude:
         """The name of a vector type, such as f32x16.
 
         Raises:
-            ValueError: the number of lanes is not a power of two, or the vector is larger than 1024
-            bytes.
+            ValueError: the number of lanes is not a power of two, or the vector is larger than 1024 bytes.
         """
         size_bytes = lanes * ELEMENT_BYTES[dtype]
         if lanes & (lanes - 1) or size_bytes > LARGEST_LANES_BYTES:

@@ -46,9 +46,8 @@ class Instance:
 class Violation:
     """Two iterations, in their old order, that touch one element and lose that order.
 
-    `element` is (buffer, index); `kind` is "flow" (the first writes, the second reads), "anti" (reads, writes)
-    or "output" (both write); `why` is "swapped", "unordered (parallel)", "at once (vector)" or
-    "in another copy (local)".
+    `element` is (buffer, index); `kind` is "flow" (the first writes, the second reads), "anti" (reads, writes) or
+    "output" (both write); `why` is "swapped", "unordered (parallel)", "at once (vector)" or "in another copy (local)".
     """
 
     first: Instance

@@ -1,7 +1,6 @@
 """What arithmetic and memory cost in energy: published figures as data, and sums over them.
 
-The figures are of one process of 2014. Today's numbers are lower; how far memory lies above
-arithmetic is what lasts.
+The figures are of one process of 2014. Today's numbers are lower; how far memory lies above arithmetic is what lasts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """How a layer is cut to fit what the hardware computes in one go, and how much of that is padding.
 
-A unit multiplies a small matrix by a small matrix. A layer that is a matrix product is cut into
-blocks of that shape; the last block of each axis is filled up with zeros, which cost as much as
-numbers do.
+A unit multiplies a small matrix by a small matrix. A layer that is a matrix product is cut into blocks of that shape;
+the last block of each axis is filled up with zeros, which cost as much as numbers do.
 """
 
 from __future__ import annotations
@@ -19,10 +18,9 @@ from mini_lib.loops.require import require_real, require_whole
 class MatrixUnit:
     """Hardware that does C[m, n] += A[m, k] * B[k, n] for one fixed shape, a call every `cycles`.
 
-    In a matrix unit a number of A meets every column n, and one of B every row m. Where
-    `own_operands` is set, each lane brings its own A and B, as in the vector unit of a CPU: then
-    a lane can also hold a group. `weight_cycles` is the least time that one block of B keeps the
-    unit: a systolic array must shift the next block in meanwhile.
+    In a matrix unit a number of A meets every column n, and one of B every row m. Where `own_operands` is set, each
+    lane brings its own A and B, as in the vector unit of a CPU: then a lane can also hold a group. `weight_cycles` is
+    the least time that one block of B keeps the unit: a systolic array must shift the next block in meanwhile.
 
     Raises:
         TypeError: a side is not a whole number, `cycles` or `weight_cycles` is no number.

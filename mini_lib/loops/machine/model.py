@@ -60,10 +60,10 @@ void change(int64_t n, char *at, int64_t bytes, int64_t step) {
 class MachineModel:
     """One core of a machine, in a few numbers, and how many cores there are.
 
-    `loads`, `stores` and `arithmetic` are the most instructions of a kind that begin in one cycle, `issue` the most
-    in all. `latency_cycles` pass from an operation's operands to its result (`vector_latency_cycles` for a vector), `forward_cycles` from a store to
-    a load of the same place, `entry_cycles` on each entry into a loop. `window` is how many instructions wait for
-    their operands at the same time.
+    `loads`, `stores` and `arithmetic` are the most instructions of a kind that begin in one cycle, `issue` the most in
+    all. `latency_cycles` pass from an operation's operands to its result (`vector_latency_cycles` for a vector),
+    `forward_cycles` from a store to a load of the same place, `entry_cycles` on each entry into a loop. `window` is how
+    many instructions wait for their operands at the same time.
 
     `caches` lie one below the other. `stream_cycles`, `jump_cycles` and `back_cycles` have an entry for each: the
     cycles to fetch one line that this level misses, where lines follow each other (a prefetcher has asked for it),

@@ -14,15 +14,13 @@ Memory = dict[str, dict[tuple[int, ...], Number]]  # buffer -> subscripts -> val
 def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     """Run a program on arrays, one for each argument, and return its outputs as new arrays.
 
-    A value is calculated in the type of the buffer that it is stored in: floats round after each
-    operation, integers wrap. A local buffer is empty at the start of each iteration of its home
-    loop. An argument marked as temporary may be left out. About 100,000 statements a second;
-    `compile_nest` runs large programs.
+    A value is calculated in the type of the buffer that it is stored in: floats round after each operation, integers
+    wrap. A local buffer is empty at the start of each iteration of its home loop. An argument marked as temporary may
+    be left out. About 100,000 statements a second; `compile_nest` runs large programs.
 
     Raises:
-        ValueError: an array is missing, unknown, or of the wrong shape or dtype; a subscript is out
-        of bounds;
-            an element is read before it was written; a float is to be stored in an integer buffer.
+        ValueError: an array is missing, unknown, or of the wrong shape or dtype; a subscript is out of bounds; an
+            element is read before it was written; a float is to be stored in an integer buffer.
 
     >>> from mini_lib.loops import matmul
     >>> a, b = np.float32([[1, 2]]), np.float32([[3], [4]])

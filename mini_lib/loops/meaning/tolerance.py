@@ -1,10 +1,9 @@
 """How far two ways of computing the same in floats may lie apart: derived, not chosen.
 
-A legal rewrite keeps, for each element, the order of its reads and writes. So every statement reads
-the same values and rounds them in the same way: under `run` the results are equal to the last bit.
-Compiled code differs in two ways only: `a*b + c` may be rounded once instead of twice, and `exp`
-comes from another library. `float_tolerance` bounds that. Where the order of a sum differs too, as
-in a library's matrix product, `summation_tolerance` does.
+A legal rewrite keeps, for each element, the order of its reads and writes. So every statement reads the same values and
+rounds them in the same way: under `run` the results are equal to the last bit. Compiled code differs in two ways only:
+`a*b + c` may be rounded once instead of twice, and `exp` comes from another library. `float_tolerance` bounds that.
+Where the order of a sum differs too, as in a library's matrix product, `summation_tolerance` does.
 """
 
 from dataclasses import dataclass
@@ -32,9 +31,8 @@ def unit_roundoff(dtype: str) -> float:
 def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -> np.ndarray | float:
     """How far two sums of the same products may lie apart, whatever the order of each.
 
-    A sum of n products in floats is the sum of the products, each times 1 + t with |t| <= gamma_n =
-    n*u / (1 - n*u), in any order, with or without fused operations. Two of them differ by 2 *
-    gamma_n * magnitude at most.
+    A sum of n products in floats is the sum of the products, each times 1 + t with |t| <= gamma_n = n*u / (1 - n*u), in
+    any order, with or without fused operations. Two of them differ by 2 * gamma_n * magnitude at most.
 
     Args:
         terms: n, the number of products in the sum (a value that is added to counts as one).
@@ -47,8 +45,7 @@ def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -
     >>> summation_tolerance(4, 1.0, "f32") == 2 * (4 * 2**-24) / (1 - 4 * 2**-24)
     True
 
-    Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", lemma 3.1 and section
-    4.2.
+    Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", lemma 3.1 and section 4.2.
     """
     share = terms * unit_roundoff(dtype)
     if not 0 <= share < 1:
@@ -59,10 +56,9 @@ def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -
 def float_tolerance(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     """For each element of each output, how far `run` and compiled code may lie apart (f64).
 
-    A running error analysis: each value carries a bound of how far it is from the exact one, given
-    that each operation rounds once (u) or, inside a fused one, not at all. Two computed values lie
-    twice that apart at most. An f32 program that overflows, or divides by what may be zero, has the
-    bound infinity.
+    A running error analysis: each value carries a bound of how far it is from the exact one, given that each operation
+    rounds once (u) or, inside a fused one, not at all. Two computed values lie twice that apart at most. An f32 program
+    that overflows, or divides by what may be zero, has the bound infinity.
 
     Raises:
         ValueError: as `run`; the buffers are not of one float type.

@@ -13,10 +13,9 @@ Point = dict[str, int]
 class Instance:
     """One statement, done once: at one point, or at all lanes of a vector loop together.
 
-    `points` gives the value of every loop variable, once for each lane where the guards hold; the
-    dicts are valid until the next step of the walk. `lanes` is the vector loop, or None where the
-    statement is done as scalar code: outside of a vector loop, or under a guard that holds for some
-    lanes only.
+    `points` gives the value of every loop variable, once for each lane where the guards hold; the dicts are valid until
+    the next step of the walk. `lanes` is the vector loop, or None where the statement is done as scalar code: outside
+    of a vector loop, or under a guard that holds for some lanes only.
     """
 
     statement: Statement
@@ -102,8 +101,7 @@ def has_lane_guard(statement: Statement, loop: Loop) -> bool:
 def lane_step(loop: Loop, offset: Affine) -> int | None:
     """How far an element offset moves from lane to lane: 0 is one element, 1 is a wide access.
 
-    None where it does not move evenly, because the offset takes a quotient or remainder of the
-    lane.
+    None where it does not move evenly, because the offset takes a quotient or remainder of the lane.
 
     >>> lanes = Loop("n.l", (Affine(),), (Affine((), 8),), (), "vector")
     >>> lane_step(lanes, Affine((("m", 512), ("n.l", 1))))

@@ -1,8 +1,7 @@
 """From when to when each tensor of a graph of layers is needed: what a memory plan starts from.
 
-The steps run one after the other. A tensor takes memory from the step that writes it to the last
-step that reads it, both included: a layer cannot overwrite its input while it still reads it,
-unless it works in place.
+The steps run one after the other. A tensor takes memory from the step that writes it to the last step that reads it,
+both included: a layer cannot overwrite its input while it still reads it, unless it works in place.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ class Step:
 
     Raises:
         TypeError: a size is not a whole number, or `inputs` is one string.
-        ValueError: there is no output, a size is below 1, or an in-place step has not one output
-            and an input.
+        ValueError: there is no output, a size is below 1, or an in-place step has not one output and an input.
     """
 
     name: str
@@ -159,8 +157,7 @@ def _require_free(step: Step, at: int, needed_until: int, size_bytes: int, taken
 def chain(layers: Sequence[tuple[str, int]], in_place: Collection[str] = ()) -> tuple[Step, ...]:
     """Return the steps of layers that each read what the one before wrote; the first reads "input".
 
-    `layers` are names and bytes of the output, as a table; those that `in_place` names overwrite
-    their input.
+    `layers` are names and bytes of the output, as a table; those that `in_place` names overwrite their input.
 
     Raises:
         ValueError: `in_place` names a layer that is not there.

@@ -1,9 +1,8 @@
 """The best memory plan that there is, proved by search, to judge the quick ones on small graphs.
 
-Push every buffer of a plan down until it rests on the floor or on another one, and the peak does
-not grow. So it is enough to look at plans that are built from below: at each step of time memory is
-filled up to some height, and the search goes on at the lowest one. Either a buffer starts there, or
-a gap stays free.
+Push every buffer of a plan down until it rests on the floor or on another one, and the peak does not grow. So it is
+enough to look at plans that are built from below: at each step of time memory is filled up to some height, and the
+search goes on at the lowest one. Either a buffer starts there, or a gap stays free.
 """
 
 from __future__ import annotations

@@ -97,8 +97,7 @@ def place_in_order(ranges: Sequence[LiveRange], order: Iterable[LiveRange], alig
 
     Gaps are those between the buffers placed before that are alive with it.
 
-    Source: Pisarchyk 2020, "Efficient Memory Management for Deep Neural Net Inference",
-    algorithm 3.
+    Source: Pisarchyk 2020, "Efficient Memory Management for Deep Neural Net Inference", algorithm 3.
 
     >>> x, y, z = LiveRange("x", 8, 0, 0), LiveRange("y", 4, 0, 1), LiveRange("z", 8, 1, 1)
     >>> place_in_order((x, y, z), (x, y, z), alignment_bytes=1).offsets  # z where x was

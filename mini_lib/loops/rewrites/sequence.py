@@ -83,7 +83,8 @@ def fission(nest: Program, loop: str, after: str) -> Program:
     Also: loop distribution. It makes nests of single statements, which can then be reordered.
 
     Args:
-        after: the name of a statement, or of a loop in the body. Statements are named S0, S1, ... in the order of the text.
+        after: the name of a statement, or of a loop in the body. Statements are named S0, S1, ... in the order of the
+            text.
 
     Raises:
         ValueError: an unknown loop; `after` is not in its body, or is the last there.

@@ -32,9 +32,8 @@ def layout(nest: Program, buffer: str, order: tuple[int, ...]) -> Program:
 def pad(nest: Program, buffer: str, axis: int, elements: int) -> Program:
     """Leave room behind each run of elements along an axis, so that the next run starts further on.
 
-    Rows of 512 floats start 2048 bytes apart: walking down a column touches few sets of a cache, again and again.
-    With 8 elements of padding each row starts in another set. Always legal. TVM: `storage_align`.
-    Halide: `set_stride`.
+    Rows of 512 floats start 2048 bytes apart: walking down a column touches few sets of a cache, again and again. With
+    8 elements of padding each row starts in another set. Always legal. TVM: `storage_align`. Halide: `set_stride`.
 
     Args:
         axis: the axis along which each run gets longer; every axis with larger strides moves apart.
