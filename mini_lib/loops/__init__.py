@@ -30,15 +30,7 @@ from mini_lib.loops.legality.dependence import Dependence, dependences, show_dep
 from mini_lib.loops.legality.violation import IllegalRewrite, Violation, violation
 from mini_lib.loops.machine.energy import HOROWITZ_45NM, Energy, EnergyTable, energy_j
 from mini_lib.loops.machine.estimate import Estimate, estimate, roofline_seconds
-from mini_lib.loops.machine.mapping import (
-    UNITS,
-    Mapping,
-    MatrixUnit,
-    Problem,
-    best_mapping,
-    conv2d_as_matmul,
-    mappings,
-)
+from mini_lib.loops.machine.mapping import UNITS, Mapping, MatrixUnit, Problem, best_mapping, conv2d_as_matmul, mappings
 from mini_lib.loops.machine.model import MachineModel, measure_machine, this_machine
 from mini_lib.loops.machine.pipeline import (
     Span,

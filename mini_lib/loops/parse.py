@@ -7,19 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import (
-    Buffer,
-    Constant,
-    Expression,
-    Leaf,
-    Load,
-    Loop,
-    Node,
-    Op,
-    Program,
-    Statement,
-    ranges,
-)
+from mini_lib.loops.ir import Buffer, Constant, Expression, Leaf, Load, Loop, Node, Op, Program, Statement, ranges
 from mini_lib.loops.legality.domain import domain
 from mini_lib.loops.legality.feasible import extremes
 
@@ -151,12 +139,7 @@ class _Reader:
         return tuple(found)
 
     def statement(
-        self,
-        line: ast.stmt,
-        target: ast.expr,
-        update: str | None,
-        loops: tuple[Loop, ...],
-        guards: tuple[Affine, ...],
+        self, line: ast.stmt, target: ast.expr, update: str | None, loops: tuple[Loop, ...], guards: tuple[Affine, ...]
     ) -> Statement:
         if not isinstance(target, ast.Subscript):
             raise self.error(line, "only elements of arrays are assigned to, such as `C[i, j]`")
@@ -187,10 +170,7 @@ class _Reader:
             raise self.error(value, f"{name} takes {FUNCTIONS[name]} arguments here")
         if isinstance(value, ast.Name) and value.id in self.sizes:
             return Constant(self.sizes[value.id])
-        raise self.error(
-            value,
-            "a value is made of array elements, numbers, + - * /, max(a, b), min(a, b), exp(a)",
-        )
+        raise self.error(value, "a value is made of array elements, numbers, + - * /, max(a, b), min(a, b), exp(a)")
 
     def access(self, value: ast.Subscript, loops: tuple[Loop, ...], guards: tuple[Affine, ...]) -> Load:
         if not isinstance(value.value, ast.Name):

@@ -12,15 +12,7 @@ from importlib.resources import files
 import numpy as np
 
 from mini_lib import native
-from mini_lib.loops.caches.cache import (
-    MOST_LEVELS,
-    Cache,
-    LevelStats,
-    Simulation,
-    Trace,
-    check_levels,
-    simulate_plain,
-)
+from mini_lib.loops.caches.cache import MOST_LEVELS, Cache, LevelStats, Simulation, Trace, check_levels, simulate_plain
 
 SOURCE = (files("mini_lib.loops.caches") / "cachesim.h").read_text(encoding="utf-8")
 FLAGS = ("-O2",)

@@ -101,12 +101,7 @@ def instance_accesses(instance: Instance, program: Program, bases: Mapping[str, 
 
 
 def _touch(
-    access: Load,
-    is_write: bool,
-    point: Mapping[str, int],
-    elements: int,
-    program: Program,
-    bases: Mapping[str, int],
+    access: Load, is_write: bool, point: Mapping[str, int], elements: int, program: Program, bases: Mapping[str, int]
 ) -> Iterator[Access]:
     buffer = program.buffer(access.buffer)
     if buffer.scope != "register":

@@ -72,12 +72,7 @@ def header_lines(prelude: Prelude) -> list[str]:
 
 
 def function_lines(
-    program: Program,
-    prelude: Prelude,
-    *,
-    volatile: bool = False,
-    static: bool = False,
-    prefix: str = "",
+    program: Program, prelude: Prelude, *, volatile: bool = False, static: bool = False, prefix: str = ""
 ) -> list[str]:
     """The lines of the function, with its arrays where they are static; helpers go to `prelude`.
 
@@ -189,12 +184,7 @@ def _uses(statement: Statement, buffer: str) -> bool:
 
 
 def _declarations(
-    program: Program,
-    scope: Scope,
-    context: Context,
-    homes: Homes,
-    path: tuple[int, ...],
-    static: bool,
+    program: Program, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...], static: bool
 ) -> list[str]:
     """The local buffers whose home is here."""
     lines = []

@@ -98,12 +98,7 @@ def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile:
 
 
 def time_native(
-    program: Program,
-    *,
-    flags: Sequence[str] = ("-O1",),
-    repeats: int = 5,
-    threads: int = 1,
-    seed: int = 0,
+    program: Program, *, flags: Sequence[str] = ("-O1",), repeats: int = 5, threads: int = 1, seed: int = 0
 ) -> Latency:
     """Seconds of one run of the compiled program, measured `repeats` times after a warm-up.
 

@@ -5,14 +5,7 @@ from dataclasses import dataclass
 
 from mini_lib.loops.codegen.registers import RegisterFile
 from mini_lib.loops.codegen.text import Scope, guard_text, loop_header, offset_text
-from mini_lib.loops.codegen.values import (
-    C_TYPES,
-    Prelude,
-    Term,
-    convert,
-    expression,
-    in_all_lanes,
-)
+from mini_lib.loops.codegen.values import C_TYPES, Prelude, Term, convert, expression, in_all_lanes
 from mini_lib.loops.ir import Load, Loop, Op, Program, Statement
 from mini_lib.loops.meaning.walk import accesses, has_lane_guard, lane_step, own_names
 
@@ -129,12 +122,7 @@ def _shape(access: Load, loop: Loop, context: Context) -> str:
 
 
 def _assign(
-    statement: Statement,
-    target: str,
-    operand: Callable[[Load], Term],
-    dtype: str,
-    lanes: int | None,
-    context: Context,
+    statement: Statement, target: str, operand: Callable[[Load], Term], dtype: str, lanes: int | None, context: Context
 ) -> str:
     """`target = value;`, or `target += rest;` where the value starts with the target."""
     value, sign = statement.value, "="
@@ -148,12 +136,7 @@ def _assign(
 
 
 def _one_by_one(
-    statement: Statement,
-    operand: Callable[[Load], Term],
-    dtype: str,
-    lanes: int | None,
-    scope: Scope,
-    context: Context,
+    statement: Statement, operand: Callable[[Load], Term], dtype: str, lanes: int | None, scope: Scope, context: Context
 ) -> tuple[list[str], Callable[[Load], Term]]:
     """With volatile, a variable for each load, in order, and the operand that names it."""
     if not context.volatile:

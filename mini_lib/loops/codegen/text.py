@@ -316,10 +316,7 @@ def _divmod(of: Affine, by: int, targets: tuple[str, ...], scope: Scope) -> list
     value, kind = scope.affine(of), scope.index_type
     text = affine_text(value)
     if low < 0:
-        return [
-            f"{kind} {targets[0]} = floor_div({text}, {by});",
-            f"{kind} {targets[1]} = floor_mod({text}, {by});",
-        ]
+        return [f"{kind} {targets[0]} = floor_div({text}, {by});", f"{kind} {targets[1]} = floor_mod({text}, {by});"]
     text = f"({text})" if len(value.terms) > 1 or value.constant else text
     return [f"{kind} {targets[0]} = {text} / {by};", f"{kind} {targets[1]} = {text} % {by};"]
 

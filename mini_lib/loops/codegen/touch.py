@@ -24,13 +24,7 @@ def touch_source(program: Program, simulator: str) -> str:
     bases = [scope.names[buffer.name] for buffer in program.buffers if buffer.scope != "register"]
     parameters = ", ".join(["cachesim *state_", *(f"int64_t {name}" for name in bases)])
     body = [INDENT + line for node in program.body for line in _node(node, scope, program)]
-    lines = [
-        simulator,
-        *integer_helpers(program, scope.index_type),
-        f"void touch_all({parameters}) {{",
-        *body,
-        "}",
-    ]
+    lines = [simulator, *integer_helpers(program, scope.index_type), f"void touch_all({parameters}) {{", *body, "}"]
     return "\n".join(lines) + "\n"
 
 

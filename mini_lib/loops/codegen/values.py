@@ -10,14 +10,7 @@ from mini_lib.loops.meaning.numbers import integer_constant, is_float
 from mini_lib.loops.show import STRENGTH
 
 # Integers wrap. In C only unsigned ones do, so that is how they are kept and calculated with.
-C_TYPES = {
-    "f32": "float",
-    "f64": "double",
-    "i8": "uint8_t",
-    "i32": "uint32_t",
-    "i64": "uint64_t",
-    "u64": "uint64_t",
-}
+C_TYPES = {"f32": "float", "f64": "double", "i8": "uint8_t", "i32": "uint32_t", "i64": "uint64_t", "u64": "uint64_t"}
 SIGNED = {"i8": "int8_t", "i32": "int32_t", "i64": "int64_t", "u64": "uint64_t"}
 LARGEST_LANES_BYTES = 1024
 ATOM = 9  # binds more tightly than any operator
@@ -86,8 +79,7 @@ class Prelude:
         kind = self.vector(dtype, lanes)
         copies = ", ".join("x" * lanes)
         return self._function(
-            f"spread_{kind}",
-            f"INLINE {kind} spread_{kind}({C_TYPES[dtype]} x) {{ return ({kind}){{{copies}}}; }}",
+            f"spread_{kind}", f"INLINE {kind} spread_{kind}({C_TYPES[dtype]} x) {{ return ({kind}){{{copies}}}; }}"
         )
 
     def call(self, operation: str, dtype: str, lanes: int | None) -> str:
@@ -178,11 +170,7 @@ def convert(term: Term, source: str, target: str, lanes: int | None, prelude: Pr
 
 
 def expression(
-    value: Expression,
-    operand: Callable[[Load], Term],
-    dtype: str,
-    lanes: int | None,
-    prelude: Prelude,
+    value: Expression, operand: Callable[[Load], Term], dtype: str, lanes: int | None, prelude: Prelude
 ) -> Term:
     """An expression with no more parentheses than it needs; `operand` says what a load is."""
     if isinstance(value, Constant):

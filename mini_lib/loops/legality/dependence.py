@@ -10,15 +10,7 @@ from dataclasses import dataclass
 from mini_lib.columns import aligned
 from mini_lib.loops.affine import Affine
 from mini_lib.loops.ir import Leaf, Program
-from mini_lib.loops.legality.domain import (
-    Access,
-    conflicts,
-    kind_of,
-    pair,
-    same_copy,
-    same_element,
-    shared_loops,
-)
+from mini_lib.loops.legality.domain import Access, conflicts, kind_of, pair, same_copy, same_element, shared_loops
 from mini_lib.loops.legality.feasible import System, extremes, tighten
 from mini_lib.loops.show import show_access
 

@@ -10,14 +10,7 @@ from itertools import combinations
 
 from mini_lib.loops.ir import Leaf, Loop, Node, Program
 from mini_lib.loops.legality.domain import READ, Access, accesses, kind_of, variables
-from mini_lib.loops.legality.violation import (
-    AT_ONCE,
-    PARTED,
-    SWAPPED,
-    UNORDERED,
-    Instance,
-    Violation,
-)
+from mini_lib.loops.legality.violation import AT_ONCE, PARTED, SWAPPED, UNORDERED, Instance, Violation
 from mini_lib.loops.show import show_statement
 
 Time = tuple[tuple[int, str], ...]  # numbers from the outside in, each with what it counts

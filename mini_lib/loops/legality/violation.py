@@ -218,13 +218,7 @@ def _earlier(one: _Moved, two: _Moved, first: Access, second: Access, then: Pair
 
 
 def _copies(
-    one: _Moved,
-    two: _Moved,
-    first: Access,
-    second: Access,
-    then: Pair,
-    new: Pair,
-    homes: tuple[str, str],
+    one: _Moved, two: _Moved, first: Access, second: Access, then: Pair, new: Pair, homes: tuple[str, str]
 ) -> Iterator[tuple[tuple[Affine, ...], list[tuple[Constraints, str]]]]:
     """When two accesses mean one place, before or after the rewrite, and what must not be true then."""
     lost = list(_lost(one.new, two.new, first, second, new))
@@ -264,13 +258,7 @@ def _lost(one: Leaf, two: Leaf, first: Access, second: Access, new: Pair) -> Ite
 
 
 def _witness(
-    one: _Moved,
-    two: _Moved,
-    first: Access,
-    second: Access,
-    then: Pair,
-    system: System,
-    why: str,
+    one: _Moved, two: _Moved, first: Access, second: Access, then: Pair, system: System, why: str
 ) -> Violation:
     """The violation in a system that has points, its first iteration the earliest."""
     point = solve(system, smallest=(*then.first.values(), *then.second.values()))

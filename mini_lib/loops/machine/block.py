@@ -11,16 +11,7 @@ from itertools import product
 from math import ceil
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import (
-    Constant,
-    Expression,
-    Load,
-    Loop,
-    Node,
-    Op,
-    Program,
-    Statement,
-)
+from mini_lib.loops.ir import Constant, Expression, Load, Loop, Node, Op, Program, Statement
 from mini_lib.loops.machine.model import MachineModel
 from mini_lib.loops.machine.work import Work
 from mini_lib.loops.meaning.walk import has_lane_guard, lane_step, own_names

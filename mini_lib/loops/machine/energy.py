@@ -111,10 +111,7 @@ class Energy:
 
 
 def energy_j(
-    operations: Mapping[str, int],
-    cache_bytes: Mapping[int, int],
-    dram_bytes: int,
-    table: EnergyTable = HOROWITZ_45NM,
+    operations: Mapping[str, int], cache_bytes: Mapping[int, int], dram_bytes: int, table: EnergyTable = HOROWITZ_45NM
 ) -> Energy:
     """Return the energy of operations, of bytes moved out of caches, and of bytes moved from DRAM.
 

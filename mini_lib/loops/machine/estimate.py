@@ -58,11 +58,7 @@ class Estimate:
         """What most of the time goes into: "instructions", "chain", "loops" or "memory"."""
         if sum(self.memory_cycles) > self.core_cycles:
             return "memory"
-        parts = {
-            "instructions": self.issue_cycles,
-            "chain": self.chain_cycles,
-            "loops": self.loop_cycles,
-        }
+        parts = {"instructions": self.issue_cycles, "chain": self.chain_cycles, "loops": self.loop_cycles}
         return max(parts, key=lambda name: parts[name])
 
     def __str__(self) -> str:
@@ -84,12 +80,7 @@ class _Core:
     loop: float = 0.0
 
     def __add__(self, more: "_Core") -> "_Core":
-        return _Core(
-            self.work + more.work,
-            self.issue + more.issue,
-            self.chain + more.chain,
-            self.loop + more.loop,
-        )
+        return _Core(self.work + more.work, self.issue + more.issue, self.chain + more.chain, self.loop + more.loop)
 
     def times(self, count: float, sharers: float = 1) -> "_Core":
         each = count / sharers
@@ -148,11 +139,7 @@ def core_cycles(program: Program, machine: MachineModel | None = None) -> float:
 
 
 def _body(
-    program: Program,
-    body: tuple[Node, ...],
-    around: tuple[Loop, ...],
-    machine: MachineModel,
-    serial: bool = False,
+    program: Program, body: tuple[Node, ...], around: tuple[Loop, ...], machine: MachineModel, serial: bool = False
 ) -> _Core:
     """The cost of one time through a body: its straight-line code, then the loops in it."""
     copies, pieces = written_out(body)

@@ -128,12 +128,7 @@ def conv2d_as_matmul(
     Source: K. Chellapilla et al., "High Performance Convolutional Neural Networks for Document
     Processing", 2006, section 2.
     """
-    sizes = {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
-        "groups": groups,
-        "batch": batch,
-    }
+    sizes = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups, "batch": batch}
     sizes |= {"kernel[0]": kernel[0], "kernel[1]": kernel[1]}
     sizes |= {"out_size[0]": out_size[0], "out_size[1]": out_size[1]}
     for name, size in sizes.items():

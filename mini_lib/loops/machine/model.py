@@ -105,14 +105,7 @@ class MachineModel:
                 raise ValueError(
                     f"{name} must have a cost above 0 for each of the {len(self.caches)} caches, got {costs}"
                 )
-        for name in (
-            "frequency_hz",
-            "vector_bytes",
-            "vector_registers",
-            "issue",
-            "loads",
-            "stores",
-        ):
+        for name in ("frequency_hz", "vector_bytes", "vector_registers", "issue", "loads", "stores"):
             _require_positive(name, getattr(self, name))
         for name in (
             "arithmetic",
@@ -188,11 +181,7 @@ def measure_machine() -> MachineModel:
         size = min(lower or 8 * level_cache.size_bytes, MOST_MEASURED_BYTES)
         passes = max(1, (2 << 20) // size)
         here = []
-        for kernel, step in (
-            (library.fetch, 64),
-            (library.fetch, JUMP_BYTES),
-            (library.change, JUMP_BYTES),
-        ):
+        for kernel, step in ((library.fetch, 64), (library.fetch, JUMP_BYTES), (library.change, JUMP_BYTES)):
             elapsed_s = _fastest_s(kernel, passes, start, size, step)
             here.append(elapsed_s * frequency_hz / (passes * size / 64))
         stream, jump, change = here  # a change is a fetch, and later the way back
@@ -226,13 +215,7 @@ def _caches() -> tuple[Cache, ...]:
         try:
             level, kind, size, ways, line = (
                 (folder / name).read_text().strip()
-                for name in (
-                    "level",
-                    "type",
-                    "size",
-                    "ways_of_associativity",
-                    "coherency_line_size",
-                )
+                for name in ("level", "type", "size", "ways_of_associativity", "coherency_line_size")
             )
             if kind != "Instruction" and int(level) <= 2:
                 found[int(level)] = Cache(int(size.removesuffix("K")) * 1024, int(ways), int(line))

@@ -117,11 +117,7 @@ def _head(loop: Loop, variables: dict[str, int]) -> list[int]:
 
 
 def _lanes(
-    statement: Statement,
-    loop: Loop,
-    program: Program,
-    bases: Mapping[str, int],
-    variables: dict[str, int],
+    statement: Statement, loop: Loop, program: Program, bases: Mapping[str, int], variables: dict[str, int]
 ) -> list[int]:
     """A statement of a vector loop: all lanes load before any stores."""
     uneven = any(

@@ -62,12 +62,7 @@ def _make_anew(loop: Loop, program: Program, memory: Memory) -> None:
 
 
 def evaluate(
-    expression: Expression,
-    point: Point,
-    program: Program,
-    memory: Memory,
-    arithmetic: Arithmetic,
-    statement: Statement,
+    expression: Expression, point: Point, program: Program, memory: Memory, arithmetic: Arithmetic, statement: Statement
 ) -> Number:
     """The value of an expression at one point; `statement` is only for messages."""
     if isinstance(expression, Constant):

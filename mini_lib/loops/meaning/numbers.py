@@ -8,14 +8,7 @@ import numpy as np
 
 Number = int | float | np.float32
 
-DTYPES = {
-    "f32": np.float32,
-    "f64": np.float64,
-    "i8": np.int8,
-    "i32": np.int32,
-    "i64": np.int64,
-    "u64": np.uint64,
-}
+DTYPES = {"f32": np.float32, "f64": np.float64, "i8": np.int8, "i32": np.int32, "i64": np.int64, "u64": np.uint64}
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,7 @@ class _Search:
     """The memories seen so far, and the best plan among them."""
 
     def __init__(self, ranges: tuple[LiveRange, ...], alignment_bytes: int, best: Plan, states: int) -> None:
-        self.ranges, self.alignment_bytes, self.best, self.states = (
-            ranges,
-            alignment_bytes,
-            best,
-            states,
-        )
+        self.ranges, self.alignment_bytes, self.best, self.states = (ranges, alignment_bytes, best, states)
         self.bound_bytes = peak_live_bytes(ranges, alignment_bytes)
         self.sizes = [aligned_bytes(live.size_bytes, alignment_bytes) for live in ranges]
         self.alive = _crowded_steps(ranges)  # for each column of the picture, a bit for each buffer

@@ -7,15 +7,7 @@ from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, leav
 from mini_lib.loops.rewrites.marks import LANES
 from mini_lib.loops.rewrites.region import Region, accesses, region
 from mini_lib.loops.rewrites.rewriting import restage
-from mini_lib.loops.rewrites.tree import (
-    map_accesses,
-    map_statements,
-    new_name,
-    path_to,
-    read,
-    replace_loop,
-    written,
-)
+from mini_lib.loops.rewrites.tree import map_accesses, map_statements, new_name, path_to, read, replace_loop, written
 
 
 @restage
@@ -126,13 +118,7 @@ def _local(nest: Program, path: tuple[Loop, ...], buffer: str, scope: str, rewri
 
 
 def _copy_loops(
-    nest: Program,
-    path: tuple[Loop, ...],
-    buffer: str,
-    local: Buffer,
-    box: Region,
-    *,
-    into_local: bool,
+    nest: Program, path: tuple[Loop, ...], buffer: str, local: Buffer, box: Region, *, into_local: bool
 ) -> tuple[Node, ...]:
     """The loops that copy the box from the buffer into the local one, or back."""
     back = "" if into_local else ".back"

@@ -106,12 +106,7 @@ def map_loads(value: Expression, change: Callable[[Load], Load]) -> Expression:
 def map_accesses(statement: Statement, change: Callable[[Load], Load]) -> Statement:
     """The same statement with what it loads and stores changed."""
     store = change(statement.store)
-    return replace(
-        statement,
-        buffer=store.buffer,
-        index=store.index,
-        value=map_loads(statement.value, change),
-    )
+    return replace(statement, buffer=store.buffer, index=store.index, value=map_loads(statement.value, change))
 
 
 def substitute(nodes: tuple[Node, ...], values: Mapping[str, Affine]) -> tuple[Node, ...]:
@@ -151,10 +146,7 @@ def rename_loops(nodes: tuple[Node, ...], suffix: str) -> tuple[Node, ...]:
         body = substitute(node.body, renamed)
         binds = tuple(
             replace(
-                bind,
-                quotient=bind.quotient + suffix,
-                remainder=bind.remainder + suffix,
-                of=bind.of.substitute(renamed),
+                bind, quotient=bind.quotient + suffix, remainder=bind.remainder + suffix, of=bind.of.substitute(renamed)
             )
             for bind in node.binds
         )
