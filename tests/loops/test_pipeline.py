@@ -8,16 +8,9 @@ from functools import cache
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pipeline_bounds import bound_s, steady_state_s
 
-from mini_lib.loops.machine.pipeline import (
-    Span,
-    bound_s,
-    double_buffered_s,
-    pipelined_s,
-    serial_s,
-    steady_state_s,
-    timeline,
-)  # fmt: skip
+from mini_lib.loops.machine.pipeline import Span, double_buffered_s, pipelined_s, serial_s, timeline
 
 # Whole numbers of quarter seconds: every sum is exact.
 TIMES = st.integers(0, 40).map(lambda quarter: quarter / 4)

@@ -103,7 +103,7 @@ def _replay() -> Callable[..., None]:
     return replay
 
 
-def simulate(trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False) -> Simulation:
+def simulate_caches(trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False) -> Simulation:
     """Run a trace through one to three caches that are empty at first.
 
     In C where there is a compiler, else in plain Python: the result is the same, the wait is not.
@@ -114,7 +114,7 @@ def simulate(trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = Fa
     A direct-mapped cache of two lines: lines 0 and 2 evict each other, and line 1 is left alone.
 
     >>> trace = Trace.of_reads([0, 64, 128, 64, 0, 64])
-    >>> first, second = simulate(trace, [Cache(128, ways=1), Cache(512, ways=4)]).levels
+    >>> first, second = simulate_caches(trace, [Cache(128, ways=1), Cache(512, ways=4)]).levels
     >>> (first.references, first.misses), (second.references, second.misses)
     ((6, 4), (4, 3))
     """

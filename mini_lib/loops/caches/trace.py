@@ -10,13 +10,12 @@ from mini_lib.loops.caches.cache import Cache, LevelStats, Trace, check_levels, 
 from mini_lib.loops.caches.count import count_accesses
 from mini_lib.loops.caches.fast_cache import SOURCE, level_stats, new_state
 from mini_lib.loops.codegen.touch import touch_source
-from mini_lib.loops.ir import Load, Program
+from mini_lib.loops.ir import ALIGNMENT_BYTES, Load, Program
 from mini_lib.loops.meaning.walk import Instance, accesses, lane_step, walk
 
-ALIGNMENT_BYTES = 64
 LONGEST_TRACE = 20_000_000  # a quarter of a gigabyte
 LONGEST_PLAIN_TRACE = 20_000  # longer ones are worth the wait for the compiler
-Access = tuple[int, int, bool]  # address, bytes, is it a write?
+MemoryAccess = tuple[int, int, bool]  # address, bytes, is it a write?
 
 # what stands in cachesim's place when the accesses are to be kept
 _RECORDER = """
@@ -80,13 +79,13 @@ def _has_compiler() -> bool:
     return True
 
 
-def trace_plain(program: Program, bases: Mapping[str, int]) -> Iterator[Access]:
+def trace_plain(program: Program, bases: Mapping[str, int]) -> Iterator[MemoryAccess]:
     """The accesses one by one: (address, bytes, is it a write?)."""
     for instance in walk(program):
         yield from instance_accesses(instance, program, bases)
 
 
-def instance_accesses(instance: Instance, program: Program, bases: Mapping[str, int]) -> Iterator[Access]:
+def instance_accesses(instance: Instance, program: Program, bases: Mapping[str, int]) -> Iterator[MemoryAccess]:
     """The accesses of one statement, done once: (address, bytes, is it a write?)."""
     kinds = accesses(instance.statement)
     for wanted in (False, True):  # all lanes load before any lane stores
@@ -102,7 +101,7 @@ def instance_accesses(instance: Instance, program: Program, bases: Mapping[str, 
 
 def _touch(
     access: Load, is_write: bool, point: Mapping[str, int], elements: int, program: Program, bases: Mapping[str, int]
-) -> Iterator[Access]:
+) -> Iterator[MemoryAccess]:
     buffer = program.buffer(access.buffer)
     if buffer.scope != "register":
         offset = buffer.offset(access.index).value(point)
@@ -112,7 +111,7 @@ def _touch(
 
 def _touch_lanes(
     access: Load, is_write: bool, instance: Instance, program: Program, bases: Mapping[str, int]
-) -> Iterator[Access]:
+) -> Iterator[MemoryAccess]:
     step = lane_step(instance.lanes, program.buffer(access.buffer).offset(access.index))
     if step == 0:
         yield from _touch(access, is_write, instance.points[0], 1, program, bases)

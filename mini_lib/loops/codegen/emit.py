@@ -5,14 +5,13 @@ from math import prod
 
 from mini_lib.loops.codegen.registers import RegisterFile
 from mini_lib.loops.codegen.statement import Context, scalar_statement, vector_statement
-from mini_lib.loops.codegen.text import Scope, bind_lines, integer_helpers, loop_header, scope_of
+from mini_lib.loops.codegen.text import INDENT, Scope, bind_lines, integer_helpers, loop_header, scope_of
 from mini_lib.loops.codegen.values import C_TYPES, Prelude
-from mini_lib.loops.ir import Buffer, Loop, Node, Program, Statement
+from mini_lib.loops.ir import ALIGNMENT_BYTES, Buffer, Loop, Node, Program, Statement
 from mini_lib.loops.meaning.walk import accesses, check_vector
 
 LARGEST_PRIVATE_BYTES = 1 << 20  # a thread's stack is a few MiB
-MOST_COPIES = 20_000  # statements written out; compilers give up near there
-INDENT = "    "
+_MOST_COPIES = 20_000  # statements written out; compilers give up near there
 Homes = dict[str, set[tuple[int, ...]]]
 
 
@@ -91,7 +90,7 @@ def function_lines(
     for buffer in program.arguments:
         name, kind = scope.names[buffer.name], C_TYPES[buffer.dtype]
         if static:
-            arrays.append(f"_Alignas(64) {qualifier}{kind} {name}[{buffer.stored_elements}];")
+            arrays.append(f"_Alignas({ALIGNMENT_BYTES}) {qualifier}{kind} {name}[{buffer.stored_elements}];")
         else:
             const = "" if buffer.name in written else "const "
             parameters.append(f"{qualifier}{const}{kind} *{name}")
@@ -125,9 +124,9 @@ def _node(node: Node, scope: Scope, context: Context, homes: Homes, path: tuple[
 def _unrolled_loop(loop: Loop, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
     """The body of a loop once for each iteration."""
     copies = prod(around.extent or 1 for around in (*scope.loops, loop) if around.kind == "unrolled")
-    if copies > MOST_COPIES:
+    if copies > _MOST_COPIES:
         raise ValueError(
-            f"unrolling {loop.name} writes out {copies} copies, more than {MOST_COPIES}; "
+            f"unrolling {loop.name} writes out {copies} copies, more than {_MOST_COPIES}; "
             "unroll fewer loops, or split them first and unroll the inner part"
         )
     lines = [f"// {loop.name}: unrolled, {loop.extent} copies"] if scope.is_first else []
@@ -206,7 +205,7 @@ def _declaration(buffer: Buffer, scope: Scope, context: Context, *, private: boo
         qualifier = "volatile " if context.volatile else ""
         storage = "" if private else "static "
         array = f"{scope.names[buffer.name]}[{buffer.stored_elements}]"
-        yield f"{storage}_Alignas(64) {qualifier}{kind} {array};  // scratch, {shape}"
+        yield f"{storage}_Alignas({ALIGNMENT_BYTES}) {qualifier}{kind} {array};  // scratch, {shape}"
         return
     variables = context.registers.variables(buffer.name)
     lanes = context.registers.lanes[buffer.name]

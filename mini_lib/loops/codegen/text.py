@@ -1,146 +1,29 @@
 """The parts of C that need no thought about values: names, subscripts, loop headers, guards."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, all_loops, ranges
+from mini_lib.loops.ir import Buffer, Load, Loop, Program, all_loops, ranges
 from mini_lib.loops.show import show_guard
 
-RESERVED = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "asm",
-        "typeof",
-        "exp",
-        "expf",
-        "main",
-        "stdin",
-        "stdout",
-        "INFINITY",
-        "NAN",
-        "INLINE",
-        "state_",
-    ]
-)
+INDENT = "    "
+_RESERVED = """
+    auto break case char const continue default do double else enum extern float for goto if inline int long
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm
+    typeof exp expf main stdin stdout INFINITY NAN INLINE state_
+"""
+_MATH = """
+    acos asin atan atan2 cos sin tan acosh asinh atanh cosh sinh tanh exp exp2 exp10 pow10 expm1 frexp ldexp log
+    log10 log1p log2 logb modf pow sqrt cbrt hypot erf erfc tgamma lgamma gamma ceil floor nearbyint rint lrint
+    llrint round lround llround roundeven trunc fmod remainder remquo drem copysign nan nextafter nexttoward nextup
+    nextdown fdim fmax fmin fma fabs ilogb scalb scalbn scalbln significand finite isinf isnan j0 j1 jn y0 y1 yn
+    sincos signgam
+"""
+RESERVED = frozenset(_RESERVED.split())
 # names of math.h: a function of that name would be declared twice
-MATH = frozenset(
-    name + end
-    for name in [
-        "acos",
-        "asin",
-        "atan",
-        "atan2",
-        "cos",
-        "sin",
-        "tan",
-        "acosh",
-        "asinh",
-        "atanh",
-        "cosh",
-        "sinh",
-        "tanh",
-        "exp",
-        "exp2",
-        "exp10",
-        "pow10",
-        "expm1",
-        "frexp",
-        "ldexp",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "logb",
-        "modf",
-        "pow",
-        "sqrt",
-        "cbrt",
-        "hypot",
-        "erf",
-        "erfc",
-        "tgamma",
-        "lgamma",
-        "gamma",
-        "ceil",
-        "floor",
-        "nearbyint",
-        "rint",
-        "lrint",
-        "llrint",
-        "round",
-        "lround",
-        "llround",
-        "roundeven",
-        "trunc",
-        "fmod",
-        "remainder",
-        "remquo",
-        "drem",
-        "copysign",
-        "nan",
-        "nextafter",
-        "nexttoward",
-        "nextup",
-        "nextdown",
-        "fdim",
-        "fmax",
-        "fmin",
-        "fma",
-        "fabs",
-        "ilogb",
-        "scalb",
-        "scalbn",
-        "scalbln",
-        "significand",
-        "finite",
-        "isinf",
-        "isnan",
-        "j0",
-        "j1",
-        "jn",
-        "y0",
-        "y1",
-        "yn",
-        "sincos",
-        "signgam",
-    ]
-    for end in ("", "f", "l")
-)
+MATH = frozenset(name + end for name in _MATH.split() for end in ("", "f", "l"))
 HELPER = re.compile(r"(max|min|exp|divide|load|store|spread|floor|touch)_\w+|[fiu]\d+x\d+(_at)?|u?int\d+_t")
 MAX_INT = 2**31 - 1
 
@@ -156,7 +39,7 @@ class Names:
         self.function = self.fresh(name + "_" if name in MATH else name)
         for buffer in program.buffers:
             self._found[buffer.name] = self.fresh(prefix + buffer.name)
-        for name in _variables(program.body):
+        for name in (name for loop in all_loops(program.body) for name in loop.variables):
             if name not in self._found:
                 self._found[name] = self.fresh(name)
 
@@ -286,16 +169,11 @@ def affine_text(value: Affine) -> str:
     return str(Affine(terms, value.constant))
 
 
-def uses_bounds(program: Program) -> bool:
-    """Whether a loop has several starts or stops, so that the C text needs min_int and max_int."""
-    return any(len(loop.start) + len(loop.stop) > 2 for loop in all_loops(program.body))
-
-
 def integer_helpers(program: Program, index_type: str) -> list[str]:
     """The small C functions on whole numbers that the loop headers and binds of a program call."""
     lines = []
     parameters = f"({index_type} a, {index_type} b)"
-    if uses_bounds(program):
+    if any(len(loop.start) + len(loop.stop) > 2 for loop in all_loops(program.body)):
         lines += [
             f"static inline {index_type} min_int{parameters} {{ return a < b ? a : b; }}",
             f"static inline {index_type} max_int{parameters} {{ return a > b ? a : b; }}",
@@ -326,8 +204,3 @@ def _bound(function: str, bounds: list[Affine]) -> str:
     for bound in bounds[1:]:
         text = f"{function}({text}, {affine_text(bound)})"
     return text
-
-
-def _variables(body: tuple[Node, ...]) -> Iterator[str]:
-    for loop in all_loops(body):
-        yield from loop.variables

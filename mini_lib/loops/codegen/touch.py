@@ -1,6 +1,7 @@
 """A program as C that calculates nothing: at each access it asks a simulated cache instead."""
 
 from mini_lib.loops.codegen.text import (
+    INDENT,
     Scope,
     bind_lines,
     guard_text,
@@ -11,8 +12,6 @@ from mini_lib.loops.codegen.text import (
 )
 from mini_lib.loops.ir import Load, Loop, Node, Program, Statement
 from mini_lib.loops.meaning.walk import accesses, check_vector, has_lane_guard, lane_step
-
-INDENT = "    "
 
 
 def touch_source(program: Program, simulator: str) -> str:

@@ -135,7 +135,7 @@ class MachineModel:
 
 def _require_positive(name: str, value: float) -> None:
     if not value > 0:
-        raise ValueError(f"{name} must be above 0, got {value}; use measure_machine()")
+        raise ValueError(f"{name} must be above 0, got {value}; use measure_machine_model()")
 
 
 def this_machine() -> MachineModel:
@@ -153,7 +153,7 @@ def this_machine() -> MachineModel:
 
 
 @cache
-def measure_machine() -> MachineModel:
+def measure_machine_model() -> MachineModel:
     """This machine, with clock, latencies and the price of a line measured by small loops, about a second in all.
 
     None of the loops is a kernel of the lessons: they add, go round one variable, or walk over memory.

@@ -24,7 +24,7 @@ class Region:
         return tuple(subscript - start for subscript, start in zip(access.index, self.start, strict=True))
 
 
-def accesses(body: tuple[Node, ...], buffer: str) -> Iterator[tuple[Leaf, Load]]:
+def accesses_of(body: tuple[Node, ...], buffer: str) -> Iterator[tuple[Leaf, Load]]:
     """Every load and store of a buffer, with its place (the loops of the place are those inside `body`)."""
     for leaf in leaves(body):
         for access in (*leaf.statement.loads, leaf.statement.store):
@@ -41,7 +41,7 @@ def region(path: tuple[Loop, ...], buffer: str) -> Region:
     loop = path[-1]
     outside = ranges(path)
     ends: list[list[tuple[Affine, int, int]]] = []
-    for leaf, access in accesses(loop.body, buffer):
+    for leaf, access in accesses_of(loop.body, buffer):
         box = ranges((*path, *leaf.loops))
         found = []
         for subscript in access.index:

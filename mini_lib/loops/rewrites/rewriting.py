@@ -6,7 +6,7 @@ from functools import wraps
 
 from mini_lib.loops.affine import affine
 from mini_lib.loops.ir import Node, Program, Statement
-from mini_lib.loops.legality.violation import check
+from mini_lib.loops.legality.violation import require_legal
 
 
 def rewrite(transform: Callable) -> Callable:
@@ -19,7 +19,7 @@ def rewrite(transform: Callable) -> Callable:
     @wraps(transform)
     def method(nest: Program, *arguments, **options) -> Program:
         after = transform(begin(nest), *arguments, **options)
-        check(nest, after, spoken(transform.__name__, arguments, options))
+        require_legal(nest, after, spoken(transform.__name__, arguments, options))
         return settle(after)
 
     method.unchecked = transform
@@ -36,7 +36,7 @@ def restage(transform: Callable) -> Callable:
     @wraps(transform)
     def method(nest: Program, *arguments, **options) -> Program:
         after = transform(nest, *arguments, **options)
-        check(after, begin(after), spoken(transform.__name__, arguments, options))
+        require_legal(after, begin(after), spoken(transform.__name__, arguments, options))
         return after
 
     return method

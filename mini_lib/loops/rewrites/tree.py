@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Expression, Load, Loop, Node, Op, Program, Statement, leaves
+from mini_lib.loops.ir import Load, Loop, Node, Program, Statement, leaves, map_loads
 from mini_lib.loops.show import show_loop_line
 
 
@@ -60,7 +61,7 @@ def chain_between(program: Program, names: list[str]) -> tuple[tuple[Loop, ...],
             )
     first = min(here.index(name) for name in names)
     chain = list(longest[first:])
-    for outer, inner in zip(chain, chain[1:], strict=False):
+    for outer, inner in pairwise(chain):
         if len(outer.body) != 1:
             raise ValueError(
                 f"`{show_loop_line(outer)}` holds more than `{show_loop_line(inner)}`: the loops must be nested "
@@ -92,15 +93,6 @@ def map_statements(nodes: tuple[Node, ...], change: Callable[[Statement], Statem
         change(node) if isinstance(node, Statement) else replace(node, body=map_statements(node.body, change))
         for node in nodes
     )
-
-
-def map_loads(value: Expression, change: Callable[[Load], Load]) -> Expression:
-    """The same expression with every load changed."""
-    if isinstance(value, Load):
-        return change(value)
-    if isinstance(value, Op):
-        return replace(value, arguments=tuple(map_loads(argument, change) for argument in value.arguments))
-    return value
 
 
 def map_accesses(statement: Statement, change: Callable[[Load], Load]) -> Statement:
@@ -162,12 +154,12 @@ def add_guards(nodes: tuple[Node, ...], guards: list[Affine]) -> tuple[Node, ...
     return map_statements(nodes, lambda one: replace(one, guards=tuple(dict.fromkeys((*one.guards, *guards)))))
 
 
-def written(nodes: tuple[Node, ...]) -> set[str]:
+def buffers_written(nodes: tuple[Node, ...]) -> set[str]:
     """The buffers that are written anywhere in these nodes."""
     return {leaf.statement.buffer for leaf in leaves(nodes)}
 
 
-def read(nodes: tuple[Node, ...]) -> set[str]:
+def buffers_read(nodes: tuple[Node, ...]) -> set[str]:
     """The buffers that are read anywhere in these nodes."""
     return {load.buffer for leaf in leaves(nodes) for load in leaf.statement.loads}
 

@@ -12,8 +12,8 @@ from math import exp, expm1, inf
 import numpy as np
 
 from mini_lib.loops.ir import Program
-from mini_lib.loops.meaning.interpret import Memory, check_arrays, execute
-from mini_lib.loops.meaning.numbers import DTYPES, Arithmetic, is_float
+from mini_lib.loops.meaning.interpret import Cells, check_arrays, execute
+from mini_lib.loops.meaning.numbers import NUMPY_DTYPES, Arithmetic, is_float
 
 EXP_ULPS = 2  # libraries of C keep to 1; twice that for safety
 OWN_ROUNDING = 1 + 2**-30  # the bound is itself computed in floats
@@ -25,7 +25,7 @@ def unit_roundoff(dtype: str) -> float:
     >>> unit_roundoff("f32") == 2**-24
     True
     """
-    return float(np.finfo(DTYPES[dtype]).eps) / 2
+    return float(np.finfo(NUMPY_DTYPES[dtype]).eps) / 2
 
 
 def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -> np.ndarray | float:
@@ -78,7 +78,7 @@ def float_tolerance(program: Program, **arrays: np.ndarray) -> dict[str, np.ndar
             f"float_tolerance takes programs of one float type, got {', '.join(dtypes)}; "
             "integers are exact, and need no tolerance"
         )
-    memory: Memory = {buffer.name: {} for buffer in program.buffers}
+    memory: Cells = {buffer.name: {} for buffer in program.buffers}
     for name, array in arrays.items():
         memory[name] = {at: Bounded(float(value)) for at, value in np.ndenumerate(array)}
     arithmetics = dict.fromkeys(memory, _bounded(dtypes[0]))
@@ -102,7 +102,7 @@ class Bounded:
 
 def _bounded(dtype: str) -> Arithmetic:
     """Arithmetic on bounds: an exact value lies within the error of the computed one."""
-    u, smallest = unit_roundoff(dtype), float(np.finfo(DTYPES[dtype]).smallest_subnormal)
+    u, smallest = unit_roundoff(dtype), float(np.finfo(NUMPY_DTYPES[dtype]).smallest_subnormal)
 
     def rounded(value: float, error: float) -> Bounded:
         # what is rounded is at most |value| + 2 * error; near zero an error is absolute
