@@ -21,7 +21,7 @@ class Net(nn.Module):
 
 def test_calls_producers_and_consumers():
     flow = data_flow(Net())
-    first, relu, second, add, twice, again, sigmoid = flow.calls
+    first, relu, _, add, twice, again, sigmoid = flow.calls
     assert [str(call) for call in (first, relu, add, sigmoid)] == ["Linear 'first'", "relu", "add", "sigmoid"]
     assert flow.producer(relu) == first and flow.consumer(first) == relu
     assert flow.producer(first) is None  # reads the model's input

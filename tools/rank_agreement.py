@@ -1,8 +1,8 @@
 """Does the cost model rank schedules as the clock does? Prints every schedule, and Spearman's rank correlation.
 
 Run it on a quiet machine: `python tools/rank_agreement.py`, about two minutes. The model's numbers come from the
-micro-kernels of `measure_machine_model`; none is fitted to a schedule. While the model's rules were written, the schedules of
-matmul, transpose, jacobi, conv2d and mttkrp below were looked at. The held-out ones are other kernels and sizes, and
+micro-kernels of `measure_machine_model`; none is fitted to a schedule. While the model's rules were written, the
+schedules of matmul, transpose, jacobi, conv2d and mttkrp below were looked at. The held-out ones are other kernels and sizes, and
 schedules drawn at random. A first draw of those (seeds 1 and 2) showed that lanes across register variables were
 counted too cheaply; that rule was mended, and the draws below (seeds 11 and 12) are new.
 

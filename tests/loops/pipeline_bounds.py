@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mini_lib.loops.machine.pipeline import _checked
+from mini_lib.require import not_negative, whole
 
 
 def bound_s(load_s: Sequence[float], compute_s: Sequence[float]) -> float:
@@ -34,7 +35,7 @@ def steady_state_s(load_s: float, compute_s: float, tiles: int) -> float:
     >>> steady_state_s(load_s=1, compute_s=4, tiles=3)           # 1 + 2 * 4 + 4
     13.0
     """
-    require_real("load_s", load_s, "pass the seconds that one tile takes to load")
-    require_real("compute_s", compute_s, "pass the seconds that one tile takes to compute")
-    require_whole("tiles", tiles, 1, "pass how many tiles there are")
+    not_negative("load_s", load_s, fix="pass the seconds that one tile takes to load")
+    not_negative("compute_s", compute_s, fix="pass the seconds that one tile takes to compute")
+    whole("tiles", tiles, low=1, fix="pass how many tiles there are")
     return float(load_s + (tiles - 1) * max(load_s, compute_s) + compute_s)

@@ -442,9 +442,9 @@ def test_a_changed_line_is_sent_down_or_still_there(trace, ways):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((32.0 * 1024, 8), TypeError, "size_bytes must be an int, got 32768.0"),
-        ((1024, True), TypeError, "ways must be an int, got True"),
-        ((1024, 0), ValueError, "ways must be 1 or more, got 0"),
+        ((32.0 * 1024, 8), TypeError, "size_bytes must be a whole number of 1 or more, got 32768.0; 32 KiB are"),
+        ((1024, True), TypeError, "ways must be a whole number of 1 or more, got True; 32 KiB are"),
+        ((1024, 0), ValueError, "ways must be a whole number of 1 or more, got 0"),
         ((1024, 2, 48), ValueError, "line_bytes must be a power of two, got 48; use 64"),
         ((1000, 2), ValueError, r"size_bytes must be ways \* line_bytes \* a power of two, got 1000 = 128 \* 7.8125; "
                                 "use 512 or another ways"),

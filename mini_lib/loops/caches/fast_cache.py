@@ -39,7 +39,8 @@ void replay(cachesim *s, int64_t n, const int64_t *addresses, const int32_t *siz
 def new_state(levels: Cache | Sequence[Cache]) -> np.ndarray:
     """Lay out empty caches as `cachesim *` of cachesim.h wants them: int64 [words].
 
-    Raises: as `check_levels`.
+    Raises:
+        TypeError, ValueError: as `check_levels`.
 
     >>> state = new_state(Cache(1024, 2))        # then, in C: cachesim_touch(state, address, 8, 0)
     >>> level_stats(state, Cache(1024, 2))[0].references

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from itertools import product
 from math import ceil
 
-from mini_lib.loops.require import require_real, require_whole
+from mini_lib.require import not_negative, positive, whole
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class MatrixUnit:
 
     def __post_init__(self) -> None:
         for side in ("m", "n", "k"):
-            require_whole(f"{side} of {self.name!r}", getattr(self, side), 1, "use 1 for no such axis")
-        require_real(f"cycles of {self.name!r}", self.cycles, "pass cycles a call", above_zero=True)
-        require_real(f"weight_cycles of {self.name!r}", self.weight_cycles, "use 0 for none")
+            whole(f"{side} of {self.name!r}", getattr(self, side), low=1, fix="use 1 for no such axis")
+        positive(f"cycles of {self.name!r}", self.cycles, fix="pass cycles a call")
+        not_negative(f"weight_cycles of {self.name!r}", self.weight_cycles, fix="use 0 for none")
 
     @property
     def macs_per_cycle(self) -> float:
@@ -97,7 +97,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         for size in fields(self):
-            require_whole(size.name, getattr(self, size.name), 1, "pass a size of 1 or more")
+            whole(size.name, getattr(self, size.name), low=1, fix="pass a size of 1 or more")
 
     @property
     def macs(self) -> int:
@@ -132,7 +132,7 @@ def conv2d_as_matmul(
     sizes |= {"kernel[0]": kernel[0], "kernel[1]": kernel[1]}
     sizes |= {"out_size[0]": out_size[0], "out_size[1]": out_size[1]}
     for name, size in sizes.items():
-        require_whole(name, size, 1, "pass a size of 1 or more")
+        whole(name, size, low=1, fix="pass a size of 1 or more")
     if in_channels % groups or out_channels % groups:
         raise ValueError(
             f"groups {groups} does not divide in_channels {in_channels} and out_channels "

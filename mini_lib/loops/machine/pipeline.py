@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mini_lib.loops.require import require_real, require_whole
+from mini_lib.require import not_negative, whole
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def timeline(load_s: Sequence[float], compute_s: Sequence[float], buffers: int =
     2 compute 9.0 13.0
     """
     load_s, compute_s = _checked(load_s, compute_s)
-    require_whole("buffers", buffers, 1, "use 2, or 1 for no overlap")
+    whole("buffers", buffers, low=1, fix="use 2, or 1 for no overlap")
     loader_free = engine_free = 0.0
     computed: list[float] = []
     spans = []
@@ -119,7 +119,7 @@ def _checked(load_s: Sequence[float], compute_s: Sequence[float]) -> tuple[tuple
                 f"for n equal tiles pass [{times_s!r}] * n"
             )
         for tile, time_s in enumerate(times_s):
-            require_real(f"{name}[{tile}]", time_s, "pass the seconds of each tile")
+            not_negative(f"{name}[{tile}]", time_s, fix="pass the seconds of each tile")
     if len(load_s) != len(compute_s):
         raise ValueError(
             f"load_s and compute_s must hold one time for each tile, got {len(load_s)} and "

@@ -64,7 +64,8 @@ void walk_table(cachesim *s, const int64_t *table, int64_t words, int64_t *varia
 def quick_misses(program: Program, *caches: Cache) -> tuple[LevelStats, ...]:
     """What one to three levels of cache see of a program: what `misses` returns, sooner for a short program.
 
-    Raises: as `misses`.
+    Raises:
+        ValueError: as `misses`.
 
     >>> from mini_lib.loops import matmul
     >>> level, = quick_misses(matmul(m=4, n=4, k=4), Cache(1024, ways=2))

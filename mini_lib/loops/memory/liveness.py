@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mini_lib.loops.require import require_whole
+from mini_lib.require import whole
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Step:
                 f"step {self.name!r} writes nothing, got outputs={{}}, expected {{name: size_bytes}}; leave it out"
             )
         for tensor, size_bytes in self.outputs.items():
-            require_whole(f"size_bytes of {tensor!r}", size_bytes, 1, "pass elements times bytes of each")
+            whole(f"size_bytes of {tensor!r}", size_bytes, low=1, fix="pass elements times bytes of each")
         if self.in_place and (len(self.outputs) != 1 or not self.inputs):
             raise ValueError(
                 f"step {self.name!r} works in place, so it needs an input and one output, got "
@@ -64,10 +64,10 @@ class LiveRange:
     tensors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require_whole(f"size_bytes of {self.name!r}", self.size_bytes, 1, "leave out what takes no memory")
-        require_whole(f"first_step of {self.name!r}", self.first_step, 0, "count steps from 0")
+        whole(f"size_bytes of {self.name!r}", self.size_bytes, low=1, fix="leave out what takes no memory")
+        whole(f"first_step of {self.name!r}", self.first_step, low=0, fix="count steps from 0")
         fix = "a buffer is alive at the step that writes it, at least"
-        require_whole(f"last_step of {self.name!r}", self.last_step, self.first_step, fix)
+        whole(f"last_step of {self.name!r}", self.last_step, low=self.first_step, fix=fix)
         object.__setattr__(self, "tensors", tuple(self.tensors) or (self.name,))
 
     @property

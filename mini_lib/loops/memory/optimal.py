@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from mini_lib.loops.memory.liveness import LiveRange, aligned_bytes, peak_live_bytes
 from mini_lib.loops.memory.planner import Plan, checked, plan
-from mini_lib.loops.require import require_whole
+from mini_lib.require import whole
 
 
 def plan_optimal(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, states: int = 100_000) -> Plan:
@@ -38,7 +38,7 @@ def plan_optimal(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, state
     "A new placement heuristic for the orthogonal stock-cutting problem", for the lowest gap first.
     """
     ranges = checked(ranges, alignment_bytes)
-    require_whole("states", states, 1, "use 100_000")
+    whole("states", states, low=1, fix="use 100_000")
     quick = plan(ranges, alignment_bytes)
     if quick.peak_bytes == peak_live_bytes(ranges, alignment_bytes):
         return quick

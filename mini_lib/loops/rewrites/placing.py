@@ -15,6 +15,7 @@ from mini_lib.loops.rewrites.tree import (
     map_statements,
     path_to,
     rename_loops,
+    replace_buffer,
     replace_loop,
     require_serial,
     substitute,
@@ -98,8 +99,7 @@ def compute_at(nest: Program, producer: str, consumer: str) -> Program:
 
     body = map_statements((*moved, *path[-1].body), lambda one: map_accesses(one, near))
     local = replace(buffer, shape=box.size, strides=(), scope="scratch", temporary=False, home=consumer)
-    buffers = tuple(local if one.name == name else one for one in nest.buffers)
-    without = replace_loop(replace(nest, buffers=buffers), producer, lambda _: ())
+    without = replace_loop(replace_buffer(nest, local), producer, lambda _: ())
     return replace_loop(without, consumer, lambda loop: (replace(loop, body=body),))
 
 
@@ -225,5 +225,4 @@ def double_buffer(nest: Program, loop: str, buffer: str) -> Program:
     after = replace(old, binds=(*old.binds, bind), body=body)
     home = path[-2].name if len(path) > 1 else ""
     wide = replace(local, shape=(2, *local.shape), strides=(), home=home)
-    buffers = tuple(wide if one.name == buffer else one for one in nest.buffers)
-    return replace_loop(replace(nest, buffers=buffers), loop, lambda _: (*first, after))
+    return replace_loop(replace_buffer(nest, wide), loop, lambda _: (*first, after))

@@ -5,8 +5,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Load, Loop, Node, Program, Statement, leaves, map_loads
+from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, leaves, map_loads
 from mini_lib.loops.show import show_loop_line
+from mini_lib.require import whole
 
 
 def path_to(program: Program, name: str) -> tuple[Loop, ...]:
@@ -85,6 +86,17 @@ def replace_loop(program: Program, name: str, build: Callable[[Loop], tuple[Node
         return tuple(done)
 
     return replace(program, body=visit(program.body))
+
+
+def replace_buffer(program: Program, new: Buffer) -> Program:
+    """The program with a new buffer in place of that of its name."""
+    return replace(program, buffers=tuple(new if one.name == new.name else one for one in program.buffers))
+
+
+def move_homes(program: Program, moves: Mapping[str, str]) -> Program:
+    """Local buffers follow the loop in which they live to its new name."""
+    homes = (replace(one, home=moves.get(one.home, one.home)) for one in program.buffers)
+    return replace(program, buffers=tuple(homes))
 
 
 def map_statements(nodes: tuple[Node, ...], change: Callable[[Statement], Statement]) -> tuple[Node, ...]:
@@ -170,6 +182,18 @@ def new_name(taken: set[str], wanted: str) -> str:
     while name in taken:
         name, number = f"{wanted}{number}", number + 1
     return name
+
+
+def require_count(name: str, value: object, *, fix: str) -> int:
+    """Return `value` if it is a whole number of 1 or more.
+
+    Raises:
+        ValueError: it is not, whatever it is: where a schedule does not fit, a search goes on to the next.
+    """
+    try:
+        return whole(name, value, low=1, fix=fix)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 def require_serial(loop: Loop, rewrite: str) -> None:

@@ -161,7 +161,7 @@ class Space:
             else:
                 order.append((outer, name))
         names = [name for _, name in sorted(order)]
-        return nest, names + [vector] if vector else names, vector
+        return nest, [*names, vector] if vector else names, vector
 
     def _places(self, schedule: Schedule) -> dict[str, list[float]]:
         """The places of each loop's parts, the outer one first; loops that sum up keep their order among themselves.
