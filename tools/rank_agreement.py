@@ -2,9 +2,9 @@
 
 Run it on a quiet machine: `python tools/rank_agreement.py`, about two minutes. The model's numbers come from the
 micro-kernels of `measure_machine_model`; none is fitted to a schedule. While the model's rules were written, the
-schedules of matmul, transpose, jacobi, conv2d and mttkrp below were looked at. The held-out ones are other kernels and sizes, and
-schedules drawn at random. A first draw of those (seeds 1 and 2) showed that lanes across register variables were
-counted too cheaply; that rule was mended, and the draws below (seeds 11 and 12) are new.
+schedules of matmul, transpose, jacobi, conv2d and mttkrp below were looked at. The held-out ones are other
+kernels and sizes, and schedules drawn at random. A first draw of those (seeds 1 and 2) showed that lanes across
+register variables were counted too cheaply; that rule was mended, and the draws below (seeds 11 and 12) are new.
 
 What the model gets wrong, with the likely cause; none of these causes was measured by itself:
 - `k n m` where rows are no power of two apart: a jump is priced as at a power of two, which is the worst case;

@@ -36,6 +36,15 @@ void replay(cachesim *s, int64_t n, const int64_t *addresses, const int32_t *siz
 """
 
 
+def has_compiler() -> bool:
+    """Whether this machine can compile C; what is simulated in C is else done in Python."""
+    try:
+        native.find_compiler()
+    except native.NoCompiler:
+        return False
+    return True
+
+
 def new_state(levels: Cache | Sequence[Cache]) -> np.ndarray:
     """Lay out empty caches as `cachesim *` of cachesim.h wants them: int64 [words].
 
@@ -119,8 +128,4 @@ def simulate_caches(trace: Trace, levels: Cache | Sequence[Cache], *, record: bo
     >>> (first.references, first.misses), (second.references, second.misses)
     ((6, 4), (4, 3))
     """
-    try:
-        native.find_compiler()
-    except native.NoCompiler:
-        return simulate_plain(trace, levels, record=record)
-    return simulate_compiled(trace, levels, record=record)
+    return (simulate_compiled if has_compiler() else simulate_plain)(trace, levels, record=record)

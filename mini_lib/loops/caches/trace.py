@@ -8,7 +8,7 @@ import numpy as np
 from mini_lib import native
 from mini_lib.loops.caches.cache import Cache, LevelStats, Trace, check_levels, simulate_plain
 from mini_lib.loops.caches.count import count_accesses
-from mini_lib.loops.caches.fast_cache import SOURCE, level_stats, new_state
+from mini_lib.loops.caches.fast_cache import SOURCE, has_compiler, level_stats, new_state
 from mini_lib.loops.codegen.touch import touch_source
 from mini_lib.loops.ir import ALIGNMENT_BYTES, Load, Program
 from mini_lib.loops.meaning.walk import Instance, accesses, lane_step, walk
@@ -51,7 +51,7 @@ def trace(program: Program, bases: Mapping[str, int] | None = None, *, limit: in
             "trace it at smaller sizes, or count with misses(), which keeps no trace"
         )
     places = check_bases(program, bases)
-    if count > LONGEST_PLAIN_TRACE and _has_compiler():
+    if count > LONGEST_PLAIN_TRACE and has_compiler():
         return _record(program, places, count)
     return Trace.of(trace_plain(program, places))
 
@@ -69,14 +69,6 @@ def _touch_all(program: Program, simulator: str, state: np.ndarray, bases: Mappi
     library.touch_all.restype = None
     places = [ctypes.c_int64(bases[name]) for name in default_bases(program)]
     library.touch_all(ctypes.c_void_p(state.ctypes.data), *places)
-
-
-def _has_compiler() -> bool:
-    try:
-        native.find_compiler()
-    except native.NoCompiler:
-        return False
-    return True
 
 
 def trace_plain(program: Program, bases: Mapping[str, int]) -> Iterator[MemoryAccess]:
@@ -113,13 +105,9 @@ def _touch_lanes(
     access: Load, is_write: bool, instance: Instance, program: Program, bases: Mapping[str, int]
 ) -> Iterator[MemoryAccess]:
     step = lane_step(instance.lanes, program.buffer(access.buffer).offset(access.index))
-    if step == 0:
-        yield from _touch(access, is_write, instance.points[0], 1, program, bases)
-    elif step == 1:
-        yield from _touch(access, is_write, instance.points[0], len(instance.points), program, bases)
-    else:
-        for point in instance.points:
-            yield from _touch(access, is_write, point, 1, program, bases)
+    elements = len(instance.points) if step == 1 else 1
+    for point in instance.points[:1] if step in (0, 1) else instance.points:
+        yield from _touch(access, is_write, point, elements, program, bases)
 
 
 def default_bases(program: Program) -> dict[str, int]:
@@ -172,7 +160,7 @@ def misses(program: Program, *caches: Cache, bases: Mapping[str, int] | None = N
     """
     levels = check_levels(caches)
     places = check_bases(program, bases)
-    if not _has_compiler():
+    if not has_compiler():
         return simulate_plain(trace(program, places), levels).levels
     state = new_state(levels)
     _touch_all(program, SOURCE, state, places)

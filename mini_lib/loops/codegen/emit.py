@@ -114,11 +114,9 @@ def _node(node: Node, scope: Scope, context: Context, homes: Homes, path: tuple[
     children = [line for child in node.body for line in _node(child, inside, context, homes, (*path, id(child)))]
     if node.kind == "parallel":
         body += _declarations(context.program, inside, context, homes, path, False)
-    lines = [f"// {node.intrinsic} does this loop"] if node.intrinsic else []
-    if node.kind == "parallel":
-        lines.append("#pragma omp parallel for")
+    pragma = ["#pragma omp parallel for"] if node.kind == "parallel" else []
     body += children
-    return [*lines, loop_header(node, scope), *(INDENT + line for line in body), "}"]
+    return [*_done_by(node), *pragma, loop_header(node, scope), *(INDENT + line for line in body), "}"]
 
 
 def _unrolled_loop(loop: Loop, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
@@ -129,9 +127,7 @@ def _unrolled_loop(loop: Loop, scope: Scope, context: Context, homes: Homes, pat
             f"unrolling {loop.name} writes out {copies} copies, more than {_MOST_COPIES}; "
             "unroll fewer loops, or split them first and unroll the inner part"
         )
-    lines = [f"// {loop.name}: unrolled, {loop.extent} copies"] if scope.is_first else []
-    if loop.intrinsic and scope.is_first:
-        lines.append(f"// {loop.intrinsic} does this loop")
+    lines = [f"// {loop.name}: unrolled, {loop.extent} copies", *_done_by(loop)] if scope.is_first else []
     for step in range(loop.extent or 0):
         inside, declared = scope.at(loop, step)
         lines += declared
@@ -143,10 +139,7 @@ def _unrolled_loop(loop: Loop, scope: Scope, context: Context, homes: Homes, pat
 def _vector_loop(loop: Loop, scope: Scope, context: Context) -> list[str]:
     """The statements of a vector loop, each for all lanes before the next."""
     check_vector(loop)
-    notes = [f"// {loop.name}: {loop.extent} lanes at once"]
-    if loop.intrinsic:
-        notes.append(f"// {loop.intrinsic} does this loop")
-    lines: list[str] = notes if scope.is_first else []
+    lines = [f"// {loop.name}: {loop.extent} lanes at once", *_done_by(loop)] if scope.is_first else []
     lanes, declared, body = [], [], []
     for step in range(loop.extent or 0):
         inside, binds = scope.at(loop, step)
@@ -155,6 +148,10 @@ def _vector_loop(loop: Loop, scope: Scope, context: Context) -> list[str]:
     for statement in loop.body:
         body += vector_statement(statement, loop, lanes, scope, context)
     return [*lines, *declared, *body]
+
+
+def _done_by(loop: Loop) -> list[str]:
+    return [f"// {loop.intrinsic} does this loop"] if loop.intrinsic else []
 
 
 def _homes(program: Program) -> Homes:

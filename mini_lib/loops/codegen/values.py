@@ -174,9 +174,8 @@ def expression(
 ) -> Term:
     """An expression with no more parentheses than it needs; `operand` says what a load is."""
     if isinstance(value, Constant):
-        if not is_float(dtype) or np.isfinite(value.value):
-            return Term(constant_text(value.value, dtype))
-        prelude.needs_math = True
+        if is_float(dtype) and not np.isfinite(value.value):
+            prelude.needs_math = True  # for INFINITY and NAN
         return Term(constant_text(value.value, dtype))
     if isinstance(value, Load):
         return operand(value)

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from time import perf_counter
@@ -105,18 +105,9 @@ class MachineModel:
                 raise ValueError(
                     f"{name} must have a cost above 0 for each of the {len(self.caches)} caches, got {costs}"
                 )
-        for name in ("frequency_hz", "vector_bytes", "vector_registers", "issue", "loads", "stores"):
-            _require_positive(name, getattr(self, name))
-        for name in (
-            "arithmetic",
-            "latency_cycles",
-            "vector_latency_cycles",
-            "forward_cycles",
-            "entry_cycles",
-            "window",
-            "cores",
-        ):
-            _require_positive(name, getattr(self, name))
+        for name in (one.name for one in fields(self) if one.name not in ("caches", *COSTS)):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}; use measure_machine_model()")
 
     def lanes(self, element_bytes: int) -> int:
         """How many elements one vector register holds."""
@@ -131,11 +122,6 @@ class MachineModel:
     def bandwidth_bytes_per_s(self) -> float:
         """The most bytes that one core gets in a second from below the last cache."""
         return self.frequency_hz * self.caches[-1].line_bytes / self.stream_cycles[-1]
-
-
-def _require_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} must be above 0, got {value}; use measure_machine_model()")
 
 
 def this_machine() -> MachineModel:

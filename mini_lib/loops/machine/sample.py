@@ -11,7 +11,7 @@ from functools import cache
 from mini_lib import native
 from mini_lib.loops.affine import Affine
 from mini_lib.loops.caches.cache import Cache, LevelStats, check_levels
-from mini_lib.loops.caches.fast_cache import SOURCE, level_stats, new_state
+from mini_lib.loops.caches.fast_cache import SOURCE, has_compiler, level_stats, new_state
 from mini_lib.loops.caches.trace import default_bases, misses
 from mini_lib.loops.ir import Loop, Node, Program, Statement
 from mini_lib.loops.meaning.walk import accesses, check_vector, has_lane_guard, lane_step
@@ -72,9 +72,7 @@ def quick_misses(program: Program, *caches: Cache) -> tuple[LevelStats, ...]:
     >>> level.references, level.misses                 # 64 * 4 accesses; A, B and C fill a line each
     (256, 3)
     """
-    try:
-        native.find_compiler()
-    except native.NoCompiler:
+    if not has_compiler():
         return misses(program, *caches)
     levels = check_levels(caches)
     state = new_state(levels)

@@ -93,11 +93,7 @@ def compute_at(nest: Program, producer: str, consumer: str) -> Program:
             guards.append(high - 1 - shift[loop])
     moved = _shrink(substitute((source,), shift), sizes)
     moved = add_guards(moved, guards)
-
-    def near(access: Load) -> Load:
-        return Load(name, box.within(access)) if access.buffer == name else access
-
-    body = map_statements((*moved, *path[-1].body), lambda one: map_accesses(one, near))
+    body = box.staged((*moved, *path[-1].body), name, name)
     local = replace(buffer, shape=box.size, strides=(), scope="scratch", temporary=False, home=consumer)
     without = replace_loop(replace_buffer(nest, local), producer, lambda _: ())
     return replace_loop(without, consumer, lambda loop: (replace(loop, body=body),))

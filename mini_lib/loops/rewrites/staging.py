@@ -7,15 +7,7 @@ from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, leav
 from mini_lib.loops.rewrites.marks import LANES
 from mini_lib.loops.rewrites.region import Region, accesses_of, region
 from mini_lib.loops.rewrites.rewriting import restage
-from mini_lib.loops.rewrites.tree import (
-    buffers_read,
-    buffers_written,
-    map_accesses,
-    map_statements,
-    new_name,
-    path_to,
-    replace_loop,
-)
+from mini_lib.loops.rewrites.tree import buffers_read, buffers_written, new_name, path_to, replace_loop
 
 
 @restage
@@ -185,10 +177,7 @@ def _stage(
     before: tuple[Node, ...],
     after: tuple[Node, ...],
 ) -> Program:
-    def change(access: Load) -> Load:
-        return Load(local.name, box.within(access)) if access.buffer == buffer else access
-
-    body = map_statements(loop.body, lambda one: map_accesses(one, change))
+    body = box.staged(loop.body, buffer, local.name)
     names = {leaf.statement.name for leaf in leaves(nest.body)}
     if any(leaf.statement.name in names for leaf in leaves((*before, *after))):
         raise ValueError(f"{buffer} is staged in {local.name} at {loop.name} already")
