@@ -20,7 +20,7 @@ SUPPORTED = (
 )
 
 
-def parse(
+def parse_program(
     source: str | Callable,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -41,7 +41,7 @@ def parse(
         ValueError: something else than loops, affine subscripts and assignments; a subscript that leaves its
             array; a loop that never runs; a loop name used twice in one nest. The message quotes the line.
 
-    >>> program = parse("for i in range(n):\\n    y[i] = x[i] + x[i + 1]", n=4)
+    >>> program = parse_program("for i in range(n):\\n    y[i] = x[i] + x[i + 1]", n=4)
     >>> [(buffer.name, buffer.shape) for buffer in program.buffers]
     [('x', (5,)), ('y', (4,))]
     """

@@ -5,7 +5,7 @@ from math import prod
 
 from mini_lib.loops.codegen.registers import RegisterFile
 from mini_lib.loops.codegen.statement import Context, scalar_statement, vector_statement
-from mini_lib.loops.codegen.text import INDENT, Scope, bind_lines, integer_helpers, loop_header, scope_of
+from mini_lib.loops.codegen.text import INDENT, CScope, bind_lines, integer_helpers, loop_header, scope_of
 from mini_lib.loops.codegen.values import C_TYPES, Prelude
 from mini_lib.loops.ir import ALIGNMENT_BYTES, Buffer, Loop, Node, Program, Statement
 from mini_lib.loops.meaning.walk import accesses, check_vector
@@ -101,7 +101,7 @@ def function_lines(
     return [*arrays, head, *(INDENT + line for line in (*local, *body)), "}"]
 
 
-def _node(node: Node, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
+def _node(node: Node, scope: CScope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
     """The lines of a loop or statement; `path` identifies the loops around."""
     if isinstance(node, Statement):
         return scalar_statement(node, scope, context)
@@ -119,7 +119,7 @@ def _node(node: Node, scope: Scope, context: Context, homes: Homes, path: tuple[
     return [*_done_by(node), *pragma, loop_header(node, scope), *(INDENT + line for line in body), "}"]
 
 
-def _unrolled_loop(loop: Loop, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
+def _unrolled_loop(loop: Loop, scope: CScope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
     """The body of a loop once for each iteration."""
     copies = prod(around.extent or 1 for around in (*scope.loops, loop) if around.kind == "unrolled")
     if copies > _MOST_COPIES:
@@ -136,7 +136,7 @@ def _unrolled_loop(loop: Loop, scope: Scope, context: Context, homes: Homes, pat
     return lines
 
 
-def _vector_loop(loop: Loop, scope: Scope, context: Context) -> list[str]:
+def _vector_loop(loop: Loop, scope: CScope, context: Context) -> list[str]:
     """The statements of a vector loop, each for all lanes before the next."""
     check_vector(loop)
     lines = [f"// {loop.name}: {loop.extent} lanes at once", *_done_by(loop)] if scope.is_first else []
@@ -180,7 +180,7 @@ def _uses(statement: Statement, buffer: str) -> bool:
 
 
 def _declarations(
-    program: Program, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...], static: bool
+    program: Program, scope: CScope, context: Context, homes: Homes, path: tuple[int, ...], static: bool
 ) -> list[str]:
     """The local buffers whose home is here."""
     lines = []
@@ -190,7 +190,7 @@ def _declarations(
     return lines
 
 
-def _declaration(buffer: Buffer, scope: Scope, context: Context, *, private: bool, static: bool) -> Iterator[str]:
+def _declaration(buffer: Buffer, scope: CScope, context: Context, *, private: bool, static: bool) -> Iterator[str]:
     shape = " x ".join(map(str, buffer.shape))
     kind = C_TYPES[buffer.dtype]
     if buffer.scope == "scratch":

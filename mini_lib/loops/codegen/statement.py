@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mini_lib.loops.codegen.registers import RegisterFile
-from mini_lib.loops.codegen.text import INDENT, Scope, guard_text, loop_header, offset_text
+from mini_lib.loops.codegen.text import INDENT, CScope, guard_text, loop_header, offset_text
 from mini_lib.loops.codegen.values import C_TYPES, Prelude, Term, convert, expression, in_all_lanes
 from mini_lib.loops.ir import Load, Loop, Op, Program, Statement, map_loads
 from mini_lib.loops.meaning.walk import accesses, has_lane_guard, lane_step, own_names
@@ -29,7 +29,7 @@ class Context:
         """The element type in which a statement calculates: that of the buffer it stores to."""
         return self.program.buffer(statement.buffer).dtype
 
-    def element(self, access: Load, scope: Scope) -> str:
+    def element(self, access: Load, scope: CScope) -> str:
         """One element of a buffer."""
         buffer = self.program.buffer(access.buffer)
         if buffer.scope == "register":
@@ -41,7 +41,7 @@ class Context:
         return convert(term, self.program.buffer(load.buffer).dtype, dtype, lanes, self.prelude)
 
 
-def scalar_statement(statement: Statement, scope: Scope, context: Context) -> list[str]:
+def scalar_statement(statement: Statement, scope: CScope, context: Context) -> list[str]:
     """The lines of a statement that is done once."""
     condition = guard_text(statement.guards, scope)
     if condition is None:
@@ -51,7 +51,9 @@ def scalar_statement(statement: Statement, scope: Scope, context: Context) -> li
     return _guarded(condition, [*first, _assign(statement, target, operand, None, context)])
 
 
-def vector_statement(statement: Statement, loop: Loop, lanes: list[Scope], scope: Scope, context: Context) -> list[str]:
+def vector_statement(
+    statement: Statement, loop: Loop, lanes: list[CScope], scope: CScope, context: Context
+) -> list[str]:
     """The lines of a statement for all lanes of a loop; `lanes` has a scope for each."""
     if has_lane_guard(statement, loop):
         return _lane_by_lane(statement, loop, lanes, scope, context)
@@ -75,14 +77,14 @@ def vector_statement(statement: Statement, loop: Loop, lanes: list[Scope], scope
     return _guarded(condition, [*first, *lines])
 
 
-def _elements(statement: Statement, scope: Scope, context: Context) -> Operand:
+def _elements(statement: Statement, scope: CScope, context: Context) -> Operand:
     """What each load of a scalar statement is: one element."""
     dtype = context.dtype(statement)
     return lambda load: context.converted(load, Term(context.element(load, scope)), dtype, None)
 
 
 def _loads_first(
-    statement: Statement, operand: Operand, lanes: int | None, scope: Scope, context: Context
+    statement: Statement, operand: Operand, lanes: int | None, scope: CScope, context: Context
 ) -> tuple[list[str], Statement, Operand]:
     """With `volatile`: lines that load into variables, the statement that calculates with these, and what they are.
 
@@ -104,7 +106,7 @@ def _loads_first(
     return lines, replace(statement, value=value), lambda variable: variables[variable.buffer]
 
 
-def _store(statement: Statement, value: Term, shape: str, lanes: list[Scope], context: Context) -> list[str]:
+def _store(statement: Statement, value: Term, shape: str, lanes: list[CScope], context: Context) -> list[str]:
     """The lines that put a value in memory, or in scalar variables."""
     dtype, prelude = context.dtype(statement), context.prelude
     first = context.element(statement.store, lanes[0])
@@ -123,7 +125,7 @@ def _store(statement: Statement, value: Term, shape: str, lanes: list[Scope], co
     return lines
 
 
-def _load(load: Load, loop: Loop, lanes: list[Scope], context: Context) -> Term:
+def _load(load: Load, loop: Loop, lanes: list[CScope], context: Context) -> Term:
     """What a vector statement reads: one value for all lanes, or a vector."""
     shape = _shape(load, loop, context)
     buffer = context.program.buffer(load.buffer)
@@ -163,7 +165,7 @@ def _assign(statement: Statement, target: str, operand: Operand, lanes: int | No
     return f"{target} {sign} {term.text};"
 
 
-def _lane_by_lane(statement: Statement, loop: Loop, lanes: list[Scope], scope: Scope, context: Context) -> list[str]:
+def _lane_by_lane(statement: Statement, loop: Loop, lanes: list[CScope], scope: CScope, context: Context) -> list[str]:
     """Scalar code for the lanes whose guard holds: all values first, then all stores."""
     if _is_free_of_order(statement, loop, context):
         body = scalar_statement(statement, scope.inside(loop), context)

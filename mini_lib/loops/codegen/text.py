@@ -62,7 +62,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Scope:
+class CScope:
     """What is known at a place in the C text.
 
     `values` gives each variable of the program as an expression of C variables: itself where a C loop runs over it, a
@@ -79,7 +79,7 @@ class Scope:
         """An expression of the program's variables, in C variables."""
         return value.substitute(self.values)
 
-    def inside(self, loop: Loop) -> "Scope":
+    def inside(self, loop: Loop) -> "CScope":
         """The scope in the body of a loop that is written as a C loop."""
         own = {loop.name: affine(self.names[loop.name])}
         for bind in loop.binds:
@@ -87,7 +87,7 @@ class Scope:
             own[bind.remainder] = affine(self.names[bind.remainder])
         return replace(self, values={**self.values, **own}, loops=(*self.loops, loop))
 
-    def at(self, loop: Loop, step: int) -> tuple["Scope", list[str]]:
+    def at(self, loop: Loop, step: int) -> tuple["CScope", list[str]]:
         """The scope in one copy of a loop that is written out, and the lines to declare it.
 
         A quotient or remainder that is no constant there gets a C variable of its own.
@@ -108,13 +108,13 @@ class Scope:
         return scope, lines
 
 
-def scope_of(program: Program, prefix: str = "") -> Scope:
+def scope_of(program: Program, prefix: str = "") -> CScope:
     """The scope at the top of a function; its name and those of buffers start with `prefix`."""
     large = max(buffer.stored_bytes for buffer in program.buffers) > MAX_INT
-    return Scope(Names(program, prefix), "int64_t" if large else "int")
+    return CScope(Names(program, prefix), "int64_t" if large else "int")
 
 
-def loop_header(loop: Loop, scope: Scope) -> str:
+def loop_header(loop: Loop, scope: CScope) -> str:
     """The line that opens a C loop: `for (int m_o = 0; m_o < 32; m_o++) {`."""
     name = scope.names[loop.name]
     start = _bound("max_int", [scope.affine(bound) for bound in loop.start])
@@ -122,7 +122,7 @@ def loop_header(loop: Loop, scope: Scope) -> str:
     return f"for ({scope.index_type} {name} = {start}; {name} < {stop}; {name}++) {{"
 
 
-def bind_lines(loop: Loop, inside: Scope) -> list[str]:
+def bind_lines(loop: Loop, inside: CScope) -> list[str]:
     """The declarations of the quotients and remainders of a loop, at the top of its body."""
     lines = []
     for bind in loop.binds:
@@ -131,7 +131,7 @@ def bind_lines(loop: Loop, inside: Scope) -> list[str]:
     return lines
 
 
-def guard_text(guards: tuple[Affine, ...], scope: Scope) -> str | None:
+def guard_text(guards: tuple[Affine, ...], scope: CScope) -> str | None:
     """The condition of an `if`; "" where it always holds, None where it never does."""
     texts = []
     for guard in guards:
@@ -143,7 +143,7 @@ def guard_text(guards: tuple[Affine, ...], scope: Scope) -> str | None:
     return " && ".join(texts)
 
 
-def offset_text(buffer: Buffer, access: Load, scope: Scope) -> str:
+def offset_text(buffer: Buffer, access: Load, scope: CScope) -> str:
     """How many elements an access lies from the buffer's start: `512*(16*m_o + m_i) + k`."""
     parts, constant = [], 0
     for stride, subscript in zip(buffer.strides, access.index, strict=True):
@@ -188,7 +188,7 @@ def integer_helpers(program: Program, index_type: str) -> list[str]:
     return lines
 
 
-def _divmod(of: Affine, by: int, targets: tuple[str, ...], scope: Scope) -> list[str]:
+def _divmod(of: Affine, by: int, targets: tuple[str, ...], scope: CScope) -> list[str]:
     """Two declarations; plain `/` and `%` where the expression cannot be negative."""
     low, _ = of.extremes(ranges(scope.loops))
     value, kind = scope.affine(of), scope.index_type

@@ -2,7 +2,7 @@
 
 from mini_lib.loops.codegen.text import (
     INDENT,
-    Scope,
+    CScope,
     bind_lines,
     guard_text,
     integer_helpers,
@@ -27,7 +27,7 @@ def touch_source(program: Program, simulator: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _node(node: Node, scope: Scope, program: Program) -> list[str]:
+def _node(node: Node, scope: CScope, program: Program) -> list[str]:
     if isinstance(node, Statement):
         condition = guard_text(node.guards, scope)
         if condition is None:
@@ -42,7 +42,7 @@ def _node(node: Node, scope: Scope, program: Program) -> list[str]:
     return _loop(node, scope, body)
 
 
-def _lanes(statement: Statement, loop: Loop, scope: Scope, program: Program) -> list[str]:
+def _lanes(statement: Statement, loop: Loop, scope: CScope, program: Program) -> list[str]:
     """A statement for all lanes: every load of every lane, then every store."""
     inside = scope.inside(loop)
     lines = []
@@ -70,7 +70,7 @@ def _lanes(statement: Statement, loop: Loop, scope: Scope, program: Program) -> 
     return [] if condition is None else [*declared, *_guarded(condition, lines)]
 
 
-def _touch(access: Load, is_write: bool, elements: int, scope: Scope, program: Program) -> list[str]:
+def _touch(access: Load, is_write: bool, elements: int, scope: CScope, program: Program) -> list[str]:
     buffer = program.buffer(access.buffer)
     if buffer.scope == "register":
         return []
@@ -80,7 +80,7 @@ def _touch(access: Load, is_write: bool, elements: int, scope: Scope, program: P
     return [f"cachesim_touch(state_, {place}, {elements * size_bytes}, {int(is_write)});"]
 
 
-def _loop(loop: Loop, scope: Scope, body: list[str]) -> list[str]:
+def _loop(loop: Loop, scope: CScope, body: list[str]) -> list[str]:
     inside = scope.inside(loop)
     lines = [*bind_lines(loop, inside), *body]
     return [loop_header(loop, scope), *(INDENT + line for line in lines), "}"] if body else []
