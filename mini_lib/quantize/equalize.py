@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn.modules import activation
 
 from mini_lib.fold import FoldedBatchNorm, find_batch_norms
-from mini_lib.graph import Call, Flow, trace
+from mini_lib.graph import Call, Flow, data_flow
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 # What may stand between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
@@ -129,7 +129,7 @@ def find_pairs(model: nn.Module) -> list[LayerPair]:
         )
     if model.training:
         raise ValueError("the model is in training mode, where dropout stands between layers; call model.eval() first")
-    flow = trace(model)
+    flow = data_flow(model)
     layers = [call for call in flow.calls if isinstance(call.module, LAYERS) and flow.owns_weight(call)]
     pairs = [LayerPair(layer.target, second.target) for layer in layers if (second := _second_of_pair(flow, layer))]
     if not pairs:

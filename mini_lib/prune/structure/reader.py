@@ -16,7 +16,7 @@ import torch.fx
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from mini_lib.graph import BATCH_NORMS, Call, trace
+from mini_lib.graph import BATCH_NORMS, Call, data_flow
 from mini_lib.prune.structure import operations as ops
 from mini_lib.prune.structure.labels import Labels, along, sequence, spread, vary
 
@@ -233,7 +233,7 @@ def read_channels(model: nn.Module, example: Tensor) -> Reader:
             "an example is a tensor such as images[:1]"
         )
     model = copy.deepcopy(model).eval()
-    calls = {call.node: call for call in trace(model).calls}
+    calls = {call.node: call for call in data_flow(model).calls}
     if not calls:
         raise ValueError(f"the forward of {type(model).__name__} calls no layer, so there are no channels to remove")
     reader = Reader(model, calls)
