@@ -21,12 +21,10 @@ def whole(name: str, value: object, *, low: int | None = None, high: int | None 
     Traceback (most recent call last):
     ValueError: rounds must be a whole number of 1 or more, got 0; 1 prunes once
     """
-    ends = {(True, True): "", (False, True): f" of {low} or more", (True, False): f" of {high} or less"}
-    wanted = "a whole number" + ends.get((low is None, high is None), f" from {low} to {high}")
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be {wanted}, got {value!r}; {fix}")
+        raise TypeError(f"{name} must be {_whole_number(low, high)}, got {value!r}; {fix}")
     if (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f"{name} must be {wanted}, got {value}; {fix}")
+        raise ValueError(f"{name} must be {_whole_number(low, high)}, got {value}; {fix}")
     return value
 
 
@@ -120,3 +118,8 @@ def _number(name: str, value: object, wanted: str, fix: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be {wanted}, got {value!r}; {fix}")
     return value
+
+
+def _whole_number(low: int | None, high: int | None) -> str:
+    ends = {(True, True): "", (False, True): f" of {low} or more", (True, False): f" of {high} or less"}
+    return "a whole number" + ends.get((low is None, high is None), f" from {low} to {high}")

@@ -15,14 +15,14 @@ from torch import Tensor
 from mini_lib.kernels.binding import bound, need_tensor
 from mini_lib.require import whole
 
-Call = Callable[[], None]
+Kernel = Callable[[], None]  # everything in place: it computes when it is called
 Flags = Sequence[str] | None
 
 _FLOAT, _START, _BYTE = (torch.float32,), (torch.int32,), (torch.uint8,)
 _INDEX = {torch.uint16: "uint16_t", torch.int32: "int32_t"}  # and their names in C
 
 
-def bind_dense(weight: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> Call:
+def bind_dense(weight: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> Kernel:
     """Multiply by a matrix with all its zeros (fp32 [rows, columns]).
 
     Raises:
@@ -38,7 +38,7 @@ def bind_dense(weight: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> 
     return bound("sparse.c", "dense", (rows, columns, weight, x, y), flags=flags)
 
 
-def bind_csr(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> Call:
+def bind_csr(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> Kernel:
     """Multiply by compressed rows: starts int32 [rows + 1], columns uint16 or int32 [kept], values fp32 [kept].
 
     Raises:
@@ -58,7 +58,7 @@ def bind_csr(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tens
     return bound("sparse.c", "csr", arguments, flags=flags, INDEX=_INDEX[columns.dtype])
 
 
-def bind_blocks(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> Call:
+def bind_blocks(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> Kernel:
     """Multiply by compressed rows of blocks (values fp32 [blocks, r, c]): starts and columns are those of `bind_csr`.
 
     r divides the length of y, and c that of x: where blocks hang over the edge of a matrix, let x end in zeros.
@@ -82,7 +82,7 @@ def bind_blocks(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: T
     return bound("sparse.c", "blocks", arguments, flags=flags, INDEX=_INDEX[columns.dtype], R=r, C=c)
 
 
-def bind_bitmap(bits: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> Call:
+def bind_bitmap(bits: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> Kernel:
     """Multiply by the values (fp32 [kept]) at the ones of a bitmap, row by row, lowest bit first.
 
     bits: uint8 [ceil(rows * columns / 8)].
@@ -101,7 +101,7 @@ def bind_bitmap(bits: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Fl
     return bound("sparse.c", "bitmap", (rows, columns, bits, values, x, y), flags=flags)
 
 
-def bind_n_of_m(positions: Tensor, values: Tensor, m: int, x: Tensor, y: Tensor, *, flags: Flags = None) -> Call:
+def bind_n_of_m(positions: Tensor, values: Tensor, m: int, x: Tensor, y: Tensor, *, flags: Flags = None) -> Kernel:
     """Multiply by n values of each m columns (fp32 [rows, columns / m, n]), which lie at `positions` in their group.
 
     positions: ceil(log2 m) bits each, packed back to back into uint8. 2:4 with rows of whole bytes has a kernel of its
