@@ -58,7 +58,9 @@ def bind_csr(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tens
     return bound("sparse.c", "csr", arguments, flags=flags, INDEX=_INDEX[columns.dtype])
 
 
-def bind_blocks(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> Kernel:
+def bind_blocks(
+    starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None
+) -> Kernel:
     """Multiply by compressed rows of blocks (values fp32 [blocks, r, c]): starts and columns are those of `bind_csr`.
 
     r divides the length of y, and c that of x: where blocks hang over the edge of a matrix, let x end in zeros.

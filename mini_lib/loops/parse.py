@@ -10,7 +10,7 @@ from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Buffer, Constant, Expression, Leaf, Load, Loop, Node, Op, Program, Statement, ranges
 from mini_lib.loops.legality.domain import domain
 from mini_lib.loops.legality.feasible import extremes
-from mini_lib.loops.rewrites.tree import require_count
+from mini_lib.require import whole
 
 FUNCTIONS = {"max": 2, "min": 2, "exp": 1}
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
@@ -55,7 +55,7 @@ def parse_program(
         if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
             body = body[1:]  # a docstring
     for size, value in sizes.items():
-        require_count(f"size {size}", value, fix=f"pass such as {size}=64")
+        whole(f"size {size}", value, low=1, fix=f"pass such as {size}=64")
     reader = _Reader(sizes)
     nodes = tuple(node for line in body for node in reader.node(line, (), ()))
     if not reader.reach:

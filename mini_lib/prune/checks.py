@@ -1,10 +1,10 @@
-"""Checks of what every way of pruning takes: scores, a density, a count."""
+"""Checks of what every way of pruning takes: scores, a density."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from mini_lib.require import share, whole
+from mini_lib.require import share
 
 
 def check_scores(scores: Mapping[str, Tensor]) -> None:
@@ -43,19 +43,3 @@ def check_density(density: float, name: str = "density") -> None:
     ValueError: density must lie in (0, 1], got 20; 0.2 keeps a fifth of the weights
     """
     share(name, density, fix="0.2 keeps a fifth of the weights")
-
-
-def check_count(name: str, count: int, *, low: int = 1, high: int | None = None, fix: str) -> None:
-    """Make sure that a count is a whole number from `low` to `high`, both included.
-
-    Raises:
-        ValueError: it lies outside, or is no whole number.
-
-    >>> check_count("rounds", 2.5, fix="one_shot is a single round")
-    Traceback (most recent call last):
-    ValueError: rounds must be a whole number of 1 or more, got 2.5; one_shot is a single round
-    """
-    try:
-        whole(name, count, low=low, high=high, fix=fix)
-    except TypeError as error:
-        raise ValueError(str(error)) from None

@@ -7,10 +7,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mini_lib.prune.checks import check_count, check_density, check_scores
+from mini_lib.prune.checks import check_density, check_scores
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.scores import Scores
-from mini_lib.require import one_of
+from mini_lib.require import one_of, whole
 
 Scope = Literal["global", "layer", "row"]
 
@@ -27,7 +27,7 @@ def keep_top(
     layer or its rows, where the share is too small, it is raised to give that many.
 
     Raises:
-        TypeError: a score is not a floating-point tensor.
+        TypeError: a score is not a floating-point tensor, or `at_least` is no whole number.
         ValueError: `density` outside (0, 1], an unknown scope, scores that are NaN, a layer pruned to nothing, or
             `among` keeps fewer than are asked for, or `at_least` is more than there is.
 
@@ -125,7 +125,7 @@ def _check(scores: Scores, density: float, scope: str, among: Mask | None, at_le
     one_of("scope", scope, get_args(Scope), fix="'global' ranks all weights together")
     check_scores(scores)
     _check_among(scores, among)
-    check_count("at_least", at_least, low=0, fix="1 keeps a layer alive")
+    whole("at_least", at_least, low=0, fix="1 keeps a layer alive")
     for name, score in scores.items():
         left = score.numel() if among is None else int(among[name].sum())
         if at_least > left:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from itertools import pairwise
 
-from mini_lib.prune.checks import check_count, check_density
-from mini_lib.require import share
+from mini_lib.prune.checks import check_density
+from mini_lib.require import share, whole
 
 
 def one_shot(density: float) -> tuple[float, ...]:
@@ -87,4 +87,4 @@ def check_falling(densities: Iterable[float]) -> tuple[float, ...]:
 
 
 def _check_rounds(rounds: int) -> None:
-    check_count("rounds", rounds, fix="one_shot is a single round")
+    whole("rounds", rounds, low=1, fix="one_shot is a single round")

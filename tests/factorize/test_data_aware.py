@@ -348,7 +348,8 @@ def test_bad_moments_say_why():
 @pytest.mark.parametrize("rank", [0, -1, 3, 1.0, True, "2"])
 def test_a_rank_out_of_range_says_which_is_in(rank):
     layer, moments = nn.Linear(4, 2), Moments(torch.zeros(4), torch.eye(4), 10)
-    with pytest.raises(ValueError, match=r"whole number from 1 to 2, got .*; 2 is exact for a 2 x 4 weight"):
+    error = ValueError if type(rank) is int else TypeError
+    with pytest.raises(error, match=r"whole number from 1 to 2, got .*; 2 is exact for a 2 x 4 weight"):
         output_svd(layer, moments, rank)
 
 

@@ -278,11 +278,16 @@ def test_a_fraction_lies_above_0_and_at_most_at_1(trained, ranks):
     ({"conv9": 4}, "ranks names 'conv9', which the model does not have; there are 'conv1', 'conv2'"),
     ({"conv3": 0}, "layer 'conv3': rank must be a whole number from 1 to 64, got 0; 64 is exact for a 64 x 288 weight"),
     ({"conv3": 65}, "layer 'conv3': rank must be a whole number from 1 to 64, got 65; 64 is exact for a 64 x 288 w"),
-    ({"conv3": 2.5}, "layer 'conv3': rank must be a whole number from 1 to 64, got 2.5; 64 is exact for a 64 x 288 w"),
 ])  # fmt: skip
 def test_ranks_that_do_not_fit_the_model(trained, ranks, message):
     with pytest.raises(ValueError, match=says(message)):
         factorize(trained, EXAMPLE, ranks)
+
+
+def test_a_rank_that_is_no_whole_number_is_refused_with_the_layers_name(trained):
+    message = "layer 'conv3': rank must be a whole number from 1 to 64, got 2.5; 64 is exact for a 64 x 288 w"
+    with pytest.raises(TypeError, match=says(message)):
+        factorize(trained, EXAMPLE, {"conv3": 2.5})
 
 
 @pytest.mark.parametrize("rank, message", [

@@ -335,8 +335,6 @@ REFUSED = {
         lambda: keep_top({"w": W}, 0.5, "row", among=Mask({"w": torch.tensor([[True, True], [False, False]])})),
     "at_least must be a whole number of 0 or more, got -1; 1 keeps a layer alive":
         lambda: keep_top({"w": W}, 0.5, at_least=-1),
-    "at_least must be a whole number of 0 or more, got 0.5; 1 keeps a layer alive":
-        lambda: keep_top({"w": W}, 0.5, at_least=0.5),
     "at_least=5 is more than the 4 weights that 'w' has left; use a smaller one":
         lambda: keep_top({"w": W}, 0.5, "layer", at_least=5),
     "at_least=3 is more than the 2 weights that 'w' has left; use a smaller one":
@@ -359,6 +357,12 @@ REFUSED = {
 def test_each_refusal_says_why(message):
     with pytest.raises(ValueError, match=says(message.strip())):
         REFUSED[message]()
+
+
+def test_weights_are_kept_in_whole_numbers():
+    message = "at_least must be a whole number of 0 or more, got 0.5; 1 keeps a layer alive"
+    with pytest.raises(TypeError, match=says(message)):
+        keep_top({"w": W}, 0.5, at_least=0.5)
 
 
 @pytest.mark.parametrize(

@@ -383,8 +383,6 @@ BAD_SHARES = (
      {"density": 0.5, "scope": "row"}),
     ("at_least must be a whole number of 1 or more, got 0; 1 asks for nothing special",
      {"density": 0.5, "at_least": 0}),
-    ("multiple_of must be a whole number of 1 or more, got 1.5; 1 asks for nothing special",
-     {"density": 0.5, "multiple_of": 1.5}),
     ("density 0.25 keeps 2 of 8 channels, and at_least asks for 4; use a smaller at_least or a higher density",
      {"density": 0.25, "scope": "global", "at_least": 2}),
 )  # fmt: skip
@@ -394,6 +392,12 @@ BAD_SHARES = (
 def test_a_bad_share_says_what_is_wrong(message, settings_):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         keep_channels({"a": torch.ones(4), "b": torch.ones(4)}, **settings_)
+
+
+def test_channels_are_counted_in_whole_numbers():
+    message = "multiple_of must be a whole number of 1 or more, got 1.5; 1 asks for nothing special"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        keep_channels({"a": torch.ones(4), "b": torch.ones(4)}, density=0.5, multiple_of=1.5)
 
 
 def test_bad_scores_say_what_is_wrong():

@@ -123,15 +123,13 @@ def check_rank(rank: int, full: int, of: str, name: str = "rank") -> int:
     """Return `rank` if it is a whole number from 1 to `full`; `of` says what has that full rank.
 
     Raises:
-        ValueError: it is not.
+        TypeError: it is no whole number.
+        ValueError: it lies outside.
 
     >>> check_rank(8, 64, "a 64 x 128 weight")
     8
     """
-    try:
-        return whole(name, rank, low=1, high=full, fix=f"{full} is exact for {of}")
-    except TypeError as error:
-        raise ValueError(error) from None
+    return whole(name, rank, low=1, high=full, fix=f"{full} is exact for {of}")
 
 
 def double(tensor: Tensor) -> Tensor:

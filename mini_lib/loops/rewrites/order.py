@@ -13,11 +13,11 @@ from mini_lib.loops.rewrites.tree import (
     move_homes,
     path_to,
     replace_loop,
-    require_count,
     require_serial,
     split_names,
     substitute,
 )
+from mini_lib.require import whole
 
 
 @rewrite
@@ -109,6 +109,7 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
         guard: allow a factor that does not divide, and skip the iterations beyond the end with an `if`.
 
     Raises:
+        TypeError: the factor is no whole number.
         ValueError: an unknown loop, a factor below 1, or one that does not divide while `guard` is False.
 
     >>> from mini_lib.loops import transpose
@@ -121,7 +122,7 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
     path = path_to(nest, loop)
     old = path[-1]
     require_serial(old, "split")
-    require_count("split: factor", factor, fix="it is the number of iterations of the inner loop")
+    whole("split: factor", factor, low=1, fix="it is the number of iterations of the inner loop")
     low, high = ranges(path)[loop]
     count = high - low + 1
     even = old.extent is not None and count % factor == 0 and old.start[0].is_constant

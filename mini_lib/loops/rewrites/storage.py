@@ -4,7 +4,8 @@ from dataclasses import replace
 from math import prod
 
 from mini_lib.loops.ir import Program
-from mini_lib.loops.rewrites.tree import replace_buffer, require_count
+from mini_lib.loops.rewrites.tree import replace_buffer
+from mini_lib.require import whole
 
 
 def layout(nest: Program, buffer: str, order: tuple[int, ...]) -> Program:
@@ -41,7 +42,8 @@ def pad(nest: Program, buffer: str, axis: int, elements: int) -> Program:
         elements: how many elements to add to each run; 1 or more.
 
     Raises:
-        ValueError: an unknown buffer, axis, or number of elements.
+        TypeError: the number of elements is no whole number.
+        ValueError: an unknown buffer or axis, or fewer than one element.
 
     >>> from mini_lib.loops import transpose
     >>> transpose(512, 512).pad("A", axis=1, elements=8).buffer("A").strides
@@ -50,7 +52,7 @@ def pad(nest: Program, buffer: str, axis: int, elements: int) -> Program:
     old = nest.buffer(buffer)
     if axis not in range(len(old.shape)):
         raise ValueError(f"pad: {buffer} has axes 0 to {len(old.shape) - 1}, got {axis}")
-    require_count("pad: elements", elements, fix="16 floats are a cache line")
+    whole("pad: elements", elements, low=1, fix="16 floats are a cache line")
     gap = old.strides[axis] * elements
     fastest_first = sorted(range(len(old.shape)), key=lambda one: old.strides[one])
     strides, added = list(old.strides), 0

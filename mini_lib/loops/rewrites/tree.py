@@ -7,7 +7,6 @@ from itertools import pairwise
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, leaves, map_loads
 from mini_lib.loops.show import show_loop_line
-from mini_lib.require import whole
 
 
 def path_to(program: Program, name: str) -> tuple[Loop, ...]:
@@ -182,18 +181,6 @@ def new_name(taken: set[str], wanted: str) -> str:
     while name in taken:
         name, number = f"{wanted}{number}", number + 1
     return name
-
-
-def require_count(name: str, value: object, *, fix: str) -> int:
-    """Return `value` if it is a whole number of 1 or more.
-
-    Raises:
-        ValueError: it is not, whatever it is: where a schedule does not fit, a search goes on to the next.
-    """
-    try:
-        return whole(name, value, low=1, fix=fix)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
 
 
 def require_serial(loop: Loop, rewrite: str) -> None:

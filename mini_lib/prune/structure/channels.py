@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.graph import BATCH_NORMS
-from mini_lib.prune.checks import check_count, check_density, check_scores
+from mini_lib.prune.checks import check_density, check_scores
 from mini_lib.prune.keep import keep_top
 from mini_lib.prune.structure.groups import ChannelGroup, channel_groups
-from mini_lib.require import one_of
+from mini_lib.require import one_of, whole
 
 
 @torch.no_grad()
@@ -82,6 +82,7 @@ def keep_channels(
     say; the total then differs.
 
     Raises:
+        TypeError: `at_least` or `multiple_of` is no whole number.
         ValueError: `density` outside (0, 1], an unknown scope, `at_least` or `multiple_of` below 1, scores that are
             NaN, or a global share too small for `at_least` in every group.
 
@@ -128,8 +129,8 @@ def _to_multiple(count: int, at_least: int, size: int, multiple_of: int) -> int:
 def _check(scores: Mapping[str, Tensor], density: float, scope: str, at_least: int, multiple_of: int) -> None:
     check_density(density)
     one_of("scope", scope, ("layer", "global"), fix="'layer' keeps the share in every group")
-    check_count("at_least", at_least, fix="1 asks for nothing special")
-    check_count("multiple_of", multiple_of, fix="1 asks for nothing special")
+    whole("at_least", at_least, low=1, fix="1 asks for nothing special")
+    whole("multiple_of", multiple_of, low=1, fix="1 asks for nothing special")
     check_scores(scores)
     for name, score in scores.items():
         if score.dim() != 1:
