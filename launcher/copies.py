@@ -10,13 +10,13 @@ import json
 import os
 import re
 
-from launcher import Stop
+from launcher.stop import Stop
 
 MANIFEST = "manifest.json"
 
 
 def update(lessons, work, home, now):
-    """Bring the copies in `work` up to date with `lessons` and return one sentence for each thing the learner should know.
+    """Bring the copies in `work` up to date with `lessons`; return a sentence for each thing the learner should know.
 
     `home` is the folder of the manifest, and `now` a datetime: its date names the versions that are put beside a copy.
     """
@@ -59,7 +59,10 @@ def update(lessons, work, home, now):
 def reset(number, lessons, work, home, now):
     """Give a fresh copy of one lesson, after a backup of the learner's; return what was done, a sentence a thing.
 
-    `number` is "2", "02" or "02_bits". Raises Stop, which lists the lessons, where there is no such lesson.
+    `number` is "2", "02" or "02_bits".
+
+    Raises:
+        Stop: there is no such lesson; the lessons are listed.
     """
     lesson = find(number, lessons)
     copy, latest, done = work / lesson.name, lesson.read_bytes(), []

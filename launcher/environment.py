@@ -20,7 +20,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import Stop
+from launcher.stop import Stop
 
 # PyTorch's own index of builds without CUDA: 200 MB to fetch instead of 3 GB. It is used for PyTorch and nothing else.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -40,7 +40,10 @@ class Environment:
 def prepare(root, extras=()):
     """Make sure that what pyproject.toml asks for is installed, and return the interpreter that has it.
 
-    `extras` names groups of optional dependencies, such as "test". Raises Stop with a message where it cannot be done.
+    `extras` names groups of optional dependencies, such as "test".
+
+    Raises:
+        Stop: it cannot be done; the message says why, and what helps.
     """
     environment = choose(root)
     before = read_stamp(environment)
@@ -58,9 +61,9 @@ def prepare(root, extras=()):
     say("Setting up the course in", environment.folder)
     if environment.ours and (version is None or before.get("python", version) != version):
         make(environment)
-    if not call([environment.python, "-m", "pip", "--version"], quiet=True):
-        if not call([environment.python, "-m", "ensurepip"], quiet=True) and environment.ours:
-            make(environment)
+    has_pip = call([environment.python, "-m", "pip", "--version"], quiet=True)
+    if not has_pip and not call([environment.python, "-m", "ensurepip"], quiet=True) and environment.ours:
+        make(environment)
     if before and not before.get("complete"):
         for name in forget_half_installed(environment):
             say("The last set-up was cut short: installing", name, "again")
@@ -96,7 +99,8 @@ def make(environment):
     if not call([sys.executable, "-m", "venv", "--clear", environment.folder]):
         raise Stop(
             f"Python could not make an environment in {environment.folder} (its own words are above). On Debian "
-            "and Ubuntu, `sudo apt install python3-venv` adds the part that is missing; then run the same command again."
+            "and Ubuntu, `sudo apt install python3-venv` adds the part that is missing; then run the same command "
+            "again."
         )
 
 
@@ -114,12 +118,12 @@ def install_torch(environment, root):
 
 
 def missing_tools():
-    """The groups of optional dependencies that stand in for tools this machine lacks: a C compiler, for lessons 09 and 10."""
+    """The groups of optional dependencies that stand in for tools this machine lacks: a C compiler (lessons 09, 10)."""
     return () if has_compiler() else ("compiler",)
 
 
 def buildable():
-    """The group of oracles that are compiled when they are installed, where a compiler and Python's headers are there."""
+    """The group of oracles that are compiled when they are installed, where a compiler and Python's headers are."""
     return ("sources",) if has_compiler() and Path(sysconfig.get_path("include"), "Python.h").is_file() else ()
 
 
@@ -151,7 +155,8 @@ def answers(url, patience_s=PATIENCE_S):
 
 
 def forget_half_installed(environment):
-    """Remove the record of every package whose files are not all there, so that pip installs it again. Return the names.
+    """Remove the record of every package whose files are not all there, so that pip installs it again. Return their
+    names.
 
     A set-up that was killed can leave such packages, and pip takes them for installed.
     """
@@ -185,14 +190,15 @@ def is_whole(info):
 def why_pip_failed(environment):
     """What the person can do when pip has stopped with an error of its own."""
     proxy = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"))
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return "\n  ".join(
         [
             "the set-up could not be finished: pip stopped, for the reason it gives above.",
-            '"Retrying", "connection": the first set-up needs a network (after it the course runs offline). Behind a proxy,',
+            '"Retrying", "connection": the first set-up needs a network (after it the course runs offline). '
+            "Behind a proxy,",
             f"    set HTTPS_PROXY to its address; it is {'set' if proxy else 'not set'} now.",
-            '"No matching distribution" and no word of a connection: there may be no PyTorch for Python {}.{} on this kind'.format(
-                *sys.version_info
-            ),
+            f'"No matching distribution" and no word of a connection: there may be no PyTorch for Python {version} '
+            "on this kind",
             "    of machine: start course.py with Python 3.11 or 3.12.",
             f'"No space left": {environment.folder} takes about 2 GB.',
             "Then run the same command again: it goes on from here.",
@@ -202,7 +208,7 @@ def why_pip_failed(environment):
 
 def pip(environment, root, *arguments):
     """Run `pip install` in the environment and return whether it succeeded."""
-    # Python compiles a module when it is first imported; compiling all of them now would take a third of the whole set-up.
+    # Python compiles a module when it is first imported; compiling all now would take a third of the whole set-up.
     options = ["--disable-pip-version-check", "--no-compile"]
     if not sys.stdout.isatty():  # progress bars are for people
         options.append("--quiet")

@@ -1,8 +1,8 @@
 """Builds the slides: `python slides/build.py [--check] [NN ...]`.
 
-`NN_topic.md` (Marp) becomes `NN_topic.html`: one file that opens from disk with no network, figures, formulas, fonts and
-speaker notes inside; the key `p` opens the presenter's view. Building needs node (`npx`); `--check` needs only Python, since
-a built file is stamped with a hash of all that it was made from.
+`NN_topic.md` (Marp) becomes `NN_topic.html`: one file that opens from disk with no network, figures, formulas, fonts
+and speaker notes inside; the key `p` opens the presenter's view. Building needs node (`npx`); `--check` needs only
+Python, since a built file is stamped with a hash of all that it was made from.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ THEME = "course.css"
 FEWEST, MOST = 15, 25
 FRONT = {"marp": "true", "theme": "course", "math": "mathjax", "paginate": "true", "lang": None, "title": None}
 
-# In ![w:600 bg right The bell of the weights](...) these are instructions to Marp; what is left is for the screen reader.
+# In ![w:600 bg right The bell of the weights](...) these are instructions to Marp; the rest is for the screen reader.
 INSTRUCTION = (
     r"(w|h|width|height|blur|brightness|contrast|drop-shadow|grayscale|hue-rotate|invert|opacity|saturate|sepia)(:\S+)?"
 )
@@ -66,7 +66,8 @@ class Deck:
 def read_deck(path: Path) -> Deck:
     """Read `NN_topic.md`: slides are parted by `---` on a line of its own, outside code blocks.
 
-    Raises ValueError where the front matter is missing.
+    Raises:
+        ValueError: the front matter is missing.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     if not lines or lines[0] != "---" or "---" not in lines[1:]:
@@ -138,7 +139,8 @@ def built_problems(deck: Deck) -> Iterator[str]:
         return
     text = deck.html.read_text(encoding="utf-8")
     if f'content="{stamp(deck)}"' not in text:
-        yield f"{deck.html.name} is not what its source, theme and figures say; run: python slides/build.py {deck.path.name[:2]}"
+        build = f"python slides/build.py {deck.path.name[:2]}"
+        yield f"{deck.html.name} is not what its source, theme and figures say; run: {build}"
     for load in loads(text):
         yield f"{deck.html.name} loads {load!r}; a deck opens from disk alone"
 
@@ -146,7 +148,7 @@ def built_problems(deck: Deck) -> Iterator[str]:
 def loads(text: str) -> list[str]:
     """What an HTML page would fetch when it is opened; a link to be clicked is not a load.
 
-    >>> loads('<a href="https://arxiv.org">paper</a><img src="https://a.b/c.png"><img src="data:image/png;base64,QUJD">')
+    >>> loads('<a href="https://arxiv.org">paper</a><img src="https://a.b/c.png"><img src="data:image/png;base64,QQ">')
     ['https://a.b/c.png']
     """
     page = re.sub(r"(<script\b[^>]*>).*?</script>", r"\1", text, flags=re.DOTALL)
@@ -158,7 +160,8 @@ def loads(text: str) -> list[str]:
 def build(deck: Deck) -> None:
     """Build a deck's HTML file.
 
-    Raises ValueError with every problem, one a line, or with what Marp said.
+    Raises:
+        ValueError: every problem, one per line, or what Marp said.
     """
     found = list(source_problems(deck))
     if found:

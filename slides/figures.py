@@ -26,7 +26,8 @@ BLOCK = re.compile(r"^```text ([\w-]+)\n(.*?)^```$", flags=re.DOTALL | re.MULTIL
 def outputs(lesson: str) -> dict[str, list[dict]]:
     """The stored outputs of a lesson's solution, by cell name.
 
-    Raises ValueError where the lesson has no executed solution.
+    Raises:
+        ValueError: the lesson has no executed solution.
     """
     found = sorted(SOLUTIONS.glob(f"{lesson}_*.ipynb"))
     if not found:
@@ -38,7 +39,8 @@ def outputs(lesson: str) -> dict[str, list[dict]]:
 def figure(cells: dict[str, list[dict]], name: str) -> bytes:
     """The picture that the cell `name` shows, as PNG bytes.
 
-    Raises ValueError where there is no such cell, or no picture in it.
+    Raises:
+        ValueError: there is no such cell, or no picture in it.
     """
     for output in _outputs_of(cells, name):
         data = output.get("data", {})
@@ -52,7 +54,8 @@ def figure(cells: dict[str, list[dict]], name: str) -> bytes:
 def printed(cells: dict[str, list[dict]], name: str) -> str:
     """What the cell `name` printed, with one line break at its end.
 
-    Raises ValueError where there is no such cell, or where it printed nothing.
+    Raises:
+        ValueError: there is no such cell, or it printed nothing.
     """
     text = "".join("".join(output["text"]) for output in _outputs_of(cells, name) if output.get("name") == "stdout")
     if not text.strip():

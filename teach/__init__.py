@@ -8,5 +8,3 @@ from teach.predict import predict, reveal
 from teach.progress import progress
 from teach.widgets.cache_animation import animate
 from teach.widgets.nest_log import log_of
-
-__all__ = ["animate", "check", "explore", "ledger", "log_of", "predict", "progress", "reveal", "show", "use_style"]

@@ -8,6 +8,7 @@ A committed guess is locked and remembered. Where none was committed, `reveal` s
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -164,10 +165,8 @@ def predict(id: str, question: str, *, choices: Sequence[str] = (), unit: str = 
     earlier = _remembered(id)
     if (earlier.choices, earlier.unit) == (choices, unit):  # a guess is one at this question only
         prediction.guess = earlier.guess
-    try:
+    with suppress(OSError):  # a read-only folder: the question is still worth asking
         prediction._save(prediction.guess)
-    except OSError:  # a read-only folder: the question is still worth asking
-        pass
     return prediction
 
 

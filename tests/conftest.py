@@ -1,7 +1,19 @@
 """What every test shares."""
 
+import pytest
+from course_support import publish
 from hypothesis import HealthCheck, settings
 
 # A busy machine is not a failure: no property has a deadline.
 settings.register_profile("course", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("course")
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A course of two lessons that nobody has opened yet, in a folder with a space and a letter beyond ASCII."""
+    root = tmp_path / "my cöurse"
+    (root / "lessons").mkdir(parents=True)
+    for name in ("01_measure", "02_bits"):
+        publish(root, name, "first version")
+    return root

@@ -1,7 +1,7 @@
-"""The house rules that a program can check: which way imports run, what library code may do, and what the README promises.
+"""The house rules that a program can check: what library code may do, how it is written, what the README promises.
 
 Each rule is a function from a source to what is wrong with it, and is tried on a planted breach before it is trusted
-with the real files.
+with the real files. Which way imports run is in test_contracts.py.
 """
 
 import ast
@@ -9,7 +9,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -17,8 +20,10 @@ import pytest
 import course
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARY = sorted((ROOT / "mini_lib").rglob("*.py"))
+MINI_LIB = sorted((ROOT / "mini_lib").rglob("*.py"))
+LIBRARY = sorted(path for folder in ("mini_lib", "studies", "teach") for path in (ROOT / folder).rglob("*.py"))
 LONGEST_FILE = 300
+LONGEST_MINI_LIB = 28_000
 
 
 def ours(*endings: str) -> list[Path]:
@@ -37,78 +42,34 @@ def short(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-# --- which way imports run -----------------------------------------------------------------------------------------
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file as Python's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def lint_imports(folder: Path) -> subprocess.CompletedProcess:
-    """Hold the mini_lib in a folder against the contracts of pyproject.toml."""
-    program = (
-        "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(sys.argv[1], no_cache=True))"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", program, str(ROOT / "pyproject.toml")],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": str(folder), "PYTHONUTF8": "1"},
-    )
+def breaches(rule, paths: Iterable[Path]) -> list[str]:
+    """What a rule finds in these files, each with the file's name."""
+    return [f"{short(path)}: {finding}" for path in paths for finding in rule(parsed(path))]
 
 
-def test_imports_run_from_teach_over_the_topics_to_the_core():
-    done = lint_imports(ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
+# --- what library code may do --------------------------------------------------------------------------------------
 
 
-BREACHES = {
-    "quantize/ladder.py": "from teach import check",  # nothing imports teach
-    "measure.py": "import mini_lib.quantize",  # the core knows no topic
-    "quantize/qtensor.py": "from mini_lib import prune",  # topics do not know each other
-    "quantize/affine.py": "from mini_lib.quantize import observers",  # a circle: here, observers import affine
-    "misc.py": "",  # a new module needs a place
-}
-
-
-def test_a_breach_of_the_contracts_is_found(tmp_path):
-    tops = {path.relative_to(ROOT / "mini_lib").parts[0] for path in LIBRARY}
-    files = {name if name.endswith(".py") else f"{name}/__init__.py": "" for name in tops | {"prune"}}
-    files |= {
-        "teach/check.py": "",
-        "quantize/affine.py": "",
-        "quantize/observers.py": "from mini_lib.quantize import affine",
-    }
-    for house in (files, files | BREACHES):
-        for name, source in house.items():
-            path = tmp_path / "mini_lib" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(source + "\n", encoding="utf-8")
-        done = lint_imports(tmp_path)
-        assert done.returncode == (0 if house is files else 1), done.stdout
-    for finding in (
-        "mini_lib.quantize.ladder -> teach",
-        "mini_lib.measure -> mini_lib.quantize",
-        "mini_lib.quantize.qtensor -> mini_lib.prune",
-        "No cycles are allowed in mini_lib.quantize",
-        "- mini_lib.misc",
-    ):
-        assert finding in done.stdout, done.stdout
+def imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
+    """Every import statement with each module that it names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node, node.module or ""
 
 
 def torch_imports(tree: ast.Module) -> Iterator[str]:
     """Imports of torch: the loops, and the cost part of llm, are arithmetic that must run without it."""
-    for node in ast.walk(tree):
-        names = (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-        if any(name.split(".")[0].startswith("torch") for name in names):
+    for node, name in imports(tree):
+        if name.split(".")[0].startswith("torch"):
             yield f"line {node.lineno}: imports torch"
-
-
-# --- what library code may do --------------------------------------------------------------------------------------
 
 
 def prints(tree: ast.Module) -> Iterator[str]:
@@ -118,52 +79,18 @@ def prints(tree: ast.Module) -> Iterator[str]:
             yield f"line {node.lineno}: print()"
 
 
-def without_docstring(tree: ast.Module) -> Iterator[str]:
-    """Public functions and classes, and public methods of public classes, that say nothing about themselves.
-
-    A property is named for what it is, and torch says what `forward` and `extra_repr` are.
-    """
-    if not ast.get_docstring(tree):
-        yield "line 1: the module"
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    public = [node for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
-    for node in public:
-        inner = node.body if isinstance(node, ast.ClassDef) else []
-        methods = [
-            one
-            for one in inner
-            if isinstance(one, kinds)
-            and not one.name.startswith("_")
-            and one.name not in ("forward", "extra_repr")
-            and not any("property" in ast.unparse(decorator) for decorator in one.decorator_list)
-        ]
-        for one in (node, *methods):
-            if not ast.get_docstring(one):
-                yield f"line {one.lineno}: {one.name} has no docstring"
-
-
 def unsafe_loads(tree: ast.Module) -> Iterator[str]:
     """Loads that can run code hidden in a file: pickle and what stands on it.
 
     Of joblib, only what sends work to other processes may be imported: it reads no file.
     """
-    for node in ast.walk(tree):
-        names = (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-        if (
-            names == ["joblib"]
-            and isinstance(node, ast.ImportFrom)
-            and {alias.name for alias in node.names} <= {"Parallel", "delayed", "parallel_config"}
-        ):
+    parallel = {"Parallel", "delayed", "parallel_config"}
+    for node, name in imports(tree):
+        if name == "joblib" and isinstance(node, ast.ImportFrom) and {one.name for one in node.names} <= parallel:
             continue
-        for name in names:
-            if name.split(".")[0] in ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"):
-                yield f"line {node.lineno}: imports {name}"
+        if name.split(".")[0] in ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"):
+            yield f"line {node.lineno}: imports {name}"
+    for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             if called in ("torch.load", "torch.hub.load", "pd.read_pickle", "pandas.read_pickle"):
@@ -177,31 +104,111 @@ def downloads(tree: ast.Module) -> Iterator[str]:
 
     The namespace of an SVG or MathML element looks like an address and is a name.
     """
-    texts = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-        and ast.get_docstring(node)
-    }
+    for node, name in imports(tree):
+        if re.match(r"(urllib\.request|http\.client|requests|httpx|aiohttp|ftplib|huggingface_hub)\b", name):
+            yield f"line {node.lineno}: imports {name}"
+    texts = {id(node.body[0].value) for node, _ in docstrings(tree)}
     for node in ast.walk(tree):
-        names = (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-        for name in names:
-            if re.match(r"(urllib\.request|http\.client|requests|httpx|aiohttp|ftplib|huggingface_hub)\b", name):
-                yield f"line {node.lineno}: imports {name}"
         if isinstance(node, ast.keyword) and node.arg == "download" and getattr(node.value, "value", True):
             yield f"line {node.value.lineno}: download"
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:
-            if re.search(r"(https?|ftp)://(?!www\.w3\.org/)", node.value):
-                yield f"line {node.lineno}: an address, {node.value[:60]!r}"
+        text = node.value if isinstance(node, ast.Constant) and id(node) not in texts else None
+        if isinstance(text, str) and re.search(r"(https?|ftp)://(?!www\.w3\.org/)", text):
+            yield f"line {node.lineno}: an address, {text[:60]!r}"
 
 
-RULES = [prints, without_docstring, unsafe_loads, downloads, torch_imports]
+def type_checking(tree: ast.Module) -> Iterator[str]:
+    """Imports that a type checker sees and a run does not: a circle can hide behind them."""
+    for node in ast.walk(tree):
+        if "TYPE_CHECKING" in (getattr(node, "id", None), getattr(node, "attr", None)):
+            yield f"line {node.lineno}: TYPE_CHECKING"
+
+
+def bool_checks(tree: ast.Module) -> Iterator[str]:
+    """`isinstance(x, bool)` by hand: mini_lib/require.py asks it once, for all checks of whole numbers and shares."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and len(node.args) == 2:
+            kinds = node.args[1].elts if isinstance(node.args[1], ast.Tuple) else node.args[1:]
+            if "bool" in {ast.unparse(kind) for kind in kinds}:
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+# --- how it is written ---------------------------------------------------------------------------------------------
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def docstrings(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
+    """The module and every class and function that has a docstring, with it."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, *FUNCTIONS)) and (text := ast.get_docstring(node)):
+            yield node, text
+
+
+def without_docstring(tree: ast.Module) -> Iterator[str]:
+    """Public functions and classes, and public methods of public classes, that say nothing about themselves.
+
+    A property is named for what it is, and torch says what `forward` and `extra_repr` are.
+    """
+    if not ast.get_docstring(tree):
+        yield "line 1: the module"
+    for node in public(tree):
+        inner = node.body if isinstance(node, ast.ClassDef) else []
+        methods = [
+            one
+            for one in inner
+            if isinstance(one, (*FUNCTIONS, ast.ClassDef))
+            and not one.name.startswith("_")
+            and one.name not in ("forward", "extra_repr")
+            and not any("property" in ast.unparse(decorator) for decorator in one.decorator_list)
+        ]
+        for one in (node, *methods):
+            if not ast.get_docstring(one):
+                yield f"line {one.lineno}: {one.name} has no docstring"
+
+
+def public(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    """The functions and classes of a module whose names have no underscore in front."""
+    kinds = (*FUNCTIONS, ast.ClassDef)
+    return [node for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+
+
+def other_raises(tree: ast.Module) -> Iterator[str]:
+    """Docstrings that say what is raised in another form than a block: `Raises:`, then `Name: why.` indented by four.
+
+    What does not fit on an entry's line goes on below, indented by eight. An empty line or the end closes the block.
+    """
+    name = r"[A-Z][\w.]*"
+    entry = rf"    {name}(, {name})*: \S.*(\n        \S.*)*\.\n"
+    for node, text in docstrings(tree):
+        lines = text.splitlines()
+        said = [number for number, line in enumerate(lines) if re.search(r"\bRaises\b", line)]
+        block = "".join(f"{line}\n" for line in takewhile(str.strip, lines[said[0] + 1 :] if said else ()))
+        if said and (len(said) > 1 or lines[said[0]] != "Raises:" or not re.fullmatch(rf"({entry})+", block)):
+            yield f"line {getattr(node, 'lineno', 1)}: the docstring of {getattr(node, 'name', 'the module')}"
+
+
+def not_a_facade(tree: ast.Module) -> Iterator[str]:
+    """Whatever an `__init__.py` holds besides its docstring and `from ... import ...`.
+
+    A lesson's `EXERCISES` is what its folder is for: the exercises in the order of the page.
+    """
+    for number, node in enumerate(tree.body):
+        exercises = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXERCISES"
+        if not (isinstance(node, ast.ImportFrom) or exercises or (number == 0 and ast.get_docstring(tree))):
+            yield f"line {node.lineno}: {ast.unparse(node)[:60]}"
+
+
+RULES = [
+    prints,
+    without_docstring,
+    unsafe_loads,
+    downloads,
+    torch_imports,
+    type_checking,
+    bool_checks,
+    other_raises,
+    not_a_facade,
+]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +226,19 @@ RULES = [prints, without_docstring, unsafe_loads, downloads, torch_imports]
         (downloads, '"""M."""\nFashionMNIST(root, download=True)', 2),
         (downloads, '"""M."""\nURL = f"https://example.org/{name}"', 2),
         (torch_imports, '"""M."""\nfrom torch.nn import Linear', 2),
+        (type_checking, '"""M."""\nif TYPE_CHECKING:\n    from teach import judge', 2),
+        (type_checking, '"""M."""\nimport typing\nif typing.TYPE_CHECKING:\n    from teach import judge', 3),
+        (bool_checks, '"""M."""\nif isinstance(x, bool): pass', 2),
+        (bool_checks, '"""M."""\nif isinstance(x, (str, bool)): pass', 2),
+        (other_raises, '"""M. Raises ValueError where it is wrong."""', 1),
+        (other_raises, '"""M."""\ndef f():\n    """F.\n\n    Raises: ValueError where it is wrong.\n    """', 2),
+        (other_raises, '"""M."""\ndef f():\n    """F.\n\n    Raises:\n        a ValueError: it is wrong.\n    """', 2),
+        (other_raises, '"""M."""\ndef f():\n    """F.\n\n    Raises:\n        ValueError: it is wrong\n    """', 2),
+        (other_raises, '"""M."""\ndef f():\n    """F.\n\n    Raises:\n      ValueError: it is wrong.\n    """', 2),
+        (other_raises, '"""M."""\ndef f():\n    """F.\n\n    Raises:\n        ValueError: no.\n    more.\n    """', 2),
+        (not_a_facade, '"""M."""\n__all__ = ["f"]', 2),
+        (not_a_facade, '"""M."""\nimport os', 2),
+        (not_a_facade, '"""M."""\ndef f():\n    """F."""', 2),
     ],
 )
 def test_a_rule_finds_its_breach(rule, source, line):
@@ -233,17 +253,24 @@ import json
 from joblib import Parallel, delayed
 from urllib.parse import quote
 def f(x):
-    """Say f. See https://example.org."""
+    """Say f, which raises what g raises. See https://example.org.
+
+    Raises:
+        ValueError: x is negative, or it is so large that there is no room for the rest of
+            the line.
+        KeyError, TypeError: x is no key.
+    """
     return FashionMNIST(x, download=False), np.load(x, allow_pickle=False), "http://www.w3.org/2000/svg"
 def _g(): pass
 class C:
     """Say C."""
     def __repr__(self): return "C"
-    def forward(self, x): return x
+    def forward(self, x): return isinstance(x, int)
     @property
     def name(self): return "C"
 '''
-    assert list(rule(ast.parse(good))) == []
+    facade = '"""A module."""\nfrom teach.exercises.lesson_01.counting import A, B\n\nEXERCISES = (A, B)\n'
+    assert list(rule(ast.parse(facade if rule is not_a_facade else good))) == []
 
 
 def is_a_command(path: Path) -> bool:
@@ -251,29 +278,107 @@ def is_a_command(path: Path) -> bool:
     return path.name in ("__main__.py", "command.py") or '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("rule", [prints, without_docstring, unsafe_loads, downloads])
+@pytest.mark.parametrize("rule", [prints, without_docstring, unsafe_loads, downloads, type_checking, other_raises])
 def test_the_library_keeps_the_rule(rule):
     paths = [path for path in LIBRARY if not (rule is prints and is_a_command(path))]
+    assert len(paths) > 200
+    assert breaches(rule, paths) == []
+
+
+def test_what_course_py_and_the_tools_are_made_of_keeps_the_rules_of_docstrings():
+    paths = [
+        ROOT / "course.py",
+        *(path for name in ("launcher", "slides", "tools") for path in (ROOT / name).rglob("*.py")),
+    ]
+    assert breaches(other_raises, paths) == []
+
+
+def test_every_init_is_a_docstring_and_what_its_folder_shows():
+    paths = ours("__init__.py")
     assert len(paths) > 20
-    assert [
-        f"{short(path)}: {finding}" for path in paths for finding in rule(ast.parse(path.read_text(encoding="utf-8")))
-    ] == []
+    assert breaches(not_a_facade, paths) == []
 
 
 def test_the_arithmetic_of_loops_and_of_llm_costs_needs_no_torch():
     folders = ["loops", "llm/cost", "llm/serving", "llm/prices"]
     paths = [path for folder in folders for path in (ROOT / "mini_lib" / folder).rglob("*.py")]
     assert len(paths) > 20
-    assert [
-        f"{short(path)}: {finding}"
-        for path in paths
-        for finding in torch_imports(ast.parse(path.read_text(encoding="utf-8")))
-    ] == []
+    assert breaches(torch_imports, paths) == []
+
+
+ASKS_FOR_A_BOOL = {  # files of mini_lib that ask whether a value is a bool for another reason than to refuse it
+}
+
+
+def test_whether_a_number_is_a_bool_is_asked_in_one_place():
+    asking = {short(path) for path in MINI_LIB if list(bool_checks(parsed(path)))}
+    assert asking == {"mini_lib/require.py", *ASKS_FOR_A_BOOL}
+
+
+SEVERAL_MEANINGS = {  # public names that stand for several things in mini_lib, each with the reason
+}
+
+
+def defined_twice(trees: dict[str, ast.Module]) -> dict[str, list[str]]:
+    """The public functions and classes that several modules define, with those modules."""
+    places = defaultdict(list)
+    for name, tree in trees.items():
+        for node in public(tree):
+            places[node.name].append(name)
+    return {name: found for name, found in places.items() if len(set(found)) > 1}
+
+
+def test_a_name_with_two_meanings_is_found():
+    trees = {name: ast.parse("def trace(x): pass\ndef _check(x): pass") for name in ("graph.py", "loops/trace.py")}
+    assert defined_twice(trees) == {"trace": ["graph.py", "loops/trace.py"]}
+
+
+def test_a_public_name_means_one_thing():
+    found = defined_twice({short(path): parsed(path) for path in MINI_LIB})
+    assert {name: places for name, places in found.items() if name not in SEVERAL_MEANINGS} == {}
+    assert set(SEVERAL_MEANINGS) <= set(found)  # the list holds nothing that is settled
 
 
 def test_a_file_of_the_library_fits_in_the_head():
     lengths = {short(path): len(path.read_text(encoding="utf-8").splitlines()) for path in LIBRARY}
     assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_mini_lib_stays_small():
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in MINI_LIB)
+    print(f"mini_lib has {lines:,} lines of Python")
+    assert lines < LONGEST_MINI_LIB
+
+
+@pytest.mark.parametrize("words", [("check",), ("format", "--check")], ids=lambda words: words[0])
+def test_ruff_has_nothing_to_say(words):
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *words, "--no-cache", "--quiet", "."],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def hand_made_layout(text: str) -> Iterator[str]:
+    """Lines that are kept from the formatter elsewhere than in a table: a literal that ends at the left margin."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if re.search(r"# fmt: ?(skip|off|on)\b", line) and not re.match(r"[)\]}].*  # fmt: skip$", line):
+            yield f"line {number}: {line.strip()}"
+
+
+@pytest.mark.parametrize(
+    "line", ["x = [1,2]  # fmt: skip", "    ]  # fmt: skip", "# fmt: off", "}  # fmt: skip, please"]
+)
+def test_a_layout_that_is_no_tables_is_found(line):
+    [finding] = hand_made_layout(f"TABLE = [\n    1, 2,\n]  # fmt: skip\n{line}")
+    assert finding.startswith("line 4: ")
+
+
+def test_only_tables_are_laid_out_by_hand():
+    texts = {short(path): path.read_text(encoding="utf-8") for path in ours(".py") if path != Path(__file__)}
+    assert [f"{name}: {one}" for name, text in texts.items() for one in hand_made_layout(text)] == []
 
 
 # --- what is true of every file ------------------------------------------------------------------------------------
@@ -379,7 +484,7 @@ def test_links_to_files_resolve(name):
 def test_the_readmes_map_of_the_library_names_what_is_there():
     named = set(re.findall(r"`mini_lib/([\w/.]+)`", README))
     assert [name for name in named if not (ROOT / "mini_lib" / name).exists()] == []
-    modules = {path.relative_to(ROOT / "mini_lib").parts[0] for path in LIBRARY if not path.name.startswith("_")}
+    modules = {path.relative_to(ROOT / "mini_lib").parts[0] for path in MINI_LIB if not path.name.startswith("_")}
     unnamed = {name for name in modules if not any(one.split("/")[0] == name for one in named)}
     assert unnamed == set()
 

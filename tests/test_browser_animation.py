@@ -1,4 +1,4 @@
-"""The cache animation in JupyterLab in a real browser: it plays, obeys the keyboard, follows the theme, asks no network."""
+"""The cache animation in JupyterLab in a real browser: it plays, obeys keys, follows the theme, asks no network."""
 
 import os
 import re
@@ -16,7 +16,8 @@ from teach.widgets.cache_animation import AccessLog, animate
 walk = [(i, j) for j in range(8) for i in range(8)]
 index = [8 * i + j for i, j in walk]
 address = [4096 + 8 * element for element in index]
-log = AccessLog((("A", (8, 8), 8, 4096, (8, 1)),), [0] * 64, index, address, [False] * 64, [1] * 64, range(64), walk, ("i", "j"))
+arrays = (("A", (8, 8), 8, 4096, (8, 1)),)
+log = AccessLog(arrays, [0] * 64, index, address, [False] * 64, [1] * 64, range(64), walk, ("i", "j"))
 animate(log, Cache(256, ways=1, line_bytes=64))
 """
 THE_WIDGET = """\

@@ -1,4 +1,4 @@
-"""The calculator's panel in JupyterLab in a real browser: it answers, obeys the keyboard, says what helps, asks no network."""
+"""The calculator's panel in JupyterLab in a real browser: it answers, obeys keys, says what helps, asks no network."""
 
 import os
 from pathlib import Path

@@ -10,7 +10,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from course_support import house  # noqa: F401
 
 import course
 from launcher import environment

@@ -12,6 +12,7 @@ from torchvision_support import import_torchvision
 
 from mini_lib import _assets, data
 from mini_lib.data import Split
+from studies.tickets.results import RECORDED_FOLDER
 
 SIZES = {"train": 16_000, "validation": 2_000, "test": 4_000}
 
@@ -74,12 +75,13 @@ def test_first_takes_the_front():
     assert len(split.first(3)) == 3
 
 
-def test_the_asset_table_lists_every_file_with_its_hash():
-    table = (_assets.ASSETS / "README.md").read_text(encoding="utf-8")
-    files = [path for path in _assets.ASSETS.rglob("*") if path.is_file() and path.suffix != ".md"]
+@pytest.mark.parametrize("folder", [_assets.ASSETS, RECORDED_FOLDER], ids=["mini_lib/assets", "studies/records"])
+def test_the_table_of_shipped_files_lists_each_with_its_hash(folder):
+    table = (folder / "README.md").read_text(encoding="utf-8")
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".md"]
     assert files
     for path in files:
-        name = path.relative_to(_assets.ASSETS).as_posix()
+        name = path.relative_to(folder).as_posix()
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         assert re.search(rf"^\| `{re.escape(name)}` \|.*`{digest}`", table, re.MULTILINE), f"{name} is not in the table"
     assert len(re.findall(r"`[0-9a-f]{64}`", table)) == len(files)

@@ -14,6 +14,10 @@ from teach.build.execute import execute
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "lessons").glob("*.ipynb"))
+WHOLE_LESSON = re.search(r'^WHOLE_LESSON = "(\w+)"', (ROOT / "conftest.py").read_text(encoding="utf-8"), re.MULTILINE)[
+    1
+]
+GUARD = ROOT / "lessons" / f"{WHOLE_LESSON}.ipynb"
 
 REACHES_OUT = {  # 192.0.2.1 and 2001:db8::1 are addresses that nobody has (RFC 5737, RFC 3849)
     "a connection": 'socket.create_connection(("192.0.2.1", 80), timeout=1)',
@@ -37,10 +41,21 @@ from teach.exercises import exercises_of, lessons
 check(exercises_of(lessons()[0])[0].id)"""
 
 
-def notebook(path: Path, *cells: str) -> None:
-    """A notebook of these code cells, not executed."""
+PICKED = {  # the cells of a lesson, and whether they run there: some, of which the other two need nothing
+    "imports": ("import math", True),
+    "demonstration": ("1 / 0", False),
+    "exercise": ("def half(x):\n    raise NotImplementedError", True),
+    "check": ("assert math.pi > 3 and half", True),
+    "measurement": ("half(2)", False),
+}
+
+
+def notebook(path: Path, *cells: str, tags: tuple[str, ...] = ()) -> None:
+    """A notebook of these code cells, not executed; each with a tag, where there are any."""
     path.parent.mkdir(parents=True, exist_ok=True)
     nodes = [nbformat.v4.new_code_cell(cell, id=f"cell-{n}") for n, cell in enumerate(cells)]
+    for node, tag in zip(nodes, tags):
+        node.metadata["tags"] = [tag]
     nbformat.write(nbformat.v4.new_notebook(cells=nodes), path)
 
 
@@ -50,7 +65,10 @@ def tried(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("notebooks")
     imports = "import asyncio, os, socket, subprocess, sys, urllib.request"
     tries = [*REACHES_OUT.values(), IN_ANOTHER_PROCESS]
-    notebook(folder / "lessons" / "01_net.ipynb", f"{imports}; {OF_ITS_OWN}", STAYS_HOME, *tries)
+    cells = (f"{imports}; {OF_ITS_OWN}", STAYS_HOME, *tries)
+    notebook(folder / "lessons" / "01_net.ipynb", *cells, tags=("check",) * len(cells))
+    for name in ("lessons/04_picked.ipynb", "solutions/04_picked.ipynb", f"lessons/{WHOLE_LESSON}.ipynb"):
+        notebook(folder / name, *(text for text, _ in PICKED.values()), tags=tuple(PICKED))
     notebook(folder / "lessons" / "03_open.ipynb", UNSOLVED)
     notebook(folder / "solutions" / "03_open.ipynb", UNSOLVED)
     command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-n0", "-rA", "--color=no"]
@@ -91,8 +109,29 @@ def test_a_pending_check_fails_in_solutions_and_is_quiet_in_lessons(tried):
     assert "NotPassed" in tried
 
 
-def test_how_long_a_notebook_took_is_said(tried):
-    assert re.search(r"^ +\d+\.\d s  \S*lessons/01_net.ipynb$", tried, flags=re.MULTILINE)
+@pytest.mark.parametrize("cell", PICKED)
+def test_of_a_lesson_run_the_cells_that_an_answer_can_reach(cell, tried):
+    number = list(PICKED).index(cell)
+    assert (
+        bool(re.search(rf" \S*lessons/04_picked.ipynb::Cell {number}(?: -|$)", tried, re.MULTILINE)) is PICKED[cell][1]
+    )
+    for whole in ("solutions/04_picked.ipynb", f"lessons/{WHOLE_LESSON}.ipynb"):
+        assert outcome(tried, f"{whole}::Cell {number}") == ("PASSED" if PICKED[cell][1] else "FAILED")
+
+
+def test_what_is_left_out_is_counted(tried):
+    assert re.search(r"^=+ .*\b2 deselected\b", tried, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name, ran, all_cells", [("01_net", 9, 9), ("04_picked", 3, 5), (WHOLE_LESSON, 5, 5)])
+def test_how_long_a_notebook_took_and_how_much_of_it_ran_is_said(name, ran, all_cells, tried):
+    line = rf"^ +\d+\.\d s  \S*lessons/{name}.ipynb: {ran} of {all_cells} code cells$"
+    assert re.search(line, tried, flags=re.MULTILINE)
+
+
+def test_the_guard_is_a_lesson_with_exercises_checks_and_cells_besides():
+    tags = [set(cell.metadata.get("tags", ())) for cell in nbformat.read(GUARD, as_version=4).cells]
+    assert {"exercise", "check", "widget"} <= set().union(*tags) and set() in tags
 
 
 @pytest.mark.parametrize("path", LESSONS[:1], ids=lambda path: path.stem)

@@ -10,8 +10,9 @@ from slides import figures
 
 SLIDES = Path(__file__).parents[1] / "slides"
 PICTURE = base64.b64encode(b"a picture").decode()
+IMAGE = f'<img alt="a" src="data:image/png;base64,{PICTURE}">'
 CELLS = [
-    {"id": "fig-a", "cell_type": "code", "outputs": [{"data": {"text/html": f'<img alt="a" src="data:image/png;base64,{PICTURE}">'}}]},
+    {"id": "fig-a", "cell_type": "code", "outputs": [{"data": {"text/html": IMAGE}}]},
     {"id": "fig-b", "cell_type": "code", "outputs": [{"data": {"image/png": PICTURE}}]},
     {"id": "out-c", "cell_type": "code", "outputs": [{"name": "stdout", "text": ["one  \n", "two\n"]}]},
     {"id": "empty", "cell_type": "code", "outputs": []},

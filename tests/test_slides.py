@@ -163,11 +163,13 @@ RUNS_OFF = """() => {
     if (box.right > right + 1) found.push(`<${node.localName}> ends ${Math.round(box.right - right)} px too far right`);
   }
   for (const node of slide.querySelectorAll('pre')) {
-    if (node.scrollWidth > node.clientWidth + 1) found.push(`<pre> is ${node.scrollWidth - node.clientWidth} px too wide`);
-    if (node.scrollHeight > node.clientHeight + 1) found.push(`<pre> is ${node.scrollHeight - node.clientHeight} px too high`);
+    const wide = node.scrollWidth - node.clientWidth, high = node.scrollHeight - node.clientHeight;
+    if (wide > 1) found.push(`<pre> is ${wide} px too wide`);
+    if (high > 1) found.push(`<pre> is ${high} px too high`);
   }
   for (const node of slide.querySelectorAll('img'))
-    if (!node.naturalWidth || node.getBoundingClientRect().height < 100) found.push(`<img> is not to be seen: ${node.alt}`);
+    if (!node.naturalWidth || node.getBoundingClientRect().height < 100)
+      found.push(`<img> is not to be seen: ${node.alt}`);
   return found;
 }"""
 

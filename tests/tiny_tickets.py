@@ -11,7 +11,7 @@ from mini_lib.data import Split, Splits
 
 
 def pictures() -> Splits:
-    """Pictures of 4 x 4 pixels in four classes: one quarter is bright. Nearly noiseless, so that every net learns it."""
+    """Pictures of 4 x 4 pixels in four classes: one quarter is bright. Nearly noiseless, so every net learns it."""
     return Splits(*(_split(count, seed) for seed, count in enumerate((96, 40, 48))))
 
 

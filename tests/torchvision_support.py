@@ -1,4 +1,4 @@
-"""Import torchvision where it can be imported at all: itself, or for what imports it (transformers, and by it quanto)."""
+"""Import torchvision where it can be imported: itself, or for what imports it (transformers, and by it quanto)."""
 
 import torch
 

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import io
 import lzma
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,7 @@ def choose(labels: np.ndarray, counts: list[int], random: np.random.RandomState)
     """
     shuffled = [random.permutation(np.flatnonzero(labels == label)) for label in range(CLASSES)]
     bounds = np.cumsum([0, *counts])
-    return [
-        np.stack([indices[start:end] for indices in shuffled], axis=1).ravel()
-        for start, end in zip(bounds[:-1], bounds[1:])
-    ]
+    return [np.stack([indices[start:end] for indices in shuffled], axis=1).ravel() for start, end in pairwise(bounds)]
 
 
 def subset(folder: Path) -> dict[str, np.ndarray]:

@@ -4,10 +4,10 @@
     python tools/ticket_study.py rewinding --folder DIR
 
 Stopped, it goes on where it was when it is called with the same folder again. Prints the study's table and the line of
-results.RECORDED that belongs to the new file. No setting was chosen by looking at test data; lengths were chosen so that
-a study ends within half an hour.
-On the same machine a study comes out the same. Another machine, or number of threads, adds up in another order: accuracies
-then differ by a little, and tables in the last digit.
+results.RECORDED that belongs to the new file. No setting was chosen by looking at test data; lengths were chosen so
+that a study ends within half an hour.
+On the same machine a study comes out the same. Another machine, or number of threads, adds up in another order:
+accuracies then differ by a little, and tables in the last digit.
 """
 
 import argparse

@@ -27,7 +27,8 @@ def exercises_of(lesson: int) -> Sequence:
 def build(path: Path, root: Path, exercises: Exercises, lessons_only: bool = False, say: Callable = print) -> None:
     """Build the notebooks of one source; nothing is written unless all of it is right.
 
-    Raises ValueError with every problem found, one a line.
+    Raises:
+        ValueError: every problem found, one per line.
     """
     source, points = checked(path, exercises)
     lesson = as_text(lesson_notebook(source, points))

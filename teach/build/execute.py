@@ -55,7 +55,8 @@ def switches(folder: Path, *, strict: bool, static: bool) -> dict[str, str]:
 def execute(notebook: NotebookNode) -> Run:
     """Run every cell and keep its outputs in `notebook`, which is changed.
 
-    Raises ValueError where a cell raises or takes more than two minutes.
+    Raises:
+        ValueError: a cell raises or takes more than two minutes.
     """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError

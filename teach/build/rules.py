@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from .names import bound, needed, parsed, read_later
 from .notebook import BEGIN, END, answer_of, checked_id, exercise_id, stub
 from .source import TAGS, Cell, Source
 
@@ -134,25 +135,36 @@ def _what(cell: Cell | None) -> str:
 
 
 def learners_names(source: Source, exercises: Sequence) -> Iterator[Problem]:
-    """No cell of the lesson stands on what the learner wrote: an unsolved lesson runs from top to bottom."""
-    learners: dict[str, str] = {}
+    """No cell of the lesson stands on what the learner wrote, or on what only the solution has.
+
+    So an unsolved lesson runs from top to bottom, and does there what the solution does.
+    """
+    theirs: dict[str, str] = {}  # a name, and where the lesson's may differ from the solution's
+    waiting: dict[str, int] = {}  # a name that a function looks up when it is called, and the line of its cell
     for cell in source.cells:
-        if cell.kind != "code":
+        tree = parsed(cell.text) if cell.kind == "code" and not cell.is_check else None
+        if tree is None:
             continue
-        if cell.in_lesson and not cell.is_check:
-            for name in sorted(_names_read(cell.text) & set(learners)):
+        if cell.in_lesson:
+            used, left = needed(tree, theirs.keys())
+            for name in sorted(used):
+                yield cell.line, f"this cell uses {name!r}, which {theirs[name]}, so that an unsolved lesson runs"
+            theirs = {name: theirs[name] for name in left}
+        if cell.in_lesson and not cell.is_exercise:
+            waiting |= dict.fromkeys(read_later(tree), cell.line)
+            continue
+        for name in sorted(bound(tree)):
+            if name in waiting:
                 yield (
                     cell.line,
-                    (
-                        f"this cell uses {name!r}, which exercise {learners[name]} has the learner write; "
-                        f"call mini_lib's own by its module, so that an unsolved lesson runs"
-                    ),
+                    f"this cell binds {name!r}, which a function of the cell at line {waiting[name]} looks up "
+                    f"when it is called; use another name in one of them",
                 )
-        if cell.is_exercise:
-            tree = _parsed(stub(cell.text, ""))
-            for node in tree.body if tree else []:
-                if isinstance(node, ast.FunctionDef) and _raises(node):
-                    learners[node.name] = exercise_id(cell.name) or "?"
+            theirs[name] = (
+                f"exercise {exercise_id(cell.name) or '?'} has the learner write; call mini_lib's own by its module"
+                if cell.is_exercise
+                else f"only the solution has (line {cell.line}); bind it in a cell of the lesson"
+            )
 
 
 def given_away(source: Source, exercises: Sequence) -> Iterator[Problem]:
@@ -207,19 +219,3 @@ def _raises(function: ast.FunctionDef) -> bool:
     return any(
         isinstance(node, ast.Raise) and "NotImplementedError" in ast.unparse(node) for node in ast.walk(function)
     )
-
-
-def _names_read(text: str) -> set[str]:
-    tree = _parsed(text)
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree else []
-    return {node.id for node in names if isinstance(node.ctx, ast.Load)}
-
-
-def _parsed(text: str) -> ast.Module | None:
-    """The cell as Python, its IPython lines (`%`, `!`) translated; None where it is not (running it will say so)."""
-    from IPython.core.inputtransformer2 import TransformerManager
-
-    try:
-        return ast.parse(TransformerManager().transform_cell(text))
-    except SyntaxError:
-        return None

@@ -77,7 +77,8 @@ def lesson_number(name: str) -> int:
     >>> lesson_number("02_bits.py")
     2
 
-    Raises ValueError where the name does not start with two digits and an underscore.
+    Raises:
+        ValueError: the name does not start with two digits and an underscore.
     """
     found = re.fullmatch(r"(\d\d)_[a-z0-9_]+\.(py|ipynb)", name)
     if not found:
@@ -88,7 +89,8 @@ def lesson_number(name: str) -> int:
 def read_source(path: Path | str) -> Source:
     """Read `NN_topic.py` into a `Source`.
 
-    Raises ValueError where the file is not py:percent, and where a cell carries metadata that we do not know.
+    Raises:
+        ValueError: the file is not py:percent, or a cell carries metadata that we do not know.
     """
     path = Path(path)
     lesson_number(path.name)

@@ -31,7 +31,8 @@ def find_submissions(folder: Path, lesson_names: tuple[str, ...] = (), besides: 
 
     `lesson_names`, such as "02_bits", are taken off a flat file's name: 02_bits_alice.ipynb is alice's.
 
-    Raises ValueError where there is no such folder.
+    Raises:
+        ValueError: there is no such folder.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; expected the folder of the submitted notebooks")

@@ -67,7 +67,8 @@ def grade_class(
 
     `lessons` are those that count: a notebook of another lesson gets a note and no points.
 
-    Raises ValueError where there is no such folder, no lesson, or no process can be started to run submissions.
+    Raises:
+        ValueError: there is no such folder, no lesson, or no process can be started to run submissions.
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected at least 1")

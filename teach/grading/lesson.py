@@ -51,7 +51,8 @@ class Lesson:
 def find_lessons(folder: Path = LESSONS) -> tuple[Lesson, ...]:
     """The lessons that have exercises and a built notebook in `folder`, by number.
 
-    Raises ValueError where there are none.
+    Raises:
+        ValueError: there are none.
     """
     found = []
     for number in lesson_numbers():

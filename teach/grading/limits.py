@@ -18,7 +18,8 @@ class Limits:
     memory_bytes   memory on top of what the lesson's own imports take
     use_kernel     hold the rules through the Linux kernel; False is what other systems have, for tests
 
-    Raises ValueError where a limit is not positive.
+    Raises:
+        ValueError: a limit is not positive.
 
     >>> Limits(step_time_s=0)
     Traceback (most recent call last):

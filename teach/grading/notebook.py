@@ -21,7 +21,8 @@ class Cell:
 def read_notebook(path: Path) -> tuple[Cell, ...]:
     """The code cells of a notebook.
 
-    Raises ValueError where it is no regular file, too big, not UTF-8, not JSON, not of format 4, or has no code.
+    Raises:
+        ValueError: it is no regular file, too big, not UTF-8, not JSON, not of format 4, or has no code.
     """
     about = path.lstat()
     if stat.S_ISLNK(about.st_mode):
@@ -43,7 +44,8 @@ def cells_of(content: bytes) -> tuple[Cell, ...]:
     >>> cells_of(b'{"nbformat": 4, "cells": [{"cell_type": "code", "id": "a", "source": ["x = 1"]}]}')
     (Cell(number=1, id='a', text='x = 1'),)
 
-    Raises ValueError, as `read_notebook`.
+    Raises:
+        ValueError: as in `read_notebook`.
     """
     try:
         notebook = json.loads(content.decode("utf-8-sig"))

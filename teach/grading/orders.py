@@ -77,7 +77,8 @@ class Keeper:
     def _ready(self) -> subprocess.Popen:
         """The keeper process; a new one where there is none.
 
-        Raises ValueError where it cannot start, with its own words.
+        Raises:
+            ValueError: it cannot start; the message is what the process said.
         """
         with self._lock:
             if self._closed:

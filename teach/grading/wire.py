@@ -44,7 +44,8 @@ def encode(report: Report) -> bytes:
     >>> encode(Report("begin", 3))
     b'["begin", 3, ""]\\n'
 
-    Raises ValueError where it is longer than a line may be.
+    Raises:
+        ValueError: it is longer than a line may be.
     """
     line = json.dumps([report.what, report.step, report.text]).encode("ascii") + b"\n"
     if len(line) > MOST_LINE_BYTES:
@@ -55,7 +56,8 @@ def encode(report: Report) -> bytes:
 def decode(line: bytes) -> Report:
     """A report from a line that may hold anything.
 
-    Raises ValueError where it is not what `encode` writes.
+    Raises:
+        ValueError: it is not what `encode` writes.
     """
     try:
         content = json.loads(line)
@@ -83,7 +85,8 @@ def fits(value: Any) -> bool:
 def read_line(stream: BinaryIO) -> bytes:
     """The next line, b"" at the end.
 
-    Raises ValueError where a line is longer than any report.
+    Raises:
+        ValueError: a line is longer than any report.
     """
     line = stream.readline(MOST_LINE_BYTES + 1)
     if len(line) > MOST_LINE_BYTES:

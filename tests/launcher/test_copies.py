@@ -5,7 +5,7 @@ import re
 from datetime import datetime
 
 import pytest
-from course_support import house, publish  # noqa: F401
+from course_support import publish
 
 from launcher import Stop, copies
 

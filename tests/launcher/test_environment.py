@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from course_support import house  # noqa: F401
 
 from launcher import Stop, environment
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from teach.build import command
 
 SOURCE = '''\
@@ -74,12 +72,3 @@ def house(root: Path, text: str = SOURCE) -> Path:
 def run(root: Path, *arguments: str, exercises=(Stated(),)) -> int:
     """The command on a house of our own."""
     return command.main(arguments, root=root, exercises=lambda lesson: exercises)
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    """A house whose one lesson has been built, executed and all: tests look at it or change a copy."""
-    root = tmp_path_factory.mktemp("house")
-    house(root)
-    assert run(root) == 0
-    return root

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from build_support import SOURCE, built, house, run  # noqa: F401
+from build_support import SOURCE, house, run
 
 
 @pytest.fixture

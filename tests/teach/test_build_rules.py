@@ -6,6 +6,7 @@ from build_support import SOURCE, Stated, house, run
 from teach.build.source import read_source
 
 ANSWER = "    ### BEGIN SOLUTION\n    doubled = x + x\n    return doubled\n    ### END SOLUTION\n"
+REST = '    return doubled\n    ### END SOLUTION\n\n# %% tags=["check"]\ncheck("7.1")\n'
 REFUSED = {
     "no region": (ANSWER, "    return x\n", "has one region, '### BEGIN SOLUTION' to '### END SOLUTION'; found none"),
     "two regions": (ANSWER, ANSWER + ANSWER, "an exercise has one region"),
@@ -50,9 +51,8 @@ REFUSED = {
         "gives away the answer to 7.1: 'doubled = x + x'",
     ),
     "a telling line elsewhere": (
-        'doubled = x + x\n    return doubled\n    ### END SOLUTION\n\n# %% tags=["check"]\ncheck("7.1")\n',
-        'doubled = sum([x for _ in range(2)])\n    return doubled\n    ### END SOLUTION\n\n# %% tags=["check"]\ncheck("7.1")\n'
-        "\n# %%\nx = 2\ndoubled = sum([x for _ in range(2)])\n",
+        f"doubled = x + x\n{REST}",
+        f"doubled = sum([x for _ in range(2)])\n{REST}\n# %%\nx = 2\ndoubled = sum([x for _ in range(2)])\n",
         "gives away the answer to 7.1: 'doubled = sum(",
     ),
     "an unknown tag": ('tags=["check"]', 'tags=["chek"]', "unknown tag 'chek'; use one of exercise, check,"),
@@ -111,6 +111,107 @@ def test_what_is_not_refused(cell, tmp_path):
     assert run(tmp_path, "--lessons-only") == 0
 
 
+# ---- what stands on an answer: an unsolved lesson runs, and does what its solution does
+
+SECOND = SOURCE[SOURCE.index("# %% [markdown]\n# ### Exercise") : SOURCE.index("# %% [markdown]\n# <details>")]
+SECOND = SECOND.replace("7.1", "7.2").replace("7-1", "7-2").replace("twice", "thrice").replace("doubled", "tripled")
+HELPER = "LIMIT = 9\n\n\ndef twice(x):"
+USES = "this cell uses {!r}, which exercise 7.1 has the learner write"
+STANDS_ON_AN_ANSWER = {
+    "a call": ("twice(2)", USES.format("twice")),
+    "another name of the exercise's cell": ("print(LIMIT)", USES.format("LIMIT")),
+    "in an f-string": ('f"{twice(2)}"', USES.format("twice")),
+    "handed on": ("list(map(twice, [1]))", USES.format("twice")),
+    "in a function": ("def f(x):\n    return twice(x)", USES.format("twice")),
+    "in a method": ("class C:\n    def f(self):\n        return twice(1)", USES.format("twice")),
+    "in a lambda's default": ("f = lambda x=twice: x", USES.format("twice")),
+    "in a comprehension": ("[twice(x) for x in (1, 2)]", USES.format("twice")),
+    "a decorator": ("@twice\ndef f(): pass", USES.format("twice")),
+    "deep inside": ("if os:\n    for x in ():\n        with x:\n            twice(x)", USES.format("twice")),
+    "added to": ("LIMIT += 1", USES.format("LIMIT")),
+    "read, then bound anew": ("twice = twice", USES.format("twice")),
+    "bound anew in one way only": ("if os:\n    twice = 1\nprint(twice)", USES.format("twice")),
+    "bound anew by a loop that may not run": ("for twice in ():\n    pass\nprint(twice)", USES.format("twice")),
+    "bound anew by what may fail": ("try:\n    twice = 1\nexcept OSError:\n    print(twice)", USES.format("twice")),
+    "bound anew by what may be skipped": ("os and (twice := 1)\nprint(twice)", USES.format("twice")),
+    "only annotated": ("twice: int\nprint(twice)", USES.format("twice")),
+    "bound anew in a function alone": ("def f():\n    twice = 1\nprint(twice)", USES.format("twice")),
+    "in a text that is run": ('eval("twice(2)")', USES.format("twice")),
+    "in a magic": ("%timeit twice(2)", USES.format("twice")),
+    "in a cell magic": ("%%time\ntwice(2)", USES.format("twice")),
+    "through globals": ('globals()["twice"](2)', USES.format("twice")),
+    "awaited": ("await twice(2)", USES.format("twice")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", STANDS_ON_AN_ANSWER)
+def test_a_cell_that_stands_on_an_answer_is_refused(way, tmp_path, capsys):
+    cell, sentence = STANDS_ON_AN_ANSWER[way]
+    house(tmp_path, f"{SOURCE.replace('def twice(x):', HELPER)}\n# %%\n{cell}\n")
+    assert run(tmp_path, "--lessons-only") == 1
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        "# %%\ntwice = sum\nprint(twice([1, 2]))\n\n# %%\nprint(twice([3]))",  # bound anew, here and later
+        "# %%\nfrom os import path as twice\n\n# %%\ntwice",
+        "# %%\n(twice, [*LIMIT]), x = (1, (2, 3)), 4\nprint(twice, LIMIT)",
+        "# %%\nfor twice in (1, 2):\n    print(twice)",  # bound by the loop before its first round
+        "# %%\nwith open(os.devnull) as twice:\n    print(twice)",
+        "# %%\ndef f(twice, *, LIMIT=3):\n    return twice + LIMIT",  # names of the function's own
+        "# %%\nprint([twice for twice in (1, 2)], (lambda twice: twice)(3))",
+        "# %%\nos.twice = 1\nprint(os.twice, dict(twice=2), 'twice(2)')",  # an attribute, a keyword, a text
+        '# %% tags=["check"]\nprint(LIMIT)\ncheck("7.2")',  # a check may
+    ],
+    ids=lambda cells: cells.split("\n", 1)[1][:40],
+)
+def test_what_only_looks_like_an_answer_is_not_refused(cells, tmp_path, capsys):
+    text = SOURCE.replace("def twice(x):", HELPER)
+    if "check" in cells:
+        text += SECOND.partition("# %% tags")[0]
+    house(tmp_path, f"{text}\n{cells}\n")
+    exercises = (Stated(), Stated(id="7.2", function="thrice")) if "check" in cells else (Stated(),)
+    assert run(tmp_path, "--lessons-only", exercises=exercises) == 0, capsys.readouterr().err
+
+
+def test_an_exercise_does_not_stand_on_the_one_before(tmp_path, capsys):
+    house(tmp_path, SOURCE + "\n" + SECOND.replace("x + x", "twice(x) + x"))
+    assert run(tmp_path, "--lessons-only", exercises=(Stated(), Stated(id="7.2", function="thrice"))) == 1
+    assert USES.format("twice") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("user", ["def show():\n    print({})", "show = lambda: print({})"])
+def test_an_exercise_does_not_take_a_name_that_an_earlier_function_looks_up(user, tmp_path, capsys):
+    before = user.format("twice")
+    house(tmp_path, SOURCE.replace("import os\n", f"import os\n\ntwice = 2\n{before}\n", 1))
+    assert run(tmp_path, "--lessons-only") == 1
+    said = (
+        "this cell binds 'twice', which a function of the cell at line 4 looks up when it is called; use another name"
+    )
+    assert said in capsys.readouterr().err
+    house(tmp_path, SOURCE.replace("import os\n", f"import os\n\ntwice = 2\n{user.format('os')}\n", 1))
+    assert run(tmp_path, "--lessons-only") == 0
+
+
+def test_an_answer_that_binds_a_global_name_binds_it_for_all(tmp_path, capsys):
+    answer = ANSWER.replace("doubled = x + x\n", "global memory\n    memory = doubled = x + x\n")
+    house(tmp_path, SOURCE.replace(ANSWER, answer) + "\n# %%\nprint(memory)\n")
+    assert run(tmp_path, "--lessons-only") == 1
+    assert USES.format("memory") in capsys.readouterr().err
+
+
+def test_the_lesson_needs_nothing_that_only_the_solution_has(tmp_path, capsys):
+    shift = '# %% tags=["solution-only"]\nshift = 1\n'
+    house(tmp_path, f"{SOURCE}\n{shift}\n# %%\nprint(shift)\n")
+    assert run(tmp_path, "--lessons-only") == 1
+    line = 3 + SOURCE.count("\n")
+    assert f"this cell uses 'shift', which only the solution has (line {line - 1})" in capsys.readouterr().err
+    house(tmp_path, f"{SOURCE}\n{shift}\n# %%\nshift = 2\nprint(shift)\n")
+    assert run(tmp_path, "--lessons-only") == 0
+
+
 def test_a_refusal_names_the_line_an_editor_can_open(tmp_path, capsys):
     house(tmp_path, SOURCE.replace("def twice", "def double"))
     run(tmp_path, "--lessons-only")
@@ -119,9 +220,7 @@ def test_a_refusal_names_the_line_an_editor_can_open(tmp_path, capsys):
 
 
 def test_exercises_in_another_order_than_listed_are_refused(tmp_path, capsys):
-    second = SOURCE[SOURCE.index("# %% [markdown]\n# ### Exercise") : SOURCE.index("# %% [markdown]\n# <details>")]
-    second = second.replace("7.1", "7.2").replace("7-1", "7-2").replace("twice", "thrice").replace("doubled", "tripled")
-    house(tmp_path, SOURCE + "\n" + second)
+    house(tmp_path, SOURCE + "\n" + SECOND)
     other = Stated(id="7.2", function="thrice")
     assert run(tmp_path, "--lessons-only", exercises=(Stated(), other)) == 0
     assert run(tmp_path, "--lessons-only", exercises=(other, Stated())) == 1

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mini_lib.loops.caches.cache import Cache, Trace, simulate_plain
-from teach import cache_animation, cache_frames, live
+from teach import live
+from teach.widgets import cache_animation, cache_frames
 from teach.widgets.access_log import AccessLog, LoggedArray
 from teach.widgets.cache_animation import animate, replay
 

@@ -1,4 +1,4 @@
-"""Every exercise of every lesson is proven: its mistakes are caught, each by its own sentence, and right answers pass."""
+"""Every exercise of every lesson is proven: its mistakes are caught, each by its own sentence; right answers pass."""
 
 import ast
 import json

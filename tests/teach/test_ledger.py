@@ -40,7 +40,7 @@ def test_a_cell_that_is_run_again_replaces_its_row():
 
 def test_a_row_from_another_version_is_left_out_and_kept(home):
     ledger(row("dense"), lesson=1)
-    (path,) = (home / "ledger").iterdir()
+    (_,) = (home / "ledger").iterdir()
     (home / "ledger" / "old.json").write_text(json.dumps({"key": "old", "lesson": 1, "row": {"joules": 3}}))
     assert len(ledger().rows) == 1
     assert (home / "ledger" / "old.json").exists()

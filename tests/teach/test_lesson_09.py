@@ -11,6 +11,7 @@ from teach.exercises.lesson_09.schedule import SCHEDULE
 from teach.judge import judge
 
 NAIVE = matmul(16, 32, 16)
+OUTER = "for m in range(4):\n    for n in range(4):\n"
 
 
 def view_at(monkeypatch, answer, ratio):
@@ -48,9 +49,9 @@ class TestWhatIsSeen:
     @pytest.mark.parametrize(
         "source",
         [
-            "for m in range(4):\n    for n in range(4):\n        for k in range(4):\n            C[m, n] = A[m, k] * B[k, n]",
-            "for m in range(4):\n    for n in range(4):\n        for k in range(3):\n            C[m, n] += A[m, k] * B[k, n]",
-            "for m in range(4):\n    for n in range(4):\n        C[m, n] += A[m, n]",
+            f"{OUTER}        for k in range(4):\n            C[m, n] = A[m, k] * B[k, n]",
+            f"{OUTER}        for k in range(3):\n            C[m, n] += A[m, k] * B[k, n]",
+            f"{OUTER}        C[m, n] += A[m, n]",
         ],
         ids=("no sum", "one k too few", "no product"),
     )

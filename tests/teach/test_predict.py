@@ -85,7 +85,7 @@ def test_the_first_guess_counts_also_after_a_restart():
     again = number()
     again.commit("0.3")
     assert again.guess == number().guess == 3
-    field, button, said = parts(again.widget())
+    field, button, _ = parts(again.widget())
     assert field.value == "3" and field.disabled and button.disabled
 
 

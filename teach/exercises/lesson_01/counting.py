@@ -186,7 +186,8 @@ STORED_BYTES = Exercise(
     mistakes=(
         Mistake(
             lambda model: sum(p.numel() * p.element_size() for p in model.parameters()),
-            "Batch norm also stores its running mean and variance and a counter. They are buffers, not parameters: state_dict() has both.",
+            "Batch norm also stores its running mean and variance and a "
+            "counter. They are buffers, not parameters: state_dict() has both.",
         ),
         Mistake(
             lambda model: sum(t.numel() for t in model.state_dict().values()),
@@ -194,7 +195,8 @@ STORED_BYTES = Exercise(
         ),
         Mistake(
             lambda model: 4 * sum(p.numel() for p in model.parameters()),
-            "Not every number takes 4 bytes, and parameters are not all that is stored: look at state_dict() and element_size().",
+            "Not every number takes 4 bytes, and parameters are not all "
+            "that is stored: look at state_dict() and element_size().",
         ),
         Mistake(
             lambda model: 4 * sum(t.numel() for t in model.state_dict().values()),

@@ -77,7 +77,8 @@ FOLD = Exercise(
                 weight * _factor(gamma, variance, eps),
                 (bias - mean) * _factor(gamma, variance, eps) + beta,
             ),
-            "Broadcasting lined the factor up with the last axis. It belongs to the output channel, axis 0: factor[:, None, None, None].",
+            "Broadcasting lined the factor up with the last axis. It belongs "
+            "to the output channel, axis 0: factor[:, None, None, None].",
         ),
         Mistake(
             lambda weight, bias, mean, variance, gamma, beta, eps: (

@@ -95,7 +95,8 @@ AFFINE_GRID = Exercise(
     mistakes=(
         Mistake(
             lambda low, high, bits: ((high - low) / (2**bits - 1), round(-low / ((high - low) / (2**bits - 1)))),
-            "Zero must lie on the grid (padding and ReLU produce it all the time): stretch the range to include 0 first.",
+            "Zero must lie on the grid (padding and ReLU produce it "
+            "all the time): stretch the range to include 0 first.",
         ),
         Mistake(
             lambda low, high, bits: (

@@ -50,7 +50,8 @@ BEST_CLIP = Exercise(
     mistakes=(
         Mistake(
             lambda w, bits, ends: max(ends),
-            "Never clipping spends the codes on a few outliers. A shorter grid has a finer step for all the others: measure both.",
+            "Never clipping spends the codes on a few outliers. A shorter "
+            "grid has a finer step for all the others: measure both.",
         ),
         Mistake(
             lambda w, bits, ends: min(
@@ -193,7 +194,8 @@ KMEANS_STEP = Exercise(
         ),
         Mistake(
             lambda w, codebook: _moved(w, codebook, _nearest(w, codebook), torch.mean, empty=0.0),
-            "An entry that no weight is nearest to stays where it is; moved to zero, it takes weights from its neighbours.",
+            "An entry that no weight is nearest to stays where it "
+            "is; moved to zero, it takes weights from its neighbours.",
         ),
         Mistake(
             lambda w, codebook: _moved(

@@ -118,7 +118,8 @@ TRAIN_PRUNED = Exercise(
         ),
         Mistake(
             lambda *arguments: _train(*arguments, first=False, last=True),
-            "Masked only at the end, the weights that stay were trained to work beside weights that are then taken away.",
+            "Masked only at the end, the weights that stay were "
+            "trained to work beside weights that are then taken away.",
         ),
         Mistake(
             lambda *arguments: _train(*arguments, last=True),

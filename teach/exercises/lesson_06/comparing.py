@@ -131,13 +131,13 @@ CONTROLS = Exercise(
         ),
         Mistake(
             _new_weights_in_shuffled,
-            "In the second control the weights changed along with the mask. Change one thing at a time: shuffled has the "
-            "ticket's initial weights.",
+            "In the second control the weights changed along with the mask. Change "
+            "one thing at a time: shuffled has the ticket's initial weights.",
         ),
         Mistake(
             _among_the_kept,
-            "Only places that the ticket keeps can win, so the mask is the ticket's again. All places of the layer take "
-            "part in the draw.",
+            "Only places that the ticket keeps can win, so the mask is the "
+            "ticket's again. All places of the layer take part in the draw.",
         ),
         Mistake(
             _dense_reinit,
@@ -250,7 +250,8 @@ PAIRED_DIFFERENCE = Exercise(
                 _of(_differences(ticket, control))[0],
                 _of(_differences(ticket, control))[1] / math.sqrt(len(ticket)),
             ),
-            "That is the error of the mean, which shrinks with the number of seeds. Asked is how much the seeds differ.",
+            "That is the error of the mean, which shrinks with the "
+            "number of seeds. Asked is how much the seeds differ.",
         ),
         Mistake(
             lambda ticket, control: _of([control[seed] - ticket[seed] for seed in ticket]),

@@ -52,8 +52,8 @@ REWIND = Exercise(
         ),
         Mistake(
             lambda history, rates, mask, k: (history[k] * mask, rates[: len(rates) - k]),
-            "The number of steps is right, but the learning rates are those of the beginning. They are rewound to step k "
-            "as well: leave out the first k.",
+            "The number of steps is right, but the learning rates are those of the beginning. They are rewound to "
+            "step k as well: leave out the first k.",
         ),
         Mistake(
             lambda history, rates, mask, k: (history[max(k - 1, 0)] * mask, rates[k:]),

@@ -84,7 +84,8 @@ RESET = Exercise(
             lambda initial, trained, mask: {
                 name: value * mask[name] for name, value in initial.items() if name in mask
             },
-            "The biases are missing. They are not in the mask, since nothing of them is pruned, but the net needs them.",
+            "The biases are missing. They are not in the mask, since "
+            "nothing of them is pruned, but the net needs them.",
         ),
         Mistake(
             lambda initial, trained, mask: {name: value.clone() for name, value in initial.items()},
@@ -105,8 +106,8 @@ RESET = Exercise(
         ),
         Mistake(
             _reset_in_place,
-            "It writes into the initial weights themselves. The next round, and every control, still needs them: work on "
-            "a copy.",
+            "It writes into the initial weights themselves. The next "
+            "round, and every control, still needs them: work on a copy.",
         ),
     ),
     also_correct=(_reset_with_where, _reset_in_numpy),
@@ -200,8 +201,8 @@ MASKED_STEP = Exercise(
         ),
         Mistake(
             _mask_on_gradient,
-            "Masking the gradient is not enough. The velocity still remembers earlier gradients, and goes on moving the "
-            "pruned weights.",
+            "Masking the gradient is not enough. The velocity still remembers "
+            "earlier gradients, and goes on moving the pruned weights.",
         ),
         Mistake(
             _velocity_free,
@@ -209,8 +210,8 @@ MASKED_STEP = Exercise(
         ),
         Mistake(
             _decaying_velocity,
-            "The weights are right. But the pruned ones keep the velocity of the time before they were pruned: mask all "
-            "of it, not only the gradient.",
+            "The weights are right. But the pruned ones keep the velocity of the time before they were pruned: mask "
+            "all of it, not only the gradient.",
         ),
         Mistake(
             _frozen,

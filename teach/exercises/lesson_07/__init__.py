@@ -1,4 +1,4 @@
-"""Lesson 07, Is a depthwise-separable convolution the same thing for less? Its exercises, and what goes wrong in them."""
+"""Lesson 07, Is a depthwise-separable convolution the same thing for less? Its exercises, and what goes wrong."""
 
 from teach.exercises.lesson_07.composing import COMPOSED_KERNEL
 from teach.exercises.lesson_07.counting import MACS_OF_CONVOLUTION, MACS_OF_PAIR

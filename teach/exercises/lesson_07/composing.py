@@ -98,8 +98,8 @@ COMPOSED_KERNEL = Exercise(
         ),
         Mistake(
             _first_only,
-            "Only the first kernel of each channel is used. There are `multiplier` of them, and what they give is added "
-            "up.",
+            "Only the first kernel of each channel is used. There are "
+            "`multiplier` of them, and what they give is added up.",
         ),
         Mistake(
             lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier) / multiplier,
@@ -107,8 +107,8 @@ COMPOSED_KERNEL = Exercise(
         ),
         Mistake(
             _all_products,
-            "Those are the products, one for each channel in between. The kernels of one input channel have to be added "
-            "up: [N, M, h, w].",
+            "Those are the products, one for each channel in between. The "
+            "kernels of one input channel have to be added up: [N, M, h, w].",
         ),
         Mistake(
             _summed_over_channels,

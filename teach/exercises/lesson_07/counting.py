@@ -67,8 +67,8 @@ MACS_OF_CONVOLUTION = Exercise(
     mistakes=(
         Mistake(
             _convolution(side=lambda size, stride, kernel: size),
-            "Those are the places of the input. The kernel is computed once for each place of the *output*, and a stride "
-            "makes that smaller.",
+            "Those are the places of the input. The kernel is computed once "
+            "for each place of the *output*, and a stride makes that smaller.",
         ),
         Mistake(
             _convolution(seen=lambda inputs, groups: inputs),
@@ -168,8 +168,8 @@ MACS_OF_PAIR = Exercise(
     mistakes=(
         Mistake(
             _pair(_spatial, _nothing),
-            "That is the depthwise part alone. It leaves the channels apart: the 1x1 convolution that mixes them is the "
-            "other part, and often the dearer one.",
+            "That is the depthwise part alone. It leaves the channels apart: the 1x1 convolution that mixes them is "
+            "the other part, and often the dearer one.",
         ),
         Mistake(
             _pair(_nothing, _mixing),
@@ -201,8 +201,8 @@ MACS_OF_PAIR = Exercise(
         ),
         Mistake(
             _pair(_nothing, lambda m, n, k, r: m * r * k * k * n),
-            "Each output reads what the depthwise part has made ready. The kernels are not done again for every output: "
-            "add the two parts, do not multiply them.",
+            "Each output reads what the depthwise part has made ready. The kernels are not done again for every "
+            "output: add the two parts, do not multiply them.",
         ),
         Mistake(
             _pair(lambda m, n, k, r: 2 * m * r * k * k, lambda m, n, k, r: 2 * m * r * n),

@@ -113,8 +113,8 @@ NEAREST_KERNEL = Exercise(
         ),
         Mistake(
             lambda weight, multiplier: _cut(weight, multiplier),
-            "That cuts each small window by itself, which makes kernels of K x 1 and 1 x K. Flatten the window: a slice "
-            "is outputs x (h * w).",
+            "That cuts each small window by itself, which makes kernels of K "
+            "x 1 and 1 x K. Flatten the window: a slice is outputs x (h * w).",
         ),
         Mistake(
             _pooled,
@@ -213,8 +213,8 @@ ERROR_BEFOREHAND = Exercise(
         ),
         Mistake(
             lambda values, multiplier: _each(values, multiplier).square().mean().sqrt(),
-            "Each slice was made relative to itself. The error is relative to the whole kernel: add up all that is lost, "
-            "and divide by all that there was.",
+            "Each slice was made relative to itself. The error is relative to the whole kernel: add up all that is "
+            "lost, and divide by all that there was.",
         ),
         Mistake(
             lambda values, multiplier: values[:, multiplier:].sum() / values.sum(),

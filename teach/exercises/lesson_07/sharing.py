@@ -64,8 +64,8 @@ SHARE_AND_LIMIT = Exercise(
     mistakes=(
         Mistake(
             _share(lambda n, k, r: Fraction(1, k**2)),
-            "That is the depthwise part alone, and the share only if the outputs are very many. The pointwise part adds "
-            "its 1 / outputs.",
+            "That is the depthwise part alone, and the share only if the "
+            "outputs are very many. The pointwise part adds its 1 / outputs.",
         ),
         Mistake(
             _share(lambda n, k, r: Fraction(1, n) + Fraction(1, k**2)),
@@ -105,8 +105,8 @@ SHARE_AND_LIMIT = Exercise(
         ),
         Mistake(
             _limit(lambda n, k: round(n * k**2 / (n + k**2))),
-            "Rounding to the nearest may go up, and there the pair already costs more. The limit is the last multiplier "
-            "that saves.",
+            "Rounding to the nearest may go up, and there the pair already "
+            "costs more. The limit is the last multiplier that saves.",
         ),
         Mistake(
             _limit(lambda n, k: min(n, k**2)),

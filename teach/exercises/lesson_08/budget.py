@@ -154,8 +154,8 @@ BEST_RANKS = Exercise(
         ),
         Mistake(
             _step_by_step,
-            "Step by step, each time the best gain for its MACs: that is greedy, and a step that looks good may block a "
-            "better one. With two layers one can try every pair.",
+            "Step by step, each time the best gain for its MACs: that is greedy, and a step that looks good may block "
+            "a better one. With two layers one can try every pair.",
         ),
         Mistake(
             _below,

@@ -201,8 +201,8 @@ THIN_FACTORS = Exercise(
         ),
         Mistake(
             lambda matrix, rank: (matrix[:, :rank], torch.eye(rank, matrix.shape[1])),
-            "That keeps the first columns of the matrix. The best directions lie across all of them: the singular value "
-            "decomposition finds them.",
+            "That keeps the first columns of the matrix. The best directions lie across all of them: the singular "
+            "value decomposition finds them.",
         ),
         Mistake(
             _factors(lambda u, s, vt, r: u[:, :r] * s[:r] @ vt[:r]),

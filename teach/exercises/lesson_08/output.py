@@ -130,8 +130,8 @@ NEAREST_OUTPUT = Exercise(
         ),
         Mistake(
             _weight(lambda weight, root, rank: _cut(weight @ root, rank)),
-            "That is the weight with the inputs' spread still in it, and the layer would meet that twice. Take only the "
-            "directions U from weight @ root, and project the weight on them.",
+            "That is the weight with the inputs' spread still in it, and the layer would meet that twice. Take only "
+            "the directions U from weight @ root, and project the weight on them.",
         ),
         Mistake(
             _weight(_by_input_directions),

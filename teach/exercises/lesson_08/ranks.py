@@ -157,8 +157,8 @@ RANK_HOLDING = Exercise(
     mistakes=(
         Mistake(
             _share_reached,
-            "That adds up the singular values themselves. Energy is the sum of their *squares*, and the large ones have "
-            "most of it.",
+            "That adds up the singular values themselves. Energy is the "
+            "sum of their *squares*, and the large ones have most of it.",
         ),
         Mistake(
             lambda values, energy: rank_holding(values, energy) - 1,

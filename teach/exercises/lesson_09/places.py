@@ -196,7 +196,8 @@ BUSIEST_SET = Exercise(
     mistakes=(
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: -(-rows // sets),
-            "The lines do not spread over the sets by themselves: when row_bytes is a power of two, they use a few sets only.",
+            "The lines do not spread over the sets by themselves: when "
+            "row_bytes is a power of two, they use a few sets only.",
         ),
         Mistake(
             lambda rows, row_bytes, sets, line_bytes: max(_counted(rows, row_bytes, lambda at: at % sets).values()),

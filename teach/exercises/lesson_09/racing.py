@@ -163,6 +163,6 @@ def _why_slow(naive: Program, answer: Program) -> str:
 
 def _gathers(program: Program, lane: str, statement: Statement) -> bool:
     """Whether the lanes of a vector loop lie apart in memory."""
-    touched = [access for access in (*statement.loads, statement.store)]
+    touched = (*statement.loads, statement.store)
     steps = [program.buffer(access.buffer).offset(access.index).coefficient(lane) for access in touched]
     return any(step not in (0, 1) for step in steps)

@@ -41,7 +41,8 @@ GUARDED_SPLIT = Exercise(
         ),
         Mistake(
             lambda n, factor: (n // factor, n % factor),
-            "Those are the iterations that would be *lost*. Take one more outer iteration; then count what is too many.",
+            "Those are the iterations that would be *lost*. Take "
+            "one more outer iteration; then count what is too many.",
         ),
         Mistake(
             lambda n, factor: (n // factor + 1, (n // factor + 1) * factor - n),
@@ -123,7 +124,8 @@ IS_LEGAL = Exercise(
         ),
         Mistake(
             lambda distances, order: all(tuple(distance) >= (0,) * len(order) for distance in distances),
-            "That looks at the old order, in which every distance points forward. Put its steps into the new order first.",
+            "That looks at the old order, in which every distance "
+            "points forward. Put its steps into the new order first.",
         ),
         Mistake(
             lambda distances, order: all(distance[order[0]] >= 0 for distance in distances),

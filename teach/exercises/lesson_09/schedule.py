@@ -46,7 +46,8 @@ SCHEDULE = Exercise(
     mistakes=(
         Mistake(
             lambda nest: (nest.reorder("m k n"), nest)[1],
-            "That is the nest as it came. A rewrite leaves it alone and returns a new one: go on with that, and return it.",
+            "That is the nest as it came. A rewrite leaves it alone "
+            "and returns a new one: go on with that, and return it.",
         ),
         Mistake(
             lambda nest: nest.split("k", 8).vectorize("k.i"),
@@ -63,8 +64,8 @@ SCHEDULE = Exercise(
         ),
         Mistake(
             lambda nest: nest.tile({"m": 32, "n": 32, "k": 32}),
-            "Tiled or not, the innermost loop still adds to one element of C, and each sum waits for the one before it. "
-            "Let n, or a small block of C, be innermost.",
+            "Tiled or not, the innermost loop still adds to one element of C, and each sum waits for the one before "
+            "it. Let n, or a small block of C, be innermost.",
         ),
         Mistake(
             _forgets_the_sum,

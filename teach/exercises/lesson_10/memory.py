@@ -1,5 +1,7 @@
 """Lesson 10, exercises 10.6 and 10.7: which bytes are alive at once, and where they may lie."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -78,7 +80,7 @@ PEAK_LIVE_BYTES = Exercise(
             "A tensor is still needed at its last step: the layer of that step reads it. Both ends count.",
         ),
         Mistake(
-            lambda ranges: max([a[0] + b[0] for a, b in zip(ranges, ranges[1:], strict=False)] or [ranges[0][0]]),
+            lambda ranges: max([a[0] + b[0] for a, b in pairwise(ranges)] or [ranges[0][0]]),
             "That looks at neighbours only. A shortcut keeps a tensor alive while others come and "
             "go: add up all that are alive.",
         ),

@@ -124,9 +124,24 @@ def _flops_in_numpy(layers, hidden, heads, kv_heads, head_dim, width, vocabulary
 
 
 def _macs(
-    layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context,
-    *, matrices=3, lookups=0, head=1, kv=None, out=1, products=2, attending=None, projected=None,
-):  # fmt: skip
+    layers,
+    hidden,
+    heads,
+    kv_heads,
+    head_dim,
+    width,
+    vocabulary,
+    context,
+    *,
+    matrices=3,
+    lookups=0,
+    head=1,
+    kv=None,
+    out=1,
+    products=2,
+    attending=None,
+    projected=None,
+):
     """The MACs of a token, with a slip by each named argument; without one they are right."""
     inner = heads * head_dim if projected is None else projected
     projections = hidden * ((1 + out) * inner + 2 * (kv or kv_heads) * head_dim)
