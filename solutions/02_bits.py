@@ -276,8 +276,7 @@ check("2.4")
 
 # %% name="fig-ranges"
 networks = {  # three models of each kind, trained from different seeds
-    name: [fold_batch_norm(zoo.load(name, seed=seed)) for seed in (0, 1, 2)]
-    for name in ("small_cnn", "depthwise_cnn")
+    name: [fold_batch_norm(zoo.load(name, seed=seed)) for seed in (0, 1, 2)] for name in ("small_cnn", "depthwise_cnn")
 }
 folded = networks["small_cnn"][0]
 

@@ -82,5 +82,7 @@ def test_bad_input(call, message):
 
 @pytest.mark.parametrize("rank", [True, 2.0])
 def test_a_rank_is_a_whole_number(rank):
-    with pytest.raises(TypeError, match=f"^rank must be a whole number from 1 to 64, got {rank}; 64 is exact for a weight$"):
+    with pytest.raises(
+        TypeError, match=f"^rank must be a whole number from 1 to 64, got {rank}; 64 is exact for a weight$"
+    ):
         check_rank(rank, 64, "a weight")
