@@ -6,12 +6,13 @@ from pathlib import Path
 ASSETS = Path(__file__).parent / "assets"
 
 
-def read(path: Path, sha256: str, how_to_get_it: str) -> bytes:
+def read_verified(path: Path, sha256: str, how_to_get_it: str) -> bytes:
     """Return the whole content of `path`, once its hash has been found right.
 
     `how_to_get_it` ends the error message: an instruction such as "run `git restore x`".
 
-    Raises ValueError if the file is missing, or if its hash is not `sha256` (a changed, cut or half-copied file).
+    Raises:
+        ValueError: the file is missing, or its hash is not `sha256` (a changed, cut or half-copied file).
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing; to get it back, {how_to_get_it}")

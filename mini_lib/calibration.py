@@ -69,18 +69,31 @@ def observe(model: nn.Module, data: list[Tensor], names: Iterable[str], see: See
             model(batch)
 
 
+def running_order(model: nn.Module, data: list[Tensor], names: Iterable[str]) -> list[str]:
+    """Return those of the names whose modules run on the first input of the data, in the order in which they first do.
+
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU()).eval()
+    >>> running_order(model, [torch.zeros(5, 2)], ["1", "0"])
+    ['0', '1']
+    """
+    order: dict[str, None] = {}
+    observe(model, [data[0][:1]], names, lambda name, inputs, output: order.setdefault(name))
+    return list(order)
+
+
 def observe_windows(
     model: nn.Module, data: list[Tensor], layers: Mapping[str, nn.Module], see: Callable[[str, Tensor], None]
 ) -> None:
     """Run `model` on each batch, and tell `see` what each of the `layers` multiplies its weight with, part by part.
 
-    `see` gets the layer's name and float64 [groups, windows, k]; a linear layer has one group, and a window is its input.
+    `see` gets the layer's name and float64 [groups, windows, k]; a linear layer has one group, and its windows are its
+    inputs.
 
     Raises:
         ValueError: the model is in training mode, or a layer does not run on the data.
 
     >>> model = nn.Sequential(nn.Linear(2, 3)).eval()
-    >>> observe_windows(model, [torch.zeros(5, 2)], {"0": model[0]}, lambda name, windows: print(name, tuple(windows.shape)))
+    >>> observe_windows(model, [torch.zeros(5, 2)], {"0": model[0]}, lambda name, x: print(name, tuple(x.shape)))
     0 (1, 5, 2)
     """
     silent = dict.fromkeys(layers)
@@ -118,3 +131,14 @@ def windows(layer: nn.Module, inputs: Tensor) -> Tensor:
     columns = F.unfold(inputs, kernel, dilation=dilation, stride=stride)  # [N, channels * kernel, places]
     columns = columns.reshape(len(columns), layer.groups, -1, columns.shape[-1])
     return columns.permute(1, 0, 3, 2).reshape(layer.groups, -1, columns.shape[2])
+
+
+def per_weight(weight: Tensor, per_input: Tensor) -> Tensor:
+    """Return one value per input, [k] or [groups, k], laid out as the weight that reads these inputs.
+
+    >>> per_weight(torch.zeros(2, 1, 1, 2), torch.tensor([[1.0, 2.0], [3.0, 4.0]])).flatten(1)
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    groups = per_input.reshape(-1, 1, weight[0].numel())
+    return groups.expand(-1, len(weight) // len(groups), -1).reshape(weight.shape)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from mini_lib.counting import Example, Tally, need_module, run_counted
+from mini_lib.counting import Example, Tally, run_counted
+from mini_lib.require import whole
+from mini_lib.surgery import need_module
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,7 @@ def flops(macs: int) -> int:
     >>> flops(1000)
     2000
     """
-    if not isinstance(macs, int):
-        raise TypeError(f"macs must be an int, got {type(macs).__name__}; pass a count such as macs(model, example)")
-    if macs < 0:
-        raise ValueError(f"macs must be 0 or more, got {macs}; pass a count such as macs(model, example)")
-    return 2 * macs
+    return 2 * whole("macs", macs, low=0, fix="pass a count such as macs(model, example)")
 
 
 def macs(model: nn.Module, example: Example) -> int:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mini_lib.surgery import need_module
+
 Example = Tensor | tuple[Tensor, ...]
 
 aten = torch.ops.aten
@@ -89,7 +91,12 @@ class _MacCounter(TorchDispatchMode):
 
 
 def run_counted(model: nn.Module, example: Example) -> dict[nn.Module, Tally]:
-    """Run `model` once on `example` and return what each module did, in a model left as it was."""
+    """Run `model` once on `example` and return what each module did, in a model left as it was.
+
+    Raises:
+        TypeError: `model` is not a module, or `example` is not made of tensors.
+        ValueError: a tensor of `example` is empty.
+    """
     need_module(model)
     inputs = example_inputs(example)
     counter = _MacCounter()
@@ -143,7 +150,12 @@ def _tensor_bytes(value: object) -> int:
 
 
 def example_inputs(example: Example) -> tuple[Tensor, ...]:
-    """Return the positional arguments that `example` stands for, once they are found usable."""
+    """Return the positional arguments that `example` stands for, once they are found usable.
+
+    Raises:
+        TypeError: it is not made of tensors.
+        ValueError: a tensor is empty.
+    """
     inputs = example if isinstance(example, tuple) else (example,)
     for value in inputs:
         if not isinstance(value, Tensor):
@@ -156,9 +168,3 @@ def example_inputs(example: Example) -> tuple[Tensor, ...]:
                 f"example must hold at least one element, got shape {tuple(value.shape)}; pass a batch of 1 or more"
             )
     return inputs
-
-
-def need_module(model: object) -> None:
-    """Refuse what is not a module."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}; pass the model itself")

@@ -38,7 +38,9 @@ class Split:
 
     images: float32 [N, channels, height, width], labels: int64 [N], classes counted from 0.
 
-    Raises TypeError for another dtype, ValueError for an empty split or for labels that do not match the images.
+    Raises:
+        TypeError: another dtype.
+        ValueError: an empty split, or labels that do not match the images.
 
     >>> two = Split(torch.zeros(2, 1, 28, 28), torch.tensor([3, 9]))
     >>> len(two), two.first(1).labels
@@ -72,7 +74,8 @@ class Split:
 
         The shipped splits go through the classes in turn, so their first 10, 20, 30 ... pictures are class-balanced.
 
-        Raises ValueError if there are not that many.
+        Raises:
+            ValueError: there are not that many.
         """
         if not 1 <= count <= len(self):
             raise ValueError(f"cannot take the first {count} of {len(self)} images; use a count from 1 to {len(self)}")
@@ -94,7 +97,8 @@ def fashion() -> Splits:
     Images are standardised: float32 [N, 1, 28, 28], mean 0 and standard deviation 1 over the training pixels.
     Training and validation pictures come from the original training file, test pictures from the original test file.
 
-    Raises ValueError if the shipped file is missing or damaged.
+    Raises:
+        ValueError: the shipped file is missing or damaged.
 
     >>> splits = fashion()
     >>> len(splits.train), len(splits.validation), len(splits.test)
@@ -118,7 +122,8 @@ def full_fashion(root: str | Path) -> Splits:
     `root` is the folder given to `torchvision.datasets.FashionMNIST`, or one that holds the four IDX files themselves,
     gzipped or not (Debian's package dataset-fashion-mnist puts them in /usr/share/datasets/fashion-mnist).
 
-    Raises ValueError if a file is missing, damaged, or not Fashion-MNIST in its original order.
+    Raises:
+        ValueError: a file is missing, damaged, or not Fashion-MNIST in its original order.
     """
     arrays = {}
     for part, kind, shape in (
@@ -161,9 +166,10 @@ def read_shipped() -> dict[str, np.ndarray]:
 
     Images are uint8 [N, 28, 28], labels uint8 [N]; the index is each picture's place in the original file, uint16 [N].
 
-    Raises ValueError if the file is missing or damaged.
+    Raises:
+        ValueError: the file is missing or damaged.
     """
-    content = lzma.decompress(_assets.read(FASHION_FILE, FASHION_SHA256, _GET_FASHION))
+    content = lzma.decompress(_assets.read_verified(FASHION_FILE, FASHION_SHA256, _GET_FASHION))
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays)
 
@@ -171,7 +177,9 @@ def read_shipped() -> dict[str, np.ndarray]:
 def read_idx(path: Path) -> np.ndarray:
     """Return the bytes of an IDX file (the format of MNIST), gzipped or not, as uint8 of the shape it states.
 
-    Raises ValueError if the file is not a whole IDX file of bytes.
+    Raises:
+        ValueError: the file is not a whole IDX file of bytes.
+
     Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", section "File formats".
     """
     content = path.read_bytes()

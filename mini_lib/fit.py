@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
+from mini_lib.require import not_negative, positive, whole
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ def fit(
     with the same number of threads, and the global random state is left as it was found.
     The weights returned are those of the last epoch. `progress` is called after each epoch, to move a bar, say.
 
-    Raises TypeError if a split is not a `Split`; ValueError for `epochs` or `batch_size` below 1, a learning rate that
-    is not positive, a negative weight decay, a model without trainable parameters or without logits [N, classes], a
-    label beyond its classes, and a loss that is not finite.
+    Raises:
+        TypeError: a split is not a `Split`, or a setting is not a number.
+        ValueError: `epochs` or `batch_size` is below 1, the learning rate not positive, the weight decay negative; the
+            model has no trainable parameters or gives no logits [N, classes]; a label lies beyond its classes; or the
+            loss is not finite.
 
     >>> dots = Split(torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1]))     # class 1 lies right of class 0
     >>> fitted = fit(nn.Linear(1, 2), dots, dots, epochs=10, seed=0, learning_rate=1.0)
@@ -153,7 +156,8 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
 class Spread:
     """One figure measured several times, once for each seed.
 
-    Raises ValueError if there is no value, or one that is not finite.
+    Raises:
+        ValueError: there is no value, or one that is not finite.
 
     >>> spread = Spread((0.90, 0.91, 0.92))
     >>> round(spread.mean, 4), round(spread.std, 4)                # deviations -.01, 0, .01: sqrt(.0002 / 2) = .01
@@ -211,14 +215,10 @@ def _check(
     for name, split in (("train", train), ("validation", validation)):
         if not isinstance(split, Split):
             raise TypeError(f"{name} must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}; one epoch is one pass over the training data")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}; 128 is a good start")
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}; 0.003 is a good start")
-    if not 0 <= weight_decay < math.inf:
-        raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay}; 0 leaves it out")
+    whole("epochs", epochs, low=1, fix="one epoch is one pass over the training data")
+    whole("batch_size", batch_size, low=1, fix="128 is a good start")
+    positive("learning_rate", learning_rate, fix="0.003 is a good start")
+    not_negative("weight_decay", weight_decay, fix="0 leaves it out")
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ValueError("the model has no trainable parameter, so there is nothing to fit; set requires_grad on some")
     logits = predict(model, train.images[:1])

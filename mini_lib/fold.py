@@ -17,7 +17,7 @@ import copy
 import torch
 from torch import nn
 
-from mini_lib.graph import BATCH_NORMS, Flow, trace
+from mini_lib.graph import BATCH_NORMS, Flow, data_flow
 from mini_lib.surgery import swap
 
 
@@ -96,7 +96,7 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
             f"batch norm '{(training or norms)[0]}' is in training mode, where it normalises with each batch's own "
             "statistics; only the running statistics can be folded: call model.eval() first"
         )
-    flow = trace(model)
+    flow = data_flow(model)
     new = {}
     for name in norms:
         norm = model.get_submodule(name)

@@ -65,13 +65,13 @@ class Flow:
         return {call.node: call for call in self.calls}
 
 
-def trace(model: nn.Module) -> Flow:
+def data_flow(model: nn.Module) -> Flow:
     """Return the calls that `model.forward` makes, in order.
 
     Raises:
         ValueError: `forward` cannot be traced, because its path depends on the values of a tensor.
 
-    >>> flow = trace(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))
+    >>> flow = data_flow(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))
     >>> [str(call) for call in flow.calls]
     ["Linear '0'", "ReLU '1'"]
     >>> str(flow.consumer(flow.calls[0]))

@@ -8,6 +8,8 @@ from time import perf_counter
 
 import numpy as np
 
+from mini_lib.require import whole
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -58,7 +60,7 @@ def latency(call: Callable[[], object], *, repeats: int = 30, warmup: int = 3) -
     return only when its work is done, so on a GPU it ends by synchronizing.
 
     Raises:
-        TypeError: `call` cannot be called.
+        TypeError: `call` cannot be called, or a count is not a whole number.
         ValueError: `repeats` is below 1 or `warmup` below 0.
 
     >>> len(latency(lambda: sum(range(10)), repeats=5).times_s)
@@ -73,7 +75,7 @@ def compare_latency(
     """Time several calls in turns, A B A B, so that a machine that slows down slows them all.
 
     Raises:
-        TypeError: one of `calls` cannot be called.
+        TypeError: one of `calls` cannot be called, or a count is not a whole number.
         ValueError: `calls` is empty, `repeats` is below 1 or `warmup` below 0.
 
     >>> times = compare_latency({"short": lambda: sum(range(10)), "long": lambda: sum(range(20))}, repeats=5)
@@ -87,10 +89,8 @@ def compare_latency(
             raise TypeError(
                 f"calls[{name!r}] must be callable, got {type(call).__name__}; wrap the work: lambda: model(x)"
             )
-    if repeats < 1:
-        raise ValueError(f"repeats must be 1 or more, got {repeats}; use 30 for a stable median")
-    if warmup < 0:
-        raise ValueError(f"warmup must be 0 or more, got {warmup}; use 3 to let caches warm up")
+    whole("repeats", repeats, low=1, fix="use 30 for a stable median")
+    whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
     times_s: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(warmup + repeats):
         for name, call in calls.items():

@@ -16,6 +16,7 @@ from mini_lib.columns import aligned
 from mini_lib.costs import LayerCost, flops, layer_costs, macs, parameters, stored_bytes
 from mini_lib.counting import Example, evaluating, example_inputs
 from mini_lib.latency import Latency, compare_latency, latency, milliseconds, three_digits
+from mini_lib.require import share
 
 __all__ = [
     "Latency",
@@ -43,6 +44,7 @@ class Row:
     where it was not measured.
 
     Raises:
+        TypeError: `accuracy` is not a number.
         ValueError: `accuracy` is not between 0 and 1.
 
     >>> Row("tiny", 1000, 2_500_000, 4096, median_s=2e-3, low_s=1e-3, high_s=3e-3, accuracy=0.9).cells()
@@ -59,10 +61,8 @@ class Row:
     accuracy: float | None = None
 
     def __post_init__(self) -> None:
-        if self.accuracy is not None and not 0 <= self.accuracy <= 1:
-            raise ValueError(
-                f"accuracy of {self.name!r} must be between 0 and 1, got {self.accuracy}; pass a fraction such as 0.9"
-            )
+        if self.accuracy is not None:
+            share(f"accuracy of {self.name!r}", self.accuracy, zero=True, fix="pass a fraction such as 0.9")
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as it is shown, in the units of the table's headers."""

@@ -1,6 +1,6 @@
 """The C compiler of this machine: find it, compile a text, and call the result from Python.
 
-What is compiled lies in one temporary folder a process, which is removed when the process ends.
+What is compiled lies in one temporary folder per process, which is removed when the process ends.
 """
 
 import atexit
@@ -115,7 +115,9 @@ def load(source: str, *, flags: Sequence[str] = ("-O2",), openmp: bool = False) 
 def build_program(source: str, folder: Path, *, flags: Sequence[str] = ("-O2",), openmp: bool = False) -> Path:
     """Compile a C source with a `main` into an executable in a folder, and return its path.
 
-    Raises: as `load`; ValueError if the folder is not there.
+    Raises:
+        NoCompiler, TypeError, ValueError: as `load`.
+        ValueError: the folder is not there.
     """
     if not Path(folder).is_dir():
         raise ValueError(f"folder must exist, got {str(folder)!r}; make it first")

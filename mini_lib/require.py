@@ -21,13 +21,28 @@ def whole(name: str, value: object, *, low: int | None = None, high: int | None 
     Traceback (most recent call last):
     ValueError: rounds must be a whole number of 1 or more, got 0; 1 prunes once
     """
-    ends = {(True, True): "", (False, True): f" of {low} or more", (True, False): f" of {high} or less"}
-    wanted = "a whole number" + ends.get((low is None, high is None), f" from {low} to {high}")
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be {wanted}, got {value!r}; {fix}")
+        raise TypeError(f"{name} must be {_whole_number(low, high)}, got {value!r}; {fix}")
     if (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f"{name} must be {wanted}, got {value}; {fix}")
+        raise ValueError(f"{name} must be {_whole_number(low, high)}, got {value}; {fix}")
     return value
+
+
+def finite(name: str, value: object, *, fix: str) -> float:
+    """Return `value` if it is a finite number, of either sign.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is infinite, or NaN.
+
+    >>> finite("arrival_s", float("inf"), fix="leave out what never arrives")
+    Traceback (most recent call last):
+    ValueError: arrival_s must be a finite number, got inf; leave out what never arrives
+    """
+    number = _number(name, value, "a finite number", fix)
+    if not isfinite(number):
+        raise ValueError(f"{name} must be a finite number, got {value}; {fix}")
+    return number
 
 
 def positive(name: str, value: object, *, fix: str) -> float:
@@ -65,7 +80,7 @@ def not_negative(name: str, value: object, *, fix: str) -> float:
 
 
 def share(name: str, value: object, *, zero: bool = False, one: bool = True, fix: str) -> float:
-    """Return `value` if it is a share of a whole: above 0, or 0 too with `zero`, and at most 1, or below it without `one`.
+    """Return `value` if it is a share of a whole, between 0 and 1: `zero` and `one` say which ends are allowed.
 
     Raises:
         TypeError: it is no number.
@@ -103,3 +118,8 @@ def _number(name: str, value: object, wanted: str, fix: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be {wanted}, got {value!r}; {fix}")
     return value
+
+
+def _whole_number(low: int | None, high: int | None) -> str:
+    ends = {(True, True): "", (False, True): f" of {low} or more", (True, False): f" of {high} or less"}
+    return "a whole number" + ends.get((low is None, high is None), f" from {low} to {high}")

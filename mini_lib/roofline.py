@@ -8,6 +8,7 @@ Multicore Architectures", CACM 2009.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -143,8 +144,7 @@ def measure_peak_flops_per_s(
     The best run and not the median: a limit is what nothing exceeds, and noise only slows.
 
     Raises:
-        ValueError: `dtype` is not a floating-point type, a size is below 1 or there is none, or
-            `repeats` is below 1.
+        ValueError: `dtype` is not a floating-point type, a size is below 1 or there is none, or `repeats` is below 1.
     """
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating-point type, got {dtype}; use torch.float32")
@@ -154,7 +154,7 @@ def measure_peak_flops_per_s(
     for size in sizes:
         # Any finite values do: a dense product takes the same time for ones.
         a, b, out = (torch.ones(size, size, dtype=dtype) for _ in range(3))
-        times = latency(lambda: torch.mm(a, b, out=out), repeats=repeats, warmup=1)
+        times = latency(partial(torch.mm, a, b, out=out), repeats=repeats, warmup=1)
         rates.append(flops(size**3) / min(times.times_s))
     return max(rates)
 
@@ -162,10 +162,9 @@ def measure_peak_flops_per_s(
 def measure_bandwidth_bytes_per_s(*, buffer_bytes: int | None = None, repeats: int = 5) -> float:
     """Return the most bytes a second that moved between memory and processor, reads and writes added.
 
-    Every number of one buffer gets 1 added to it in place. So each byte is read once and written
-    back once, and nothing else moves: had the result gone to a second buffer, most processors would
-    also have fetched that buffer before writing it, unseen. The buffer is four times the last-level
-    cache, up to 512 MiB.
+    Every number of one buffer gets 1 added to it in place. So each byte is read once and written back once, and nothing
+    else moves: had the result gone to a second buffer, most processors would also have fetched that buffer before
+    writing it, unseen. The buffer is four times the last-level cache, up to 512 MiB.
 
     Raises:
         ValueError: `buffer_bytes` is not at least 4, or `repeats` is below 1.

@@ -20,8 +20,7 @@ def find(model: nn.Module, where: Where) -> list[tuple[str, nn.Module]]:
     >>> [name for name, module in find(model, lambda name, module: isinstance(module, nn.Linear))]
     ['0', '2']
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}; pass the model itself")
+    need_module(model)
     if not callable(where):
         raise TypeError(
             f"where must be callable, got {type(where).__name__}; "
@@ -86,6 +85,16 @@ def swap(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
     """
     # deepcopy asks its memo what it has copied already, and takes the new modules for copies of the old ones.
     return deepcopy(model, {id(model.get_submodule(name)): module for name, module in new.items()})
+
+
+def need_module(model: object) -> None:
+    """Refuse what is not a module.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}; pass the model itself")
 
 
 def _rebuild(old: nn.Module, build: Callable[[nn.Module], nn.Module], name: str) -> nn.Module:

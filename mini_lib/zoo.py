@@ -141,7 +141,8 @@ CHECKPOINTS = (
 def load(name: str, seed: int = 0) -> nn.Sequential:
     """Return a trained model in evaluation mode, from the checkpoint that is shipped for it.
 
-    Raises ValueError if there is no such checkpoint, or if its file is missing, damaged or made for another shape.
+    Raises:
+        ValueError: there is no such checkpoint, or its file is missing, damaged or made for another shape.
 
     >>> with torch.no_grad():
     ...     load("small_cnn", seed=1)(torch.zeros(2, 1, 28, 28)).shape
@@ -157,10 +158,11 @@ def load(name: str, seed: int = 0) -> nn.Sequential:
 def restore(checkpoint: Checkpoint, folder: Path = CHECKPOINT_FOLDER) -> nn.Sequential:
     """Return the model of `checkpoint` with the weights that its file in `folder` holds, in evaluation mode.
 
-    Raises ValueError if the file is missing, damaged or made for another shape.
+    Raises:
+        ValueError: the file is missing, damaged or made for another shape.
     """
     path = folder / checkpoint.file
-    content = _assets.read(path, checkpoint.sha256, checkpoint.how_to_get_it)
+    content = _assets.read_verified(path, checkpoint.sha256, checkpoint.how_to_get_it)
     try:
         weights = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:

@@ -23,6 +23,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from mini_lib import data, fit, measure, quantize, zoo
+from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import IntFormat, PerChannel, PerGroup, PerTensor
 from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
@@ -275,8 +276,7 @@ check("2.4")
 
 # %% name="fig-ranges"
 networks = {  # three models of each kind, trained from different seeds
-    name: [quantize.fold_batch_norm(zoo.load(name, seed=seed)) for seed in (0, 1, 2)]
-    for name in ("small_cnn", "depthwise_cnn")
+    name: [fold_batch_norm(zoo.load(name, seed=seed)) for seed in (0, 1, 2)] for name in ("small_cnn", "depthwise_cnn")
 }
 folded = networks["small_cnn"][0]
 
@@ -874,5 +874,5 @@ progress()
 # Correction*. Nagel et al. 2021, *A White Paper on Neural Network Quantization*. Han et al. 2016, *Deep Compression*. Dettmers et al. 2023, *QLoRA*.
 # Rastegari et al. 2016, *XNOR-Net*.
 #
-# **In the library.** `mini_lib/quantize/affine.py` is the grid, `granularity.py` is who shares a scale, `observers.py` is calibration, `codebook.py` is
-# k-means, `pack.py` is where the bits go.
+# **In the library.** `mini_lib/quantize/affine.py` is the grid, `granularity.py` is who shares a scale, `observers.py` is calibration, `formats/codebook.py` is
+# k-means, `mini_lib/packing.py` is where the bits go.

@@ -545,7 +545,7 @@ def three_ways(net, name, r):
     layer = net.get_submodule(name)
     plain = plain_svd(name, layer, r).layer
     aware = data_aware.output_svd(layer, moments[name], r)
-    return plain, data_aware.correct_bias(layer, plain, moments[name]), aware.layer, aware.predicted_error
+    return plain, data_aware.restore_mean_output(layer, plain, moments[name]), aware.layer, aware.predicted_error
 
 
 PLACES = [
@@ -560,7 +560,7 @@ for net, name, ranks in PLACES:
     layer = net.get_submodule(name)
     for r in ranks:
         *three, expected = three_ways(net, name, r)
-        plain, corrected, aware = (data_aware.output_error(layer, one, read[name]) for one in three)
+        plain, corrected, aware = (data_aware.measured_output_error(layer, one, read[name]) for one in three)
         ratio[name, r] = aware / plain
         errors = [f"{error:.3f}" for error in (expected, aware, plain, corrected)]
         lines.append((name, str(r), *errors[:2], f"{ratio[name, r]:.0%}", *errors[2:]))
@@ -597,7 +597,7 @@ for name, first, second, ranks in (("linear1", 0, 1, (4, 8, 12)), ("linear2", 0,
     against = "bias corr." if second == 1 else "data-aware"
     for r in ranks:
         both = [three_ways(mlp, name, r)[which] for which in (first, second)]
-        errors = [data_aware.output_error(layer, one, read[name]) for one in both]
+        errors = [data_aware.measured_output_error(layer, one, read[name]) for one in both]
         rights = [right(mlp, **{name: one}) for one in both]
         only = [int((rights[a] & ~rights[b]).sum()) for a, b in ((0, 1), (1, 0))]
         chance = binomtest(only[0], sum(only)).pvalue

@@ -33,12 +33,12 @@ from mini_lib.loops import (
     conv2d,
     count_accesses,
     dependences,
-    estimate,
+    estimate_time,
     evolutionary_search,
     gauss_seidel,
     jacobi,
     matmul,
-    measure_machine,
+    measure_machine_model,
     misses,
     nest,
     pointwise_chain,
@@ -789,7 +789,7 @@ flags["m n k, as written"] = ("-O1",)
 racers = dict(path)
 if HAS_COMPILER:
     racers["m n k at -O3"], flags["m n k at -O3"] = naive, native.native_flags()
-    machine = measure_machine()
+    machine = measure_machine_model()
 torch_mm = {"torch.mm": lambda: torch.mm(matrices[0], matrices[1], out=matrices[2])}
 path_times = race(racers, flags, repeats=5, others=torch_mm)
 start_s = path_times["m n k, as written"].median_s
@@ -801,8 +801,8 @@ for name, time in path_times.items():
     if name in path:
         simulated = f"{count(path[name], L1)[0].misses / 512**3:.4f}"
         if HAS_COMPILER:
-            expected = estimate(path[name], machine)
-            predicted = f"{estimate(naive, machine).seconds / expected.seconds:.1f}"
+            expected = estimate_time(path[name], machine)
+            predicted = f"{estimate_time(naive, machine).seconds / expected.seconds:.1f}"
             bound = f"({expected.bound})"
     row = f"{name:<17}{simulated:>7}{predicted:>9} {bound:<14}"
     print(f"{row}{start_s / time.median_s:8.1f}  {time}")
@@ -914,7 +914,7 @@ def predicted_s(one):
         to_c(one)
     except ValueError:  # a block of registers whose loops are not unrolled: there is no such C
         return np.inf
-    return estimate(one, machine).seconds
+    return estimate_time(one, machine).seconds
 
 
 def judge_s(one):

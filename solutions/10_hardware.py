@@ -49,7 +49,7 @@ from mini_lib.loops import (
     plan_optimal,
     reuse_distances,
     serial_s,
-    simulate,
+    simulate_caches,
     time_native,
     timeline,
     trace,
@@ -688,7 +688,7 @@ def draw_reuse():
         fine = np.unique(np.geomspace(256, 32768, 200).astype(int) // 64)
         curve = 100 * miss_ratio_curve(distances, fine)
         axes.plot(fine * 64, curve, color=figures.COLOURS[colour], label=name)
-        seen = [simulate(accesses, Cache(size, ways=4)).levels[0] for size in sizes]
+        seen = [simulate_caches(accesses, Cache(size, ways=4)).levels[0] for size in sizes]
         dots = [100 * stats.miss_ratio for stats in seen]
         axes.plot(sizes, dots, "o", color=figures.COLOURS[colour], markersize=6)
     axes.set(xscale="log", yscale="log", ylim=(0.1, 70))

@@ -510,7 +510,7 @@ predict(
 
 # %% name="fig-published"
 calibration, held_out = cost.halves(cost.published_rows())
-checked = {"held out": cost.check(held_out, cost.BY_ENGINE), "fitted": cost.check(calibration, cost.BY_ENGINE)}
+checked = {"held out": cost.compare(held_out, cost.BY_ENGINE), "fitted": cost.compare(calibration, cost.BY_ENGINE)}
 KINDS = {
     "throughput": ("a token of the service", "blue", "o"),
     "decode": ("a token of one user", "orange", "s"),
@@ -617,7 +617,7 @@ WHERE = {
 lines = [("median error, held out", *WHERE)]
 for name, changed in ABLATIONS.items():
     engines = {engine: replace(efficiency, **changed) for engine, efficiency in cost.BY_ENGINE.items()}
-    again = cost.check(held_out, engines)
+    again = cost.compare(held_out, engines)
     lines.append((name, *(f"{cost.median_error(again, where):.1%}" for where in WHERE.values())))
 print(aligned(lines))
 

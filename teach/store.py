@@ -1,16 +1,18 @@
-"""What the course remembers between sessions: one small JSON file an entry.
+"""What the course remembers between sessions: one small JSON file per entry.
 
-An entry is written whole or not at all (a temporary file, then a rename), and two kernels that write
-different entries never touch the same file. A file that cannot be read is set aside, never deleted.
+An entry is written whole or not at all, and two kernels that write different entries never touch the same file. A file
+that cannot be read is set aside, never deleted.
 """
 
 import hashlib
 import json
 import os
 import re
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from mini_lib.files import write_file
 
 
 def home() -> Path:
@@ -22,20 +24,11 @@ def save(kind: str, key: str, entry: dict[str, Any]) -> None:
     """Write one entry, in the place of an older one with the same key.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or what is in the entry's place is not a file.
     """
     path = _path(kind, key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"key": key, **entry}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_file(path, json.dumps({"key": key, **entry}, indent=1).encode())
 
 
 def load(kind: str, key: str) -> dict[str, Any] | None:
@@ -75,8 +68,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     while aside.exists():
         number += 1
         aside = path.with_suffix(f".damaged-{number}")
-    try:
+    with suppress(OSError):  # another kernel was first, or the folder is read-only
         path.rename(aside)
-    except OSError:  # another kernel was first, or the folder is read-only
-        pass
     return None

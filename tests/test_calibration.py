@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mini_lib.calibration import batches, observe
+from mini_lib.calibration import batches, observe, running_order
 
 
 def test_one_tensor_is_one_batch_and_an_iterable_is_many():
@@ -40,6 +40,18 @@ def test_every_call_of_the_named_modules_is_seen_in_order():
     assert [name for name, _, _ in seen] == ["0", "2", "0", "2"]
     assert torch.equal(seen[2][1], data[1]) and torch.equal(seen[3][2], model(data[1]))
     assert not any(output.requires_grad for _, _, output in seen)
+
+
+def test_modules_run_in_their_own_order_and_those_that_do_not_run_are_left_out():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.second, self.idle, self.first = (nn.Linear(1, 1) for _ in range(3))
+
+        def forward(self, x):
+            return self.second(self.first(self.second(self.first(x))))
+
+    assert running_order(Net().eval(), [torch.ones(2, 1)], ["second", "idle", "first"]) == ["first", "second"]
 
 
 def test_no_hook_is_left_behind_not_even_after_an_error():

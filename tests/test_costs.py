@@ -412,7 +412,7 @@ def test_what_cannot_be_run_is_refused(function) -> None:
 
 def test_macs_that_are_no_count_are_refused() -> None:
     fix = "pass a count such as macs(model, example)"
-    with pytest.raises(ValueError, match=says(f"macs must be 0 or more, got -1; {fix}")):
+    with pytest.raises(ValueError, match=says(f"macs must be a whole number of 0 or more, got -1; {fix}")):
         costs.flops(-1)
-    with pytest.raises(TypeError, match=says(f"macs must be an int, got float; {fix}")):
+    with pytest.raises(TypeError, match=says(f"macs must be a whole number of 0 or more, got 1.5; {fix}")):
         costs.flops(1.5)

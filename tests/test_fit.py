@@ -244,11 +244,11 @@ def test_a_spread_of_nothing_is_refused(values, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive and finite, got 0.0"),
-        ({"learning_rate": math.nan}, "learning_rate must be positive and finite, got nan"),
-        ({"weight_decay": -0.1}, "weight_decay must be at least 0 and finite, got -0.1"),
+        ({"epochs": 0}, "epochs must be a whole number of 1 or more, got 0; one epoch is"),
+        ({"batch_size": 0}, "batch_size must be a whole number of 1 or more, got 0; 128 is"),
+        ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, got 0.0; 0.003 is"),
+        ({"learning_rate": math.nan}, "learning_rate must be a finite number above 0, got nan; 0.003 is"),
+        ({"weight_decay": -0.1}, "weight_decay must be a finite number of 0 or more, got -0.1; 0 leaves"),
         ({"model": nn.ReLU()}, "no trainable parameter, so there is nothing to fit"),
         ({"model": nn.Linear(2, 1)}, r"highest label is 1, but the model tells 1 classes apart"),
         ({"model": nn.Sequential(nn.Linear(2, 4), nn.Unflatten(1, (2, 2)))}, r"logits \[N, classes\], got \[1, 2, 2\]"),

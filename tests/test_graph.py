@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mini_lib.graph import trace
+from mini_lib.graph import data_flow
 from mini_lib.quantize import quantize_weights, rung
 
 
@@ -20,7 +20,7 @@ class Net(nn.Module):
 
 
 def test_calls_producers_and_consumers():
-    flow = trace(Net())
+    flow = data_flow(Net())
     first, relu, _, add, twice, again, sigmoid = flow.calls
     assert [str(call) for call in (first, relu, add, sigmoid)] == ["Linear 'first'", "relu", "add", "sigmoid"]
     assert flow.producer(relu) == first and flow.consumer(first) == relu
@@ -32,11 +32,11 @@ def test_calls_producers_and_consumers():
 
 def test_who_owns_a_weight():
     model = Net()
-    flow = trace(model)
+    flow = data_flow(model)
     owns = {call.target: flow.owns_weight(call) for call in flow.calls if call.module is not None}
     assert owns == {"first": True, "second": True, "twice": False}
     model.second.weight = model.first.weight
-    flow = trace(model)
+    flow = data_flow(model)
     assert not any(flow.owns_weight(call) for call in flow.calls if call.module is not None)
 
 
@@ -50,12 +50,12 @@ def test_a_result_that_is_also_returned_has_no_one_consumer():
             hidden = self.layer(x)
             return hidden, hidden.relu()
 
-    flow = trace(Both())
+    flow = data_flow(Both())
     assert flow.consumer(flow.calls[0]) is None
 
 
 def test_a_layer_of_ones_own_is_one_call():
-    flow = trace(quantize_weights(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), rung(8)))
+    flow = data_flow(quantize_weights(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), rung(8)))
     assert [str(call) for call in flow.calls] == ["QuantizedLinear '0'", "ReLU '1'"]
 
 
@@ -65,12 +65,12 @@ def test_a_forward_that_looks_at_values_is_refused():
             return x if x.sum() > 0 else -x
 
     with pytest.raises(ValueError, match="cannot follow the forward of Looks: .*; write it without an if"):
-        trace(Looks())
+        data_flow(Looks())
 
 
 def test_tracing_leaves_the_model_as_it_is():
     model = Net()
     before = {name: id(module) for name, module in model.named_modules()}
-    trace(model)
+    data_flow(model)
     assert {name: id(module) for name, module in model.named_modules()} == before
     assert model(torch.zeros(1, 4)).shape == (1, 4)

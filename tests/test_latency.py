@@ -103,9 +103,13 @@ def test_times_that_no_clock_gives_are_refused(times_s: tuple[float, ...]) -> No
 
 def test_bad_input_is_refused_before_anything_runs(clock: Clock) -> None:
     call = clock.lasting("call")
-    with pytest.raises(ValueError, match=says("repeats must be 1 or more, got 0; use 30 for a stable median")):
+    with pytest.raises(
+        ValueError, match=says("repeats must be a whole number of 1 or more, got 0; use 30 for a stable median")
+    ):
         latency(call, repeats=0)
-    with pytest.raises(ValueError, match=says("warmup must be 0 or more, got -1; use 3 to let caches warm up")):
+    with pytest.raises(
+        ValueError, match=says("warmup must be a whole number of 0 or more, got -1; use 3 to let caches warm up")
+    ):
         latency(call, warmup=-1)
     with pytest.raises(
         TypeError, match=says("calls['model'] must be callable, got int; wrap the work: lambda: model(x)")

@@ -88,7 +88,7 @@ def test_report_takes_a_model_of_several_inputs() -> None:
 def test_an_accuracy_that_is_no_fraction_is_refused(accuracy: float) -> None:
     with pytest.raises(
         ValueError,
-        match=says(f"accuracy of 'dense' must be between 0 and 1, got {accuracy}; pass a fraction such as 0.9"),
+        match=says(f"accuracy of 'dense' must lie in [0, 1], got {accuracy}; pass a fraction such as 0.9"),
     ):
         Row("dense", 1, 1, 1, 0.1, 0.1, 0.1, accuracy)
 
@@ -108,7 +108,9 @@ def test_bad_input_is_refused() -> None:
         report({"dense": model}, x, {"deep": 0.5})
     with pytest.raises(TypeError, match=says("model must be an nn.Module, got function; pass the model itself")):
         report({"dense": lambda x: x}, x)
-    with pytest.raises(ValueError, match=says("repeats must be 1 or more, got 0; use 30 for a stable median")):
+    with pytest.raises(
+        ValueError, match=says("repeats must be a whole number of 1 or more, got 0; use 30 for a stable median")
+    ):
         report({"dense": model}, x, repeats=0)
 
 

@@ -160,7 +160,8 @@ def test_bad_input_is_refused() -> None:
         ValueError, match=says("sizes must be one or more sizes of 1 or more, got (0,); use (512, 1024, 1536)")
     ):
         roofline.measure_peak_flops_per_s(sizes=(0,))
-    with pytest.raises(ValueError, match=says("repeats must be 1 or more, got 0; use 30 for a stable median")):
+    message = "repeats must be a whole number of 1 or more, got 0; use 30 for a stable median"
+    with pytest.raises(ValueError, match=says(message)):
         roofline.measure_peak_flops_per_s(repeats=0)
     with pytest.raises(
         ValueError, match=says("buffer_bytes must be 4 or more, got 0; use four times the last-level cache")

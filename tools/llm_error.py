@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from mini_lib.columns import aligned
-from mini_lib.llm.cost.calibrate import CONSTANTS, Check, check, fit, median_error
+from mini_lib.llm.cost.calibrate import CONSTANTS, ComparedRow, compare, fit_engines, median_error
 from mini_lib.llm.cost.efficiency import BY_ENGINE
 from mini_lib.llm.cost.published import halves, published_rows, read_rows
 
@@ -30,7 +30,7 @@ GROUPS = (
 )
 
 
-def summary(halves_checked: dict[str, tuple[Check, ...]]) -> str:
+def summary(halves_checked: dict[str, tuple[ComparedRow, ...]]) -> str:
     """Return the median absolute error of each group of rows, a column pair for each half."""
     rows = [("median error", *(text for name in halves_checked for text in (name, "rows")))]
     for name, where in GROUPS:
@@ -43,7 +43,7 @@ def summary(halves_checked: dict[str, tuple[Check, ...]]) -> str:
     return aligned(rows)
 
 
-def worst(checks: tuple[Check, ...], count: int) -> str:
+def worst(checks: tuple[ComparedRow, ...], count: int) -> str:
     """Return the rows that are furthest off."""
     rows = [("off by", "measured", "predicted", "at best", "what was run")]
     for one in sorted(checks, key=lambda one: -abs(one.error))[:count]:
@@ -69,16 +69,16 @@ def main() -> None:
     calibration, held_out = halves(published_rows())
     if arguments.exchange:
         calibration, held_out = held_out, calibration
-    engines = fit(calibration) if arguments.fit or arguments.exchange else BY_ENGINE
+    engines = fit_engines(calibration) if arguments.fit or arguments.exchange else BY_ENGINE
     names = [field.name for field in fields(next(iter(engines.values())))]
     print(f"{len(CONSTANTS)} constants, fitted on {len(calibration)} rows\n")
     print(
         aligned([("", *engines), *((name, *(f"{getattr(e, name):.3g}" for e in engines.values())) for name in names)])
     )
     if arguments.rows:
-        checked = {arguments.rows.name: check(read_rows(arguments.rows), engines)}
+        checked = {arguments.rows.name: compare(read_rows(arguments.rows), engines)}
     else:
-        checked = {"held out": check(held_out, engines), "fitted": check(calibration, engines)}
+        checked = {"held out": compare(held_out, engines), "fitted": compare(calibration, engines)}
     print(f"\n{summary(checked)}\n")
     every = tuple(one for checks in checked.values() for one in checks)
     beaten = [one for one in every if one.row.seconds < one.ideal_s]

@@ -1,10 +1,10 @@
 """Does the cost model rank schedules as the clock does? Prints every schedule, and Spearman's rank correlation.
 
 Run it on a quiet machine: `python tools/rank_agreement.py`, about two minutes. The model's numbers come from the
-micro-kernels of `measure_machine`; none is fitted to a schedule. While the model's rules were written, the schedules of
-matmul, transpose, jacobi, conv2d and mttkrp below were looked at. The held-out ones are other kernels and sizes, and
-schedules drawn at random. A first draw of those (seeds 1 and 2) showed that lanes across register variables were
-counted too cheaply; that rule was mended, and the draws below (seeds 11 and 12) are new.
+micro-kernels of `measure_machine_model`; none is fitted to a schedule. While the model's rules were written, the
+schedules of matmul, transpose, jacobi, conv2d and mttkrp below were looked at. The held-out ones are other
+kernels and sizes, and schedules drawn at random. A first draw of those (seeds 1 and 2) showed that lanes across
+register variables were counted too cheaply; that rule was mended, and the draws below (seeds 11 and 12) are new.
 
 What the model gets wrong, with the likely cause; none of these causes was measured by itself:
 - `k n m` where rows are no power of two apart: a jump is priced as at a power of two, which is the worst case;
@@ -34,8 +34,8 @@ from mini_lib.loops.kernels import (
     mttkrp,
     transpose,
 )
-from mini_lib.loops.machine.estimate import Estimate, estimate
-from mini_lib.loops.machine.model import SCHEDULE_FLAGS, measure_machine
+from mini_lib.loops.machine.estimate import TimeEstimate, estimate_time
+from mini_lib.loops.machine.model import SCHEDULE_FLAGS, measure_machine_model
 from mini_lib.loops.nest import Nest
 from mini_lib.loops.search.space import Space
 
@@ -201,7 +201,7 @@ class Row:
     """One schedule of a kernel: what was expected, and what was measured."""
 
     name: str
-    expected: Estimate
+    expected: TimeEstimate
     measured: Latency
 
 
@@ -246,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     repeats = parser.parse_args().repeats
-    machine = measure_machine()
+    machine = measure_machine_model()
     print(f"{machine}\nflags: {' '.join(SCHEDULE_FLAGS)}\n")
     for title, kernels in (("looked at", LOOKED_AT), ("held out", HELD_OUT)):
         everything: list[Row] = []
@@ -255,7 +255,7 @@ def main() -> None:
             for name, make in schedules().items():
                 nest = make()
                 time = time_native(nest, flags=SCHEDULE_FLAGS, repeats=repeats)
-                rows.append(Row(name, estimate(nest, machine), time))
+                rows.append(Row(name, estimate_time(nest, machine), time))
             show(kernel, rows)
             everything += rows
         print(f"== {title}: {len(everything)} schedules, Spearman {spearman(*columns(everything)):.3f}\n")

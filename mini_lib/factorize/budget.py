@@ -1,8 +1,8 @@
 """Which rank for which layer, when the whole model has a budget: one optimization over all layers, with exact costs.
 
 A rank spared in one layer buys ranks in another, and a rank costs most where the image is large. So all layers are
-decided together: each has a list of ranks with their cost and error, and `choose` takes one from each list. The control
-is one fraction of the full rank everywhere.
+decided together: each has a list of ranks with their cost and error, and `mini_lib.knapsack` takes one from each list.
+The control is one fraction of the full rank everywhere.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from mini_lib.counting import Example
-from mini_lib.factorize.choose import Option, Options, choose, need_affordable
 from mini_lib.factorize.data_aware import output_errors
 from mini_lib.factorize.low_rank import rank_errors
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import Moments, is_factorizable, need_factorizable
+from mini_lib.factorize.moments import is_factorizable, need_factorizable
+from mini_lib.knapsack import Option, Options, exact, need_affordable
 from mini_lib.measure import LayerCost, layer_costs
+from mini_lib.require import one_of, whole
+from mini_lib.second_moments import Moments
 from mini_lib.surgery import Where, find
 
 
@@ -55,12 +57,12 @@ def rank_options(
     >>> layer = nn.Linear(3, 2)
     >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]))
     >>> found = rank_options(nn.Sequential(layer), torch.zeros(1, 3))["0"]
-    >>> [(option.rank, option.cost, round(option.error, 6)) for option in found]
+    >>> [(option.value, option.cost, round(option.error, 6)) for option in found]
     [(1, 5, 0.2), (None, 6, 0.0)]
     """
-    _need_cost(cost)
+    one_of("cost", cost, ("macs", "parameters"), fix="bytes go with the parameters")
     layers = _chosen(model, where)
-    whole = {row.name: row for row in layer_costs(model, example)}
+    rows = {row.name: row for row in layer_costs(model, example)}
     options = {}
     for name, layer in layers.items():
         lost = _errors_of(name, layer, moments, errors)
@@ -69,7 +71,7 @@ def rank_options(
                 f"errors of layer {name!r} has {len(lost)} numbers, expected {_full_rank(layer)}: one for each rank "
                 "from 1 on"
             )
-        prices, dense = _prices(whole[name], layer, cost), _of(whole[name], cost)
+        prices, dense = _prices(rows[name], layer, cost), getattr(rows[name], cost)
         cheaper = [
             Option(rank, price, float(error))
             for rank, (price, error) in enumerate(zip(prices, lost, strict=True), start=1)
@@ -92,7 +94,11 @@ def allocate_ranks(
     """Return the ranks of all layers that make the least error together in a model of at most this cost.
 
     A layer that is better left alone is not in the result. The budget is for the whole model: what the other layers
-    cost is taken off first. Arguments and errors are those of `rank_options`, and of `choose`; give exactly one budget.
+    cost is taken off first. The other arguments are those of `rank_options`.
+
+    Raises:
+        TypeError: a budget is no whole number; or as `rank_options`.
+        ValueError: not exactly one budget is given, it cannot be met; or as `rank_options`.
 
     The two layers have 6 and 6 MACs; 11 leave one of them alone. The first one loses nothing at rank 1.
 
@@ -104,12 +110,7 @@ def allocate_ranks(
     """
     cost, budget = _one_budget(budget_macs, budget_parameters)
     options = rank_options(model, example, cost=cost, moments=moments, errors=errors, where=where)
-    others = _cost_of_the_others(model, example, options, cost)
-    need_affordable(
-        others + sum(min(o.cost for o in choices) for choices in options.values()), budget, f"budget_{cost}"
-    )
-    chosen = choose(options, budget - others)
-    return {name: option.rank for name, option in chosen.items() if option.rank is not None}
+    return _ranks(exact(options, _room(model, example, options, cost, budget)))
 
 
 def uniform_ranks(
@@ -124,7 +125,10 @@ def uniform_ranks(
 
     A rank is the fraction rounded down, and at least 1; a layer that would cost more than before is left alone, and not
     in the result. What is left of the budget then goes to those layers whose fraction is nearest to the next rank.
-    Arguments and errors are those of `allocate_ranks`.
+    The arguments are those of `allocate_ranks`.
+
+    Raises:
+        TypeError, ValueError: as `allocate_ranks`.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4))      # rank 2 costs 32, and rank 1 12
@@ -135,21 +139,18 @@ def uniform_ranks(
     full = {name: _full_rank(layer) for name, layer in _chosen(model, where).items()}
     nothing = {name: [0.0] * size for name, size in full.items()}
     options = rank_options(model, example, cost=cost, errors=nothing, where=where)
-    others = _cost_of_the_others(model, example, options, cost)
-    need_affordable(others + sum(choices[0].cost for choices in options.values()), budget, f"budget_{cost}")
+    room = _room(model, example, options, cost, budget) - sum(choices[0].cost for choices in options.values())
     # Steps up, each at the fraction at which it is reached; leaving a layer alone is the step past the last rank.
     level = dict.fromkeys(options, 0)
-    total = others + sum(choices[0].cost for choices in options.values())
     steps = sorted(
         ((place + 1) / full[name], name, place) for name, choices in options.items() for place in range(1, len(choices))
     )
     for _, name, place in steps:
         more = options[name][place].cost - options[name][place - 1].cost
         # A layer that missed a step stays where it is; the others still take theirs.
-        if level[name] == place - 1 and total + more <= budget:
-            level[name], total = place, total + more
-    chosen = {name: options[name][place] for name, place in level.items()}
-    return {name: option.rank for name, option in chosen.items() if option.rank is not None}
+        if level[name] == place - 1 and more <= room:
+            level[name], room = place, room - more
+    return _ranks({name: options[name][place] for name, place in level.items()})
 
 
 def cost_of_ranks(model: nn.Module, example: Example, ranks: Mapping[str, int], *, cost: str = "macs") -> int:
@@ -164,9 +165,9 @@ def cost_of_ranks(model: nn.Module, example: Example, ranks: Mapping[str, int], 
     >>> cost_of_ranks(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4)), torch.zeros(1, 8), {"0": 2})     # 32 + 32
     64
     """
-    _need_cost(cost)
+    one_of("cost", cost, ("macs", "parameters"), fix="bytes go with the parameters")
     rows = {row.name: row for row in layer_costs(model, example)}
-    total = sum(_of(row, cost) for name, row in rows.items() if name not in ranks)
+    total = sum(getattr(row, cost) for name, row in rows.items() if name not in ranks)
     for name, rank in ranks.items():
         if name not in rows:
             raise ValueError(f"ranks names layer {name!r}, which the model does not have; it has {', '.join(rows)}")
@@ -219,17 +220,16 @@ def _prices(row: LayerCost, layer: nn.Module, cost: str) -> list[int]:
     return [places * weights for weights in factors] if cost == "macs" else [weights + rows for weights in factors]
 
 
-def _cost_of_the_others(model: nn.Module, example: Example, options: Options, cost: str) -> int:
-    return sum(_of(row, cost) for row in layer_costs(model, example) if row.name not in options)
+def _room(model: nn.Module, example: Example, options: Options, cost: str, budget: int) -> int:
+    """What the budget leaves for the layers with options, once it is sure to be enough."""
+    others = sum(getattr(row, cost) for row in layer_costs(model, example) if row.name not in options)
+    least = sum(choices[0].cost for choices in options.values())
+    need_affordable(others + least, budget, f"budget_{cost}")
+    return budget - others
 
 
-def _of(row: LayerCost, cost: str) -> int:
-    return row.macs if cost == "macs" else row.parameters
-
-
-def _need_cost(cost: str) -> None:
-    if cost not in ("macs", "parameters"):
-        raise ValueError(f"cost must be 'macs' or 'parameters', got {cost!r}; bytes go with the parameters")
+def _ranks(chosen: Mapping[str, Option]) -> dict[str, int]:
+    return {name: option.value for name, option in chosen.items() if option.value is not None}
 
 
 def _full_rank(layer: nn.Module) -> int:
@@ -240,6 +240,4 @@ def _one_budget(budget_macs: int | None, budget_parameters: int | None) -> tuple
     if (budget_macs is None) == (budget_parameters is None):
         raise ValueError("give exactly one of budget_macs and budget_parameters")
     cost, budget = ("macs", budget_macs) if budget_macs is not None else ("parameters", budget_parameters)
-    if isinstance(budget, bool) or not isinstance(budget, int):
-        raise TypeError(f"budget_{cost} must be a whole number, got {budget!r}; round it down with int()")
-    return cost, budget
+    return cost, whole(f"budget_{cost}", budget, fix="round it down with int()")

@@ -10,12 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from mini_lib.factorize.geometry import Padding, Pair, output_size, pair, whole
+from mini_lib.factorize.geometry import Padding, Sides, at_least_one, output_size, sides
+from mini_lib.require import whole
 
 
 @dataclass(frozen=True)
 class Cost:
     """What a layer does for one image, and what it holds. Costs add up.
+
+    Raises:
+        TypeError, ValueError: a number is no whole number of 0 or more.
 
     >>> Cost(macs=72, parameters=18) + Cost(macs=8, parameters=2)
     Cost(macs=80, parameters=20)
@@ -25,8 +29,8 @@ class Cost:
     parameters: int
 
     def __post_init__(self) -> None:
-        whole("macs", self.macs, low=0)
-        whole("parameters", self.parameters, low=0)
+        for name in ("macs", "parameters"):
+            whole(name, getattr(self, name), low=0, fix="pass an int in that range")
 
     def __add__(self, other: Cost) -> Cost:
         if not isinstance(other, Cost):
@@ -34,7 +38,7 @@ class Cost:
         return Cost(self.macs + other.macs, self.parameters + other.parameters)
 
 
-def convolution_macs(inputs: int, outputs: int, kernel: Pair, places: int, *, groups: int = 1) -> int:
+def convolution_macs(inputs: int, outputs: int, kernel: Sides, places: int, *, groups: int = 1) -> int:
     """Return the MACs of a convolution with `places` output places: places * outputs * (inputs / groups) * K^2.
 
     Raises:
@@ -46,11 +50,11 @@ def convolution_macs(inputs: int, outputs: int, kernel: Pair, places: int, *, gr
     13824
     """
     check_groups(inputs, outputs, groups)
-    height, width = pair("kernel", kernel)
-    return whole("places", places) * outputs * (inputs // groups) * height * width
+    height, width = sides("kernel", kernel)
+    return at_least_one("places", places) * outputs * (inputs // groups) * height * width
 
 
-def depthwise_separable_macs(inputs: int, outputs: int, kernel: Pair, places: int, *, multiplier: int = 1) -> int:
+def depthwise_separable_macs(inputs: int, outputs: int, kernel: Sides, places: int, *, multiplier: int = 1) -> int:
     """Return the MACs of depthwise then pointwise: places * inputs * multiplier * (K^2 + outputs).
 
     Raises:
@@ -61,12 +65,12 @@ def depthwise_separable_macs(inputs: int, outputs: int, kernel: Pair, places: in
     >>> depthwise_separable_macs(3, 8, 3, places=64)
     3264
     """
-    middle = whole("inputs", inputs) * whole("multiplier", multiplier)
+    middle = at_least_one("inputs", inputs) * at_least_one("multiplier", multiplier)
     spatial = convolution_macs(inputs, middle, kernel, places, groups=inputs)
     return spatial + convolution_macs(middle, outputs, 1, places)
 
 
-def cost_ratio(outputs: int, kernel: Pair, multiplier: int = 1) -> Fraction:
+def cost_ratio(outputs: int, kernel: Sides, multiplier: int = 1) -> Fraction:
     """Return exactly what a depthwise-separable layer costs of the convolution it stands for: r * (1/N + 1/K^2).
 
     It holds for MACs and weights alike, whatever the image, stride, padding, dilation and number of input channels.
@@ -82,11 +86,13 @@ def cost_ratio(outputs: int, kernel: Pair, multiplier: int = 1) -> Fraction:
 
     Source: A. Howard et al., "MobileNets", 2017, section 3.1 (multiplier 1).
     """
-    height, width = pair("kernel", kernel)
-    return whole("multiplier", multiplier) * (Fraction(1, whole("outputs", outputs)) + Fraction(1, height * width))
+    height, width = sides("kernel", kernel)
+    return at_least_one("multiplier", multiplier) * (
+        Fraction(1, at_least_one("outputs", outputs)) + Fraction(1, height * width)
+    )
 
 
-def break_even_multiplier(outputs: int, kernel: Pair) -> int:
+def break_even_multiplier(outputs: int, kernel: Sides) -> int:
     """Return the largest multiplier at which a depthwise-separable layer still costs less; 0 if none does.
 
     The ratio r * (1/N + 1/K^2) is below 1 for r < N * K^2 / (N + K^2): low rank pays below m * n / (m + n), and each
@@ -105,8 +111,8 @@ def break_even_multiplier(outputs: int, kernel: Pair) -> int:
 
 
 def convolution_cost(
-    inputs: int, outputs: int, kernel: Pair, size: Pair, *,
-    stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, groups: int = 1, bias: bool = True,
+    inputs: int, outputs: int, kernel: Sides, size: Sides, *,
+    stride: Sides = 1, padding: Padding = None, dilation: Sides = 1, groups: int = 1, bias: bool = True,
 ) -> Cost:  # fmt: skip
     """Return the cost of a convolution on one image of `size` pixels; with `groups`, of a grouped one.
 
@@ -125,8 +131,8 @@ def convolution_cost(
 
 
 def depthwise_cost(
-    channels: int, kernel: Pair, size: Pair, *,
-    multiplier: int = 1, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+    channels: int, kernel: Sides, size: Sides, *,
+    multiplier: int = 1, stride: Sides = 1, padding: Padding = None, dilation: Sides = 1, bias: bool = True,
 ) -> Cost:  # fmt: skip
     """Return the cost of a depthwise convolution: channels * multiplier * K^2 at each place.
 
@@ -136,13 +142,13 @@ def depthwise_cost(
     >>> depthwise_cost(3, 3, size=8)
     Cost(macs=1728, parameters=30)
     """
-    outputs = whole("channels", channels) * whole("multiplier", multiplier)
+    outputs = at_least_one("channels", channels) * at_least_one("multiplier", multiplier)
     return convolution_cost(
         channels, outputs, kernel, size, stride=stride, padding=padding, dilation=dilation, groups=channels, bias=bias
     )
 
 
-def pointwise_cost(inputs: int, outputs: int, size: Pair, *, bias: bool = True) -> Cost:
+def pointwise_cost(inputs: int, outputs: int, size: Sides, *, bias: bool = True) -> Cost:
     """Return the cost of a 1x1 convolution: inputs * outputs at each place.
 
     Raises:
@@ -155,8 +161,8 @@ def pointwise_cost(inputs: int, outputs: int, size: Pair, *, bias: bool = True) 
 
 
 def depthwise_separable_cost(
-    inputs: int, outputs: int, kernel: Pair, size: Pair, *,
-    multiplier: int = 1, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+    inputs: int, outputs: int, kernel: Sides, size: Sides, *,
+    multiplier: int = 1, stride: Sides = 1, padding: Padding = None, dilation: Sides = 1, bias: bool = True,
 ) -> Cost:  # fmt: skip
     """Return the cost of `layers.depthwise_separable`: one bias, on the pointwise part.
 
@@ -178,8 +184,8 @@ def depthwise_separable_cost(
 
 
 def inverted_residual_cost(
-    inputs: int, outputs: int, expansion: int, size: Pair, *,
-    kernel: Pair = 3, stride: Pair = 1, dilation: Pair = 1,
+    inputs: int, outputs: int, expansion: int, size: Sides, *,
+    kernel: Sides = 3, stride: Sides = 1, dilation: Sides = 1,
 ) -> Cost:  # fmt: skip
     """Return the cost of `layers.inverted_residual`, the scale and shift of its batch norms among the parameters.
 
@@ -195,7 +201,7 @@ def inverted_residual_cost(
 
     Source: M. Sandler et al., "MobileNetV2", 2018, table 1.
     """
-    hidden = whole("inputs", inputs) * whole("expansion", expansion)
+    hidden = at_least_one("inputs", inputs) * at_least_one("expansion", expansion)
     places = output_size(size, kernel, stride=stride, dilation=dilation)
     body = depthwise_cost(hidden, kernel, size, stride=stride, dilation=dilation, bias=False)
     body += pointwise_cost(hidden, outputs, places, bias=False)
@@ -207,8 +213,8 @@ def inverted_residual_cost(
 
 
 def spatially_separable_cost(
-    inputs: int, outputs: int, kernel: Pair, size: Pair, *,
-    middle: int | None = None, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+    inputs: int, outputs: int, kernel: Sides, size: Sides, *,
+    middle: int | None = None, stride: Sides = 1, padding: Padding = None, dilation: Sides = 1, bias: bool = True,
 ) -> Cost:  # fmt: skip
     """Return the cost of `layers.spatially_separable`: K x 1 to `middle` channels (as many as outputs), then 1 x K.
 
@@ -222,13 +228,13 @@ def spatially_separable_cost(
     >>> spatially_separable_cost(1, 1, 3, size=8)
     Cost(macs=384, parameters=7)
     """
-    middle = whole("outputs", outputs) if middle is None else whole("middle", middle)
-    height, width = pair("kernel", kernel)
+    middle = at_least_one("outputs", outputs) if middle is None else at_least_one("middle", middle)
+    height, width = sides("kernel", kernel)
     rows, columns = output_size(size, kernel, stride=stride, padding=padding, dilation=dilation)
     first = convolution_macs(inputs, middle, (height, 1), places=1)
     second = convolution_macs(middle, outputs, (1, width), places=1)
     # The padding to the left and right is the second part's own: the first sees the columns of the image.
-    macs = first * rows * pair("size", size)[1] + second * rows * columns
+    macs = first * rows * sides("size", size)[1] + second * rows * columns
     return Cost(macs, first + second + bias * outputs)
 
 
@@ -241,7 +247,7 @@ def check_groups(inputs: int, outputs: int, groups: int) -> None:
     >>> check_groups(8, 6, groups=2)
     """
     for name, channels in (("inputs", inputs), ("outputs", outputs)):
-        if whole(name, channels) % whole("groups", groups):
+        if at_least_one(name, channels) % at_least_one("groups", groups):
             raise ValueError(
                 f"groups {groups} does not divide {name} ({channels}); use a divisor of both {inputs} and {outputs}"
             )

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.counting import evaluating
-from mini_lib.factorize.low_rank import Factorized, rebuild
+from mini_lib.factorize.low_rank import Factorized, rebuild, tail_errors
 from mini_lib.factorize.low_rank.parts import convolution, linear, parameter
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import Moments, need_factorizable
+from mini_lib.factorize.moments import need_factorizable
+from mini_lib.second_moments import Moments
 
 
 @torch.no_grad()
@@ -32,7 +33,7 @@ def output_svd(layer: nn.Module, moments: Moments, rank: int) -> Factorized:
     """Return the two layers of rank `rank` whose output is nearest to that of `layer`, on average over its inputs.
 
     A linear layer becomes two. A convolution becomes one of the same kernel, stride, padding and dilation to `rank`
-    channels, and a 1x1 convolution behind it. The second one has the bias, also where `layer` has none.
+    channels, and a 1x1 convolution after it. The second one has the bias, also where `layer` has none.
 
     Args:
         layer: nn.Linear, or nn.Conv2d with groups=1.
@@ -42,7 +43,7 @@ def output_svd(layer: nn.Module, moments: Moments, rank: int) -> Factorized:
 
     Returns:
         Its `predicted_error` is the root mean square error of the output, relative to that of the output about its
-        mean: known beforehand, and on the calibration data the one that `output_error` measures.
+        mean: known beforehand, and on the calibration data the one that `measured_output_error` returns.
 
     Raises:
         TypeError: the layer is of another kind.
@@ -76,7 +77,8 @@ def output_svd(layer: nn.Module, moments: Moments, rank: int) -> Factorized:
 def output_errors(layer: nn.Module, moments: Moments) -> list[float]:
     """Return the `predicted_error` of `output_svd` at every rank, 1 first, from one decomposition.
 
-    Raises TypeError or ValueError as `output_svd` does.
+    Raises:
+        TypeError, ValueError: as `output_svd`.
 
     >>> layer = nn.Linear(2, 2)
     >>> _ = layer.weight.data.copy_(torch.eye(2))
@@ -88,7 +90,7 @@ def output_errors(layer: nn.Module, moments: Moments) -> list[float]:
 
 
 @torch.no_grad()
-def output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) -> float:
+def measured_output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) -> float:
     """Return the root mean square error of another layer's output, relative to that of the layer's about its mean.
 
     Both are run on `inputs`. 0 is the same output; 1 is what the best constant output gets, a layer of rank 0.
@@ -98,7 +100,7 @@ def output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) -> float:
 
     Outputs 1 and 3 vary by 1 about 2; the other layer is off by 0 and 2, sqrt(4 / 2) on average.
 
-    >>> round(output_error(nn.Identity(), nn.Hardtanh(), torch.tensor([[1.0], [3.0]])), 4)
+    >>> round(measured_output_error(nn.Identity(), nn.Hardtanh(), torch.tensor([[1.0], [3.0]])), 4)
     1.4142
     """
     with evaluating(layer), evaluating(other):
@@ -117,20 +119,21 @@ def output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) -> float:
 
 
 @torch.no_grad()
-def correct_bias(layer: nn.Module, approximation: nn.Module, moments: Moments) -> nn.Module:
+def restore_mean_output(layer: nn.Module, approximation: nn.Module, moments: Moments) -> nn.Module:
     """Return a copy of a layer's factors, from any method, with the bias that gives the layer's mean output again.
 
     The control that tells how much of the gain of `output_svd` comes from its bias alone. `approximation` is a chain of
     linear layers, or of convolutions, such as `svd_linear(layer, 8).layer`.
 
     Raises:
-        TypeError, ValueError: as `output_svd` does, or the chain stands for a weight of another shape.
+        TypeError, ValueError: as `output_svd`, or the chain stands for a weight of another shape.
 
     Inputs of mean 5 through a weight of 1 that became 0: the bias has to give the 5.
 
     >>> layer, gone = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     >>> _ = layer.weight.data.fill_(1.0), gone.weight.data.fill_(0.0)
-    >>> correct_bias(layer, gone, Moments(torch.tensor([5.0]), torch.ones(1, 1), 100))(torch.zeros(1, 1)).tolist()
+    >>> moments = Moments(torch.tensor([5.0]), torch.ones(1, 1), 100)
+    >>> restore_mean_output(layer, gone, moments)(torch.zeros(1, 1)).tolist()
     [[5.0]]
 
     Source: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section
@@ -181,12 +184,7 @@ def _bias(layer: nn.Module) -> Tensor:
 
 def _lost(values: Tensor) -> list[float]:
     """The share of the root mean square that is lost by keeping the first 1, 2, ... of these deviations."""
-    energy = values.square()
-    if not energy[0] > 0:
-        return [0.0] * len(values)  # an output that never varies is in the bias: nothing is lost
-    # summed from the smallest up, so that the last errors keep their digits
-    left = energy.flip(0).cumsum(0).flip(0)
-    return [*(left[1:] / left[0]).sqrt().tolist(), 0.0]
+    return tail_errors(values.square())[1:].tolist()  # an output that never varies is in the bias: nothing is lost
 
 
 def _output_components(weight: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:

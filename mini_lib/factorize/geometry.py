@@ -1,50 +1,51 @@
 """The geometry of a window that slides over an image: kernel, stride, padding, dilation, and the places it visits."""
 
-Pair = int | tuple[int, int]
-Padding = Pair | str | None
+from mini_lib.require import whole
+
+Sides = int | tuple[int, int]
+Padding = Sides | str | None
 
 
-def whole(name: str, value: object, low: int = 1) -> int:
-    """Return `value` if it is a whole number of at least `low`; True is an int to Python, but no number of channels.
+def at_least_one(name: str, value: object) -> int:
+    """Return `value` if it is a number that channels or places can have.
 
     Raises:
-        TypeError: it is not an int.
-        ValueError: it is below `low`.
+        TypeError: it is no whole number.
+        ValueError: it is below 1.
 
-    >>> whole("groups", 4)
+    >>> at_least_one("groups", 4)
     4
     """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, got {value!r} ({type(value).__name__}); pass an int")
-    if value < low:
-        raise ValueError(f"{name} must be at least {low}, got {value}")
-    return value
+    return whole(name, value, low=1, fix="pass an int in that range")
 
 
-def pair(name: str, value: object, low: int = 1) -> tuple[int, int]:
+def sides(name: str, value: object, low: int = 1) -> tuple[int, int]:
     """Return (along the rows, along the columns): a whole number stands for two of itself.
 
     Raises:
         TypeError: it is neither a whole number nor two of them.
         ValueError: a number is below `low`, or there are not two.
 
-    >>> pair("kernel", 3), pair("kernel", (3, 5))
+    >>> sides("kernel", 3), sides("kernel", (3, 5))
     ((3, 3), (3, 5))
     """
     if not isinstance(value, (tuple, list)):
-        return (whole(name, value, low),) * 2
+        value = (value, value)
     if len(value) != 2:
         raise ValueError(f"{name} must be a whole number or two of them (height, width), got {value!r}")
-    return whole(name, value[0], low), whole(name, value[1], low)
+    rows, columns = (whole(name, one, low=low, fix="pass an int in that range") for one in value)
+    return rows, columns
 
 
-def window_padding(kernel: Pair, padding: Padding = None, dilation: Pair = 1) -> tuple[int, int] | str:
+def window_padding(
+    kernel: Sides, padding: Padding = None, dilation: Sides = 1, stride: Sides = 1
+) -> tuple[int, int] | str:
     """Return the padding that nn.Conv2d is given: pixels (above and below, left and right), or "same" or "valid".
 
     None is half of the kernel's span, dilation * (kernel - 1) // 2: with stride 1 an odd kernel then keeps the size.
 
     Raises:
-        TypeError, ValueError: an argument is no such number, or a word that torch does not know.
+        TypeError, ValueError: an argument is no such number, a word that torch does not know, or "same" with a stride.
 
     >>> window_padding(3), window_padding((3, 7), dilation=2), window_padding(3, padding=0)
     ((1, 1), (2, 6), (0, 0))
@@ -52,16 +53,18 @@ def window_padding(kernel: Pair, padding: Padding = None, dilation: Pair = 1) ->
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
             raise ValueError(f'padding must be pixels, "same", "valid" or None (half of the kernel), got {padding!r}')
+        if padding == "same" and (steps := sides("stride", stride)) != (1, 1):
+            raise ValueError(f'padding "same" keeps the size, and stride {steps} does not; give the padding in pixels')
         return padding
     if padding is not None:
-        return pair("padding", padding, low=0)
-    spans = zip(pair("kernel", kernel), pair("dilation", dilation), strict=True)
+        return sides("padding", padding, low=0)
+    spans = zip(sides("kernel", kernel), sides("dilation", dilation), strict=True)
     rows, columns = (step * (length - 1) // 2 for length, step in spans)
     return rows, columns
 
 
 def output_size(
-    size: Pair, kernel: Pair, *, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1
+    size: Sides, kernel: Sides, *, stride: Sides = 1, padding: Padding = None, dilation: Sides = 1
 ) -> tuple[int, int]:
     """Return (height, width) of what a convolution makes of one image of `size` pixels.
 
@@ -78,11 +81,9 @@ def output_size(
 
     Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", 2016, sections 2.4 and 5.1.
     """
-    size, kernel, stride = pair("size", size), pair("kernel", kernel), pair("stride", stride)
-    dilation, pixels = pair("dilation", dilation), window_padding(kernel, padding, dilation)
+    size, kernel, stride = sides("size", size), sides("kernel", kernel), sides("stride", stride)
+    dilation, pixels = sides("dilation", dilation), window_padding(kernel, padding, dilation, stride)
     if pixels == "same":
-        if stride != (1, 1):
-            raise ValueError(f'padding "same" keeps the size, and stride {stride} does not; give the padding in pixels')
         return size
     if pixels == "valid":
         pixels = (0, 0)

@@ -15,12 +15,13 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from mini_lib.factorize.cost import check_groups
-from mini_lib.factorize.geometry import Padding, Pair, pair, whole, window_padding
+from mini_lib.factorize.geometry import Padding, Sides, at_least_one, sides, window_padding
+from mini_lib.require import whole
 
 
 def grouped(
-    inputs: int, outputs: int, kernel: Pair, groups: int, *,
-    stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+    inputs: int, outputs: int, kernel: Sides, groups: int, *,
+    stride: Sides = 1, padding: Padding = None, dilation: Sides = 1, bias: bool = True,
 ) -> nn.Conv2d:  # fmt: skip
     """Return a convolution whose channels meet only within their group; one group is a plain convolution.
 
@@ -36,15 +37,15 @@ def grouped(
     2012, section 3.2.
     """
     check_groups(inputs, outputs, groups)
-    stride, pixels = pair("stride", stride), window_padding(kernel, padding, dilation)
-    if pixels == "same" and stride != (1, 1):
-        raise ValueError(f'padding "same" keeps the size, and stride {stride} does not; give the padding in pixels')
-    return nn.Conv2d(inputs, outputs, pair("kernel", kernel), stride, pixels, pair("dilation", dilation), groups, bias)
+    stride, pixels = sides("stride", stride), window_padding(kernel, padding, dilation, stride)
+    return nn.Conv2d(
+        inputs, outputs, sides("kernel", kernel), stride, pixels, sides("dilation", dilation), groups, bias
+    )
 
 
 def depthwise(
-    channels: int, kernel: Pair, *,
-    multiplier: int = 1, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+    channels: int, kernel: Sides, *,
+    multiplier: int = 1, stride: Sides = 1, padding: Padding = None, dilation: Sides = 1, bias: bool = True,
 ) -> nn.Conv2d:  # fmt: skip
     """Return a convolution that sees each channel by itself, through `multiplier` kernels.
 
@@ -56,7 +57,7 @@ def depthwise(
     >>> tuple(depthwise(8, 3, multiplier=2).weight.shape)
     (16, 1, 3, 3)
     """
-    outputs = whole("channels", channels) * whole("multiplier", multiplier)
+    outputs = at_least_one("channels", channels) * at_least_one("multiplier", multiplier)
     return grouped(channels, outputs, kernel, channels, stride=stride, padding=padding, dilation=dilation, bias=bias)
 
 
@@ -75,8 +76,8 @@ def pointwise(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv2d:
 
 
 def depthwise_separable(
-    inputs: int, outputs: int, kernel: Pair, *,
-    multiplier: int = 1, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+    inputs: int, outputs: int, kernel: Sides, *,
+    multiplier: int = 1, stride: Sides = 1, padding: Padding = None, dilation: Sides = 1, bias: bool = True,
 ) -> nn.Sequential:  # fmt: skip
     """Return a depthwise convolution and a pointwise one, with nothing between them: one linear map.
 
@@ -105,8 +106,8 @@ def depthwise_separable(
 
 
 def spatially_separable(
-    inputs: int, outputs: int, kernel: Pair, *,
-    middle: int | None = None, stride: Pair = 1, padding: Padding = None, dilation: Pair = 1, bias: bool = True,
+    inputs: int, outputs: int, kernel: Sides, *,
+    middle: int | None = None, stride: Sides = 1, padding: Padding = None, dilation: Sides = 1, bias: bool = True,
 ) -> nn.Sequential:  # fmt: skip
     """Return a convolution along the columns (K x 1) and one along the rows (1 x K), with nothing between them.
 
@@ -125,8 +126,8 @@ def spatially_separable(
     Source: M. Jaderberg, A. Vedaldi, A. Zisserman, "Speeding up Convolutional Neural Networks with Low Rank
     Expansions", 2014, section 2.
     """
-    middle = whole("outputs", outputs) if middle is None else whole("middle", middle)
-    (height, width), strides, steps = pair("kernel", kernel), pair("stride", stride), pair("dilation", dilation)
+    middle = at_least_one("outputs", outputs) if middle is None else at_least_one("middle", middle)
+    (height, width), strides, steps = sides("kernel", kernel), sides("stride", stride), sides("dilation", dilation)
     pixels = window_padding(kernel, padding, dilation)
     above, beside = (pixels, pixels) if isinstance(pixels, str) else ((pixels[0], 0), (0, pixels[1]))
     vertical = grouped(
@@ -154,7 +155,7 @@ class InvertedResidual(nn.Module):
 
 def inverted_residual(
     inputs: int, outputs: int, expansion: int, *,
-    kernel: Pair = 3, stride: Pair = 1, dilation: Pair = 1,
+    kernel: Sides = 3, stride: Sides = 1, dilation: Sides = 1,
 ) -> InvertedResidual:  # fmt: skip
     """Return MobileNetV2's block: pointwise to `expansion` times the channels, depthwise, pointwise back.
 
@@ -173,9 +174,9 @@ def inverted_residual(
 
     Source: M. Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018, section 3.3.
     """
-    if not all(length % 2 for length in pair("kernel", kernel)):
+    if not all(length % 2 for length in sides("kernel", kernel)):
         raise ValueError(f"kernel must be odd to keep the size of the image, got {kernel}; use 3 or 5")
-    hidden = whole("inputs", inputs) * whole("expansion", expansion)
+    hidden = at_least_one("inputs", inputs) * at_least_one("expansion", expansion)
     body: OrderedDict[str, nn.Module] = OrderedDict()
     if expansion > 1:
         body["expand"] = pointwise(inputs, hidden, bias=False)
@@ -184,10 +185,10 @@ def inverted_residual(
     body |= {"depthwise_bn": nn.BatchNorm2d(hidden), "depthwise_relu": nn.ReLU6()}
     body["project"] = pointwise(hidden, outputs, bias=False)
     body["project_bn"] = nn.BatchNorm2d(outputs)
-    return InvertedResidual(nn.Sequential(body), skips=pair("stride", stride) == (1, 1) and inputs == outputs)
+    return InvertedResidual(nn.Sequential(body), skips=sides("stride", stride) == (1, 1) and inputs == outputs)
 
 
-def check_multiplier(multiplier: int, outputs: int, kernel: Pair) -> None:
+def check_multiplier(multiplier: int, outputs: int, kernel: Sides) -> None:
     """Refuse a multiplier above the rank that an outputs x K^2 slice of a kernel can have.
 
     Raises:
@@ -195,12 +196,7 @@ def check_multiplier(multiplier: int, outputs: int, kernel: Pair) -> None:
 
     >>> check_multiplier(9, outputs=16, kernel=3)
     """
-    height, width = pair("kernel", kernel)
-    full = min(whole("outputs", outputs), height * width)
-    if isinstance(multiplier, bool) or not isinstance(multiplier, int):
-        whole("multiplier", multiplier)
-    if not 1 <= multiplier <= full:
-        raise ValueError(
-            f"multiplier must be between 1 and {full} for {outputs} outputs and a {height}x{width} kernel, "
-            f"got {multiplier}; {full} is exact"
-        )
+    height, width = sides("kernel", kernel)
+    full = min(at_least_one("outputs", outputs), height * width)
+    exact = f"{full} is exact for {outputs} outputs and a {height}x{width} kernel"
+    whole("multiplier", multiplier, low=1, high=full, fix=exact)

@@ -18,6 +18,7 @@ from mini_lib.factorize.low_rank.parts import convolution, linear
 from mini_lib.factorize.low_rank.tensors import check_rank
 from mini_lib.factorize.moments import is_factorizable, need_factorizable
 from mini_lib.fold import find_batch_norms
+from mini_lib.require import positive
 from mini_lib.surgery import Where, find, replace
 
 
@@ -82,8 +83,7 @@ def add_lora(
         )
     _check_layers(model, rank, where)
     alpha = rank if alpha is None else alpha
-    if not 0 < alpha < math.inf:
-        raise ValueError(f"alpha must be above 0 and finite, got {alpha}; the rank itself multiplies by 1")
+    positive("alpha", alpha, fix="the rank itself multiplies by 1")
     generator = torch.Generator().manual_seed(seed)
     frozen = replace(model, lambda name, module: name == "", lambda copied: copied.requires_grad_(False))
     return replace(frozen, where, lambda layer: _beside(layer, rank, alpha / rank, generator))

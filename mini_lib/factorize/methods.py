@@ -14,8 +14,10 @@ from torch import nn
 from mini_lib.factorize import low_rank
 from mini_lib.factorize.data_aware import output_svd
 from mini_lib.factorize.low_rank import Factorized
-from mini_lib.factorize.moments import Moments, is_factorizable
+from mini_lib.factorize.moments import is_factorizable
 from mini_lib.factorize.separable import separate
+from mini_lib.require import share
+from mini_lib.second_moments import Moments
 from mini_lib.surgery import Where, find
 
 Rank = int | tuple[int, ...]
@@ -36,6 +38,9 @@ def data_aware_svd(moments: Mapping[str, Moments]) -> Method:
 
     `moments` are those of `input_moments`. They may come from the model before its batch norms were folded: what its
     layers read stays the same.
+
+    Raises:
+        ValueError: the method, once it is asked for a layer without moments.
 
     >>> import torch
     >>> method = data_aware_svd({"fc": Moments(torch.zeros(8), torch.eye(8), 100)})
@@ -60,6 +65,9 @@ def data_aware_svd(moments: Mapping[str, Moments]) -> Method:
 def tucker(method: Literal["hosvd", "hooi"] = "hooi") -> Method:
     """Return the method that takes a convolution apart by `tucker2`, at ranks (in, out); a linear layer by its SVD.
 
+    Raises:
+        ValueError: the method, once it gets other than two ranks for a convolution.
+
     >>> tucker()("conv", nn.Conv2d(8, 16, 3), (4, 6)).ranks
     (4, 6)
     """
@@ -74,20 +82,19 @@ def tucker(method: Literal["hosvd", "hooi"] = "hooi") -> Method:
     return apart
 
 
-def spatial_svd(name: str, layer: nn.Module, rank: Rank) -> Factorized:
-    """Take a convolution apart into K x 1 and 1 x K by `low_rank.spatial_svd`."""
-    return low_rank.spatial_svd(layer, rank)
+def as_method(take_apart: Callable[[nn.Module, Rank], Factorized]) -> Method:
+    """Return the method that calls `take_apart` for every layer, such as `low_rank.spatial_svd` or `low_rank.cp`.
+
+    >>> as_method(low_rank.cp)("conv", nn.Conv2d(8, 16, 3), 4).ranks
+    (4,)
+    """
+    return lambda name, layer, rank: take_apart(layer, rank)
 
 
-def cp(name: str, layer: nn.Module, rank: Rank) -> Factorized:
-    """Take a convolution apart into four by `low_rank.cp`."""
-    return low_rank.cp(layer, rank)
-
-
-def depthwise_separable(name: str, layer: nn.Module, rank: Rank) -> Factorized:
+def slice_svd(name: str, layer: nn.Module, rank: Rank) -> Factorized:
     """Take a convolution apart into a depthwise and a pointwise one by `separate`; the rank is the multiplier.
 
-    >>> depthwise_separable("conv", nn.Conv2d(8, 16, 3), 1).parameters          # 8 * 9, 8 * 16 and a bias
+    >>> slice_svd("conv", nn.Conv2d(8, 16, 3), 1).parameters          # 8 * 9, 8 * 16 and a bias
     216
     """
     fit = separate(layer, rank)
@@ -100,6 +107,7 @@ def matrix_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
     Full is min(out, k) with k = in_features or in_channels * K^2, as for `plain_svd` and `data_aware_svd`.
 
     Raises:
+        TypeError: the fraction is no number.
         ValueError: the fraction is not above 0 and at most 1, or no layer is chosen.
 
     >>> matrix_ranks(nn.Sequential(nn.Conv2d(1, 16, 3), nn.Conv2d(16, 32, 3)), 0.25)
@@ -117,6 +125,7 @@ def tucker_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
     A convolution gets two ranks (in, out); a linear layer the one of `matrix_ranks`.
 
     Raises:
+        TypeError: the fraction is no number.
         ValueError: the fraction is not above 0 and at most 1, or no layer is chosen.
 
     >>> tucker_ranks(nn.Sequential(nn.Conv2d(1, 16, 3), nn.Conv2d(16, 32, 3)), 0.375)
@@ -131,8 +140,7 @@ def tucker_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
 
 
 def _layers(model: nn.Module, fraction: float, where: Where) -> list[tuple[str, nn.Module]]:
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction must be above 0 and at most 1, got {fraction!r}; 0.25 is a quarter of full rank")
+    share("fraction", fraction, fix="0.25 is a quarter of full rank")
     found = find(model, where)
     if not found:
         raise ValueError("where chooses no layer of the model; choose at least one nn.Linear or nn.Conv2d")

@@ -17,9 +17,10 @@ from torch import nn
 from mini_lib.columns import aligned
 from mini_lib.counting import Example
 from mini_lib.factorize.low_rank import Factorized
-from mini_lib.factorize.methods import Method, Rank, depthwise_separable, plain_svd
+from mini_lib.factorize.methods import Method, Rank, plain_svd, slice_svd
 from mini_lib.fold import fold_batch_norm
 from mini_lib.measure import layer_costs
+from mini_lib.require import one_of
 from mini_lib.surgery import Where, find, swap
 
 _LAYERS = (nn.Linear, nn.Conv2d)
@@ -116,8 +117,7 @@ def factorize(
       (1): Linear(in_features=8, out_features=4, bias=True)
     )
     """
-    if cost not in ("macs", "parameters"):
-        raise ValueError(f"cost must be 'macs' or 'parameters', got {cost!r}; bytes go with the parameters")
+    one_of("cost", cost, ("macs", "parameters"), fix="bytes go with the parameters")
     _check_names(model, ranks)
     base = fold_batch_norm(model) if fold else copy.deepcopy(model)
     parts = {name: _take_apart(base, name, rank, method) for name, rank in ranks.items()}
@@ -163,7 +163,10 @@ def separate_model(
 
     One multiplier is used for all layers that `where` chooses; or give one by layer name, and `where` is not asked. A
     multiplier above what a layer can have, min(outputs, K^2), is that: the layer is then exact.
-    What it raises, and what it leaves alone, is as in `factorize`.
+    What it leaves alone is as in `factorize`.
+
+    Raises:
+        TypeError, ValueError: as `factorize`; or `where` chooses no convolution.
 
     A 3x3 convolution from 16 to 32 channels on 8 * 8 places: 64 * 16 * 32 * 9, then 64 * (16 * 9 + 16 * 32).
 
@@ -177,7 +180,7 @@ def separate_model(
         if not chosen:
             raise ValueError("where chooses no convolution of the model; choose at least one nn.Conv2d")
         multipliers = {name: _at_most(multipliers, layer) for name, layer in chosen}
-    return factorize(model, example, multipliers, method=depthwise_separable, fold=fold)
+    return factorize(model, example, multipliers, method=slice_svd, fold=fold)
 
 
 def _at_most(multiplier: int, layer: nn.Module) -> int:
@@ -195,11 +198,9 @@ def _take_apart(model: nn.Module, name: str, rank: Rank, method: Callable[..., F
 
 def _check_names(model: nn.Module, ranks: Mapping[str, Rank]) -> None:
     """Refuse names that are not those of layers which can be replaced one by one."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}; pass the model itself")
+    layers = dict(find(model, lambda name, module: type(module) in _LAYERS))
     if not isinstance(ranks, Mapping):
         raise TypeError(f"ranks must be a rank by layer name, got {type(ranks).__name__}; pass a dict: {{'conv2': 8}}")
-    layers = {name: module for name, module in model.named_modules() if type(module) in _LAYERS}
     known = ", ".join(map(repr, layers)) or "none"
     if not ranks:
         raise ValueError(f"ranks names no layer; there are {known}")

@@ -13,6 +13,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from mini_lib.factorize.low_rank.svd import tail_energy
+from mini_lib.require import share
+
 
 def rank_by_energy(singular_values: Tensor, energy: float) -> int:
     """Return the smallest rank whose singular values hold at least the share `energy` of the sum of their squares.
@@ -22,6 +25,7 @@ def rank_by_energy(singular_values: Tensor, energy: float) -> int:
         energy: the share to keep, above 0 and up to 1.
 
     Raises:
+        TypeError: energy is no number.
         ValueError: energy is out of range, or the values are not a list of finite numbers from 0 up, not all of them 0.
 
     The squares are 16, 4, 4 and 1, 25 in all: 20 of 25 is .8.
@@ -31,8 +35,7 @@ def rank_by_energy(singular_values: Tensor, energy: float) -> int:
     >>> rank_by_energy(torch.tensor([4.0, 2.0, 2.0, 1.0]), 0.81)
     3
     """
-    if not 0 < energy <= 1:
-        raise ValueError(f"energy must be above 0 and at most 1, got {energy:g}; 0.9 keeps nine tenths of the squares")
+    share("energy", energy, fix="0.9 keeps nine tenths of the squares")
     values = torch.as_tensor(singular_values).double()
     if values.dim() != 1 or not values.numel() or not values.isfinite().all() or (values < 0).any():
         raise ValueError(
@@ -43,7 +46,7 @@ def rank_by_energy(singular_values: Tensor, energy: float) -> int:
     if not squares[0] > 0:
         raise ValueError("the singular values are all 0, and a matrix of zeros has no energy to keep; leave it out")
     # What is lost is compared, not what is kept: 1 - 1e-17 would be 1 already.
-    lost = squares.flip(0).cumsum(0).flip(0)[1:]
+    lost = tail_energy(squares)[1:-1]
     rounding = len(squares) * torch.finfo(torch.float64).eps * squares.sum()
     return 1 + int((lost > (1 - energy) * squares.sum() + rounding * (energy < 1)).sum())
 

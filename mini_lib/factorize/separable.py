@@ -19,11 +19,13 @@ from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from mini_lib.columns import aligned
 from mini_lib.factorize.cost import cost_ratio
 from mini_lib.factorize.layers import check_multiplier
+from mini_lib.factorize.low_rank.parts import convolution, parameter
+from mini_lib.factorize.low_rank.svd import tail_errors
+from mini_lib.factorize.low_rank.tensors import double
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def as_convolution(layer: nn.Sequential) -> nn.Conv2d:
     >>> as_convolution(layer).weight.flatten().tolist()      # 10 * (1, 2) + 1 * (3, 4)
     [13.0, 24.0]
     """
-    depthwise, pointwise = _pair(layer)
+    depthwise, pointwise = _parts(layer)
     groups, multiplier = pointwise.groups, depthwise.out_channels // depthwise.in_channels
     channels = depthwise.in_channels // groups
     mixing = pointwise.weight.double().reshape(groups, -1, channels, multiplier)
@@ -188,7 +190,7 @@ def as_convolution(layer: nn.Sequential) -> nn.Conv2d:
         # The pointwise part pads nothing, so a constant before it is the same constant everywhere behind it.
         constant = torch.einsum("gncr,gcr->gn", mixing, depthwise.bias.double().reshape(groups, channels, multiplier))
         bias = constant.flatten() + (0 if bias is None else bias)
-    return _conv_like(depthwise, weight, bias, groups)
+    return convolution(weight, depthwise, (0, 1), _bias(bias, depthwise), groups).train(depthwise.training)
 
 
 def _layer(conv: nn.Conv2d, mixing: Tensor, spatial: Tensor) -> nn.Sequential:
@@ -196,44 +198,14 @@ def _layer(conv: nn.Conv2d, mixing: Tensor, spatial: Tensor) -> nn.Sequential:
     channels, outputs, multiplier = mixing.shape
     grouped = mixing.reshape(conv.groups, channels // conv.groups, outputs, multiplier)
     weight = grouped.permute(0, 2, 1, 3).reshape(conv.out_channels, -1, 1, 1)
-    depthwise = _conv_like(conv, spatial.reshape(channels * multiplier, 1, *conv.kernel_size), None, channels)
-    pointwise = _plain_conv(conv, weight, conv.bias, groups=conv.groups)
+    kernels = spatial.reshape(channels * multiplier, 1, *conv.kernel_size)
+    depthwise = convolution(kernels, conv, (0, 1), groups=channels)
+    pointwise = convolution(weight, conv, bias=_bias(conv.bias, conv), groups=conv.groups)
     return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=pointwise)).train(conv.training)
 
 
-def _conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, groups: int) -> nn.Conv2d:
-    """A convolution with other weights that slides over the image as `conv` does."""
-    return _plain_conv(
-        conv,
-        weight,
-        bias,
-        groups=groups,
-        stride=conv.stride,
-        padding=conv.padding,
-        dilation=conv.dilation,
-        padding_mode=conv.padding_mode,
-    ).train(conv.training)
-
-
-def _plain_conv(like: nn.Conv2d, weight: Tensor, bias: Tensor | None, *, groups: int, **window: object) -> nn.Conv2d:
-    """A convolution with these weights, on the device and in the float type of `like`."""
-    # Skipping torch's own draw of weights leaves its global generator as it was.
-    conv = skip_init(
-        nn.Conv2d,
-        weight.shape[1] * groups,
-        weight.shape[0],
-        tuple(weight.shape[2:]),
-        groups=groups,
-        bias=bias is not None,
-        device=like.weight.device,
-        dtype=like.weight.dtype,
-        **window,
-    )
-    for name, value in (("weight", weight), ("bias", bias)):
-        if value is not None:
-            kept = value.detach().to(like.weight.dtype).clone(memory_format=torch.contiguous_format)
-            setattr(conv, name, nn.Parameter(kept, requires_grad=like.weight.requires_grad))
-    return conv
+def _bias(values: Tensor | None, like: nn.Conv2d) -> nn.Parameter | None:
+    return None if values is None else parameter(values, like)
 
 
 def _slices(conv: nn.Conv2d) -> Tensor:
@@ -243,23 +215,17 @@ def _slices(conv: nn.Conv2d) -> Tensor:
             f"conv must be a plain nn.Conv2d, got {type(conv).__name__}; "
             "a layer of another kind has no kernel slices, and one that computes its weight must be baked first"
         )
-    weight = conv.weight.detach().double()
-    if not bool(weight.isfinite().all()):
-        raise ValueError("the weight of conv holds NaN or infinity, which has no SVD; find out where it comes from")
+    weight = double(conv.weight)
     by_group = weight.reshape(conv.groups, conv.out_channels // conv.groups, -1, weight[0, 0].numel())
     return by_group.transpose(1, 2).flatten(0, 1)
 
 
 def _errors(values: Tensor) -> tuple[float, ...]:
     """Return the relative error when the first 1, 2, ... singular values [M, full] of each slice are kept."""
-    energy = values.square().sum(dim=0)
-    # Adding from the smallest up keeps the small errors exact; a kernel of zeros is reproduced, error 0.
-    lost = energy.flip(0).cumsum(0).flip(0)
-    total = lost[0].item() or 1.0
-    return tuple(((lost / total).sqrt()[1:]).tolist()) + (0.0,)
+    return tuple(tail_errors(values.square().sum(dim=0))[1:].tolist())
 
 
-def _pair(layer: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
+def _parts(layer: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
     """Return the depthwise and the pointwise part of a layer, once they are found to be that."""
     parts = list(layer) if isinstance(layer, nn.Sequential) else [layer]
     if [type(part) for part in parts] != [nn.Conv2d, nn.Conv2d]:

@@ -1,15 +1,15 @@
-"""Loop nests: a schedule language that is legal by proof, checked by running, held against the hardware.
+"""Loop nests: a schedule language that is legal by proof, checked by running, compared with the hardware.
 
 Make a nest with `nest` or take a kernel, rewrite it with its methods, run it, print it as C, time it, and ask what the
 caches see. No torch. To read: `ir` (what a nest is), `rewrites` (what may be done to it), `legality` (when), `meaning`
-(what it computes), `codegen` (how it becomes C), `caches` (what they see), `machine` (how long it takes), `memory` (where
-tensors lie), `search` (finding a schedule).
+(what it computes), `codegen` (how it becomes C), `caches` (what they see), `machine` (how long it takes), `memory`
+(where tensors lie), `search` (finding a schedule).
 """
 
 from mini_lib.loops.caches.cache import Cache, LevelStats, Trace, simulate_plain
 from mini_lib.loops.caches.classify import MissKinds, classify
 from mini_lib.loops.caches.count import count_accesses
-from mini_lib.loops.caches.fast_cache import simulate
+from mini_lib.loops.caches.fast_cache import simulate_caches
 from mini_lib.loops.caches.reuse import miss_ratio_curve, reuse_distances
 from mini_lib.loops.caches.trace import misses, trace
 from mini_lib.loops.codegen.emit import to_c
@@ -29,111 +29,15 @@ from mini_lib.loops.kernels import (
 from mini_lib.loops.legality.dependence import Dependence, dependences, show_dependences
 from mini_lib.loops.legality.violation import IllegalRewrite, Violation, violation
 from mini_lib.loops.machine.energy import HOROWITZ_45NM, Energy, EnergyTable, energy_j
-from mini_lib.loops.machine.estimate import Estimate, estimate, roofline_seconds
-from mini_lib.loops.machine.mapping import (
-    UNITS,
-    Mapping,
-    MatrixUnit,
-    Problem,
-    best_mapping,
-    conv2d_as_matmul,
-    mappings,
-)
-from mini_lib.loops.machine.model import MachineModel, measure_machine, this_machine
-from mini_lib.loops.machine.pipeline import (
-    Span,
-    bound_s,
-    double_buffered_s,
-    pipelined_s,
-    serial_s,
-    steady_state_s,
-    timeline,
-)
+from mini_lib.loops.machine.estimate import TimeEstimate, estimate_time
+from mini_lib.loops.machine.mapping import UNITS, Mapping, MatrixUnit, Problem, best_mapping, conv2d_as_matmul, mappings
+from mini_lib.loops.machine.model import MachineModel, measure_machine_model, this_machine
+from mini_lib.loops.machine.pipeline import Span, double_buffered_s, pipelined_s, serial_s, timeline
 from mini_lib.loops.meaning.interpret import random_arguments, run
-from mini_lib.loops.meaning.tolerance import float_tolerance
 from mini_lib.loops.memory.liveness import LiveRange, Step, chain, live_ranges, peak_live_bytes
 from mini_lib.loops.memory.optimal import plan_optimal
 from mini_lib.loops.memory.planner import Plan, plan, plan_best_fit, plan_greedy_by_size, plan_naive
 from mini_lib.loops.nest import Nest, nest
 from mini_lib.loops.rewrites.tensorize import Intrinsic
-from mini_lib.loops.search.search import compare_searches, evolutionary_search, random_search
+from mini_lib.loops.search.search import evolutionary_search, random_search
 from mini_lib.loops.search.space import Space
-
-__all__ = [
-    "HOROWITZ_45NM",
-    "UNITS",
-    "Cache",
-    "Dependence",
-    "Energy",
-    "EnergyTable",
-    "Estimate",
-    "IllegalRewrite",
-    "Intrinsic",
-    "LevelStats",
-    "LiveRange",
-    "MachineModel",
-    "Mapping",
-    "MatrixUnit",
-    "MissKinds",
-    "Nest",
-    "Plan",
-    "Problem",
-    "Space",
-    "Span",
-    "Step",
-    "Trace",
-    "Violation",
-    "best_mapping",
-    "bound_s",
-    "chain",
-    "classify",
-    "compare_searches",
-    "compile_nest",
-    "conv2d",
-    "conv2d_as_matmul",
-    "count_accesses",
-    "dependences",
-    "depthwise_conv2d",
-    "double_buffered_s",
-    "energy_j",
-    "estimate",
-    "evolutionary_search",
-    "float_tolerance",
-    "gauss_seidel",
-    "jacobi",
-    "live_ranges",
-    "mappings",
-    "matmul",
-    "measure_machine",
-    "miss_ratio_curve",
-    "misses",
-    "mttkrp",
-    "nest",
-    "peak_live_bytes",
-    "pipelined_s",
-    "plan",
-    "plan_best_fit",
-    "plan_greedy_by_size",
-    "plan_naive",
-    "plan_optimal",
-    "pointwise_chain",
-    "random_arguments",
-    "random_search",
-    "reduction",
-    "reuse_distances",
-    "roofline_seconds",
-    "run",
-    "serial_s",
-    "show_dependences",
-    "simulate",
-    "simulate_plain",
-    "softmax",
-    "steady_state_s",
-    "this_machine",
-    "time_native",
-    "timeline",
-    "to_c",
-    "trace",
-    "transpose",
-    "violation",
-]

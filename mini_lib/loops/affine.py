@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mini_lib.require import whole
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -103,12 +105,7 @@ def affine(value: "Affine | int | str") -> Affine:
         return value
     if isinstance(value, str):
         return Affine(((value, 1),))
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(
-            f"an affine expression is made from a whole number or a variable's name, got {value!r}; "
-            "use an int, a str or an Affine"
-        )
-    return Affine((), value)
+    return Affine((), whole("a term of an affine expression", value, fix="give an int, a name or an Affine"))
 
 
 def _affine(counts: Mapping[str, int], constant: int) -> Affine:

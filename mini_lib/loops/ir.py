@@ -3,7 +3,7 @@
 Everything here is a frozen value. A rewrite builds a new tree and leaves the old one alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -11,7 +11,7 @@ from mini_lib.loops.affine import Affine
 
 ELEMENT_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "u64": 8, "i8": 1}
 SCOPES = ("memory", "scratch", "register")
-KINDS = ("serial", "unrolled", "vector", "parallel")
+ALIGNMENT_BYTES = 64  # where an array may start: a cache line, and the widest vector
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,15 @@ def loads(value: Expression) -> Iterator[Load]:
     if isinstance(value, Op):
         for argument in value.arguments:
             yield from loads(argument)
+
+
+def map_loads(value: Expression, change: Callable[[Load], Expression]) -> Expression:
+    """The same expression with every load changed, from left to right."""
+    if isinstance(value, Load):
+        return change(value)
+    if isinstance(value, Op):
+        return Op(value.name, tuple(map_loads(argument, change) for argument in value.arguments))
+    return value
 
 
 @dataclass(frozen=True)

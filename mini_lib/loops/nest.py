@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mini_lib.loops.ir import Program
-from mini_lib.loops.parse import parse
+from mini_lib.loops.parse import parse_program
 from mini_lib.loops.rewrites import marks, order, placing, sequence, staging, storage, tensorize
 from mini_lib.loops.show import show_program
 
@@ -48,7 +48,7 @@ def nest(
     temporaries: Sequence[str] = (),
     **sizes: int,
 ) -> Nest:
-    """A nest from a small Python function or from text; see `mini_lib.loops.parse.parse` for the rules.
+    """A nest from a small Python function or from text; see `mini_lib.loops.parse.parse_program` for the rules.
 
     Raises:
         ValueError: something that is no affine nest of loops; the message quotes the line and says how to mend it.
@@ -64,5 +64,5 @@ def nest(
         for i.i in range(4):
             y[i.i + 4*i.o] += 3 * x[i.i + 4*i.o]
     """
-    program = parse(source, shapes=shapes, dtype=dtype, temporaries=temporaries, **sizes)
+    program = parse_program(source, shapes=shapes, dtype=dtype, temporaries=temporaries, **sizes)
     return Nest(program.name, program.buffers, program.body)

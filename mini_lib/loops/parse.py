@@ -7,21 +7,10 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import (
-    Buffer,
-    Constant,
-    Expression,
-    Leaf,
-    Load,
-    Loop,
-    Node,
-    Op,
-    Program,
-    Statement,
-    ranges,
-)
+from mini_lib.loops.ir import Buffer, Constant, Expression, Leaf, Load, Loop, Node, Op, Program, Statement, ranges
 from mini_lib.loops.legality.domain import domain
 from mini_lib.loops.legality.feasible import extremes
+from mini_lib.require import whole
 
 FUNCTIONS = {"max": 2, "min": 2, "exp": 1}
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
@@ -31,7 +20,7 @@ SUPPORTED = (
 )
 
 
-def parse(
+def parse_program(
     source: str | Callable,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -52,7 +41,7 @@ def parse(
         ValueError: something else than loops, affine subscripts and assignments; a subscript that leaves its
             array; a loop that never runs; a loop name used twice in one nest. The message quotes the line.
 
-    >>> program = parse("for i in range(n):\\n    y[i] = x[i] + x[i + 1]", n=4)
+    >>> program = parse_program("for i in range(n):\\n    y[i] = x[i] + x[i + 1]", n=4)
     >>> [(buffer.name, buffer.shape) for buffer in program.buffers]
     [('x', (5,)), ('y', (4,))]
     """
@@ -66,8 +55,7 @@ def parse(
         if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
             body = body[1:]  # a docstring
     for size, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"size {size} must be a whole number of 1 or more, got {value!r}")
+        whole(f"size {size}", value, low=1, fix=f"pass such as {size}=64")
     reader = _Reader(sizes)
     nodes = tuple(node for line in body for node in reader.node(line, (), ()))
     if not reader.reach:
@@ -151,12 +139,7 @@ class _Reader:
         return tuple(found)
 
     def statement(
-        self,
-        line: ast.stmt,
-        target: ast.expr,
-        update: str | None,
-        loops: tuple[Loop, ...],
-        guards: tuple[Affine, ...],
+        self, line: ast.stmt, target: ast.expr, update: str | None, loops: tuple[Loop, ...], guards: tuple[Affine, ...]
     ) -> Statement:
         if not isinstance(target, ast.Subscript):
             raise self.error(line, "only elements of arrays are assigned to, such as `C[i, j]`")
@@ -187,10 +170,7 @@ class _Reader:
             raise self.error(value, f"{name} takes {FUNCTIONS[name]} arguments here")
         if isinstance(value, ast.Name) and value.id in self.sizes:
             return Constant(self.sizes[value.id])
-        raise self.error(
-            value,
-            "a value is made of array elements, numbers, + - * /, max(a, b), min(a, b), exp(a)",
-        )
+        raise self.error(value, "a value is made of array elements, numbers, + - * /, max(a, b), min(a, b), exp(a)")
 
     def access(self, value: ast.Subscript, loops: tuple[Loop, ...], guards: tuple[Affine, ...]) -> Load:
         if not isinstance(value.value, ast.Name):

@@ -6,29 +6,3 @@ from mini_lib.prune.mask import LayerDensity, Mask, apply_mask, baked, masked
 from mini_lib.prune.schedules import cubic, geometric, iterative, one_shot
 from mini_lib.prune.scores import Scores, gradient_times_weight, is_prunable, magnitude, movement, random_scores
 from mini_lib.prune.sensitivity import LayerAccuracy, Sensitivity, densities_for, sensitivity
-
-__all__ = [
-    "LayerAccuracy",
-    "LayerDensity",
-    "Mask",
-    "PrunedStep",
-    "Scores",
-    "Sensitivity",
-    "apply_mask",
-    "baked",
-    "cubic",
-    "densities_for",
-    "geometric",
-    "gradient_times_weight",
-    "is_prunable",
-    "iterative",
-    "keep_top",
-    "keep_top_per_layer",
-    "magnitude",
-    "masked",
-    "movement",
-    "one_shot",
-    "prune_and_train",
-    "random_scores",
-    "sensitivity",
-]

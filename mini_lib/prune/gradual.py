@@ -8,9 +8,11 @@ from torch import nn
 
 from mini_lib.data import Split
 from mini_lib.fit import accuracy, fit
-from mini_lib.prune.keep import Scope, check_falling, keep_top
+from mini_lib.prune.keep import Scope, keep_top
 from mini_lib.prune.mask import Mask, baked, masked
+from mini_lib.prune.schedules import check_falling
 from mini_lib.prune.scores import Scores, magnitude
+from mini_lib.require import share
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +37,7 @@ class PrunedStep:
 
     def __post_init__(self) -> None:
         for name in ("validation_accuracy_before", "validation_accuracy"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}; give a share such as 0.9")
+            share(name, getattr(self, name), zero=True, fix="give a share such as 0.9")
 
     def __str__(self) -> str:
         return (

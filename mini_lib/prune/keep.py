@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from mini_lib.prune.checks import check_density, check_scores
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.scores import Scores
+from mini_lib.require import one_of, whole
 
 Scope = Literal["global", "layer", "row"]
 
@@ -25,7 +27,7 @@ def keep_top(
     layer or its rows, where the share is too small, it is raised to give that many.
 
     Raises:
-        TypeError: a score is not a floating-point tensor.
+        TypeError: a score is not a floating-point tensor, or `at_least` is no whole number.
         ValueError: `density` outside (0, 1], an unknown scope, scores that are NaN, a layer pruned to nothing, or
             `among` keeps fewer than are asked for, or `at_least` is more than there is.
 
@@ -41,7 +43,8 @@ def keep_top(
     _check(scores, density, scope, among, at_least)
     # What is out already ranks below everything, also below a score of minus infinity: it is ranked by itself, last.
     out = {
-        name: ~among[name] if among is not None else torch.zeros_like(scores[name], dtype=torch.bool) for name in scores
+        name: torch.zeros_like(score, dtype=torch.bool) if among is None else ~among[name]
+        for name, score in scores.items()
     }
     if scope == "global":
         kept = _keep_globally(scores, out, density, at_least)
@@ -102,66 +105,27 @@ def _keep_in_rows(scores: Tensor, out: Tensor, density: float, at_least: int) ->
 
 def _keep_globally(scores: Scores, out: dict[str, Tensor], density: float, at_least: int) -> dict[str, Tensor]:
     """Keep exactly round(density * n) of all, the best `at_least` of each layer first."""
-    reserved = {
-        name: torch.zeros(scores[name].numel(), dtype=torch.bool).index_fill_(
-            0, _best_first(scores[name].reshape(1, -1), out[name].reshape(1, -1))[0, :at_least], True
-        )
-        for name in scores
-    }
-    sizes = [scores[name].numel() for name in scores]
-    everything = torch.cat([scores[name].flatten().double() for name in scores])
-    order = _best_first(everything[None], torch.cat([out[name].flatten() for name in scores])[None])[0]
-    first = torch.cat([reserved[name] for name in scores])
+    layers = [(score.reshape(1, -1), out[name].reshape(1, -1)) for name, score in scores.items()]
+    first = torch.cat([_keep_in_rows(*layer, 0, at_least)[0] for layer in layers])
+    everything = torch.cat([score.double() for score, _ in layers], dim=1)
+    order = _best_first(everything, torch.cat([gone for _, gone in layers], dim=1))[0]
     order = torch.cat([order[first[order]], order[~first[order]]])  # what is reserved, then the rest
-    kept = torch.zeros(sum(sizes), dtype=torch.bool).index_fill_(0, order[: round(density * sum(sizes))], True)
-    return dict(zip(scores, kept.split(sizes)))
+    kept = torch.zeros_like(first).index_fill_(0, order[: round(density * len(first))], True)
+    return dict(zip(scores, kept.split([score.numel() for score in scores.values()])))
 
 
 def _best_first(scores: Tensor, out: Tensor) -> Tensor:
-    """The columns of each row from best to worst, equals in their order, and what is out behind all others."""
+    """The columns of each row from best to worst, equals in their order, and what is out after all others."""
     order = scores.argsort(dim=1, descending=True, stable=True)
     return order.gather(1, out.gather(1, order).to(torch.uint8).argsort(dim=1, stable=True))
 
 
 def _check(scores: Scores, density: float, scope: str, among: Mask | None, at_least: int) -> None:
     check_density(density)
-    if scope not in ("global", "layer", "row"):
-        raise ValueError(
-            f"scope must be 'global', 'layer' or 'row', got {scope!r}; 'global' ranks all weights together"
-        )
-    if not scores:
-        raise ValueError("scores hold no weight; make them with magnitude(model), say")
-    for name, score in scores.items():
-        if not isinstance(score, Tensor) or not score.is_floating_point():
-            got = score.dtype if isinstance(score, Tensor) else type(score).__name__
-            raise TypeError(f"the scores of {name!r} must be a floating-point tensor, got {got}; use scores.float()")
-        if score.isnan().any():
-            raise ValueError(f"the scores of {name!r} hold NaN, which has no rank; find the layer that went to NaN")
+    one_of("scope", scope, get_args(Scope), fix="'global' ranks all weights together")
+    check_scores(scores)
     _check_among(scores, among)
-    _check_at_least(scores, density, scope, among, at_least)
-
-
-def _check_among(scores: Scores, among: Mask | None) -> None:
-    if among is None:
-        return
-    for name in (*among, *scores):
-        if name not in among.tensors or name not in scores:
-            raise ValueError(
-                f"among masks {_listed(among)}, but the scores are of {_listed(scores)}; "
-                "score the weights that the mask is for"
-            )
-        if among[name].shape != scores[name].shape:
-            raise ValueError(
-                f"among has shape {list(among[name].shape)} for {name!r}, but its scores have "
-                f"{list(scores[name].shape)}; score the model that the mask belongs to"
-            )
-
-
-def _check_at_least(scores: Scores, density: float, scope: str, among: Mask | None, at_least: int) -> None:
-    if isinstance(at_least, bool) or not isinstance(at_least, int) or at_least < 0:
-        raise ValueError(
-            f"at_least must be a whole number of weights, 0 or more, got {at_least!r}; 1 keeps a layer alive"
-        )
+    whole("at_least", at_least, low=0, fix="1 keeps a layer alive")
     for name, score in scores.items():
         left = score.numel() if among is None else int(among[name].sum())
         if at_least > left:
@@ -176,50 +140,24 @@ def _check_at_least(scores: Scores, density: float, scope: str, among: Mask | No
         )
 
 
+def _check_among(scores: Scores, among: Mask | None) -> None:
+    if among is None:
+        return
+    if set(among) != set(scores):
+        raise ValueError(
+            f"among masks {_listed(among)}, but the scores are of {_listed(scores)}; "
+            "score the weights that the mask is for"
+        )
+    for name in among:
+        if among[name].shape != scores[name].shape:
+            raise ValueError(
+                f"among has shape {list(among[name].shape)} for {name!r}, but its scores have "
+                f"{list(scores[name].shape)}; score the model that the mask belongs to"
+            )
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names)) or "nothing"
-
-
-def check_density(density: float, name: str = "density") -> None:
-    """Make sure that a density, called `name`, is a share of which something is left.
-
-    Raises:
-        TypeError: it is no number.
-        ValueError: it lies outside (0, 1].
-
-    >>> check_density(20)
-    Traceback (most recent call last):
-    ValueError: density must lie in (0, 1], got 20; 0.2 keeps a fifth of the weights
-    """
-    if isinstance(density, bool) or not isinstance(density, (int, float)):
-        raise TypeError(f"{name} must be a number in (0, 1], got {type(density).__name__}; 0.2 keeps a fifth")
-    if not 0 < density <= 1:
-        raise ValueError(f"{name} must lie in (0, 1], got {density:g}; 0.2 keeps a fifth of the weights")
-
-
-def check_falling(densities: Iterable[float]) -> tuple[float, ...]:
-    """Return densities as a tuple, once it is sure that each lies in (0, 1] and none is above the one before it.
-
-    Raises:
-        TypeError: `densities` is a single number.
-        ValueError: there is none, one lies outside (0, 1], or they rise: what is gone does not come back.
-
-    >>> check_falling([0.5, 0.2])
-    (0.5, 0.2)
-    """
-    if not isinstance(densities, Iterable):
-        raise TypeError(f"densities must be several, got {densities!r}; for a single one use one_shot(0.2)")
-    found = tuple(densities)
-    if not found:
-        raise ValueError("densities hold none; give at least one, such as one_shot(0.2)")
-    for density in found:
-        check_density(density)
-    for before, after in zip(found, found[1:]):
-        if after > before:
-            raise ValueError(
-                f"densities must not rise, got {after:g} after {before:g}; what is pruned does not come back"
-            )
-    return found
 
 
 def _check_kept(kept: Mapping[str, Tensor], out: Mapping[str, Tensor], density: float, scope: str) -> None:

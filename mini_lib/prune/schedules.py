@@ -1,6 +1,10 @@
 """How density falls over the steps of pruning: at once, by a constant share, or fast first and slowly then."""
 
-from mini_lib.prune.keep import check_density
+from collections.abc import Iterable
+from itertools import pairwise
+
+from mini_lib.prune.checks import check_density
+from mini_lib.require import share, whole
 
 
 def one_shot(density: float) -> tuple[float, ...]:
@@ -21,8 +25,7 @@ def geometric(rate: float, rounds: int) -> tuple[float, ...]:
     >>> [round(density, 3) for density in geometric(rate=0.2, rounds=3)]
     [0.8, 0.64, 0.512]
     """
-    if not 0 < rate < 1:
-        raise ValueError(f"rate must lie in (0, 1), got {rate:g}; 0.2 takes a fifth of what remains in each round")
+    share("rate", rate, one=False, fix="0.2 takes a fifth of what remains in each round")
     _check_rounds(rounds)
     return tuple((1 - rate) ** done for done in range(1, rounds + 1))
 
@@ -58,6 +61,30 @@ def cubic(density: float, rounds: int, start: float = 1.0) -> tuple[float, ...]:
     return (*(density + (start - density) * (1 - done / rounds) ** 3 for done in range(1, rounds)), density)
 
 
+def check_falling(densities: Iterable[float]) -> tuple[float, ...]:
+    """Return densities as a tuple, once it is sure that each lies in (0, 1] and none is above the one before it.
+
+    Raises:
+        TypeError: `densities` is a single number.
+        ValueError: there is none, one lies outside (0, 1], or they rise: what is gone does not come back.
+
+    >>> check_falling([0.5, 0.2])
+    (0.5, 0.2)
+    """
+    if not isinstance(densities, Iterable):
+        raise TypeError(f"densities must be several, got {densities!r}; for a single one use one_shot(0.2)")
+    found = tuple(densities)
+    if not found:
+        raise ValueError("densities hold none; give at least one, such as one_shot(0.2)")
+    for density in found:
+        check_density(density)
+    for before, after in pairwise(found):
+        if after > before:
+            raise ValueError(
+                f"densities must not rise, got {after:g} after {before:g}; what is pruned does not come back"
+            )
+    return found
+
+
 def _check_rounds(rounds: int) -> None:
-    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
-        raise ValueError(f"rounds must be a whole number of at least 1, got {rounds!r}; one_shot is a single round")
+    whole("rounds", rounds, low=1, fix="one_shot is a single round")

@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
+from mini_lib.require import whole
 from mini_lib.surgery import Where, find
 
 Scores = Mapping[str, Tensor]  # parameter name, such as "conv1.weight" -> a score for each of its weights
@@ -52,12 +53,21 @@ def prunable_weights(model: nn.Module, where: Where = is_prunable) -> dict[str, 
                 f"layer {name!r} ({type(module).__name__}) has no weight of its own to prune; leave it out in where"
             )
         if not any(weight is other for other in weights.values()):
-            weights[f"{name}.weight" if name else "weight"] = weight
+            weights[weight_name(name)] = weight
     if not weights:
         raise ValueError(
             "where chooses no layer of the model; the default, is_prunable, takes linear layers and convolutions"
         )
     return weights
+
+
+def weight_name(layer: str) -> str:
+    """Return the parameter name of a layer's weight; the model itself is the layer "".
+
+    >>> weight_name("conv1"), weight_name("")
+    ('conv1.weight', 'weight')
+    """
+    return f"{layer}.weight" if layer else "weight"
 
 
 def magnitude(model: nn.Module, where: Where = is_prunable) -> dict[str, Tensor]:
@@ -118,7 +128,7 @@ def movement(
     one step on a copy and returns it; the scores are summed before each.
 
     Raises:
-        TypeError: `train_step` returns no model.
+        TypeError: `steps` is no whole number, or `train_step` returns no model.
         ValueError: `steps` is below 1.
 
     Source: V. Sanh, T. Wolf, A. Rush, "Movement Pruning: Adaptive Sparsity by Fine-Tuning", 2020, section 4.
@@ -133,8 +143,7 @@ def movement(
     tensor([[0.4768],
             [0.0000]])
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}; ten or more show where the weights go")
+    whole("steps", steps, low=1, fix="ten or more show where the weights go")
     totals = {name: torch.zeros_like(weight) for name, weight in prunable_weights(model, where).items()}
     for _ in range(steps):
         for name, (gradient, weight) in _gradients(model, split, where).items():

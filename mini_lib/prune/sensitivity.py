@@ -8,9 +8,11 @@ from torch import nn
 from mini_lib.columns import aligned
 from mini_lib.data import Split
 from mini_lib.fit import accuracy
-from mini_lib.prune.keep import Scope, check_density, keep_top
+from mini_lib.prune.checks import check_density
+from mini_lib.prune.keep import Scope, keep_top
 from mini_lib.prune.mask import apply_mask
 from mini_lib.prune.scores import Scores, is_prunable, magnitude, prunable_weights
+from mini_lib.require import share
 from mini_lib.surgery import Where
 
 
@@ -45,9 +47,8 @@ class Sensitivity:
         object.__setattr__(self, "rows", tuple(self.rows))
         if not self.rows:
             raise ValueError("rows must hold at least one LayerAccuracy, got none; use sensitivity(model, validation)")
-        for share in (self.unpruned, *(row.accuracy for row in self.rows)):
-            if not 0 <= share <= 1:
-                raise ValueError(f"an accuracy must lie in [0, 1], got {share}; give a share such as 0.9")
+        for value in (self.unpruned, *(row.accuracy for row in self.rows)):
+            share("an accuracy", value, zero=True, fix="give a share such as 0.9")
         found = [(row.layer, row.density) for row in self.rows]
         for pair in [(layer, density) for layer in self.layers for density in self.densities]:
             if found.count(pair) != 1:
@@ -163,8 +164,7 @@ def densities_for(result: Sensitivity, most_lost: float) -> dict[str, float]:
     >>> densities_for(Sensitivity(rows, unpruned=0.9), most_lost=0.02)
     {'a': 0.2, 'b': 1.0}
     """
-    if not 0 <= most_lost < 1:
-        raise ValueError(f"most_lost must lie in [0, 1), got {most_lost}; 0.01 lets a layer lose one point of accuracy")
+    share("most_lost", most_lost, zero=True, one=False, fix="0.01 lets a layer lose one point of accuracy")
     chosen = {}
     for layer in result.layers:
         chosen[layer] = 1.0

@@ -1,9 +1,8 @@
 """Uniform grids: value = scale * (code - zero_point).
 
-Three steps, each a function: choose the scale and the zero point from the range of the values, turn
-values into codes, turn codes back into values. They follow torch's arithmetic to the last bit: it
-multiplies by the float32 reciprocal of the scale, where dividing would round some ties the other way,
-and rounds half to even.
+Values to codes, codes to values, and both in one step. These functions follow torch's arithmetic to the last bit: it
+multiplies by the float32 reciprocal of the scale, where dividing would round some ties the other way, and rounds half
+to even. The scale and the zero point are chosen in `formats/integer.py`.
 """
 
 from __future__ import annotations
@@ -11,97 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.formats import IntFormat
-from mini_lib.quantize.validate import FLOAT_DTYPES, finite_float32, require_bits
-
-
-def symmetric_scale(weight: Tensor, bits: int) -> Tensor:
-    """The step of the symmetric signed grid that just reaches the largest magnitude of `weight`.
-
-    >>> symmetric_scale(torch.tensor([-1.0, 0.5]), bits=2)     # codes -1, 0, 1: the step is 1
-    tensor(1.)
-    >>> symmetric_scale(torch.tensor([3.5, -1.0]), bits=4)     # codes -7 to 7: 3.5 / 7
-    tensor(0.5000)
-
-    Raises: ValueError for fewer than 2 bits, and for an empty or not finite `weight`.
-
-    Source: Nagel 2021, section 2.2.1.
-    """
-    require_bits(bits, low=2)
-    weight = finite_float32("weight", weight)
-    scale, _ = choose_qparams(weight.min(), weight.max(), IntFormat(bits))
-    return scale
-
-
-def affine_scale(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """The step and the zero point of the unsigned affine grid that covers `weight` and 0.
-
-    >>> scale, zero_point = affine_scale(torch.tensor([-1.0, 0.0, 2.0]), bits=2)  # 4 codes, 3 steps
-    >>> scale, zero_point                          # -1 is code 0, 0 is code 1, 2 is code 3
-    (tensor(1.), tensor(1, dtype=torch.int32))
-
-    Raises: as `symmetric_scale`.
-
-    Source: Jacob 2018, section 2.1.
-    """
-    weight = finite_float32("weight", weight)
-    return choose_qparams(weight.min(), weight.max(), IntFormat(bits, symmetric=False, signed=False))
-
-
-def choose_qparams(low: Tensor, high: Tensor, fmt: IntFormat) -> tuple[Tensor, Tensor]:
-    """The scale (float32) and zero point (int32) of the grids that cover `low` to `high`, one grid an element.
-
-    The range is first widened to hold 0, so that 0 is exactly a code. An all-zero range gets scale 1.
-    A scale is never zero: a range too small for a normal number gets the smallest one.
-    With a 16-bit scale_dtype, the scale is one that this dtype holds exactly.
-
-    >>> low, high = torch.tensor([-1.0, 0.5]), torch.tensor([2.0, 1.5])
-    >>> choose_qparams(low, high, IntFormat(2, symmetric=False, signed=False))   # 3 / 3; 1.5 / 3
-    (tensor([1.0000, 0.5000]), tensor([1, 0], dtype=torch.int32))
-    >>> choose_qparams(low, high, IntFormat(3))                                  # 2 / 3; 1.5 / 3
-    (tensor([0.6667, 0.5000]), tensor([0, 0], dtype=torch.int32))
-
-    Raises: ValueError if a range is not finite or its low end lies above its high end, if the grid is
-    unsigned and symmetric but `low` is negative, or if a scale does not fit the scale_dtype.
-
-    Source: Jacob 2018, sections 2.1 and 3.1; Krishnamoorthi 2018, section 2.1.
-    """
-    low, high = low.detach().float(), high.detach().float()
-    if not bool((low.isfinite() & high.isfinite() & (low <= high)).all()):
-        raise ValueError("every range must be finite with its low end first; got NaN, infinity, or low above high")
-    low, high = low.clamp(max=0), high.clamp(min=0)
-    if fmt.symmetric:
-        if not fmt.signed and bool((low < 0).any()):
-            raise ValueError(
-                f"an unsigned symmetric grid has no negative code, but the values go down to {low.min():.4g}; "
-                "use signed=True or symmetric=False"
-            )
-        largest = torch.maximum(-low, high)
-        scale = _storable(largest / fmt.qmax, largest, fmt.scale_dtype)
-        return scale, torch.zeros_like(scale, dtype=torch.int32)
-    steps = fmt.qmax - fmt.qmin
-    scale = (high - low) / steps
-    scale = torch.where(scale.isfinite(), scale, high / steps - low / steps)  # high - low may overflow
-    scale = _storable(scale, torch.maximum(-low, high), fmt.scale_dtype)
-    zero_point = fmt.qmin - torch.round(low / scale)
-    return scale, zero_point.clamp(fmt.qmin, fmt.qmax).to(torch.int32)
-
-
-def _storable(scale: Tensor, largest: Tensor, dtype: torch.dtype) -> Tensor:
-    """The nearest scale that `dtype` holds: positive, finite, and with a finite reciprocal."""
-    # fp16 scales may be subnormal (their reciprocal, taken in fp32, is finite); fp32 and bf16 ones may not.
-    smallest = 2.0**-24 if dtype == torch.float16 else torch.finfo(torch.float32).tiny
-    stored = scale.clamp(min=smallest).to(dtype).float()
-    if not bool(stored.isfinite().all()):
-        raise ValueError(
-            f"a scale of {scale.max():.4g} does not fit {dtype} (at most {torch.finfo(dtype).max:.4g}); "
-            "use scale_dtype=torch.float32"
-        )
-    return torch.where(largest == 0, torch.ones_like(stored), stored)
+from mini_lib.quantize.validate import FLOAT_DTYPES
 
 
 def to_codes(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
-    """The nearest codes: clamp(round(x / scale) + zero_point, qmin, qmax), as int32 of the shape of `x`.
+    """Return the nearest codes: clamp(round(x / scale) + zero_point, qmin, qmax), as int32 of the shape of `x`.
 
     `scale` and `zero_point` must broadcast against `x`.
 
@@ -115,7 +28,7 @@ def to_codes(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int)
 
 
 def from_codes(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-    """The values that codes stand for, scale * (code - zero_point), as float32.
+    """Return the values that codes stand for, scale * (code - zero_point), as float32.
 
     >>> from_codes(torch.tensor([0, 1, 3]), torch.tensor(0.5), torch.tensor(1))
     tensor([-0.5000,  0.0000,  1.0000])
@@ -131,18 +44,20 @@ def fake_quantize(
     """Round `x` to the grid and back: what the network sees once `x` is quantized. Same shape and dtype.
 
     scale, zero_point: single numbers, or 1-D with one entry for each index along `axis`.
-    Bit-equal to torch.fake_quantize_per_tensor_affine and torch.fake_quantize_per_channel_affine, with two
-    exceptions: a NaN stays a NaN, where torch returns the lowest value of the grid; and beyond 2**63 steps
-    a value saturates, where torch's per-channel kernel overflows and sends it to the lowest code.
+    Bit-equal to torch.fake_quantize_per_tensor_affine and torch.fake_quantize_per_channel_affine, with two exceptions:
+    a NaN stays a NaN, where torch returns the lowest value of the grid; and beyond 2**63 steps a value saturates, where
+    torch's per-channel kernel overflows and sends it to the lowest code.
+
+    Raises:
+        TypeError: `x` does not hold floats.
+        ValueError: a scale is not finite, positive and normal, a zero point lies outside the codes, or the number of
+            scales is not the size of the axis.
 
     >>> fake_quantize(torch.tensor([-1.0, 0.3, 2.5]), scale=0.5, zero_point=0, qmin=-2, qmax=1)
     tensor([-1.0000,  0.5000,  0.5000])
     >>> fake_quantize(torch.tensor([[0.6], [0.6]]), torch.tensor([0.5, 1.0]), torch.tensor([0, 0]), -2, 1, axis=0)
     tensor([[0.5000],
             [1.0000]])
-
-    Raises: TypeError if `x` holds no floats; ValueError if a scale is not finite and positive (and normal), if a zero
-    point lies outside the codes, or if the number of scales is not the size of the axis.
 
     Source: Jacob 2018, section 3; Nagel 2021, equation 2.4-2.7.
     """

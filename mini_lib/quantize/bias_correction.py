@@ -1,7 +1,7 @@
 """Bias correction: take back the shift that rounding a weight gives to the mean of a layer's output.
 
 Rounding errors of a channel's weights do not cancel: with an input of mean E[x], the output moves by
-E[(W~ - W) x] = (W~ - W) E[x], the same way for every image. Few weights a channel, as in a depthwise layer, and few
+E[(W~ - W) x] = (W~ - W) E[x], the same way for every image. Few weights per channel, as in a depthwise layer, and few
 bits make it large. It is a constant, so the bias can take it back, and that costs nothing at all.
 """
 
@@ -12,7 +12,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from mini_lib.calibration import Calibration, batches, observe
+from mini_lib.calibration import Calibration, batches, observe, running_order
 from mini_lib.fold import find_batch_norms
 from mini_lib.quantize.layers import QuantizedLayer, QuantizedLinear
 
@@ -56,7 +56,10 @@ def correct_bias(model: nn.Module, quantized: nn.Module, calibration: Calibratio
             "quantized ones; pass fold_batch_norm(model)"
         )
     quantized = copy.deepcopy(quantized)
-    names = _layers_in_order(quantized, data)
+    layers = [name for name, module in quantized.named_modules() if isinstance(module, QuantizedLayer)]
+    if not layers:
+        raise ValueError("the second model has no quantized layer; make it with quantize_weights(model, fmt)")
+    names = running_order(quantized, data, layers)
     known = dict(model.named_modules())
     for name in names:
         if name not in known:
@@ -68,16 +71,6 @@ def correct_bias(model: nn.Module, quantized: nn.Module, calibration: Calibratio
         bias = layer.bias if layer.bias is not None else torch.zeros(layer.weight_shape[0])
         layer.bias = nn.Parameter((bias.double() - shift).to(bias.dtype))
     return quantized
-
-
-def _layers_in_order(quantized: nn.Module, data: list[Tensor]) -> list[str]:
-    """Return the names of the quantized layers in the order in which they first run."""
-    layers = [name for name, module in quantized.named_modules() if isinstance(module, QuantizedLayer)]
-    if not layers:
-        raise ValueError("the second model has no quantized layer; make it with quantize_weights(model, fmt)")
-    order: dict[str, None] = {}
-    observe(quantized, [data[0][:1]], layers, lambda name, inputs, output: order.setdefault(name))
-    return list(order)
 
 
 def _mean_outputs(model: nn.Module, data: list[Tensor], names: list[str]) -> dict[str, Tensor]:

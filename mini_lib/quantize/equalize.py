@@ -14,8 +14,8 @@ so that neither side pays for the other. A layer in the middle of a chain belong
 until nothing moves. (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
 section 4.1.)
 
-With one grid an output channel, W1 does not notice: the grid of row i is divided by s_i with the row. W2 does, unless it
-is depthwise: the factors change its columns, and its grids run along its rows.
+With one grid an output channel, W1 does not notice: the grid of row i is divided by s_i with the row. W2 does, unless
+it is depthwise: the factors change its columns, and its grids run along its rows.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from torch import Tensor, nn
 from torch.nn.modules import activation
 
 from mini_lib.fold import FoldedBatchNorm, find_batch_norms
-from mini_lib.graph import Call, Flow, trace
+from mini_lib.graph import Call, Flow, data_flow
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 # What may stand between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
 # f(s * x) = s * f(x). Dropout does nothing in eval mode.
-ELEMENTWISE = (
+_ELEMENTWISE = (
     nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Identity, nn.Dropout, nn.Dropout2d, FoldedBatchNorm,
     F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_", F.leaky_relu, F.dropout,
 )  # fmt: skip
@@ -49,7 +49,7 @@ OTHER_ACTIVATIONS = {name.lower() for name in activation.__all__} | {"clamp", "c
 
 
 @dataclass(frozen=True)
-class Pair:
+class LayerPair:
     """The names of two layers with nothing between them but what lets a positive factor per channel through."""
 
     first: str
@@ -87,7 +87,7 @@ def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4
     for name, weight in weights.items():
         if not weight.isfinite().all():
             raise ValueError(f"layer '{name}': the weight holds NaN or infinity; find out where they come from")
-    factors: dict[Pair, Tensor] = {}
+    factors: dict[LayerPair, Tensor] = {}
     for _ in range(max_rounds):
         largest_step = 0.0
         for pair in pairs:
@@ -109,7 +109,7 @@ def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4
     return model
 
 
-def find_pairs(model: nn.Module) -> list[Pair]:
+def find_pairs(model: nn.Module) -> list[LayerPair]:
     """Return the pairs of layers of `model` between which ranges can be moved, in the order of the forward pass.
 
     A layer in the middle, a depthwise convolution say, is the second of one pair and the first of the next. Layers
@@ -120,7 +120,7 @@ def find_pairs(model: nn.Module) -> list[Pair]:
 
     >>> find_pairs(nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(),
     ...                          nn.Conv2d(8, 4, 1)).eval())
-    [Pair(first='0', second='2'), Pair(first='2', second='4')]
+    [LayerPair(first='0', second='2'), LayerPair(first='2', second='4')]
     """
     norms = find_batch_norms(model)
     if norms:
@@ -129,9 +129,9 @@ def find_pairs(model: nn.Module) -> list[Pair]:
         )
     if model.training:
         raise ValueError("the model is in training mode, where dropout stands between layers; call model.eval() first")
-    flow = trace(model)
+    flow = data_flow(model)
     layers = [call for call in flow.calls if isinstance(call.module, LAYERS) and flow.owns_weight(call)]
-    pairs = [Pair(layer.target, second.target) for layer in layers if (second := _second_of_pair(flow, layer))]
+    pairs = [LayerPair(layer.target, second.target) for layer in layers if (second := _second_of_pair(flow, layer))]
     if not pairs:
         raise ValueError(
             "no two layers follow each other with nothing but ReLU, pooling or flatten between them; there is "
@@ -155,7 +155,7 @@ def _second_of_pair(flow: Flow, first: Call) -> Call | None:
         kind = type(call.module) if call.module is not None else call.target
         if spatial and _drops_space(call):
             spatial = False
-        elif not (kind in ELEMENTWISE or (spatial and kind in POOLS)):
+        elif not (kind in _ELEMENTWISE or (spatial and kind in POOLS)):
             if _name(call) in OTHER_ACTIVATIONS:
                 raise ValueError(
                     f"{call} stands between {first} and {second}, and it does not let a positive factor through as "

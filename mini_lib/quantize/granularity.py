@@ -1,24 +1,46 @@
 """Granularity: which weights share one scale.
 
-Every granularity does one thing: it lays a tensor out as a matrix whose rows share a scale, and puts
-the rows back. The arithmetic of a grid is then always "one scale a row", and knows nothing of
-channels or groups.
+Every granularity does one thing: it lays a tensor out as a matrix whose rows share a scale, and puts the rows back. The
+arithmetic of a grid is then always "one scale per row", and knows nothing of channels or groups.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import isqrt, prod
 
 from torch import Tensor
 
-from mini_lib.quantize.validate import require_whole_number
+from mini_lib import require
+
+
+class Granularity(ABC):
+    """Which weights share one scale: each derived dataclass is one way to cut a tensor into rows."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """How a table names it."""
+
+    @abstractmethod
+    def rows(self, weight: Tensor) -> Tensor:
+        """Lay `weight` out as a matrix with one row per scale."""
+
+    def unrows(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Put the rows back into `shape`; the inverse of `rows`."""
+        return rows.reshape(shape)
+
+    @abstractmethod
+    def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the scales of a tensor of this `shape`, as they are stored."""
 
 
 @dataclass(frozen=True)
-class PerTensor:
+class PerTensor(Granularity):
     """One scale for the whole tensor.
 
+    >>> import torch
     >>> PerTensor().rows(torch.zeros(4, 3)).shape
     torch.Size([1, 12])
     """
@@ -31,35 +53,33 @@ class PerTensor:
         """Lay `weight` out as one row."""
         return weight.reshape(1, -1)
 
-    def unrows(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Put the row back into `shape`."""
-        return rows.reshape(shape)
-
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the scale of a tensor of this `shape`: a single number, `()`."""
+        """Return `()`: the scale is a single number."""
         return ()
 
 
 @dataclass(frozen=True)
-class PerChannel:
+class PerChannel(Granularity):
     """One scale for every index along `axis`; axis 0 is the output channel of a torch layer.
 
+    >>> import torch
     >>> PerChannel(axis=0).rows(torch.zeros(4, 3, 5, 5)).shape
     torch.Size([4, 75])
     >>> PerChannel(axis=-1).scale_shape((4, 3))
     (3,)
 
-    Raises: TypeError if `axis` is not a whole number; ValueError, when it meets a tensor, if the
-    tensor has no such axis.
+    Raises:
+        TypeError: `axis` is not a whole number.
+        ValueError: once it is applied to a tensor, the tensor has no such axis.
 
-    Source: Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference:
-    a whitepaper", section 2.6; Nagel 2021, section 2.4.2.
+    Source: Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference: a whitepaper", section
+    2.6; Nagel 2021, section 2.4.2.
     """
 
     axis: int = 0
 
     def __post_init__(self):
-        require_whole_number("axis", self.axis)
+        require.whole("axis", self.axis, fix="0 is the output channel")
 
     @property
     def label(self) -> str:
@@ -85,37 +105,36 @@ class PerChannel:
         return rows.reshape(shape[axis], *others).movedim(0, axis).contiguous()
 
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the scale of a tensor of this `shape`: one number a channel."""
+        """Return `(channels,)`: one scale per channel."""
         return (shape[self._axis(shape)],)
 
 
 @dataclass(frozen=True)
-class PerGroup:
+class PerGroup(Granularity):
     """One scale for every run of `size` weights that feed the same output.
 
-    A linear weight [out, in] is cut along its last axis. In a convolution's weight
-    [out, in, height, width] everything behind the first axis feeds the same output channel, so these
-    axes are flattened first and the groups are cut from that. A 1-D tensor is one such run.
-    The size must divide it: a ragged last group would be cheaper or dearer than the label says.
+    A linear weight [out, in] is cut along its last axis. In a convolution's weight [out, in, height, width] all axes
+    after the first feed the same output channel, so these axes are flattened before the groups are cut. A 1-D tensor is
+    one such run. The size must divide the run: a shorter last group would not cost what the label says.
 
+    >>> import torch
     >>> PerGroup(32).rows(torch.zeros(4, 64)).shape
     torch.Size([8, 32])
     >>> PerGroup(9).scale_shape((16, 8, 3, 3))            # 8 * 3 * 3 = 72 = 8 groups of 9
     (16, 8)
 
-    Raises: TypeError or ValueError if `size` is not a positive whole number; ValueError, when it
-    meets a tensor, if `size` does not divide the axis.
+    Raises:
+        TypeError: `size` is not a whole number.
+        ValueError: `size` is below 1, or, once it is applied to a tensor, does not divide the axis.
 
-    Source: Dettmers 2022, "8-bit Optimizers via Block-wise Quantization"; Shen 2020, "Q-BERT"
-    (group-wise quantization).
+    Source: Dettmers 2022, "8-bit Optimizers via Block-wise Quantization"; Shen 2020, "Q-BERT" (group-wise
+    quantization).
     """
 
     size: int
 
     def __post_init__(self):
-        require_whole_number("group_size", self.size)
-        if self.size < 1:
-            raise ValueError(f"group_size is {self.size}; use a positive one such as 32 or 128")
+        require.whole("group_size", self.size, low=1, fix="use one such as 32 or 128")
 
     @property
     def label(self) -> str:
@@ -126,18 +145,14 @@ class PerGroup:
         self.scale_shape(weight.shape)  # refuses a ragged group
         return weight.reshape(-1, self.size)
 
-    def unrows(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Put one row per group back into `shape`."""
-        return rows.reshape(shape)
-
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the scale: [outputs, groups], or [groups] for a 1-D tensor."""
+        """Return `(outputs, groups)`, or `(groups,)` for a 1-D tensor."""
         outputs, run = (tuple(shape[:1]), prod(shape[1:])) if len(shape) > 1 else ((), prod(shape))
         if run % self.size:
             axes = (
                 f"the last axis ({run})"
                 if len(shape) <= 2
-                else (f"the flattened input axes ({' x '.join(map(str, shape[1:]))} = {run})")
+                else f"the flattened input axes ({' x '.join(map(str, shape[1:]))} = {run})"
             )
             raise ValueError(f"group_size {self.size} does not divide {axes}; {_divisors(run, self.size)}")
         return (*outputs, run // self.size)
@@ -153,4 +168,4 @@ def _divisors(run: int, size: int) -> str:
     return "use a divisor such as " + " or ".join(map(str, sorted(choices)))
 
 
-Granularity = PerTensor | PerChannel | PerGroup
+PER_TENSOR, PER_CHANNEL = PerTensor(), PerChannel(0)  # what the formats take where nothing is said

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import torch
 
+from mini_lib import require
 from mini_lib.quantize.formats import BinaryFormat, FloatFormat, Format, IntFormat
-from mini_lib.quantize.granularity import Granularity, PerChannel
-from mini_lib.quantize.validate import require_whole_number
+from mini_lib.quantize.granularity import PER_CHANNEL, Granularity
 
 LADDER = (32, 16, 8, 4, 3, 2, 1)
 
 
-def rung(bits: int, granularity: Granularity = PerChannel(0)) -> Format:
-    """The format of one rung of the ladder.
+def rung(bits: int, granularity: Granularity = PER_CHANNEL) -> Format:
+    """Return the format of one rung of the ladder.
 
-    32 is fp32 and 16 is bf16; 2 to 15 are symmetric integer grids; 1 is binary. Grids and binary have
-    one scale for each `granularity`, an output channel unless told otherwise.
+    32 is fp32 and 16 is bf16; 2 to 15 are symmetric integer grids; 1 is binary. The `granularity` of grids and of
+    binary is one scale per output channel unless another is given.
+
+    Raises:
+        TypeError: `bits` is not a whole number.
+        ValueError: no rung has so many bits.
 
     >>> [rung(bits).label for bits in (32, 16, 4, 1)]
     ['fp32', 'bf16', 'int4 per channel', 'binary per channel']
-
-    Raises: TypeError or ValueError for a number of bits that is no rung.
     """
-    require_whole_number("bits", bits)
+    require.whole("bits", bits, fix="use one of LADDER")
     if bits == 32:
         return FloatFormat(torch.float32)
     if bits == 16:

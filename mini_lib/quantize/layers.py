@@ -71,6 +71,7 @@ class QuantizedLayer(nn.Module):
 class QuantizedLinear(QuantizedLayer):
     """A linear layer with a quantized weight [out, in]; takes [..., in], gives [..., out].
 
+    >>> import torch
     >>> from mini_lib.quantize.qtensor import quantize
     >>> layer = QuantizedLinear(quantize(torch.tensor([[7.0, -2.2]]), IntFormat(4)), torch.tensor([0.5]))
     >>> layer(torch.tensor([[1.0, 10.0]]))                       # codes 7 and -2: 7 - 20 + 0.5
@@ -89,6 +90,7 @@ class QuantizedLinear(QuantizedLayer):
 class QuantizedConv2d(QuantizedLayer):
     """A 2-D convolution with a quantized weight [out, in / groups, height, width], zero padding.
 
+    >>> import torch
     >>> from mini_lib.quantize.qtensor import quantize
     >>> layer = QuantizedConv2d(quantize(torch.full((1, 1, 2, 2), -3.0), IntFormat(4)), None, stride=2)
     >>> layer(torch.ones(1, 1, 4, 2)).flatten()                  # 4 * -3, twice

@@ -9,10 +9,10 @@ from torch import nn
 
 from mini_lib.calibration import Calibration, batches, observe
 from mini_lib.fold import find_batch_norms
-from mini_lib.quantize.formats import Format, IntFormat
+from mini_lib.quantize.formats import Format, IntFormat, Observer
 from mini_lib.quantize.granularity import PerTensor
 from mini_lib.quantize.layers import QuantizedLayer, is_weight_layer, quantized_layer
-from mini_lib.quantize.observers import Observer, min_max
+from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import quantize
 from mini_lib.quantize.range_observer import RangeObserver
 from mini_lib.surgery import Where, find, swap

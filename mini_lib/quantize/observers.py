@@ -1,33 +1,23 @@
 """Observers: which range should the grid cover?
 
-All of the range, and a single outlier makes every step coarse; too little of it, and the outliers are cut
-off. Each function here settles that question in its own way. It takes values as a matrix with one row a
-grid, and the format that will be used, and gives the low and the high end of each row's range.
+Cover all of it, and a single outlier makes every step coarse; cover too little, and the outliers are cut off. Each
+function here answers the question in its own way. It takes values as a matrix with one row per grid, and the format
+that will be used, and returns the low and the high end of each row's range.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from mini_lib.quantize import affine
-from mini_lib.quantize.formats import IntFormat
+from mini_lib.quantize.affine import from_codes, to_codes
+from mini_lib.quantize.formats import IntFormat, Observer, choose_qparams
 
 # Which ends of the range a search moves, pass after pass: (low, high).
 SYMMETRIC_PASSES = ((True, True),)
 AFFINE_PASSES = ((True, True), (False, True), (True, False), (False, True))
-
-
-class Observer(Protocol):
-    """Chooses a range: (rows float32 [rows, n], fmt, counts) -> (low [rows], high [rows]).
-
-    counts [rows, n] says how often each value occurs, as a histogram does; None means once each.
-    """
-
-    def __call__(self, rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple[Tensor, Tensor]: ...
 
 
 def min_max(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -42,20 +32,20 @@ def min_max(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple
 
 
 def percentile(percent: float) -> Observer:
-    """An observer that leaves at most (100 - percent)% of the values beyond each end of the range.
+    """Return an observer that leaves at most (100 - percent)% of the values beyond each end of the range.
 
-    Between two values it interpolates linearly, as numpy and torch do. Where nearly all values are 0, so
-    that the range would be 0 to 0, it covers everything instead.
+    Between two values it interpolates linearly, as numpy and torch do. Where nearly all values are 0, so that the range
+    would be 0 to 0, it covers everything instead.
+
+    Raises:
+        ValueError: `percent` is not a number above 50 and up to 100.
 
     >>> observer = percentile(75)                                # of 5 values, the 2nd and the 4th
     >>> observer(torch.tensor([[-9.0, 0.0, 2.0, 3.0, 50.0]]), IntFormat(4))
     (tensor([0.]), tensor([3.]))
 
-    Raises: ValueError unless 50 < percent <= 100.
-
-    Source: McKinstry 2018, "Discovering Low-Precision Networks Close to Full-Precision Networks for
-    Efficient Embedded Inference"; Wu 2020, "Integer Quantization for Deep Learning Inference: Principles
-    and Empirical Evaluation".
+    Source: McKinstry 2018, "Discovering Low-Precision Networks Close to Full-Precision Networks for Efficient Embedded
+    Inference"; Wu 2020, "Integer Quantization for Deep Learning Inference: Principles and Empirical Evaluation".
     """
     if isinstance(percent, bool) or not isinstance(percent, (int, float)) or not 50 < percent <= 100:
         raise ValueError(f"percent must lie above 50 and be at most 100, got {percent!r}; 99.9 is usual")
@@ -91,8 +81,8 @@ def mse(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None, candidates: 
     counts = torch.ones_like(wide) if counts is None else counts.double()
 
     def squared_error(low: Tensor, high: Tensor) -> Tensor:
-        scale, zero_point = (each[:, None] for each in affine.choose_qparams(low, high, fmt))
-        quantized = affine.from_codes(affine.to_codes(rows, scale, zero_point, fmt.qmin, fmt.qmax), scale, zero_point)
+        scale, zero_point = (each[:, None] for each in choose_qparams(low, high, fmt))
+        quantized = from_codes(to_codes(rows, scale, zero_point, fmt.qmin, fmt.qmax), scale, zero_point)
         return ((quantized - wide).square() * counts).sum(dim=1)
 
     return _narrow(*min_max(rows, fmt), fmt, squared_error, candidates)
@@ -129,7 +119,7 @@ def entropy(
     filled = histogram > 0
 
     def divergence(low: Tensor, high: Tensor) -> Tensor:
-        scale, zero_point = (each[:, None] for each in affine.choose_qparams(low, high, fmt))
+        scale, zero_point = (each[:, None] for each in choose_qparams(low, high, fmt))
         unclipped = torch.round(centres / scale) + zero_point
         inside = filled & (unclipped >= fmt.qmin) & (unclipped <= fmt.qmax)
         code = unclipped.clamp(fmt.qmin, fmt.qmax).long() - fmt.qmin

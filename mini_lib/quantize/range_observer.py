@@ -1,7 +1,7 @@
 """The range of activations, seen batch by batch.
 
-Weights are there to be looked at; activations come a batch at a time and are too many to keep. What is
-kept of them is a fine histogram, which an observer then reads as if it were the values.
+Weights can be looked at; activations come one batch at a time and are too many to keep. A fine histogram is kept
+instead, which an observer then reads as if it were the values.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.affine import choose_qparams
-from mini_lib.quantize.formats import IntFormat
+from mini_lib.quantize.formats import IntFormat, Observer, choose_qparams
 from mini_lib.quantize.granularity import PerTensor
-from mini_lib.quantize.observers import Observer, min_max
+from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.validate import finite_float32
 
 BINS = 2**16  # at least 2**14 of them lie between 0 and the largest magnitude: 64 for each code of 8 bits
@@ -21,10 +20,14 @@ BINS = 2**16  # at least 2**14 of them lie between 0 and the largest magnitude: 
 class RangeObserver:
     """Watches activations go by and says which range their grid should cover.
 
-    The lowest value, the highest value and the number of zeros are kept exactly; all others as a
-    histogram of BINS bins from -limit to limit, each of which stands for the mean of its values. When a
-    value lies beyond the limit, the limit is doubled and the bins are joined in pairs, so the order of
-    the batches hardly matters.
+    The lowest value, the highest value and the number of zeros are kept exactly; all other values as a histogram of
+    BINS bins from -limit to limit, each of which stands for the mean of its values. When a value lies beyond the limit,
+    the limit is doubled and the bins are joined in pairs, so the order of the batches hardly matters.
+
+    Raises:
+        TypeError: `fmt` is not an IntFormat.
+        ValueError: its granularity is not PerTensor(): a scale that changes along the axis that a layer sums over could
+            not be taken out of the sum.
 
     >>> watch = RangeObserver(IntFormat(2, symmetric=False, signed=False))
     >>> watch.update(torch.tensor([0.0, 1.0]))
@@ -33,9 +36,6 @@ class RangeObserver:
     (tensor(-1.), tensor(2.))
     >>> watch.qparams()                                  # 4 codes, 3 steps of 1; code 1 is 0
     (tensor(1.), tensor(1, dtype=torch.int32))
-
-    Raises: ValueError for a granularity other than PerTensor(): a scale that changes along the axis that
-    a layer sums over could not be taken out of the sum.
 
     Source: Krishnamoorthi 2018, section 2.5; Nagel 2021, sections 2.4.2 and 3.1.
     """
@@ -60,7 +60,9 @@ class RangeObserver:
     def update(self, batch: Tensor) -> None:
         """Take in one batch of activations (floats of any shape).
 
-        Raises: TypeError or ValueError if it is not a tensor of finite floats, or is empty.
+        Raises:
+            TypeError: the batch does not hold floats.
+            ValueError: it is empty, or holds NaN or infinity.
         """
         values = finite_float32("the batch", batch).reshape(-1)
         self._low = torch.minimum(self._low, values.amin())
@@ -74,9 +76,10 @@ class RangeObserver:
             self._sums += torch.bincount(at, weights=others, minlength=BINS)
 
     def range(self) -> tuple[Tensor, Tensor]:
-        """The range that the observer chooses for all batches so far (two float32 numbers).
+        """Return the range that the observer chooses for all batches so far (two float32 numbers).
 
-        Raises: ValueError if there was no batch yet.
+        Raises:
+            ValueError: there was no batch yet.
         """
         if self._low > self._high:
             raise ValueError("no batch has been seen; call update(batch) with calibration data first")
@@ -84,9 +87,10 @@ class RangeObserver:
         return low.squeeze(0), high.squeeze(0)
 
     def qparams(self) -> tuple[Tensor, Tensor]:
-        """The scale (float32) and zero point (int32) of the grid that covers `range()`.
+        """Return the scale (float32) and zero point (int32) of the grid that covers `range()`.
 
-        Raises: ValueError as `range` and as `choose_qparams`.
+        Raises:
+            ValueError: as `range` and `choose_qparams`.
         """
         return choose_qparams(*self.range(), self.fmt)
 

@@ -8,8 +8,6 @@ is written. There is no pickle in it: reading a file never runs code from it.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from mini_lib.files import write_file
 from mini_lib.fold import FoldedBatchNorm, fold_batch_norm
-from mini_lib.quantize.format_json import format_from_json, format_to_json
-from mini_lib.quantize.formats import Format
+from mini_lib.quantize.formats import Format, format_from_json, format_to_json
 from mini_lib.quantize.layers import QuantizedLayer, is_weight_layer, quantized_layer
 from mini_lib.quantize.qtensor import from_parts
 from mini_lib.surgery import swap
@@ -68,32 +66,20 @@ def file_bytes(model: nn.Module) -> int:
 def save_model(model: nn.Module, path: str | Path) -> StoredSize:
     """Write `model`, float or quantized, to one safetensors file, and return what that occupies.
 
-    The file appears whole or not at all: it is written beside its place and then moved there.
+    The file appears whole or not at all.
 
     Raises:
-        ValueError: the folder of `path` does not exist, or `path` is a folder.
+        ValueError: the folder of `path` does not exist, or `path` is something other than a file.
+        OSError: the disk is full, or the folder is read-only; the file is as it was.
 
-    >>> import tempfile
+    >>> import os, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     size = save_model(nn.Linear(4, 3), Path(folder) / "line.safetensors")
     ...     size.file_bytes == os.stat(Path(folder) / "line.safetensors").st_size
     True
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ValueError(f"there is no folder {path.parent}; make it first, or choose another path")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; give the name of a file in it, such as {path / 'model.safetensors'}")
     content = _file_content(model)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(unfinished, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_file(path, content)
     return _size(model, content)
 
 

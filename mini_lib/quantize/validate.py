@@ -1,4 +1,4 @@
-"""The questions that every quantizer asks of what it is given."""
+"""The questions that every quantizer asks of the numbers it is given."""
 
 from __future__ import annotations
 
@@ -8,28 +8,13 @@ from torch import Tensor
 FLOAT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def require_whole_number(name: str, value: object) -> None:
-    """Refuse what is not an int; True is an int to Python, but no number of bits."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, got {value!r} ({type(value).__name__})")
+def finite_float32(name: str, values: object) -> Tensor:
+    """Return the values as float32, detached, if they are a tensor of finite floats.
 
-
-def require_bits(bits: object, low: int = 1, high: int = 16) -> None:
-    """Refuse a width that no packed code can have."""
-    require_whole_number("bits", bits)
-    if not low <= bits <= high:
-        raise ValueError(f"bits must be from {low} to {high}, got {bits}")
-
-
-def require_dtype(name: str, dtype: object, allowed: tuple[torch.dtype, ...]) -> None:
-    """Refuse a dtype that is not on the list."""
-    if dtype not in allowed:
-        names = ", ".join(map(str, allowed))
-        raise ValueError(f"{name} must be one of {names}; got {dtype}")
-
-
-def require_floats(name: str, values: object) -> None:
-    """Refuse what is no tensor of floats, or is empty, or holds NaN or infinity."""
+    Raises:
+        TypeError: `values` is not a tensor, or does not hold floats.
+        ValueError: it is empty, holds NaN or infinity, or goes beyond what float32 holds.
+    """
     if not isinstance(values, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(values).__name__}; use torch.tensor(...)")
     if values.dtype not in FLOAT_DTYPES:
@@ -42,11 +27,6 @@ def require_floats(name: str, values: object) -> None:
             f"{name} holds {bad} NaN or infinite of {values.numel()} values; "
             "no grid can hold them: find out where they come from, or replace them with torch.nan_to_num"
         )
-
-
-def finite_float32(name: str, values: Tensor) -> Tensor:
-    """The values as float32, detached, once they are known to be finite floats."""
-    require_floats(name, values)
     single = values.detach().to(torch.float32)
     if values.dtype == torch.float64 and not torch.isfinite(single).all():
         raise ValueError(f"{name} goes up to {values.abs().max():.3g}, which float32 cannot hold; scale it down first")
@@ -54,7 +34,12 @@ def finite_float32(name: str, values: Tensor) -> Tensor:
 
 
 def finite_rows(rows: Tensor) -> Tensor:
-    """A matrix of finite floats as float32: one row for each scale."""
+    """Return a matrix of finite floats as float32: one row for each scale.
+
+    Raises:
+        TypeError: `rows` is not a tensor, or does not hold floats.
+        ValueError: it is no matrix, is empty, or holds NaN or infinity.
+    """
     rows = finite_float32("rows", rows)
     if rows.dim() != 2:
         raise ValueError(f"rows must be a matrix with one row for each scale, got shape {tuple(rows.shape)}")
@@ -62,7 +47,11 @@ def finite_rows(rows: Tensor) -> Tensor:
 
 
 def cast_finite(name: str, values: Tensor, dtype: torch.dtype) -> Tensor:
-    """The values in `dtype`; refuse those that would become infinite in it."""
+    """Return the values in `dtype`.
+
+    Raises:
+        ValueError: a value would become infinite.
+    """
     cast = values.to(dtype)
     if not bool(cast.isfinite().all()):
         raise ValueError(

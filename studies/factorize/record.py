@@ -210,7 +210,7 @@ def recorded(path: Path = RECORD_FILE) -> Study:
     Raises:
         ValueError: its file is missing or damaged.
     """
-    return from_json(_assets.read(path, RECORD_SHA256, HOW_TO_GET_IT).decode())
+    return from_json(_assets.read_verified(path, RECORD_SHA256, HOW_TO_GET_IT).decode())
 
 
 def percent(shares: Sequence[float]) -> str:

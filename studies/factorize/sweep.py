@@ -15,10 +15,12 @@ from torch import nn
 from mini_lib.data import Split, Splits
 from mini_lib.factorize.methods import Method, Rank, data_aware_svd, matrix_ranks, plain_svd, tucker, tucker_ranks
 from mini_lib.factorize.model import factorize
-from mini_lib.factorize.moments import Moments, input_moments
+from mini_lib.factorize.moments import input_moments
 from mini_lib.fit import accuracy, fit
 from mini_lib.fold import fold_batch_norm
 from mini_lib.measure import macs, parameters, stored_bytes
+from mini_lib.require import share, whole
+from mini_lib.second_moments import Moments
 from studies.factorize.nets import INNER_LAYERS
 
 METHODS = ("svd", "data-aware svd", "tucker-2")
@@ -35,6 +37,7 @@ class Sweep:
     validation data with seed 0, of .001, .002 and .003: the largest that cost the dense control less than half a point.
 
     Raises:
+        TypeError: a number is of another type.
         ValueError: there is no method or an unknown one, no fraction or one outside (0, 1), no layer, or `pictures` or
             `calibration` is below 1.
     """
@@ -54,11 +57,10 @@ class Sweep:
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown:
             raise ValueError(f"there is no method {unknown[0]!r}; there are {', '.join(METHODS)}")
-        if not all(0 < fraction < 1 for fraction in self.fractions):
-            raise ValueError(f"fractions must lie between 0 and 1, got {self.fractions}; 1 is the dense control")
+        for fraction in self.fractions:
+            share("each of fractions", fraction, one=False, fix="1 is the dense control")
         for name in ("pictures", "calibration"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}; use 512 or more")
+            whole(name, getattr(self, name), low=1, fix="use 512 or more")
 
 
 # Short enough for a lesson: one model, two ranks, a quarter of the pictures.

@@ -3,5 +3,3 @@
 from studies.tickets.results import Results, recorded
 from studies.tickets.run import run_study
 from studies.tickets.study import Run, State, Study, advance
-
-__all__ = ["Results", "Run", "State", "Study", "advance", "recorded", "run_study"]

@@ -95,7 +95,7 @@ class Results:
     def differences(self, arm: str, number: int, other: str, at: int | Literal["test"] = "test") -> Spread:
         """Return by how much `arm` is more accurate than `other`, seed by seed.
 
-        Nets of one seed share their initial weights and the order of their pictures. What a seed does to both drops
+        Nets of one seed share their initial weights and the order of their pictures: what a seed does to both drops
         out.
         """
         theirs = self.values(other, 0 if other == "dense" else number, at)
@@ -153,7 +153,7 @@ def recorded(name: str = "tickets", folder: Path = RECORDED_FOLDER) -> tuple[Res
     how = (
         f"run `git restore studies/records/{name}.json`, or make it anew with `{RECORDING_COMMAND} {name} --folder DIR`"
     )
-    return from_json(_assets.read(folder / f"{name}.json", RECORDED[name], how).decode())
+    return from_json(_assets.read_verified(folder / f"{name}.json", RECORDED[name], how).decode())
 
 
 def _percent(spread: Spread) -> str:

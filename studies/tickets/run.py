@@ -5,6 +5,7 @@ from pathlib import Path
 
 from joblib import Parallel, delayed
 
+from mini_lib.require import whole
 from studies.tickets import store
 from studies.tickets.results import Results, chosen
 from studies.tickets.study import State, Study, advance
@@ -21,7 +22,7 @@ def run_study(
 
     In each round, `seeds_together` seeds and all their arms are trained as one (all seeds, if it is None). Such a group
     is one task for joblib, which decides where it runs. By default that is here, one group after the other. For one
-    process a core, or for other machines, set another backend around the call:
+    process per core, or for other machines, set another backend around the call:
 
         with joblib.parallel_config(backend="loky", n_jobs=2):
             run_study(study, seeds_together=1)
@@ -43,8 +44,8 @@ def run_study(
         ValueError: `seeds_together` is below 1, the folder holds a study with other settings, or a file in it is
             damaged.
     """
-    if seeds_together is not None and seeds_together < 1:
-        raise ValueError(f"seeds_together must be at least 1, got {seeds_together}; None takes all seeds together")
+    if seeds_together is not None:
+        whole("seeds_together", seeds_together, low=1, fix="None takes all seeds together")
     states = {seed: State(seed) for seed in study.seeds}
     if folder is not None:
         folder = Path(folder)
@@ -64,7 +65,7 @@ def run_study(
 
 
 def _parallel() -> Parallel:
-    """Each task by itself; results as they are done, to be saved at once, where a backend can (ray: in the end)."""
+    """Each task by itself; results as they are done, to be saved at once, where a backend can (ray: all at the end)."""
     try:
         return Parallel(batch_size=1, return_as="generator_unordered")
     except ValueError:

@@ -1,7 +1,6 @@
 """Where a study keeps what it has: one file for each seed, replaced in one step, so that it is never half there."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from mini_lib.files import write_file
 from mini_lib.prune.mask import Mask
 from studies.tickets.study import Run, State, Study
 
@@ -56,7 +56,7 @@ def open_folder(folder: Path, study: Study) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path, wanted = folder / _SETTINGS, settings_of(study)
     if not path.exists():
-        _write(path, json.dumps(wanted, indent=1).encode())
+        write_file(path, json.dumps(wanted, indent=1).encode())
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -84,7 +84,7 @@ def save(state: State, folder: Path) -> None:
     # A safetensors file forgets the order, and the controls draw their places layer by layer.
     order = json.dumps(list(tensors))
     metadata = {"seed": str(state.seed), "round": str(state.round), "runs": runs, "order": order}
-    _write(_path(folder, state.seed), safetensors.torch.save(tensors, metadata))
+    write_file(_path(folder, state.seed), safetensors.torch.save(tensors, metadata))
 
 
 def load(folder: Path, seed: int) -> State:
@@ -117,12 +117,3 @@ def load(folder: Path, seed: int) -> State:
 
 def _path(folder: Path, seed: int) -> Path:
     return folder / f"seed-{seed:06d}.safetensors"
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())  # before the name: else a crash could leave the new name with nothing in it
-    os.replace(temporary, path)

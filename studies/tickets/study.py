@@ -20,6 +20,7 @@ from mini_lib.prune.tickets.imp import check_rewind, next_mask
 from mini_lib.prune.tickets.net import Trained, Weights, weights_of
 from mini_lib.prune.tickets.recipe import Recipe, batch_order
 from mini_lib.prune.tickets.together import train_together
+from mini_lib.require import one_of
 from mini_lib.zoo import lenet_300_100
 
 # Initial weights come from torch's one random state, which two threads of a worker would take from each other.
@@ -36,8 +37,8 @@ class Study:
     is the step that the arm "late" goes back to; all other arms go back to the start.
 
     Raises:
-        ValueError: no seed, a seed twice, an unknown arm or one twice, a control without the ticket that it controls,
-            a rate or a number of rounds that prunes nothing, or a step that does not exist.
+        ValueError: no seed, a seed twice, an unknown arm or one twice, a control without the ticket that it controls, a
+            rate or a number of rounds that prunes nothing, or a step that does not exist.
     """
 
     recipe: Recipe
@@ -63,8 +64,7 @@ class Study:
             raise ValueError(
                 f"{controls[0]!r} controls the ticket, which is not among the arms {self.arms}; add 'ticket'"
             )
-        if self.scope not in ("global", "layer"):
-            raise ValueError(f"scope must be 'global' or 'layer', got {self.scope!r}")
+        one_of("scope", self.scope, ("global", "layer"), fix="'global' ranks all weights together")
         geometric(self.rate, self.rounds)  # says what is wrong with them
         check_rewind(self.recipe, self.rewind_to)
         if "late" in self.arms and self.rewind_to == 0:
@@ -101,7 +101,7 @@ class State:
 
 
 def advance(study: Study, states: Sequence[State]) -> list[State]:
-    """Train the next round of some seeds, all as one, and return their states behind it.
+    """Train the next round of some seeds, all as one, and return their states after it.
 
     Raises:
         ValueError: the seeds are not at the same round.

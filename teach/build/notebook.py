@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from mini_lib.files import write_file
+
 from .source import BEGIN, END, Cell, Source
 
 #: The same on every machine: nbclient would write down this Python's exact version.
@@ -142,6 +144,4 @@ def as_text(notebook: NotebookNode) -> str:
 def write(path: Path, text: str) -> None:
     """Write the file whole or not at all, with `\\n` newlines on every system."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    unfinished.replace(path)
+    write_file(path, text.encode())

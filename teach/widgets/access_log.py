@@ -32,13 +32,14 @@ class AccessLog:
     For each access: `array` is a position in `arrays`; `index` the element in row-major order of the indices;
     `address` its byte; `is_write`; `served_by` is 0 for a hit in the first level, 1 in the second, ..., n for memory;
     `step` the statement instance it belongs to; `elements` how many elements side by side in memory it takes (1 unless
-    it is a vector access). For each step: `loops` holds the values of `loop_names`, None for a loop that is not around it.
+    it is a vector access). For each step, `loops` holds the values of `loop_names`, None for a loop not around it.
 
     Raises:
         ValueError: no access, more than 4096, too many elements to draw, arrays that do not fit together, or an
             address that is not the element's.
 
-    >>> log = AccessLog((("A", (4,), 8, 0, (1,)),), [0, 0], [0, 3], [0, 24], [False, True], [1, 0], [0, 1], [(0,), (3,)], ("i",))
+    >>> arrays, loops = (("A", (4,), 8, 0, (1,)),), [(0,), (3,)]
+    >>> log = AccessLog(arrays, [0, 0], [0, 3], [0, 24], [False, True], [1, 0], [0, 1], loops, ("i",))
     >>> log.arrays[0].name, len(log)
     ('A', 2)
     """

@@ -16,10 +16,11 @@ from mini_lib.llm.cost.architecture import Architecture
 from mini_lib.llm.cost.devices import DEVICES, Device, find_device
 from mini_lib.llm.cost.efficiency import LLAMA_CPP, LLAMA_CPP_METAL, TENSORRT_LLM, Efficiency
 from mini_lib.llm.cost.estimate import Estimate, estimate
-from mini_lib.llm.cost.memory import Memory, largest_batch, memory, weight_bytes
+from mini_lib.llm.cost.memory import DeviceMemory, largest_batch, memory, weight_bytes
 from mini_lib.llm.cost.models import LLAMA_3_8B, MODELS, find_model
-from mini_lib.llm.cost.step import Step
+from mini_lib.llm.cost.step import TimedStep
 from mini_lib.llm.cost.workload import Workload
+from mini_lib.require import one_of
 
 WEIGHTS = {"16 bits": (16, 16), "8 bits, computed in 8": (8, 8), "8 bits": (8, 16), "4.5 bits": (4.5, 16)}
 """The bits of a stored weight, and of the numbers that are multiplied. 4 bits and a scale for 32 weights are 4.5."""
@@ -75,8 +76,7 @@ class Setting:
             object.__setattr__(self, "model", find_model(self.model))
         if isinstance(self.device, str):
             object.__setattr__(self, "device", find_device(self.device))
-        if self.weights not in WEIGHTS:
-            raise ValueError(f"weights must be one of {', '.join(map(repr, WEIGHTS))}, got {self.weights!r}")
+        one_of("weights", self.weights, tuple(WEIGHTS), fix="'4.5 bits' are 4 and a scale for each 32 weights")
         _ = self.workload  # checks the numbers
 
     @property
@@ -115,14 +115,14 @@ class PanelNumbers:
     """
 
     setting: Setting
-    memory: Memory | None
+    memory: DeviceMemory | None
     estimate: Estimate | None
     largest_batch: int
     problem: str
     remedies: tuple[dict[str, Any], ...]
 
     @property
-    def steps(self) -> dict[str, Step]:
+    def steps(self) -> dict[str, TimedStep]:
         """The two kinds of work, none where it cannot run."""
         return {"prefill": self.estimate.prefill, "decode": self.estimate.decode} if self.estimate else {}
 

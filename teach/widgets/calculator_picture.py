@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from math import atan2, degrees, log10
 
-from mini_lib.llm.cost.memory import Memory
+from mini_lib.llm.cost.memory import DeviceMemory
 from teach.figures import COLOURS
 from teach.widgets.calculator_numbers import WAITS, PanelNumbers
 from teach.widgets.calculator_words import gib, seconds
@@ -108,7 +108,7 @@ def _bar(y: float, high: float, name: str, parts: list[tuple[str, float, str]], 
     return "".join(drawn) + _text(RIGHT + 12, middle, total)
 
 
-def _capacity(y: float, high: float, name: str, held: Memory, full: float) -> str:
+def _capacity(y: float, high: float, name: str, held: DeviceMemory, full: float) -> str:
     """A line where the memory of the device ends, and a frame around what is too much."""
     scale = (RIGHT - _start(name)) / full
     end = _start(name) + held.capacity_bytes * scale

@@ -147,21 +147,21 @@ def test_batch_norm_of_the_block_can_be_folded():
 
 BAD = {
     "groups 3 does not divide inputs \\(8\\); use a divisor of both 8 and 16": lambda: layers.grouped(8, 16, 3, 3),
-    "groups must be at least 1, got 0": lambda: layers.grouped(8, 16, 3, 0),
-    "channels must be at least 1, got 0": lambda: layers.depthwise(0, 3),
-    "multiplier must be at least 1, got 0": lambda: layers.depthwise(8, 3, multiplier=0),
-    "multiplier must be between 1 and 9 for 16 outputs and a 3x3 kernel, got 0; 9 is exact":
+    "groups must be a whole number of 1 or more, got 0": lambda: layers.grouped(8, 16, 3, 0),
+    "channels must be a whole number of 1 or more, got 0": lambda: layers.depthwise(0, 3),
+    "multiplier must be a whole number of 1 or more, got 0": lambda: layers.depthwise(8, 3, multiplier=0),
+    "multiplier must be a whole number from 1 to 9, got 0; 9 is exact for 16 outputs and a 3x3 kernel":
         lambda: layers.depthwise_separable(8, 16, 3, multiplier=0),
-    "multiplier must be between 1 and 9 for 16 outputs and a 3x3 kernel, got 10; 9 is exact":
+    "multiplier must be a whole number from 1 to 9, got 10; 9 is exact for 16 outputs and a 3x3 kernel":
         lambda: layers.depthwise_separable(8, 16, 3, multiplier=10),
-    "multiplier must be between 1 and 4 for 4 outputs and a 3x3 kernel, got 5; 4 is exact":
+    "multiplier must be a whole number from 1 to 4, got 5; 4 is exact for 4 outputs and a 3x3 kernel":
         lambda: layers.depthwise_separable(8, 4, 3, multiplier=5),
-    "middle must be at least 1, got 0": lambda: layers.spatially_separable(8, 4, 3, middle=0),
-    "kernel must be at least 1, got 0": lambda: layers.spatially_separable(8, 4, 0),
+    "middle must be a whole number of 1 or more, got 0": lambda: layers.spatially_separable(8, 4, 3, middle=0),
+    "kernel must be a whole number of 1 or more, got 0": lambda: layers.spatially_separable(8, 4, 0),
     "kernel must be odd to keep the size of the image, got 4; use 3 or 5":
         lambda: layers.inverted_residual(8, 8, 6, kernel=4),
-    "expansion must be at least 1, got 0": lambda: layers.inverted_residual(8, 8, 0),
-    "stride must be at least 1, got 0": lambda: layers.inverted_residual(8, 8, 6, stride=0),
+    "expansion must be a whole number of 1 or more, got 0": lambda: layers.inverted_residual(8, 8, 0),
+    "stride must be a whole number of 1 or more, got 0": lambda: layers.inverted_residual(8, 8, 6, stride=0),
     'padding "same" keeps the size, and stride \\(2, 2\\) does not; give the padding in pixels':
         lambda: layers.depthwise(8, 3, stride=2, padding="same"),
 }  # fmt: skip
@@ -179,5 +179,5 @@ def test_a_multiplier_is_a_whole_number(multiplier):
         lambda: layers.depthwise(8, 3, multiplier=multiplier),
         lambda: layers.depthwise_separable(8, 16, 3, multiplier=multiplier),
     ):
-        with pytest.raises(TypeError, match="multiplier must be a whole number, got"):
+        with pytest.raises(TypeError, match="multiplier must be a whole number (of 1 or more|from 1 to 9), got"):
             call()

@@ -272,12 +272,15 @@ def test_layers_that_cannot_be_factorized(layer, error, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: cp(nn.Conv2d(8, 16, 3), 0), "rank must be between 1 and 72 for a 16 x 8 x 3 x 3 tensor, got 0; 72 is"),
+        (
+            lambda: cp(nn.Conv2d(8, 16, 3), 0),
+            "rank must be a whole number from 1 to 72, got 0; 72 is exact for a 16",
+        ),
         (lambda: cp(nn.Conv2d(8, 16, 3), 73), "got 73"),
         (lambda: cp(nn.Conv2d(8, 16, 1), 1), "take a 1 x 1 kernel apart .* use channel_svd"),
         (lambda: cp_als(torch.zeros(3), 1), "at least 2 modes, got 1"),
-        (lambda: cp_als(torch.zeros(3, 3), 1, starts=0), "starts must be a whole number of at least 1, got 0"),
-        (lambda: cp_als(torch.zeros(3, 3), 1, sweeps=0), "sweeps must be a whole number of at least 1, got 0"),
+        (lambda: cp_als(torch.zeros(3, 3), 1, starts=0), "starts must be a whole number of 1 or more, got 0"),
+        (lambda: cp_als(torch.zeros(3, 3), 1, sweeps=0), "sweeps must be a whole number of 1 or more, got 0"),
         (lambda: cp_als(torch.zeros(3, 3), 1, tolerance=-1.0), "tolerance must be 0 or more"),
         (lambda: cp_als(torch.full((3, 3), torch.inf), 1), "infinite or not a number"),
     ],

@@ -129,7 +129,7 @@ def test_macs_of_the_whole_model_are_those_of_fvcore(trained, fraction):
 METHODS = {
     "svd": (methods.plain_svd, {"conv2": 32, "conv3": 64, "conv4": 64}),
     "tucker": (methods.tucker(), {"conv2": (16, 32), "conv3": (32, 64), "conv4": (64, 64)}),
-    "spatial": (methods.spatial_svd, {"conv2": 48, "conv3": 96, "conv4": 192}),
+    "spatial": (methods.as_method(low_rank.spatial_svd), {"conv2": 48, "conv3": 96, "conv4": 192}),
 }
 
 
@@ -264,7 +264,7 @@ def test_fractions_of_full_rank(trained):
 @pytest.mark.parametrize("ranks", [methods.matrix_ranks, methods.tucker_ranks])
 def test_a_fraction_lies_above_0_and_at_most_at_1(trained, ranks):
     for fraction in (0, -0.5, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=says(f"fraction must be above 0 and at most 1, got {fraction!r}")):
+        with pytest.raises(ValueError, match=says(f"fraction must lie in (0, 1], got {fraction:g}")):
             ranks(trained, fraction)
     with pytest.raises(ValueError, match="where chooses no layer"):
         ranks(trained, 0.5, lambda name, module: False)
@@ -276,20 +276,25 @@ def test_a_fraction_lies_above_0_and_at_most_at_1(trained, ranks):
 @pytest.mark.parametrize("ranks, message", [
     ({}, "ranks names no layer; there are 'conv1', 'conv2', 'conv3', 'conv4', 'linear'"),
     ({"conv9": 4}, "ranks names 'conv9', which the model does not have; there are 'conv1', 'conv2'"),
-    ({"conv3": 0}, "layer 'conv3': rank must be between 1 and 64 for a 64 x 288 weight, got 0; 64 is exact"),
-    ({"conv3": 65}, "layer 'conv3': rank must be between 1 and 64 for a 64 x 288 weight, got 65; 64 is exact"),
-    ({"conv3": 2.5}, "layer 'conv3': rank must be between 1 and 64 for a 64 x 288 weight, got 2.5"),
+    ({"conv3": 0}, "layer 'conv3': rank must be a whole number from 1 to 64, got 0; 64 is exact for a 64 x 288 weight"),
+    ({"conv3": 65}, "layer 'conv3': rank must be a whole number from 1 to 64, got 65; 64 is exact for a 64 x 288 w"),
 ])  # fmt: skip
 def test_ranks_that_do_not_fit_the_model(trained, ranks, message):
     with pytest.raises(ValueError, match=says(message)):
         factorize(trained, EXAMPLE, ranks)
 
 
+def test_a_rank_that_is_no_whole_number_is_refused_with_the_layers_name(trained):
+    message = "layer 'conv3': rank must be a whole number from 1 to 64, got 2.5; 64 is exact for a 64 x 288 w"
+    with pytest.raises(TypeError, match=says(message)):
+        factorize(trained, EXAMPLE, {"conv3": 2.5})
+
+
 @pytest.mark.parametrize("rank, message", [
     (4, "layer 'conv3': a Tucker-2 decomposition needs two ranks, (in, out), got 4"),
     ((4, 4, 4), "needs two ranks"),
     ((0, 4), "layer 'conv3': "),
-    ((33, 4), "between 1 and 32"),
+    ((33, 4), "from 1 to 32, got 33"),
 ])  # fmt: skip
 def test_tucker_ranks_that_do_not_fit(trained, rank, message):
     with pytest.raises(ValueError, match=says(message)):
@@ -308,9 +313,9 @@ def test_layers_that_cannot_be_taken_apart(trained):
 
 
 def test_a_multiplier_out_of_range(trained):
-    with pytest.raises(ValueError, match=says("layer 'conv3': multiplier must be between 1 and 9")):
+    with pytest.raises(ValueError, match=says("layer 'conv3': multiplier must be a whole number from 1 to 9")):
         separate_model(trained, EXAMPLE, {"conv3": 10})
-    with pytest.raises(ValueError, match=says("multiplier must be between 1 and 9")):
+    with pytest.raises(ValueError, match=says("multiplier must be a whole number from 1 to 9")):
         separate_model(trained, EXAMPLE, 0)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from mini_lib import costs, zoo
 from mini_lib.factorize import cost, layers
 from mini_lib.factorize.cost import Cost
-from mini_lib.factorize.geometry import output_size, pair, whole, window_padding
+from mini_lib.factorize.geometry import at_least_one, output_size, sides, window_padding
 
 # --- three independent counters ------------------------------------------------------------------------------------
 
@@ -68,12 +68,12 @@ any_kernel = pairs(1, 5)
 def windows(draw, kernels=any_kernel) -> tuple[dict, tuple[int, int]]:
     """The arguments of a window, and an image that it fits into."""
     kernel, dilation, stride = draw(kernels), draw(pairs(1, 3)), draw(pairs(1, 3))
-    words = ["valid"] + ["same"] * (pair("stride", stride) == (1, 1))
+    words = ["valid"] + ["same"] * (sides("stride", stride) == (1, 1))
     padding = draw(st.none() | pairs(0, 4) | st.sampled_from(words))
     pixels = {"valid": (0, 0), "same": (9, 9)}.get(padding) or window_padding(kernel, padding, dilation)
     least = [
         max(1, d * (k - 1) + 1 - 2 * p)
-        for k, d, p in zip(pair("kernel", kernel), pair("dilation", dilation), pixels, strict=True)
+        for k, d, p in zip(sides("kernel", kernel), sides("dilation", dilation), pixels, strict=True)
     ]
     size = tuple(draw(st.integers(low, low + 8)) for low in least)
     return dict(kernel=kernel, stride=stride, padding=padding, dilation=dilation), size
@@ -114,7 +114,7 @@ def test_a_pointwise_convolution(inputs, outputs, size, bias):
 @given(windows(), numbers, numbers, st.integers(1, 4), st.booleans())
 def test_a_depthwise_separable_layer_and_its_exact_ratio(window, inputs, outputs, multiplier, bias):
     arguments, size = window
-    height, width = pair("kernel", arguments["kernel"])
+    height, width = sides("kernel", arguments["kernel"])
     multiplier = min(multiplier, outputs, height * width)
     model = layers.depthwise_separable(inputs, outputs, multiplier=multiplier, bias=bias, **arguments)
     ours = cost.depthwise_separable_cost(inputs, outputs, size=size, multiplier=multiplier, bias=bias, **arguments)
@@ -238,11 +238,11 @@ BAD = {
     "groups 3 does not divide inputs \\(8\\); use a divisor of both 8 and 6":
         lambda: cost.convolution_macs(8, 6, 3, 10, groups=3),
     "groups 4 does not divide outputs \\(6\\)": lambda: cost.convolution_cost(8, 6, 3, 10, groups=4),
-    "multiplier must be at least 1, got 0": lambda: cost.cost_ratio(16, 3, 0),
-    "outputs must be at least 1, got 0": lambda: cost.cost_ratio(0, 3),
-    "expansion must be at least 1, got 0": lambda: cost.inverted_residual_cost(4, 4, 0, 8),
-    "places must be at least 1, got 0": lambda: cost.convolution_macs(4, 4, 3, 0),
-    "kernel must be at least 1, got 0": lambda: cost.convolution_cost(4, 4, 0, 8),
+    "multiplier must be a whole number of 1 or more, got 0": lambda: cost.cost_ratio(16, 3, 0),
+    "outputs must be a whole number of 1 or more, got 0": lambda: cost.cost_ratio(0, 3),
+    "expansion must be a whole number of 1 or more, got 0": lambda: cost.inverted_residual_cost(4, 4, 0, 8),
+    "places must be a whole number of 1 or more, got 0": lambda: cost.convolution_macs(4, 4, 3, 0),
+    "kernel must be a whole number of 1 or more, got 0": lambda: cost.convolution_cost(4, 4, 0, 8),
     "kernel must be a whole number or two of them \\(height, width\\), got \\(3, 3, 3\\)":
         lambda: cost.convolution_cost(4, 4, (3, 3, 3), 8),
     "a window of 7 pixels \\(kernel 4, dilation 2\\) does not fit into 6 \\(4 and padding 1 on either side\\); use":
@@ -251,8 +251,8 @@ BAD = {
         lambda: output_size(4, 3, stride=2, padding="same"),
     'padding must be pixels, "same", "valid" or None \\(half of the kernel\\), got \'full\'':
         lambda: window_padding(3, "full"),
-    "padding must be at least 0, got -1": lambda: window_padding(3, -1),
-    "macs must be at least 0, got -1": lambda: Cost(-1, 0),
+    "padding must be a whole number of 0 or more, got -1": lambda: window_padding(3, -1),
+    "macs must be a whole number of 0 or more, got -1": lambda: Cost(-1, 0),
 }  # fmt: skip
 
 
@@ -264,7 +264,7 @@ def test_bad_numbers(message, call):
 
 @pytest.mark.parametrize("value", [2.0, "3", True, None])
 def test_not_a_whole_number(value):
-    with pytest.raises(TypeError, match="multiplier must be a whole number, got .*; pass an int"):
-        whole("multiplier", value)
+    with pytest.raises(TypeError, match="multiplier must be a whole number of 1 or more, got .*; pass an int"):
+        at_least_one("multiplier", value)
     with pytest.raises(TypeError):
         Cost(1, 1) + 1

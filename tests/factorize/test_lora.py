@@ -115,8 +115,8 @@ def test_the_argument_is_untouched_and_a_seed_repeats():
 
 
 @pytest.mark.parametrize("rank, message", [
-    (0, "rank must be between 1 and 10 for layer 'linear3', a 10 x 100 weight, got 0"),
-    (11, "rank must be between 1 and 10 for layer 'linear3', a 10 x 100 weight, got 11; 10 is exact"),
+    (0, "rank must be a whole number from 1 to 10, got 0; 10 is exact for layer 'linear3', a 10 x 100 weight"),
+    (11, "rank must be a whole number from 1 to 10, got 11; 10 is exact for layer 'linear3', a 10 x 100 weight"),
 ])  # fmt: skip
 def test_a_rank_out_of_range(rank, message):
     with pytest.raises(ValueError, match=says(message)):
@@ -126,7 +126,7 @@ def test_a_rank_out_of_range(rank, message):
 def test_wrong_arguments():
     model = zoo.lenet_300_100()
     for alpha in (0, -1.0, float("inf")):
-        with pytest.raises(ValueError, match=says(f"alpha must be above 0 and finite, got {alpha}")):
+        with pytest.raises(ValueError, match=says(f"alpha must be a finite number above 0, got {alpha}")):
             add_lora(model, 2, alpha=alpha)
     with pytest.raises(ValueError, match="where chooses no layer"):
         add_lora(model, 2, where=lambda name, module: False)

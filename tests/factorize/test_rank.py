@@ -148,7 +148,7 @@ def test_the_variance_is_where_the_update_rules_settle(rows, columns, rank):
 def test_bad_input_says_why():
     values = torch.tensor([2.0, 1.0])
     for energy in (0, -0.5, 1.01, float("nan")):
-        with pytest.raises(ValueError, match=r"energy must be above 0 and at most 1, got .*; 0.9 keeps nine tenths"):
+        with pytest.raises(ValueError, match=r"energy must lie in \(0, 1\], got .*; 0.9 keeps nine tenths"):
             rank_by_energy(values, energy)
     for bad in (torch.tensor([1.0, -1.0]), torch.tensor([float("nan")]), torch.zeros(0), torch.ones(2, 2)):
         with pytest.raises(ValueError, match="list of finite numbers from 0 up"):

@@ -255,11 +255,11 @@ def test_layers_that_cannot_be_factorized(method, layer, error, message):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: svd_linear(nn.Linear(128, 64), 0), ValueError, "between 1 and 64 for a 64 x 128 weight, got 0; 64 is"),
-        (lambda: svd_linear(nn.Linear(128, 64), 65), ValueError, "between 1 and 64 .* got 65"),
+        (lambda: svd_linear(nn.Linear(128, 64), 0), ValueError, "from 1 to 64, got 0; 64 is exact for a 64 x 128 w"),
+        (lambda: svd_linear(nn.Linear(128, 64), 65), ValueError, "from 1 to 64, got 65"),
         (lambda: svd_linear(nn.Conv2d(1, 1, 1), 1), TypeError, "cannot factorize Conv2d as a linear layer; pass an nn"),
-        (lambda: channel_svd(nn.Conv2d(2, 32, 3), 19), ValueError, "between 1 and 18 for a 32 x 18 weight, got 19"),
-        (lambda: spatial_svd(nn.Conv2d(2, 32, 3), 7), ValueError, "between 1 and 6 for a 6 x 96 weight, got 7"),
+        (lambda: channel_svd(nn.Conv2d(2, 32, 3), 19), ValueError, "to 18, got 19; 18 is exact for a 32 x 18 weight"),
+        (lambda: spatial_svd(nn.Conv2d(2, 32, 3), 7), ValueError, "from 1 to 6, got 7; 6 is exact for a 6 x 96 weight"),
         (lambda: spatial_svd(nn.Conv2d(2, 2, 1), 1), ValueError, "take a 1 x 1 kernel apart .* use channel_svd"),
         (lambda: spatial_svd(nn.Conv2d(2, 2, (3, 1)), 1), ValueError, "take a 3 x 1 kernel apart"),
         (lambda: channel_svd(make_conv(), 2).macs(), ValueError, "depend on the image; pass its size"),

@@ -1,6 +1,7 @@
 """Tensor trains: by hand, against tensorly, the loss known from the singular values, and the layers they make."""
 
 import copy
+import math
 
 import pytest
 import tensorly
@@ -28,12 +29,16 @@ from mini_lib.factorize.low_rank import (
     truncated_svd,
     tt_svd,
 )
-from mini_lib.factorize.low_rank.tt import full_ranks
 
 EPS = 2.0**-53
 
 # up to three decompositions, each off by a few n roundings, n at most 125 here; ten times that
 TOLERANCE = 10 * 3 * 125 * EPS
+
+
+def full_ranks(shape) -> tuple[int, ...]:
+    """The ranks at which a tensor train of this shape is exact for every tensor."""
+    return tuple(min(math.prod(shape[:cut]), math.prod(shape[cut:])) for cut in range(1, len(shape)))
 
 
 @st.composite
@@ -43,6 +48,10 @@ def tensors_and_ranks(draw):
     for cut, full in enumerate(full_ranks(shape), start=1):
         ranks.append(draw(st.integers(1, min(full, (ranks or [1])[-1] * shape[cut - 1]))))
     return normal(*shape, seed=draw(st.integers(0, 1000))), ranks
+
+
+def test_full_ranks_by_hand():
+    assert full_ranks((2, 3, 4)) == (2, 4)  # cuts into 2 x 12 and 6 x 4
 
 
 # --- the decomposition ---------------------------------------------------------------------------------------------
@@ -221,9 +230,10 @@ def test_layers_that_cannot_be_factorized(layer, error, message):
          "output_modes must be whole numbers whose product is the 6 outputs, got 2 \\* 4 = 8"),
         (lambda: tensor_train(nn.Linear(8, 6), (2, 3), (2, 3), (1,)), ValueError, "product is the 8 inputs, got 2 "),
         (lambda: tensor_train(nn.Linear(8, 6), (2, 3), (2, 2, 2), (1,)), ValueError, "as many, got 2 and 3; a size"),
-        (lambda: tensor_train(nn.Linear(8, 6), (-2, -3), (2, 4), (1,)), ValueError, "whole numbers .* got .-2, -3."),
+        (lambda: tensor_train(nn.Linear(8, 6), (-2, -3), (2, 4), (1,)), ValueError,
+         "each of output_modes must be a whole number of 1 or more, got -2; their product is the outputs"),
         (lambda: tensor_train(nn.Linear(8, 6), (2, 3), (2, 4), (5,)), ValueError,
-         "rank 1 of the train must be between 1 and 4 for a cut into 4 x 12, got 5; 4 is exact"),
+         "rank 1 of the train must be a whole number from 1 to 4, got 5; 4 is exact for a cut into 4 x 12"),
         (lambda: tensor_train(nn.Linear(8, 6), (2, 3), (2, 4), (0,)), ValueError, "got 0"),
         (lambda: tensor_train(nn.Linear(8, 6), (2, 3), (2, 4), (1, 1)), ValueError, "of 2 modes has 1 ranks, got 2"),
         (lambda: tensor_train(nn.Linear(8, 6), (6,), (8,), ()), ValueError, "at least 2 modes"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from low_rank_support import normal
 
-from mini_lib.factorize.low_rank import fold, mode_product, relative_error, unfold
+from mini_lib.factorize.low_rank import mode_product, refold, relative_error, unfold
 from mini_lib.factorize.low_rank.tensors import check_rank, double, leading_vectors
 
 SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
@@ -18,14 +18,14 @@ def test_unfolding_by_hand():
     # tensor[i, j, k] = 100 i + 10 j + k: the digits say where an entry comes from
     tensor = torch.tensor([[[0, 1], [10, 11], [20, 21]], [[100, 101], [110, 111], [120, 121]]])
     assert unfold(tensor, 1).tolist() == [[0, 1, 100, 101], [10, 11, 110, 111], [20, 21, 120, 121]]
-    assert torch.equal(fold(unfold(tensor, 1), 1, (2, 3, 2)), tensor)
+    assert torch.equal(refold(unfold(tensor, 1), 1, (2, 3, 2)), tensor)
 
 
 @given(SHAPES, st.data())
 def test_unfolding_equals_tensorly_and_folds_back(shape, draw):
     mode, tensor = draw.draw(st.integers(0, len(shape) - 1)), normal(*shape)
     assert unfold(tensor, mode).numpy().tolist() == tensorly.unfold(tensor.numpy(), mode).tolist()
-    assert torch.equal(fold(unfold(tensor, mode), mode, shape), tensor)
+    assert torch.equal(refold(unfold(tensor, mode), mode, shape), tensor)
 
 
 @given(SHAPES, st.integers(1, 4), st.data())
@@ -67,16 +67,22 @@ def test_leading_vectors_are_orthonormal_also_where_the_matrix_is_short_of_colum
     [
         (lambda: unfold(torch.zeros(2, 3), 2), "mode must be between 0 and 1 for a tensor of 2 modes, got 2"),
         (lambda: unfold(torch.zeros(2, 3), -1), "mode must be between 0 and 1"),
-        (lambda: fold(torch.zeros(2, 5), 0, (2, 3)), "unfolds along mode 0 into 2 x 3, got a matrix of shape .2, 5."),
+        (lambda: refold(torch.zeros(2, 5), 0, (2, 3)), "unfolds along mode 0 into 2 x 3, got a matrix of shape .2, 5."),
         (lambda: mode_product(torch.zeros(2, 3), torch.zeros(3, 2), 1), "needs 3 columns, got shape .3, 2."),
-        (lambda: check_rank(0, 64, "a 64 x 128 weight"), "rank must be between 1 and 64 for a 64 x 128 weight, got 0; "
-                                                         "64 is exact"),
+        (lambda: check_rank(0, 64, "a 64 x 128 weight"), "rank must be a whole number from 1 to 64, got 0; 64 is exact "
+                                                         "for a 64 x 128 weight"),
         (lambda: check_rank(65, 64, "a weight"), "got 65"),
-        (lambda: check_rank(True, 64, "a weight"), "got True"),
-        (lambda: check_rank(2.0, 64, "a weight"), "got 2.0"),
         (lambda: double(torch.tensor([1.0, float("nan")])), "shape .2,. holds values that are infinite or not a numb"),
     ],
 )  # fmt: skip
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("rank", [True, 2.0])
+def test_a_rank_is_a_whole_number(rank):
+    with pytest.raises(
+        TypeError, match=f"^rank must be a whole number from 1 to 64, got {rank}; 64 is exact for a weight$"
+    ):
+        check_rank(rank, 64, "a weight")

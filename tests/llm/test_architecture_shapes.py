@@ -134,11 +134,16 @@ def test_a_tied_head_is_stored_once_and_still_multiplied():
 
 
 @given(
-    kv=st.integers(1, 4), group=st.integers(1, 4), head_dim=st.integers(1, 9), layers=st.integers(1, 4),
-    hidden=st.integers(1, 40), words=st.integers(1, 50), width=st.integers(1, 60),
-)  # fmt: skip
+    kv=st.integers(1, 4),
+    group=st.integers(1, 4),
+    head_dim=st.integers(1, 9),
+    layers=st.integers(1, 4),
+    hidden=st.integers(1, 40),
+    words=st.integers(1, 50),
+    width=st.integers(1, 60),
+)
 def test_the_formula_of_a_llama(kv, group, head_dim, layers, hidden, words, width):
-    """Embedding and head, then query, key, value, out, three feed-forward matrices and two norms a layer, and a last norm."""
+    """Embedding and head; query, key, value, out, three feed-forward matrices, two norms per layer; and a last norm."""
     heads = kv * group
     shape = Architecture("any", layers, hidden, words, Attention(heads, kv, head_dim), FeedForward(width))
     a_layer = 2 * hidden * heads * head_dim + 2 * hidden * kv * head_dim + 3 * hidden * width + 2 * hidden
@@ -163,7 +168,9 @@ def test_a_shape_is_a_name_and_cannot_be_changed():
 
 
 CONFIG = "copy it from the model's config.json"
+UNEVEN = "kv_heads must divide heads: 4 does not divide {}; each KV head serves the same number of query heads"
 LONE_WINDOW = "window and windowed_layers go together, got {} and {}; give both or neither"
+LONE_DENSE = "dense_layers and dense_width go together, got {} and {}; give both or neither"
 
 
 @pytest.mark.parametrize(
@@ -172,31 +179,59 @@ LONE_WINDOW = "window and windowed_layers go together, got {} and {}; give both 
         (lambda: Attention(0, 1, 4), f"heads must be a whole number of 1 or more, got 0; {CONFIG}"),
         (lambda: Attention(4, -1, 4), f"kv_heads must be a whole number of 1 or more, got -1; {CONFIG}"),
         (lambda: Attention(4, 1, 0), f"head_dim must be a whole number of 1 or more, got 0; {CONFIG}"),
-        (lambda: Attention(6, 4, 4), "kv_heads must divide heads: 4 does not divide 6; each KV head serves the same number of query heads"),
-        (lambda: Attention(2, 4, 4), "kv_heads must divide heads: 4 does not divide 2; each KV head serves the same number of query heads"),
+        (lambda: Attention(6, 4, 4), UNEVEN.format(6)),
+        (lambda: Attention(2, 4, 4), UNEVEN.format(2)),
         (lambda: Attention(4, 4, 4, window=8), LONE_WINDOW.format(8, 0)),
         (lambda: Attention(4, 4, 4, windowed_layers=2), LONE_WINDOW.format(None, 2)),
-        (lambda: Attention(4, 4, 4, window=0, windowed_layers=2), "window must be a whole number of 1 or more, got 0; use None where every layer sees the whole context"),
-        (lambda: Attention(4, 4, 4, window=8, windowed_layers=-1), "windowed_layers must be a whole number of 0 or more, got -1; use 0 where every layer sees the whole context"),
+        (
+            lambda: Attention(4, 4, 4, window=0, windowed_layers=2),
+            "window must be a whole number of 1 or more, got 0; use None where every layer sees the whole context",
+        ),
+        (
+            lambda: Attention(4, 4, 4, window=8, windowed_layers=-1),
+            "windowed_layers must be a whole number of 0 or more, got -1; "
+            "use 0 where every layer sees the whole context",
+        ),
         (lambda: LatentAttention(0, 5, 4, 2, 2, 3), f"heads must be a whole number of 1 or more, got 0; {CONFIG}"),
         (lambda: LatentAttention(3, 5, 0, 2, 2, 3), f"kv_rank must be a whole number of 1 or more, got 0; {CONFIG}"),
         (lambda: LatentAttention(3, 5, 4, 2, 0, 3), f"rope_dim must be a whole number of 1 or more, got 0; {CONFIG}"),
-        (lambda: LatentAttention(3, -1, 4, 2, 2, 3), "query_rank must be a whole number of 0 or more, got -1; use 0 where queries are not compressed"),
-        (lambda: FeedForward(0), "width must be a whole number of 1 or more, got 0; copy intermediate_size from the model's config.json"),
+        (
+            lambda: LatentAttention(3, -1, 4, 2, 2, 3),
+            "query_rank must be a whole number of 0 or more, got -1; use 0 where queries are not compressed",
+        ),
+        (
+            lambda: FeedForward(0),
+            "width must be a whole number of 1 or more, got 0; copy intermediate_size from the model's config.json",
+        ),
         (lambda: Experts(0, 1, 6), f"count must be a whole number of 1 or more, got 0; {CONFIG}"),
         (lambda: Experts(4, 0, 6), f"active must be a whole number of 1 or more, got 0; {CONFIG}"),
-        (lambda: Experts(4, 5, 6), "active must not exceed count, got 5 of 4 experts; a token visits each at most once"),
-        (lambda: Experts(4, 2, 6, shared_width=-1), "shared_width must be a whole number of 0 or more, got -1; use 0 where there is none"),
-        (lambda: Experts(4, 2, 6, dense_layers=1), "dense_layers and dense_width go together, got 1 and 0; give both or neither"),
-        (lambda: Experts(4, 2, 6, dense_width=7), "dense_layers and dense_width go together, got 0 and 7; give both or neither"),
+        (
+            lambda: Experts(4, 5, 6),
+            "active must not exceed count, got 5 of 4 experts; a token visits each at most once",
+        ),
+        (
+            lambda: Experts(4, 2, 6, shared_width=-1),
+            "shared_width must be a whole number of 0 or more, got -1; use 0 where there is none",
+        ),
+        (lambda: Experts(4, 2, 6, dense_layers=1), LONE_DENSE.format(1, 0)),
+        (lambda: Experts(4, 2, 6, dense_width=7), LONE_DENSE.format(0, 7)),
         (lambda: replace(DENSE, layers=0), f"layers must be a whole number of 1 or more, got 0; {CONFIG}"),
         (lambda: replace(DENSE, hidden=-16), f"hidden must be a whole number of 1 or more, got -16; {CONFIG}"),
         (lambda: replace(DENSE, vocabulary=0), f"vocabulary must be a whole number of 1 or more, got 0; {CONFIG}"),
-        (lambda: replace(DENSE, norms_per_layer=-1), "norms_per_layer must be a whole number of 0 or more, got -1; most models have 2"),
-        (lambda: replace(DENSE, attention=Attention(4, 4, 4, window=8, windowed_layers=3)), "dense has 2 layers, but 3 are called windowed or dense; count again"),
-        (lambda: replace(MIXED, layers=1, feed_forward=replace(MIXED.feed_forward, dense_layers=2)), "mixed has 1 layers, but 2 are called windowed or dense; count again"),
+        (
+            lambda: replace(DENSE, norms_per_layer=-1),
+            "norms_per_layer must be a whole number of 0 or more, got -1; most models have 2",
+        ),
+        (
+            lambda: replace(DENSE, attention=Attention(4, 4, 4, window=8, windowed_layers=3)),
+            "dense has 2 layers, but 3 are called windowed or dense; count again",
+        ),
+        (
+            lambda: replace(MIXED, layers=1, feed_forward=replace(MIXED.feed_forward, dense_layers=2)),
+            "mixed has 1 layers, but 2 are called windowed or dense; count again",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_shape_that_cannot_be_says_why(make, message):
     with pytest.raises(ValueError) as error:
         make()

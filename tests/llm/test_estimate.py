@@ -24,6 +24,7 @@ from mini_lib.llm.cost.models import (
     find_model,
 )
 from mini_lib.llm.cost.operators import operators
+from mini_lib.llm.cost.roles import PROJECTIONS, Role
 from mini_lib.llm.cost.step import step
 from mini_lib.llm.cost.workload import Draft, Workload
 
@@ -49,8 +50,9 @@ workloads = st.builds(
 def test_llama_2_7b_on_an_a100_by_hand():
     """One request of 1000 tokens in and 101 out, at the limits of the device.
 
-    The prompt: 2 * 1000 FLOPs for each of 6,476,005,376 weights in layers, and 4 * 500,500 pairs * 4096 * 32 in attention,
-    over 312e12; the head reads 262 MB. A token: 13.21 GB of weights and (1000 + 49.5 + 1) tokens of 524,288 bytes.
+    The prompt: 2 * 1000 FLOPs for each of 6,476,005,376 weights in layers, and 4 * 500,500 pairs * 4096 * 32 in
+    attention, over 312e12; the head reads 262 MB. A token: 13.21 GB of weights and (1000 + 49.5 + 1) tokens of 524,288
+    bytes.
     """
     found = estimate(LLAMA_2_7B, A100_SXM_80GB, Workload(prompt=1000, output=101), IDEAL, usd_per_hour=1.8)
     passed = 4_210_688 + 72_192  # in and out of each product
@@ -136,12 +138,12 @@ def test_a_single_token_comes_with_the_prompt():
 # chunks and cached prompts ---------------------------------------------------------------------------
 
 
-def _flops(model, chunks, kind, start=0):
+def _flops(model, chunks, roles, start=0):
     """The FLOPs of a prompt in chunks, but for the head, which each chunk's last token passes."""
     total = 0.0
     for new in chunks:
         rows = operators(model, batch=2, new_tokens=new, context=start)
-        total += sum(row.flops for row in rows if row.kind == kind and row.name != "head")
+        total += sum(row.flops for row in rows if row.role in roles)
         start += new
     return total
 
@@ -154,8 +156,8 @@ WINDOWED = replace(GROUPED, attention=Attention(8, 2, 8, window=100, windowed_la
 def test_chunks_conserve_the_work_exactly(chunks):
     # all counts are whole numbers below 2**53, so not even rounding differs
     for model in (GROUPED, WINDOWED):
-        for kind in ("matmul", "attention"):
-            assert _flops(model, chunks, kind) == _flops(model, [sum(chunks)], kind)
+        for roles in (PROJECTIONS | {Role.MLP}, {Role.ATTENTION}):
+            assert _flops(model, chunks, roles) == _flops(model, [sum(chunks)], roles) > 0
 
 
 @given(model=models, engine=engines, workload=workloads, chunk=st.integers(20, 6000))
@@ -248,12 +250,12 @@ def _line(jobs, stages):
 
 def _by_stage(model, found, stages):
     """The seconds of a step by stage: the embedding is in the first, the head in the last."""
-    ends = {name: sum(row.seconds for row in found.rows if row.operator.name == name) for name in ("embedding", "head")}
+    ends = {row.operator.role: row.seconds for row in found.rows if row.operator.role in (Role.EMBEDDING, Role.HEAD)}
     rest = (found.seconds - sum(ends.values())) / model.layers
     layers = [model.layers // stages + (stage >= stages - model.layers % stages) for stage in range(stages)]
     seconds = [rest * n for n in layers]
-    seconds[0] += ends["embedding"]
-    seconds[-1] += ends["head"]
+    seconds[0] += ends[Role.EMBEDDING]
+    seconds[-1] += ends[Role.HEAD]
     return seconds
 
 
@@ -281,9 +283,9 @@ def test_chunks_follow_each_other_through_the_stages_without_a_gap(stages, chunk
         part = step(LLAMA_3_8B, INSTANT, new_tokens=new, context=start, decoding=False, efficiency=AT_ONCE)
         jobs.append(_by_stage(LLAMA_3_8B, part, stages))
     simulated = _line(jobs, stages)
-    # We have the last stage set the beat throughout. Where a later chunk is shorter, an earlier stage may be the last to
-    # be busy: at most the difference of one stage's ends, the head, for each chunk.
-    head = max(row.seconds for row in part.rows if row.operator.name == "head")
+    # We have the last stage set the beat throughout. Where a later chunk is shorter, an earlier stage may be the last
+    # to be busy: at most the difference of one stage's ends, the head, for each chunk.
+    head = max(row.seconds for row in part.rows if row.operator.role is Role.HEAD)
     assert simulated <= found.ttft_s * ROUNDING
     assert found.ttft_s <= simulated + len(jobs) * head
 
@@ -345,10 +347,12 @@ def test_what_does_not_fit_is_told_by_how_much_and_what_would():
     with pytest.raises(ValueError) as refused:
         estimate(LLAMA_3_8B, RTX_3090, Workload(batch=60), TENSORRT_LLM)
     # 16.06e9 bytes, 60 requests of 1280 tokens of 128 KiB, and activations of 8192 tokens of 90,112 bytes: 25.02 GiB.
-    # There is room for 68,444 tokens: 53 requests of 1280, or 60 of 1140. An answer of 116 would be less than half of 256.
+    # There is room for 68,444 tokens: 53 requests of 1280, or 60 of 1140. An answer of 116 would be less than half of
+    # 256.
     assert str(refused.value) == (
-        "LLaMA-3-8B needs 25.0 GiB on each RTX-3090, got 24.0 GiB: 1.0 GiB short; it would fit with batch 53 or prompt 884 "
-        "or weight_bits 8 or kv_bits 8 or tensor_parallel 2 or pipeline_parallel 2 or device RTX-5090"
+        "LLaMA-3-8B needs 25.0 GiB on each RTX-3090, got 24.0 GiB: 1.0 GiB short; "
+        "it would fit with batch 53 or prompt 884 or weight_bits 8 or kv_bits 8 "
+        "or tensor_parallel 2 or pipeline_parallel 2 or device RTX-5090"
     )
 
 

@@ -39,9 +39,13 @@ def test_a_window_is_kept_and_no_more():
 
 
 @given(
-    layers=st.integers(1, 4), windowed=st.integers(0, 4), window=st.integers(1, 9), batch=st.integers(1, 3),
-    context=st.integers(0, 20), bits=st.sampled_from([4, 8, 16, 32]),
-)  # fmt: skip
+    layers=st.integers(1, 4),
+    windowed=st.integers(0, 4),
+    window=st.integers(1, 9),
+    batch=st.integers(1, 3),
+    context=st.integers(0, 20),
+    bits=st.sampled_from([4, 8, 16, 32]),
+)
 def test_a_cache_that_is_filled_token_by_token_is_as_large(layers, windowed, window, batch, context, bits):
     windowed = min(windowed, layers)
     sight = {"window": window, "windowed_layers": windowed} if windowed else {}
@@ -73,18 +77,23 @@ def test_bytes_grow_with_batch_and_bits_and_by_a_token_at_a_time(shape, batch, c
         assert kv_cache_bytes(shape, 1, context + 1, bits) - one == kv_bytes_per_token(shape, bits)
 
 
+COUNT = "must be a whole number of 1 or more"
+FROM_ZERO = "must be a whole number of 0 or more"
+POSITIVE = "must be a finite number above 0"
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda: kv_bytes_per_token(WINDOWED, 0), ValueError, "kv_bits must be a finite number above 0, got 0; use 16, 8 or 4"),
-        (lambda: kv_bytes_per_token(WINDOWED, math.nan), ValueError, "kv_bits must be a finite number above 0, got nan; use 16, 8 or 4"),
-        (lambda: kv_bytes_per_token(WINDOWED, "fp8"), TypeError, "kv_bits must be a finite number above 0, got 'fp8'; use 16, 8 or 4"),
-        (lambda: kv_cache_bytes(WINDOWED, 0, 9), ValueError, "batch must be a whole number of 1 or more, got 0; use 1 for a single user"),
-        (lambda: kv_cache_bytes(WINDOWED, 1.5, 9), TypeError, "batch must be a whole number of 1 or more, got 1.5; use 1 for a single user"),
-        (lambda: kv_cache_bytes(WINDOWED, 1, -1), ValueError, "context must be a whole number of 0 or more, got -1; use 0 for an empty cache"),
-        (lambda: kv_cache_bytes(WINDOWED, 1, 9, -8), ValueError, "kv_bits must be a finite number above 0, got -8; use 16, 8 or 4"),
+        (lambda: kv_bytes_per_token(WINDOWED, 0), ValueError, f"kv_bits {POSITIVE}, got 0; use 16, 8 or 4"),
+        (lambda: kv_bytes_per_token(WINDOWED, math.nan), ValueError, f"kv_bits {POSITIVE}, got nan; use 16, 8 or 4"),
+        (lambda: kv_bytes_per_token(WINDOWED, "fp8"), TypeError, f"kv_bits {POSITIVE}, got 'fp8'; use 16, 8 or 4"),
+        (lambda: kv_cache_bytes(WINDOWED, 0, 9), ValueError, f"batch {COUNT}, got 0; use 1 for a single user"),
+        (lambda: kv_cache_bytes(WINDOWED, 1.5, 9), TypeError, f"batch {COUNT}, got 1.5; use 1 for a single user"),
+        (lambda: kv_cache_bytes(WINDOWED, 1, -1), ValueError, f"context {FROM_ZERO}, got -1; use 0 for an empty cache"),
+        (lambda: kv_cache_bytes(WINDOWED, 1, 9, -8), ValueError, f"kv_bits {POSITIVE}, got -8; use 16, 8 or 4"),
     ],
-)  # fmt: skip
+)
 def test_bad_numbers_say_what_is_expected(call, kind, message):
     with pytest.raises(kind) as error:
         call()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mini_lib.llm.cost.calibrate import CONSTANTS, ENGINES, Check, check, fit, median_error, predicted_s
+from mini_lib.llm.cost.calibrate import CONSTANTS, ENGINES, ComparedRow, compare, fit_engines, median_error, predicted_s
 from mini_lib.llm.cost.efficiency import BY_ENGINE, IDEAL
 from mini_lib.llm.cost.published import halves, published_rows
 
@@ -33,12 +33,12 @@ def loss(checks):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit(CALIBRATION)
+    return fit_engines(CALIBRATION)
 
 
 @pytest.fixture(scope="module")
 def exchanged():
-    return check(CALIBRATION, fit(HELD_OUT))
+    return compare(CALIBRATION, fit_engines(HELD_OUT))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.configuration)
@@ -52,7 +52,7 @@ def test_the_ideal_bounds_every_published_row(row):
     ids=["all rows", "throughput, tensor parallel", "decode", "time to first token"],
 )
 def test_rows_that_were_not_fitted_are_predicted(where, bar):
-    assert median_error(check(HELD_OUT, BY_ENGINE), where) <= bar
+    assert median_error(compare(HELD_OUT, BY_ENGINE), where) <= bar
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_the_shipped_constants_are_what_the_fit_gives(fitted):
 
 
 def test_the_fit_does_not_depend_on_the_order_of_rows(fitted):
-    backwards = fit(CALIBRATION[::-1])
+    backwards = fit_engines(CALIBRATION[::-1])
     for row in ROWS:  # the search ends where a step gains less than a hundred-millionth of the loss
         assert predicted_s(row, backwards[row.engine]) == pytest.approx(predicted_s(row, fitted[row.engine]), rel=1e-3)
 
@@ -82,8 +82,8 @@ def test_every_constant_earns_its_place(place, fitted):
 
     A constant that explains nothing still makes up for the chance of about one row, and there are 86.
     """
-    without = fit(CALIBRATION, CONSTANTS[:place] + CONSTANTS[place + 1 :])
-    assert loss(check(CALIBRATION, without)) > 1.1 * loss(check(CALIBRATION, fitted))
+    without = fit_engines(CALIBRATION, CONSTANTS[:place] + CONSTANTS[place + 1 :])
+    assert loss(compare(CALIBRATION, without)) > 1.1 * loss(compare(CALIBRATION, fitted))
 
 
 def test_constants_are_few():
@@ -132,7 +132,7 @@ def test_the_halves_are_about_halves_and_each_has_every_kind():
 
 def test_an_error_by_hand():
     row = ROWS[0]
-    slow, fast = Check(row, 1.25 * row.seconds, 0), Check(row, 0.9 * row.seconds, 0)
+    slow, fast = ComparedRow(row, 1.25 * row.seconds, 0), ComparedRow(row, 0.9 * row.seconds, 0)
     assert slow.error == pytest.approx(0.25)
     assert fast.error == pytest.approx(-0.1)
     assert median_error([slow, fast]) == pytest.approx((0.25 + 0.1) / 2)
@@ -155,7 +155,7 @@ def test_a_fit_finds_constants_that_made_the_figures():
         )
         for engine in ENGINES
     }
-    found = fit([replace(row, seconds=predicted_s(row, true[row.engine])) for row in CALIBRATION])
+    found = fit_engines([replace(row, seconds=predicted_s(row, true[row.engine])) for row in CALIBRATION])
     for engine, efficiency in found.items():
         for name, engines, *_ in CONSTANTS:
             if engine in engines:
@@ -164,9 +164,9 @@ def test_a_fit_finds_constants_that_made_the_figures():
 
 def test_too_few_rows_are_refused():
     with pytest.raises(ValueError, match="need at least 8 rows for 8 constants, got 7; add rows"):
-        fit(ROWS[:7])
+        fit_engines(ROWS[:7])
 
 
 def test_a_median_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no row is left to take a median of; widen `where`"):
-        median_error(check(ROWS[:3], BY_ENGINE), lambda row: False)
+        median_error(compare(ROWS[:3], BY_ENGINE), lambda row: False)

@@ -17,6 +17,7 @@ from mini_lib.llm.cost.kv_cache import kv_cache_bytes
 from mini_lib.llm.cost.operators import Operator, operators
 from mini_lib.llm.cost.parallel import check_pipeline_parallel, check_tensor_parallel
 from mini_lib.llm.cost.parameters import count_parameters
+from mini_lib.llm.cost.roles import Role
 
 TINY = Architecture("tiny", 1, 16, 10, Attention(heads=4, kv_heads=2, head_dim=4), FeedForward(8))
 WIDE = Architecture("wide", 2, 64, 32, Attention(heads=16, kv_heads=4, head_dim=4), FeedForward(48))
@@ -75,7 +76,16 @@ def test_two_sequences_of_three_new_tokens_after_two_by_hand():
     assert rows["head"].activation_bytes == 2 * (16 + 10) * 2
     # the cache of 5 tokens: key and value, 2 KV heads of 4 numbers, 2 bytes, in 2 sequences
     assert rows["attention"].kv_bytes == 2 * 5 * (2 * 2 * 4) * 2
-    assert {o.kind for o in rows.values()} == {"matmul", "attention", "elementwise"}
+    assert [o.role for o in rows.values()] == [
+        Role.EMBEDDING,
+        Role.QKV,
+        Role.ATTENTION,
+        Role.ATTENTION_OUT,
+        Role.MLP,
+        Role.MLP,
+        Role.ELEMENTWISE,
+        Role.HEAD,
+    ]
     assert sum(o.weights for o in rows.values()) == count_parameters(TINY).matmul
 
 
@@ -90,11 +100,11 @@ def test_bits_change_bytes_and_not_flops():
 
 def test_bytes_and_intensity_of_a_row():
     row = Operator(
-        "any", "matmul", 1, flops=60.0, weight_bytes=10.0, activation_bytes=4.0, kv_bytes=1.0, link_bytes=99.0
+        "any", Role.MLP, 1, flops=60.0, weight_bytes=10.0, activation_bytes=4.0, kv_bytes=1.0, link_bytes=99.0
     )
     assert row.bytes == 15  # what passes over the link does not pass between memory and processor
     assert row.intensity == 4
-    assert Operator("nothing", "collective", 1).intensity == 0
+    assert Operator("nothing", Role.COLLECTIVE, 1).intensity == 0
 
 
 def test_the_head_of_all_tokens_and_of_the_last():
@@ -115,9 +125,13 @@ def visible(new, context, window):
 
 
 @given(
-    layers=st.integers(1, 3), windowed=st.integers(0, 3), window=st.integers(1, 12), batch=st.integers(1, 3),
-    new=st.integers(1, 15), context=st.integers(0, 20),
-)  # fmt: skip
+    layers=st.integers(1, 3),
+    windowed=st.integers(0, 3),
+    window=st.integers(1, 12),
+    batch=st.integers(1, 3),
+    new=st.integers(1, 15),
+    context=st.integers(0, 20),
+)
 def test_pairs_are_those_of_the_mask(layers, windowed, window, batch, new, context):
     windowed = min(windowed, layers)
     sight = {"window": window, "windowed_layers": windowed} if windowed else {}
@@ -193,8 +207,9 @@ def test_experts_met_by_a_batch_of_random_choices():
     np.put_along_axis(met, chosen.reshape(trials, -1), True, axis=1)
     shape = replace(MIXED, feed_forward=Experts(64, 6, 16))
     ours = named(shape, new_tokens=1, batch=20)["expert down"].weights / (3 * 64 * 16)
-    # Whether an expert is met has a variance of at most 1/4, and meeting one makes meeting another less likely, so the count
-    # has at most 64/4. Its mean over 4000 trials then has a standard deviation of at most 4 / sqrt(4000) = .063; five of them.
+    # Whether an expert is met has a variance of at most 1/4, and meeting one makes meeting another less likely, so the
+    # count has at most 64/4. Its mean over 4000 trials then has a standard deviation of at most 4 / sqrt(4000) = .063;
+    # five of them.
     assert abs(met.sum(axis=1).mean() - ours) < 5 * math.sqrt(64 / 4 / trials)
 
 
@@ -242,15 +257,21 @@ SMALL = st.integers(1, 12)
 
 
 @given(
-    heads=st.integers(1, 3), rank=st.integers(1, 24), nope=SMALL, rope=SMALL, value=SMALL,
-    batch=st.integers(1, 2), new=st.integers(1, 8), context=st.integers(0, 12),
-)  # fmt: skip
+    heads=st.integers(1, 3),
+    rank=st.integers(1, 24),
+    nope=SMALL,
+    rope=SMALL,
+    value=SMALL,
+    batch=st.integers(1, 2),
+    new=st.integers(1, 8),
+    context=st.integers(0, 12),
+)
 @settings(max_examples=60)
 def test_latent_attention_takes_the_cheaper_order(heads, rank, nope, rope, value, batch, new, context):
     at = LatentAttention(heads, 0, rank, nope, rope, value)
     rows = named(replace(LATENT, attention=at), batch=batch, new_tokens=new, context=context, causal=False)
     unfolded, absorbed = orders(at, batch, new, context)
-    ours = rows["kv up"].flops + sum(o.flops for o in rows.values() if o.kind == "attention")
+    ours = rows["kv up"].flops + sum(o.flops for o in rows.values() if o.role is Role.ATTENTION)
     assert ours == LATENT.layers * min(unfolded, absorbed)
     assert ("attention, unfolded" in rows) == (unfolded < absorbed)
 
@@ -324,16 +345,19 @@ def test_bytes_over_the_link_are_those_of_a_ring_that_is_run(devices, parallel_b
     held, passed = ring_all_reduce(parts)
     assert all(np.array_equal(each, sum(parts)) for each in held)
     row = named(shape, batch=3, new_tokens=5, tensor_parallel=devices)["all-reduce"]
-    assert row.calls == 2 * (
-        1 if parallel_block else 2
-    )  # after attention and after the feed-forward, or after both at once
+    # after attention and after the feed-forward, or after both at once
+    assert row.calls == 2 * (1 if parallel_block else 2)
     assert {row.link_bytes} == {row.calls * 2 * numbers for numbers in passed}
     assert row.flops == row.bytes == 0
 
 
 @given(
-    kv=st.integers(1, 6), group=st.integers(1, 6), width=st.integers(1, 64), shared=st.integers(0, 32), devices=st.integers(1, 16),
-)  # fmt: skip
+    kv=st.integers(1, 6),
+    group=st.integers(1, 6),
+    width=st.integers(1, 64),
+    shared=st.integers(0, 32),
+    devices=st.integers(1, 16),
+)
 def test_a_split_is_possible_exactly_where_everything_can_be_shared_out(kv, group, width, shared, devices):
     shape = replace(
         MIXED, attention=Attention(kv * group, kv, 4), feed_forward=Experts(4, 2, width, shared_width=shared)
@@ -354,6 +378,9 @@ def test_a_split_is_possible_exactly_where_everything_can_be_shared_out(kv, grou
 
 # Bad input
 
+CONTEXT = "context must be a finite number of 0 or more"
+DEVICES = "tensor_parallel must be a whole number of 1 or more"
+
 
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
@@ -362,19 +389,24 @@ def test_a_split_is_possible_exactly_where_everything_can_be_shared_out(kv, grou
         ({"batch": 2.0}, TypeError, "batch must be a whole number of 1 or more, got 2.0; use 1 for a single user"),
         ({"new_tokens": 0}, ValueError, "new_tokens must be a whole number of 1 or more, got 0; a decode step has 1"),
         ({"new_tokens": -5}, ValueError, "new_tokens must be a whole number of 1 or more, got -5; a decode step has 1"),
-        ({"context": -1}, ValueError, "context must be 0 tokens or more, got -1; use 0 for an empty cache"),
-        ({"context": math.inf}, ValueError, "context must be 0 tokens or more, got inf; use 0 for an empty cache"),
-        ({"context": math.nan}, ValueError, "context must be 0 tokens or more, got nan; use 0 for an empty cache"),
-        ({"context": "9"}, TypeError, "context must be a number of tokens, got '9'; use 0 for an empty cache"),
+        ({"context": -1}, ValueError, f"{CONTEXT}, got -1; use 0 for an empty cache"),
+        ({"context": math.inf}, ValueError, f"{CONTEXT}, got inf; use 0 for an empty cache"),
+        ({"context": math.nan}, ValueError, f"{CONTEXT}, got nan; use 0 for an empty cache"),
+        ({"context": "9"}, TypeError, f"{CONTEXT}, got '9'; use 0 for an empty cache"),
+        ({"context": True}, TypeError, f"{CONTEXT}, got True; use 0 for an empty cache"),
         ({"weight_bits": 0}, ValueError, "weight_bits must be a finite number above 0, got 0; use 16, 8 or 4.5"),
         ({"kv_bits": -8}, ValueError, "kv_bits must be a finite number above 0, got -8; use 16, 8 or 4"),
         ({"kv_bits": None}, TypeError, "kv_bits must be a finite number above 0, got None; use 16, 8 or 4"),
-        ({"head_on": "first"}, ValueError, "head_on must be \"last\" or \"all\", got 'first'; engines compute the head of the last token"),
-        ({"tensor_parallel": 0}, ValueError, "tensor_parallel must be a whole number of 1 or more, got 0; use 1 for a single device"),
+        (
+            {"head_on": "first"},
+            ValueError,
+            "head_on must be 'last' or 'all', got 'first'; engines compute the head of the last token",
+        ),
+        ({"tensor_parallel": 0}, ValueError, f"{DEVICES}, got 0; use 1 for a single device"),
         ({"tensor_parallel": 3}, ValueError, "tensor_parallel 3 does not divide the 4 heads of tiny; use 1, 2 or 4"),
     ],
     ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
-)  # fmt: skip
+)
 def test_operators_say_what_is_wrong(change, kind, message):
     with pytest.raises(kind) as error:
         operators(TINY, **{"new_tokens": 1, **change})
@@ -382,19 +414,19 @@ def test_operators_say_what_is_wrong(change, kind, message):
 
 
 @pytest.mark.parametrize(
-    ("shape", "devices", "message"),
+    ("shape", "devices", "part"),
     [
-        (replace(TINY, feed_forward=FeedForward(6)), 4, "tensor_parallel 4 does not divide the feed-forward width 6 of tiny; use 1 or 2"),
-        (MIXED, 3, "tensor_parallel 3 does not divide the 16 heads of mixed; use 1, 2, 4, 8 or 16"),
-        (replace(MIXED, feed_forward=Experts(8, 2, 16, shared_width=3)), 2, "tensor_parallel 2 does not divide the feed-forward width 3 of mixed; use 1"),
+        (replace(TINY, feed_forward=FeedForward(6)), 4, "feed-forward width 6 of tiny; use 1 or 2"),
+        (MIXED, 3, "16 heads of mixed; use 1, 2, 4, 8 or 16"),
+        (replace(MIXED, feed_forward=Experts(8, 2, 16, shared_width=3)), 2, "feed-forward width 3 of mixed; use 1"),
         # 12 heads and a width of 24 could be shared out among 6, but 4 KV heads neither fill nor divide 6 devices
-        (GROUPED, 6, "tensor_parallel 6 does not divide the groups of heads of grouped; use 1, 2, 4 or 12"),
+        (GROUPED, 6, "groups of heads of grouped; use 1, 2, 4 or 12"),
     ],
-)  # fmt: skip
-def test_an_impossible_split_names_possible_ones(shape, devices, message):
+)
+def test_an_impossible_split_names_possible_ones(shape, devices, part):
     with pytest.raises(ValueError) as error:
         check_tensor_parallel(shape, devices)
-    assert str(error.value) == message
+    assert str(error.value) == f"tensor_parallel {devices} does not divide the {part}"
 
 
 def test_stages_hold_at_least_a_layer_each():

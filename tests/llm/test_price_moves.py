@@ -19,7 +19,7 @@ from mini_lib.llm.prices import (
     changes,
     history,
     of_models,
-)  # fmt: skip
+)
 
 
 def price(month: int, usd: float, model: str = "m", provider: str = "P") -> Price:
@@ -98,7 +98,7 @@ def test_a_line_has_one_seller_and_known_names():
         changes([price(1, 1), price(2, 1, "m", "Q")], line=["m"])
     with pytest.raises(ValueError, match="no price of a model named 'gpt-4-tubro'; did you mean gpt-4-turbo"):
         changes(history(), line=["gpt-4-tubro"])
-    with pytest.raises(ValueError, match="output_share must be from 0 to 1, got 20"):
+    with pytest.raises(ValueError, match=r"output_share must lie in \[0, 1\], got 20"):
         changes([price(1, 1), price(2, 2)], output_share=20)
 
 

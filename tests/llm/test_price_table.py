@@ -7,7 +7,7 @@ import math
 import pytest
 
 from mini_lib import _assets
-from mini_lib.llm.prices import Price, day, history, parse
+from mini_lib.llm.prices import Price, day, history, parse_prices
 
 HEADER = "date,provider,model,usd_per_million_input_tokens,usd_per_million_output_tokens,source"
 GOOD = "2024-07-18,OpenAI,gpt-4o-mini,0.15,0.60,announcement"
@@ -18,54 +18,66 @@ def table(*lines: str) -> str:
 
 
 def test_a_row_becomes_a_price():
-    assert parse(table(GOOD)) == (
+    assert parse_prices(table(GOOD)) == (
         Price(dt.date(2024, 7, 18), False, "OpenAI", "gpt-4o-mini", 0.15, 0.6, "announcement"),
     )
 
 
 def test_a_month_without_a_day_is_approximate_and_stands_at_its_middle():
-    [price] = parse(table(GOOD.replace("2024-07-18", "2024-02")))
+    [price] = parse_prices(table(GOOD.replace("2024-07-18", "2024-02")))
     assert (price.date, price.approximate) == (dt.date(2024, 2, 15), True)
 
 
 def test_prices_come_ordered_by_date_and_quoted_fields_may_hold_commas():
-    prices = parse(table('2025-01-01,P,late,1,1,"one, two"', "2024-01-01,P,early,1,1,s"))
+    prices = parse_prices(table('2025-01-01,P,late,1,1,"one, two"', "2024-01-01,P,early,1,1,s"))
     assert [(price.model, price.source) for price in prices] == [("early", "s"), ("late", "one, two")]
 
 
-@pytest.mark.parametrize("line, message", [
-    (GOOD.replace("2024-07-18", "18.7.2024"), "line 3, column date: no such day: '18.7.2024'; write a day as 2"),
-    (GOOD.replace("2024-07-18", "2024-02-30"), "line 3, column date: no such day: '2024-02-30'"),
-    (GOOD.replace("2024-07-18", "2024"), "line 3, column date: no such day: '2024'"),
-    (GOOD.replace("2024-07-18", ""), "line 3, column date: no such day: ''"),
-    (GOOD.replace("OpenAI", " "), "line 3, column provider: it is empty"),
-    (GOOD.replace("gpt-4o-mini", ""), "line 3, column model: it is empty"),
-    (GOOD.replace("announcement", ""), "line 3, column source: it is empty; a price without it cannot be checked"),
-    (GOOD.replace("0.15", "cheap"), "line 3, column usd_per_million_input_tokens: 'cheap' is not a number"),
-    (GOOD.replace("0.15", "-1"), "line 3, column usd_per_million_input_tokens: -1 must be a number of 0 or more"),
-    (GOOD.replace("0.60", "nan"), "line 3, column usd_per_million_output_tokens: nan must be a number of 0 or more"),
-    (GOOD.replace("0.60", "inf"), "line 3, column usd_per_million_output_tokens: inf must be a number of 0 or more"),
-    (GOOD + ",more", "line 3 must have 6 fields, got 7; put a field that holds a comma in quotes"),
-    ("", "line 3 must have 6 fields, got 0"),
-    ("2024-01-01,P,m,1,1,s", "line 3, column date: P m has a price for 2024-01-01 already; delete one of the two"),
-])  # fmt: skip
+NOT_NEGATIVE = "must be a finite number of 0 or more"
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (GOOD.replace("2024-07-18", "18.7.2024"), "line 3, column date: no such day: '18.7.2024'; write a day as 2"),
+        (GOOD.replace("2024-07-18", "2024-02-30"), "line 3, column date: no such day: '2024-02-30'"),
+        (GOOD.replace("2024-07-18", "2024"), "line 3, column date: no such day: '2024'"),
+        (GOOD.replace("2024-07-18", ""), "line 3, column date: no such day: ''"),
+        (GOOD.replace("OpenAI", " "), "line 3, column provider: it is empty"),
+        (GOOD.replace("gpt-4o-mini", ""), "line 3, column model: it is empty"),
+        (GOOD.replace("announcement", ""), "line 3, column source: it is empty; a price without it cannot be checked"),
+        (GOOD.replace("0.15", "cheap"), "line 3, column usd_per_million_input_tokens: 'cheap' is not a number"),
+        (GOOD.replace("0.15", "-1"), f"line 3, column usd_per_million_input_tokens: it {NOT_NEGATIVE}, got -1"),
+        (GOOD.replace("0.60", "nan"), f"line 3, column usd_per_million_output_tokens: it {NOT_NEGATIVE}, got nan"),
+        (GOOD.replace("0.60", "inf"), f"line 3, column usd_per_million_output_tokens: it {NOT_NEGATIVE}, got inf"),
+        (GOOD + ",more", "line 3 must have 6 fields, got 7; put a field that holds a comma in quotes"),
+        ("", "line 3 must have 6 fields, got 0"),
+        ("2024-01-01,P,m,1,1,s", "line 3, column date: P m has a price for 2024-01-01 already; delete one of the two"),
+    ],
+)
 def test_a_bad_row_is_named_by_line_and_column(line, message):
     with pytest.raises(ValueError) as caught:
-        parse(table("2024-01-01,P,m,1,1,s", line))
+        parse_prices(table("2024-01-01,P,m,1,1,s", line))
     assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("text, got", [("", "nothing"), ("date,model\n", "date, model")])
 def test_a_table_without_its_columns_is_refused(text, got):
     with pytest.raises(ValueError, match=f"line 1 must name the columns date, provider, .*; got {got}"):
-        parse(text)
+        parse_prices(text)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"usd_per_million_input_tokens": -1}, "usd_per_million_input_tokens must be a number of 0 or more, got -1"),
-    ({"usd_per_million_output_tokens": math.inf}, "usd_per_million_output_tokens must be .* 0 or more, got inf"),
-    ({"model": ""}, "model must not be empty; every price has a provider, a model and a source"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"usd_per_million_input_tokens": -1},
+            "usd_per_million_input_tokens must be a finite number of 0 or more, got -1",
+        ),
+        ({"usd_per_million_output_tokens": math.inf}, "usd_per_million_output_tokens must be .* 0 or more, got inf"),
+        ({"model": ""}, "model must not be empty; every price has a provider, a model and a source"),
+    ],
+)
 def test_a_price_checks_itself(change, message):
     good = {
         "date": dt.date(2024, 1, 1),

@@ -63,7 +63,7 @@ def test_stored_bits_by_hand():
 
 
 SAMPLE = (
-    # typed from the tables themselves: kind, device, model, batch, in, out, devices, figure of the whole service or user
+    # typed from the tables themselves: kind, device, model, batch, in, out, devices, figure of the service or user
     ("throughput", "H100-SXM-80GB", "GPT-J-6B", 1024, 128, 128, 1, 26150),
     ("throughput", "H100-SXM-80GB", "GPT-J-6B", 120, 128, 2048, 1, 8011),
     ("throughput", "H100-SXM-80GB", "LLaMA-2-70B", 64, 2048, 2048, 4, 1583),
@@ -109,7 +109,8 @@ def test_a_mark_of_spreadsheets_at_the_beginning_does_no_harm(tmp_path):
     [
         (
             (),
-            "rows.csv must have one of the columns output_tokens_per_s, ttft_ms, tokens_per_s, got none; copy the head of",
+            "rows.csv must have one of the columns output_tokens_per_s, ttft_ms, tokens_per_s, got none; "
+            "copy the head of",
         ),
         (
             ("a,b", "1,2"),

@@ -1,6 +1,7 @@
 """The load curve, and its knee."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_the_knee_of_one_server_lies_where_the_formula_puts_it():
 
 
 def test_above_capacity_the_throughput_stays_and_the_latency_runs_away():
-    """Batches of 8, a prefill of 10 ms and 9 steps of 10 ms: 8 requests take 8 * .01 + .09 s, so at most 47 a second."""
+    """Batches of 8, a prefill and 9 steps of 10 ms each: 8 requests take 8 * .01 + .09 s, at most 47 per second."""
     rows = load_curve(
         lambda rate: poisson_arrivals(rate, 3000, prompt=16, output=10, seed=1),
         LinearTiming(0.01, prefill_fixed_s=0.01),
@@ -43,7 +44,7 @@ def test_above_capacity_the_throughput_stays_and_the_latency_runs_away():
         kv_tokens=10**6,
         max_batch=8,
     )
-    for low, high in zip(rows, rows[1:]):
+    for low, high in pairwise(rows):
         assert high.tokens_per_s > 0.98 * low.tokens_per_s
         assert high.latency_mean_s > low.latency_mean_s
         assert high.ttft_p50_s <= high.ttft_p99_s and high.tpot_p50_s <= high.tpot_p99_s
@@ -80,21 +81,36 @@ def test_the_knee_by_hand():
     assert knee([row(1, 10, 1.0), row(2, 20, 1.25), row(4, 22, 4.0)]).rate_per_s == 2
 
 
-@pytest.mark.parametrize("rows, message", [
-    ([row(1, 10, 1.0), row(2, 20, 1.25)], "rows must be at least 3, got 2; a bend has something on both sides"),
-    ([row(1, 10, 1.0), row(2, 20, 1.0), row(3, 30, 1.0)], "rows must reach to both sides of the knee, got the best at the last rate (3); add higher rates"),
-    ([row(1, 10, 1.0), row(2, 10, 2.0), row(3, 10, 3.0)], "rows must reach to both sides of the knee, got the best at the first rate (1); add lower rates"),
-])  # fmt: skip
+KNEE = "rows must reach to both sides of the knee"
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ([row(1, 10, 1.0), row(2, 20, 1.25)], "rows must be at least 3, got 2; a bend has something on both sides"),
+        (
+            [row(1, 10, 1.0), row(2, 20, 1.0), row(3, 30, 1.0)],
+            f"{KNEE}, got the best at the last rate (3); add higher rates",
+        ),
+        (
+            [row(1, 10, 1.0), row(2, 10, 2.0), row(3, 10, 3.0)],
+            f"{KNEE}, got the best at the first rate (1); add lower rates",
+        ),
+    ],
+)
 def test_a_curve_without_a_knee_is_refused(rows, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         knee(rows)
 
 
-@pytest.mark.parametrize("rates, message", [
-    ((), "rates must be one or more rising numbers, got []; use sorted(set(rates))"),
-    ((2.0, 1.0), "rates must be one or more rising numbers, got [2.0, 1.0]"),
-    ((0.0, 1.0), "each of rates must be a finite number above 0, got 0.0; give requests a second"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "rates, message",
+    [
+        ((), "rates must be one or more rising numbers, got []; use sorted(set(rates))"),
+        ((2.0, 1.0), "rates must be one or more rising numbers, got [2.0, 1.0]"),
+        ((0.0, 1.0), "each of rates must be a finite number above 0, got 0.0; give requests a second"),
+    ],
+)
 def test_bad_rates_are_refused(rates, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         load_curve(one_second_each, ONE_SECOND, rates, kv_tokens=16)

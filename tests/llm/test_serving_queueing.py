@@ -28,7 +28,7 @@ def lindley(gaps, services):
 
 
 def test_one_server_waits_as_in_lindleys_recursion():
-    """Any arrivals, services that differ: 1 ms a prompt token and 1 ms a step. Clocks of 1e4 s round by 1e-12 a step."""
+    """Any arrivals, services that differ: 1 ms per prompt token and per step. Clocks of 1e4 s round by 1e-12 a step."""
     requests = poisson_arrivals(2.2, 20_000, lognormal_lengths(150, 2, 2000), lognormal_lengths(150, 2, 2000), seed=1)
     served = simulate(requests, LinearTiming(0.001, prefill_token_s=0.001), kv_tokens=4000, max_batch=1)
     services = (served.prompt + served.output - 1) * 0.001
@@ -137,12 +137,21 @@ def test_the_formulas_by_hand():
     assert loads[power.argmax()] == pytest.approx(md1_knee(), abs=1e-4)  # the distance of the grid
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: md1_wait_s(0.0, 0.5), "service_s must be a finite number above 0, got 0.0; give the seconds of one service"),
-    (lambda: md1_wait_s(1.0, 1.0), "load must lie in [0, 1), got 1.0; from 1 on the queue grows without end"),
-    (lambda: md1_wait_s(1.0, -0.1), "load must lie in [0, 1), got -0.1"),
-    (lambda: mg1_wait_s(1.0, -1.0, 0.5), "deviation_s must be 0 or more, got -1.0; 0 means that all services are equal"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda: md1_wait_s(0.0, 0.5),
+            "service_s must be a finite number above 0, got 0.0; give the seconds of one service",
+        ),
+        (lambda: md1_wait_s(1.0, 1.0), "load must lie in [0, 1), got 1; from 1 on the queue grows without end"),
+        (lambda: md1_wait_s(1.0, -0.1), "load must lie in [0, 1), got -0.1"),
+        (
+            lambda: mg1_wait_s(1.0, -1.0, 0.5),
+            "deviation_s must be 0 or more, got -1.0; 0 means that all services are equal",
+        ),
+    ],
+)
 def test_what_the_formulas_refuse(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()

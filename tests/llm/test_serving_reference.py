@@ -42,6 +42,24 @@ def step_by_step(requests, timing, *, kv_tokens, block_tokens, max_batch, prefil
     running, now = [], requests[0].arrival_s
     kv_token_s = busy_s = 0.0
     decode_steps = decode_tokens = prefill_tokens = peak = 0
+
+    def used():
+        return sum(ceil(one.held / block_tokens) for one in running)
+
+    def short():
+        return used() + sum(not one.filling and one.cached % block_tokens == 0 for one in running) - pool
+
+    def admit(waiting, spare, now):
+        """The first who waits comes in, or nobody does."""
+        if not waiting or len(running) >= max_batch:
+            return None
+        one = waiting[0]
+        if used() + ceil(one.held / block_tokens) + spare > pool:
+            return None
+        running.append(waiting.pop(0))
+        one.start = now if one.start is None else one.start
+        return one
+
     while any(one.finish is None for one in everyone):
         waiting = [
             one for one in everyone if one.request.arrival_s <= now and one.finish is None and one not in running
@@ -50,30 +68,12 @@ def step_by_step(requests, timing, *, kv_tokens, block_tokens, max_batch, prefil
             now = min(one.request.arrival_s for one in everyone if one.finish is None)
             continue
 
-        def used():
-            return sum(ceil(one.held / block_tokens) for one in running)
-
-        def admit(spare):
-            """The first who waits comes in, or nobody does."""
-            if not waiting or len(running) >= max_batch:
-                return None
-            one = waiting[0]
-            if used() + ceil(one.held / block_tokens) + spare > pool:
-                return None
-            running.append(waiting.pop(0))
-            one.start = now if one.start is None else one.start
-            return one
-
         chunks, decoding = [], []
         if prefill == "first":
-            one = admit(0)
+            one = admit(waiting, 0, now)
             if one:
                 chunks = [(one, one.held)]
         if not chunks:
-
-            def short():
-                return used() + sum(not one.filling and one.cached % block_tokens == 0 for one in running) - pool
-
             while short() > 0:
                 one = running.pop()
                 one.filling, one.cached, one.preemptions = True, 0, one.preemptions + 1
@@ -83,7 +83,7 @@ def step_by_step(requests, timing, *, kv_tokens, block_tokens, max_batch, prefil
                 budget = chunk_tokens - len(decoding)
                 unfinished = [one for one in running if one.filling]
                 growth = sum(one.cached % block_tokens == 0 for one in decoding)
-                while budget > 0 and (one := unfinished.pop() if unfinished else admit(growth)):
+                while budget > 0 and (one := unfinished.pop() if unfinished else admit(waiting, growth, now)):
                     chunks.append((one, min(budget, one.held - one.cached)))
                     budget -= chunks[-1][1]
 

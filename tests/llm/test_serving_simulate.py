@@ -91,7 +91,7 @@ def test_occupancy_is_the_area_under_the_tokens_in_the_cache():
 
 
 def test_an_idle_service_is_not_busy():
-    """Two requests of 1 s each, the second 9 s after the first, which comes at 5: busy 2 of 10 s, .2 requests on average."""
+    """Two requests of 1 s each, the second 9 s after the first at 5: busy 2 of 10 s, .2 requests on average."""
     served = simulate([Request(5.0, 1, 1), Request(14.0, 1, 1)], LinearTiming(1.0, prefill_fixed_s=1.0), kv_tokens=16)
     assert (served.duration_s, served.utilization, served.mean_in_system) == (10.0, 0.2, 0.2)
     assert served.tokens_per_s == 0.2
@@ -277,27 +277,60 @@ def test_one_hundred_thousand_requests_of_realistic_lengths():
 
 # --- bad input -------------------------------------------------------------------------------------------------------
 
+COUNT = "must be a whole number of 1 or more"
+NOT_NEGATIVE = "must be a finite number of 0 or more"
+
 GOOD = [Request(0.0, 8, 4)]
 LINE = LinearTiming(0.1)
 
 
-@pytest.mark.parametrize("change, error, message", [
-    ({"kv_tokens": 0}, ValueError, "kv_tokens must be a whole number of 1 or more, got 0; give the tokens that fit into the memory left beside the weights"),
-    ({"kv_tokens": 1e6}, TypeError, "kv_tokens must be a whole number of 1 or more, got 1000000.0"),
-    ({"block_tokens": -16}, ValueError, "block_tokens must be a whole number of 1 or more, got -16; 16 is usual"),
-    ({"max_batch": 0}, ValueError, "max_batch must be a whole number of 1 or more, got 0; use 1 to serve one after the other"),
-    ({"chunk_tokens": 0}, ValueError, "chunk_tokens must be a whole number of 1 or more, got 0; 512 is usual"),
-    ({"prefill": "last"}, ValueError, "prefill must be \"first\" or \"chunked\", got 'last'; \"first\" lets new prompts stall the others"),
-    ({"prefill": "chunked", "chunk_tokens": 8, "max_batch": 9}, ValueError, "chunk_tokens must be 9 (max_batch) or more, got 8"),
-    ({"requests": []}, ValueError, "requests must hold at least one Request, got none; use poisson_arrivals()"),
-    ({"requests": [(0.0, 8, 4)]}, TypeError, "requests[0] must be a Request, got tuple; use Request(arrival_s, prompt, output)"),
-    ({"requests": [Request(1.0, 8, 4), Request(0.5, 8, 4)]}, ValueError,
-     "requests must be sorted by arrival, got requests[1] at 0.5 s after 1.0 s; use sorted(requests, key=lambda request: request.arrival_s)"),
-    ({"requests": [*GOOD, Request(0.0, 60, 8)], "kv_tokens": 70}, ValueError,
-     "requests[1] can never be served: prompt 60 + output 8 - 1 = 67 tokens, but the KV cache holds 64 (in whole blocks of 16), "
-     "3 too few; use kv_tokens=80 or shorter requests"),
-    ({"timing": LinearTiming(0.0)}, ValueError, "decode_s(1) must be above 0 seconds, got (0, 0); give the step a time"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (
+            {"kv_tokens": 0},
+            ValueError,
+            f"kv_tokens {COUNT}, got 0; give the tokens that fit into the memory left beside the weights",
+        ),
+        ({"kv_tokens": 1e6}, TypeError, f"kv_tokens {COUNT}, got 1000000.0"),
+        ({"block_tokens": -16}, ValueError, f"block_tokens {COUNT}, got -16; 16 is usual"),
+        ({"max_batch": 0}, ValueError, f"max_batch {COUNT}, got 0; use 1 to serve one after the other"),
+        ({"chunk_tokens": 0}, ValueError, f"chunk_tokens {COUNT}, got 0; 512 is usual"),
+        (
+            {"prefill": "last"},
+            ValueError,
+            "prefill must be 'first' or 'chunked', got 'last'; 'first' lets new prompts stall the others",
+        ),
+        (
+            {"prefill": "chunked", "chunk_tokens": 8, "max_batch": 9},
+            ValueError,
+            "chunk_tokens must be 9 (max_batch) or more, got 8",
+        ),
+        ({"requests": []}, ValueError, "requests must hold at least one Request, got none; use poisson_arrivals()"),
+        (
+            {"requests": [(0.0, 8, 4)]},
+            TypeError,
+            "requests[0] must be a Request, got tuple; use Request(arrival_s, prompt, output)",
+        ),
+        (
+            {"requests": [Request(1.0, 8, 4), Request(0.5, 8, 4)]},
+            ValueError,
+            "requests must be sorted by arrival, got requests[1] at 0.5 s after 1.0 s; "
+            "use sorted(requests, key=lambda request: request.arrival_s)",
+        ),
+        (
+            {"requests": [*GOOD, Request(0.0, 60, 8)], "kv_tokens": 70},
+            ValueError,
+            "requests[1] can never be served: prompt 60 + output 8 - 1 = 67 tokens, but the KV cache holds 64 "
+            "(in whole blocks of 16), 3 too few; use kv_tokens=80 or shorter requests",
+        ),
+        (
+            {"timing": LinearTiming(0.0)},
+            ValueError,
+            "decode_s(1) must be above 0 seconds, got (0, 0); give the step a time",
+        ),
+    ],
+)
 def test_bad_input_is_refused_with_what_to_do(change, error, message):
     given_ = {"requests": GOOD, "timing": LINE, "kv_tokens": 1000, "max_batch": 4} | change
     with pytest.raises(error, match=re.escape(message)):
@@ -323,22 +356,35 @@ class Backwards:
         return self.prefill
 
 
-@pytest.mark.parametrize("timing, message", [
-    (Backwards(decode=(-1.0, 0.0)), "decode_s(1)[0] must be a finite number of 0 seconds or more, got -1.0; a step takes time"),
-    (Backwards(decode=(1.0, -1.0)), "decode_s(1)[1] must be a finite number of 0 seconds or more, got -1.0"),
-    (Backwards(prefill=inf), "prefill_s(8, 0.0) must be a finite number of 0 seconds or more, got inf"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "timing, message",
+    [
+        (Backwards(decode=(-1.0, 0.0)), f"decode_s(1)[0] {NOT_NEGATIVE}, got -1.0; a step takes seconds"),
+        (Backwards(decode=(1.0, -1.0)), f"decode_s(1)[1] {NOT_NEGATIVE}, got -1.0"),
+        (Backwards(prefill=inf), f"prefill_s(8, 0.0) {NOT_NEGATIVE}, got inf"),
+    ],
+)
 def test_a_timing_that_runs_backwards_is_refused(timing, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         simulate(GOOD, timing, kv_tokens=1000)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda served: served.percentile("speed", 50), "times must be one of wait_s, ttft_s, tpot_s, latency_s, got 'speed'"),
-    (lambda served: served.percentile("ttft_s", 101), "percent must lie in [0, 100], got 101; 50 is the median"),
-    (lambda served: served.percentile("ttft_s", 50, warm_up=1.0), "warm_up must lie in [0, 1), got 1.0; 0.1 leaves out the first tenth"),
-    (lambda served: served.tokens_per_s_between(2.0, 2.0), "begin_s must be before end_s (2.0), got 2.0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda served: served.percentile("speed", 50),
+            "times must be 'wait_s', 'ttft_s', 'tpot_s' or 'latency_s', got 'speed'; "
+            "TTFT is the time to the first token",
+        ),
+        (lambda served: served.percentile("ttft_s", 101), "percent must lie in [0, 100], got 101; 50 is the median"),
+        (
+            lambda served: served.percentile("ttft_s", 50, warm_up=1.0),
+            "warm_up must lie in [0, 1), got 1; 0.1 leaves out the first tenth",
+        ),
+        (lambda served: served.tokens_per_s_between(2.0, 2.0), "begin_s must be before end_s (2.0), got 2.0"),
+    ],
+)
 def test_questions_that_have_no_answer(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call(simulate(GOOD, LINE, kv_tokens=1000))

@@ -22,14 +22,17 @@ from mini_lib.llm.serving.step_times import StepTimes
 H100, LLAMA = find_device("H100-SXM-80GB"), find_model("Llama-3-8B")
 
 
-@pytest.mark.parametrize("name, change", [
-    ("Llama-3-8B", {}),
-    ("Llama-2-7B", {"weight_bits": 4.5, "kv_bits": 8}),
-    ("Llama-2-70B", {"tensor_parallel": 4}),
-    ("Llama-3-8B", {"weight_bits": 8, "compute_bits": 8}),
-    ("Mixtral-8x7B", {"tensor_parallel": 2}),
-    ("DeepSeek-V3", {"tensor_parallel": 16, "weight_bits": 8}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, change",
+    [
+        ("Llama-3-8B", {}),
+        ("Llama-2-7B", {"weight_bits": 4.5, "kv_bits": 8}),
+        ("Llama-2-70B", {"tensor_parallel": 4}),
+        ("Llama-3-8B", {"weight_bits": 8, "compute_bits": 8}),
+        ("Mixtral-8x7B", {"tensor_parallel": 2}),
+        ("DeepSeek-V3", {"tensor_parallel": 16, "weight_bits": 8}),
+    ],
+)
 @pytest.mark.parametrize("batch", [1, 7, 200])
 def test_a_decode_step_is_the_calculators_at_every_context(name, change, batch):
     """A straight line through two contexts meets a third far away: 1e-9 is rounding."""
@@ -101,12 +104,15 @@ def test_the_room_for_tokens_holds_the_largest_batch_and_no_larger_one(name, cha
     assert room // (8192 + 100) == largest_batch(model, H100, workload)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"pipeline_parallel": 2}, "pipeline_parallel must be 1 in the simulator, got 2; use estimate() for it"),
-    ({"cached_prompt": 5}, "cached_prompt must be 0 in the simulator, got 5; use estimate() for it"),
-    ({"draft": Draft(find_model("SmolLM2-135M"), 4, 0.7)}, "draft must be None in the simulator"),
-    ({"tensor_parallel": 3}, "tensor_parallel 3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"pipeline_parallel": 2}, "pipeline_parallel must be 1 in the simulator, got 2; use estimate() for it"),
+        ({"cached_prompt": 5}, "cached_prompt must be 0 in the simulator, got 5; use estimate() for it"),
+        ({"draft": Draft(find_model("SmolLM2-135M"), 4, 0.7)}, "draft must be None in the simulator"),
+        ({"tensor_parallel": 3}, "tensor_parallel 3"),
+    ],
+)
 def test_what_the_simulator_does_not_know_is_refused(change, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         calculator_timing(LLAMA, H100, Workload(**change), IDEAL)
@@ -121,11 +127,21 @@ def test_a_model_that_leaves_no_room_says_how_much_is_missing():
         kv_room_tokens(find_model("Llama-2-70B"), H100, Workload())
 
 
-@pytest.mark.parametrize("arguments, error, message", [
-    ({"decode_fixed_s": -0.1}, ValueError, "decode_fixed_s must be a finite number of 0 seconds or more, got -0.1; a step takes time"),
-    ({"decode_fixed_s": 0.1, "prefill_token_s": float("inf")}, ValueError, "prefill_token_s must be a finite number of 0 seconds or more, got inf"),
-    ({"decode_fixed_s": "slow"}, TypeError, "decode_fixed_s must be a finite number of 0 seconds or more, got 'slow'"),
-])  # fmt: skip
+NOT_NEGATIVE = "must be a finite number of 0 or more"
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"decode_fixed_s": -0.1}, ValueError, f"decode_fixed_s {NOT_NEGATIVE}, got -0.1; a step takes seconds"),
+        (
+            {"decode_fixed_s": 0.1, "prefill_token_s": float("inf")},
+            ValueError,
+            f"prefill_token_s {NOT_NEGATIVE}, got inf",
+        ),
+        ({"decode_fixed_s": "slow"}, TypeError, f"decode_fixed_s {NOT_NEGATIVE}, got 'slow'"),
+    ],
+)
 def test_bad_lines_are_refused(arguments, error, message):
     with pytest.raises(error, match=re.escape(message)):
         LinearTiming(**arguments)

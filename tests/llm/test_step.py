@@ -82,8 +82,8 @@ def test_each_constant_does_what_it_says():
     assert seconds(bits=8, unpack_ops=1).seconds - seconds(bits=8).seconds == pytest.approx(weights / 1e11)
     assert seconds(bits=16, unpack_ops=1).seconds == ideal  # nothing is packed
     assert seconds(bits=8, compute=8, unpack_ops=1).seconds == seconds(bits=8, compute=8).seconds
-    # 4 exchanges of 8 numbers of two bytes: in a ring of two each passes half of them on twice, in one of four a quarter
-    # six times; a hop for each
+    # 4 exchanges of 8 numbers of two bytes: in a ring of two each passes half of them on twice, in one of four a
+    # quarter six times; a hop for each
     pair, four = (seconds(parallel=n, collective_s=1e-6, link=0.25) for n in (2, 4))
     assert row_of(pair, "all-reduce").seconds == pytest.approx(4 * 2 * 1e-6 + 4 * (2 * 8) / (0.25 * 1e8))
     assert row_of(four, "all-reduce").seconds == pytest.approx(4 * 6 * 1e-6 + 4 * (6 * 4) / (0.25 * 1e8))
@@ -272,7 +272,7 @@ def test_printed_it_is_a_table_of_its_operators():
         ),
         ({"new_tokens": 0}, ValueError, "new_tokens must be a whole number of 1 or more, got 0; a decode step has 1"),
         ({"batch": -1}, ValueError, "batch must be a whole number of 1 or more, got -1; use 1 for a single user"),
-        ({"context": -1}, ValueError, "context must be 0 tokens or more, got -1; use 0 for an empty cache"),
+        ({"context": -1}, ValueError, "context must be a finite number of 0 or more, got -1; use 0 for an empty cache"),
         ({"tensor_parallel": 3}, ValueError, "tensor_parallel 3 does not divide the 32 heads of LLaMA-2-7B"),
         ({"weight_bits": 0}, ValueError, "weight_bits must be a finite number above 0, got 0; use 16, 8 or 4.5"),
     ],
@@ -291,8 +291,8 @@ def test_a_step_that_makes_no_sense_is_refused(wrong, kind, says):
         ({"link": -1}, "link must lie in (0, 1], got -1; 1 is the limit of the device"),
         ({"kv_reread": 2}, "kv_reread must lie in [0, 1], got 2; 0 wastes nothing"),
         ({"unfused": -0.5}, "unfused must lie in [0, 1], got -0.5; 0 wastes nothing"),
-        ({"launch_s": -1e-6}, "launch_s must be 0 or more, got -1e-06; 0 costs nothing"),
-        ({"unpack_ops": float("inf")}, "unpack_ops must be 0 or more, got inf; 0 costs nothing"),
+        ({"launch_s": -1e-6}, "launch_s must be a finite number of 0 or more, got -1e-06; 0 costs nothing"),
+        ({"unpack_ops": float("inf")}, "unpack_ops must be a finite number of 0 or more, got inf; 0 costs nothing"),
     ],
 )
 def test_an_engine_better_than_its_device_is_refused(wrong, says):

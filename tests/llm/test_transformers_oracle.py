@@ -313,7 +313,7 @@ SIZES = {"batch": st.integers(1, 3), "prompt": st.integers(1, 9), "chunk": st.in
 
 
 def run(model, tokens, batch, cache=None):
-    """Run `tokens` new tokens of `batch` sequences; return the FLOPs by module (the whole under "Global") and the cache."""
+    """Run `tokens` new tokens of `batch` sequences; return the FLOPs by module (all under "Global") and the cache."""
     ids = torch.randint(model.config.vocab_size, (batch, tokens))
     with torch.no_grad(), FlopCounterMode(display=False, depth=None) as counter:
         cache = model(ids, past_key_values=cache, use_cache=True).past_key_values
@@ -408,8 +408,8 @@ def test_windows_are_those_of_transformers(family, transformers):
         assert flops["Global"] == plain_flops(shape, batch=batch, new_tokens=prompt)
 
         for context in (prompt, prompt + 1):
-            # Our cache is that of a step: `window` tokens, the new one among them. Theirs is that between two steps, in which
-            # the oldest of a full window is gone already, as the next token will not see it.
+            # Our cache is that of a step: `window` tokens, the new one among them. Theirs is that between two steps, in
+            # which the oldest of a full window is gone already, as the next token will not see it.
             new = shape.layers * batch * kv_numbers_per_token(shape) * 4
             assert weigh(cache) + new == kv_cache_bytes(shape, batch, context + 1, kv_bits=32)
             # a plain step scores what it then has, which is exactly the window
@@ -452,8 +452,8 @@ def test_deepseek_is_that_of_transformers_or_cheaper_by_a_known_amount(order, tr
     """transformers keeps the compressed vectors, as we say, and unfolds the whole context in each step.
 
     Where that is less work than the other order of multiplication, the FLOPs are the same. Elsewhere ours are fewer, by
-    what is not unfolded (each cached vector into a key and a value for each head) less what the scores and sums cost more,
-    being over vectors of `kv_rank` instead of keys of `nope_dim` and values of `value_dim`.
+    what is not unfolded (each cached vector into a key and a value for each head) less what the scores and sums cost
+    more, being over vectors of `kv_rank` instead of keys of `nope_dim` and values of `value_dim`.
     """
 
     @given(LATENT[order], SIZES["batch"], SIZES["prompt"], st.integers(5, 8))
@@ -495,9 +495,8 @@ def test_a_tiny_grouped_query_llama_by_hand(transformers):
     }
     case = Case("Llama", written, shape_of("Llama", written, Attention(4, 2, 4)))
     model = case.build(transformers)
-    weights = (
-        16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 8
-    )  # query, key and value, out, the three of the feed-forward: 1152
+    # query, key and value, out, the three of the feed-forward: 1152
+    weights = 16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 8
     assert count_parameters(case.shape).total == stored(model) == 10 * 16 + weights + 3 * 16 + 10 * 16 == 1520
     flops, cache = run(model, 3, batch=1)
     # 3 tokens x 2 FLOPs x (1152 + the head's 160), and 4 heads x 9 pairs x 4 numbers x 2 FLOPs, for scores and for sums

@@ -42,7 +42,7 @@ def test_a_simulation_gives_as_many_tokens(tokens, acceptance):
     trials, random = 200_000, np.random.default_rng(0)
     holds = random.random((trials, tokens)) < acceptance
     accepted = np.cumprod(holds, axis=1).sum(axis=1)  # up to the first that does not hold
-    # A number from 0 to k has a standard deviation of at most k / 2; five of those of the mean are one miss in a million.
+    # A number from 0 to k has a standard deviation of at most k / 2; five of those of the mean are one miss in 10**6.
     margin = 5 * tokens / 2 / trials**0.5
     assert 1 + accepted.mean() == pytest.approx(Draft(SMOLLM2_135M, tokens, acceptance).tokens_per_step, abs=margin)
 
@@ -119,14 +119,14 @@ def test_a_workload_that_makes_no_sense_is_refused(wrong, kind, says):
         (
             (LLAMA_2_7B, 4, -0.1),
             ValueError,
-            "acceptance must be a finite number of 0 or more, got -0.1; it is the share",
+            "acceptance must lie in [0, 1], got -0.1; it is the share",
         ),
         (
             (LLAMA_2_7B, 4, 80),
             ValueError,
             "acceptance must lie in [0, 1], got 80; it is the share of proposals that hold",
         ),
-        ((LLAMA_2_7B, 4, "most"), TypeError, "acceptance must be a finite number of 0 or more, got 'most'"),
+        ((LLAMA_2_7B, 4, "most"), TypeError, "acceptance must be a number in [0, 1], got 'most'"),
     ],
 )
 def test_a_draft_that_makes_no_sense_is_refused(wrong, kind, says):

@@ -44,6 +44,9 @@ def test_equal_expressions_are_equal_values_and_its_text_reads_back(one):
 
 def test_what_is_no_whole_number_and_no_name_is_refused():
     for value in (1.5, None, True):
-        with pytest.raises(TypeError, match="made from a whole number or a variable's name, got"):
+        message = (
+            f"a term of an affine expression must be a whole number, got {value}; give an int, a name or an Affine"
+        )
+        with pytest.raises(TypeError, match=message):
             affine(value)
     assert affine(3) == Affine((), 3)

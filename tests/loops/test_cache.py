@@ -16,7 +16,7 @@ from mini_lib import native
 from mini_lib.loops.caches import cache as cache_module
 from mini_lib.loops.caches import fast_cache
 from mini_lib.loops.caches.cache import Cache, LevelStats, Trace, check_levels, simulate_plain
-from mini_lib.loops.caches.fast_cache import level_stats, new_state, simulate, simulate_compiled
+from mini_lib.loops.caches.fast_cache import level_stats, new_state, simulate_caches, simulate_compiled
 
 BOTH = pytest.mark.parametrize("run", [simulate_plain, simulate_compiled])
 
@@ -182,7 +182,7 @@ def test_plain_and_compiled_say_the_same_of_a_long_trace():
 def test_without_a_compiler_the_plain_one_answers(monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler")
     trace = Trace.of_reads([0, 128, 256] * 5)
-    assert simulate(trace, Cache(256, ways=2)).levels[0].misses == 15
+    assert simulate_caches(trace, Cache(256, ways=2)).levels[0].misses == 15
     with pytest.raises(native.NoCompiler):
         fast_cache._replay.__wrapped__()
     monkeypatch.setattr(cache_module, "MOST_PLAIN_ACCESSES", 14)
@@ -190,7 +190,7 @@ def test_without_a_compiler_the_plain_one_answers(monkeypatch):
         ValueError,
         match="the trace has 15 accesses, and plain Python takes 14 at most; install a C",
     ):
-        simulate(trace, Cache(256, ways=2))
+        simulate_caches(trace, Cache(256, ways=2))
 
 
 def test_a_generated_program_calls_touch_at_each_access():
@@ -259,7 +259,7 @@ def of_pycachesim(trace: Trace, levels: list[Cache]) -> list[tuple[int, int]]:
 @given(traces(sizes=(1,), most=300, far=2**20), st.sampled_from([1, 2, 8]))
 def test_a_direct_mapped_cache_is_as_pycachesim_says(trace, sets):
     """Misses and changed lines, with writes: where there is one way, no order matters."""
-    stats = simulate(trace, Cache(sets * 16, 1, 16)).levels[0]
+    stats = simulate_caches(trace, Cache(sets * 16, 1, 16)).levels[0]
     assert [(stats.misses, stats.write_backs)] == of_pycachesim(trace, [stats.cache])
 
 
@@ -294,7 +294,7 @@ def test_changed_lines_are_as_they_are_defined(trace, levels):
         for address, size, write in zip(*map(np.ndarray.tolist, columns), strict=True)
         for line in range(address // cache.line_bytes, (address + size - 1) // cache.line_bytes + 1)
     ]
-    stats = simulate(trace, cache).levels[0]
+    stats = simulate_caches(trace, cache).levels[0]
     assert (stats.write_backs, stats.dirty_lines) == changed_by_definition(touches, cache)
 
 
@@ -306,8 +306,8 @@ def test_one_to_three_levels_are_as_pycachesim_says(trace, levels):
     """
     reads = replace(trace, writes=np.zeros(len(trace), dtype=bool))
     wanted = [misses for misses, _ in of_pycachesim(reads, levels)]
-    assert [level.misses for level in simulate(reads, levels).levels] == wanted
-    assert [level.misses for level in simulate(trace, levels).levels] == wanted
+    assert [level.misses for level in simulate_caches(reads, levels).levels] == wanted
+    assert [level.misses for level in simulate_caches(trace, levels).levels] == wanted
 
 
 STEP_BYTES, STEPS, TURNS = 60, 400, 5
@@ -379,7 +379,7 @@ def test_straddling_accesses_are_as_cachegrind_says(tmp_path, levels):
             (base + STEP_BYTES * i, 8, True),
         ]
     )
-    first, last = simulate(trace, levels).levels
+    first, last = simulate_caches(trace, levels).levels
     foreign = reads - first.reads + writes - first.writes
     assert 0 <= foreign <= 16
     assert abs(read_misses + write_misses - first.misses) <= foreign * (1 + levels[0].ways)
@@ -393,7 +393,7 @@ def test_straddling_accesses_are_as_cachegrind_says(tmp_path, levels):
 
 @given(traces(), stacks())
 def test_each_level_sees_the_misses_of_the_one_above(trace, levels):
-    result = simulate(trace, levels, record=True)
+    result = simulate_caches(trace, levels, record=True)
     above = len(trace)
     for number, stats in enumerate(result.levels, start=1):
         assert stats.references == above
@@ -406,7 +406,9 @@ def test_each_level_sees_the_misses_of_the_one_above(trace, levels):
 @given(traces(), st.integers(0, 3), st.integers(1, 4))
 def test_with_more_ways_nothing_is_lost(trace, log_sets, ways):
     """A set of more ways holds what the same set of fewer ways holds (Mattson 1970): no new miss."""
-    small, large = (simulate(trace, Cache(2**log_sets * n * 64, n), record=True).served_by for n in (ways, ways + 1))
+    small, large = (
+        simulate_caches(trace, Cache(2**log_sets * n * 64, n), record=True).served_by for n in (ways, ways + 1)
+    )
     assert np.all(large <= small)
 
 
@@ -415,7 +417,7 @@ def test_moving_everything_by_all_sets_changes_nothing(trace, levels, times):
     """The sets repeat with a period of sets * line_bytes, and nothing else of the address matters."""
     period = max(level.sets for level in levels) * 64
     moved = replace(trace, addresses=trace.addresses + times * period)
-    assert simulate(moved, levels).levels == simulate(trace, levels).levels
+    assert simulate_caches(moved, levels).levels == simulate_caches(trace, levels).levels
 
 
 @given(traces(), st.integers(1, 4))
@@ -427,9 +429,9 @@ def test_a_changed_line_is_sent_down_or_still_there(trace, ways):
         if write
         for line in range(address // 64, (address + size - 1) // 64 + 1)
     }
-    huge = simulate(trace, Cache(512 * 64, 512)).levels[0]
+    huge = simulate_caches(trace, Cache(512 * 64, 512)).levels[0]
     assert (huge.dirty_lines, huge.write_backs) == (len(written), 0)
-    small = simulate(trace, Cache(2 * ways * 64, ways)).levels[0]
+    small = simulate_caches(trace, Cache(2 * ways * 64, ways)).levels[0]
     assert len(written) <= small.dirty_lines + small.write_backs
     assert small.fills - small.write_backs >= small.dirty_lines
 
@@ -440,9 +442,9 @@ def test_a_changed_line_is_sent_down_or_still_there(trace, ways):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((32.0 * 1024, 8), TypeError, "size_bytes must be an int, got 32768.0"),
-        ((1024, True), TypeError, "ways must be an int, got True"),
-        ((1024, 0), ValueError, "ways must be 1 or more, got 0"),
+        ((32.0 * 1024, 8), TypeError, "size_bytes must be a whole number of 1 or more, got 32768.0; 32 KiB are"),
+        ((1024, True), TypeError, "ways must be a whole number of 1 or more, got True; 32 KiB are"),
+        ((1024, 0), ValueError, "ways must be a whole number of 1 or more, got 0"),
         ((1024, 2, 48), ValueError, "line_bytes must be a power of two, got 48; use 64"),
         ((1000, 2), ValueError, r"size_bytes must be ways \* line_bytes \* a power of two, got 1000 = 128 \* 7.8125; "
                                 "use 512 or another ways"),
@@ -471,7 +473,7 @@ def test_levels_that_do_not_fit_together():
         check_levels([1024])
     for levels, count in (([], 0), ([cache] * 4, 4)):
         with pytest.raises(ValueError, match=f"levels must be 1 to 3 caches, got {count}"):
-            simulate(Trace.of([]), levels)
+            simulate_caches(Trace.of([]), levels)
     with pytest.raises(ValueError, match="must share one line_bytes, got 64, 32; use 64 for all"):
         new_state([cache, Cache(1024, 2, 32)])
 

@@ -4,12 +4,12 @@ from collections import defaultdict
 from itertools import combinations
 
 import pytest
+from enumeration import event_time, instances
 from isl_support import draw
 
 from mini_lib.loops import gauss_seidel, jacobi, matmul, nest, pointwise_chain
-from mini_lib.loops.legality.dependence import carried_by, dependences, show_dependences
-from mini_lib.loops.legality.domain import READ, accesses, kind_of
-from mini_lib.loops.legality.enumeration import event_time, instances
+from mini_lib.loops.legality.dependence import dependences, show_dependences
+from mini_lib.loops.legality.domain import READ, distinct_accesses, kind_of
 from mini_lib.loops.show import show_access
 
 
@@ -77,9 +77,9 @@ def test_a_local_buffer_ties_only_the_iteration_that_made_it():
     assert {one.carrier for one in dependences(program) if one.buffer == "B.scratch"} == {None}
 
 
-def test_carried_by_says_which_loops_may_run_in_any_order():
+def test_the_carrier_says_which_loops_may_run_in_any_order():
     found = dependences(matmul(4, 4, 4))
-    assert [len(carried_by(found, loop)) for loop in "mnk"] == [0, 0, 3]
+    assert [sum(one.carrier == loop for one in found) for loop in "mnk"] == [0, 0, 3]
 
 
 def test_the_table_by_hand():
@@ -114,7 +114,7 @@ def by_pairs(program, case) -> dict[tuple, tuple]:
     """Direction and distance of each dependence, from the steps of all pairs of accesses to one element."""
     touched = defaultdict(list)
     for leaf, values, time in instances(program):
-        for access in accesses(leaf.statement):
+        for access in distinct_accesses(leaf.statement):
             index = tuple(subscript.value(values) for subscript in access.index)
             touched[access.buffer, index].append((event_time(time, access.phase), leaf, values, access))
     used = {

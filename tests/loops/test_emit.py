@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import programs
+from tolerance import float_tolerance
 
 from mini_lib import native
 from mini_lib.loops import matmul, pointwise_chain, reduction, softmax, transpose
@@ -15,7 +16,6 @@ from mini_lib.loops.codegen.emit import to_c
 from mini_lib.loops.codegen.execute import compile_nest, time_native
 from mini_lib.loops.ir import Buffer, Load, Loop, Op, Program, Statement
 from mini_lib.loops.meaning.interpret import random_arguments, run
-from mini_lib.loops.meaning.tolerance import float_tolerance
 from tools.cachegrind_cases import cases
 
 EXACT = ("-O1", "-ffp-contract=off")  # each operation rounds, as in the interpreter

@@ -87,20 +87,22 @@ BAD = [
      "operation 'fp64_mul' is not in the table '45 nm, 0.9 V', which has int8_add, int32_add, fp16_add, fp32_add, "
      "int8_mul, int32_mul, fp16_mul, fp32_mul; use one of these"),
     (lambda: energy_j({"fp32_mul": -1}, {}, 0), ValueError,
-     "operations['fp32_mul'] must be 0 or more, got -1; pass how often it is done"),
+     "operations['fp32_mul'] must be a whole number of 0 or more, got -1; pass how often it is done"),
     (lambda: energy_j({}, {4096: 8}, 0), ValueError,
      "a cache of 4096 bytes is outside the table '45 nm, 0.9 V', which goes from 8192 to 1048576; "
      "take the nearer of the two and say so"),
     (lambda: energy_j({}, {32768: -8}, 0), ValueError,
-     "cache_bytes[32768] must be 0 or more, got -8; pass the bytes moved"),
-    (lambda: energy_j({}, {}, 0.5), TypeError, "dram_bytes must be a whole number, got 0.5; pass the bytes moved"),
+     "cache_bytes[32768] must be a whole number of 0 or more, got -8; pass the bytes moved"),
+    (lambda: energy_j({}, {}, 0.5), TypeError,
+     "dram_bytes must be a whole number of 0 or more, got 0.5; pass the bytes moved"),
     (lambda: HOROWITZ_45NM.cache_access_j(0), ValueError,
-     "size_bytes must be 1 or more, got 0; pass the size of the cache in bytes"),
+     "size_bytes must be a whole number of 1 or more, got 0; pass the size of the cache in bytes"),
     (changed(dram_j=(2e-9, 1e-9)), ValueError, "dram_j must be (low, high), got (2e-09, 1e-09); swap them"),
     (changed(operation_j={"fp32_mul": 0}), ValueError,
-     "energy of 'fp32_mul' must be more than 0 and finite, got 0; pass joules"),
+     "energy of 'fp32_mul' must be a finite number above 0, got 0; pass joules"),
     (changed(cache_j={}), ValueError, "cache_j must hold at least one cache, got none; pass {size_bytes: j}"),
-    (changed(access_bytes=0), ValueError, "access_bytes must be 1 or more, got 0; pass the bytes of one access"),
+    (changed(access_bytes=0), ValueError,
+     "access_bytes must be a whole number of 1 or more, got 0; pass the bytes of one access"),
 ]  # fmt: skip
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tolerance import float_tolerance, summation_tolerance, unit_roundoff
 
 from mini_lib.loops import kernels
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Buffer, Constant, Load, Loop, Op, Program, Statement
 from mini_lib.loops.meaning.interpret import random_arguments, run
 from mini_lib.loops.meaning.numbers import ARITHMETIC, integer_constant, wrap
-from mini_lib.loops.meaning.tolerance import float_tolerance, summation_tolerance, unit_roundoff
 
 # each kernel: its nest, and the sizes that the function it was read from takes
 SIZES = {

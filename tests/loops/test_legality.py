@@ -5,18 +5,18 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from enumeration import (
+    event_time,
+    instances,
+    violation_by_enumeration,
+    violations_by_enumeration,
+)
 from isl_support import draw
 
 from mini_lib.loops import IllegalRewrite, Nest, gauss_seidel, matmul, nest, reduction, softmax
 from mini_lib.loops.affine import affine
 from mini_lib.loops.ir import Buffer, Constant, Load, Loop, Program, Statement
 from mini_lib.loops.legality.domain import variables
-from mini_lib.loops.legality.enumeration import (
-    event_time,
-    instances,
-    violation_by_enumeration,
-    violations_by_enumeration,
-)
 from mini_lib.loops.legality.violation import AT_ONCE, PARTED, SWAPPED, UNORDERED, violation
 from mini_lib.loops.rewrites.rewriting import begin
 

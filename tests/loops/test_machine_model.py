@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from roofline_bound import roofline_seconds
 
 from mini_lib import native
 from mini_lib.loops import (
@@ -20,8 +21,8 @@ from mini_lib.loops.caches.cache import Cache
 from mini_lib.loops.caches.trace import misses
 from mini_lib.loops.ir import Loop
 from mini_lib.loops.machine.block import Block, written_out
-from mini_lib.loops.machine.estimate import estimate, roofline_seconds
-from mini_lib.loops.machine.model import MachineModel, measure_machine, this_machine
+from mini_lib.loops.machine.estimate import estimate_time
+from mini_lib.loops.machine.model import MachineModel, measure_machine_model, this_machine
 from mini_lib.loops.machine.sample import quick_misses
 from mini_lib.loops.machine.traffic import Traffic, jump_share, mean_trips, traffic
 from mini_lib.loops.machine.work import Work
@@ -49,7 +50,7 @@ SAXPY = nest("for i in range(n):\n    y[i] += 3 * x[i]", n=1024)
 
 
 def kinds(program, machine=MACHINE):
-    work = estimate(program, machine).work
+    work = estimate_time(program, machine).work
     return work.loads, work.stores, work.arithmetic
 
 
@@ -123,14 +124,14 @@ def test_a_guard_is_a_compare_and_a_jump():
 
 def test_a_sum_in_memory_waits_for_store_and_addition_each_time():
     wide_window = replace(MACHINE, window=1)  # nothing overlaps
-    cost = estimate(reduction(1000), wide_window)
+    cost = estimate_time(reduction(1000), wide_window)
     assert cost.chain_cycles + cost.issue_cycles + cost.loop_cycles == 1000 * (4 + 5) + 5
     assert cost.bound == "chain"
 
 
 def test_a_sum_in_a_register_waits_for_the_addition_only():
     one = nest("for j in range(1):\n    for i in range(n):\n        s[j] += x[i]", n=1000)
-    cost = estimate(one.cache_write("s", at="j", scope="register"), MACHINE)
+    cost = estimate_time(one.cache_write("s", at="j", scope="register"), MACHINE)
     # 1000 additions of 4 cycles; the loops' two entries, and the outer loop's round of 2 instructions at 4 a cycle
     # with the copies of s: 1 load, 1 store, 1 store a cycle at most
     assert cost.core_cycles == 1000 * 4 + 5 + 5 + 1 + 0.5
@@ -142,7 +143,7 @@ def test_independent_sums_hide_the_latency(sums):
     rows = nest("for i in range(64):\n    for j in range(8):\n        s[j] += x[i, j]")
     part = rows.split("j", sums).reorder("j.o i j.i").unroll("j.i")
     part = part.cache_write("s", at="j.o", scope="register")
-    cost = estimate(part, replace(MACHINE, window=1))
+    cost = estimate_time(part, replace(MACHINE, window=1))
     # the chain of 64 rounds is the same 4 cycles a round however many sums go along with it
     rounds = 64 * (8 // sums)
     throughput = rounds * max(4.0, sums / 2, (2 * sums + 1 + 2) / 4)
@@ -154,7 +155,7 @@ def test_independent_sums_hide_the_latency(sums):
 def test_a_chain_that_the_next_entry_goes_on_with_is_not_hidden_by_the_window():
     same = nest("for a in range(64):\n    for i in range(4):\n        s[0] += x[a, i]")
     other = nest("for a in range(64):\n    for i in range(4):\n        s[a] += x[a, i]")
-    assert estimate(same, MACHINE).chain_cycles > 2 * estimate(other, MACHINE).chain_cycles
+    assert estimate_time(same, MACHINE).chain_cycles > 2 * estimate_time(other, MACHINE).chain_cycles
 
 
 def test_a_recurrence_over_distance_two_waits_half_as_long():
@@ -170,8 +171,8 @@ def test_a_recurrence_over_distance_two_waits_half_as_long():
 
 def test_unrolling_saves_counters_and_jumps():
     rolled, unrolled = (
-        estimate(SAXPY, MACHINE),
-        estimate(SAXPY.split("i", 4).unroll("i.i"), MACHINE),
+        estimate_time(SAXPY, MACHINE),
+        estimate_time(SAXPY.split("i", 4).unroll("i.i"), MACHINE),
     )
     assert unrolled.work.other < rolled.work.other / 2
     assert kinds(SAXPY.split("i", 4).unroll("i.i")) == (2048, 1024, 2048)
@@ -180,7 +181,7 @@ def test_unrolling_saves_counters_and_jumps():
 def test_a_parallel_loop_is_shared_among_cores_and_costs_a_fork():
     four = replace(MACHINE, cores=4)
     big = matmul(256, 16, 16)
-    shared, alone = estimate(big.parallelize("m"), four), estimate(big, four)
+    shared, alone = estimate_time(big.parallelize("m"), four), estimate_time(big, four)
     assert alone.core_cycles / 4 < shared.core_cycles < alone.core_cycles / 4 + 11_000
     assert shared.work == alone.work
 
@@ -237,7 +238,7 @@ def test_the_sample_stands_for_the_whole():
 def test_padding_pays_where_rows_fall_into_one_set():
     column = transpose(64, 256).reorder("n m")  # rows of 1024 bytes, a cache of 1024: one set
     padded = column.pad("A", axis=1, elements=16)
-    assert estimate(padded, MACHINE).cycles < estimate(column, MACHINE).cycles / 2
+    assert estimate_time(padded, MACHINE).cycles < estimate_time(column, MACHINE).cycles / 2
 
 
 def test_triangles_count_half():
@@ -265,7 +266,7 @@ def test_roofline_is_the_larger_of_arithmetic_and_bytes():
 )
 def test_no_schedule_beats_the_roofline(schedule):
     nest = schedule(matmul(32, 32, 32))
-    assert estimate(nest, MACHINE).seconds >= 2 * 32**3 / MACHINE.peak_flops_per_s
+    assert estimate_time(nest, MACHINE).seconds >= 2 * 32**3 / MACHINE.peak_flops_per_s
 
 
 PROGRAMS = [
@@ -321,8 +322,8 @@ def test_a_sample_of_nothing_is_refused():
 def test_this_machine_is_one_that_can_be():
     machine = this_machine()
     assert machine.cores >= 1 and len(machine.caches) in (1, 2)
-    measured = measure_machine()  # the numbers are the machine's; only their form is asserted
-    assert measured.caches == machine.caches and measured is measure_machine()
+    measured = measure_machine_model()  # the numbers are the machine's; only their form is asserted
+    assert measured.caches == machine.caches and measured is measure_machine_model()
 
 
 def test_work_adds_up_and_its_busiest_unit_decides():
@@ -333,5 +334,5 @@ def test_work_adds_up_and_its_busiest_unit_decides():
 
 
 def test_the_estimate_says_what_binds():
-    text = str(estimate(transpose(64, 64), MACHINE))
+    text = str(estimate_time(transpose(64, 64), MACHINE))
     assert "bound by memory" in text and "cycles" in text

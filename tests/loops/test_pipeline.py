@@ -4,20 +4,14 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pipeline_bounds import bound_s, steady_state_s
 
-from mini_lib.loops.machine.pipeline import (
-    Span,
-    bound_s,
-    double_buffered_s,
-    pipelined_s,
-    serial_s,
-    steady_state_s,
-    timeline,
-)  # fmt: skip
+from mini_lib.loops.machine.pipeline import Span, double_buffered_s, pipelined_s, serial_s, timeline
 
 # Whole numbers of quarter seconds: every sum is exact.
 TIMES = st.integers(0, 40).map(lambda quarter: quarter / 4)
@@ -118,7 +112,7 @@ def test_nothing_is_in_two_places_at_once(tiles: tuple, buffers: int):
     for kind, times_s in (("load", load_s), ("compute", compute_s)):
         same = [span for span in spans if span.kind == kind]
         assert [span.end_s - span.start_s for span in same] == list(times_s)
-        assert all(one.end_s <= two.start_s for one, two in zip(same, same[1:], strict=False))
+        assert all(one.end_s <= two.start_s for one, two in pairwise(same))
     held = {tile: (spans[2 * tile].start_s, spans[2 * tile + 1].end_s) for tile in range(len(load_s))}
     for tile in range(buffers, len(load_s)):  # a buffer holds one tile at a time
         assert spans[2 * tile].buffer == spans[2 * (tile - buffers)].buffer
@@ -139,15 +133,19 @@ BAD = [
     (lambda: serial_s(1.0, [1]), TypeError,
      "load_s must be a list with the seconds of each tile, got 1.0; for n equal tiles pass [1.0] * n"),
     (lambda: serial_s([1], [-1]), ValueError,
-     "compute_s[0] must be 0 or more and finite, got -1; pass the seconds of each tile"),
+     "compute_s[0] must be a finite number of 0 or more, got -1; pass the seconds of each tile"),
     (lambda: bound_s([1], [float("nan")]), ValueError,
-     "compute_s[0] must be 0 or more and finite, got nan; pass the seconds of each tile"),
-    (lambda: timeline(["1"], [1]), TypeError, "load_s[0] must be a number, got '1'; pass the seconds of each tile"),
-    (lambda: timeline([1], [1], 0), ValueError, "buffers must be 1 or more, got 0; use 2, or 1 for no overlap"),
-    (lambda: timeline([1], [1], 1.5), TypeError, "buffers must be a whole number, got 1.5; use 2, or 1 for no overlap"),
-    (lambda: steady_state_s(1, 1, 0), ValueError, "tiles must be 1 or more, got 0; pass how many tiles there are"),
+     "compute_s[0] must be a finite number of 0 or more, got nan; pass the seconds of each tile"),
+    (lambda: timeline(["1"], [1]), TypeError,
+     "load_s[0] must be a finite number of 0 or more, got '1'; pass the seconds of each tile"),
+    (lambda: timeline([1], [1], 0), ValueError,
+     "buffers must be a whole number of 1 or more, got 0; use 2, or 1 for no overlap"),
+    (lambda: timeline([1], [1], 1.5), TypeError,
+     "buffers must be a whole number of 1 or more, got 1.5; use 2, or 1 for no overlap"),
+    (lambda: steady_state_s(1, 1, 0), ValueError,
+     "tiles must be a whole number of 1 or more, got 0; pass how many tiles there are"),
     (lambda: steady_state_s(-1, 1, 2), ValueError,
-     "load_s must be 0 or more and finite, got -1; pass the seconds that one tile takes to load"),
+     "load_s must be a finite number of 0 or more, got -1; pass the seconds that one tile takes to load"),
 ]  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from mini_lib.loops.caches import reuse
 from mini_lib.loops.caches.cache import Cache, Trace
-from mini_lib.loops.caches.classify import KINDS, MissKinds, classify, classify_accesses
-from mini_lib.loops.caches.fast_cache import simulate
+from mini_lib.loops.caches.classify import _KINDS, MissKinds, _compare, classify
+from mini_lib.loops.caches.fast_cache import simulate_caches
 from mini_lib.loops.caches.reuse import COLD, distances_plain, miss_ratio_curve, reuse_distances
 
 
@@ -71,7 +71,7 @@ def test_lines_far_apart_take_no_table_of_all_between():
 @given(traces(), st.integers(1, 20))
 def test_a_fully_associative_cache_misses_where_the_distance_is_its_size_or_more(trace, lines):
     """The theorem that makes the distance useful (Mattson 1970), access by access."""
-    served_by = simulate(trace, Cache(64 * lines, ways=lines), record=True).served_by
+    served_by = simulate_caches(trace, Cache(64 * lines, ways=lines), record=True).served_by
     assert ((reuse_distances(trace) >= lines) == (served_by == 2)).all()
 
 
@@ -79,7 +79,7 @@ def test_a_fully_associative_cache_misses_where_the_distance_is_its_size_or_more
 def test_the_curve_is_the_miss_ratio_of_every_size(trace):
     sizes = list(range(1, 24, 3))
     curve = miss_ratio_curve(reuse_distances(trace), sizes)
-    ratios = [simulate(trace, Cache(64 * lines, ways=lines)).levels[0].miss_ratio for lines in sizes]
+    ratios = [simulate_caches(trace, Cache(64 * lines, ways=lines)).levels[0].miss_ratio for lines in sizes]
     assert curve.tolist() == ratios
     assert (np.diff(curve) <= 0).all()
 
@@ -108,8 +108,18 @@ def test_messages_of_reuse(monkeypatch):
 def test_kinds_by_hand():
     """Direct-mapped, 4 lines. Lines 0 and 4 conflict; then 1 2 3 5 push line 0 out of any cache of 4 lines."""
     lines = [0, 4, 0, 4, 1, 2, 3, 5, 0]
-    kinds = [KINDS[kind] for kind in classify_accesses(Trace.of_reads([64 * n for n in lines]), Cache(256, ways=1))]
-    assert kinds == ["cold", "cold", "conflict", "conflict", "cold", "cold", "cold", "cold", "capacity"]
+    kinds, _ = _compare(Trace.of_reads([64 * n for n in lines]), Cache(256, ways=1))
+    assert [_KINDS[kind] for kind in kinds] == [
+        "cold",
+        "cold",
+        "conflict",
+        "conflict",
+        "cold",
+        "cold",
+        "cold",
+        "cold",
+        "capacity",
+    ]
 
 
 def test_a_column_of_a_power_of_two_conflicts_until_it_is_padded():
@@ -136,15 +146,15 @@ def test_a_cycle_one_line_too_long_is_spared_by_sets():
 def test_the_kinds_add_up_to_both_caches(trace, sets, ways):
     cache, fully = Cache(sets * ways * 64, ways), Cache(sets * ways * 64, sets * ways)
     kinds = classify(trace, cache)
-    assert kinds.misses == simulate(trace, cache).levels[0].misses
-    assert kinds.cold + kinds.capacity + kinds.spared == simulate(trace, fully).levels[0].misses
+    assert kinds.misses == simulate_caches(trace, cache).levels[0].misses
+    assert kinds.cold + kinds.capacity + kinds.spared == simulate_caches(trace, fully).levels[0].misses
     assert kinds.net_conflict == kinds.misses - (kinds.cold + kinds.capacity + kinds.spared)
     # an unbounded cache has the cold misses alone
-    assert kinds.cold == simulate(trace, Cache(512 * 64, ways=512)).levels[0].misses
+    assert kinds.cold == simulate_caches(trace, Cache(512 * 64, ways=512)).levels[0].misses
     if sets == 1:
         assert kinds.conflict == kinds.spared == 0
 
 
 def test_no_access_has_no_kind():
     assert classify(Trace.of([]), Cache(1024, 2)) == MissKinds(0, 0, 0, 0)
-    assert classify_accesses(Trace.of([]), Cache(1024, 2)).tolist() == []
+    assert _compare(Trace.of([]), Cache(1024, 2))[0].tolist() == []

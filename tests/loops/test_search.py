@@ -4,20 +4,15 @@ import random
 
 import numpy as np
 import pytest
+from search_comparison import SearchComparison, compare_searches
 
 from mini_lib.loops import conv2d, gauss_seidel, matmul, pointwise_chain, transpose
 from mini_lib.loops.codegen.emit import to_c
 from mini_lib.loops.legality.violation import IllegalRewrite
-from mini_lib.loops.machine.estimate import estimate
+from mini_lib.loops.machine.estimate import estimate_time
 from mini_lib.loops.machine.model import MachineModel
 from mini_lib.loops.meaning.interpret import random_arguments, run
-from mini_lib.loops.search.search import (
-    Comparison,
-    SearchResult,
-    compare_searches,
-    evolutionary_search,
-    random_search,
-)
+from mini_lib.loops.search.search import SearchResult, evolutionary_search, random_search
 from mini_lib.loops.search.space import Schedule, Space
 
 SMALL = matmul(8, 16, 8, dtype="i32")
@@ -25,7 +20,7 @@ SEARCHES = [random_search, evolutionary_search]
 
 
 def model(nest):
-    return estimate(nest, MachineModel()).cycles
+    return estimate_time(nest, MachineModel()).cycles
 
 
 def loops(nest):
@@ -213,5 +208,5 @@ def test_what_cannot_be_searched_is_refused(call, message):
 
 def test_results_are_plain_values():
     assert SearchResult((), 0).measured == ()
-    gain = Comparison(np.array([[4.0, 2.0]]), np.array([[4.0, 1.0]])).gain
+    gain = SearchComparison(np.array([[4.0, 2.0]]), np.array([[4.0, 1.0]])).gain
     np.testing.assert_array_equal(gain, [2.0])

@@ -58,9 +58,9 @@ BAD = (
     ("density must lie in (0, 1], got 0; 0.2 keeps a fifth of the weights", {"density": 0, "block": (1, 1)}),
     ("scope must be 'layer' or 'global', got 'row'; 'layer' keeps the share in every layer",
      {"density": 1, "scope": "row"}),
-    ("block must be two whole numbers of at least 1, got (0, 4); (4, 4) is 4 outputs by 4 inputs",
+    ("each side of block must be a whole number of 1 or more, got 0; (4, 4) is 4 outputs by 4 inputs",
      {"density": 1, "block": (0, 4)}),
-    ("block must be two whole numbers of at least 1, got (4,); (4, 4) is 4 outputs by 4 inputs",
+    ("block must be two numbers, got (4,); (4, 4) is 4 outputs by 4 inputs",
      {"density": 1, "block": (4,)}),
 )  # fmt: skip
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mini_lib.prune.second_order import (
-    damped,
     input_second_moments,
     obs_prune_row,
     obs_step,
@@ -18,6 +17,7 @@ from mini_lib.prune.second_order import (
     optimal_brain_surgeon,
     refit,
 )
+from mini_lib.second_moments import damped
 
 EPS = 2**-52
 # Second moments of 40 samples of at most 8 inputs, mixed: their condition is below 10^4 for all seeds used (it is

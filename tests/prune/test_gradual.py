@@ -2,6 +2,7 @@
 
 import copy
 import re
+from itertools import pairwise
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_each_step_keeps_its_count_of_what_was_left(trained, scope):
             weight = step.model.get_parameter(name)
             assert torch.equal(weight != 0, step.mask[name])
         assert list(step.model.state_dict()) == list(trained.state_dict()) and not step.model.training
-    for earlier, later in zip(steps, steps[1:]):
+    for earlier, later in pairwise(steps):
         assert all(not (later.mask[name] & ~earlier.mask[name]).any() for name in later.mask)
 
 
@@ -181,7 +182,11 @@ def test_what_cannot_end_well_is_refused_before_training(trained):
             dict(scope="rows"),
             "scope must be 'global', 'layer' or 'row', got 'rows'; 'global' ranks all weights together",
         ),
-        ((0.5,), dict(epochs=0), "epochs must be at least 1, got 0; one epoch is one pass over the training data"),
+        (
+            (0.5,),
+            dict(epochs=0),
+            "epochs must be a whole number of 1 or more, got 0; one epoch is one pass over the training data",
+        ),
     ):
         with pytest.raises(ValueError, match=says(message)):
             prune(trained, densities, progress=never, **changes)

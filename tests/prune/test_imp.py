@@ -35,7 +35,7 @@ def test_two_rounds_by_hand():
     first = next_mask(model, trained, None, 1, rate=0.5)  # three of six: 4, 3, 2
     assert first["0.weight"].tolist() == [[False, True], [False, True]]
     assert first["1.weight"].tolist() == [[True, False]]
-    # The largest of all is one that is out already, as if it had grown back. Two of the three stay, at least one a layer.
+    # The largest of all is one that is out already, as if it had grown back. Two of three stay, one per layer or more.
     again = {"0.weight": torch.tensor([[9.0, -4.0], [9.0, 5.0]]), "1.weight": torch.tensor([[-3.0, 9.0]])}
     second = next_mask(model, again, first, 2, rate=0.4)  # round(.36 * 6) = 2
     assert second["0.weight"].tolist() == [[False, False], [False, True]]
@@ -184,9 +184,9 @@ def test_a_ticket_is_not_trained_and_can_be():
 
 @pytest.mark.parametrize("given, message", [
     ({"rate": 1.0}, "rate must lie in (0, 1), got 1; 0.2 takes a fifth of what remains in each round"),
-    ({"rounds": 0}, "rounds must be a whole number of at least 1, got 0; one_shot is a single round"),
-    ({"rewind_to": 15}, "rewind_to must lie in 0 to 14, got 15; 0 goes back to the start"),
-    ({"rewind_to": -1}, "rewind_to must lie in 0 to 14, got -1; 0 goes back to the start"),
+    ({"rounds": 0}, "rounds must be a whole number of 1 or more, got 0; one_shot is a single round"),
+    ({"rewind_to": 15}, "rewind_to must be a whole number from 0 to 14, got 15; 0 goes back to the start"),
+    ({"rewind_to": -1}, "rewind_to must be a whole number from 0 to 14, got -1; 0 goes back to the start"),
 ])  # fmt: skip
 def test_settings_that_find_nothing(given, message):
     def never(seed):

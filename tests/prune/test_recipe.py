@@ -77,13 +77,13 @@ def test_order_is_that_of_the_seed_and_another_in_each_epoch():
 
 
 @pytest.mark.parametrize("given, message", [
-    ({"steps": 0}, "steps must be at least 1, got 0"),
-    ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-    ({"warmup_steps": -1}, "warmup_steps must be at least 0, got -1"),
-    ({"learning_rate": 0}, "learning_rate must be positive and finite, got 0; try 1.2e-3"),
-    ({"learning_rate": float("nan")}, "learning_rate must be positive and finite, got nan; try 1.2e-3"),
-    ({"optimizer": "lion"}, "optimizer must be 'adam' or 'sgd', got 'lion'"),
-    ({"momentum": 1.0}, "momentum must lie in [0, 1), got 1.0; 0.9 is usual"),
+    ({"steps": 0}, "steps must be a whole number of 1 or more, got 0; a small net learns in a few thousand"),
+    ({"batch_size": 0}, "batch_size must be a whole number of 1 or more, got 0; the paper has 60"),
+    ({"warmup_steps": -1}, "warmup_steps must be a whole number of 0 or more, got -1; 0 starts at the full rate"),
+    ({"learning_rate": 0}, "learning_rate must be a finite number above 0, got 0; try 1.2e-3"),
+    ({"learning_rate": float("nan")}, "learning_rate must be a finite number above 0, got nan; try 1.2e-3"),
+    ({"optimizer": "lion"}, "optimizer must be 'adam' or 'sgd', got 'lion'; the paper has 'adam' for this net"),
+    ({"momentum": 1.0}, "momentum must lie in [0, 1), got 1; 0.9 is usual"),
     ({"drops": (0,)}, "drops must lie in 1 to 100 (the steps), got (0,)"),
     ({"evaluate_at": (101,)}, "evaluate_at must lie in 1 to 100 (the steps), got (100, 101)"),
 ])  # fmt: skip

@@ -193,7 +193,7 @@ class RandomNet(nn.Module):
         self.fc = nn.Linear(4, 3)
 
     def forward(self, x):
-        for (kind, new), block in zip(self.plan, self.blocks):
+        for (kind, _), block in zip(self.plan, self.blocks):
             y = block["norm"](x)
             if kind == "conv":
                 x = torch.sigmoid(block["conv"](y))
@@ -315,17 +315,18 @@ def test_as_many_channels_stay_as_were_asked_for(sizes, density, seed):
 
 # --- bad input ------------------------------------------------------------------------------------------------------
 
+FROM_MASK = "from a mask, mask.nonzero().flatten()"
 BAD_KEEP = {
     "keep['0'] is empty: nothing would be left of 0; keep one channel": {"0": []},
-    "keep['0'] must lie in 0 to 3, got 0 to 4": {"0": [0, 4]},
-    "keep['0'] must lie in 0 to 3, got -1 to -1": {"0": torch.tensor([-1])},
+    f"each number in keep['0'] must be a whole number from 0 to 3, got 4; {FROM_MASK}": {"0": [0, 4]},
+    f"each number in keep['0'] must be a whole number from 0 to 3, got -1; {FROM_MASK}": {"0": torch.tensor([-1])},
     "keep['0'] must rise, without doubles, got [2, 1]; use sorted(set(...))": {"0": [2, 1]},
     "keep['0'] must rise, without doubles, got [1, 1]; use sorted(set(...))": {"0": [1, 1]},
-    "keep['0'] must hold whole numbers, got [True, False, True, True]; from a mask, mask.nonzero().flatten()":
+    f"each number in keep['0'] must be a whole number from 0 to 3, got True; {FROM_MASK}":
         {"0": torch.tensor([True, False, True, True])},
-    "keep['0'] must hold whole numbers, got [1.0]; from a mask, mask.nonzero().flatten()": {"0": torch.tensor([1.0])},
-    "keep['0'] must hold whole numbers, got 2; from a mask, mask.nonzero().flatten()": {"0": torch.tensor(2)},
-    "keep['0'] must hold whole numbers, got 3; from a mask, mask.nonzero().flatten()": {"0": 3},
+    f"each number in keep['0'] must be a whole number from 0 to 3, got 1.0; {FROM_MASK}": {"0": torch.tensor([1.0])},
+    f"keep['0'] must hold whole numbers, got 2; {FROM_MASK}": {"0": torch.tensor(2)},
+    f"keep['0'] must hold whole numbers, got 3; {FROM_MASK}": {"0": 3},
     "no channels are named 'conv'; those that can be removed: 0": {"conv": [0]},
     "the channels of '2' cannot be removed: it reaches the model's output; leave it out of keep": {"2": [0]},
     "keep must be a mapping from the name of a group to the channels that stay, got list; "
@@ -380,10 +381,8 @@ BAD_SHARES = (
     ("density must lie in (0, 1], got 0; 0.2 keeps a fifth of the weights", {"density": 0}),
     ("scope must be 'layer' or 'global', got 'row'; 'layer' keeps the share in every group",
      {"density": 0.5, "scope": "row"}),
-    ("at_least must be a whole number of at least 1, got 0; 1 asks for nothing special",
+    ("at_least must be a whole number of 1 or more, got 0; 1 asks for nothing special",
      {"density": 0.5, "at_least": 0}),
-    ("multiple_of must be a whole number of at least 1, got 1.5; 1 asks for nothing special",
-     {"density": 0.5, "multiple_of": 1.5}),
     ("density 0.25 keeps 2 of 8 channels, and at_least asks for 4; use a smaller at_least or a higher density",
      {"density": 0.25, "scope": "global", "at_least": 2}),
 )  # fmt: skip
@@ -395,9 +394,15 @@ def test_a_bad_share_says_what_is_wrong(message, settings_):
         keep_channels({"a": torch.ones(4), "b": torch.ones(4)}, **settings_)
 
 
+def test_channels_are_counted_in_whole_numbers():
+    message = "multiple_of must be a whole number of 1 or more, got 1.5; 1 asks for nothing special"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        keep_channels({"a": torch.ones(4), "b": torch.ones(4)}, density=0.5, multiple_of=1.5)
+
+
 def test_bad_scores_say_what_is_wrong():
     with pytest.raises(
-        ValueError, match=r"^the scores of 'a' have shape \[2, 2\], expected one a channel; channel_scores"
+        ValueError, match=r"^the scores of 'a' have shape \[2, 2\], expected one per channel; channel_scores"
     ):
         keep_channels({"a": torch.ones(2, 2)}, 0.5)
     with pytest.raises(ValueError, match="^the scores of 'a' hold NaN"):

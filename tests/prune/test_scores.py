@@ -261,7 +261,8 @@ def test_movement_of_one_step_is_gradient_times_weight_but_for_the_sign():
 
 def test_movement_refuses_no_steps_and_steps_that_return_nothing():
     with pytest.raises(
-        ValueError, match=says("steps must be at least 1, got 0; ten or more show where the weights go")
+        ValueError,
+        match=says("steps must be a whole number of 1 or more, got 0; ten or more show where the weights go"),
     ):
         movement(one_line(), ONE, descend(0.1), steps=0)
     with pytest.raises(

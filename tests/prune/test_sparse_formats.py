@@ -417,7 +417,7 @@ def test_as_matrix_wants_outputs_and_inputs():
     assert torch.equal(as_matrix(weight)[2], weight[2].flatten())
 
 
-UINT8 = torch.uint8
+UINT8, UINT16 = torch.uint8, torch.uint16
 
 
 def ints(*numbers, dtype=torch.int32):
@@ -425,24 +425,35 @@ def ints(*numbers, dtype=torch.int32):
 
 
 @pytest.mark.parametrize("build, kind, message", [
-    (lambda: CSR((2, 3), ints(0, 1), ints(0, dtype=torch.uint16), torch.ones(1)), ValueError, "row_pointers must have shape [3]"),
-    (lambda: CSR((1, 3), ints(0, 2), ints(0, dtype=torch.uint16), torch.ones(1)), ValueError, "rise from 0 to the number of values (1)"),
-    (lambda: CSR((2, 3), ints(0, 2, 1), ints(0, dtype=torch.uint16), torch.ones(1)), ValueError, "row_pointers must rise"),
-    (lambda: CSR((1, 3), ints(0, 1), ints(3, dtype=torch.uint16), torch.ones(1)), ValueError, "columns must lie in 0 to 2, got 3 to 3"),
-    (lambda: CSR((1, 3), ints(0, 2), ints(2, 1, dtype=torch.uint16), torch.ones(2)), ValueError, "columns must rise within each row"),
-    (lambda: CSR((1, 3), ints(0, 2), ints(1, 1, dtype=torch.uint16), torch.ones(2)), ValueError, "each at most once"),
-    (lambda: CSR((1, 3), ints(0, 1), ints(0), torch.ones(1)), TypeError, "columns must be torch.uint16, got torch.int32"),
-    (lambda: CSR((1, 3), ints(0, 1), ints(0, dtype=torch.uint16), torch.ones(2)), ValueError, "values must have shape [1], got [2]"),
-    (lambda: CSR((1, 3), ints(0, 2), ints(0, 1, dtype=torch.uint16), torch.ones(4)[::2]), ValueError, "values must be contiguous"),
-    (lambda: BlockCSR((2, 4), ints(0, 1), ints(2, dtype=torch.uint16), torch.ones(1, 2, 2)), ValueError, "columns must lie in 0 to 1"),
-    (lambda: BlockCSR((2, 4), ints(0, 1), ints(0, dtype=torch.uint16), torch.ones(1, 4)), ValueError, "[blocks, rows of a block"),
+    (lambda: CSR((2, 3), ints(0, 1), ints(0, dtype=UINT16), torch.ones(1)), ValueError,
+     "row_pointers must have shape [3]"),
+    (lambda: CSR((1, 3), ints(0, 2), ints(0, dtype=UINT16), torch.ones(1)), ValueError,
+     "rise from 0 to the number of values (1)"),
+    (lambda: CSR((2, 3), ints(0, 2, 1), ints(0, dtype=UINT16), torch.ones(1)), ValueError, "row_pointers must rise"),
+    (lambda: CSR((1, 3), ints(0, 1), ints(3, dtype=UINT16), torch.ones(1)), ValueError,
+     "columns must lie in 0 to 2, got 3 to 3"),
+    (lambda: CSR((1, 3), ints(0, 2), ints(2, 1, dtype=UINT16), torch.ones(2)), ValueError,
+     "columns must rise within each row"),
+    (lambda: CSR((1, 3), ints(0, 2), ints(1, 1, dtype=UINT16), torch.ones(2)), ValueError, "each at most once"),
+    (lambda: CSR((1, 3), ints(0, 1), ints(0), torch.ones(1)), TypeError,
+     "columns must be torch.uint16, got torch.int32"),
+    (lambda: CSR((1, 3), ints(0, 1), ints(0, dtype=UINT16), torch.ones(2)), ValueError,
+     "values must have shape [1], got [2]"),
+    (lambda: CSR((1, 3), ints(0, 2), ints(0, 1, dtype=UINT16), torch.ones(4)[::2]), ValueError,
+     "values must be contiguous"),
+    (lambda: BlockCSR((2, 4), ints(0, 1), ints(2, dtype=UINT16), torch.ones(1, 2, 2)), ValueError,
+     "columns must lie in 0 to 1"),
+    (lambda: BlockCSR((2, 4), ints(0, 1), ints(0, dtype=UINT16), torch.ones(1, 4)), ValueError,
+     "[blocks, rows of a block"),
     (lambda: Bitmap((1, 3), ints(7, dtype=UINT8), torch.ones(2)), ValueError, "values must have shape [3], got [2]"),
     (lambda: Bitmap((3, 3), ints(7, dtype=UINT8), torch.ones(3)), ValueError, "bits must have shape [2], got [1]"),
     (lambda: Bitmap((1, 3), ints(7), torch.ones(3)), TypeError, "bits must be torch.uint8, got torch.int32"),
     (lambda: Bitmap((1, 3), ints(7, dtype=UINT8), torch.ones(3).double()), TypeError, "got torch.float64"),
-    (lambda: NofM((1, 4), 2, 4, ints(0b0101, dtype=UINT8), torch.ones(1, 1, 2)), ValueError, "positions must rise within each group"),
+    (lambda: NofM((1, 4), 2, 4, ints(0b0101, dtype=UINT8), torch.ones(1, 1, 2)), ValueError,
+     "positions must rise within each group"),
     (lambda: NofM((1, 3), 1, 3, ints(3, dtype=UINT8), torch.ones(1, 1, 1)), ValueError, "lie in 0 to 2"),
-    (lambda: NofM((1, 4), 2, 4, ints(4, dtype=UINT8), torch.ones(1, 2)), ValueError, "values must have shape [1, 1, 2]"),
+    (lambda: NofM((1, 4), 2, 4, ints(4, dtype=UINT8), torch.ones(1, 2)), ValueError,
+     "values must have shape [1, 1, 2]"),
 ])  # fmt: skip
 def test_parts_that_do_not_fit_together_never_reach_c(build, kind, message):
     with pytest.raises(kind, match=re.escape(message)):

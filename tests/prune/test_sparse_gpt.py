@@ -15,14 +15,13 @@ from mini_lib.prune import apply_mask, is_prunable, keep_top, magnitude
 from mini_lib.prune.second_order import (
     activation_weighted,
     compare_methods,
-    damped,
     input_second_moments,
     obs_prune_row,
-    output_error,
     refit,
     sparse_gpt,
     sparse_gpt_weight,
 )
+from mini_lib.second_moments import damped, output_error
 
 EPS = 2**-52
 # Second moments of 60 samples with damping 0.01 have a condition below 2 * k / 0.01 (largest eigenvalue at most the
@@ -342,8 +341,8 @@ def test_what_is_refused():
         ({"density": 0.5, "n_of_m": (2, 4)}, "give either density or n_of_m"),
         ({"density": 0}, r"density must lie in \(0, 1\], got 0; 0.2 keeps a fifth"),
         ({"density": 0.01}, "density 0.01 would prune it to nothing: 0 of 12 weights; use a higher density"),
-        ({"density": 0.5, "block": 0}, "block must be at least 1, got 0"),
-        ({"density": 0.5, "damp": -1}, "damp must be at least 0, got -1"),
+        ({"density": 0.5, "block": 0}, "block must be a whole number of 1 or more, got 0; the paper has 128"),
+        ({"density": 0.5, "damp": -1}, "damp must be a finite number of 0 or more, got -1"),
         ({"n_of_m": (5, 4)}, r"n_of_m keeps n of m with 1 <= n <= m, got \(5, 4\)"),
         ({"n_of_m": (0, 4)}, r"got \(0, 4\); \(2, 4\) keeps two of each four"),
         ({"n_of_m": (2, 4)}, "groups of 4 do not fill the 6 inputs of a row; leave the layer out in where"),

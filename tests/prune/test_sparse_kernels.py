@@ -40,7 +40,7 @@ SHAPES = ((1, 1), (1, 37), (4, 16), (5, 33), (17, 48), (23, 100), (64, 256))
 
 
 def flag_sets():
-    """What selects between the ways in which a kernel is written: plain C, AVX2 where there is such a CPU, and the best."""
+    """What selects between the ways in which a kernel is written: plain C, AVX2 where the CPU has it, and the best."""
     sets = {"plain": ("-O2",), "native": None}
     if "avx2" in cpu_features() and "fma" in cpu_features():
         sets["avx2"] = ("-O3", "-mavx2", "-mfma")
@@ -183,7 +183,7 @@ def test_nan_reaches_the_rows_that_have_a_weight_there(flags):
 @pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
 def test_nan_is_left_out_in_every_lane(flags):
     """Of 53 columns, that no vector and no byte divides, each in turn has a NaN and no weight; of 64, likewise."""
-    for column, columns in ((column, columns) for columns in (53, 64) for column in range(columns)):
+    for column, columns in ((place, count) for count in (53, 64) for place in range(count)):
         weight, x = torch.ones(3, columns), torch.ones(columns)
         weight[:, column], x[column] = 0.0, float("nan")
         for encode in (to_bitmap, to_csr):
@@ -327,7 +327,7 @@ def test_torch_gets_its_threads_back():
     ({"kernels": "CSR"}, TypeError, "kernels must be a sequence of names, got 'CSR'; write ('CSR',)"),
     ({"caches": "hot"}, ValueError, "caches must be 'warm' or 'cold', got 'hot'"),
     ({"columns": 6, "kernels": ("2:4",)}, ValueError, "2:4 needs columns that 4 divides, got 6"),
-    ({"repeats": 0}, ValueError, "repeats must be 1 or more"),
+    ({"repeats": 0}, ValueError, "repeats must be a whole number of 1 or more, got 0"),
 ])  # fmt: skip
 def test_what_a_comparison_refuses(arguments, kind, message):
     with pytest.raises(kind, match=re.escape(message)):

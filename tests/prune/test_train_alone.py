@@ -1,4 +1,4 @@
-"""One net's training against a loop in plain torch, written here: same batches, torch's own optimizer, zeros put back."""
+"""One net's training against a loop in plain torch, written here: same batches, torch's optimizer, zeros put back."""
 
 import re
 
@@ -66,7 +66,7 @@ def test_weights_are_bit_for_bit_those_of_a_plain_loop(optimizer, build, pruned)
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_in_doubles_it_is_torchs_default_optimizer_too(optimizer):
-    """Tolerance: between two kernels a step's rounding differs by 2**-53 of a few terms, so a gradient by 1e-15 or less.
+    """Tolerance: between two kernels a step's rounding differs by 2**-53 of a few terms, a gradient by 1e-15 or less.
 
     Adam multiplies that by rate / (sqrt(v) + 1e-8), at most .01 * 1e8: 1e-9 in the worst case, a gradient of nearly 0.
     """
@@ -179,10 +179,11 @@ def test_no_chance_is_used_not_even_by_dropout():
 
 
 @pytest.mark.parametrize("given, message", [
-    ({"first_step": 5}, "first_step must lie in 0 to 4, got 5; 0 trains from the start"),
-    ({"first_step": -1}, "first_step must lie in 0 to 4, got -1; 0 trains from the start"),
-    ({"snapshot_at": 6}, "snapshot_at must lie in 0 to 5, got 6"),
-    ({"first_step": 3, "snapshot_at": 2}, "snapshot_at must lie in 3 to 5, got 2"),
+    ({"first_step": 5}, "first_step must be a whole number from 0 to 4, got 5; 0 trains from the start"),
+    ({"first_step": -1}, "first_step must be a whole number from 0 to 4, got -1; 0 trains from the start"),
+    ({"snapshot_at": 6}, "snapshot_at must be a whole number from 0 to 5, got 6; None takes no snapshot"),
+    ({"first_step": 3, "snapshot_at": 2},
+     "snapshot_at must be a whole number from 3 to 5, got 2; None takes no snapshot"),
 ])  # fmt: skip
 def test_steps_that_do_not_exist(given, message):
     recipe = Recipe(steps=5)
@@ -211,7 +212,8 @@ def test_a_model_with_batch_norm_is_refused():
     with pytest.raises(
         ValueError,
         match=says(
-            "Sequential has buffers (2.running_mean, ...), and a study knows parameters only; use a model without batch norm"
+            "Sequential has buffers (2.running_mean, ...), and a study knows parameters only; use a model without "
+            "batch norm"
         ),
     ):
         weights_of(model)

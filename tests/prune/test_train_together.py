@@ -21,7 +21,7 @@ def says(message: str) -> str:
 
 
 def nets(build, recipe, count=3, count_pictures=96):
-    """Nets that differ in everything that nets may differ in: one is dense, the others have masks of other densities."""
+    """Nets that differ in everything that nets may differ in: one is dense, the others have masks of their own."""
     models = [build(seed) for seed in range(count)]
     masks = [None, *(keep_top(magnitude(model), 0.9 - 0.3 * net / count) for net, model in enumerate(models[1:], 1))]
     orders = [batch_order(count_pictures, recipe, seed) for seed in range(count)]
@@ -182,7 +182,9 @@ def test_each_net_needs_all_three(starts, masks, orders, counts):
 def test_what_is_refused_is_refused_as_for_one_net():
     recipe = Recipe(steps=5, optimizer="sgd", learning_rate=1e30)
     model, starts, masks, orders = nets(tiny.build, recipe)
-    with pytest.raises(ValueError, match=says("first_step must lie in 0 to 4, got 5; 0 trains from the start")):
+    with pytest.raises(
+        ValueError, match=says("first_step must be a whole number from 0 to 4, got 5; 0 trains from the start")
+    ):
         train_together(model, starts, masks, orders, SPLITS, recipe, first_step=5)
     with pytest.raises(ValueError, match=r"^a loss is not finite at step \d; lower learning_rate \(1e\+30\)$"):
         train_together(model, starts, masks, orders, SPLITS, recipe)

@@ -20,8 +20,8 @@ from mini_lib.prune.second_order import (
     input_second_moments,
     optimal_brain_damage,
     optimal_brain_surgeon,
-    output_error,
 )
+from mini_lib.second_moments import output_error
 
 EPS = 2**-52
 

@@ -296,7 +296,7 @@ def test_bad_ranges_are_refused_by_name():
         choose_qparams(-one, one, IntFormat(4, signed=False))
     with message("does not fit torch.float16 (at most 6.55e+04); use scale_dtype=torch.float32"):
         choose_qparams(-one, one * 1e9, IntFormat(4, scale_dtype=torch.float16))
-    with message("bits must be from 2 to 16, got 1"):
+    with message("bits must be a whole number from 2 to 16, got 1; 2 bits are the codes -1, 0 and 1"):
         symmetric_scale(one, 1)
     with message("weight is empty"):
         affine_scale(torch.empty(0), 4)

@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from itertools import pairwise
 
 import pytest
 import torch
@@ -92,7 +93,7 @@ def test_more_iterations_never_hurt(init):
     errors = [squared_error(weight, *k_means(weight, CodebookFormat(4, init, iterations=n))) for n in range(1, 40)]
     # the centroids are rounded to float32 at the end: each weight is off by at most 2**-24 of the largest more
     rounding = 2 * 2.0**-24 * float(weight.abs().max()) * (2000 * errors[0]) ** 0.5  # Cauchy-Schwarz
-    assert all(after <= before + rounding for before, after in zip(errors, errors[1:]))
+    assert all(after <= before + rounding for before, after in pairwise(errors))
     assert errors[-1] < errors[0]
 
 

@@ -13,7 +13,7 @@ from mini_lib import data, zoo
 from mini_lib.fit import accuracy
 from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import IntFormat, PerChannel, PerTensor, quantize
-from mini_lib.quantize.equalize import Pair, equalize, find_pairs
+from mini_lib.quantize.equalize import LayerPair, equalize, find_pairs
 from mini_lib.quantize.model import quantize_weights
 
 # In float64 an equalized model differs from the original by a few roundings of 2**-53 in each weight and by those of
@@ -45,7 +45,7 @@ def chain(seed: int = 0, activation=nn.ReLU) -> nn.Module:
     )
 
 
-CHAIN_PAIRS = [Pair("0", "2"), Pair("2", "5"), Pair("5", "8"), Pair("8", "11")]
+CHAIN_PAIRS = [LayerPair("0", "2"), LayerPair("2", "5"), LayerPair("5", "8"), LayerPair("8", "11")]
 
 
 def rescale(model: nn.Module, first: str, second: str, factors: torch.Tensor) -> nn.Module:
@@ -58,7 +58,7 @@ def rescale(model: nn.Module, first: str, second: str, factors: torch.Tensor) ->
     return model
 
 
-def ranges(model: nn.Module, pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
+def ranges(model: nn.Module, pair: LayerPair) -> tuple[torch.Tensor, torch.Tensor]:
     """The largest magnitude of each channel on both sides of a pair, with a loop over channels."""
     first, second = model.get_submodule(pair.first), model.get_submodule(pair.second)
     channels, groups = first.weight.shape[0], getattr(second, "groups", 1)
@@ -119,7 +119,7 @@ def test_a_custom_forward_with_functional_calls():
 
     torch.manual_seed(0)
     model = Net().double().eval()
-    assert find_pairs(model) == [Pair("a", "b"), Pair("b", "c")]
+    assert find_pairs(model) == [LayerPair("a", "b"), LayerPair("b", "c")]
     x = torch.randn(2, 1, 12, 12, dtype=torch.float64)
     assert (equalize(model)(x) - model(x)).abs().max() <= SAME_FUNCTION * model(x).abs().max()
 
@@ -259,7 +259,7 @@ def test_other_activations_as_functions_are_refused(function):
 
 def test_an_activation_at_the_end_of_the_model_does_not_matter():
     model = Wired(lambda m, x: torch.sigmoid(m.b(F.relu(m.a(x))))).eval()
-    assert find_pairs(model) == [Pair("a", "b")]
+    assert find_pairs(model) == [LayerPair("a", "b")]
 
 
 def test_batch_norm_and_training_mode_are_refused():

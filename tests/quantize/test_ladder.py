@@ -42,8 +42,8 @@ def test_each_rung_down_costs_fewer_bytes_and_more_error():
         (0, ValueError, "the ladder has no rung of 0 bits; use 32, 16, any of 15 to 2, or 1"),
         (17, ValueError, "the ladder has no rung of 17 bits"),
         (64, ValueError, "the ladder has no rung of 64 bits"),
-        (2.5, TypeError, "bits must be a whole number, got 2.5 (float)"),
-        (True, TypeError, "bits must be a whole number, got True (bool)"),
+        (2.5, TypeError, "bits must be a whole number, got 2.5; use one of LADDER"),
+        (True, TypeError, "bits must be a whole number, got True; use one of LADDER"),
     ],
 )
 def test_other_numbers_of_bits_are_no_rung(bits, error, text):

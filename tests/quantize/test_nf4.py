@@ -5,7 +5,7 @@ import torch
 from oracles import oracle
 
 from mini_lib.quantize import NF4_VALUES, NF4Format, from_nf4_codes, nf4_codes, quantize
-from mini_lib.quantize.double_quantize import DoubleQuantized, dynamic_values
+from mini_lib.quantize.formats.double_quantize import DoubleQuantized, dynamic_values
 
 theirs = oracle("bitsandbytes.functional")
 
@@ -66,7 +66,7 @@ def test_bit_equal_to_bitsandbytes():
 
 
 def test_bit_equal_at_the_midpoints_between_values():
-    """Where the last bit of the division decides: bitsandbytes multiplies by 1 / absmax, but divides in a short block."""
+    """Where the last bit decides: bitsandbytes multiplies by 1 / absmax, but divides in a short block."""
     midpoints = (NF4_VALUES[:-1] + NF4_VALUES[1:]) / 2
     near = torch.cat([midpoints, midpoints.nextafter(torch.tensor(2.0)), midpoints.nextafter(torch.tensor(-2.0))])
     generator = torch.Generator().manual_seed(0)

@@ -187,7 +187,7 @@ def test_mse_finds_the_best_of_its_ranges(fmt, values, seed):
         values = [abs(value) for value in values]
     counts = torch.randint(1, 5, (1, len(values)), generator=torch.Generator().manual_seed(seed))
     low, high = mse(torch.tensor([values]), fmt, counts, candidates=20)
-    full_low, full_high = min(values + [0.0]), max(values + [0.0])
+    full_low, full_high = min([*values, 0.0]), max([*values, 0.0])
     errors = [
         loop_error(values, counts[0].tolist(), full_low * step / 20, full_high * step / 20, fmt)
         for step in range(1, 21)

@@ -21,7 +21,6 @@ from mini_lib.quantize import (
     PerTensor,
     TernaryFormat,
     from_parts,
-    layout,
     min_max,
     mse,
     percentile,
@@ -154,7 +153,7 @@ def test_parts_are_all_there_is(fmt):
     weight = non_negative_if_needed(normal(6, 5, 3, 3), fmt)
     q = quantize(weight, fmt)
     parts = q.parts()
-    assert {name: (part.dtype, tuple(part.shape)) for name, part in parts.items()} == layout(fmt, q.shape)
+    assert {name: (part.dtype, tuple(part.shape)) for name, part in parts.items()} == fmt.layout(q.shape)
     assert q.stored_bytes == sum(part.numel() * part.element_size() for part in parts.values())
     assert q.bits_per_weight == 8 * q.stored_bytes / 270
     back = from_parts(load(save(parts)), fmt, q.shape)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import struct
 
 import pytest
@@ -200,6 +201,18 @@ def test_places_that_cannot_be_written_to(tmp_path):
         save_model(nn.Linear(2, 2), tmp_path / "nowhere" / "model.safetensors")
     with pytest.raises(ValueError, match="is a folder; give the name of a file in it"):
         save_model(nn.Linear(2, 2), tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_refused_and_a_link_stays_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is a named pipe; give the name of a file"):
+        save_model(nn.Linear(2, 2), tmp_path / "pipe")
+    assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
+    (tmp_path / "latest").symlink_to("model.safetensors")
+    save_model(nn.Linear(2, 2), tmp_path / "latest")
+    assert (tmp_path / "latest").is_symlink() and not (tmp_path / "model.safetensors").is_symlink()
+    assert load_model(tmp_path / "model.safetensors", lambda: nn.Linear(2, 2)).weight.shape == (2, 2)
 
 
 # --- files that are wrong ------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_a_seed_repeats_a_net_and_leaves_the_global_state():
 def test_widths_that_are_none():
     with pytest.raises(ValueError, match=says("widths must be four numbers of channels, got (8, 8)")):
         nets.plain_cnn((8, 8))
-    with pytest.raises(ValueError, match="a width must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="a width must be a whole number of 1 or more, got 0"):
         nets.plain_cnn((8, 0, 8, 8))
 
 
@@ -134,11 +134,11 @@ def test_data_aware_is_told_from_plain():
 @pytest.mark.parametrize("given, message", [
     ({"methods": ("cp",)}, "there is no method 'cp'; there are svd, data-aware svd, tucker-2"),
     ({"methods": ()}, "methods must hold at least one, got none"),
-    ({"fractions": (0.5, 1.0)}, "fractions must lie between 0 and 1, got (0.5, 1.0); 1 is the dense control"),
-    ({"fractions": (0,)}, "fractions must lie between 0 and 1"),
+    ({"fractions": (0.5, 1.0)}, "each of fractions must lie in (0, 1), got 1; 1 is the dense control"),
+    ({"fractions": (0,)}, "each of fractions must lie in (0, 1), got 0"),
     ({"layers": ()}, "layers must hold at least one"),
-    ({"pictures": 0}, "pictures must be at least 1, got 0"),
-    ({"calibration": 0}, "calibration must be at least 1, got 0"),
+    ({"pictures": 0}, "pictures must be a whole number of 1 or more, got 0; use 512 or more"),
+    ({"calibration": 0}, "calibration must be a whole number of 1 or more, got 0; use 512 or more"),
 ])  # fmt: skip
 def test_a_sweep_that_cannot_be(given, message):
     with pytest.raises(ValueError, match=says(message)):
@@ -220,7 +220,7 @@ def test_calls_are_timed_in_turns():
     assert "".join(seen) == "ab" * 4
     assert {name: len(times.times_s) for name, times in processor.items()} == {"a": 3, "b": 3}
     assert set(wall) == {"a", "b"}
-    with pytest.raises(ValueError, match="repeats must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="repeats must be a whole number of 1 or more, got 0"):
         speed.processor_latency(calls, repeats=0)
 
 
@@ -385,7 +385,7 @@ def test_what_is_shipped_shows_what_it_is_shipped_for(shipped):
 
 def test_a_damaged_record_says_how_to_get_it_back(tmp_path):
     path = tmp_path / "study.json"
-    with pytest.raises(ValueError, match="is missing; to get it back, run `git restore mini_lib/assets/factorize"):
+    with pytest.raises(ValueError, match="is missing; to get it back, run `git restore studies/records/factorize.json"):
         record.recorded(path)
     path.write_text(record.to_json(tiny_study()))
     with pytest.raises(ValueError, match="is damaged: .*`python tools/factorize_study.py --record DIR"):

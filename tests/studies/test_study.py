@@ -136,21 +136,21 @@ def test_seeds_advance_together_from_the_same_round_only():
         advance(small(), [])
 
 
+ARMS = "arms must be one or more of ticket, late, lr_rewind, reinit, shuffled, random, each once"
+
+
 @pytest.mark.parametrize("given, message", [
     ({"seeds": ()}, "seeds must be one or more different numbers, got (); (0, 1, 2) is a start"),
     ({"seeds": [1, 1]}, "seeds must be one or more different numbers, got (1, 1); (0, 1, 2) is a start"),
-    ({"arms": ()},
-     "arms must be one or more of ticket, late, lr_rewind, reinit, shuffled, random, each once, got ()"),
-    ({"arms": ["ticket", "dense"]},
-     "arms must be one or more of ticket, late, lr_rewind, reinit, shuffled, random, each once, got ('ticket', 'dense')"),
-    ({"arms": ["ticket", "ticket"]},
-     "arms must be one or more of ticket, late, lr_rewind, reinit, shuffled, random, each once, got ('ticket', 'ticket')"),
+    ({"arms": ()}, f"{ARMS}, got ()"),
+    ({"arms": ["ticket", "dense"]}, f"{ARMS}, got ('ticket', 'dense')"),
+    ({"arms": ["ticket", "ticket"]}, f"{ARMS}, got ('ticket', 'ticket')"),
     ({"arms": ["random"]},
      "'random' controls the ticket, which is not among the arms ('random',); add 'ticket'"),
-    ({"scope": "row"}, "scope must be 'global' or 'layer', got 'row'"),
+    ({"scope": "row"}, "scope must be 'global' or 'layer', got 'row'; 'global' ranks all weights together"),
     ({"rate": 0}, "rate must lie in (0, 1), got 0; 0.2 takes a fifth of what remains in each round"),
-    ({"rounds": 0}, "rounds must be a whole number of at least 1, got 0; one_shot is a single round"),
-    ({"rewind_to": 12}, "rewind_to must lie in 0 to 11, got 12; 0 goes back to the start"),
+    ({"rounds": 0}, "rounds must be a whole number of 1 or more, got 0; one_shot is a single round"),
+    ({"rewind_to": 12}, "rewind_to must be a whole number from 0 to 11, got 12; 0 goes back to the start"),
     ({"arms": ["late"]}, "'late' with rewind_to=0 is the ticket itself; give the step that it goes back to"),
 ])  # fmt: skip
 def test_a_study_says_what_is_wrong_with_it(given, message):
@@ -159,10 +159,10 @@ def test_a_study_says_what_is_wrong_with_it(given, message):
 
 
 def test_lists_become_tuples_so_that_equal_studies_are_equal():
-    assert small(seeds=[0, 1], arms=list(CONTROLS) + ["ticket"]) == small(arms=(*CONTROLS, "ticket"))
+    assert small(seeds=[0, 1], arms=[*CONTROLS, "ticket"]) == small(arms=(*CONTROLS, "ticket"))
 
 
 def test_no_seed_together_is_refused():
-    message = "seeds_together must be at least 1, got 0; None takes all seeds together"
+    message = "seeds_together must be a whole number of 1 or more, got 0; None takes all seeds together"
     with pytest.raises(ValueError, match=says(message)):
         run_study(small(), seeds_together=0)

@@ -29,7 +29,7 @@ def test_a_row_for_each_way():
 def test_a_ratio_is_the_median_of_the_ratios_of_one_turn_each():
     slow, fast = Way("slow", 1, Latency((2.0, 8.0, 3.0))), Way("fast", 4, Latency((1.0, 1.0, 1.0)))
     assert fast.times_faster_than(slow) == 3.0 and slow.times_faster_than(fast) == 1 / 3
-    # The medians alone say 3 / 1. In each turn but one it was 2, and a turn in which the machine is slow does not decide.
+    # The medians alone say 3 / 1. In each turn but one it was 2, and a turn on a slow machine does not decide.
     assert Way("other", 1, Latency((1.0, 4.0, 1.0))).times_faster_than(slow) == 2.0
 
 

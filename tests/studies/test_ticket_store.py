@@ -145,8 +145,8 @@ def test_fewer_rounds_and_seeds_are_a_part_of_what_is_there(tmp_path):
 
 
 def test_a_round_can_be_saved_though_none_can_follow(tmp_path):
-    """The mask of the next round is made at once. Where so few weights are left that it cannot be any smaller, that must
-    not spoil the round that was asked for."""
+    """The mask of the next round is made at once. Where so few weights are left that it cannot be any smaller, that
+    must not spoil the round that was asked for."""
     study = small(arms=("ticket",), scope="layer", rate=0.9, rounds=3, seeds=(0,))  # 32 * .55**3 = 5, 96 * .1**3 = 0
     assert run_study(study, tmp_path).rounds == (1, 2, 3)
 
@@ -194,7 +194,8 @@ def one_thread():
 
 @pytest.mark.parametrize("how, finished", [("between rounds", 3), ("while it writes", 2)])
 def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(how, finished, tmp_path, one_thread):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(tiny.__file__).parent)])}
+    found_in = (ROOT, Path(tiny.__file__).parent, Path(__file__).parent)  # mini_lib, tiny_tickets, and `small` above
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, found_in))}
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path), how],
         stdout=subprocess.PIPE,
@@ -235,6 +236,20 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         store.save(advance(study, states)[0], tmp_path)
     assert_same_state(store.load(tmp_path, 0), states[0])
+
+
+def test_a_state_on_another_disk_stays_there(tmp_path):
+    """A link, say to a larger disk, is written through, and a folder in the place of the file is left alone."""
+    study = small(seeds=(0,))
+    (tmp_path / "far").mkdir()
+    (tmp_path / "seed-000000.safetensors").symlink_to(tmp_path / "far" / "state")
+    [state] = advance(study, [State(0)])
+    store.save(state, tmp_path)
+    assert (tmp_path / "seed-000000.safetensors").is_symlink()
+    assert_same_state(store.load(tmp_path, 0), state)
+    (tmp_path / "seed-000001.safetensors").mkdir()
+    with pytest.raises(ValueError, match="seed-000001.safetensors is a folder; give the name of a file in it"):
+        store.save(State(1), tmp_path)
 
 
 # --- what does not belong together, and what is damaged ------------------------------------------------------------

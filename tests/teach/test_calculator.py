@@ -16,7 +16,8 @@ from mini_lib.llm.cost.efficiency import IDEAL, LLAMA_CPP_METAL, TENSORRT_LLM
 from mini_lib.llm.cost.estimate import estimate
 from mini_lib.llm.cost.models import FALCON_7B, LLAMA_3_8B
 from mini_lib.llm.cost.workload import Workload
-from teach import calculator_picture, live
+from teach import live
+from teach.widgets import calculator_picture
 from teach.widgets.calculator import SLIDERS, Calculator, calculator, table
 from teach.widgets.calculator_numbers import (
     CHOICES,
@@ -348,7 +349,10 @@ def test_what_the_html_takes_is_escaped():
         (dict(device="H100-SXM"), "no device is called 'H100-SXM'; the nearest are H100-SXM-80GB"),
         (dict(model="Llama-9"), "no model is called 'Llama-9'"),
         (dict(batch=0), "batch must be a whole number of 1 or more, got 0; use 1 for a single user"),
-        (dict(weights="3 bits"), "weights must be one of '16 bits', '8 bits, computed in 8', .*, got '3 bits'"),
+        (
+            dict(weights="3 bits"),
+            "weights must be '16 bits', '8 bits, computed in 8', .*, got '3 bits'; '4.5 bits' are",
+        ),
     ],
 )
 def test_what_cannot_be_computed_is_refused_when_it_is_called(controls, message):

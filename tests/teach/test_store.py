@@ -50,6 +50,16 @@ def test_a_crash_while_writing_leaves_the_old_entry_whole(home, monkeypatch):
     assert [path.name for path in (home / "notes").iterdir()] == ["2.1.json"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_place_that_is_taken_is_an_error_like_a_read_only_folder(home):
+    """Those who call go on without the entry after an OSError."""
+    (home / "notes").mkdir(parents=True)
+    os.mkfifo(home / "notes" / "2.1.json")
+    with pytest.raises(OSError, match="2.1.json is a named pipe; give the name of a file"):
+        store.save("notes", "2.1", {"n": 1})
+    assert [path.is_fifo() for path in (home / "notes").iterdir()] == [True]
+
+
 @pytest.mark.parametrize("damage", [b"", b'{"key": "2.1", "n"', b"[1]", b"\xff\xfe\x00", b'{"n": 1}', b'{"key": [1]}'])
 def test_a_damaged_file_is_set_aside_and_never_lost(home, damage):
     store.save("notes", "2.2", {"n": 2})

@@ -9,10 +9,12 @@ from mini_lib.factorize.low_rank.svd import (
     spatial_matrix,
     spatial_svd,
     svd_linear,
+    tail_energy,
+    tail_errors,
     truncated_svd,
 )
 from mini_lib.factorize.low_rank.tensor_layers import cp, tucker2
-from mini_lib.factorize.low_rank.tensors import fold, mode_product, relative_error, unfold
+from mini_lib.factorize.low_rank.tensors import mode_product, refold, relative_error, unfold
 from mini_lib.factorize.low_rank.tt import TensorTrain, tt_svd
 from mini_lib.factorize.low_rank.tt_layers import TensorTrainLinear, tensor_train, tensor_train_conv
 from mini_lib.factorize.low_rank.tucker import Tucker, hooi, hosvd
@@ -29,43 +31,3 @@ from mini_lib.factorize.low_rank.weights import (
     tucker2_bound,
     tucker2_weights,
 )
-
-__all__ = [
-    "CP",
-    "Factorized",
-    "TensorTrain",
-    "TensorTrainLinear",
-    "Tucker",
-    "channel_matrix",
-    "channel_svd",
-    "channel_svd_bound",
-    "channel_svd_weights",
-    "cp",
-    "cp_als",
-    "cp_bound",
-    "cp_weights",
-    "fold",
-    "full_cp_rank",
-    "hooi",
-    "hosvd",
-    "mode_product",
-    "rank_errors",
-    "rebuild",
-    "relative_error",
-    "spatial_matrix",
-    "spatial_svd",
-    "spatial_svd_bound",
-    "spatial_svd_weights",
-    "svd_linear",
-    "svd_linear_bound",
-    "svd_linear_weights",
-    "tensor_train",
-    "tensor_train_conv",
-    "tensor_train_weights",
-    "truncated_svd",
-    "tt_svd",
-    "tucker2",
-    "tucker2_bound",
-    "tucker2_weights",
-    "unfold",
-]

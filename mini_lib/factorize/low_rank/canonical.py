@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mini_lib.factorize.low_rank.tensors import check_rank, double, leading_vectors, relative_error, unfold
 from mini_lib.factorize.low_rank.tucker import check_stopping
+from mini_lib.require import whole
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class CP:
 
         So much does every rounding of a factor count in the sum.
         """
-        whole = self.rebuild().norm().item()
-        return self.weights.sum().item() / whole if whole else 1.0
+        total = self.rebuild().norm().item()
+        return self.weights.sum().item() / total if total else 1.0
 
 
 def khatri_rao(factors: Sequence[Tensor]) -> Tensor:
@@ -111,6 +112,7 @@ def cp_als(
             so many sweeps.
 
     Raises:
+        TypeError: `starts` or `sweeps` is no whole number.
         ValueError: fewer than 2 modes, a rank that is too small or too large, values that are not finite, or
             `starts`, `sweeps` or `tolerance` out of range.
 
@@ -128,8 +130,7 @@ def cp_als(
         raise ValueError(f"a CP decomposition needs a tensor of at least 2 modes, got {values.dim()}")
     full = full_cp_rank(values.shape)
     check_rank(rank, full, f"a {' x '.join(map(str, values.shape))} tensor")
-    if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
-        raise ValueError(f"starts must be a whole number of at least 1, got {starts!r}; 3 is usual")
+    whole("starts", starts, low=1, fix="3 is usual")
     check_stopping(sweeps, tolerance)
     if rank == full:
         return _fibres(values)

@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d
 
 from mini_lib import costs
 from mini_lib.factorize.low_rank.tensors import relative_error
+from mini_lib.require import not_negative
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Factorized:
         ranks: as they were asked for.
         predicted_error: the relative error that the decomposition says it makes, before any data pass: of the weight
             in the Frobenius norm, or of the output where the method says so.
+
+    Raises:
+        TypeError: a layer is no nn.Module, or the error is no number.
+        ValueError: the error is negative or not finite.
 
     >>> dense = nn.Linear(8, 8)
     >>> Factorized(nn.Sequential(nn.Linear(8, 2, bias=False), nn.Linear(2, 8)), dense, (2,), 0.25).saves
@@ -40,8 +45,7 @@ class Factorized:
         for name in ("layer", "dense"):
             if not isinstance(getattr(self, name), nn.Module):
                 raise TypeError(f"{name} must be an nn.Module, got {type(getattr(self, name)).__name__}")
-        if not 0 <= self.predicted_error < float("inf"):
-            raise ValueError(f"predicted_error must be a finite number of at least 0, got {self.predicted_error!r}")
+        not_negative("predicted_error", self.predicted_error, fix="0 is no error")
 
     @property
     def parameters(self) -> int:

@@ -17,12 +17,12 @@ def need_linear(layer: object) -> nn.Linear:
     return layer
 
 
-def need_convolution(conv: object) -> nn.Conv2d:
-    """Return `conv` if it is an nn.Conv2d in which every output reads every input.
+def need_convolution(conv: object, two_sides: bool = False) -> nn.Conv2d:
+    """Return `conv` if it is an nn.Conv2d in which every output reads every input; its kernel may need two sides.
 
     Raises:
         TypeError: it is something else, such as a transposed convolution.
-        ValueError: it is grouped.
+        ValueError: it is grouped, or `two_sides` is asked for and a side of the kernel is 1.
     """
     if not isinstance(conv, nn.Conv2d):
         raise TypeError(f"cannot factorize {type(conv).__name__} as a convolution; pass an nn.Conv2d")
@@ -32,17 +32,8 @@ def need_convolution(conv: object) -> nn.Conv2d:
             f"{conv.weight.shape[1]} of {conv.in_channels} inputs an output, and what is not there has no rank to "
             "lower; leave the layer out with where"
         )
-    return conv
-
-
-def need_two_sides(conv: nn.Conv2d) -> nn.Conv2d:
-    """Return `conv` if its kernel has two sides to take apart.
-
-    Raises:
-        ValueError: a side of the kernel is 1.
-    """
     height, width = conv.kernel_size
-    if min(height, width) == 1:
+    if two_sides and min(height, width) == 1:
         raise ValueError(
             f"cannot take a {height} x {width} kernel apart into its sides: one of them is 1 already; use channel_svd"
         )
@@ -67,7 +58,7 @@ def convolution(
     """Return a convolution with this weight [outputs, inputs, height, width], in the type and on the device of `like`.
 
     It has the stride, padding, dilation and padding mode of `like` along the `axes` named (0: height, 1: width), and
-    is plain along the others. So each axis is strided and padded by the one factor that reaches along it.
+    is plain along the others. So in a chain each axis is strided and padded by the one factor that reaches along it.
     """
 
     def along(setting: tuple[int, int], plain: int) -> tuple[int, int]:
@@ -75,7 +66,7 @@ def convolution(
 
     outputs, inputs, *kernel = weight.shape
     # "same" pads nothing along an axis where the kernel is 1
-    padding = like.padding if isinstance(like.padding, str) else along(like.padding, 0)
+    padding = like.padding if axes and isinstance(like.padding, str) else along(like.padding, 0)
     with torch.device("meta"):
         layer = nn.Conv2d(
             inputs * groups,
@@ -86,7 +77,7 @@ def convolution(
             dilation=along(like.dilation, 1),
             groups=groups,
             bias=bias is not None,
-            padding_mode=like.padding_mode,
+            padding_mode=like.padding_mode if axes else "zeros",
         )
     return _filled(layer, weight, like, bias)
 

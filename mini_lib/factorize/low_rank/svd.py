@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.factorize.low_rank.factorized import Factorized
-from mini_lib.factorize.low_rank.parts import convolution, linear, need_convolution, need_linear, need_two_sides
-from mini_lib.factorize.low_rank.tensors import check_rank, double, share
+from mini_lib.factorize.low_rank.parts import convolution, linear, need_convolution, need_linear
+from mini_lib.factorize.low_rank.tensors import check_rank, double, relative_norm
 
 
 def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
@@ -37,7 +37,7 @@ def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
     check_rank(rank, min(rows, columns), f"a {rows} x {columns} weight")
     left, singular, right = torch.linalg.svd(values, full_matrices=False)
     root = singular[:rank].sqrt()
-    return left[:, :rank] * root, root[:, None] * right[:rank], share(singular[rank:].norm(), values)
+    return left[:, :rank] * root, root[:, None] * right[:rank], relative_norm(singular[rank:].norm(), values)
 
 
 def rank_errors(matrix: Tensor) -> Tensor:
@@ -48,9 +48,26 @@ def rank_errors(matrix: Tensor) -> Tensor:
 
     Source: Eckart and Young 1936.
     """
-    energy = torch.linalg.svdvals(double(matrix)).square()
-    # summed from the smallest up, so that the last errors keep their digits
-    lost = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
+    return tail_errors(torch.linalg.svdvals(double(matrix)).square())
+
+
+def tail_energy(energy: Tensor) -> Tensor:
+    """Return what is lost by keeping the first 0, 1, ..., n of these squares [n], the largest first: [n + 1].
+
+    >>> tail_energy(torch.tensor([16.0, 9.0]))
+    tensor([25.,  9.,  0.])
+    """
+    # summed from the smallest up, so that the last ones keep their digits
+    return torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
+
+
+def tail_errors(energy: Tensor) -> Tensor:
+    """Return the roots of `tail_energy`, relative to that of all squares; where these are 0, nothing is lost.
+
+    >>> tail_errors(torch.tensor([16.0, 9.0]))
+    tensor([1.0000, 0.6000, 0.0000])
+    """
+    lost = tail_energy(energy)
     return (lost / lost[0]).sqrt() if lost[0] > 0 else lost
 
 
@@ -125,7 +142,7 @@ def spatial_matrix(conv: nn.Conv2d) -> Tensor:
     >>> spatial_matrix(nn.Conv2d(3, 8, (3, 5))).shape
     torch.Size([9, 40])
     """
-    weight = need_two_sides(need_convolution(conv)).weight.detach()
+    weight = need_convolution(conv, two_sides=True).weight.detach()
     return weight.permute(1, 2, 0, 3).reshape(weight.shape[1] * weight.shape[2], -1)
 
 

@@ -12,8 +12,9 @@ from torch import nn
 
 from mini_lib.factorize.low_rank.canonical import cp_als
 from mini_lib.factorize.low_rank.factorized import Factorized
-from mini_lib.factorize.low_rank.parts import convolution, need_convolution, need_two_sides
+from mini_lib.factorize.low_rank.parts import convolution, need_convolution
 from mini_lib.factorize.low_rank.tucker import hooi, hosvd
+from mini_lib.require import one_of
 
 
 def tucker2(conv: nn.Conv2d, rank_in: int, rank_out: int, method: Literal["hosvd", "hooi"] = "hooi") -> Factorized:
@@ -43,8 +44,7 @@ def tucker2(conv: nn.Conv2d, rank_in: int, rank_out: int, method: Literal["hosvd
     Applications", 2016, section 3.1.
     """
     need_convolution(conv)
-    if method not in ("hosvd", "hooi"):
-        raise ValueError(f"method must be 'hosvd' or 'hooi', got {method!r}; 'hooi' has the smaller error")
+    one_of("method", method, ("hosvd", "hooi"), fix="'hooi' has the smaller error")
     found = (hooi if method == "hooi" else hosvd)(conv.weight, {0: rank_out, 1: rank_in})
     chain = nn.Sequential(
         convolution(found.factors[1].T[:, :, None, None], conv),
@@ -80,7 +80,7 @@ def cp(conv: nn.Conv2d, rank: int, *, starts: int = 3, seed: int = 0, sweeps: in
     Source: V. Lebedev et al., "Speeding-up Convolutional Neural Networks Using Fine-tuned CP-Decomposition", 2015,
     section 3.
     """
-    need_two_sides(need_convolution(conv))
+    need_convolution(conv, two_sides=True)
     found = cp_als(conv.weight, rank, starts=starts, seed=seed, sweeps=sweeps)
     scale = found.weights**0.25  # shared out among the four, so that none is tiny or huge
     outputs, inputs, down, across = (factor * scale for factor in found.factors)

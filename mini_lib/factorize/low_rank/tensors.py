@@ -1,7 +1,7 @@
 """Plain tensor algebra: a tensor seen as a matrix, and a matrix applied along one of its axes.
 
 An axis of a tensor is called a mode. All that low rank can do, it does to matrices; so a tensor is unfolded into one,
-worked on, and folded back. The decompositions (`tucker.py`, `canonical.py`, `tt.py`) are made of these few functions,
+worked on, and folded again. The decompositions (`tucker.py`, `canonical.py`, `tt.py`) are made of these few functions,
 and all of them compute in float64.
 """
 
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from mini_lib.require import whole
 
 
 def unfold(tensor: Tensor, mode: int) -> Tensor:
@@ -37,14 +39,14 @@ def unfold(tensor: Tensor, mode: int) -> Tensor:
     return tensor.movedim(mode, 0).reshape(tensor.shape[mode], -1)
 
 
-def fold(matrix: Tensor, mode: int, shape: Sequence[int]) -> Tensor:
+def refold(matrix: Tensor, mode: int, shape: Sequence[int]) -> Tensor:
     """Return the tensor of this shape whose unfolding along `mode` is `matrix`: `unfold` the other way round.
 
     Raises:
         ValueError: there is no such mode, or the matrix has another shape than the unfolding of such a tensor.
 
     >>> tensor = torch.arange(12).reshape(2, 3, 2)
-    >>> torch.equal(fold(unfold(tensor, 1), 1, (2, 3, 2)), tensor)
+    >>> torch.equal(refold(unfold(tensor, 1), 1, (2, 3, 2)), tensor)
     True
     """
     _check_mode(mode, len(shape))
@@ -91,17 +93,17 @@ def relative_error(tensor: Tensor, approximation: Tensor) -> float:
     >>> relative_error(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 3.0]))
     0.2
     """
-    return share(torch.linalg.vector_norm(tensor.double() - approximation.double()), tensor)
+    return relative_norm(torch.linalg.vector_norm(tensor.double() - approximation.double()), tensor)
 
 
-def share(norm: Tensor, tensor: Tensor) -> float:
-    """Return `norm` as a share of the tensor's Frobenius norm; of a tensor of zeros nothing is lost, and it is 0.
+def relative_norm(norm: Tensor, tensor: Tensor) -> float:
+    """Return `norm` relative to the tensor's Frobenius norm; of a tensor of zeros nothing is lost, and it is 0.
 
-    >>> share(torch.tensor(1.0), torch.tensor([3.0, 4.0]))
+    >>> relative_norm(torch.tensor(1.0), torch.tensor([3.0, 4.0]))
     0.2
     """
-    whole = torch.linalg.vector_norm(tensor.double()).item()
-    return norm.item() / whole if whole else 0.0
+    size = torch.linalg.vector_norm(tensor.double()).item()
+    return norm.item() / size if size else 0.0
 
 
 def leading_vectors(matrix: Tensor, rank: int) -> Tensor:
@@ -121,14 +123,13 @@ def check_rank(rank: int, full: int, of: str, name: str = "rank") -> int:
     """Return `rank` if it is a whole number from 1 to `full`; `of` says what has that full rank.
 
     Raises:
-        ValueError: it is not.
+        TypeError: it is no whole number.
+        ValueError: it lies outside.
 
     >>> check_rank(8, 64, "a 64 x 128 weight")
     8
     """
-    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= full:
-        raise ValueError(f"{name} must be between 1 and {full} for {of}, got {rank!r}; {full} is exact")
-    return rank
+    return whole(name, rank, low=1, high=full, fix=f"{full} is exact for {of}")
 
 
 def double(tensor: Tensor) -> Tensor:

@@ -9,14 +9,13 @@ and what each of them throws away is known exactly.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mini_lib.factorize.low_rank.tensors import check_rank, double, share
+from mini_lib.factorize.low_rank.tensors import check_rank, double, relative_norm
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,4 @@ def tt_svd(tensor: Tensor, ranks: Sequence[int]) -> TensorTrain:
         rest = singular[:rank, None] * right[:rank]
         before = rank
     cores.append(rest.reshape(before, values.shape[-1], 1))
-    return TensorTrain(tuple(cores), share(lost.sqrt(), values))
-
-
-def full_ranks(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the ranks at which a tensor train of this shape is exact for every tensor.
-
-    >>> full_ranks((2, 3, 4))                        # cuts into 2 x 12 and 6 x 4
-    (2, 4)
-    """
-    return tuple(min(math.prod(shape[:cut]), math.prod(shape[cut:])) for cut in range(1, len(shape)))
+    return TensorTrain(tuple(cores), relative_norm(lost.sqrt(), values))

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from mini_lib.factorize.low_rank.factorized import Factorized
-from mini_lib.factorize.low_rank.parts import convolution, need_convolution, need_linear, need_two_sides, parameter
+from mini_lib.factorize.low_rank.parts import convolution, need_convolution, need_linear, parameter
 from mini_lib.factorize.low_rank.tt import tt_svd
+from mini_lib.require import whole
 
 
 class TensorTrainLinear(nn.Module):
@@ -64,7 +65,7 @@ def tensor_train(
         ranks: d - 1 of them; see `tt_svd`, for a tensor of the sizes m_k * n_k.
 
     Raises:
-        TypeError: `layer` is not an nn.Linear.
+        TypeError: `layer` is not an nn.Linear, or a size is no whole number.
         ValueError: sizes that do not multiply to m or n, not as many of one as of the other, or ranks out of range.
 
     >>> found = tensor_train(nn.Linear(12, 6, bias=False), output_modes=(2, 3), input_modes=(3, 4), ranks=(2,))
@@ -125,7 +126,7 @@ def tensor_train_conv(conv: nn.Conv2d, ranks: Sequence[int]) -> Factorized:
 
     Source: I. Oseledets, "Tensor-train decomposition", 2011, algorithm 1, on the weight's four modes.
     """
-    need_two_sides(need_convolution(conv))
+    need_convolution(conv, two_sides=True)
     found = tt_svd(conv.weight.permute(1, 2, 3, 0), ranks)
     inputs, down, across, outputs = found.cores
     chain = nn.Sequential(
@@ -138,8 +139,7 @@ def tensor_train_conv(conv: nn.Conv2d, ranks: Sequence[int]) -> Factorized:
 
 
 def _check_modes(modes: Sequence[int], size: int, name: str, what: str) -> None:
-    whole = all(isinstance(mode, int) and not isinstance(mode, bool) and mode >= 1 for mode in modes)
-    if not whole or math.prod(modes) != size:
-        product = " * ".join(map(str, modes)) or "nothing"
-        got = f"{product} = {math.prod(modes)}" if whole else f"{modes!r}"
+    product = math.prod(whole(f"each of {name}", mode, low=1, fix=f"their product is the {what}") for mode in modes)
+    if product != size:
+        got = f"{' * '.join(map(str, modes)) or 'nothing'} = {product}"
         raise ValueError(f"{name} must be whole numbers whose product is the {size} {what}, got {got}")

@@ -22,6 +22,7 @@ from mini_lib.factorize.low_rank.tensors import (
     relative_error,
     unfold,
 )
+from mini_lib.require import whole
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def hooi(tensor: Tensor, ranks: Mapping[int, int], *, sweeps: int = 100, toleran
     projected by the others. No step can raise the error. It ends where a sweep over all modes lowers the relative
     error by no more than `tolerance`, or after `sweeps`. What it finds is a local optimum.
 
-    Args and Raises: as `hosvd`; besides, `sweeps` below 1 or a negative `tolerance`.
+    Raises:
+        TypeError: `sweeps` is no whole number.
+        ValueError: as `hosvd`; or `sweeps` is below 1, or `tolerance` is negative.
 
     >>> import torch
     >>> tensor = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 2.0]]])
@@ -111,10 +114,10 @@ def check_stopping(sweeps: int, tolerance: float) -> None:
     """Check when an iteration ends.
 
     Raises:
-        ValueError: `sweeps` is not a whole number of at least 1, or `tolerance` is negative.
+        TypeError: `sweeps` is no whole number.
+        ValueError: `sweeps` is below 1, or `tolerance` is negative.
     """
-    if isinstance(sweeps, bool) or not isinstance(sweeps, int) or sweeps < 1:
-        raise ValueError(f"sweeps must be a whole number of at least 1, got {sweeps!r}; 100 is usual")
+    whole("sweeps", sweeps, low=1, fix="100 is usual")
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be 0 or more, got {tolerance!r}; 0 goes on as long as the error falls")
 

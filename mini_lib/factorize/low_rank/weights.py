@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import prod
 
-Shape = tuple[int, int, int, int]
+KernelShape = tuple[int, int, int, int]
 
 
 def svd_linear_weights(outputs: int, inputs: int, rank: int) -> int:
@@ -31,7 +31,7 @@ def svd_linear_bound(outputs: int, inputs: int) -> Fraction:
     return Fraction(outputs * inputs, outputs + inputs)
 
 
-def channel_svd_weights(shape: Shape, rank: int) -> int:
+def channel_svd_weights(shape: KernelShape, rank: int) -> int:
     """Return r * (C * K^2 + N): the weights of `channel_svd`.
 
     >>> channel_svd_weights((16, 8, 3, 3), rank=4), 16 * 8 * 9
@@ -41,7 +41,7 @@ def channel_svd_weights(shape: Shape, rank: int) -> int:
     return svd_linear_weights(outputs, prod(patch), rank)
 
 
-def channel_svd_bound(shape: Shape) -> Fraction:
+def channel_svd_bound(shape: KernelShape) -> Fraction:
     """Return N * C * K^2 / (C * K^2 + N): ranks below it hold fewer weights, and do fewer MACs.
 
     >>> channel_svd_bound((16, 8, 3, 3))             # 1152 / 88
@@ -51,7 +51,7 @@ def channel_svd_bound(shape: Shape) -> Fraction:
     return svd_linear_bound(outputs, prod(patch))
 
 
-def spatial_svd_weights(shape: Shape, rank: int) -> int:
+def spatial_svd_weights(shape: KernelShape, rank: int) -> int:
     """Return r * (C * height + N * width): the weights of `spatial_svd`.
 
     >>> spatial_svd_weights((16, 8, 3, 3), rank=4)   # 4 * (8 * 3 + 16 * 3)
@@ -61,7 +61,7 @@ def spatial_svd_weights(shape: Shape, rank: int) -> int:
     return svd_linear_weights(outputs * width, inputs * height, rank)
 
 
-def spatial_svd_bound(shape: Shape) -> Fraction:
+def spatial_svd_bound(shape: KernelShape) -> Fraction:
     """Return N * C * K^2 / (K * (C + N)), K times that of a 1 x 1: ranks below it hold fewer weights.
 
     >>> spatial_svd_bound((16, 8, 3, 3))
@@ -71,7 +71,7 @@ def spatial_svd_bound(shape: Shape) -> Fraction:
     return svd_linear_bound(outputs * width, inputs * height)
 
 
-def tucker2_weights(shape: Shape, rank_in: int, rank_out: int) -> int:
+def tucker2_weights(shape: KernelShape, rank_in: int, rank_out: int) -> int:
     """Return C * r_in + r_in * r_out * K^2 + r_out * N: the weights of `tucker2`.
 
     >>> tucker2_weights((16, 8, 3, 3), rank_in=4, rank_out=6)        # 32 + 216 + 96
@@ -81,7 +81,7 @@ def tucker2_weights(shape: Shape, rank_in: int, rank_out: int) -> int:
     return inputs * rank_in + rank_in * rank_out * height * width + rank_out * outputs
 
 
-def tucker2_bound(shape: Shape, rank_in: int) -> Fraction:
+def tucker2_bound(shape: KernelShape, rank_in: int) -> Fraction:
     """Return the bound for `rank_out` at a given `rank_in`: (N * C * K^2 - C * r_in) / (K^2 * r_in + N).
 
     >>> tucker2_bound((16, 8, 3, 3), rank_in=8)      # all inputs: (1152 - 64) / 88, as channel_svd with its 8 * 8 more
@@ -91,7 +91,7 @@ def tucker2_bound(shape: Shape, rank_in: int) -> Fraction:
     return Fraction(prod(shape) - inputs * rank_in, height * width * rank_in + outputs)
 
 
-def cp_weights(shape: Shape, rank: int) -> int:
+def cp_weights(shape: KernelShape, rank: int) -> int:
     """Return r * (N + C + height + width): the weights of `cp`.
 
     >>> cp_weights((16, 8, 3, 3), rank=10)
@@ -100,7 +100,7 @@ def cp_weights(shape: Shape, rank: int) -> int:
     return rank * sum(shape)
 
 
-def cp_bound(shape: Shape) -> Fraction:
+def cp_bound(shape: KernelShape) -> Fraction:
     """Return N * C * K^2 / (N + C + 2 * K): ranks below it hold fewer weights.
 
     >>> cp_bound((16, 8, 3, 3))                      # 1152 / 30

@@ -6,7 +6,7 @@ Source: Vaswani et al., "Attention Is All You Need", 2017; Shazeer, "Fast Transf
 
 from dataclasses import dataclass
 
-from mini_lib.llm.require import whole
+from mini_lib.require import whole
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,19 @@ class Attention:
 
     def __post_init__(self) -> None:
         for name in ("heads", "kv_heads", "head_dim"):
-            whole(name, getattr(self, name), 1, "copy it from the model's config.json")
+            whole(name, getattr(self, name), low=1, fix="copy it from the model's config.json")
         if self.heads % self.kv_heads:
             raise ValueError(
                 f"kv_heads must divide heads: {self.kv_heads} does not divide {self.heads}; "
                 "each KV head serves the same number of query heads"
             )
-        whole("windowed_layers", self.windowed_layers, 0, "use 0 where every layer sees the whole context")
+        whole("windowed_layers", self.windowed_layers, low=0, fix="use 0 where every layer sees the whole context")
         if self.window is not None:
-            whole("window", self.window, 1, "use None where every layer sees the whole context")
+            whole("window", self.window, low=1, fix="use None where every layer sees the whole context")
         if (self.window is None) != (self.windowed_layers == 0):
             raise ValueError(
-                f"window and windowed_layers go together, got {self.window} and {self.windowed_layers}; give both or neither"
+                f"window and windowed_layers go together, got {self.window} and {self.windowed_layers}; "
+                "give both or neither"
             )
 
     @property
@@ -77,8 +78,8 @@ class LatentAttention:
 
     def __post_init__(self) -> None:
         for name in ("heads", "kv_rank", "nope_dim", "rope_dim", "value_dim"):
-            whole(name, getattr(self, name), 1, "copy it from the model's config.json")
-        whole("query_rank", self.query_rank, 0, "use 0 where queries are not compressed")
+            whole(name, getattr(self, name), low=1, fix="copy it from the model's config.json")
+        whole("query_rank", self.query_rank, low=0, fix="use 0 where queries are not compressed")
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class FeedForward:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        whole("width", self.width, 1, "copy intermediate_size from the model's config.json")
+        whole("width", self.width, low=1, fix="copy intermediate_size from the model's config.json")
 
     @property
     def matrices(self) -> int:
@@ -128,16 +129,18 @@ class Experts:
 
     def __post_init__(self) -> None:
         for name in ("count", "active", "width"):
-            whole(name, getattr(self, name), 1, "copy it from the model's config.json")
+            whole(name, getattr(self, name), low=1, fix="copy it from the model's config.json")
         for name in ("shared_width", "dense_layers", "dense_width"):
-            whole(name, getattr(self, name), 0, "use 0 where there is none")
+            whole(name, getattr(self, name), low=0, fix="use 0 where there is none")
         if self.active > self.count:
             raise ValueError(
-                f"active must not exceed count, got {self.active} of {self.count} experts; a token visits each at most once"
+                f"active must not exceed count, got {self.active} of {self.count} experts; "
+                "a token visits each at most once"
             )
         if (self.dense_layers == 0) != (self.dense_width == 0):
             raise ValueError(
-                f"dense_layers and dense_width go together, got {self.dense_layers} and {self.dense_width}; give both or neither"
+                f"dense_layers and dense_width go together, got {self.dense_layers} and {self.dense_width}; "
+                "give both or neither"
             )
 
     @property
@@ -179,13 +182,13 @@ class Architecture:
 
     def __post_init__(self) -> None:
         for name in ("layers", "hidden", "vocabulary"):
-            whole(name, getattr(self, name), 1, "copy it from the model's config.json")
-        whole("norms_per_layer", self.norms_per_layer, 0, "most models have 2")
+            whole(name, getattr(self, name), low=1, fix="copy it from the model's config.json")
+        whole("norms_per_layer", self.norms_per_layer, low=0, fix="most models have 2")
         windowed = getattr(self.attention, "windowed_layers", 0)
         dense = getattr(self.feed_forward, "dense_layers", 0)
-        if max(windowed, dense) > self.layers:
+        if (most := max(windowed, dense)) > self.layers:
             raise ValueError(
-                f"{self.name} has {self.layers} layers, but {max(windowed, dense)} are called windowed or dense; count again"
+                f"{self.name} has {self.layers} layers, but {most} are called windowed or dense; count again"
             )
 
     @property

@@ -21,10 +21,9 @@ from mini_lib.llm.cost.workload import Workload
 
 ENGINES = ("TensorRT-LLM", "gpt-fast", "llama.cpp", "llama.cpp, Metal")
 
-Constant = tuple[str, tuple[str, ...], float, float]
-"""A constant, the engines that share it, a first guess and the highest value."""
+_Constant = tuple[str, tuple[str, ...], float, float]  # its name, the engines that share it, a first guess, the highest
 
-CONSTANTS: tuple[Constant, ...] = (
+CONSTANTS: tuple[_Constant, ...] = (
     ("matmul_16", ENGINES, 0.7, 1.0),
     ("matmul_8", ENGINES, 0.6, 1.0),
     ("bandwidth", ENGINES, 0.85, 1.0),
@@ -36,7 +35,7 @@ CONSTANTS: tuple[Constant, ...] = (
     # CUDA engines unpack four weights in an instruction, while they wait for memory; Metal kernels one by one
     ("unpack_ops", ("llama.cpp, Metal",), 10.0, 100.0),
 )
-"""What is fitted. All else is ideal: a constant stays out where the calibration half is explained as well without it."""
+"""What is fitted. All else is ideal: a constant stays out where the calibration half is explained as well without."""
 
 
 def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
@@ -55,7 +54,7 @@ def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
     return found.ttft_s if row.kind == "ttft" else 1 / found.tokens_per_s
 
 
-def fit(rows: Iterable[Measurement], constants: Sequence[Constant] = CONSTANTS) -> dict[str, Efficiency]:
+def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant] = CONSTANTS) -> dict[str, Efficiency]:
     """Return the efficiency of each engine that explains `rows` best. What is not among `constants` stays ideal.
 
     Raises:
@@ -86,7 +85,7 @@ def fit(rows: Iterable[Measurement], constants: Sequence[Constant] = CONSTANTS) 
 
 
 @dataclass(frozen=True)
-class Check:
+class ComparedRow:
     """One published row beside what the calculator says."""
 
     row: Measurement
@@ -99,18 +98,18 @@ class Check:
         return self.predicted_s / self.row.seconds - 1
 
 
-def check(rows: Iterable[Measurement], engines: Mapping[str, Efficiency]) -> tuple[Check, ...]:
+def compare(rows: Iterable[Measurement], engines: Mapping[str, Efficiency]) -> tuple[ComparedRow, ...]:
     """Return each row beside its prediction and the ideal that no engine can beat."""
-    return tuple(Check(row, predicted_s(row, engines[row.engine]), predicted_s(row, IDEAL)) for row in rows)
+    return tuple(ComparedRow(row, predicted_s(row, engines[row.engine]), predicted_s(row, IDEAL)) for row in rows)
 
 
-def median_error(checks: Iterable[Check], where: Callable[[Measurement], bool] = lambda row: True) -> float:
+def median_error(compared: Iterable[ComparedRow], where: Callable[[Measurement], bool] = lambda row: True) -> float:
     """Return the median of the absolute errors of the rows for which `where` holds.
 
     Raises:
         ValueError: no row is left.
     """
-    errors = [abs(one.error) for one in checks if where(one.row)]
+    errors = [abs(one.error) for one in compared if where(one.row)]
     if not errors:
         raise ValueError("no row is left to take a median of; widen `where`")
     return median(errors)

@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from mini_lib.llm.cost.lookup import find
-from mini_lib.llm.require import positive, whole
+from mini_lib.llm.cost.lookup import by_name
+from mini_lib.require import positive, whole
 
 _GIB = 2**30
 
@@ -54,20 +54,20 @@ class Device:
     date: str = ""
 
     def __post_init__(self) -> None:
-        whole("memory_bytes", self.memory_bytes, 1, "80 GiB are 80 * 2**30")
+        whole("memory_bytes", self.memory_bytes, low=1, fix="80 GiB are 80 * 2**30")
         for name in ("bandwidth_bytes_per_s", "vector_flops_per_s", "link_bytes_per_s"):
-            positive(name, getattr(self, name), "copy it from the data sheet")
+            positive(name, getattr(self, name), fix="copy it from the data sheet")
         for name in ("watts", "usd_per_hour"):
             if getattr(self, name) is not None:
-                positive(name, getattr(self, name), "use None where it is not known")
+                positive(name, getattr(self, name), fix="use None where it is not known")
         if not isinstance(self.matmul_flops_per_s, Mapping):
             raise TypeError(
                 f"matmul_flops_per_s must map bits to FLOPs a second, got {self.matmul_flops_per_s!r}; "
                 "use {16: 312e12}"
             )
         for bits, peak in self.matmul_flops_per_s.items():
-            whole("the bits of matmul_flops_per_s", bits, 1, "use 16, 8 or 4")
-            positive(f"matmul_flops_per_s[{bits}]", peak, "copy the dense figure from the data sheet")
+            whole("the bits of matmul_flops_per_s", bits, low=1, fix="use 16, 8 or 4")
+            positive(f"matmul_flops_per_s[{bits}]", peak, fix="copy the dense figure from the data sheet")
         if 16 not in self.matmul_flops_per_s:
             raise ValueError(
                 f"matmul_flops_per_s must have a figure for 16 bits, got {sorted(self.matmul_flops_per_s)}; "
@@ -248,4 +248,4 @@ def find_device(name: str) -> Device:
     Traceback (most recent call last):
     ValueError: no device is called 'H100-SXM'; the nearest are H100-SXM-80GB, A100-SXM-80GB, H200-SXM-141GB
     """
-    return find("device", name, DEVICES)
+    return by_name("device", name, DEVICES)

@@ -1,10 +1,12 @@
 """How far real engines stay behind the limits of a device: a few constants, each with its reason.
 
-They are fitted on half of the published rows by `calibrate.fit()`, and the other half tells the error: see
+They are fitted on half of the published rows by `calibrate.fit_engines()`, and the other half tells the error: see
 `tools/llm_error.py`. A test holds that the constants below are what the fit gives.
 """
 
 from dataclasses import dataclass, replace
+
+from mini_lib.require import not_negative, share
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Efficiency:
       hidden inside them. Not fitted: 1 for engines, 0 for the ideal.
 
     Raises:
+        TypeError: a constant is not a number.
         ValueError: a share outside [0, 1] (or 0 where it divides), or a negative time.
     """
 
@@ -43,14 +46,11 @@ class Efficiency:
 
     def __post_init__(self) -> None:
         for name in ("matmul_16", "matmul_8", "bandwidth", "link"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}; 1 is the limit of the device")
+            share(name, getattr(self, name), fix="1 is the limit of the device")
         for name in ("kv_reread", "unfused"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}; 0 wastes nothing")
+            share(name, getattr(self, name), zero=True, fix="0 wastes nothing")
         for name in ("launch_s", "prefill_launch_s", "collective_s", "unpack_ops"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}; 0 costs nothing")
+            not_negative(name, getattr(self, name), fix="0 costs nothing")
 
 
 IDEAL = Efficiency(1, 1, 1, 1, 0, 0, 0, 0, 0, unfused=0)

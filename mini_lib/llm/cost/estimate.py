@@ -11,11 +11,12 @@ from mini_lib.columns import aligned
 from mini_lib.llm.cost.architecture import Architecture
 from mini_lib.llm.cost.devices import Device
 from mini_lib.llm.cost.efficiency import Efficiency
-from mini_lib.llm.cost.memory import Memory, memory, what_would_fit
+from mini_lib.llm.cost.memory import DeviceMemory, memory, what_would_fit
 from mini_lib.llm.cost.operators import ACTIVATION_BYTES
-from mini_lib.llm.cost.step import Step, step
+from mini_lib.llm.cost.roles import Role
+from mini_lib.llm.cost.step import TimedStep, step
 from mini_lib.llm.cost.workload import Workload
-from mini_lib.llm.require import not_negative
+from mini_lib.require import not_negative
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Estimate:
     architecture: Architecture
     device: Device
     workload: Workload
-    memory: Memory
-    prefill: Step
-    decode: Step
+    memory: DeviceMemory
+    prefill: TimedStep
+    decode: TimedStep
     ttft_s: float
     tpot_s: float
     usd_per_hour: float | None
@@ -93,31 +94,19 @@ class Estimate:
     def __str__(self) -> str:
         w, devices = self.workload, self.workload.devices
         prices = (self.usd_per_million_input_tokens, self.usd_per_million_output_tokens)
-        usd = (
-            [("USD a million tokens, in / out", " / ".join(f"{price:.3g}" for price in prices))]
-            if None not in prices
-            else []
-        )
-        joules = self.joules_per_output_token
-        energy = [] if joules is None else [("joules an output token", f"at most {joules:.3g}")]
+        joules, held = self.joules_per_output_token, self.memory
         rows = [
-            (
-                "model, device",
-                f"{self.architecture} on {devices} x {self.device}"
-                if devices > 1
-                else f"{self.architecture} on {self.device}",
-            ),
+            ("model, device", f"{self.architecture} on {f'{devices} x ' if devices > 1 else ''}{self.device}"),
             ("requests", f"{w.batch} x ({w.prompt} in + {w.output} out)"),
-            (
-                "memory a device",
-                f"{self.memory.used_bytes / 2**30:.1f} of {self.memory.capacity_bytes / 2**30:.0f} GiB",
-            ),
+            ("memory a device", f"{held.used_bytes / 2**30:.1f} of {held.capacity_bytes / 2**30:.0f} GiB"),
             ("TTFT", f"{self.ttft_s * 1e3:.4g} ms, waits for {self.prefill.bound}"),
             ("TPOT", f"{self.tpot_s * 1e3:.4g} ms, waits for {self.decode.bound}"),
             ("output tokens/s, all / each user", f"{self.tokens_per_s:.4g} / {self.tokens_per_s_per_user:.4g}"),
-            *usd,
-            *energy,
         ]
+        if None not in prices:
+            rows.append(("USD a million tokens, in / out", " / ".join(f"{price:.3g}" for price in prices)))
+        if joules is not None:
+            rows.append(("joules an output token", f"at most {joules:.3g}"))
         return aligned(rows, left=(0, 1))
 
 
@@ -150,14 +139,14 @@ def estimate(
             f"got {held.capacity_bytes / 2**30:.1f} GiB: {held.short_bytes / 2**30:.1f} GiB short; {fix}"
         )
     if usd_per_hour is not None:
-        not_negative("usd_per_hour", usd_per_hour, "leave it out for the list price")
+        not_negative("usd_per_hour", usd_per_hour, fix="leave it out for the list price")
     prefill, ttft_s = _prefill(architecture, device, workload, efficiency)
     decode, tpot_s = _decode(architecture, device, workload, efficiency)
     rent = device.usd_per_hour if usd_per_hour is None else usd_per_hour
     return Estimate(architecture, device, workload, held, prefill, decode, ttft_s, tpot_s, rent)
 
 
-def _prefill(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tuple[Step, float]:
+def _prefill(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tuple[TimedStep, float]:
     """The last step of the prompt, and the seconds of all of it."""
     parts, batch = _micro_batches(w)
     new = w.prompt - w.cached_prompt
@@ -177,7 +166,7 @@ def _prefill(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tup
     return last, seconds
 
 
-def _decode(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tuple[Step, float]:
+def _decode(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tuple[TimedStep, float]:
     """The step in the middle of the answer, and the seconds for each token of one request."""
     # the first step has the prompt as context, each later one a token more: their mean, exact as time is linear in it
     context = w.prompt + max(0, w.output - 2) / 2
@@ -215,13 +204,13 @@ def _micro_batches(w: Workload) -> tuple[int, int]:
 
 
 def _stages(
-    whole: Step, device: Device, a: Architecture, w: Workload, tokens: int, e: Efficiency
+    whole: TimedStep, device: Device, a: Architecture, w: Workload, tokens: int, e: Efficiency
 ) -> tuple[float, float]:
     """The seconds of a micro-batch through all stages, and in the slowest: the last, with as many layers as any."""
     if w.pipeline_parallel == 1:
         return whole.seconds, whole.seconds
     hand_on_s = tokens * a.hidden * ACTIVATION_BYTES / (device.link_bytes_per_s * e.link) + e.collective_s
-    ends = {row.operator.name: row.seconds for row in whole.rows if row.operator.name in ("embedding", "head")}
+    ends = {row.operator.role: row.seconds for row in whole.rows if row.operator.role in (Role.EMBEDDING, Role.HEAD)}
     share = ceil(a.layers / w.pipeline_parallel) / a.layers
-    slowest_s = (whole.seconds - sum(ends.values())) * share + ends["head"] + hand_on_s
+    slowest_s = (whole.seconds - sum(ends.values())) * share + ends[Role.HEAD] + hand_on_s
     return whole.seconds + (w.pipeline_parallel - 1) * hand_on_s, slowest_s

@@ -1,7 +1,7 @@
 """The KV cache: what a token leaves behind in every layer for the tokens after it."""
 
 from mini_lib.llm.cost.architecture import Architecture, Attention
-from mini_lib.llm.require import positive, whole
+from mini_lib.require import positive, whole
 
 
 def kv_numbers_per_token(architecture: Architecture) -> int:
@@ -31,7 +31,7 @@ def kv_bytes_per_token(architecture: Architecture, kv_bits: float = 16) -> float
 
     Source: Pope et al., "Efficiently Scaling Transformer Inference", 2022, section 2.
     """
-    positive("kv_bits", kv_bits, "use 16, 8 or 4")
+    positive("kv_bits", kv_bits, fix="use 16, 8 or 4")
     return architecture.layers * kv_numbers_per_token(architecture) * kv_bits / 8
 
 
@@ -47,9 +47,9 @@ def kv_cache_bytes(architecture: Architecture, batch: int, context: int, kv_bits
     >>> kv_cache_bytes(LLAMA_3_8B, batch=4, context=1000) == 4 * 1000 * 131072
     True
     """
-    whole("batch", batch, 1, "use 1 for a single user")
-    whole("context", context, 0, "use 0 for an empty cache")
-    positive("kv_bits", kv_bits, "use 16, 8 or 4")
+    whole("batch", batch, low=1, fix="use 1 for a single user")
+    whole("context", context, low=0, fix="use 0 for an empty cache")
+    positive("kv_bits", kv_bits, fix="use 16, 8 or 4")
     return batch * kv_numbers_per_token(architecture) * kv_bits / 8 * kept_tokens(architecture, context)
 
 

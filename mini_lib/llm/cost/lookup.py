@@ -2,21 +2,12 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Protocol, TypeVar
+from typing import TypeVar
+
+_T = TypeVar("_T")  # anything with a name
 
 
-class Named(Protocol):
-    """Anything with a name."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-
-T = TypeVar("T", bound=Named)
-
-
-def find(kind: str, name: str, among: Iterable[T]) -> T:
+def by_name(kind: str, name: str, among: Iterable[_T]) -> _T:
     """Return the one of `among` whose name is `name`, whatever the capitals, spaces, hyphens and underscores.
 
     Raises:
@@ -24,9 +15,9 @@ def find(kind: str, name: str, among: Iterable[T]) -> T:
         ValueError: no such name; the message gives the nearest ones.
 
     >>> from types import SimpleNamespace as Thing
-    >>> find("device", "rtx 3090", [Thing(name="RTX-3070"), Thing(name="RTX-3090")]).name
+    >>> by_name("device", "rtx 3090", [Thing(name="RTX-3070"), Thing(name="RTX-3090")]).name
     'RTX-3090'
-    >>> find("device", "RTX-3091", [Thing(name="RTX-3070"), Thing(name="RTX-3090")])
+    >>> by_name("device", "RTX-3091", [Thing(name="RTX-3070"), Thing(name="RTX-3090")])
     Traceback (most recent call last):
     ValueError: no device is called 'RTX-3091'; the nearest are RTX-3090, RTX-3070
     """

@@ -11,14 +11,15 @@ from mini_lib.llm.cost.matrices import matrices
 from mini_lib.llm.cost.operators import ACTIVATION_BYTES
 from mini_lib.llm.cost.parallel import check_pipeline_parallel, check_tensor_parallel
 from mini_lib.llm.cost.parameters import count_parameters
+from mini_lib.llm.cost.roles import Role
 from mini_lib.llm.cost.workload import Workload
 
 
 @dataclass(frozen=True)
-class Memory:
+class DeviceMemory:
     """The bytes on each device, at the moment when every request has its last token.
 
-    >>> full = Memory(weights_bytes=60e9, kv_bytes=30e9, activation_bytes=1e9, capacity_bytes=80e9)
+    >>> full = DeviceMemory(weights_bytes=60e9, kv_bytes=30e9, activation_bytes=1e9, capacity_bytes=80e9)
     >>> full.fits, full.short_bytes / 1e9
     (False, 11.0)
     """
@@ -59,7 +60,7 @@ def weight_bytes(architecture: Architecture, weight_bits: float = 16) -> float:
     return counted.matmul * weight_bits / 8 + (counted.total - counted.matmul) * 2
 
 
-def memory(architecture: Architecture, device: Device, workload: Workload) -> Memory:
+def memory(architecture: Architecture, device: Device, workload: Workload) -> DeviceMemory:
     """Return the bytes that `workload` needs on the fullest of the devices.
 
     That is one of the stage with most layers, and the one that holds the draft. Nothing is kept back for the
@@ -94,8 +95,9 @@ def memory(architecture: Architecture, device: Device, workload: Workload) -> Me
         cache += _held_kv_bytes(w.draft.architecture, w)
     new = w.prompt - w.cached_prompt
     at_once = min(w.batch * min(new, w.prefill_chunk or new), _LIMIT)
-    widest = max(m.rows * m.visited / (w.tensor_parallel if m.split == "rows" else 1) for m in matrices(a)[:-1])
-    return Memory(weights, cache, at_once * (4 * a.hidden + widest) * ACTIVATION_BYTES, device.memory_bytes)
+    inside = [m for m in matrices(a) if m.role is not Role.HEAD]
+    widest = max(m.rows * m.visited / (w.tensor_parallel if m.split == "rows" else 1) for m in inside)
+    return DeviceMemory(weights, cache, at_once * (4 * a.hidden + widest) * ACTIVATION_BYTES, device.memory_bytes)
 
 
 _LIMIT = 8192  # engines do not take more prompt tokens than this into one pass
@@ -105,17 +107,16 @@ def _held_weight_bytes(a: Architecture, bits: float, devices: int, layers: int) 
     """The weights of `layers` layers, shared among `devices`, with an end of the model where it is cut into stages."""
     counted, experts = count_parameters(a), min(layers, a.expert_layers)
     held = 0.0
-    for m in matrices(a)[:-1]:
-        here = layers - experts if m.name.startswith("dense ") else min(m.layers, layers)
-        held += m.parameters / m.layers * here / (1 if m.split == "none" else devices)
+    for m in matrices(a):
+        if m.role is not Role.HEAD:
+            here = layers - experts if m.role is Role.MLP else min(m.layers, layers)
+            held += m.parameters / m.layers * here / (1 if m.split == "none" else devices)
     if isinstance(a.attention, Attention):  # with fewer KV heads than devices each has one
         copies = max(0, devices - a.attention.kv_heads)
         held += 2 * copies / devices * a.attention.head_dim * a.hidden * layers
     head, table = (a.vocabulary * a.hidden * width / 8 / devices for width in (bits, 16))
-    if a.tied:
-        ends = head
-    else:
-        ends = head + table if layers == a.layers else max(head, table)
+    table = 0 if a.tied else table
+    ends = head + table if layers == a.layers else max(head, table)
     vectors = counted.total - counted.matmul - (0 if a.tied else counted.embedding)  # norms and biases, on each device
     return held * bits / 8 + ends + vectors * 2 * layers / a.layers
 
@@ -180,21 +181,13 @@ def what_would_fit(architecture: Architecture, device: Device, workload: Workloa
         most = _largest(lambda n, name=name: fits(**{name: n}), least - 1, asked)
         if most >= least:
             changes.append((name, most))
-    for name, choices in (
-        ("weight_bits", (8, 4)),
-        ("kv_bits", (8, 4)),
-        ("tensor_parallel", _SPLITS),
-        ("pipeline_parallel", _SPLITS),
-    ):
-        now = getattr(workload, name)
-        better = [n for n in choices if (n < now if name.endswith("bits") else n > now)]
-        changes += [(name, n) for n in better if fits(**{name: n})][:1]
+    for name in ("weight_bits", "kv_bits"):
+        changes += [(name, n) for n in (8, 4) if n < getattr(workload, name) and fits(**{name: n})][:1]
+    for name in ("tensor_parallel", "pipeline_parallel"):
+        changes += [(name, n) for n in (2, 4, 8, 16) if n > getattr(workload, name) and fits(**{name: n})][:1]
     able = [d for d in DEVICES if workload.compute_bits in d.matmul_flops_per_s and fits(d)]
     changes += [("device", min(able, key=lambda d: d.memory_bytes))] if able else []
     return tuple(f"{name} {choice}" for name, choice in changes)
-
-
-_SPLITS = (2, 4, 8, 16)
 
 
 def _largest(good: Callable[[int], bool], low: int, high: int) -> int:

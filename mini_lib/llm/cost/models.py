@@ -10,14 +10,8 @@ a tensor, which are constants: they are not counted. DeepSeek-V3's hold an extra
 apart from the 671e9: it is not counted.
 """
 
-from mini_lib.llm.cost.architecture import (
-    Architecture,
-    Attention,
-    Experts,
-    FeedForward,
-    LatentAttention,
-)
-from mini_lib.llm.cost.lookup import find
+from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, FeedForward, LatentAttention
+from mini_lib.llm.cost.lookup import by_name
 
 
 def _llama(
@@ -195,4 +189,4 @@ def find_model(name: str) -> Architecture:
     Traceback (most recent call last):
     ValueError: no model is called 'llama-3-9b'; the nearest are LLaMA-3-8B, LLaMA-3-70B, LLaMA-3.2-3B
     """
-    return find("model", name, MODELS)
+    return by_name("model", name, MODELS)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, Experts
 from mini_lib.llm.cost.kv_cache import kept_tokens, kv_numbers_per_token
-from mini_lib.llm.cost.matrices import Matrix, matrices
+from mini_lib.llm.cost.matrices import WeightMatrix, matrices
 from mini_lib.llm.cost.parallel import check_tensor_parallel
-from mini_lib.llm.require import positive, whole
+from mini_lib.llm.cost.roles import Role
+from mini_lib.require import not_negative, one_of, positive, whole
 
 ACTIVATION_BYTES = 2  # engines keep activations in 16 bits between operators
 
@@ -22,12 +23,11 @@ ACTIVATION_BYTES = 2  # engines keep activations in 16 bits between operators
 class Operator:
     """What one kind of operator does in a step, over all its `calls`, on one device.
 
-    `kind` is "matmul", "attention", "elementwise" or "collective". `weights` counts the numbers behind
-    `weight_bytes`. `group` is how many query heads on this device share a KV head.
+    `weights` counts the numbers behind `weight_bytes`. `group` is how many query heads on this device share a KV head.
     """
 
     name: str
-    kind: str
+    role: Role
     calls: int
     flops: float = 0.0
     weights: float = 0.0
@@ -72,50 +72,40 @@ def operators(
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
     >>> rows = operators(LLAMA_3_8B, new_tokens=1)
-    >>> int(sum(row.flops for row in rows if row.kind == "matmul")) == 2 * 7_504_658_432
+    >>> int(sum(row.flops for row in rows if row.weights)) == 2 * 7_504_658_432
     True
     """
     if not isinstance(architecture, Architecture):
         raise TypeError(f"need an Architecture, got {type(architecture).__name__}; find_model('llama-3-8b') gives one")
-    whole("batch", batch, 1, "use 1 for a single user")
-    whole("new_tokens", new_tokens, 1, "a decode step has 1")
-    if isinstance(context, bool) or not isinstance(context, int | float):
-        raise TypeError(f"context must be a number of tokens, got {context!r}; use 0 for an empty cache")
-    if not 0 <= context < float("inf"):
-        raise ValueError(f"context must be 0 tokens or more, got {context}; use 0 for an empty cache")
-    positive("weight_bits", weight_bits, "use 16, 8 or 4.5")
-    positive("kv_bits", kv_bits, "use 16, 8 or 4")
-    if head_on not in ("last", "all"):
-        raise ValueError(
-            f'head_on must be "last" or "all", got {head_on!r}; engines compute the head of the last token'
-        )
+    whole("batch", batch, low=1, fix="use 1 for a single user")
+    whole("new_tokens", new_tokens, low=1, fix="a decode step has 1")
+    not_negative("context", context, fix="use 0 for an empty cache")
+    positive("weight_bits", weight_bits, fix="use 16, 8 or 4.5")
+    positive("kv_bits", kv_bits, fix="use 16, 8 or 4")
+    one_of("head_on", head_on, ("last", "all"), fix="engines compute the head of the last token")
     check_tensor_parallel(architecture, tensor_parallel)
-    tokens, attention = (
-        batch * new_tokens,
-        _attend(architecture, batch, new_tokens, context, kv_bits, tensor_parallel, causal),
-    )
-    expanded = attention.name == "attention, unfolded"
-    rows = []
-    for m in matrices(architecture):
-        met = tokens
-        if m.name == "qkv":  # a device computes at least one KV head: with fewer of them than devices, each is copied
-            copied = max(0, tensor_parallel - architecture.attention.kv_heads)
-            m = replace(m, rows=m.rows + 2 * copied * architecture.attention.head_dim)
-        if m.name == "head" and head_on == "last":
-            met = batch
-        if m.name == "kv up" and expanded:  # the keys and values of the whole context are unfolded anew
-            met = batch * (new_tokens + context)
-        rows.append(_multiply(m, met, weight_bits, tensor_parallel))
-        if m.name == "attention out":
-            rows.insert(-1, attention)
-    a = architecture
-    # two norms and two additions read and write `hidden`; the activation function reads its inputs and writes its output
+    a, tokens = architecture, batch * new_tokens
+    attention, unfolded = _attend(a, batch, new_tokens, context, kv_bits, tensor_parallel, causal)
+    # two norms and two additions read and write `hidden`; the activation reads its inputs and writes its output
     touched = 8 * a.layers * a.hidden + a.feed_forward.matrices * _widths(a) / tensor_parallel
-    lookup = Operator("embedding", "elementwise", 1, activation_bytes=tokens * 2 * a.hidden * ACTIVATION_BYTES)
-    small = Operator(
-        "norms, sums, activations", "elementwise", a.layers, activation_bytes=tokens * touched * ACTIVATION_BYTES
-    )
-    return (lookup, *rows[:-1], small, *_exchange(a, tokens, tensor_parallel), rows[-1])
+    rows = [Operator("embedding", Role.EMBEDDING, 1, activation_bytes=tokens * 2 * a.hidden * ACTIVATION_BYTES)]
+    for m in matrices(a):
+        met = tokens
+        match m.role:
+            case Role.QKV:  # a device computes at least one KV head: with fewer of them than devices, each is copied
+                copied = max(0, tensor_parallel - a.attention.kv_heads)
+                m = replace(m, rows=m.rows + 2 * copied * a.attention.head_dim)
+            case Role.UNFOLD if unfolded:  # the keys and values of the whole context are unfolded anew
+                met = batch * (new_tokens + context)
+            case Role.ATTENTION_OUT:
+                rows.append(attention)
+            case Role.HEAD:
+                small = tokens * touched * ACTIVATION_BYTES
+                rows.append(Operator("norms, sums, activations", Role.ELEMENTWISE, a.layers, activation_bytes=small))
+                rows += _exchange(a, tokens, tensor_parallel)
+                met = tokens if head_on == "all" else batch
+        rows.append(_multiply(m, met, weight_bits, tensor_parallel))
+    return tuple(rows)
 
 
 def _widths(a: Architecture) -> int:
@@ -126,14 +116,14 @@ def _widths(a: Architecture) -> int:
     return ff.dense_layers * ff.dense_width + a.expert_layers * (ff.active * ff.width + ff.shared_width)
 
 
-def _multiply(m: Matrix, tokens: float, weight_bits: float, devices: int) -> Operator:
+def _multiply(m: WeightMatrix, tokens: float, weight_bits: float, devices: int) -> Operator:
     share = 1 if m.split == "none" else devices
     numbers = m.parameters / m.copies * _copies_met(m, tokens) / share
     inputs = m.columns / (devices if m.split == "columns" else 1)
     outputs = m.rows / (devices if m.split == "rows" else 1)
     return Operator(
         m.name,
-        "matmul",
+        m.role,
         m.layers,
         flops=2 * tokens * m.visited_parameters / share,
         weights=numbers,
@@ -142,41 +132,37 @@ def _multiply(m: Matrix, tokens: float, weight_bits: float, devices: int) -> Ope
     )
 
 
-def _copies_met(m: Matrix, tokens: float) -> float:
+def _copies_met(m: WeightMatrix, tokens: float) -> float:
     """How many of an operator's copies some token of the batch visits, if each chooses at random."""
     return m.copies * (1 - (1 - m.visited / m.copies) ** tokens) if m.visited < m.copies else m.copies
 
 
 def _attend(
     a: Architecture, batch: int, new: int, context: float, kv_bits: float, devices: int, causal: bool
-) -> Operator:
+) -> tuple[Operator, bool]:
+    """Scores and weighted sums, and whether the compressed vectors of latent attention are unfolded for them."""
     at = a.attention
     cached = batch * kv_numbers_per_token(a) * kv_bits / 8 * kept_tokens(a, context + new)
+    attention = Operator("attention", Role.ATTENTION, a.layers, kv_bytes=cached)
     if isinstance(at, Attention):
         pairs = batch * ((a.layers - at.windowed_layers) * _pairs(new, context, None, causal))
         pairs += batch * at.windowed_layers * _pairs(new, context, at.window, causal)
         local = max(at.kv_heads / devices, 1)  # with fewer KV heads than devices, each is copied
         # scores and weighted sum: a MAC for each number of a head, twice
-        return Operator(
-            "attention",
-            "attention",
-            a.layers,
-            flops=4 * pairs * at.heads * at.head_dim / devices,
-            kv_bytes=cached * local / at.kv_heads,
-            group=at.heads / devices / local,
-        )
+        flops = 4 * pairs * at.heads * at.head_dim / devices
+        cached = cached * local / at.kv_heads
+        return replace(attention, flops=flops, kv_bytes=cached, group=at.heads / devices / local), False
+    # every device keeps the whole compressed cache
     pairs = batch * a.layers * _pairs(new, context, None, causal)
     per_head = at.heads / devices
     unfolded = 2 * pairs * per_head * (at.nope_dim + at.rope_dim + at.value_dim)
     unfolding = 2 * batch * context * a.layers * per_head * (at.nope_dim + at.value_dim) * at.kv_rank
     absorbed = 2 * pairs * per_head * (2 * at.kv_rank + at.rope_dim)
-    # Either unfold the cached vectors into keys and values, or move that matrix to the side of the query: whichever is less work
-    name, flops = (
-        ("attention, absorbed", absorbed) if absorbed <= unfolded + unfolding else ("attention, unfolded", unfolded)
-    )
-    return Operator(
-        name, "attention", a.layers, flops=flops, kv_bytes=cached
-    )  # every device keeps the whole compressed cache
+    # either unfold the cached vectors into keys and values, or move that matrix to the side of the query:
+    # whichever is less work
+    if absorbed <= unfolded + unfolding:
+        return replace(attention, name="attention, absorbed", flops=absorbed), False
+    return replace(attention, name="attention, unfolded", flops=unfolded), True
 
 
 def _pairs(new: int, context: float, window: int | None, causal: bool) -> float:
@@ -195,4 +181,4 @@ def _exchange(a: Architecture, tokens: float, devices: int) -> tuple[Operator, .
     calls = a.layers * (1 if a.parallel_block else 2)
     # a ring passes every number on 2 * (n - 1) / n times: once to add up, once to hand out
     passed = calls * tokens * a.hidden * ACTIVATION_BYTES * 2 * (devices - 1) / devices
-    return (Operator("all-reduce", "collective", calls, link_bytes=passed),)
+    return (Operator("all-reduce", Role.COLLECTIVE, calls, link_bytes=passed),)

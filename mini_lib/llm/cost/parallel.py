@@ -1,7 +1,7 @@
 """Which splits of a model over devices are possible."""
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, Experts
-from mini_lib.llm.require import whole
+from mini_lib.require import whole
 
 
 def check_tensor_parallel(architecture: Architecture, devices: int) -> None:
@@ -16,7 +16,7 @@ def check_tensor_parallel(architecture: Architecture, devices: int) -> None:
     Traceback (most recent call last):
     ValueError: tensor_parallel 3 does not divide the 32 heads of LLaMA-3-8B; use 1, 2, 4, 8, 16 or 32
     """
-    whole("tensor_parallel", devices, 1, "use 1 for a single device")
+    whole("tensor_parallel", devices, low=1, fix="use 1 for a single device")
     if not _can_share(architecture, devices):
         parts = [what for what, count in _parts(architecture) if count % devices] or ["groups of heads"]
         good = [n for n in range(1, 65) if _can_share(architecture, n)]
@@ -38,7 +38,7 @@ def check_pipeline_parallel(architecture: Architecture, stages: int) -> None:
     Traceback (most recent call last):
     ValueError: pipeline_parallel 40 is more than the 32 layers of LLaMA-3-8B; a stage holds at least one layer
     """
-    whole("pipeline_parallel", stages, 1, "use 1 for a single stage")
+    whole("pipeline_parallel", stages, low=1, fix="use 1 for a single stage")
     if stages > architecture.layers:
         raise ValueError(
             f"pipeline_parallel {stages} is more than the {architecture.layers} layers of {architecture.name}; "

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.cost.matrices import matrices
+from mini_lib.llm.cost.roles import PROJECTIONS, Role
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,11 @@ def count_parameters(architecture: Architecture) -> ParameterCount:
     if not isinstance(architecture, Architecture):
         raise TypeError(f"need an Architecture, got {type(architecture).__name__}; find_model('llama-3-8b') gives one")
     a, rows = architecture, matrices(architecture)
-    head = rows[-1].parameters
-    embedding = a.vocabulary * a.hidden
-    in_attention = ("qkv", "attention", "query", "kv")
-    attention = sum(m.parameters for m in rows[:-1] if m.name.startswith(in_attention))
-    feed_forward = sum(m.parameters for m in rows[:-1]) - attention
+    kinds = (PROJECTIONS, (Role.MLP, Role.EXPERT), (Role.HEAD,))
+    attention, feed_forward, head = (sum(m.parameters for m in rows if m.role in roles) for roles in kinds)
     norm = a.hidden * (2 if a.norm_bias else 1)
     return ParameterCount(
-        embedding=embedding,
+        embedding=a.vocabulary * a.hidden,
         attention=attention + a.layers * _attention_vectors(a),
         feed_forward=feed_forward + a.layers * _feed_forward_vectors(a),
         norms=(a.layers * a.norms_per_layer + 1) * norm,

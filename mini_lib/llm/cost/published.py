@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from mini_lib._assets import ASSETS
-from mini_lib.llm.require import positive, whole
+from mini_lib.require import positive, whole
 
 BITS = {"bf16": 16.0, "F16": 16.0, "int8": 8.0, "int4-g32": 5.0, "Q4_K_M": 4.9}
 """Stored bits a weight. int4-g32: 4, and a 16-bit scale and zero point for 32 weights. Q4_K_M: 4.58 GiB for 8.03e9."""
@@ -44,9 +44,9 @@ class Measurement:
 
     def __post_init__(self) -> None:
         for name in ("batch", "prompt", "output", "tensor_parallel"):
-            whole(name, getattr(self, name), 1, "copy it from the table")
+            whole(name, getattr(self, name), low=1, fix="copy it from the table")
         for name in ("weight_bits", "kv_bits", "seconds"):
-            positive(name, getattr(self, name), "copy it from the table")
+            positive(name, getattr(self, name), fix="copy it from the table")
 
     @property
     def configuration(self) -> str:
@@ -116,7 +116,7 @@ def halves(rows: Iterable[Measurement]) -> tuple[tuple[Measurement, ...], tuple[
 
 def _figure(row: dict[str, str], column: str) -> float:
     figure = float(row[column])
-    positive(column, figure, "leave out what could not be run")
+    positive(column, figure, fix="leave out what could not be run")
     return figure
 
 
@@ -125,44 +125,17 @@ def _throughput(row: dict[str, str]) -> Measurement:
     if row["counted"] not in ("per_gpu", "total"):
         raise ValueError(f'counted must be "per_gpu" or "total", got {row["counted"]!r}')
     total = _figure(row, "output_tokens_per_s") * (devices if row["counted"] == "per_gpu" else 1)
-    return _measurement(
-        row,
-        "throughput",
-        "TensorRT-LLM",
-        int(row["batch"]),
-        int(row["output_tokens"]),
-        float(row["kv_bits"]),
-        1 / total,
-    )
+    return _tensorrt(row, "throughput", int(row["output_tokens"]), float(row["kv_bits"]), 1 / total)
 
 
 def _ttft(row: dict[str, str]) -> Measurement:
-    return _measurement(
-        row, "ttft", "TensorRT-LLM", int(row["batch"]), 1, float(row["weight_bits"]), _figure(row, "ttft_ms") / 1e3
-    )
+    return _tensorrt(row, "ttft", 1, float(row["weight_bits"]), _figure(row, "ttft_ms") / 1e3)
 
 
-def _measurement(
-    row: dict[str, str], kind: str, engine: str, batch: int, output: int, kv_bits: float, seconds: float
-) -> Measurement:
-    bits = float(row["weight_bits"])
-    prompt, devices = int(row["input_tokens"]), int(row["tensor_parallel"])
+def _tensorrt(row: dict[str, str], kind: str, output: int, kv_bits: float, seconds: float) -> Measurement:
+    batch, prompt, bits = int(row["batch"]), int(row["input_tokens"]), float(row["weight_bits"])
     compute = 8 if bits == 8 else 16  # these tables put weights and activations into the matrix units in the same width
-    return Measurement(
-        kind,
-        engine,
-        row["source"],
-        row["gpu"],
-        row["model"],
-        batch,
-        prompt,
-        output,
-        bits,
-        kv_bits,
-        compute,
-        devices,
-        seconds,
-    )
+    return _measurement(row, kind, "TensorRT-LLM", (batch, prompt, output, bits, kv_bits, compute), seconds)
 
 
 def _decode(row: dict[str, str]) -> Measurement:
@@ -174,18 +147,11 @@ def _decode(row: dict[str, str]) -> Measurement:
     # llama.cpp writes so many tokens from an empty context, so on average half of them are there;
     # gpt-fast writes 200 after a prompt of 5
     context = int(row["context_tokens"]) // 2 if row["context_tokens"] else 105
-    return Measurement(
-        "decode",
-        engine,
-        row["source"],
-        row["gpu"],
-        row["model"],
-        1,
-        context,
-        1,
-        BITS[row["weight_format"]],
-        16,
-        16,
-        int(row["tensor_parallel"]),
-        1 / _figure(row, "tokens_per_s"),
-    )
+    run = (1, context, 1, BITS[row["weight_format"]], 16, 16)
+    return _measurement(row, "decode", engine, run, 1 / _figure(row, "tokens_per_s"))
+
+
+def _measurement(row: dict[str, str], kind: str, engine: str, run: tuple[float, ...], seconds: float) -> Measurement:
+    """`run`: batch, prompt, output, and the bits of weights, cache and arithmetic."""
+    names = (row["source"], row["gpu"], row["model"])
+    return Measurement(kind, engine, *names, *run, int(row["tensor_parallel"]), seconds)

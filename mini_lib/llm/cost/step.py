@@ -13,10 +13,11 @@ from mini_lib.llm.cost.architecture import Architecture
 from mini_lib.llm.cost.devices import Device
 from mini_lib.llm.cost.efficiency import IDEAL, Efficiency
 from mini_lib.llm.cost.operators import Operator, operators
+from mini_lib.llm.cost.roles import Role
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedOperator:
     """An operator with its seconds, and what it waits for: "compute", "memory" or "link"."""
 
     operator: Operator
@@ -25,13 +26,13 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Step:
+class TimedStep:
     """One pass through the model, on one of the devices that share it.
 
     `overhead_s` is the time in which kernels are started and nothing is computed.
     """
 
-    rows: tuple[Timed, ...]
+    rows: tuple[TimedOperator, ...]
     overhead_s: float
 
     @cached_property
@@ -71,21 +72,12 @@ class Step:
         lines = [("operator", "calls", "GFLOP", "MB", "FLOP/B", "ms", "bound")]
         for row in self.rows:
             o = row.operator
-            moved = o.link_bytes if o.kind == "collective" else o.bytes
-            figures = (f"{o.flops / 1e9:.3g}", f"{moved / 1e6:.3g}", f"{o.intensity:.3g}", f"{row.seconds * 1e3:.3g}")
-            lines.append((o.name, str(o.calls), *figures, row.bound))
+            moved = o.link_bytes if o.role is Role.COLLECTIVE else o.bytes
+            figures = (o.flops / 1e9, moved / 1e6, o.intensity, row.seconds * 1e3)
+            lines.append((o.name, str(o.calls), *(f"{figure:.3g}" for figure in figures), row.bound))
         lines.append(("starting kernels", "", "", "", "", f"{self.overhead_s * 1e3:.3g}", "overhead"))
-        lines.append(
-            (
-                "all",
-                "",
-                f"{self.flops / 1e9:.3g}",
-                f"{self.bytes / 1e6:.3g}",
-                f"{self.intensity:.3g}",
-                f"{self.seconds * 1e3:.3g}",
-                self.bound,
-            )
-        )
+        figures = (self.flops / 1e9, self.bytes / 1e6, self.intensity, self.seconds * 1e3)
+        lines.append(("all", "", *(f"{figure:.3g}" for figure in figures), self.bound))
         return aligned(lines, left=(0, len(lines[0]) - 1))
 
 
@@ -102,7 +94,7 @@ def step(
     tensor_parallel: int = 1,
     efficiency: Efficiency = IDEAL,
     decoding: bool | None = None,
-) -> Step:
+) -> TimedStep:
     """Return the time of one step, operator by operator: the slower of its arithmetic and its traffic.
 
     `compute_bits` are those of the numbers that enter the matrix units. Weights of fewer bits are unpacked
@@ -113,7 +105,7 @@ def step(
     Raises:
         TypeError, ValueError: as `operators()`, and where the device cannot multiply numbers of `compute_bits`.
 
-    A decode step of Llama-2-7B alone reads its 13.2 GB of 16-bit weights in matrices: 13.2e9 / 3.35e12 is 3.9 ms at best.
+    A decode step of Llama-2-7B alone reads the 13.2 GB of its matrices in 16 bits: 13.2e9 / 3.35e12 is 3.9 ms at best.
 
     >>> from mini_lib.llm.cost.devices import H100_SXM
     >>> from mini_lib.llm.cost.models import LLAMA_2_7B
@@ -140,19 +132,20 @@ def step(
     unpacked = e.unpack_ops / device.vector_flops_per_s if weight_bits < compute_bits else 0.0
     half = device.matmul_peak(16) * e.matmul_16  # attention is computed in 16 bits
 
-    def timed(o: Operator) -> Timed:
-        if o.kind == "collective":
-            hops = 2 * (tensor_parallel - 1)  # once round the ring to add up, once to hand out
-            wait = o.calls * hops * e.collective_s
-            return Timed(o, wait + o.link_bytes / (device.link_bytes_per_s * e.link), "link")
-        if o.kind == "elementwise":
-            return Timed(o, e.unfused * o.bytes / bandwidth, "memory")
-        if o.kind == "attention":
-            again = 1 + e.kv_reread * (o.group - 1) if decoding else 1
-            compute, memory = o.flops / half, o.kv_bytes * again / bandwidth
-        else:
-            compute, memory = o.flops / reached, o.bytes / bandwidth + o.weights * unpacked
-        return Timed(o, max(compute, memory), "compute" if compute >= memory else "memory")
+    def timed(o: Operator) -> TimedOperator:
+        match o.role:
+            case Role.COLLECTIVE:
+                hops = 2 * (tensor_parallel - 1)  # once round the ring to add up, once to hand out
+                wait = o.calls * hops * e.collective_s
+                return TimedOperator(o, wait + o.link_bytes / (device.link_bytes_per_s * e.link), "link")
+            case Role.EMBEDDING | Role.ELEMENTWISE:
+                return TimedOperator(o, e.unfused * o.bytes / bandwidth, "memory")
+            case Role.ATTENTION:
+                again = 1 + e.kv_reread * (o.group - 1) if decoding else 1
+                compute, memory = o.flops / half, o.kv_bytes * again / bandwidth
+            case _:  # a matrix product
+                compute, memory = o.flops / reached, o.bytes / bandwidth + o.weights * unpacked
+        return TimedOperator(o, max(compute, memory), "compute" if compute >= memory else "memory")
 
     launch = e.launch_s if decoding else e.prefill_launch_s
-    return Step(tuple(map(timed, rows)), architecture.layers * launch)
+    return TimedStep(tuple(map(timed, rows)), architecture.layers * launch)

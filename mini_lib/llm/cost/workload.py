@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 from mini_lib.llm.cost.architecture import Architecture
-from mini_lib.llm.require import not_negative, positive, whole
+from mini_lib.require import positive, share, whole
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,8 @@ class Draft:
                 f"a draft needs an Architecture, got {type(self.architecture).__name__}; "
                 "find_model('SmolLM2-135M') gives one"
             )
-        whole("tokens", self.tokens, 1, "4 is common")
-        not_negative("acceptance", self.acceptance, "it is the share of proposals that hold")
-        if not 0 <= self.acceptance <= 1:
-            raise ValueError(
-                f"acceptance must lie in [0, 1], got {self.acceptance}; it is the share of proposals that hold"
-            )
+        whole("tokens", self.tokens, low=1, fix="4 is common")
+        share("acceptance", self.acceptance, zero=True, fix="it is the share of proposals that hold")
 
     @property
     def tokens_per_step(self) -> float:
@@ -79,21 +75,22 @@ class Workload:
     draft: Draft | None = None
 
     def __post_init__(self) -> None:
-        whole("batch", self.batch, 1, "use 1 for a single user")
-        whole("prompt", self.prompt, 1, "a model needs at least one token to continue")
-        whole("output", self.output, 1, "the first token comes with the prompt")
-        positive("weight_bits", self.weight_bits, "use 16, 8 or 4.5")
-        positive("kv_bits", self.kv_bits, "use 16, 8 or 4")
-        whole("compute_bits", self.compute_bits, 1, "use 16, or 8 where weights and activations have 8 bits")
-        whole("tensor_parallel", self.tensor_parallel, 1, "use 1 for a single device")
-        whole("pipeline_parallel", self.pipeline_parallel, 1, "use 1 for a single stage")
-        whole("cached_prompt", self.cached_prompt, 0, "use 0 where nothing is cached")
+        whole("batch", self.batch, low=1, fix="use 1 for a single user")
+        whole("prompt", self.prompt, low=1, fix="a model needs at least one token to continue")
+        whole("output", self.output, low=1, fix="the first token comes with the prompt")
+        positive("weight_bits", self.weight_bits, fix="use 16, 8 or 4.5")
+        positive("kv_bits", self.kv_bits, fix="use 16, 8 or 4")
+        whole("compute_bits", self.compute_bits, low=1, fix="use 16, or 8 where weights and activations have 8 bits")
+        whole("tensor_parallel", self.tensor_parallel, low=1, fix="use 1 for a single device")
+        whole("pipeline_parallel", self.pipeline_parallel, low=1, fix="use 1 for a single stage")
+        whole("cached_prompt", self.cached_prompt, low=0, fix="use 0 where nothing is cached")
         if self.cached_prompt >= self.prompt:
             raise ValueError(
-                f"cached_prompt must be below prompt ({self.prompt}), got {self.cached_prompt}; the last token is always computed"
+                f"cached_prompt must be below prompt ({self.prompt}), got {self.cached_prompt}; "
+                "the last token is always computed"
             )
         if self.prefill_chunk is not None:
-            whole("prefill_chunk", self.prefill_chunk, 1, "use None to take prompts whole")
+            whole("prefill_chunk", self.prefill_chunk, low=1, fix="use None to take prompts whole")
         if self.draft is not None and not isinstance(self.draft, Draft):
             raise TypeError(
                 f"draft must be a Draft or None, got {type(self.draft).__name__}; Draft(model, tokens=4, acceptance=.7)"

@@ -16,29 +16,4 @@ from mini_lib.llm.prices.moves import (
     Change,
     changes,
 )
-from mini_lib.llm.prices.table import Price, day, history, parse
-
-__all__ = [
-    "CLAUDE_HAIKU",
-    "GEMINI_FLASH",
-    "OPENAI_LARGE",
-    "OPENAI_SMALL",
-    "OPEN_8B",
-    "OPEN_70B",
-    "Change",
-    "HalvingTime",
-    "Price",
-    "blended_points",
-    "blended_usd",
-    "bootstrap_halving_time",
-    "changes",
-    "cheapest",
-    "day",
-    "halving_time",
-    "history",
-    "of_models",
-    "parse",
-    "price_on",
-    "running_minimum",
-    "sold_over_made",
-]
+from mini_lib.llm.prices.table import Price, day, history, parse_prices

@@ -5,10 +5,10 @@ No quality is held constant: the cheapest model is seldom the best. Pass `among`
 
 import datetime as dt
 import difflib
-import math
 from collections.abc import Iterable
 
 from mini_lib.llm.prices.table import Price, day
+from mini_lib.require import not_negative, share
 
 
 def blended_usd(price: Price, output_share: float) -> float:
@@ -24,7 +24,7 @@ def blended_usd(price: Price, output_share: float) -> float:
     >>> round(blended_usd(mini, 0.2), 4), round(blended_usd(mini, 0.25), 4)
     (0.24, 0.2625)
     """
-    _require_share(output_share)
+    share("output_share", output_share, zero=True, fix="0.2 means that one token in five is written")
     return _mix(price.usd_per_million_input_tokens, price.usd_per_million_output_tokens, output_share)
 
 
@@ -49,8 +49,8 @@ def sold_over_made(
     3.0
     """
     made = (made_usd_per_million_input_tokens, made_usd_per_million_output_tokens)
-    if not all(0 <= cost < math.inf for cost in made):
-        raise ValueError(f"what tokens cost to make must be numbers of 0 or more, got {made}; give USD for a million")
+    for cost in made:
+        not_negative("what tokens cost to make", cost, fix="give USD for a million")
     sold, cost = blended_usd(price, output_share), _mix(*made, output_share)
     if cost == 0:
         raise ValueError(f"tokens that cost 0 to make have no ratio, got {made}; give USD for a million of each kind")
@@ -95,7 +95,7 @@ def cheapest(
     >>> cheapest(history(), "2023-05-01", output_share=0.2).model
     'gpt-3.5-turbo'
     """
-    _require_share(output_share)
+    share("output_share", output_share, zero=True, fix="0.2 means that one token in five is written")
     prices, on = tuple(prices), day(on)
     rows = prices if among is None else of_models(prices, among)
     in_force = {}
@@ -121,7 +121,7 @@ def running_minimum(
     >>> [low.usd_per_million_input_tokens for low in running_minimum([at(1, 3), at(2, 2), at(3, 2.5), at(4, 1)], 0.5)]
     [3, 2, 1]
     """
-    _require_share(output_share)
+    share("output_share", output_share, zero=True, fix="0.2 means that one token in five is written")
     prices = tuple(prices)
     rows = prices if among is None else of_models(prices, among)
     if not rows:
@@ -159,13 +159,6 @@ def _mix(read_usd: float, written_usd: float, output_share: float) -> float:
     """Return the weighted mean, as one sum that cannot leave the range between the two."""
     mixed = read_usd * (1 - output_share) + written_usd * output_share
     return min(max(mixed, min(read_usd, written_usd)), max(read_usd, written_usd))  # rounding might pass an end
-
-
-def _require_share(output_share: float) -> None:
-    if not 0 <= output_share <= 1:
-        raise ValueError(
-            f"output_share must be from 0 to 1, got {output_share}; 0.2 means that one token in five is written"
-        )
 
 
 def _not_after(rows: Iterable[Price], on: dt.date) -> list[Price]:

@@ -7,7 +7,7 @@ fall. State the set whenever you state the number.
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,10 @@ from scipy import stats
 
 from mini_lib.llm.prices.choose import blended_usd
 from mini_lib.llm.prices.table import Price, day
+from mini_lib.require import positive, share, whole
 
 _DAYS_PER_YEAR = 365.25
-Point = tuple[dt.date | str, float]
+_Point = tuple[dt.date | str, float]
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,13 @@ def blended_points(prices: Iterable[Price], output_share: float) -> tuple[tuple[
     return tuple((price.date, blended_usd(price, output_share)) for price in prices)
 
 
-def halving_time(points: Iterable[Point], confidence: float = 0.95) -> HalvingTime:
+def halving_time(points: Iterable[_Point], confidence: float = 0.95) -> HalvingTime:
     """Fit log2(price) = a + b * years by least squares, with Student's t-interval of b for n - 2 degrees of freedom.
 
     A point is a date and a price in USD, in any order.
 
     Raises:
+        TypeError: a price, or the confidence, is not a number.
         ValueError: fewer than 3 points, all on one day, a price that is not above 0, or a confidence outside of 0 to 1.
 
     A price that is 8, 4, 2, 1 on the first days of four years in a row halves every year; 2024 had one day more:
@@ -110,7 +112,7 @@ def halving_time(points: Iterable[Point], confidence: float = 0.95) -> HalvingTi
 
     Source: Draper, Smith, "Applied Regression Analysis", 3rd edition, 1998, section 1.4.
     """
-    _require_confidence(confidence)
+    share("confidence", confidence, one=False, fix="use 0.95")
     years, logs = _axes(points)
     slope = float(_slopes(years, logs))
     residuals = logs - logs.mean() - slope * (years - years.mean())
@@ -121,7 +123,7 @@ def halving_time(points: Iterable[Point], confidence: float = 0.95) -> HalvingTi
 
 
 def bootstrap_halving_time(
-    points: Iterable[Point], seed: int, draws: int = 2000, confidence: float = 0.95
+    points: Iterable[_Point], seed: int, draws: int = 2000, confidence: float = 0.95
 ) -> HalvingTime:
     """Fit the same line, with the interval that holds `confidence` of the slopes of points drawn anew.
 
@@ -129,16 +131,15 @@ def bootstrap_halving_time(
     points all fall on one day have no slope and are left out. With few points the interval comes out too narrow.
 
     Raises:
-        ValueError: as halving_time, or `draws` is below 1.
+        TypeError, ValueError: as `halving_time()`, or `draws` is not a whole number of 1 or more.
 
     >>> print(bootstrap_halving_time([("2022-01-01", 8), ("2023-01-01", 4), ("2024-01-01", 2)], seed=0))
     halves every 1.00 years (95% interval 1.00 to 1.00, 3 points)
 
     Source: Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, sections 9.5 and 13.3.
     """
-    _require_confidence(confidence)
-    if draws < 1:
-        raise ValueError(f"draws must be 1 or more, got {draws}; 2000 settle the interval to about a percent")
+    share("confidence", confidence, one=False, fix="use 0.95")
+    whole("draws", draws, low=1, fix="2000 settle the interval to about a percent")
     years, logs = _axes(points)
     chosen = np.random.default_rng(seed).integers(0, len(years), (draws, len(years)))
     chosen = chosen[np.ptp(years[chosen], axis=1) > 0]
@@ -160,7 +161,7 @@ def _slopes(years: np.ndarray, logs: np.ndarray) -> np.ndarray:
     return np.sum(centred * logs, axis=-1) / np.sum(centred**2, axis=-1)
 
 
-def _axes(points: Iterable[Point]) -> tuple[np.ndarray, np.ndarray]:
+def _axes(points: Iterable[_Point]) -> tuple[np.ndarray, np.ndarray]:
     """Return the years since the first day, and the binary logarithms of the prices."""
     points = sorted((day(date), usd) for date, usd in points)
     if len(points) < 3:
@@ -168,19 +169,9 @@ def _axes(points: Iterable[Point]) -> tuple[np.ndarray, np.ndarray]:
             f"at least 3 points are needed, got {len(points)}; a line through 2 leaves no doubt to measure"
         )
     dates, usd = zip(*points, strict=True)
-    _require_prices(usd)
+    for price in usd:
+        positive("a price", price, fix="leave out what is given away: it has no logarithm")
     if dates[0] == dates[-1]:
         raise ValueError(f"the points must span more than one day, got {len(points)} on {dates[0]}; add other dates")
     years = np.array([(date - dates[0]).days / _DAYS_PER_YEAR for date in dates])
     return years, np.log2(np.array(usd, dtype=float))
-
-
-def _require_prices(usd: Sequence[float]) -> None:
-    for value in usd:
-        if not 0 < value < math.inf:
-            raise ValueError(f"a price must be above 0 to have a logarithm, got {value}; leave out what is given away")
-
-
-def _require_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be above 0 and below 1, got {confidence}; use 0.95")

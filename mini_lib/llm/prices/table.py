@@ -14,10 +14,10 @@ that the rows name. `tools/price_history.py` compares the rows with the collecti
 
 import csv
 import datetime as dt
-import math
 from dataclasses import dataclass
 
 from mini_lib import _assets
+from mini_lib.require import not_negative
 
 _PATH = _assets.ASSETS / "llm" / "price_history.csv"
 _SHA256 = "9bbd2d289011ec0702e095e43e8142cf5b147a5367f668c528ef68fb8ccc5b92"
@@ -32,7 +32,7 @@ class Price:
     Where `approximate`, only the month is known and `date` is its 15th day, which is 16 days off at most.
 
     Raises:
-        TypeError: `date` is not a `datetime.date`.
+        TypeError: `date` is not a `datetime.date`, or a price not a number.
         ValueError: a price is negative or not finite, or a text is empty.
 
     >>> Price(dt.date(2024, 7, 18), False, "OpenAI", "gpt-4o-mini", 0.15, 0.60, "announcement").model
@@ -51,9 +51,7 @@ class Price:
         if type(self.date) is not dt.date:  # a datetime is a date too, and cannot be compared with one
             raise TypeError(f"date must be a datetime.date, got {self.date!r}; use day('2024-07-18')")
         for name in _PRICES:
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name} must be a number of 0 or more, got {value}; give USD for a million tokens")
+            not_negative(name, getattr(self, name), fix="give USD for a million tokens")
         for name in ("provider", "model", "source"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name} must not be empty; every price has a provider, a model and a source")
@@ -69,11 +67,11 @@ def history() -> tuple[Price, ...]:
     >>> prices[0].model, prices[0].usd_per_million_output_tokens
     ('gpt-3.5-turbo', 2.0)
     """
-    content = _assets.read(_PATH, _SHA256, "run `git restore mini_lib/assets`")
-    return parse(content.decode("utf-8"))
+    content = _assets.read_verified(_PATH, _SHA256, "run `git restore mini_lib/assets`")
+    return parse_prices(content.decode("utf-8"))
 
 
-def parse(text: str) -> tuple[Price, ...]:
+def parse_prices(text: str) -> tuple[Price, ...]:
     r"""Return the prices in a table of comma-separated values, ordered by date.
 
     The first line names the columns: date (2024-07-18, or 2024-07 where the day is not known), provider, model, the two
@@ -84,7 +82,7 @@ def parse(text: str) -> tuple[Price, ...]:
             stands there twice for the same day.
 
     >>> table = ",".join(COLUMNS) + "\n2024-07,OpenAI,gpt-4o-mini,0.15,0.60,announcement\n"
-    >>> price, = parse(table)
+    >>> price, = parse_prices(table)
     >>> price.date.isoformat(), price.approximate
     ('2024-07-15', True)
     """
@@ -136,16 +134,12 @@ def _price(fields: dict[str, str], line: int) -> Price:
     """Build the price that the fields of one line state, or say which column is wrong."""
     numbers = []
     for name in _PRICES:
+        where, fix = f"line {line}, column {name}:", "give USD such as 0.15"
         try:
-            numbers.append(float(fields[name]))
+            usd = float(fields[name])
         except ValueError:
-            raise ValueError(
-                f"line {line}, column {name}: {fields[name]!r} is not a number; give USD such as 0.15"
-            ) from None
-        if not 0 <= numbers[-1] < math.inf:
-            raise ValueError(
-                f"line {line}, column {name}: {fields[name]} must be a number of 0 or more; give USD such as 0.15"
-            )
+            raise ValueError(f"{where} {fields[name]!r} is not a number; {fix}") from None
+        numbers.append(not_negative(f"{where} it", usd, fix=fix))
     for name in ("provider", "model", "source"):
         if not fields[name].strip():
             raise ValueError(f"line {line}, column {name}: it is empty; a price without it cannot be checked")

@@ -6,23 +6,3 @@ from mini_lib.llm.serving.queueing import md1_knee, md1_wait_s, mg1_wait_s
 from mini_lib.llm.serving.served import Served, Totals
 from mini_lib.llm.serving.simulate import simulate
 from mini_lib.llm.serving.timing import CalculatorTiming, LinearTiming, Timing, calculator_timing, kv_room_tokens
-
-__all__ = [
-    "CalculatorTiming",
-    "LinearTiming",
-    "LoadRow",
-    "Request",
-    "Served",
-    "Timing",
-    "Totals",
-    "calculator_timing",
-    "knee",
-    "kv_room_tokens",
-    "load_curve",
-    "lognormal_lengths",
-    "md1_knee",
-    "md1_wait_s",
-    "mg1_wait_s",
-    "poisson_arrivals",
-    "simulate",
-]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mini_lib.llm.require import positive, whole
+from mini_lib.require import finite, positive, whole
 
 Lengths = int | Callable[[np.random.Generator, int], np.ndarray]
 
@@ -32,12 +32,9 @@ class Request:
     output: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.arrival_s, bool) or not isinstance(self.arrival_s, float | int):
-            raise TypeError(f"arrival_s must be a number of seconds, got {self.arrival_s!r}; use 0.0 for the first")
-        if not math.isfinite(self.arrival_s):
-            raise ValueError(f"arrival_s must be finite, got {self.arrival_s}; leave out what never arrives")
-        whole("prompt", self.prompt, 1, "a prompt has at least its start token")
-        whole("output", self.output, 1, "the prefill itself gives the first token")
+        finite("arrival_s", self.arrival_s, fix="use 0.0 for the first, and leave out what never arrives")
+        whole("prompt", self.prompt, low=1, fix="a prompt has at least its start token")
+        whole("output", self.output, low=1, fix="the prefill itself gives the first token")
 
 
 def poisson_arrivals(rate_per_s: float, count: int, prompt: Lengths, output: Lengths, seed: int) -> tuple[Request, ...]:
@@ -54,8 +51,8 @@ def poisson_arrivals(rate_per_s: float, count: int, prompt: Lengths, output: Len
     >>> [a.arrival_s == 2 * b.arrival_s for a, b in zip(slow, fast)]
     [True, True, True]
     """
-    positive("rate_per_s", rate_per_s, "give the requests of a second, such as 2.5")
-    whole("count", count, 1, "simulate at least one request")
+    positive("rate_per_s", rate_per_s, fix="give the requests of a second, such as 2.5")
+    whole("count", count, low=1, fix="simulate at least one request")
     generator = np.random.default_rng(seed)
     times = np.cumsum(generator.standard_exponential(count)) / rate_per_s
     prompts = _draw("prompt", prompt, generator, count)
@@ -78,7 +75,7 @@ def lognormal_lengths(median: float, spread: float, most: int) -> Callable[[np.r
     >>> draw(np.random.default_rng(0), 3).tolist()
     [200, 200, 200]
     """
-    whole("most", most, 1, "give the longest length that the service takes")
+    whole("most", most, low=1, fix="give the longest length that the service takes")
     if not 0 < median <= most:
         raise ValueError(f"median must lie above 0 and not above most ({most}), got {median}; half of all are longer")
     if not 1 <= spread < math.inf:
@@ -93,7 +90,7 @@ def lognormal_lengths(median: float, spread: float, most: int) -> Callable[[np.r
 
 def _draw(name: str, lengths: Lengths, generator: np.random.Generator, count: int) -> list[int]:
     if not callable(lengths):
-        whole(name, lengths, 1, "or give a function that draws lengths")
+        whole(name, lengths, low=1, fix="or give a function that draws lengths")
         return [lengths] * count
     drawn = np.asarray(lengths(generator, count))
     if drawn.shape != (count,) or not np.issubdtype(drawn.dtype, np.integer):

@@ -71,9 +71,8 @@ class Engine:
         self.queue: deque[int] = deque()
         self.filling: int | None = None  # the request whose prompt is computed in part; it is in the batch already
         self.filled = 0  # so many of its tokens are in the KV cache
-        self.decoding: dict[
-            int, int
-        ] = {}  # in the order of coming in: request -> the decode step that gives its last token
+        # in the order of coming in: request -> the decode step that gives its last token
+        self.decoding: dict[int, int] = {}
         self.ends: list[tuple[int, int]] = []  # (that step, request) as a heap; some have been preempted since
         self.step = 0
         self.context = 0  # tokens in the KV caches of those that decode

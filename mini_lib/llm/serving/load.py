@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mini_lib.llm.require import positive
 from mini_lib.llm.serving.arrivals import Request
 from mini_lib.llm.serving.simulate import simulate
 from mini_lib.llm.serving.timing import Timing
+from mini_lib.require import positive
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def load_curve(
     if not rates or any(high <= low for low, high in pairwise(rates)):
         raise ValueError(f"rates must be one or more rising numbers, got {list(rates)}; use sorted(set(rates))")
     for rate in rates:
-        positive("each of rates", rate, "give requests a second")
+        positive("each of rates", rate, fix="give requests a second")
     rows = []
     for rate in rates:
         served = simulate(

@@ -3,7 +3,7 @@
 Source: Kleinrock, "Queueing Systems", volume 1, 1975, section 5.6 (the formula of Pollaczek and Khinchine).
 """
 
-from mini_lib.llm.require import positive
+from mini_lib.require import positive, share
 
 
 def mg1_wait_s(service_s: float, deviation_s: float, load: float) -> float:
@@ -20,11 +20,10 @@ def mg1_wait_s(service_s: float, deviation_s: float, load: float) -> float:
     >>> mg1_wait_s(1.0, 1.0, 0.5)
     1.0
     """
-    positive("service_s", service_s, "give the seconds of one service")
+    positive("service_s", service_s, fix="give the seconds of one service")
     if not deviation_s >= 0:
         raise ValueError(f"deviation_s must be 0 or more, got {deviation_s}; 0 means that all services are equal")
-    if not 0 <= load < 1:
-        raise ValueError(f"load must lie in [0, 1), got {load}; from 1 on the queue grows without end")
+    share("load", load, zero=True, one=False, fix="from 1 on the queue grows without end")
     return load * (service_s**2 + deviation_s**2) / (2 * service_s * (1 - load))
 
 

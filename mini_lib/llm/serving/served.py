@@ -8,6 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from mini_lib.require import one_of, share
+
 _TIMES = ("wait_s", "ttft_s", "tpot_s", "latency_s")
 
 
@@ -81,8 +83,7 @@ class Served:
         >>> alone.percentile("ttft_s", 50), round(alone.percentile("tpot_s", 99), 6)
         (2.0, 0.1)
         """
-        if times not in _TIMES:
-            raise ValueError(f"times must be one of {', '.join(_TIMES)}, got {times!r}")
+        one_of("times", times, _TIMES, fix="TTFT is the time to the first token")
         if not 0 <= percent <= 100:
             raise ValueError(f"percent must lie in [0, 100], got {percent}; 50 is the median")
         kept = getattr(self, times)[self.skipped(warm_up) :]
@@ -95,8 +96,7 @@ class Served:
         Raises:
             ValueError: `warm_up` is outside [0, 1).
         """
-        if not 0 <= warm_up < 1:
-            raise ValueError(f"warm_up must lie in [0, 1), got {warm_up}; 0.1 leaves out the first tenth")
+        share("warm_up", warm_up, zero=True, one=False, fix="0.1 leaves out the first tenth")
         return int(warm_up * len(self.arrival_s))
 
     @cached_property

@@ -11,13 +11,13 @@ Tradeoff in LLM Inference with Sarathi-Serve", 2024, section 4 (chunked prefills
 
 from collections.abc import Sequence
 
-from mini_lib.llm.require import whole
 from mini_lib.llm.serving.arrivals import Request, check_requests
 from mini_lib.llm.serving.engine import Engine
 from mini_lib.llm.serving.pool import BlockPool
 from mini_lib.llm.serving.served import Served
 from mini_lib.llm.serving.step_times import StepTimes
 from mini_lib.llm.serving.timing import Timing
+from mini_lib.require import one_of, whole
 
 
 def simulate(
@@ -54,14 +54,11 @@ def simulate(
     ([1.0, 1.5], [2.2, 2.2])
     """
     requests = check_requests(requests)
-    whole("kv_tokens", kv_tokens, 1, "give the tokens that fit into the memory left beside the weights")
-    whole("block_tokens", block_tokens, 1, "16 is usual")
-    whole("max_batch", max_batch, 1, "use 1 to serve one after the other")
-    whole("chunk_tokens", chunk_tokens, 1, "512 is usual")
-    if prefill not in ("first", "chunked"):
-        raise ValueError(
-            f'prefill must be "first" or "chunked", got {prefill!r}; "first" lets new prompts stall the others'
-        )
+    whole("kv_tokens", kv_tokens, low=1, fix="give the tokens that fit into the memory left beside the weights")
+    whole("block_tokens", block_tokens, low=1, fix="16 is usual")
+    whole("max_batch", max_batch, low=1, fix="use 1 to serve one after the other")
+    whole("chunk_tokens", chunk_tokens, low=1, fix="512 is usual")
+    one_of("prefill", prefill, ("first", "chunked"), fix="'first' lets new prompts stall the others")
     if prefill == "chunked" and chunk_tokens < max_batch:
         raise ValueError(
             f"chunk_tokens must be {max_batch} (max_batch) or more, got {chunk_tokens}; "

@@ -1,6 +1,7 @@
 """The times that a `Timing` gives, checked and remembered, and put together to steps that do both."""
 
-from mini_lib.llm.serving.timing import Timing, check_time
+from mini_lib.llm.serving.timing import Timing
+from mini_lib.require import not_negative
 
 
 class StepTimes:
@@ -19,8 +20,8 @@ class StepTimes:
         """Return (fixed_s, s_per_context_token) of a decode step."""
         if batch not in self._decode:
             fixed_s, context_s = map(float, self._timing.decode_s(batch))
-            check_time(f"decode_s({batch})[0]", fixed_s)
-            check_time(f"decode_s({batch})[1]", context_s)
+            for place, seconds in enumerate((fixed_s, context_s)):
+                not_negative(f"decode_s({batch})[{place}]", seconds, fix="a step takes seconds")
             if fixed_s == context_s == 0:
                 raise ValueError(f"decode_s({batch}) must be above 0 seconds, got (0, 0); give the step a time")
             self._decode[batch] = fixed_s, context_s
@@ -31,7 +32,7 @@ class StepTimes:
         key = new_tokens, context
         if key not in self._prefill:
             seconds = float(self._timing.prefill_s(new_tokens, context))
-            check_time(f"prefill_s({new_tokens}, {context})", seconds)
+            not_negative(f"prefill_s({new_tokens}, {context})", seconds, fix="a step takes seconds")
             self._prefill[key] = seconds
         return self._prefill[key]
 

@@ -1,10 +1,10 @@
 """How long the device takes for a step: all that the simulator wants to know about a model."""
 
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite
 from typing import Protocol
 
 from mini_lib.llm.cost import Architecture, Device, Efficiency, Workload, memory, step
+from mini_lib.require import not_negative
 
 
 class Timing(Protocol):
@@ -50,7 +50,7 @@ class LinearTiming:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            check_time(one.name, getattr(self, one.name))
+            not_negative(one.name, getattr(self, one.name), fix="a step takes seconds")
 
     def decode_s(self, batch: int) -> tuple[float, float]:
         """Return (fixed_s, s_per_context_token) of a decode step of `batch` sequences."""
@@ -81,8 +81,7 @@ def calculator_timing(
     >>> abs(fixed_s + context_s * 8000 - calculated.seconds) < 1e-9
     True
     """
-    plain = {"pipeline_parallel": 1, "draft": None, "cached_prompt": 0}
-    for name, value in plain.items():
+    for name, value in {"pipeline_parallel": 1, "draft": None, "cached_prompt": 0}.items():
         if getattr(workload, name) != value:
             raise ValueError(
                 f"{name} must be {value} in the simulator, got {getattr(workload, name)}; use estimate() for it"
@@ -160,21 +159,3 @@ def kv_room_tokens(architecture: Architecture, device: Device, workload: Workloa
             "use fewer weight_bits, more tensor_parallel or a larger device"
         )
     return int(free_bytes / token_bytes)
-
-
-def check_time(name: str, seconds: object) -> None:
-    """Raise unless `seconds` is a finite number of 0 or more.
-
-    Raises:
-        TypeError: not a number.
-        ValueError: negative, or not finite.
-
-    >>> check_time("decode_fixed_s", -1.0)
-    Traceback (most recent call last):
-    ValueError: decode_fixed_s must be a finite number of 0 seconds or more, got -1.0; a step takes time
-    """
-    expected = f"{name} must be a finite number of 0 seconds or more, got {seconds!r}; a step takes time"
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(expected)
-    if not (seconds >= 0 and isfinite(seconds)):
-        raise ValueError(expected)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mini_lib.require import whole
+
 MOST_LEVELS = 3
 MOST_PLAIN_ACCESSES = 5_000_000
 _HIGHEST_ADDRESS = 2**61
@@ -43,11 +45,8 @@ class Cache:
     def __post_init__(self) -> None:
         for name in ("size_bytes", "ways", "line_bytes"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise TypeError(f"{name} must be an int, got {value!r}; give a whole number")
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more, got {value}; 32 KiB are 32 * 1024")
-            object.__setattr__(self, name, int(value))
+            value = int(value) if isinstance(value, np.integer) else value
+            object.__setattr__(self, name, whole(name, value, low=1, fix="32 KiB are 32 * 1024"))
         if self.line_bytes & (self.line_bytes - 1):
             raise ValueError(f"line_bytes must be a power of two, got {self.line_bytes}; use 64")
         if self.size_bytes % (self.ways * self.line_bytes) or self.sets & (self.sets - 1):
@@ -193,8 +192,9 @@ class Simulation:
 def check_levels(levels: Cache | Sequence[Cache]) -> tuple[Cache, ...]:
     """Return the levels, first level first, if they can work together.
 
-    Raises: TypeError if one is not a Cache; ValueError for none, for more than three, or for lines
-    of different sizes.
+    Raises:
+        TypeError: one is not a Cache.
+        ValueError: there is none, there are more than three, or their lines differ in size.
     """
     levels = (levels,) if isinstance(levels, Cache) else tuple(levels)
     for level in levels:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mini_lib.loops.caches.cache import Cache, Trace
-from mini_lib.loops.caches.fast_cache import simulate
+from mini_lib.loops.caches.fast_cache import simulate_caches
 from mini_lib.loops.caches.reuse import COLD, reuse_distances
 
-KINDS = ("hit", "cold", "capacity", "conflict")
+_KINDS = ("hit", "cold", "capacity", "conflict")
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,11 @@ class MissKinds:
         return self.conflict - self.spared
 
 
-def classify_accesses(trace: Trace, cache: Cache) -> np.ndarray:
-    """Which of KINDS each access is, as its place in that tuple: int8 [accesses].
-
-    A miss is cold if the access touches a line for the first time, else capacity if a fully
-    associative cache of the same size misses it too, else conflict.
-
-    Raises: as `simulate` and `reuse_distances`.
-
-    >>> two_lines = Cache(128, ways=1)                     # lines 0 and 2 share a set
-    >>> [KINDS[kind] for kind in classify_accesses(Trace.of_reads([0, 128, 0, 4]), two_lines)]
-    ['cold', 'cold', 'conflict', 'hit']
-    """
-    return _compare(trace, cache)[0]
-
-
 def classify(trace: Trace, cache: Cache) -> MissKinds:
     """Count the cold, capacity and conflict misses of a trace in one cache, empty at first.
 
-    Raises: as `simulate` and `reuse_distances`.
+    Raises:
+        ValueError: as `simulate_caches` and `reuse_distances`.
 
     Lines 0, 1, 2, 0, 1, 2 in a cache of two lines: each set of a direct-mapped cache sees the even
     lines 0, 2, 0, 2 or the odd line 1 alone, which it keeps; all together they evict each other.
@@ -69,13 +55,21 @@ def classify(trace: Trace, cache: Cache) -> MissKinds:
     Source: Hill & Smith 1989, "Evaluating associativity in CPU caches".
     """
     kinds, spared = _compare(trace, cache)
-    counts = np.bincount(kinds, minlength=len(KINDS)).tolist()
+    counts = np.bincount(kinds, minlength=len(_KINDS)).tolist()
     return MissKinds(*counts[1:], spared=spared)
 
 
 def _compare(trace: Trace, cache: Cache) -> tuple[np.ndarray, int]:
-    """The kind of each access, and how many hits a fully associative cache would miss."""
-    hit = simulate(trace, cache, record=True).served_by == 1
+    """The kind of each access, as its place in _KINDS (int8), and how many hits a fully associative cache would miss.
+
+    A miss is cold if the access touches a line for the first time, else capacity if a fully associative cache of the
+    same size misses it too, else conflict.
+
+    >>> kinds, _ = _compare(Trace.of_reads([0, 128, 0, 4]), Cache(128, ways=1))      # lines 0 and 2 share a set
+    >>> [_KINDS[kind] for kind in kinds]
+    ['cold', 'cold', 'conflict', 'hit']
+    """
+    hit = simulate_caches(trace, cache, record=True).served_by == 1
     distances = reuse_distances(trace, cache.line_bytes)
     fully_misses = distances >= cache.lines
     kinds = np.select([hit, distances == COLD, fully_misses], [0, 1, 2], default=3)

@@ -1,14 +1,7 @@
 """How many accesses a program makes in memory, without running it."""
 
 from mini_lib.loops.ir import Loop, Node, Program, Statement
-from mini_lib.loops.meaning.walk import (
-    accesses,
-    check_vector,
-    has_lane_guard,
-    iterate,
-    lane_step,
-    own_names,
-)
+from mini_lib.loops.meaning.walk import accesses, check_vector, has_lane_guard, iterate, lane_step, own_names
 
 
 def count_accesses(program: Program) -> int:

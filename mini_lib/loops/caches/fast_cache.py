@@ -12,15 +12,7 @@ from importlib.resources import files
 import numpy as np
 
 from mini_lib import native
-from mini_lib.loops.caches.cache import (
-    MOST_LEVELS,
-    Cache,
-    LevelStats,
-    Simulation,
-    Trace,
-    check_levels,
-    simulate_plain,
-)
+from mini_lib.loops.caches.cache import MOST_LEVELS, Cache, LevelStats, Simulation, Trace, check_levels, simulate_plain
 
 SOURCE = (files("mini_lib.loops.caches") / "cachesim.h").read_text(encoding="utf-8")
 FLAGS = ("-O2",)
@@ -44,10 +36,20 @@ void replay(cachesim *s, int64_t n, const int64_t *addresses, const int32_t *siz
 """
 
 
+def has_compiler() -> bool:
+    """Whether this machine can compile C; what is simulated in C is else done in Python."""
+    try:
+        native.find_compiler()
+    except native.NoCompiler:
+        return False
+    return True
+
+
 def new_state(levels: Cache | Sequence[Cache]) -> np.ndarray:
     """Lay out empty caches as `cachesim *` of cachesim.h wants them: int64 [words].
 
-    Raises: as `check_levels`.
+    Raises:
+        TypeError, ValueError: as `check_levels`.
 
     >>> state = new_state(Cache(1024, 2))        # then, in C: cachesim_touch(state, address, 8, 0)
     >>> level_stats(state, Cache(1024, 2))[0].references
@@ -111,7 +113,7 @@ def _replay() -> Callable[..., None]:
     return replay
 
 
-def simulate(trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False) -> Simulation:
+def simulate_caches(trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False) -> Simulation:
     """Run a trace through one to three caches that are empty at first.
 
     In C where there is a compiler, else in plain Python: the result is the same, the wait is not.
@@ -122,12 +124,8 @@ def simulate(trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = Fa
     A direct-mapped cache of two lines: lines 0 and 2 evict each other, and line 1 is left alone.
 
     >>> trace = Trace.of_reads([0, 64, 128, 64, 0, 64])
-    >>> first, second = simulate(trace, [Cache(128, ways=1), Cache(512, ways=4)]).levels
+    >>> first, second = simulate_caches(trace, [Cache(128, ways=1), Cache(512, ways=4)]).levels
     >>> (first.references, first.misses), (second.references, second.misses)
     ((6, 4), (4, 3))
     """
-    try:
-        native.find_compiler()
-    except native.NoCompiler:
-        return simulate_plain(trace, levels, record=record)
-    return simulate_compiled(trace, levels, record=record)
+    return (simulate_compiled if has_compiler() else simulate_plain)(trace, levels, record=record)

@@ -12,6 +12,7 @@ import numpy as np
 
 from mini_lib import native
 from mini_lib.loops.caches.cache import MOST_PLAIN_ACCESSES, Trace
+from mini_lib.loops.caches.fast_cache import has_compiler
 
 COLD = np.iinfo(np.int64).max  # the distance of a first touch: no cache is large enough
 
@@ -63,12 +64,7 @@ def reuse_distances(trace: Trace, line_bytes: int = 64) -> np.ndarray:
     lines, starts = _lines_of(trace, line_bytes)
     if not len(trace):
         return np.zeros(0, dtype=np.int64)
-    try:
-        native.find_compiler()
-    except native.NoCompiler:
-        distances = distances_plain(lines)
-    else:
-        distances = _distances_compiled(lines)
+    distances = _distances_compiled(lines) if has_compiler() else distances_plain(lines)
     return np.maximum.reduceat(distances, starts)
 
 

@@ -8,15 +8,14 @@ import numpy as np
 from mini_lib import native
 from mini_lib.loops.caches.cache import Cache, LevelStats, Trace, check_levels, simulate_plain
 from mini_lib.loops.caches.count import count_accesses
-from mini_lib.loops.caches.fast_cache import SOURCE, level_stats, new_state
+from mini_lib.loops.caches.fast_cache import SOURCE, has_compiler, level_stats, new_state
 from mini_lib.loops.codegen.touch import touch_source
-from mini_lib.loops.ir import Load, Program
+from mini_lib.loops.ir import ALIGNMENT_BYTES, Load, Program
 from mini_lib.loops.meaning.walk import Instance, accesses, lane_step, walk
 
-ALIGNMENT_BYTES = 64
 LONGEST_TRACE = 20_000_000  # a quarter of a gigabyte
 LONGEST_PLAIN_TRACE = 20_000  # longer ones are worth the wait for the compiler
-Access = tuple[int, int, bool]  # address, bytes, is it a write?
+MemoryAccess = tuple[int, int, bool]  # address, bytes, is it a write?
 
 # what stands in cachesim's place when the accesses are to be kept
 _RECORDER = """
@@ -33,10 +32,9 @@ static inline void cachesim_touch(cachesim *s, int64_t address, int32_t size, ui
 def trace(program: Program, bases: Mapping[str, int] | None = None, *, limit: int = LONGEST_TRACE) -> Trace:
     """Every access of a program in memory, in its order: addresses in bytes, sizes, writes.
 
-    A statement loads from left to right, then stores. In a vector loop, lanes that touch one
-    element make one access, lanes side by side make one wide access, other lanes make an access
-    each. Registers have no address. `bases` says where each buffer starts; without it they lie as
-    `default_bases` puts them.
+    A statement loads from left to right, then stores. In a vector loop, lanes that touch one element make one access,
+    lanes side by side make one wide access, other lanes make an access each. Registers have no address. `bases` says
+    where each buffer starts; without it they lie as `default_bases` puts them.
 
     Raises:
         ValueError: the program makes more than `limit` accesses; a buffer has no base.
@@ -53,7 +51,7 @@ def trace(program: Program, bases: Mapping[str, int] | None = None, *, limit: in
             "trace it at smaller sizes, or count with misses(), which keeps no trace"
         )
     places = check_bases(program, bases)
-    if count > LONGEST_PLAIN_TRACE and _has_compiler():
+    if count > LONGEST_PLAIN_TRACE and has_compiler():
         return _record(program, places, count)
     return Trace.of(trace_plain(program, places))
 
@@ -73,21 +71,13 @@ def _touch_all(program: Program, simulator: str, state: np.ndarray, bases: Mappi
     library.touch_all(ctypes.c_void_p(state.ctypes.data), *places)
 
 
-def _has_compiler() -> bool:
-    try:
-        native.find_compiler()
-    except native.NoCompiler:
-        return False
-    return True
-
-
-def trace_plain(program: Program, bases: Mapping[str, int]) -> Iterator[Access]:
+def trace_plain(program: Program, bases: Mapping[str, int]) -> Iterator[MemoryAccess]:
     """The accesses one by one: (address, bytes, is it a write?)."""
     for instance in walk(program):
         yield from instance_accesses(instance, program, bases)
 
 
-def instance_accesses(instance: Instance, program: Program, bases: Mapping[str, int]) -> Iterator[Access]:
+def instance_accesses(instance: Instance, program: Program, bases: Mapping[str, int]) -> Iterator[MemoryAccess]:
     """The accesses of one statement, done once: (address, bytes, is it a write?)."""
     kinds = accesses(instance.statement)
     for wanted in (False, True):  # all lanes load before any lane stores
@@ -102,13 +92,8 @@ def instance_accesses(instance: Instance, program: Program, bases: Mapping[str, 
 
 
 def _touch(
-    access: Load,
-    is_write: bool,
-    point: Mapping[str, int],
-    elements: int,
-    program: Program,
-    bases: Mapping[str, int],
-) -> Iterator[Access]:
+    access: Load, is_write: bool, point: Mapping[str, int], elements: int, program: Program, bases: Mapping[str, int]
+) -> Iterator[MemoryAccess]:
     buffer = program.buffer(access.buffer)
     if buffer.scope != "register":
         offset = buffer.offset(access.index).value(point)
@@ -118,15 +103,11 @@ def _touch(
 
 def _touch_lanes(
     access: Load, is_write: bool, instance: Instance, program: Program, bases: Mapping[str, int]
-) -> Iterator[Access]:
+) -> Iterator[MemoryAccess]:
     step = lane_step(instance.lanes, program.buffer(access.buffer).offset(access.index))
-    if step == 0:
-        yield from _touch(access, is_write, instance.points[0], 1, program, bases)
-    elif step == 1:
-        yield from _touch(access, is_write, instance.points[0], len(instance.points), program, bases)
-    else:
-        for point in instance.points:
-            yield from _touch(access, is_write, point, 1, program, bases)
+    elements = len(instance.points) if step == 1 else 1
+    for point in instance.points[:1] if step in (0, 1) else instance.points:
+        yield from _touch(access, is_write, point, elements, program, bases)
 
 
 def default_bases(program: Program) -> dict[str, int]:
@@ -165,14 +146,12 @@ def check_bases(program: Program, bases: Mapping[str, int] | None) -> dict[str, 
 def misses(program: Program, *caches: Cache, bases: Mapping[str, int] | None = None) -> tuple[LevelStats, ...]:
     """What one to three levels of cache, empty at first, see of a program.
 
-    The loops are written in C with a cache where the accesses were, so no trace is kept, and 30
-    million accesses a second and more are possible. Without a compiler it is done in Python, for
-    small programs.
+    The loops are written in C with a cache where the accesses were, so no trace is kept, and 30 million accesses a
+    second and more are possible. Without a compiler it is done in Python, for small programs.
 
     Raises:
-        ValueError: no cache, or caches that cannot work together; a buffer has no base; there is no
-        compiler and
-            the program makes more accesses than Python takes.
+        ValueError: no cache, or caches that cannot work together; a buffer has no base; there is no compiler and the
+            program makes more accesses than Python takes.
 
     >>> from mini_lib.loops import matmul
     >>> level, = misses(matmul(m=4, n=4, k=4), Cache(1024, ways=2))
@@ -181,7 +160,7 @@ def misses(program: Program, *caches: Cache, bases: Mapping[str, int] | None = N
     """
     levels = check_levels(caches)
     places = check_bases(program, bases)
-    if not _has_compiler():
+    if not has_compiler():
         return simulate_plain(trace(program, places), levels).levels
     state = new_state(levels)
     _touch_all(program, SOURCE, state, places)

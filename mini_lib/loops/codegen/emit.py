@@ -5,14 +5,13 @@ from math import prod
 
 from mini_lib.loops.codegen.registers import RegisterFile
 from mini_lib.loops.codegen.statement import Context, scalar_statement, vector_statement
-from mini_lib.loops.codegen.text import Scope, bind_lines, integer_helpers, loop_header, scope_of
+from mini_lib.loops.codegen.text import INDENT, CScope, bind_lines, integer_helpers, loop_header, scope_of
 from mini_lib.loops.codegen.values import C_TYPES, Prelude
-from mini_lib.loops.ir import Buffer, Loop, Node, Program, Statement
+from mini_lib.loops.ir import ALIGNMENT_BYTES, Buffer, Loop, Node, Program, Statement
 from mini_lib.loops.meaning.walk import accesses, check_vector
 
 LARGEST_PRIVATE_BYTES = 1 << 20  # a thread's stack is a few MiB
-MOST_COPIES = 20_000  # statements written out; compilers give up near there
-INDENT = "    "
+_MOST_COPIES = 20_000  # statements written out; compilers give up near there
 Homes = dict[str, set[tuple[int, ...]]]
 
 
@@ -31,9 +30,8 @@ def to_c(program: Program, *, volatile: bool = False, static: bool = False) -> s
     where the machine has one; `-ffp-contract=off` forbids it.
 
     Raises:
-        ValueError: a register buffer is touched by a loop that is not unrolled; a vector has a
-        number of
-            lanes that is no power of two; unrolling writes out more than 20,000 statements.
+        ValueError: a register buffer is touched by a loop that is not unrolled; a vector has a number of lanes that is
+            no power of two; unrolling writes out more than 20,000 statements.
 
     >>> from mini_lib.loops import matmul
     >>> print(to_c(matmul(m=4, n=8, k=2)))
@@ -73,17 +71,11 @@ def header_lines(prelude: Prelude) -> list[str]:
 
 
 def function_lines(
-    program: Program,
-    prelude: Prelude,
-    *,
-    volatile: bool = False,
-    static: bool = False,
-    prefix: str = "",
+    program: Program, prelude: Prelude, *, volatile: bool = False, static: bool = False, prefix: str = ""
 ) -> list[str]:
     """The lines of the function, with its arrays where they are static; helpers go to `prelude`.
 
-    `prefix` stands before the names of the function and of the buffers, so that one file holds
-    several.
+    `prefix` stands before the names of the function and of the buffers, so that one file holds several.
     """
     scope = scope_of(program, prefix)
     context = Context(program, prelude, RegisterFile(program), volatile)
@@ -98,7 +90,7 @@ def function_lines(
     for buffer in program.arguments:
         name, kind = scope.names[buffer.name], C_TYPES[buffer.dtype]
         if static:
-            arrays.append(f"_Alignas(64) {qualifier}{kind} {name}[{buffer.stored_elements}];")
+            arrays.append(f"_Alignas({ALIGNMENT_BYTES}) {qualifier}{kind} {name}[{buffer.stored_elements}];")
         else:
             const = "" if buffer.name in written else "const "
             parameters.append(f"{qualifier}{const}{kind} *{name}")
@@ -109,7 +101,7 @@ def function_lines(
     return [*arrays, head, *(INDENT + line for line in (*local, *body)), "}"]
 
 
-def _node(node: Node, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
+def _node(node: Node, scope: CScope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
     """The lines of a loop or statement; `path` identifies the loops around."""
     if isinstance(node, Statement):
         return scalar_statement(node, scope, context)
@@ -122,24 +114,20 @@ def _node(node: Node, scope: Scope, context: Context, homes: Homes, path: tuple[
     children = [line for child in node.body for line in _node(child, inside, context, homes, (*path, id(child)))]
     if node.kind == "parallel":
         body += _declarations(context.program, inside, context, homes, path, False)
-    lines = [f"// {node.intrinsic} does this loop"] if node.intrinsic else []
-    if node.kind == "parallel":
-        lines.append("#pragma omp parallel for")
+    pragma = ["#pragma omp parallel for"] if node.kind == "parallel" else []
     body += children
-    return [*lines, loop_header(node, scope), *(INDENT + line for line in body), "}"]
+    return [*_done_by(node), *pragma, loop_header(node, scope), *(INDENT + line for line in body), "}"]
 
 
-def _unrolled_loop(loop: Loop, scope: Scope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
+def _unrolled_loop(loop: Loop, scope: CScope, context: Context, homes: Homes, path: tuple[int, ...]) -> list[str]:
     """The body of a loop once for each iteration."""
     copies = prod(around.extent or 1 for around in (*scope.loops, loop) if around.kind == "unrolled")
-    if copies > MOST_COPIES:
+    if copies > _MOST_COPIES:
         raise ValueError(
-            f"unrolling {loop.name} writes out {copies} copies, more than {MOST_COPIES}; "
+            f"unrolling {loop.name} writes out {copies} copies, more than {_MOST_COPIES}; "
             "unroll fewer loops, or split them first and unroll the inner part"
         )
-    lines = [f"// {loop.name}: unrolled, {loop.extent} copies"] if scope.is_first else []
-    if loop.intrinsic and scope.is_first:
-        lines.append(f"// {loop.intrinsic} does this loop")
+    lines = [f"// {loop.name}: unrolled, {loop.extent} copies", *_done_by(loop)] if scope.is_first else []
     for step in range(loop.extent or 0):
         inside, declared = scope.at(loop, step)
         lines += declared
@@ -148,13 +136,10 @@ def _unrolled_loop(loop: Loop, scope: Scope, context: Context, homes: Homes, pat
     return lines
 
 
-def _vector_loop(loop: Loop, scope: Scope, context: Context) -> list[str]:
+def _vector_loop(loop: Loop, scope: CScope, context: Context) -> list[str]:
     """The statements of a vector loop, each for all lanes before the next."""
     check_vector(loop)
-    notes = [f"// {loop.name}: {loop.extent} lanes at once"]
-    if loop.intrinsic:
-        notes.append(f"// {loop.intrinsic} does this loop")
-    lines: list[str] = notes if scope.is_first else []
+    lines = [f"// {loop.name}: {loop.extent} lanes at once", *_done_by(loop)] if scope.is_first else []
     lanes, declared, body = [], [], []
     for step in range(loop.extent or 0):
         inside, binds = scope.at(loop, step)
@@ -165,11 +150,14 @@ def _vector_loop(loop: Loop, scope: Scope, context: Context) -> list[str]:
     return [*lines, *declared, *body]
 
 
+def _done_by(loop: Loop) -> list[str]:
+    return [f"// {loop.intrinsic} does this loop"] if loop.intrinsic else []
+
+
 def _homes(program: Program) -> Homes:
     """Where each local buffer is declared: the paths to parallel loops, or () for the function.
 
-    A buffer that is made anew in an iteration of a parallel loop, or of a loop inside one, is
-    private to it.
+    A buffer that is made anew in an iteration of a parallel loop, or of a loop inside one, is private to it.
     """
     homes: Homes = {}
     for buffer in program.buffers:
@@ -192,12 +180,7 @@ def _uses(statement: Statement, buffer: str) -> bool:
 
 
 def _declarations(
-    program: Program,
-    scope: Scope,
-    context: Context,
-    homes: Homes,
-    path: tuple[int, ...],
-    static: bool,
+    program: Program, scope: CScope, context: Context, homes: Homes, path: tuple[int, ...], static: bool
 ) -> list[str]:
     """The local buffers whose home is here."""
     lines = []
@@ -207,7 +190,7 @@ def _declarations(
     return lines
 
 
-def _declaration(buffer: Buffer, scope: Scope, context: Context, *, private: bool, static: bool) -> Iterator[str]:
+def _declaration(buffer: Buffer, scope: CScope, context: Context, *, private: bool, static: bool) -> Iterator[str]:
     shape = " x ".join(map(str, buffer.shape))
     kind = C_TYPES[buffer.dtype]
     if buffer.scope == "scratch":
@@ -219,7 +202,7 @@ def _declaration(buffer: Buffer, scope: Scope, context: Context, *, private: boo
         qualifier = "volatile " if context.volatile else ""
         storage = "" if private else "static "
         array = f"{scope.names[buffer.name]}[{buffer.stored_elements}]"
-        yield f"{storage}_Alignas(64) {qualifier}{kind} {array};  // scratch, {shape}"
+        yield f"{storage}_Alignas({ALIGNMENT_BYTES}) {qualifier}{kind} {array};  // scratch, {shape}"
         return
     variables = context.registers.variables(buffer.name)
     lanes = context.registers.lanes[buffer.name]

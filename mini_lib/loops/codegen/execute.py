@@ -11,11 +11,10 @@ import numpy as np
 from mini_lib import native
 from mini_lib.latency import Latency
 from mini_lib.loops.codegen.emit import function_name, to_c
-from mini_lib.loops.ir import Buffer, Program, all_loops
+from mini_lib.loops.ir import ALIGNMENT_BYTES, Buffer, Program, all_loops
 from mini_lib.loops.meaning.interpret import check_arrays, random_arguments
-from mini_lib.loops.meaning.numbers import DTYPES
+from mini_lib.loops.meaning.numbers import NUMPY_DTYPES
 
-ALIGNMENT_BYTES = 64  # a cache line, and the widest vector
 SHORTEST_RUN_S = 1e-3  # a shorter one is repeated inside the C code
 
 
@@ -78,10 +77,9 @@ class Prepared:
 def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile: bool = False) -> Compiled:
     """Compile a program with this machine's C compiler.
 
-    Nothing is added to `flags`; `native.native_flags()` asks for the fastest code. For floats equal
-    to `run` to the last bit, add "-ffp-contract=off" where a*b + c may become one operation
-    (-march=native, and ARM). Parallel loops use OpenMP where the compiler has it; else they are
-    serial. `volatile` as in `to_c`.
+    Nothing is added to `flags`; `native.native_flags()` asks for the fastest code. For floats equal to `run` to the
+    last bit, add "-ffp-contract=off" where a*b + c may become one operation (-march=native, and ARM). Parallel loops
+    use OpenMP where the compiler has it; else they are serial. `volatile` as in `to_c`.
 
     Raises:
         NoCompiler: there is no C compiler.
@@ -99,12 +97,7 @@ def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile:
 
 
 def time_native(
-    program: Program,
-    *,
-    flags: Sequence[str] = ("-O1",),
-    repeats: int = 5,
-    threads: int = 1,
-    seed: int = 0,
+    program: Program, *, flags: Sequence[str] = ("-O1",), repeats: int = 5, threads: int = 1, seed: int = 0
 ) -> Latency:
     """Seconds of one run of the compiled program, measured `repeats` times after a warm-up.
 
@@ -163,7 +156,7 @@ def _store(buffer: Buffer, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """Zeroed, aligned storage with an array's elements where the strides put them."""
     room = np.zeros(buffer.stored_bytes + ALIGNMENT_BYTES, np.uint8)
     start = -room.ctypes.data % ALIGNMENT_BYTES
-    storage = room[start : start + buffer.stored_bytes].view(DTYPES[buffer.dtype])
+    storage = room[start : start + buffer.stored_bytes].view(NUMPY_DTYPES[buffer.dtype])
     if buffer.name in arrays:
         _view(buffer, storage)[...] = arrays[buffer.name]
     return storage

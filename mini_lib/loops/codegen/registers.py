@@ -1,7 +1,7 @@
 """Which C variable holds which element of a register buffer: registers have no addresses."""
 
 from mini_lib.loops.affine import Affine
-from mini_lib.loops.codegen.text import Scope
+from mini_lib.loops.codegen.text import CScope
 from mini_lib.loops.ir import Buffer, Leaf, Load, Loop, Program
 from mini_lib.loops.meaning.walk import accesses, own_names
 
@@ -9,9 +9,8 @@ from mini_lib.loops.meaning.walk import accesses, own_names
 class RegisterFile:
     """The C variables of all register buffers of a program.
 
-    A buffer whose last axis is run over by vector loops is kept as vectors of as many lanes; every
-    other one as one variable for each element. The variables are found while the text is written,
-    then declared.
+    A buffer whose last axis is run over by vector loops is kept as vectors of as many lanes; every other one as one
+    variable for each element. The variables are found while the text is written, then declared.
     """
 
     def __init__(self, program: Program) -> None:
@@ -22,7 +21,7 @@ class RegisterFile:
         """The variables of a buffer that the text uses, in the order of their subscripts."""
         return [name for _, name in sorted(self._variables[buffer].items())]
 
-    def element(self, buffer: Buffer, access: Load, scope: Scope) -> str:
+    def element(self, buffer: Buffer, access: Load, scope: CScope) -> str:
         """The variable that holds one element, or the lane of a vector: `C_r_3_1[5]`."""
         index = self._index(buffer, access, scope)
         lanes = self.lanes[buffer.name]
@@ -31,19 +30,19 @@ class RegisterFile:
         chunk, lane = divmod(index[-1], lanes)
         return f"{self._variable(buffer, (*index[:-1], chunk), scope)}[{lane}]"
 
-    def vector(self, buffer: Buffer, access: Load, scope: Scope) -> str:
+    def vector(self, buffer: Buffer, access: Load, scope: CScope) -> str:
         """The variable that holds the vector that starts at an element."""
         index = self._index(buffer, access, scope)
         chunk = index[-1] // self.lanes[buffer.name]
         return self._variable(buffer, (*index[:-1], chunk), scope)
 
-    def _variable(self, buffer: Buffer, index: tuple[int, ...], scope: Scope) -> str:
+    def _variable(self, buffer: Buffer, index: tuple[int, ...], scope: CScope) -> str:
         known = self._variables[buffer.name]
         if index not in known:
             known[index] = scope.names.fresh("_".join((scope.names[buffer.name], *map(str, index))))
         return known[index]
 
-    def _index(self, buffer: Buffer, access: Load, scope: Scope) -> tuple[int, ...]:
+    def _index(self, buffer: Buffer, access: Load, scope: CScope) -> tuple[int, ...]:
         here = [scope.affine(subscript) for subscript in access.index]
         for subscript, original in zip(here, access.index, strict=True):
             if not subscript.is_constant:

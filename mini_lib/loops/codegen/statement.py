@@ -1,30 +1,23 @@
 """One statement in C: scalar code, vector code, or lane by lane under a guard on the lanes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mini_lib.loops.codegen.registers import RegisterFile
-from mini_lib.loops.codegen.text import Scope, guard_text, loop_header, offset_text
-from mini_lib.loops.codegen.values import (
-    C_TYPES,
-    Prelude,
-    Term,
-    convert,
-    expression,
-    in_all_lanes,
-)
-from mini_lib.loops.ir import Load, Loop, Op, Program, Statement
+from mini_lib.loops.codegen.text import INDENT, CScope, guard_text, loop_header, offset_text
+from mini_lib.loops.codegen.values import C_TYPES, Prelude, Term, convert, expression, in_all_lanes
+from mini_lib.loops.ir import Load, Loop, Op, Program, Statement, map_loads
 from mini_lib.loops.meaning.walk import accesses, has_lane_guard, lane_step, own_names
 
 GATHER_PER_LINE = 4
+Operand = Callable[[Load], Term]  # what a load is in C
 
 
 @dataclass(frozen=True)
 class Context:
     """What the text of every statement needs: the program, the helpers, where registers are kept.
 
-    With `volatile`, loads come one by one into variables of their own, in the order that the
-    program has.
+    With `volatile`, loads come one by one into variables of their own, in the order that the program has.
     """
 
     program: Program
@@ -32,58 +25,90 @@ class Context:
     registers: RegisterFile
     volatile: bool = False
 
-    def element(self, access: Load, scope: Scope) -> str:
+    def dtype(self, statement: Statement) -> str:
+        """The element type in which a statement calculates: that of the buffer it stores to."""
+        return self.program.buffer(statement.buffer).dtype
+
+    def element(self, access: Load, scope: CScope) -> str:
         """One element of a buffer."""
         buffer = self.program.buffer(access.buffer)
         if buffer.scope == "register":
             return self.registers.element(buffer, access, scope)
         return f"{scope.names[buffer.name]}[{offset_text(buffer, access, scope)}]"
 
+    def converted(self, load: Load, term: Term, dtype: str, lanes: int | None) -> Term:
+        """A loaded element, or a vector of them, in the type that the statement calculates in."""
+        return convert(term, self.program.buffer(load.buffer).dtype, dtype, lanes, self.prelude)
 
-def scalar_statement(statement: Statement, scope: Scope, context: Context) -> list[str]:
+
+def scalar_statement(statement: Statement, scope: CScope, context: Context) -> list[str]:
     """The lines of a statement that is done once."""
     condition = guard_text(statement.guards, scope)
     if condition is None:
         return []
-    dtype = context.program.buffer(statement.buffer).dtype
-
-    def operand(load: Load) -> Term:
-        source = context.program.buffer(load.buffer).dtype
-        return convert(Term(context.element(load, scope)), source, dtype, None, context.prelude)
-
     target = context.element(statement.store, scope)
-    setup, operand = _one_by_one(statement, operand, dtype, None, scope, context)
-    return _guarded(condition, [*setup, _assign(statement, target, operand, dtype, None, context)])
+    first, statement, operand = _loads_first(statement, _elements(statement, scope, context), None, scope, context)
+    return _guarded(condition, [*first, _assign(statement, target, operand, None, context)])
 
 
-def vector_statement(statement: Statement, loop: Loop, lanes: list[Scope], scope: Scope, context: Context) -> list[str]:
+def vector_statement(
+    statement: Statement, loop: Loop, lanes: list[CScope], scope: CScope, context: Context
+) -> list[str]:
     """The lines of a statement for all lanes of a loop; `lanes` has a scope for each."""
     if has_lane_guard(statement, loop):
         return _lane_by_lane(statement, loop, lanes, scope, context)
     condition = guard_text(statement.guards, lanes[0])
     if condition is None:
         return []
-    dtype, prelude = context.program.buffer(statement.buffer).dtype, context.prelude
+    dtype, width = context.dtype(statement), len(lanes)
 
-    def operand(load: Load) -> Term:
-        term = _load(load, loop, lanes, context)
-        return convert(term, context.program.buffer(load.buffer).dtype, dtype, len(lanes), prelude)
+    def vector(load: Load) -> Term:
+        return context.converted(load, _load(load, loop, lanes, context), dtype, width)
 
-    setup, operand = _one_by_one(statement, operand, dtype, len(lanes), scope, context)
+    first, statement, operand = _loads_first(statement, vector, width, scope, context)
     shape = _shape(statement.store, loop, context)
     if shape == "vector variable":
         buffer = context.program.buffer(statement.buffer)
         target = context.registers.vector(buffer, statement.store, lanes[0])
-        lines = [_assign(statement, target, operand, dtype, len(lanes), context)]
+        lines = [_assign(statement, target, operand, width, context)]
     else:
-        value = expression(statement.value, operand, dtype, len(lanes), prelude)
+        value = expression(statement.value, operand, dtype, width, context.prelude)
         lines = _store(statement, value, shape, lanes, context)
-    return _guarded(condition, [*setup, *lines])
+    return _guarded(condition, [*first, *lines])
 
 
-def _store(statement: Statement, value: Term, shape: str, lanes: list[Scope], context: Context) -> list[str]:
+def _elements(statement: Statement, scope: CScope, context: Context) -> Operand:
+    """What each load of a scalar statement is: one element."""
+    dtype = context.dtype(statement)
+    return lambda load: context.converted(load, Term(context.element(load, scope)), dtype, None)
+
+
+def _loads_first(
+    statement: Statement, operand: Operand, lanes: int | None, scope: CScope, context: Context
+) -> tuple[list[str], Statement, Operand]:
+    """With `volatile`: lines that load into variables, the statement that calculates with these, and what they are.
+
+    Without it nothing is loaded ahead, and the statement stays as it is.
+    """
+    if not context.volatile:
+        return [], statement, operand
+    dtype, lines = context.dtype(statement), []
+    variables: dict[str, Term] = {}
+
+    def into_variable(load: Load) -> Load:
+        term, name = operand(load), scope.names.fresh("x")
+        kind = context.prelude.vector(dtype, lanes) if term.is_vector else C_TYPES[dtype]
+        lines.append(f"{kind} {name} = {term.text};")
+        variables[name] = Term(name, is_vector=term.is_vector)
+        return Load(name, ())  # a variable has no subscripts
+
+    value = map_loads(statement.value, into_variable)
+    return lines, replace(statement, value=value), lambda variable: variables[variable.buffer]
+
+
+def _store(statement: Statement, value: Term, shape: str, lanes: list[CScope], context: Context) -> list[str]:
     """The lines that put a value in memory, or in scalar variables."""
-    dtype, prelude = context.program.buffer(statement.buffer).dtype, context.prelude
+    dtype, prelude = context.dtype(statement), context.prelude
     first = context.element(statement.store, lanes[0])
     if shape == "wide":
         value = in_all_lanes(value, dtype, len(lanes), prelude)
@@ -100,7 +125,7 @@ def _store(statement: Statement, value: Term, shape: str, lanes: list[Scope], co
     return lines
 
 
-def _load(load: Load, loop: Loop, lanes: list[Scope], context: Context) -> Term:
+def _load(load: Load, loop: Loop, lanes: list[CScope], context: Context) -> Term:
     """What a vector statement reads: one value for all lanes, or a vector."""
     shape = _shape(load, loop, context)
     buffer = context.program.buffer(load.buffer)
@@ -129,18 +154,10 @@ def _shape(access: Load, loop: Loop, context: Context) -> str:
     return {0: "one", 1: "wide"}.get(step, "lane by lane")
 
 
-def _assign(
-    statement: Statement,
-    target: str,
-    operand: Callable[[Load], Term],
-    dtype: str,
-    lanes: int | None,
-    context: Context,
-) -> str:
+def _assign(statement: Statement, target: str, operand: Operand, lanes: int | None, context: Context) -> str:
     """`target = value;`, or `target += rest;` where the value starts with the target."""
-    value, sign = statement.value, "="
-    updates = isinstance(value, Op) and value.name in ("+", "-", "*")
-    if updates and value.arguments[0] == statement.store and not context.volatile:
+    value, sign, dtype = statement.value, "=", context.dtype(statement)
+    if isinstance(value, Op) and value.name in ("+", "-", "*") and value.arguments[0] == statement.store:
         sign, value = f"{value.name}=", value.arguments[1]
     term = expression(value, operand, dtype, lanes, context.prelude)
     if lanes is not None and sign == "=":
@@ -148,50 +165,23 @@ def _assign(
     return f"{target} {sign} {term.text};"
 
 
-def _one_by_one(
-    statement: Statement,
-    operand: Callable[[Load], Term],
-    dtype: str,
-    lanes: int | None,
-    scope: Scope,
-    context: Context,
-) -> tuple[list[str], Callable[[Load], Term]]:
-    """With volatile, a variable for each load, in order, and the operand that names it."""
-    if not context.volatile:
-        return [], operand
-    lines, names = [], []
-    for load in statement.loads:
-        term = operand(load)
-        kind = context.prelude.vector(dtype, lanes) if term.is_vector else C_TYPES[dtype]
-        names.append(Term(scope.names.fresh("x"), is_vector=term.is_vector))
-        lines.append(f"{kind} {names[-1].text} = {term.text};")
-    waiting = iter(names)  # an expression asks for its loads in their order
-    return lines, lambda _: next(waiting)
-
-
-def _lane_by_lane(statement: Statement, loop: Loop, lanes: list[Scope], scope: Scope, context: Context) -> list[str]:
+def _lane_by_lane(statement: Statement, loop: Loop, lanes: list[CScope], scope: CScope, context: Context) -> list[str]:
     """Scalar code for the lanes whose guard holds: all values first, then all stores."""
-    dtype = context.program.buffer(statement.buffer).dtype
     if _is_free_of_order(statement, loop, context):
-        inside = scope.inside(loop)
-        body = scalar_statement(statement, inside, context)
-        return [loop_header(loop, scope), *("    " + line for line in body), "}"]
+        body = scalar_statement(statement, scope.inside(loop), context)
+        return [loop_header(loop, scope), *(INDENT + line for line in body), "}"]
+    dtype = context.dtype(statement)
     names, values, stores = [], [], []
     for lane in lanes:
         condition = guard_text(statement.guards, lane)
         if condition is None:
             continue
-        names.append(scope.names.fresh("v"))
-
-        def operand(load: Load, lane: Scope = lane) -> Term:
-            source = context.program.buffer(load.buffer).dtype
-            return convert(Term(context.element(load, lane)), source, dtype, None, context.prelude)
-
-        setup, operand = _one_by_one(statement, operand, dtype, None, scope, context)
-        value = expression(statement.value, operand, dtype, None, context.prelude)
-        values += _guarded(condition, [*setup, f"{names[-1]} = {value.text};"])
-        target = context.element(statement.store, lane)
-        stores += _guarded(condition, [f"{target} = {names[-1]};"])
+        name = scope.names.fresh("v")
+        first, one, operand = _loads_first(statement, _elements(statement, lane, context), None, scope, context)
+        value = expression(one.value, operand, dtype, None, context.prelude)
+        values += _guarded(condition, [*first, f"{name} = {value.text};"])
+        stores += _guarded(condition, [f"{context.element(statement.store, lane)} = {name};"])
+        names.append(name)
     if not names:
         return []
     declared = f"{C_TYPES[dtype]} {', '.join(f'{name} = 0' for name in names)};"
@@ -214,4 +204,4 @@ def _guarded(condition: str, lines: list[str]) -> list[str]:
     if len(lines) == 1:
         return [f"if ({condition}) {lines[0]}" if condition else lines[0]]
     head = f"if ({condition}) {{" if condition else "{"
-    return [head, *("    " + line for line in lines), "}"]
+    return [head, *(INDENT + line for line in lines), "}"]

@@ -1,146 +1,29 @@
 """The parts of C that need no thought about values: names, subscripts, loop headers, guards."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, all_loops, ranges
+from mini_lib.loops.ir import Buffer, Load, Loop, Program, all_loops, ranges
 from mini_lib.loops.show import show_guard
 
-RESERVED = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "asm",
-        "typeof",
-        "exp",
-        "expf",
-        "main",
-        "stdin",
-        "stdout",
-        "INFINITY",
-        "NAN",
-        "INLINE",
-        "state_",
-    ]
-)
+INDENT = "    "
+_RESERVED = """
+    auto break case char const continue default do double else enum extern float for goto if inline int long
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm
+    typeof exp expf main stdin stdout INFINITY NAN INLINE state_
+"""
+_MATH = """
+    acos asin atan atan2 cos sin tan acosh asinh atanh cosh sinh tanh exp exp2 exp10 pow10 expm1 frexp ldexp log
+    log10 log1p log2 logb modf pow sqrt cbrt hypot erf erfc tgamma lgamma gamma ceil floor nearbyint rint lrint
+    llrint round lround llround roundeven trunc fmod remainder remquo drem copysign nan nextafter nexttoward nextup
+    nextdown fdim fmax fmin fma fabs ilogb scalb scalbn scalbln significand finite isinf isnan j0 j1 jn y0 y1 yn
+    sincos signgam
+"""
+RESERVED = frozenset(_RESERVED.split())
 # names of math.h: a function of that name would be declared twice
-MATH = frozenset(
-    name + end
-    for name in [
-        "acos",
-        "asin",
-        "atan",
-        "atan2",
-        "cos",
-        "sin",
-        "tan",
-        "acosh",
-        "asinh",
-        "atanh",
-        "cosh",
-        "sinh",
-        "tanh",
-        "exp",
-        "exp2",
-        "exp10",
-        "pow10",
-        "expm1",
-        "frexp",
-        "ldexp",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "logb",
-        "modf",
-        "pow",
-        "sqrt",
-        "cbrt",
-        "hypot",
-        "erf",
-        "erfc",
-        "tgamma",
-        "lgamma",
-        "gamma",
-        "ceil",
-        "floor",
-        "nearbyint",
-        "rint",
-        "lrint",
-        "llrint",
-        "round",
-        "lround",
-        "llround",
-        "roundeven",
-        "trunc",
-        "fmod",
-        "remainder",
-        "remquo",
-        "drem",
-        "copysign",
-        "nan",
-        "nextafter",
-        "nexttoward",
-        "nextup",
-        "nextdown",
-        "fdim",
-        "fmax",
-        "fmin",
-        "fma",
-        "fabs",
-        "ilogb",
-        "scalb",
-        "scalbn",
-        "scalbln",
-        "significand",
-        "finite",
-        "isinf",
-        "isnan",
-        "j0",
-        "j1",
-        "jn",
-        "y0",
-        "y1",
-        "yn",
-        "sincos",
-        "signgam",
-    ]
-    for end in ("", "f", "l")
-)
+MATH = frozenset(name + end for name in _MATH.split() for end in ("", "f", "l"))
 HELPER = re.compile(r"(max|min|exp|divide|load|store|spread|floor|touch)_\w+|[fiu]\d+x\d+(_at)?|u?int\d+_t")
 MAX_INT = 2**31 - 1
 
@@ -156,7 +39,7 @@ class Names:
         self.function = self.fresh(name + "_" if name in MATH else name)
         for buffer in program.buffers:
             self._found[buffer.name] = self.fresh(prefix + buffer.name)
-        for name in _variables(program.body):
+        for name in (name for loop in all_loops(program.body) for name in loop.variables):
             if name not in self._found:
                 self._found[name] = self.fresh(name)
 
@@ -179,12 +62,11 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Scope:
+class CScope:
     """What is known at a place in the C text.
 
-    `values` gives each variable of the program as an expression of C variables: itself where a C
-    loop runs over it, a constant where its loop is unrolled. `loops` are the loops around,
-    outermost first.
+    `values` gives each variable of the program as an expression of C variables: itself where a C loop runs over it, a
+    constant where its loop is unrolled. `loops` are the loops around, outermost first.
     """
 
     names: Names
@@ -197,7 +79,7 @@ class Scope:
         """An expression of the program's variables, in C variables."""
         return value.substitute(self.values)
 
-    def inside(self, loop: Loop) -> "Scope":
+    def inside(self, loop: Loop) -> "CScope":
         """The scope in the body of a loop that is written as a C loop."""
         own = {loop.name: affine(self.names[loop.name])}
         for bind in loop.binds:
@@ -205,7 +87,7 @@ class Scope:
             own[bind.remainder] = affine(self.names[bind.remainder])
         return replace(self, values={**self.values, **own}, loops=(*self.loops, loop))
 
-    def at(self, loop: Loop, step: int) -> tuple["Scope", list[str]]:
+    def at(self, loop: Loop, step: int) -> tuple["CScope", list[str]]:
         """The scope in one copy of a loop that is written out, and the lines to declare it.
 
         A quotient or remainder that is no constant there gets a C variable of its own.
@@ -226,13 +108,13 @@ class Scope:
         return scope, lines
 
 
-def scope_of(program: Program, prefix: str = "") -> Scope:
+def scope_of(program: Program, prefix: str = "") -> CScope:
     """The scope at the top of a function; its name and those of buffers start with `prefix`."""
     large = max(buffer.stored_bytes for buffer in program.buffers) > MAX_INT
-    return Scope(Names(program, prefix), "int64_t" if large else "int")
+    return CScope(Names(program, prefix), "int64_t" if large else "int")
 
 
-def loop_header(loop: Loop, scope: Scope) -> str:
+def loop_header(loop: Loop, scope: CScope) -> str:
     """The line that opens a C loop: `for (int m_o = 0; m_o < 32; m_o++) {`."""
     name = scope.names[loop.name]
     start = _bound("max_int", [scope.affine(bound) for bound in loop.start])
@@ -240,7 +122,7 @@ def loop_header(loop: Loop, scope: Scope) -> str:
     return f"for ({scope.index_type} {name} = {start}; {name} < {stop}; {name}++) {{"
 
 
-def bind_lines(loop: Loop, inside: Scope) -> list[str]:
+def bind_lines(loop: Loop, inside: CScope) -> list[str]:
     """The declarations of the quotients and remainders of a loop, at the top of its body."""
     lines = []
     for bind in loop.binds:
@@ -249,7 +131,7 @@ def bind_lines(loop: Loop, inside: Scope) -> list[str]:
     return lines
 
 
-def guard_text(guards: tuple[Affine, ...], scope: Scope) -> str | None:
+def guard_text(guards: tuple[Affine, ...], scope: CScope) -> str | None:
     """The condition of an `if`; "" where it always holds, None where it never does."""
     texts = []
     for guard in guards:
@@ -261,7 +143,7 @@ def guard_text(guards: tuple[Affine, ...], scope: Scope) -> str | None:
     return " && ".join(texts)
 
 
-def offset_text(buffer: Buffer, access: Load, scope: Scope) -> str:
+def offset_text(buffer: Buffer, access: Load, scope: CScope) -> str:
     """How many elements an access lies from the buffer's start: `512*(16*m_o + m_i) + k`."""
     parts, constant = [], 0
     for stride, subscript in zip(buffer.strides, access.index, strict=True):
@@ -287,16 +169,11 @@ def affine_text(value: Affine) -> str:
     return str(Affine(terms, value.constant))
 
 
-def uses_bounds(program: Program) -> bool:
-    """Whether a loop has several starts or stops, so that the C text needs min_int and max_int."""
-    return any(len(loop.start) + len(loop.stop) > 2 for loop in all_loops(program.body))
-
-
 def integer_helpers(program: Program, index_type: str) -> list[str]:
     """The small C functions on whole numbers that the loop headers and binds of a program call."""
     lines = []
     parameters = f"({index_type} a, {index_type} b)"
-    if uses_bounds(program):
+    if any(len(loop.start) + len(loop.stop) > 2 for loop in all_loops(program.body)):
         lines += [
             f"static inline {index_type} min_int{parameters} {{ return a < b ? a : b; }}",
             f"static inline {index_type} max_int{parameters} {{ return a > b ? a : b; }}",
@@ -311,16 +188,13 @@ def integer_helpers(program: Program, index_type: str) -> list[str]:
     return lines
 
 
-def _divmod(of: Affine, by: int, targets: tuple[str, ...], scope: Scope) -> list[str]:
+def _divmod(of: Affine, by: int, targets: tuple[str, ...], scope: CScope) -> list[str]:
     """Two declarations; plain `/` and `%` where the expression cannot be negative."""
     low, _ = of.extremes(ranges(scope.loops))
     value, kind = scope.affine(of), scope.index_type
     text = affine_text(value)
     if low < 0:
-        return [
-            f"{kind} {targets[0]} = floor_div({text}, {by});",
-            f"{kind} {targets[1]} = floor_mod({text}, {by});",
-        ]
+        return [f"{kind} {targets[0]} = floor_div({text}, {by});", f"{kind} {targets[1]} = floor_mod({text}, {by});"]
     text = f"({text})" if len(value.terms) > 1 or value.constant else text
     return [f"{kind} {targets[0]} = {text} / {by};", f"{kind} {targets[1]} = {text} % {by};"]
 
@@ -330,8 +204,3 @@ def _bound(function: str, bounds: list[Affine]) -> str:
     for bound in bounds[1:]:
         text = f"{function}({text}, {affine_text(bound)})"
     return text
-
-
-def _variables(body: tuple[Node, ...]) -> Iterator[str]:
-    for loop in all_loops(body):
-        yield from loop.variables

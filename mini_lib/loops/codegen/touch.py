@@ -1,7 +1,8 @@
 """A program as C that calculates nothing: at each access it asks a simulated cache instead."""
 
 from mini_lib.loops.codegen.text import (
-    Scope,
+    INDENT,
+    CScope,
     bind_lines,
     guard_text,
     integer_helpers,
@@ -12,30 +13,21 @@ from mini_lib.loops.codegen.text import (
 from mini_lib.loops.ir import Load, Loop, Node, Program, Statement
 from mini_lib.loops.meaning.walk import accesses, check_vector, has_lane_guard, lane_step
 
-INDENT = "    "
-
 
 def touch_source(program: Program, simulator: str) -> str:
     """The C text of `void touch_all(cachesim *, int64_t base, ...)`: a base for each buffer.
 
-    `simulator` is the text of cachesim.h, whose `cachesim_touch` takes the accesses, in the
-    program's order.
+    `simulator` is the text of cachesim.h, whose `cachesim_touch` takes the accesses, in the program's order.
     """
     scope = scope_of(program, "base_")
     bases = [scope.names[buffer.name] for buffer in program.buffers if buffer.scope != "register"]
     parameters = ", ".join(["cachesim *state_", *(f"int64_t {name}" for name in bases)])
     body = [INDENT + line for node in program.body for line in _node(node, scope, program)]
-    lines = [
-        simulator,
-        *integer_helpers(program, scope.index_type),
-        f"void touch_all({parameters}) {{",
-        *body,
-        "}",
-    ]
+    lines = [simulator, *integer_helpers(program, scope.index_type), f"void touch_all({parameters}) {{", *body, "}"]
     return "\n".join(lines) + "\n"
 
 
-def _node(node: Node, scope: Scope, program: Program) -> list[str]:
+def _node(node: Node, scope: CScope, program: Program) -> list[str]:
     if isinstance(node, Statement):
         condition = guard_text(node.guards, scope)
         if condition is None:
@@ -50,7 +42,7 @@ def _node(node: Node, scope: Scope, program: Program) -> list[str]:
     return _loop(node, scope, body)
 
 
-def _lanes(statement: Statement, loop: Loop, scope: Scope, program: Program) -> list[str]:
+def _lanes(statement: Statement, loop: Loop, scope: CScope, program: Program) -> list[str]:
     """A statement for all lanes: every load of every lane, then every store."""
     inside = scope.inside(loop)
     lines = []
@@ -78,7 +70,7 @@ def _lanes(statement: Statement, loop: Loop, scope: Scope, program: Program) -> 
     return [] if condition is None else [*declared, *_guarded(condition, lines)]
 
 
-def _touch(access: Load, is_write: bool, elements: int, scope: Scope, program: Program) -> list[str]:
+def _touch(access: Load, is_write: bool, elements: int, scope: CScope, program: Program) -> list[str]:
     buffer = program.buffer(access.buffer)
     if buffer.scope == "register":
         return []
@@ -88,7 +80,7 @@ def _touch(access: Load, is_write: bool, elements: int, scope: Scope, program: P
     return [f"cachesim_touch(state_, {place}, {elements * size_bytes}, {int(is_write)});"]
 
 
-def _loop(loop: Loop, scope: Scope, body: list[str]) -> list[str]:
+def _loop(loop: Loop, scope: CScope, body: list[str]) -> list[str]:
     inside = scope.inside(loop)
     lines = [*bind_lines(loop, inside), *body]
     return [loop_header(loop, scope), *(INDENT + line for line in lines), "}"] if body else []

@@ -10,14 +10,7 @@ from mini_lib.loops.meaning.numbers import integer_constant, is_float
 from mini_lib.loops.show import STRENGTH
 
 # Integers wrap. In C only unsigned ones do, so that is how they are kept and calculated with.
-C_TYPES = {
-    "f32": "float",
-    "f64": "double",
-    "i8": "uint8_t",
-    "i32": "uint32_t",
-    "i64": "uint64_t",
-    "u64": "uint64_t",
-}
+C_TYPES = {"f32": "float", "f64": "double", "i8": "uint8_t", "i32": "uint32_t", "i64": "uint64_t", "u64": "uint64_t"}
 SIGNED = {"i8": "int8_t", "i32": "int32_t", "i64": "int64_t", "u64": "uint64_t"}
 LARGEST_LANES_BYTES = 1024
 ATOM = 9  # binds more tightly than any operator
@@ -49,8 +42,7 @@ class Prelude:
         """The name of a vector type, such as f32x16.
 
         Raises:
-            ValueError: the number of lanes is not a power of two, or the vector is larger than 1024
-            bytes.
+            ValueError: the number of lanes is not a power of two, or the vector is larger than 1024 bytes.
         """
         size_bytes = lanes * ELEMENT_BYTES[dtype]
         if lanes & (lanes - 1) or size_bytes > LARGEST_LANES_BYTES:
@@ -87,8 +79,7 @@ class Prelude:
         kind = self.vector(dtype, lanes)
         copies = ", ".join("x" * lanes)
         return self._function(
-            f"spread_{kind}",
-            f"INLINE {kind} spread_{kind}({C_TYPES[dtype]} x) {{ return ({kind}){{{copies}}}; }}",
+            f"spread_{kind}", f"INLINE {kind} spread_{kind}({C_TYPES[dtype]} x) {{ return ({kind}){{{copies}}}; }}"
         )
 
     def call(self, operation: str, dtype: str, lanes: int | None) -> str:
@@ -179,17 +170,12 @@ def convert(term: Term, source: str, target: str, lanes: int | None, prelude: Pr
 
 
 def expression(
-    value: Expression,
-    operand: Callable[[Load], Term],
-    dtype: str,
-    lanes: int | None,
-    prelude: Prelude,
+    value: Expression, operand: Callable[[Load], Term], dtype: str, lanes: int | None, prelude: Prelude
 ) -> Term:
     """An expression with no more parentheses than it needs; `operand` says what a load is."""
     if isinstance(value, Constant):
-        if not is_float(dtype) or np.isfinite(value.value):
-            return Term(constant_text(value.value, dtype))
-        prelude.needs_math = True
+        if is_float(dtype) and not np.isfinite(value.value):
+            prelude.needs_math = True  # for INFINITY and NAN
         return Term(constant_text(value.value, dtype))
     if isinstance(value, Load):
         return operand(value)

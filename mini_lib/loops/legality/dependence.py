@@ -13,8 +13,8 @@ from mini_lib.loops.ir import Leaf, Program
 from mini_lib.loops.legality.domain import (
     Access,
     conflicts,
+    iteration_pairs,
     kind_of,
-    pair,
     same_copy,
     same_element,
     shared_loops,
@@ -82,17 +82,6 @@ def dependences(program: Program) -> tuple[Dependence, ...]:
     return tuple(sorted(found, key=lambda item: order.index(item.kind)))
 
 
-def carried_by(found: tuple[Dependence, ...], loop: str) -> tuple[Dependence, ...]:
-    """The dependences that keep a loop from being run in any order: those that it carries.
-
-    >>> from mini_lib.loops import matmul
-    >>> found = dependences(matmul(m=4, n=4, k=4))
-    >>> len(carried_by(found, "m")), len(carried_by(found, "k"))
-    (0, 3)
-    """
-    return tuple(item for item in found if item.carrier == loop)
-
-
 def show_dependences(program: Program) -> str:
     """The dependences as a table, one a line."""
     found = dependences(program)
@@ -116,7 +105,7 @@ def show_dependences(program: Program) -> str:
 
 def _between(one: Leaf, two: Leaf, first: Access, second: Access, home: str) -> Iterator[Dependence]:
     """The dependences from an access of one statement to an access of another, outer carriers first."""
-    both = pair(one, two)
+    both = iteration_pairs(one, two)
     copy = same_copy(home, one, two, both)
     if copy is None:
         return

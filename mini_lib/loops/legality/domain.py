@@ -20,7 +20,7 @@ class Access:
     phase: int
 
 
-def accesses(statement: Statement) -> tuple[Access, ...]:
+def distinct_accesses(statement: Statement) -> tuple[Access, ...]:
     """The loads of a statement, each element once, then its store."""
     events = [(load, READ) for load in dict.fromkeys(statement.loads)]
     return tuple(Access(load.buffer, load.index, phase) for load, phase in [*events, (statement.store, WRITE)])
@@ -28,8 +28,8 @@ def accesses(statement: Statement) -> tuple[Access, ...]:
 
 def conflicts(first: Statement, second: Statement) -> Iterator[tuple[Access, Access]]:
     """Pairs of accesses of two statements to one buffer, at least one of them a store."""
-    for one in accesses(first):
-        for two in accesses(second):
+    for one in distinct_accesses(first):
+        for two in distinct_accesses(second):
             if one.buffer == two.buffer and WRITE in (one.phase, two.phase):
                 yield one, two
 
@@ -74,7 +74,7 @@ def domain(leaf: Leaf) -> System:
 
 
 @dataclass(frozen=True)
-class Pair:
+class IterationPairs:
     """Two iterations at once: their system, and each one's variables in the variables of the system.
 
     In the loops that both share, the second iteration is the first plus a step. Steps make most systems
@@ -95,7 +95,7 @@ class Pair:
         return {name: self.second[name] - self.first[name] for name in both}
 
 
-def pair(first: Leaf, second: Leaf) -> Pair:
+def iteration_pairs(first: Leaf, second: Leaf) -> IterationPairs:
     """All pairs of an iteration of one statement and an iteration of another (or of the same)."""
     one, two = domain(first), domain(second)
     shared = set(variables(first.loops[: shared_loops(first, second)]))
@@ -117,17 +117,17 @@ def pair(first: Leaf, second: Leaf) -> Pair:
         equal.append(row.substitute(to_second) - known)
     at_least = [row.substitute(to_first) for row in one.at_least]
     at_least += [row.substitute(to_second) for row in two.at_least]
-    return Pair(System(box, tuple(equal), (*at_least, *inside)), to_first, to_second)
+    return IterationPairs(System(box, tuple(equal), (*at_least, *inside)), to_first, to_second)
 
 
-def same_element(one: Load | Access, two: Load | Access, pair: Pair) -> tuple[Affine, ...]:
+def same_element(one: Load | Access, two: Load | Access, pair: IterationPairs) -> tuple[Affine, ...]:
     """What must be 0 for two accesses to touch one element, one equation an axis."""
     return tuple(
         a.substitute(pair.first) - b.substitute(pair.second) for a, b in zip(one.index, two.index, strict=True)
     )
 
 
-def same_copy(home: str, one: Leaf, two: Leaf, both: Pair) -> tuple[Affine, ...] | None:
+def same_copy(home: str, one: Leaf, two: Leaf, both: IterationPairs) -> tuple[Affine, ...] | None:
     """What must be 0 for two iterations to see one copy of a buffer that is made anew in each iteration of `home`.
 
     None where they never do; nothing where the buffer lives as long as the program.

@@ -14,10 +14,10 @@ from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Leaf, Program
 from mini_lib.loops.legality.domain import (
     Access,
-    Pair,
+    IterationPairs,
     conflicts,
+    iteration_pairs,
     kind_of,
-    pair,
     same_copy,
     same_element,
     shared_loops,
@@ -31,7 +31,7 @@ PARTED = "in another copy (local)"
 
 
 @dataclass(frozen=True)
-class Instance:
+class Iteration:
     """One iteration of a statement: its name, its text, and the value of each variable around it."""
 
     statement: str
@@ -46,13 +46,12 @@ class Instance:
 class Violation:
     """Two iterations, in their old order, that touch one element and lose that order.
 
-    `element` is (buffer, index); `kind` is "flow" (the first writes, the second reads), "anti" (reads, writes)
-    or "output" (both write); `why` is "swapped", "unordered (parallel)", "at once (vector)" or
-    "in another copy (local)".
+    `element` is (buffer, index); `kind` is "flow" (the first writes, the second reads), "anti" (reads, writes) or
+    "output" (both write); `why` is "swapped", "unordered (parallel)", "at once (vector)" or "in another copy (local)".
     """
 
-    first: Instance
-    second: Instance
+    first: Iteration
+    second: Iteration
     element: tuple[str, tuple[int, ...]]
     kind: str
     why: str
@@ -95,7 +94,7 @@ class IllegalRewrite(ValueError):
         self.element = violation.element
 
 
-def check(before: Program, after: Program, rewrite: str) -> None:
+def require_legal(before: Program, after: Program, rewrite: str) -> None:
     """Let a legal rewrite pass; `rewrite` is its text, for the message.
 
     Raises:
@@ -166,8 +165,8 @@ def _between(one: _Moved, two: _Moved, homes: dict[str, tuple[str, str]]) -> Vio
     if not both:
         return None
     # the old variables, as they move between the two iterations
-    new = pair(one.new, two.new)
-    then = Pair(
+    new = iteration_pairs(one.new, two.new)
+    then = IterationPairs(
         new.system,
         {name: value.substitute(new.first) for name, value in one.origin.items()},
         {name: value.substitute(new.second) for name, value in two.origin.items()},
@@ -199,23 +198,22 @@ def _between(one: _Moved, two: _Moved, homes: dict[str, tuple[str, str]]) -> Vio
 Constraints = tuple[tuple[Affine, ...], tuple[Affine, ...]]  # equal, at_least
 
 
-def _levels(names: list[str], steps: Pair) -> Iterator[tuple[tuple[Affine, ...], Affine]]:
+def _levels(names: list[str], steps: IterationPairs) -> Iterator[tuple[tuple[Affine, ...], Affine]]:
     """For each shared loop: the steps of those outside it, all to be 0, and its own step."""
     for depth, name in enumerate(names):
         yield tuple(steps.step(outer) for outer in names[:depth]), steps.step(name)
 
 
-def _earlier(one: _Moved, two: _Moved, first: Access, second: Access, then: Pair) -> Iterator[Constraints | None]:
+def _earlier(
+    one: _Moved, two: _Moved, first: Access, second: Access, then: IterationPairs
+) -> Iterator[Constraints | None]:
     """The ways in which the first access can come before the second in the old program; None is no way."""
     shared = shared_loops(one.old, two.old)
     names = [loop.name for loop in one.old.loops[:shared]]
     for outer, step in _levels(names, then):
         yield outer, (step - 1,)
-    if one.old is two.old:
-        before = first.phase < second.phase
-    else:
-        before = one.old.positions[shared] < two.old.positions[shared]
-    yield (tuple(then.step(name) for name in names), ()) if before else None
+    places = (one.old.positions[shared:], first.phase), (two.old.positions[shared:], second.phase)
+    yield (tuple(then.step(name) for name in names), ()) if places[0] < places[1] else None
 
 
 def _copies(
@@ -223,8 +221,8 @@ def _copies(
     two: _Moved,
     first: Access,
     second: Access,
-    then: Pair,
-    new: Pair,
+    then: IterationPairs,
+    new: IterationPairs,
     homes: tuple[str, str],
 ) -> Iterator[tuple[tuple[Affine, ...], list[tuple[Constraints, str]]]]:
     """When two accesses mean one place, before or after the rewrite, and what must not be true then."""
@@ -242,7 +240,9 @@ def _copies(
         yield new_copy, lost
 
 
-def _lost(one: Leaf, two: Leaf, first: Access, second: Access, new: Pair) -> Iterator[tuple[Constraints, str]]:
+def _lost(
+    one: Leaf, two: Leaf, first: Access, second: Access, new: IterationPairs
+) -> Iterator[tuple[Constraints, str]]:
     """The ways in which the first access can fail to come before the second in the new program."""
     shared = shared_loops(one, two)
     loops = one.loops[:shared]
@@ -265,13 +265,7 @@ def _lost(one: Leaf, two: Leaf, first: Access, second: Access, new: Pair) -> Ite
 
 
 def _witness(
-    one: _Moved,
-    two: _Moved,
-    first: Access,
-    second: Access,
-    then: Pair,
-    system: System,
-    why: str,
+    one: _Moved, two: _Moved, first: Access, second: Access, then: IterationPairs, system: System, why: str
 ) -> Violation:
     """The violation in a system that has points, its first iteration the earliest."""
     point = solve(system, smallest=(*then.first.values(), *then.second.values()))
@@ -279,6 +273,6 @@ def _witness(
     for moved, values in ((one, then.first), (two, then.second)):
         iteration = {name: value.value(point) for name, value in values.items()}
         statement = moved.old.statement
-        instances.append(Instance(statement.name, show_statement(statement), iteration))
+        instances.append(Iteration(statement.name, show_statement(statement), iteration))
     index = tuple(subscript.value(instances[0].iteration) for subscript in first.index)
     return Violation(*instances, (first.buffer, index), kind_of(first, second), why)

@@ -11,22 +11,13 @@ from itertools import product
 from math import ceil
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import (
-    Constant,
-    Expression,
-    Load,
-    Loop,
-    Node,
-    Op,
-    Program,
-    Statement,
-)
+from mini_lib.loops.ir import Constant, Expression, Load, Loop, Node, Op, Program, Statement
 from mini_lib.loops.machine.model import MachineModel
 from mini_lib.loops.machine.work import Work
 from mini_lib.loops.meaning.walk import has_lane_guard, lane_step, own_names
 
-ARITHMETIC = {"/": 4, "exp": 20}  # instructions that one operation takes up; others take one
-MOST_COPIES = 256  # copies of unrolled code that are looked at one by one
+_INSTRUCTIONS = {"/": 4, "exp": 20}  # instructions that one operation takes up; others take one
+_MOST_COPIES = 256  # copies of unrolled code that are looked at one by one
 CHAIN_ROUNDS = 8  # rounds of a loop after which a chain is steady
 GUARD_INSTRUCTIONS = 2  # compare, jump
 Place = tuple[str, tuple[tuple[str, int], ...], str]
@@ -55,9 +46,9 @@ def written_out(body: tuple[Node, ...]) -> tuple[list[Copy], float]:
     copies: list[Copy] = []
     for node in straight:
         found = list(_copies(node, {}))
-        copies += found[:MOST_COPIES]
-        if len(found) > MOST_COPIES:
-            pieces = max(pieces, len(found) / MOST_COPIES)
+        copies += found[:_MOST_COPIES]
+        if len(found) > _MOST_COPIES:
+            pieces = max(pieces, len(found) / _MOST_COPIES)
     return copies, pieces
 
 
@@ -252,7 +243,7 @@ def _outer_names(access: Load) -> frozenset[str]:
 def _operations(value: Expression) -> int:
     if not isinstance(value, Op):
         return 0
-    return ARITHMETIC.get(value.name, 1) + sum(_operations(one) for one in value.arguments)
+    return _INSTRUCTIONS.get(value.name, 1) + sum(_operations(one) for one in value.arguments)
 
 
 def _end(value: Expression, times: Iterator[float], latency_cycles: float) -> float:
@@ -261,5 +252,5 @@ def _end(value: Expression, times: Iterator[float], latency_cycles: float) -> fl
         return next(times)
     if isinstance(value, Constant):
         return 0.0
-    own = latency_cycles * ARITHMETIC.get(value.name, 1)
+    own = latency_cycles * _INSTRUCTIONS.get(value.name, 1)
     return own + max(_end(one, times, latency_cycles) for one in value.arguments)

@@ -1,7 +1,6 @@
 """What arithmetic and memory cost in energy: published figures as data, and sums over them.
 
-The figures are of one process of 2014. Today's numbers are lower; how far memory lies above
-arithmetic is what lasts.
+The figures are of one process of 2014. Today's numbers are lower; how far memory lies above arithmetic is what lasts.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import log
 
-from mini_lib.loops.require import require_real, require_whole
+from mini_lib.require import positive, whole
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,12 @@ class EnergyTable:
     dram_j: tuple[float, float]
 
     def __post_init__(self) -> None:
-        require_whole("access_bytes", self.access_bytes, 1, "pass the bytes of one access")
+        whole("access_bytes", self.access_bytes, low=1, fix="pass the bytes of one access")
         for name, joules in {**self.operation_j, **self.cache_j}.items():
-            require_real(f"energy of {name!r}", joules, "pass joules", above_zero=True)
+            positive(f"energy of {name!r}", joules, fix="pass joules")
         low, high = self.dram_j
-        require_real("dram_j[0]", low, "pass joules", above_zero=True)
-        require_real("dram_j[1]", high, "pass joules", above_zero=True)
+        positive("dram_j[0]", low, fix="pass joules")
+        positive("dram_j[1]", high, fix="pass joules")
         if low > high:
             raise ValueError(f"dram_j must be (low, high), got {self.dram_j}; swap them")
         if not self.cache_j:
@@ -60,7 +59,7 @@ class EnergyTable:
         >>> round(HOROWITZ_45NM.cache_access_j(16 * 1024) * 1e12, 2)
         14.14
         """
-        require_whole("size_bytes", size_bytes, 1, "pass the size of the cache in bytes")
+        whole("size_bytes", size_bytes, low=1, fix="pass the size of the cache in bytes")
         sizes = sorted(self.cache_j)
         if not sizes[0] <= size_bytes <= sizes[-1]:
             raise ValueError(
@@ -112,10 +111,7 @@ class Energy:
 
 
 def energy_j(
-    operations: Mapping[str, int],
-    cache_bytes: Mapping[int, int],
-    dram_bytes: int,
-    table: EnergyTable = HOROWITZ_45NM,
+    operations: Mapping[str, int], cache_bytes: Mapping[int, int], dram_bytes: int, table: EnergyTable = HOROWITZ_45NM
 ) -> Energy:
     """Return the energy of operations, of bytes moved out of caches, and of bytes moved from DRAM.
 
@@ -150,13 +146,13 @@ def energy_j(
                 f"operation {name!r} is not in the table {table.name!r}, which has "
                 f"{', '.join(table.operation_j)}; use one of these"
             )
-        require_whole(f"operations[{name!r}]", count, 0, "pass how often it is done")
+        whole(f"operations[{name!r}]", count, low=0, fix="pass how often it is done")
         parts[name] = (count * table.operation_j[name],) * 2
     for size_bytes, moved in cache_bytes.items():
-        require_whole(f"cache_bytes[{size_bytes}]", moved, 0, "pass the bytes moved")
+        whole(f"cache_bytes[{size_bytes}]", moved, low=0, fix="pass the bytes moved")
         joules = table.cache_access_j(size_bytes) * -(-moved // table.access_bytes)
         parts[f"cache {size_bytes / 1024:g} KB"] = (joules, joules)
-    require_whole("dram_bytes", dram_bytes, 0, "pass the bytes moved")
+    whole("dram_bytes", dram_bytes, low=0, fix="pass the bytes moved")
     accesses = -(-dram_bytes // table.access_bytes)
     parts["DRAM"] = (accesses * table.dram_j[0], accesses * table.dram_j[1])
     return Energy(parts)

@@ -5,21 +5,20 @@ using the Execution-Cache-Memory model", ICS 2015; here everything that can over
 """
 
 from dataclasses import dataclass, field
-from math import prod
 
-from mini_lib.loops.ir import Loop, Node, Op, Program
+from mini_lib.loops.ir import Loop, Node, Program
 from mini_lib.loops.machine.block import Block, Copy, goes_round, written_out
 from mini_lib.loops.machine.model import MachineModel, this_machine
 from mini_lib.loops.machine.traffic import SAMPLE_ACCESSES, Traffic, mean_trips, traffic
 from mini_lib.loops.machine.work import Work
-from mini_lib.loops.meaning.walk import accesses, own_names
+from mini_lib.loops.meaning.walk import own_names
 
 LOOP_INSTRUCTIONS = 2  # compare, jump; the pointers are counted with their accesses
 FORK_CYCLES = 10_000  # to wake the other cores, and to wait for the last one
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """The cycles that a program is expected to take, and what they are made of.
 
     - `issue_cycles`: to begin all instructions of its statements (`work`), if none had to wait;
@@ -58,11 +57,7 @@ class Estimate:
         """What most of the time goes into: "instructions", "chain", "loops" or "memory"."""
         if sum(self.memory_cycles) > self.core_cycles:
             return "memory"
-        parts = {
-            "instructions": self.issue_cycles,
-            "chain": self.chain_cycles,
-            "loops": self.loop_cycles,
-        }
+        parts = {"instructions": self.issue_cycles, "chain": self.chain_cycles, "loops": self.loop_cycles}
         return max(parts, key=lambda name: parts[name])
 
     def __str__(self) -> str:
@@ -84,21 +79,16 @@ class _Core:
     loop: float = 0.0
 
     def __add__(self, more: "_Core") -> "_Core":
-        return _Core(
-            self.work + more.work,
-            self.issue + more.issue,
-            self.chain + more.chain,
-            self.loop + more.loop,
-        )
+        return _Core(self.work + more.work, self.issue + more.issue, self.chain + more.chain, self.loop + more.loop)
 
     def times(self, count: float, sharers: float = 1) -> "_Core":
         each = count / sharers
         return _Core(self.work * count, self.issue * each, self.chain * each, self.loop * each)
 
 
-def estimate(
+def estimate_time(
     program: Program, machine: MachineModel | None = None, *, sample: int | None = SAMPLE_ACCESSES
-) -> Estimate:
+) -> TimeEstimate:
     """Estimate the time of a program on a machine (default: `this_machine()`).
 
     The rules, in the order in which they are applied:
@@ -121,7 +111,7 @@ def estimate(
 
     >>> from mini_lib.loops import nest
     >>> saxpy = nest("for i in range(n):\\n    y[i] += 3 * x[i]", n=1024)
-    >>> done = estimate(saxpy, MachineModel()).work
+    >>> done = estimate_time(saxpy, MachineModel()).work
     >>> done.loads, done.stores, done.arithmetic
     (2048.0, 1024.0, 2048.0)
     """
@@ -131,11 +121,11 @@ def estimate(
     alone = _body(program, program.body, (), machine, serial=True)
     share = (core.issue + core.chain + core.loop) / max(1e-9, alone.issue + alone.chain + alone.loop)
     memory = tuple(cycles * min(1.0, share) for cycles in moved.cycles(machine))
-    return Estimate(core.work, moved, core.issue, core.chain, core.loop, memory, machine)
+    return TimeEstimate(core.work, moved, core.issue, core.chain, core.loop, memory, machine)
 
 
 def core_cycles(program: Program, machine: MachineModel | None = None) -> float:
-    """The cycles of the core as if all data lay in the first cache: `estimate` without caches, so nothing is simulated.
+    """The cycles of the core as if all data lay in the first cache: `estimate_time` without simulated caches.
 
     128 rounds, in each of which a sum of 4 cycles waits for a store of 5 cycles to arrive, and 5 to enter the loop:
 
@@ -148,11 +138,7 @@ def core_cycles(program: Program, machine: MachineModel | None = None) -> float:
 
 
 def _body(
-    program: Program,
-    body: tuple[Node, ...],
-    around: tuple[Loop, ...],
-    machine: MachineModel,
-    serial: bool = False,
+    program: Program, body: tuple[Node, ...], around: tuple[Loop, ...], machine: MachineModel, serial: bool = False
 ) -> _Core:
     """The cost of one time through a body: its straight-line code, then the loops in it."""
     copies, pieces = written_out(body)
@@ -204,30 +190,3 @@ def _chain_goes_on(program: Program, copies: list[Copy], path: tuple[Loop, ...])
                 return entries
         entries *= count
     return entries
-
-
-def roofline_seconds(program: Program, machine: MachineModel | None = None) -> float:
-    """The least time that a program's operations and arrays allow, whatever its schedule.
-
-    max(operations / peak, bytes / bandwidth): one core, each array moved once. It does not see the schedule, so
-    it ranks nothing; it says how far the best schedule is from the machine's limits.
-
-    Source: Williams, Waterman and Patterson, "Roofline", CACM 2009.
-
-    >>> from mini_lib.loops import matmul
-    >>> machine = MachineModel(frequency_hz=1e9, vector_bytes=32, arithmetic=2, stream_cycles=(2, 6))
-    >>> roofline_seconds(matmul(64, 64, 64), machine)      # 2 * 64**3 operations at 16e9 a second
-    3.2768e-05
-    """
-    machine = machine or this_machine()
-    operations = moved_bytes = 0.0
-    touched = set()
-    for leaf in program.leaves:
-        operations += prod(mean_trips(leaf.loops)) * _arithmetic(leaf.statement.value)
-        touched |= {access.buffer for access, _ in accesses(leaf.statement)}
-    moved_bytes = sum(b.stored_bytes for b in program.arguments if b.name in touched)
-    return max(operations / machine.peak_flops_per_s, moved_bytes / machine.bandwidth_bytes_per_s)
-
-
-def _arithmetic(value: object) -> int:
-    return 1 + sum(_arithmetic(one) for one in value.arguments) if isinstance(value, Op) else 0

@@ -1,8 +1,7 @@
 """How a layer is cut to fit what the hardware computes in one go, and how much of that is padding.
 
-A unit multiplies a small matrix by a small matrix. A layer that is a matrix product is cut into
-blocks of that shape; the last block of each axis is filled up with zeros, which cost as much as
-numbers do.
+A unit multiplies a small matrix by a small matrix. A layer that is a matrix product is cut into blocks of that shape;
+the last block of each axis is filled up with zeros, which cost as much as numbers do.
 """
 
 from __future__ import annotations
@@ -12,17 +11,16 @@ from dataclasses import dataclass, fields
 from itertools import product
 from math import ceil
 
-from mini_lib.loops.require import require_real, require_whole
+from mini_lib.require import not_negative, positive, whole
 
 
 @dataclass(frozen=True)
 class MatrixUnit:
     """Hardware that does C[m, n] += A[m, k] * B[k, n] for one fixed shape, a call every `cycles`.
 
-    In a matrix unit a number of A meets every column n, and one of B every row m. Where
-    `own_operands` is set, each lane brings its own A and B, as in the vector unit of a CPU: then
-    a lane can also hold a group. `weight_cycles` is the least time that one block of B keeps the
-    unit: a systolic array must shift the next block in meanwhile.
+    In a matrix unit a number of A meets every column n, and one of B every row m. Where `own_operands` is set, each
+    lane brings its own A and B, as in the vector unit of a CPU: then a lane can also hold a group. `weight_cycles` is
+    the least time that one block of B keeps the unit: a systolic array must shift the next block in meanwhile.
 
     Raises:
         TypeError: a side is not a whole number, `cycles` or `weight_cycles` is no number.
@@ -45,9 +43,9 @@ class MatrixUnit:
 
     def __post_init__(self) -> None:
         for side in ("m", "n", "k"):
-            require_whole(f"{side} of {self.name!r}", getattr(self, side), 1, "use 1 for no such axis")
-        require_real(f"cycles of {self.name!r}", self.cycles, "pass cycles a call", above_zero=True)
-        require_real(f"weight_cycles of {self.name!r}", self.weight_cycles, "use 0 for none")
+            whole(f"{side} of {self.name!r}", getattr(self, side), low=1, fix="use 1 for no such axis")
+        positive(f"cycles of {self.name!r}", self.cycles, fix="pass cycles a call")
+        not_negative(f"weight_cycles of {self.name!r}", self.weight_cycles, fix="use 0 for none")
 
     @property
     def macs_per_cycle(self) -> float:
@@ -99,7 +97,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         for size in fields(self):
-            require_whole(size.name, getattr(self, size.name), 1, "pass a size of 1 or more")
+            whole(size.name, getattr(self, size.name), low=1, fix="pass a size of 1 or more")
 
     @property
     def macs(self) -> int:
@@ -130,16 +128,11 @@ def conv2d_as_matmul(
     Source: K. Chellapilla et al., "High Performance Convolutional Neural Networks for Document
     Processing", 2006, section 2.
     """
-    sizes = {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
-        "groups": groups,
-        "batch": batch,
-    }
+    sizes = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups, "batch": batch}
     sizes |= {"kernel[0]": kernel[0], "kernel[1]": kernel[1]}
     sizes |= {"out_size[0]": out_size[0], "out_size[1]": out_size[1]}
     for name, size in sizes.items():
-        require_whole(name, size, 1, "pass a size of 1 or more")
+        whole(name, size, low=1, fix="pass a size of 1 or more")
     if in_channels % groups or out_channels % groups:
         raise ValueError(
             f"groups {groups} does not divide in_channels {in_channels} and out_channels "

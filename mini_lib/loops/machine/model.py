@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from time import perf_counter
@@ -60,10 +60,10 @@ void change(int64_t n, char *at, int64_t bytes, int64_t step) {
 class MachineModel:
     """One core of a machine, in a few numbers, and how many cores there are.
 
-    `loads`, `stores` and `arithmetic` are the most instructions of a kind that begin in one cycle, `issue` the most
-    in all. `latency_cycles` pass from an operation's operands to its result (`vector_latency_cycles` for a vector), `forward_cycles` from a store to
-    a load of the same place, `entry_cycles` on each entry into a loop. `window` is how many instructions wait for
-    their operands at the same time.
+    `loads`, `stores` and `arithmetic` are the most instructions of a kind that begin in one cycle, `issue` the most in
+    all. `latency_cycles` pass from an operation's operands to its result (`vector_latency_cycles` for a vector),
+    `forward_cycles` from a store to a load of the same place, `entry_cycles` on each entry into a loop. `window` is how
+    many instructions wait for their operands at the same time.
 
     `caches` lie one below the other. `stream_cycles`, `jump_cycles` and `back_cycles` have an entry for each: the
     cycles to fetch one line that this level misses, where lines follow each other (a prefetcher has asked for it),
@@ -105,25 +105,9 @@ class MachineModel:
                 raise ValueError(
                     f"{name} must have a cost above 0 for each of the {len(self.caches)} caches, got {costs}"
                 )
-        for name in (
-            "frequency_hz",
-            "vector_bytes",
-            "vector_registers",
-            "issue",
-            "loads",
-            "stores",
-        ):
-            _require_positive(name, getattr(self, name))
-        for name in (
-            "arithmetic",
-            "latency_cycles",
-            "vector_latency_cycles",
-            "forward_cycles",
-            "entry_cycles",
-            "window",
-            "cores",
-        ):
-            _require_positive(name, getattr(self, name))
+        for name in (one.name for one in fields(self) if one.name not in ("caches", *COSTS)):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}; use measure_machine_model()")
 
     def lanes(self, element_bytes: int) -> int:
         """How many elements one vector register holds."""
@@ -138,11 +122,6 @@ class MachineModel:
     def bandwidth_bytes_per_s(self) -> float:
         """The most bytes that one core gets in a second from below the last cache."""
         return self.frequency_hz * self.caches[-1].line_bytes / self.stream_cycles[-1]
-
-
-def _require_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} must be above 0, got {value}; use measure_machine()")
 
 
 def this_machine() -> MachineModel:
@@ -160,7 +139,7 @@ def this_machine() -> MachineModel:
 
 
 @cache
-def measure_machine() -> MachineModel:
+def measure_machine_model() -> MachineModel:
     """This machine, with clock, latencies and the price of a line measured by small loops, about a second in all.
 
     None of the loops is a kernel of the lessons: they add, go round one variable, or walk over memory.
@@ -188,11 +167,7 @@ def measure_machine() -> MachineModel:
         size = min(lower or 8 * level_cache.size_bytes, MOST_MEASURED_BYTES)
         passes = max(1, (2 << 20) // size)
         here = []
-        for kernel, step in (
-            (library.fetch, 64),
-            (library.fetch, JUMP_BYTES),
-            (library.change, JUMP_BYTES),
-        ):
+        for kernel, step in ((library.fetch, 64), (library.fetch, JUMP_BYTES), (library.change, JUMP_BYTES)):
             elapsed_s = _fastest_s(kernel, passes, start, size, step)
             here.append(elapsed_s * frequency_hz / (passes * size / 64))
         stream, jump, change = here  # a change is a fetch, and later the way back
@@ -226,13 +201,7 @@ def _caches() -> tuple[Cache, ...]:
         try:
             level, kind, size, ways, line = (
                 (folder / name).read_text().strip()
-                for name in (
-                    "level",
-                    "type",
-                    "size",
-                    "ways_of_associativity",
-                    "coherency_line_size",
-                )
+                for name in ("level", "type", "size", "ways_of_associativity", "coherency_line_size")
             )
             if kind != "Instruction" and int(level) <= 2:
                 found[int(level)] = Cache(int(size.removesuffix("K")) * 1024, int(ways), int(line))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mini_lib.loops.require import require_real, require_whole
+from mini_lib.require import not_negative, whole
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def timeline(load_s: Sequence[float], compute_s: Sequence[float], buffers: int =
     2 compute 9.0 13.0
     """
     load_s, compute_s = _checked(load_s, compute_s)
-    require_whole("buffers", buffers, 1, "use 2, or 1 for no overlap")
+    whole("buffers", buffers, low=1, fix="use 2, or 1 for no overlap")
     loader_free = engine_free = 0.0
     computed: list[float] = []
     spans = []
@@ -69,7 +69,8 @@ def timeline(load_s: Sequence[float], compute_s: Sequence[float], buffers: int =
 def pipelined_s(load_s: Sequence[float], compute_s: Sequence[float], buffers: int = 2) -> float:
     """Return the time for all tiles, when loads and computation overlap as `buffers` allow.
 
-    Raises as `timeline`.
+    Raises:
+        TypeError, ValueError: as `timeline`.
 
     >>> pipelined_s([1, 1, 1], [4, 4, 4]), pipelined_s([1, 1, 1], [4, 4, 4], buffers=1)
     (13.0, 15.0)
@@ -86,7 +87,8 @@ def pipelined_s(load_s: Sequence[float], compute_s: Sequence[float], buffers: in
 def double_buffered_s(load_s: Sequence[float], compute_s: Sequence[float]) -> float:
     """Return the time for all tiles with two buffers: one is filled while the other is used.
 
-    Raises as `timeline`.
+    Raises:
+        TypeError, ValueError: as `timeline`.
 
     Load 0 in the open, then 4 s of computing cover the load of 3 s, then 2 s of computing:
 
@@ -99,47 +101,14 @@ def double_buffered_s(load_s: Sequence[float], compute_s: Sequence[float]) -> fl
 def serial_s(load_s: Sequence[float], compute_s: Sequence[float]) -> float:
     """Return the time for all tiles when nothing overlaps: the sum of all loads and computations.
 
-    Raises as `timeline`.
+    Raises:
+        TypeError, ValueError: as `timeline`.
 
     >>> serial_s([3, 3], [4, 2])
     12.0
     """
     load_s, compute_s = _checked(load_s, compute_s)
     return sum(load + compute for load, compute in zip(load_s, compute_s, strict=True))
-
-
-def bound_s(load_s: Sequence[float], compute_s: Sequence[float]) -> float:
-    """Return a time that no number of buffers can beat.
-
-    The first load and the last computation have nothing to hide behind: all loads and the last
-    computation follow each other, and so do the first load and all computations.
-
-    Raises as `timeline`.
-
-    >>> bound_s([1, 1, 4], [4, 1, 1])         # loads 6 + 1, or 1 + computations 6
-    7.0
-    """
-    load_s, compute_s = _checked(load_s, compute_s)
-    return max(sum(load_s) + compute_s[-1], load_s[0] + sum(compute_s))
-
-
-def steady_state_s(load_s: float, compute_s: float, tiles: int) -> float:
-    """Return the time for `tiles` equal tiles with two buffers or more, by formula.
-
-    The first load stands alone (prologue), then the slower of the two sets the pace, and the last
-    computation stands alone (epilogue): load + (tiles - 1) * max(load, compute) + compute.
-
-    Raises:
-        TypeError: a time or `tiles` is not a number of its kind.
-        ValueError: a time is negative or not finite, or `tiles` is below 1.
-
-    >>> steady_state_s(load_s=1, compute_s=4, tiles=3)           # 1 + 2 * 4 + 4
-    13.0
-    """
-    require_real("load_s", load_s, "pass the seconds that one tile takes to load")
-    require_real("compute_s", compute_s, "pass the seconds that one tile takes to compute")
-    require_whole("tiles", tiles, 1, "pass how many tiles there are")
-    return float(load_s + (tiles - 1) * max(load_s, compute_s) + compute_s)
 
 
 def _checked(load_s: Sequence[float], compute_s: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -150,7 +119,7 @@ def _checked(load_s: Sequence[float], compute_s: Sequence[float]) -> tuple[tuple
                 f"for n equal tiles pass [{times_s!r}] * n"
             )
         for tile, time_s in enumerate(times_s):
-            require_real(f"{name}[{tile}]", time_s, "pass the seconds of each tile")
+            not_negative(f"{name}[{tile}]", time_s, fix="pass the seconds of each tile")
     if len(load_s) != len(compute_s):
         raise ValueError(
             f"load_s and compute_s must hold one time for each tile, got {len(load_s)} and "

@@ -11,7 +11,7 @@ from functools import cache
 from mini_lib import native
 from mini_lib.loops.affine import Affine
 from mini_lib.loops.caches.cache import Cache, LevelStats, check_levels
-from mini_lib.loops.caches.fast_cache import SOURCE, level_stats, new_state
+from mini_lib.loops.caches.fast_cache import SOURCE, has_compiler, level_stats, new_state
 from mini_lib.loops.caches.trace import default_bases, misses
 from mini_lib.loops.ir import Loop, Node, Program, Statement
 from mini_lib.loops.meaning.walk import accesses, check_vector, has_lane_guard, lane_step
@@ -64,16 +64,15 @@ void walk_table(cachesim *s, const int64_t *table, int64_t words, int64_t *varia
 def quick_misses(program: Program, *caches: Cache) -> tuple[LevelStats, ...]:
     """What one to three levels of cache see of a program: what `misses` returns, sooner for a short program.
 
-    Raises: as `misses`.
+    Raises:
+        ValueError: as `misses`.
 
     >>> from mini_lib.loops import matmul
     >>> level, = quick_misses(matmul(m=4, n=4, k=4), Cache(1024, ways=2))
     >>> level.references, level.misses                 # 64 * 4 accesses; A, B and C fill a line each
     (256, 3)
     """
-    try:
-        native.find_compiler()
-    except native.NoCompiler:
+    if not has_compiler():
         return misses(program, *caches)
     levels = check_levels(caches)
     state = new_state(levels)
@@ -117,11 +116,7 @@ def _head(loop: Loop, variables: dict[str, int]) -> list[int]:
 
 
 def _lanes(
-    statement: Statement,
-    loop: Loop,
-    program: Program,
-    bases: Mapping[str, int],
-    variables: dict[str, int],
+    statement: Statement, loop: Loop, program: Program, bases: Mapping[str, int], variables: dict[str, int]
 ) -> list[int]:
     """A statement of a vector loop: all lanes load before any stores."""
     uneven = any(

@@ -93,10 +93,7 @@ def _simulated(program: Program, machine: MachineModel, sample: int | None) -> n
 
 def _moved(program: Program, machine: MachineModel) -> np.ndarray:
     """Lines fetched and lines sent down, for each level: float [levels, 2]."""
-    return np.array(
-        [(level.fills, level.write_backs) for level in quick_misses(program, *machine.caches)],
-        float,
-    )
+    return np.array([(level.fills, level.write_backs) for level in quick_misses(program, *machine.caches)], float)
 
 
 def _iterations_to_simulate(program: Program, sample: int | None) -> int | None:

@@ -1,1 +1,1 @@
-"""What a nest means: the order in which it runs, its numbers, an interpreter, and how far rounding may go."""
+"""What a nest means: the order in which it runs, its numbers, and an interpreter."""

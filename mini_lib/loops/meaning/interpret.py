@@ -5,24 +5,22 @@ from collections.abc import Mapping
 import numpy as np
 
 from mini_lib.loops.ir import Constant, Expression, Load, Loop, Program, Statement
-from mini_lib.loops.meaning.numbers import ARITHMETIC, DTYPES, Arithmetic, Number, is_float
-from mini_lib.loops.meaning.walk import Point, walk
+from mini_lib.loops.meaning.numbers import ARITHMETIC, NUMPY_DTYPES, Arithmetic, Number, is_float
+from mini_lib.loops.meaning.walk import LoopValues, walk
 
-Memory = dict[str, dict[tuple[int, ...], Number]]  # buffer -> subscripts -> value
+Cells = dict[str, dict[tuple[int, ...], Number]]  # buffer -> subscripts -> value
 
 
 def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     """Run a program on arrays, one for each argument, and return its outputs as new arrays.
 
-    A value is calculated in the type of the buffer that it is stored in: floats round after each
-    operation, integers wrap. A local buffer is empty at the start of each iteration of its home
-    loop. An argument marked as temporary may be left out. About 100,000 statements a second;
-    `compile_nest` runs large programs.
+    A value is calculated in the type of the buffer that it is stored in: floats round after each operation, integers
+    wrap. A local buffer is empty at the start of each iteration of its home loop. An argument marked as temporary may
+    be left out. About 100,000 statements a second; `compile_nest` runs large programs.
 
     Raises:
-        ValueError: an array is missing, unknown, or of the wrong shape or dtype; a subscript is out
-        of bounds;
-            an element is read before it was written; a float is to be stored in an integer buffer.
+        ValueError: an array is missing, unknown, or of the wrong shape or dtype; a subscript is out of bounds; an
+            element is read before it was written; a float is to be stored in an integer buffer.
 
     >>> from mini_lib.loops import matmul
     >>> a, b = np.float32([[1, 2]]), np.float32([[3], [4]])
@@ -30,7 +28,7 @@ def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     {'C': array([[11.]], dtype=float32)}
     """
     check_arrays(program, arrays)
-    memory: Memory = {
+    memory: Cells = {
         buffer.name: _cells(arrays[buffer.name]) if buffer.name in arrays else {} for buffer in program.buffers
     }
     arithmetics = {buffer.name: ARITHMETIC[buffer.dtype] for buffer in program.buffers}
@@ -45,7 +43,7 @@ def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     return results
 
 
-def execute(program: Program, memory: Memory, arithmetics: Mapping[str, Arithmetic]) -> None:
+def execute(program: Program, memory: Cells, arithmetics: Mapping[str, Arithmetic]) -> None:
     """Do every statement on `memory`, each with the arithmetic of the buffer that it stores to."""
     for instance in walk(program, lambda loop: _make_anew(loop, program, memory)):
         statement = instance.statement
@@ -56,7 +54,7 @@ def execute(program: Program, memory: Memory, arithmetics: Mapping[str, Arithmet
             memory[statement.buffer][index] = value
 
 
-def _make_anew(loop: Loop, program: Program, memory: Memory) -> None:
+def _make_anew(loop: Loop, program: Program, memory: Cells) -> None:
     """Empty the local buffers that belong to an iteration which begins."""
     for buffer in program.buffers:
         if buffer.home == loop.name and buffer.scope != "memory":
@@ -65,9 +63,9 @@ def _make_anew(loop: Loop, program: Program, memory: Memory) -> None:
 
 def evaluate(
     expression: Expression,
-    point: Point,
+    point: LoopValues,
     program: Program,
-    memory: Memory,
+    memory: Cells,
     arithmetic: Arithmetic,
     statement: Statement,
 ) -> Number:
@@ -98,7 +96,7 @@ def random_arguments(program: Program, seed: int) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
     arrays = {}
     for buffer in program.arguments:
-        dtype = np.dtype(DTYPES[buffer.dtype])
+        dtype = np.dtype(NUMPY_DTYPES[buffer.dtype])
         if is_float(buffer.dtype):
             arrays[buffer.name] = generator.uniform(-1, 1, buffer.shape).astype(dtype)
         else:
@@ -119,9 +117,9 @@ def check_arrays(program: Program, arrays: Mapping[str, np.ndarray]) -> None:
                 continue
             raise ValueError(
                 f"{program.name} needs an array for {buffer.name}; pass {buffer.name}= an array of "
-                f"shape {buffer.shape} and dtype {np.dtype(DTYPES[buffer.dtype])}"
+                f"shape {buffer.shape} and dtype {np.dtype(NUMPY_DTYPES[buffer.dtype])}"
             )
-        array, dtype = np.asarray(arrays[buffer.name]), np.dtype(DTYPES[buffer.dtype])
+        array, dtype = np.asarray(arrays[buffer.name]), np.dtype(NUMPY_DTYPES[buffer.dtype])
         if array.shape != buffer.shape or array.dtype != dtype:
             raise ValueError(
                 f"{buffer.name} must have shape {buffer.shape} and dtype {dtype}, got "
@@ -144,7 +142,7 @@ def _cells(array: np.ndarray) -> dict[tuple[int, ...], Number]:
     return {index: value if floats else int(value) for index, value in np.ndenumerate(array)}
 
 
-def _subscripts(access: Load, point: Point, program: Program, statement: Statement) -> tuple[int, ...]:
+def _subscripts(access: Load, point: LoopValues, program: Program, statement: Statement) -> tuple[int, ...]:
     index = tuple(subscript.value(point) for subscript in access.index)
     shape = program.buffer(access.buffer).shape
     if len(index) != len(shape) or not all(0 <= at < size for at, size in zip(index, shape, strict=True)):
@@ -159,5 +157,5 @@ def _join(index: tuple[int, ...]) -> str:
     return ", ".join(map(str, index))
 
 
-def _text(point: Point) -> str:
+def _text(point: LoopValues) -> str:
     return ", ".join(f"{name}={value}" for name, value in point.items()) or "the top"

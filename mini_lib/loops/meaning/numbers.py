@@ -8,14 +8,7 @@ import numpy as np
 
 Number = int | float | np.float32
 
-DTYPES = {
-    "f32": np.float32,
-    "f64": np.float64,
-    "i8": np.int8,
-    "i32": np.int32,
-    "i64": np.int64,
-    "u64": np.uint64,
-}
+NUMPY_DTYPES = {"f32": np.float32, "f64": np.float64, "i8": np.int8, "i32": np.int32, "i64": np.int64, "u64": np.uint64}
 
 
 @dataclass(frozen=True)
@@ -120,5 +113,5 @@ def _rounding(dtype: type[np.floating]) -> Arithmetic:
 
 
 ARITHMETIC = {
-    dtype: _rounding(numpy_type) if is_float(dtype) else _wrapping(dtype) for dtype, numpy_type in DTYPES.items()
+    dtype: _rounding(numpy_type) if is_float(dtype) else _wrapping(dtype) for dtype, numpy_type in NUMPY_DTYPES.items()
 }

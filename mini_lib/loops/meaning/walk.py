@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from mini_lib.loops.affine import Affine
 from mini_lib.loops.ir import Load, Loop, Node, Program, Statement
 
-Point = dict[str, int]
+LoopValues = dict[str, int]
 
 
 @dataclass(frozen=True)
 class Instance:
     """One statement, done once: at one point, or at all lanes of a vector loop together.
 
-    `points` gives the value of every loop variable, once for each lane where the guards hold; the
-    dicts are valid until the next step of the walk. `lanes` is the vector loop, or None where the
-    statement is done as scalar code: outside of a vector loop, or under a guard that holds for some
-    lanes only.
+    `points` gives the value of every loop variable, once for each lane where the guards hold; the dicts are valid until
+    the next step of the walk. `lanes` is the vector loop, or None where the statement is done as scalar code: outside
+    of a vector loop, or under a guard that holds for some lanes only.
     """
 
     statement: Statement
-    points: tuple[Point, ...]
+    points: tuple[LoopValues, ...]
     lanes: Loop | None = None
 
 
@@ -37,12 +36,12 @@ def walk(program: Program, enter: Callable[[Loop], None] = _nothing) -> Iterator
     Raises:
         ValueError: a vector loop holds another loop, or has no constant number of iterations.
     """
-    point: Point = {}
+    point: LoopValues = {}
     for node in program.body:
         yield from _walk(node, point, enter)
 
 
-def _walk(node: Node, point: Point, enter: Callable[[Loop], None]) -> Iterator[Instance]:
+def _walk(node: Node, point: LoopValues, enter: Callable[[Loop], None]) -> Iterator[Instance]:
     if isinstance(node, Statement):
         if all(guard.value(point) >= 0 for guard in node.guards):
             yield Instance(node, (point,))
@@ -55,7 +54,7 @@ def _walk(node: Node, point: Point, enter: Callable[[Loop], None]) -> Iterator[I
                 yield from _walk(child, point, enter)
 
 
-def _walk_lanes(loop: Loop, point: Point) -> Iterator[Instance]:
+def _walk_lanes(loop: Loop, point: LoopValues) -> Iterator[Instance]:
     check_vector(loop)
     lanes = tuple(dict(point) for _ in iterate(loop, point))
     for statement in loop.body:
@@ -64,7 +63,7 @@ def _walk_lanes(loop: Loop, point: Point) -> Iterator[Instance]:
             yield Instance(statement, on, None if has_lane_guard(statement, loop) else loop)
 
 
-def iterate(loop: Loop, point: Point) -> Iterator[None]:
+def iterate(loop: Loop, point: LoopValues) -> Iterator[None]:
     """Step through a loop: its variable and its binds are set in `point`, and gone at the end."""
     start = max(bound.value(point) for bound in loop.start)
     stop = min(bound.value(point) for bound in loop.stop)
@@ -102,8 +101,7 @@ def has_lane_guard(statement: Statement, loop: Loop) -> bool:
 def lane_step(loop: Loop, offset: Affine) -> int | None:
     """How far an element offset moves from lane to lane: 0 is one element, 1 is a wide access.
 
-    None where it does not move evenly, because the offset takes a quotient or remainder of the
-    lane.
+    None where it does not move evenly, because the offset takes a quotient or remainder of the lane.
 
     >>> lanes = Loop("n.l", (Affine(),), (Affine((), 8),), (), "vector")
     >>> lane_step(lanes, Affine((("m", 512), ("n.l", 1))))

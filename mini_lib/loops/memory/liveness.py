@@ -1,8 +1,7 @@
 """From when to when each tensor of a graph of layers is needed: what a memory plan starts from.
 
-The steps run one after the other. A tensor takes memory from the step that writes it to the last
-step that reads it, both included: a layer cannot overwrite its input while it still reads it,
-unless it works in place.
+The steps run one after the other. A tensor takes memory from the step that writes it to the last step that reads it,
+both included: a layer cannot overwrite its input while it still reads it, unless it works in place.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mini_lib.loops.require import require_whole
+from mini_lib.require import whole
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,7 @@ class Step:
 
     Raises:
         TypeError: a size is not a whole number, or `inputs` is one string.
-        ValueError: there is no output, a size is below 1, or an in-place step has not one output
-            and an input.
+        ValueError: there is no output, a size is below 1, or an in-place step has not one output and an input.
     """
 
     name: str
@@ -40,7 +38,7 @@ class Step:
                 f"step {self.name!r} writes nothing, got outputs={{}}, expected {{name: size_bytes}}; leave it out"
             )
         for tensor, size_bytes in self.outputs.items():
-            require_whole(f"size_bytes of {tensor!r}", size_bytes, 1, "pass elements times bytes of each")
+            whole(f"size_bytes of {tensor!r}", size_bytes, low=1, fix="pass elements times bytes of each")
         if self.in_place and (len(self.outputs) != 1 or not self.inputs):
             raise ValueError(
                 f"step {self.name!r} works in place, so it needs an input and one output, got "
@@ -66,10 +64,10 @@ class LiveRange:
     tensors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require_whole(f"size_bytes of {self.name!r}", self.size_bytes, 1, "leave out what takes no memory")
-        require_whole(f"first_step of {self.name!r}", self.first_step, 0, "count steps from 0")
+        whole(f"size_bytes of {self.name!r}", self.size_bytes, low=1, fix="leave out what takes no memory")
+        whole(f"first_step of {self.name!r}", self.first_step, low=0, fix="count steps from 0")
         fix = "a buffer is alive at the step that writes it, at least"
-        require_whole(f"last_step of {self.name!r}", self.last_step, self.first_step, fix)
+        whole(f"last_step of {self.name!r}", self.last_step, low=self.first_step, fix=fix)
         object.__setattr__(self, "tensors", tuple(self.tensors) or (self.name,))
 
     @property
@@ -159,8 +157,7 @@ def _require_free(step: Step, at: int, needed_until: int, size_bytes: int, taken
 def chain(layers: Sequence[tuple[str, int]], in_place: Collection[str] = ()) -> tuple[Step, ...]:
     """Return the steps of layers that each read what the one before wrote; the first reads "input".
 
-    `layers` are names and bytes of the output, as a table; those that `in_place` names overwrite
-    their input.
+    `layers` are names and bytes of the output, as a table; those that `in_place` names overwrite their input.
 
     Raises:
         ValueError: `in_place` names a layer that is not there.

@@ -1,9 +1,8 @@
 """The best memory plan that there is, proved by search, to judge the quick ones on small graphs.
 
-Push every buffer of a plan down until it rests on the floor or on another one, and the peak does
-not grow. So it is enough to look at plans that are built from below: at each step of time memory is
-filled up to some height, and the search goes on at the lowest one. Either a buffer starts there, or
-a gap stays free.
+Push every buffer of a plan down until it rests on the floor or on another one, and the peak does not grow. So it is
+enough to look at plans that are built from below: at each step of time memory is filled up to some height, and the
+search goes on at the lowest one. Either a buffer starts there, or a gap stays free.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterable
 
 from mini_lib.loops.memory.liveness import LiveRange, aligned_bytes, peak_live_bytes
 from mini_lib.loops.memory.planner import Plan, checked, plan
-from mini_lib.loops.require import require_whole
+from mini_lib.require import whole
 
 
 def plan_optimal(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, states: int = 100_000) -> Plan:
@@ -39,7 +38,7 @@ def plan_optimal(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, state
     "A new placement heuristic for the orthogonal stock-cutting problem", for the lowest gap first.
     """
     ranges = checked(ranges, alignment_bytes)
-    require_whole("states", states, 1, "use 100_000")
+    whole("states", states, low=1, fix="use 100_000")
     quick = plan(ranges, alignment_bytes)
     if quick.peak_bytes == peak_live_bytes(ranges, alignment_bytes):
         return quick
@@ -52,12 +51,7 @@ class _Search:
     """The memories seen so far, and the best plan among them."""
 
     def __init__(self, ranges: tuple[LiveRange, ...], alignment_bytes: int, best: Plan, states: int) -> None:
-        self.ranges, self.alignment_bytes, self.best, self.states = (
-            ranges,
-            alignment_bytes,
-            best,
-            states,
-        )
+        self.ranges, self.alignment_bytes, self.best, self.states = (ranges, alignment_bytes, best, states)
         self.bound_bytes = peak_live_bytes(ranges, alignment_bytes)
         self.sizes = [aligned_bytes(live.size_bytes, alignment_bytes) for live in ranges]
         self.alive = _crowded_steps(ranges)  # for each column of the picture, a bit for each buffer

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from mini_lib.loops.memory.liveness import LiveRange, aligned_bytes, peak_live_bytes
-from mini_lib.loops.require import require_whole
+from mini_lib.require import whole
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Plan:
         if set(names) != set(self.offsets):
             raise ValueError(f"offsets must name each of {names}, got {list(self.offsets)}; give one offset for each")
         for name, offset in self.offsets.items():
-            require_whole(f"offset of {name!r}", offset, 0, "memory starts at 0")
+            whole(f"offset of {name!r}", offset, low=0, fix="memory starts at 0")
             if offset % self.alignment_bytes:
                 raise ValueError(
                     f"offset of {name!r} must be whole {self.alignment_bytes} bytes, got {offset}; "
@@ -78,7 +78,7 @@ class Plan:
 
 def checked(ranges: Iterable[LiveRange], alignment_bytes: int) -> tuple[LiveRange, ...]:
     """Return the ranges as a tuple, if there are some and each has its own name."""
-    require_whole("alignment_bytes", alignment_bytes, 1, "use 64, a cache line, or 1 for none")
+    whole("alignment_bytes", alignment_bytes, low=1, fix="use 64, a cache line, or 1 for none")
     ranges = tuple(ranges)
     if not ranges:
         raise ValueError("ranges must hold at least one LiveRange, got none; pass live_ranges(steps, inputs)")
@@ -97,8 +97,7 @@ def place_in_order(ranges: Sequence[LiveRange], order: Iterable[LiveRange], alig
 
     Gaps are those between the buffers placed before that are alive with it.
 
-    Source: Pisarchyk 2020, "Efficient Memory Management for Deep Neural Net Inference",
-    algorithm 3.
+    Source: Pisarchyk 2020, "Efficient Memory Management for Deep Neural Net Inference", algorithm 3.
 
     >>> x, y, z = LiveRange("x", 8, 0, 0), LiveRange("y", 4, 0, 1), LiveRange("z", 8, 1, 1)
     >>> place_in_order((x, y, z), (x, y, z), alignment_bytes=1).offsets  # z where x was
@@ -177,8 +176,8 @@ def plan(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, moves: int = 
     (12, 12)
     """
     ranges = checked(ranges, alignment_bytes)
-    require_whole("moves", moves, 0, "use 1000, or 0 for the fixed orders alone")
-    require_whole("seed", seed, 0, "pass any seed such as 0")
+    whole("moves", moves, low=0, fix="use 1000, or 0 for the fixed orders alone")
+    whole("seed", seed, low=0, fix="pass any seed such as 0")
     generator = random.Random(seed)
     bound_bytes = peak_live_bytes(ranges, alignment_bytes)
     orders = [sorted(ranges, key=key) for key in (_by_size, _by_time, _by_lifetime, _by_area)]

@@ -10,12 +10,14 @@ from mini_lib.loops.rewrites.tree import (
     add_guards,
     chain_between,
     constant_bounds,
+    move_homes,
     path_to,
     replace_loop,
     require_serial,
     split_names,
     substitute,
 )
+from mini_lib.require import whole
 
 
 @rewrite
@@ -107,6 +109,7 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
         guard: allow a factor that does not divide, and skip the iterations beyond the end with an `if`.
 
     Raises:
+        TypeError: the factor is no whole number.
         ValueError: an unknown loop, a factor below 1, or one that does not divide while `guard` is False.
 
     >>> from mini_lib.loops import transpose
@@ -119,8 +122,7 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
     path = path_to(nest, loop)
     old = path[-1]
     require_serial(old, "split")
-    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
-        raise ValueError(f"split: factor must be a whole number of 1 or more, got {factor!r}")
+    whole("split: factor", factor, low=1, fix="it is the number of iterations of the inner loop")
     low, high = ranges(path)[loop]
     count = high - low + 1
     even = old.extent is not None and count % factor == 0 and old.start[0].is_constant
@@ -141,13 +143,7 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
     binds = tuple(replace(bind, of=bind.of.substitute({loop: index})) for bind in old.binds)
     inside = Loop(inner, (Affine(),), (affine(factor),), body, binds=binds)
     outside = Loop(outer, (Affine(),), (affine(-(-count // factor)),), (inside,))
-    return _move_homes(replace_loop(nest, loop, lambda _: (outside,)), {loop: inner})
-
-
-def _move_homes(nest: Program, moves: Mapping[str, str]) -> Program:
-    """Local buffers follow the loop in which they live to its new name."""
-    homes = (replace(one, home=moves.get(one.home, one.home)) for one in nest.buffers)
-    return replace(nest, buffers=tuple(homes))
+    return move_homes(replace_loop(nest, loop, lambda _: (outside,)), {loop: inner})
 
 
 @rewrite
@@ -220,7 +216,7 @@ def fuse(nest: Program, loops: str) -> Program:
         inner = _fuse_pair(outer, inner)
     fused = inner
     moves = {chain[-1].name: fused.name}
-    return _move_homes(replace_loop(nest, chain[0].name, lambda _: (fused,)), moves)
+    return move_homes(replace_loop(nest, chain[0].name, lambda _: (fused,)), moves)
 
 
 def _fuse_pair(outer: Loop, inner: Loop) -> Loop:
@@ -274,4 +270,4 @@ def skew(nest: Program, loop: str, by: str, factor: int = 1) -> Program:
         substitute(old.body, inverse),
         binds=binds,
     )
-    return _move_homes(replace_loop(nest, loop, lambda _: (new,)), {loop: name})
+    return move_homes(replace_loop(nest, loop, lambda _: (new,)), {loop: name})

@@ -4,20 +4,21 @@ from dataclasses import replace
 
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import DivMod, Load, Loop, Node, Program, leaves
-from mini_lib.loops.rewrites.region import accesses, region
+from mini_lib.loops.rewrites.region import accesses_of, region
 from mini_lib.loops.rewrites.rewriting import restage
 from mini_lib.loops.rewrites.tree import (
     add_guards,
+    buffers_read,
+    buffers_written,
     constant_bounds,
     map_accesses,
     map_statements,
     path_to,
-    read,
     rename_loops,
+    replace_buffer,
     replace_loop,
     require_serial,
     substitute,
-    written,
 )
 
 
@@ -63,7 +64,7 @@ def compute_at(nest: Program, producer: str, consumer: str) -> Program:
         raise ValueError(
             f"compute_at: {consumer} is done all at once, so nothing can be computed inside it; choose a loop around it"
         )
-    outputs = written((source,))
+    outputs = buffers_written((source,))
     if len(outputs) != 1:
         raise ValueError(
             f"compute_at: {producer} writes {', '.join(sorted(outputs))}; it must write one buffer. Use fission first"
@@ -82,7 +83,7 @@ def compute_at(nest: Program, producer: str, consumer: str) -> Program:
     sizes: dict[str, int] = {}
     guards: list[Affine] = []
     for axis, loop in enumerate(axes):
-        offset = next(iter(accesses((source,), name)))[1].index[axis] - affine(loop)
+        offset = next(iter(accesses_of((source,), name)))[1].index[axis] - affine(loop)
         shift[loop] = affine(loop) + box.start[axis] - offset
         sizes[loop] = box.size[axis]
         low, high = constant_bounds(path_to(nest, loop)[-1], "compute_at")
@@ -92,14 +93,9 @@ def compute_at(nest: Program, producer: str, consumer: str) -> Program:
             guards.append(high - 1 - shift[loop])
     moved = _shrink(substitute((source,), shift), sizes)
     moved = add_guards(moved, guards)
-
-    def near(access: Load) -> Load:
-        return Load(name, box.within(access)) if access.buffer == name else access
-
-    body = map_statements((*moved, *path[-1].body), lambda one: map_accesses(one, near))
+    body = box.staged((*moved, *path[-1].body), name, name)
     local = replace(buffer, shape=box.size, strides=(), scope="scratch", temporary=False, home=consumer)
-    buffers = tuple(local if one.name == name else one for one in nest.buffers)
-    without = replace_loop(replace(nest, buffers=buffers), producer, lambda _: ())
+    without = replace_loop(replace_buffer(nest, local), producer, lambda _: ())
     return replace_loop(without, consumer, lambda loop: (replace(loop, body=body),))
 
 
@@ -121,7 +117,7 @@ def _require_only_use(nest: Program, source: Loop, consumer: Loop, name: str) ->
                 f"compute_at: {statement.name} also uses {name}, and not inside {consumer.name} after {source.name}; "
                 "a part of it would be missing there"
             )
-        if after and statement.buffer in read((source,)) - {name}:
+        if after and statement.buffer in buffers_read((source,)) - {name}:
             raise ValueError(
                 f"compute_at: {statement.name} writes {statement.buffer}, which {source.name} reads; "
                 "computed later, it would read the new values"
@@ -130,7 +126,7 @@ def _require_only_use(nest: Program, source: Loop, consumer: Loop, name: str) ->
 
 def _plain_axes(source: Loop, name: str) -> list[str]:
     """For each axis of the buffer, the producer's loop that runs along it."""
-    patterns = {access.index for _, access in accesses((source,), name)}
+    patterns = {access.index for _, access in accesses_of((source,), name)}
     loops = {loop.name for leaf in leaves((source,)) for loop in leaf.loops}
     if len(patterns) == 1:
         [index] = patterns
@@ -198,12 +194,12 @@ def double_buffer(nest: Program, loop: str, buffer: str) -> Program:
     require_serial(old, "double_buffer")
     low, high = constant_bounds(old, "double_buffer")
     copy, rest = old.body[:1], old.body[1:]
-    if local.scope == "memory" or local.home != loop or written(copy) != {buffer} or not rest:
+    if local.scope == "memory" or local.home != loop or buffers_written(copy) != {buffer} or not rest:
         raise ValueError(
             f"double_buffer: {buffer} must be a local copy that is filled first thing in each iteration of {loop}; "
             f"make it with cache_read(..., at={loop!r})"
         )
-    if buffer in written(rest) or read(copy) & written(rest):
+    if buffer in buffers_written(rest) or buffers_read(copy) & buffers_written(rest):
         raise ValueError(
             f"double_buffer: the body of {loop} changes what {buffer} is copied from, or {buffer} itself; "
             "fetched ahead, it would be out of date"
@@ -225,5 +221,4 @@ def double_buffer(nest: Program, loop: str, buffer: str) -> Program:
     after = replace(old, binds=(*old.binds, bind), body=body)
     home = path[-2].name if len(path) > 1 else ""
     wide = replace(local, shape=(2, *local.shape), strides=(), home=home)
-    buffers = tuple(wide if one.name == buffer else one for one in nest.buffers)
-    return replace_loop(replace(nest, buffers=buffers), loop, lambda _: (*first, after))
+    return replace_loop(replace_buffer(nest, wide), loop, lambda _: (*first, after))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mini_lib.loops.affine import Affine
 from mini_lib.loops.ir import Leaf, Load, Loop, Node, leaves, ranges
+from mini_lib.loops.rewrites.tree import map_accesses, map_statements
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,18 @@ class Region:
     low: tuple[int, ...]
     high: tuple[int, ...]
 
-    def within(self, access: Load) -> tuple[Affine, ...]:
-        """The subscripts of an access as seen from the corner of the box."""
-        return tuple(subscript - start for subscript, start in zip(access.index, self.start, strict=True))
+    def staged(self, nodes: tuple[Node, ...], buffer: str, local: str) -> tuple[Node, ...]:
+        """The same tree with a local buffer, which holds the box alone, in place of the buffer."""
+
+        def near(access: Load) -> Load:
+            if access.buffer != buffer:
+                return access
+            return Load(local, tuple(one - start for one, start in zip(access.index, self.start, strict=True)))
+
+        return map_statements(nodes, lambda one: map_accesses(one, near))
 
 
-def accesses(body: tuple[Node, ...], buffer: str) -> Iterator[tuple[Leaf, Load]]:
+def accesses_of(body: tuple[Node, ...], buffer: str) -> Iterator[tuple[Leaf, Load]]:
     """Every load and store of a buffer, with its place (the loops of the place are those inside `body`)."""
     for leaf in leaves(body):
         for access in (*leaf.statement.loads, leaf.statement.store):
@@ -41,7 +48,7 @@ def region(path: tuple[Loop, ...], buffer: str) -> Region:
     loop = path[-1]
     outside = ranges(path)
     ends: list[list[tuple[Affine, int, int]]] = []
-    for leaf, access in accesses(loop.body, buffer):
+    for leaf, access in accesses_of(loop.body, buffer):
         box = ranges((*path, *leaf.loops))
         found = []
         for subscript in access.index:

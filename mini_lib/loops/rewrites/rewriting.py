@@ -6,7 +6,8 @@ from functools import wraps
 
 from mini_lib.loops.affine import affine
 from mini_lib.loops.ir import Node, Program, Statement
-from mini_lib.loops.legality.violation import check
+from mini_lib.loops.legality.violation import require_legal
+from mini_lib.loops.rewrites.tree import map_statements
 
 
 def rewrite(transform: Callable) -> Callable:
@@ -19,7 +20,7 @@ def rewrite(transform: Callable) -> Callable:
     @wraps(transform)
     def method(nest: Program, *arguments, **options) -> Program:
         after = transform(begin(nest), *arguments, **options)
-        check(nest, after, spoken(transform.__name__, arguments, options))
+        require_legal(nest, after, spoken(transform.__name__, arguments, options))
         return settle(after)
 
     method.unchecked = transform
@@ -36,7 +37,7 @@ def restage(transform: Callable) -> Callable:
     @wraps(transform)
     def method(nest: Program, *arguments, **options) -> Program:
         after = transform(nest, *arguments, **options)
-        check(after, begin(after), spoken(transform.__name__, arguments, options))
+        require_legal(after, begin(after), spoken(transform.__name__, arguments, options))
         return after
 
     return method
@@ -51,33 +52,23 @@ def spoken(name: str, arguments: tuple, options: dict) -> str:
 def begin(program: Program) -> Program:
     """The program with every statement's iteration written down in the variables around it."""
 
-    def visit(nodes: tuple[Node, ...], names: tuple[str, ...]) -> tuple[Node, ...]:
-        done: list[Node] = []
-        for node in nodes:
-            if isinstance(node, Statement):
-                done.append(replace(node, origin=tuple((name, affine(name)) for name in names)))
-            else:
-                done.append(replace(node, body=visit(node.body, (*names, *node.variables))))
-        return tuple(done)
+    def visit(node: Node, names: tuple[str, ...]) -> Node:
+        if isinstance(node, Statement):
+            return replace(node, origin=tuple((name, affine(name)) for name in names))
+        return replace(node, body=tuple(visit(child, (*names, *node.variables)) for child in node.body))
 
-    return replace(program, body=visit(program.body, ()))
+    return replace(program, body=tuple(visit(node, ()) for node in program.body))
 
 
 def settle(program: Program) -> Program:
     """The program without origins, each statement with a name of its own."""
     taken: set[str] = set()
 
-    def visit(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-        done: list[Node] = []
-        for node in nodes:
-            if isinstance(node, Statement):
-                name, number = node.name, 2
-                while name in taken:
-                    name, number = f"{node.name}.{number}", number + 1
-                taken.add(name)
-                done.append(replace(node, name=name, origin=None))
-            else:
-                done.append(replace(node, body=visit(node.body)))
-        return tuple(done)
+    def own_name(one: Statement) -> Statement:
+        name, number = one.name, 2
+        while name in taken:
+            name, number = f"{one.name}.{number}", number + 1
+        taken.add(name)
+        return replace(one, name=name, origin=None)
 
-    return replace(program, body=visit(program.body))
+    return replace(program, body=map_statements(program.body, own_name))

@@ -7,6 +7,7 @@ from mini_lib.loops.ir import Node, Program, Statement, leaves
 from mini_lib.loops.rewrites.rewriting import rewrite
 from mini_lib.loops.rewrites.tree import (
     constant_bounds,
+    move_homes,
     new_name,
     path_to,
     rename_loops,
@@ -65,8 +66,7 @@ def fusion(nest: Program, first: str, second: str) -> Program:
     after = replace(nest, body=visit(nest.body))
     if after.body == nest.body:
         raise ValueError(f"fusion: {first} and {second} are not in the same body; they must be neighbours")
-    homes = (replace(b, home=first if b.home == second else b.home) for b in nest.buffers)
-    return replace(after, buffers=tuple(homes))
+    return move_homes(after, {second: first})
 
 
 @rewrite
@@ -83,7 +83,8 @@ def fission(nest: Program, loop: str, after: str) -> Program:
     Also: loop distribution. It makes nests of single statements, which can then be reordered.
 
     Args:
-        after: the name of a statement, or of a loop in the body. Statements are named S0, S1, ... in the order of the text.
+        after: the name of a statement, or of a loop in the body. Statements are named S0, S1, ... in the order of the
+            text.
 
     Raises:
         ValueError: an unknown loop; `after` is not in its body, or is the last there.

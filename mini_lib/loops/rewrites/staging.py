@@ -5,17 +5,9 @@ from dataclasses import replace
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, leaves
 from mini_lib.loops.rewrites.marks import LANES
-from mini_lib.loops.rewrites.region import Region, accesses, region
+from mini_lib.loops.rewrites.region import Region, accesses_of, region
 from mini_lib.loops.rewrites.rewriting import restage
-from mini_lib.loops.rewrites.tree import (
-    map_accesses,
-    map_statements,
-    new_name,
-    path_to,
-    read,
-    replace_loop,
-    written,
-)
+from mini_lib.loops.rewrites.tree import buffers_read, buffers_written, new_name, path_to, replace_loop
 
 
 @restage
@@ -56,7 +48,7 @@ def cache_read(nest: Program, buffer: str, at: str, scope: str = "scratch") -> P
                 C[m, n] += A[m, k] * B.scratch[k, 0]
     """
     path = path_to(nest, at)
-    if buffer in written(path[-1].body):
+    if buffer in buffers_written(path[-1].body):
         raise ValueError(
             f"cache_read: the body of {at} also writes {buffer}, and a copy would be out of date; use cache_write"
         )
@@ -99,7 +91,7 @@ def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> 
             C[m, n] = C.register[0, 0]
     """
     path = path_to(nest, at)
-    if buffer not in written(path[-1].body):
+    if buffer not in buffers_written(path[-1].body):
         nest.buffer(buffer)
         raise ValueError(f"cache_write: the body of {at} does not write {buffer}; use cache_read")
     local, box = _local(nest, path, buffer, scope, "cache_write")
@@ -117,7 +109,7 @@ def _local(nest: Program, path: tuple[Loop, ...], buffer: str, scope: str, rewri
         raise ValueError(
             f"{rewrite}: {loop.name} is done all at once, so nothing can be copied inside it; choose a loop around it"
         )
-    if buffer not in written(loop.body) | read(loop.body):
+    if buffer not in buffers_written(loop.body) | buffers_read(loop.body):
         raise ValueError(f"{rewrite}: the body of {loop.name} does not touch {buffer}")
     box = region(path, buffer)
     taken = {one.name for one in nest.buffers}
@@ -126,13 +118,7 @@ def _local(nest: Program, path: tuple[Loop, ...], buffer: str, scope: str, rewri
 
 
 def _copy_loops(
-    nest: Program,
-    path: tuple[Loop, ...],
-    buffer: str,
-    local: Buffer,
-    box: Region,
-    *,
-    into_local: bool,
+    nest: Program, path: tuple[Loop, ...], buffer: str, local: Buffer, box: Region, *, into_local: bool
 ) -> tuple[Node, ...]:
     """The loops that copy the box from the buffer into the local one, or back."""
     back = "" if into_local else ".back"
@@ -174,7 +160,7 @@ def _loop(name: str, extent: int, kind: str) -> Loop:
 
 def _lanes(loop: Loop, buffer: str) -> int:
     """How many neighbours the vector loops inside take of a buffer's last axis at once; 0 where none does."""
-    for leaf, access in accesses(loop.body, buffer):
+    for leaf, access in accesses_of(loop.body, buffer):
         inner = leaf.loops[-1] if leaf.loops else loop
         if inner.kind == "vector" and access.index[-1].coefficient(inner.name) == 1:
             return inner.extent if inner.extent in LANES else 0
@@ -191,10 +177,7 @@ def _stage(
     before: tuple[Node, ...],
     after: tuple[Node, ...],
 ) -> Program:
-    def change(access: Load) -> Load:
-        return Load(local.name, box.within(access)) if access.buffer == buffer else access
-
-    body = map_statements(loop.body, lambda one: map_accesses(one, change))
+    body = box.staged(loop.body, buffer, local.name)
     names = {leaf.statement.name for leaf in leaves(nest.body)}
     if any(leaf.statement.name in names for leaf in leaves((*before, *after))):
         raise ValueError(f"{buffer} is staged in {local.name} at {loop.name} already")

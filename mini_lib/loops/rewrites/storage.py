@@ -3,7 +3,9 @@
 from dataclasses import replace
 from math import prod
 
-from mini_lib.loops.ir import Buffer, Program
+from mini_lib.loops.ir import Program
+from mini_lib.loops.rewrites.tree import replace_buffer
+from mini_lib.require import whole
 
 
 def layout(nest: Program, buffer: str, order: tuple[int, ...]) -> Program:
@@ -26,22 +28,22 @@ def layout(nest: Program, buffer: str, order: tuple[int, ...]) -> Program:
     strides = [0] * len(old.shape)
     for place, axis in enumerate(order):
         strides[axis] = prod(old.shape[one] for one in order[place + 1 :])
-    return _store(nest, replace(old, strides=tuple(strides)))
+    return replace_buffer(nest, replace(old, strides=tuple(strides)))
 
 
 def pad(nest: Program, buffer: str, axis: int, elements: int) -> Program:
     """Leave room behind each run of elements along an axis, so that the next run starts further on.
 
-    Rows of 512 floats start 2048 bytes apart: walking down a column touches few sets of a cache, again and again.
-    With 8 elements of padding each row starts in another set. Always legal. TVM: `storage_align`.
-    Halide: `set_stride`.
+    Rows of 512 floats start 2048 bytes apart: walking down a column touches few sets of a cache, again and again. With
+    8 elements of padding each row starts in another set. Always legal. TVM: `storage_align`. Halide: `set_stride`.
 
     Args:
         axis: the axis along which each run gets longer; every axis with larger strides moves apart.
         elements: how many elements to add to each run; 1 or more.
 
     Raises:
-        ValueError: an unknown buffer, axis, or number of elements.
+        TypeError: the number of elements is no whole number.
+        ValueError: an unknown buffer or axis, or fewer than one element.
 
     >>> from mini_lib.loops import transpose
     >>> transpose(512, 512).pad("A", axis=1, elements=8).buffer("A").strides
@@ -50,8 +52,7 @@ def pad(nest: Program, buffer: str, axis: int, elements: int) -> Program:
     old = nest.buffer(buffer)
     if axis not in range(len(old.shape)):
         raise ValueError(f"pad: {buffer} has axes 0 to {len(old.shape) - 1}, got {axis}")
-    if isinstance(elements, bool) or not isinstance(elements, int) or elements < 1:
-        raise ValueError(f"pad: elements must be a whole number of 1 or more, got {elements!r}")
+    whole("pad: elements", elements, low=1, fix="16 floats are a cache line")
     gap = old.strides[axis] * elements
     fastest_first = sorted(range(len(old.shape)), key=lambda one: old.strides[one])
     strides, added = list(old.strides), 0
@@ -59,9 +60,4 @@ def pad(nest: Program, buffer: str, axis: int, elements: int) -> Program:
     for one, before in zip(behind, fastest_first[fastest_first.index(axis) :], strict=False):
         added = gap if before == axis else added * old.shape[before]
         strides[one] += added
-    return _store(nest, replace(old, strides=tuple(strides)))
-
-
-def _store(nest: Program, new: Buffer) -> Program:
-    buffers = tuple(new if one.name == new.name else one for one in nest.buffers)
-    return replace(nest, buffers=buffers)
+    return replace_buffer(nest, replace(old, strides=tuple(strides)))

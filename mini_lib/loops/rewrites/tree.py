@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Expression, Load, Loop, Node, Op, Program, Statement, leaves
+from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, leaves, map_loads
 from mini_lib.loops.show import show_loop_line
 
 
@@ -60,7 +61,7 @@ def chain_between(program: Program, names: list[str]) -> tuple[tuple[Loop, ...],
             )
     first = min(here.index(name) for name in names)
     chain = list(longest[first:])
-    for outer, inner in zip(chain, chain[1:], strict=False):
+    for outer, inner in pairwise(chain):
         if len(outer.body) != 1:
             raise ValueError(
                 f"`{show_loop_line(outer)}` holds more than `{show_loop_line(inner)}`: the loops must be nested "
@@ -86,6 +87,17 @@ def replace_loop(program: Program, name: str, build: Callable[[Loop], tuple[Node
     return replace(program, body=visit(program.body))
 
 
+def replace_buffer(program: Program, new: Buffer) -> Program:
+    """The program with a new buffer in place of that of its name."""
+    return replace(program, buffers=tuple(new if one.name == new.name else one for one in program.buffers))
+
+
+def move_homes(program: Program, moves: Mapping[str, str]) -> Program:
+    """Local buffers follow the loop in which they live to its new name."""
+    homes = (replace(one, home=moves.get(one.home, one.home)) for one in program.buffers)
+    return replace(program, buffers=tuple(homes))
+
+
 def map_statements(nodes: tuple[Node, ...], change: Callable[[Statement], Statement]) -> tuple[Node, ...]:
     """The same tree with every statement changed."""
     return tuple(
@@ -94,24 +106,10 @@ def map_statements(nodes: tuple[Node, ...], change: Callable[[Statement], Statem
     )
 
 
-def map_loads(value: Expression, change: Callable[[Load], Load]) -> Expression:
-    """The same expression with every load changed."""
-    if isinstance(value, Load):
-        return change(value)
-    if isinstance(value, Op):
-        return replace(value, arguments=tuple(map_loads(argument, change) for argument in value.arguments))
-    return value
-
-
 def map_accesses(statement: Statement, change: Callable[[Load], Load]) -> Statement:
     """The same statement with what it loads and stores changed."""
     store = change(statement.store)
-    return replace(
-        statement,
-        buffer=store.buffer,
-        index=store.index,
-        value=map_loads(statement.value, change),
-    )
+    return replace(statement, buffer=store.buffer, index=store.index, value=map_loads(statement.value, change))
 
 
 def substitute(nodes: tuple[Node, ...], values: Mapping[str, Affine]) -> tuple[Node, ...]:
@@ -151,10 +149,7 @@ def rename_loops(nodes: tuple[Node, ...], suffix: str) -> tuple[Node, ...]:
         body = substitute(node.body, renamed)
         binds = tuple(
             replace(
-                bind,
-                quotient=bind.quotient + suffix,
-                remainder=bind.remainder + suffix,
-                of=bind.of.substitute(renamed),
+                bind, quotient=bind.quotient + suffix, remainder=bind.remainder + suffix, of=bind.of.substitute(renamed)
             )
             for bind in node.binds
         )
@@ -170,12 +165,12 @@ def add_guards(nodes: tuple[Node, ...], guards: list[Affine]) -> tuple[Node, ...
     return map_statements(nodes, lambda one: replace(one, guards=tuple(dict.fromkeys((*one.guards, *guards)))))
 
 
-def written(nodes: tuple[Node, ...]) -> set[str]:
+def buffers_written(nodes: tuple[Node, ...]) -> set[str]:
     """The buffers that are written anywhere in these nodes."""
     return {leaf.statement.buffer for leaf in leaves(nodes)}
 
 
-def read(nodes: tuple[Node, ...]) -> set[str]:
+def buffers_read(nodes: tuple[Node, ...]) -> set[str]:
     """The buffers that are read anywhere in these nodes."""
     return {load.buffer for leaf in leaves(nodes) for load in leaf.statement.loads}
 

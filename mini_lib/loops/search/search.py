@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mini_lib.loops.machine.estimate import estimate
+from mini_lib.loops.machine.estimate import estimate_time
 from mini_lib.loops.nest import Nest
 from mini_lib.loops.search.space import Schedule, Space
 
 DRAWS_PER_TRIAL = 200  # so many refused or known schedules in a row end a search
-Cost = Callable[[Nest], float]
+NestCost = Callable[[Nest], float]
 Progress = Callable[[int, int], None]
 
 
@@ -62,8 +62,8 @@ class SearchResult:
 
 
 def model_cost(nest: Nest) -> float:
-    """The seconds that `estimate` expects on this machine: the usual guide of a search."""
-    return estimate(nest).seconds
+    """The seconds that `estimate_time` expects on this machine: the usual guide of a search."""
+    return estimate_time(nest).seconds
 
 
 def random_search(
@@ -72,8 +72,8 @@ def random_search(
     *,
     trials: int = 32,
     seed: int = 0,
-    cost: Cost = model_cost,
-    measure: Cost | None = None,
+    cost: NestCost = model_cost,
+    measure: NestCost | None = None,
     finalists: int = 3,
     progress: Progress | None = None,
 ) -> SearchResult:
@@ -102,8 +102,8 @@ def evolutionary_search(
     *,
     trials: int = 32,
     seed: int = 0,
-    cost: Cost = model_cost,
-    measure: Cost | None = None,
+    cost: NestCost = model_cost,
+    measure: NestCost | None = None,
     finalists: int = 3,
     progress: Progress | None = None,
     population: int = 8,
@@ -154,7 +154,7 @@ class _Run:
     given_space: Space | None
     wanted: int
     seed: int
-    cost: Cost
+    cost: NestCost
     progress: Progress | None
     trials: list[Trial] = field(default_factory=list)
     refused: int = 0
@@ -191,7 +191,7 @@ class _Run:
         if self.progress is not None:
             self.progress(len(self.trials), self.wanted)
 
-    def result(self, measure: Cost | None, finalists: int) -> SearchResult:
+    def result(self, measure: NestCost | None, finalists: int) -> SearchResult:
         if finalists < 1:
             raise ValueError(f"finalists must be 1 or more, got {finalists}; use 3")
         measured: list[Measured] = []
@@ -199,62 +199,3 @@ class _Run:
             best = sorted(self.trials, key=_by_cost)[:finalists]
             measured = sorted((Measured(t, measure(t.nest)) for t in best), key=lambda m: m.seconds)
         return SearchResult(tuple(self.trials), self.refused, tuple(measured))
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Evolution and its control, with the same number of trials: a history for each seed.
-
-    `random` and `evolutionary` are float [seeds, trials], the lowest cost up to each trial.
-    """
-
-    random: np.ndarray
-    evolutionary: np.ndarray
-
-    @property
-    def gain(self) -> np.ndarray:
-        """How many times cheaper evolution's best is than chance's at the end, for each seed: float [seeds]."""
-        return self.random[:, -1] / self.evolutionary[:, -1]
-
-
-def compare_searches(
-    nest: Nest,
-    space: Space | None = None,
-    *,
-    trials: int = 24,
-    seeds: Sequence[int] = (0, 1, 2),
-    cost: Cost = model_cost,
-    progress: Progress | None = None,
-) -> Comparison:
-    """Run both searches from each seed with the same budget: what does evolution find that luck does not?
-
-    Both begin with the same random schedules. A nest that was seen before keeps its cost, whoever saw it.
-
-    Raises:
-        ValueError: no seed; else as the searches.
-    """
-    if not seeds:
-        raise ValueError("seeds must have at least one seed, got none; use (0, 1, 2)")
-    known: dict[Nest, float] = {}
-
-    def remembered(one: Nest) -> float:
-        if one not in known:
-            known[one] = cost(one)
-        return known[one]
-
-    histories: dict[object, list[tuple[float, ...]]] = {random_search: [], evolutionary_search: []}
-    total, done = 2 * len(seeds) * trials, 0
-    for seed in seeds:
-        for search, found in histories.items():
-
-            def step(count: int, _: int, before: int = done) -> None:
-                if progress is not None:
-                    progress(before + count, total)
-
-            result = search(nest, space, trials=trials, seed=seed, cost=remembered, progress=step)
-            # a search that ran out of new schedules keeps its best
-            rest = (result.history[-1],) * (trials - len(result.history))
-            found.append(result.history + rest)
-            done += trials
-    chance, evolution = (np.array(found) for found in histories.values())
-    return Comparison(chance, evolution)

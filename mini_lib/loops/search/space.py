@@ -6,7 +6,7 @@ from math import gcd
 
 from mini_lib.loops.nest import Nest
 
-MOST_COPIES = 64  # unrolled copies of the innermost code
+_MOST_COPIES = 64  # unrolled copies of the innermost code
 PADDING = 16  # elements: a cache line of 4-byte ones
 
 
@@ -161,7 +161,7 @@ class Space:
             else:
                 order.append((outer, name))
         names = [name for _, name in sorted(order)]
-        return nest, names + [vector] if vector else names, vector
+        return nest, [*names, vector] if vector else names, vector
 
     def _places(self, schedule: Schedule) -> dict[str, list[float]]:
         """The places of each loop's parts, the outer one first; loops that sum up keep their order among themselves.
@@ -202,8 +202,8 @@ def _unroll(nest: Nest, order: list[str], count: int) -> tuple[Nest, list[str]]:
     copies = 1
     for name in reversed(order[len(order) - count :] if count else []):
         extents = {one.name: one.extent for one in nest.leaves[0].loops}
-        copies *= extents[name] or MOST_COPIES + 1
-        if copies > MOST_COPIES:
+        copies *= extents[name] or _MOST_COPIES + 1
+        if copies > _MOST_COPIES:
             break
         nest, order = nest.unroll(name), order[:-1]
     return nest, order

@@ -10,28 +10,5 @@ from mini_lib.prune.second_order.brain_surgeon import (
     refit,
 )
 from mini_lib.prune.second_order.compare import LayerError, compare_methods
-from mini_lib.prune.second_order.second_moments import (
-    damped,
-    input_mean_squares,
-    input_second_moments,
-    output_error,
-)
+from mini_lib.prune.second_order.inputs import input_mean_squares, input_second_moments
 from mini_lib.prune.second_order.sparse_gpt import sparse_gpt, sparse_gpt_weight
-
-__all__ = [
-    "LayerError",
-    "PrunedRow",
-    "activation_weighted",
-    "compare_methods",
-    "damped",
-    "input_mean_squares",
-    "input_second_moments",
-    "obs_prune_row",
-    "obs_step",
-    "optimal_brain_damage",
-    "optimal_brain_surgeon",
-    "output_error",
-    "refit",
-    "sparse_gpt",
-    "sparse_gpt_weight",
-]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mini_lib.calibration import Calibration
-from mini_lib.prune.scores import is_prunable
-from mini_lib.prune.second_order.second_moments import input_mean_squares, layers_of, weight_name
+from mini_lib.calibration import Calibration, per_weight
+from mini_lib.prune.scores import is_prunable, weight_name
+from mini_lib.prune.second_order.inputs import input_mean_squares, layers_of
 from mini_lib.surgery import Where
 
 
@@ -15,11 +15,11 @@ def activation_weighted(model: nn.Module, calibration: Calibration, where: Where
 
     Rank them with `keep_top(scores, density, scope="row")`: in the paper the weights of one output unit compete with
     each other, and not with those of other units. The strength here is sqrt(E[x_j^2]), the paper's norm divided by the
-    root of the number of inputs read. That is one number for a layer, so the ranking is the same, and a score does not
+    root of the number of inputs read. That is one number per layer, so the ranking is the same, and a score does not
     grow with the calibration data.
 
     The strength of an input says nothing about how inputs go together. Where most of it is a constant, as in pixels of
-    the border or behind a mean over places, errors add up, and the ranking can do worse than magnitude.
+    the border or after a mean over places, errors add up, and the ranking can do worse than magnitude.
 
     Args:
         model: a model in eval mode.
@@ -50,15 +50,3 @@ def activation_weighted(model: nn.Module, calibration: Calibration, where: Where
         weight_name(name): per_weight(layer.weight, strengths[name].sqrt()) * layer.weight.detach().abs().double()
         for name, layer in layers_of(model, where).items()
     }
-
-
-def per_weight(weight: Tensor, per_input: Tensor) -> Tensor:
-    """Return one value an input, [k] or [groups, k], laid out as the weight that reads these inputs.
-
-    >>> import torch
-    >>> per_weight(torch.zeros(2, 1, 1, 2), torch.tensor([[1.0, 2.0], [3.0, 4.0]])).flatten(1)
-    tensor([[1., 2.],
-            [3., 4.]])
-    """
-    groups = per_input.reshape(-1, 1, weight[0].numel())
-    return groups.expand(-1, len(weight) // len(groups), -1).reshape(weight.shape)

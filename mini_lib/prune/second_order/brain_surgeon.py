@@ -20,19 +20,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mini_lib.calibration import Calibration
-from mini_lib.prune.scores import is_prunable
-from mini_lib.prune.second_order.activation_weighted import per_weight
-from mini_lib.prune.second_order.second_moments import (
-    by_group,
-    cholesky,
-    damped,
-    input_mean_squares,
-    input_second_moments,
-    inverse,
-    layers_of,
-    weight_name,
-)
+from mini_lib.calibration import Calibration, per_weight
+from mini_lib.prune.scores import is_prunable, weight_name
+from mini_lib.prune.second_order.inputs import input_mean_squares, input_second_moments, layers_of
+from mini_lib.second_moments import by_group, cholesky, damped, inverse
 from mini_lib.surgery import Where
 
 
@@ -41,7 +32,10 @@ def optimal_brain_damage(model: nn.Module, calibration: Calibration, where: Wher
 
     It is half the square of `activation_weighted`, so within a row or a layer both give the same ranking.
 
-    Args and errors are those of `activation_weighted`. Returns float64 of the weight's shape, by parameter name.
+    Arguments and result are those of `activation_weighted`.
+
+    Raises:
+        TypeError, ValueError: as `activation_weighted`.
 
     The weight 3 reads inputs of mean square 0.25, the weight -1 inputs of mean square 4: 9 / 8 and 4 / 2.
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from mini_lib.calibration import Calibration
+from mini_lib.calibration import Calibration, per_weight
 from mini_lib.prune.keep import Scope, keep_top
 from mini_lib.prune.scores import is_prunable
-from mini_lib.prune.second_order.activation_weighted import per_weight
 from mini_lib.prune.second_order.brain_surgeon import refit
-from mini_lib.prune.second_order.second_moments import input_second_moments, layers_of, output_error
+from mini_lib.prune.second_order.inputs import input_second_moments, layers_of
 from mini_lib.prune.second_order.sparse_gpt import best, check_choice, sparse_gpt_weight
+from mini_lib.require import one_of
+from mini_lib.second_moments import output_error
 from mini_lib.surgery import Where
 
 
@@ -78,8 +78,7 @@ def compare_methods(
     Source: the three methods side by side, for language models: M. Sun et al., "A Simple and Effective Pruning Approach
     for Large Language Models", 2024, section 4. By perplexity at half the weights Wanda comes close to SparseGPT there.
     """
-    if scope not in ("row", "layer"):
-        raise ValueError(f"scope must be 'row' or 'layer', got {scope!r}; each layer is pruned alone here")
+    one_of("scope", scope, ("row", "layer"), fix="each layer is pruned alone here")
     layers, rows = layers_of(model, where), []
     moments = input_second_moments(model, calibration, where)
     for name, layer in layers.items():
@@ -95,7 +94,8 @@ def compare_methods(
             after["SparseGPT"] = sparse_gpt_weight(
                 weight, moments[name], density=density, n_of_m=n_of_m, block=block, damp=damp
             )[0]
-            rows += _errors(name, weight, after, moments[name])
+            for method, pruned in after.items():
+                rows.append(LayerError(name, method, output_error(weight, pruned, moments[name])))
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from error
     return tuple(rows)
@@ -105,8 +105,3 @@ def _mask(score: Tensor, density: float | None, n_of_m: tuple[int, int] | None, 
     if n_of_m is None:
         return keep_top({"weight": score}, density, scope)["weight"]
     return best(score.reshape(-1, n_of_m[1]), n_of_m[0]).reshape(score.shape)
-
-
-def _errors(layer: str, before: Tensor, after: dict[str, Tensor], moments: Tensor) -> Iterator[LayerError]:
-    for method, weight in after.items():
-        yield LayerError(layer, method, output_error(before, weight, moments))

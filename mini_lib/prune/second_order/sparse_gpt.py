@@ -17,18 +17,13 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from mini_lib.calibration import Calibration, batches, observe
-from mini_lib.prune.keep import check_density
+from mini_lib.calibration import Calibration, batches, running_order
+from mini_lib.prune.checks import check_density
 from mini_lib.prune.mask import Mask
-from mini_lib.prune.scores import is_prunable
-from mini_lib.prune.second_order.second_moments import (
-    by_group,
-    damped,
-    input_second_moments,
-    inverse,
-    layers_of,
-    weight_name,
-)
+from mini_lib.prune.scores import is_prunable, weight_name
+from mini_lib.prune.second_order.inputs import layers_of
+from mini_lib.require import whole
+from mini_lib.second_moments import by_group, damped, inverse_factor, second_moments_of
 from mini_lib.surgery import Where
 
 
@@ -46,9 +41,9 @@ def sparse_gpt(
     """Return a pruned copy of `model`, its weights moved to make up for what is gone, and the mask of what is left.
 
     The layers are pruned in the order in which they run. Each reads the outputs of those pruned before it, as it will
-    in use. What is kept small is each layer's output error, to which loud channels contribute most. A batch norm behind
-    makes quiet channels as loud as others; so leave depthwise layers out in `where`, or fold batch norm before, or
-    quiet channels go altogether.
+    in use. What is kept small is each layer's output error, to which loud channels contribute most. A batch norm after
+    the layer makes quiet channels as loud as others; so leave depthwise layers out in `where`, or fold batch norm
+    before, or quiet channels go altogether.
 
     Args:
         model: a model in eval mode; the argument stays as it is.
@@ -77,10 +72,11 @@ def sparse_gpt(
     """
     data = batches(calibration)
     pruned = deepcopy(model)
-    kept: dict[str, Tensor] = {}
-    for name in _order_of_running(pruned, data, where):
-        layer = pruned.get_submodule(name)
-        [moments] = input_second_moments(pruned, data, lambda _, module, layer=layer: module is layer).values()
+    layers = layers_of(pruned, where)
+    kept = dict.fromkeys(layers)  # in the order of the model, as scores have it
+    for name in dict.fromkeys([*running_order(pruned, data, layers), *layers]):
+        layer = layers[name]
+        moments = second_moments_of(pruned, data, {name: layer})[name]
         try:
             weight, kept[name] = sparse_gpt_weight(
                 layer.weight, moments, density=density, n_of_m=n_of_m, block=block, damp=damp
@@ -88,8 +84,7 @@ def sparse_gpt(
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from error
         layer.weight.copy_(weight)
-    # in the order of the model, as scores have it
-    return pruned, Mask({weight_name(name): kept[name] for name in layers_of(model, where)})
+    return pruned, Mask({weight_name(name): keep for name, keep in kept.items()})
 
 
 @torch.no_grad()
@@ -130,7 +125,7 @@ def sparse_gpt_weight(
     """
     rows, moments = by_group(weight, second_moments)
     check_choice(rows.shape[-1], rows.numel(), density, n_of_m, block)
-    factor = torch.linalg.cholesky(inverse(damped(moments, damp)), upper=True)
+    factor = inverse_factor(damped(moments, damp))
     diagonal = factor.diagonal(dim1=-2, dim2=-1)[:, None]  # [groups, 1, k]
     columns = rows.shape[-1]
     rows, kept = rows.clone(), torch.ones_like(rows, dtype=torch.bool)
@@ -149,17 +144,9 @@ def sparse_gpt_weight(
             errors[..., at - start] = lost
             rows[..., at:end] -= lost[..., None] * factor[:, None, at, at:end]
             rows[..., at].masked_fill_(~kept[..., at], 0)  # exactly, where rounding leaves almost
-        # the columns behind the block move once for all of it: the same sum, as one matrix product
+        # the columns after the block move once for all of it: the same sum, as one matrix product
         rows[..., end:] -= errors @ factor[:, start:end, end:]
     return rows.reshape(weight.shape).to(weight.dtype), kept.reshape(weight.shape)
-
-
-def _order_of_running(model: nn.Module, data: list[Tensor], where: Where) -> list[str]:
-    """The names of the chosen layers in the order in which they first run, those that do not run at the end."""
-    layers = layers_of(model, where)
-    order: dict[str, None] = {}
-    observe(model, [data[0][:1]], layers, lambda name, inputs, output: order.setdefault(name))
-    return list(order | dict.fromkeys(layers))
 
 
 def _share(density: float, rows: Tensor, columns: int) -> int:
@@ -189,8 +176,7 @@ def check_choice(inputs: int, total: int, density: float | None, n_of_m: tuple[i
     """
     if (density is None) == (n_of_m is None):
         raise ValueError(f"give either density or n_of_m, got density={density} and n_of_m={n_of_m}; density=0.5, say")
-    if block < 1:
-        raise ValueError(f"block must be at least 1, got {block}; the paper has 128")
+    whole("block", block, low=1, fix="the paper has 128")
     if n_of_m is None:
         check_density(density)
         if round(density * total) == 0:

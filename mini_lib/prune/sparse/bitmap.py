@@ -1,4 +1,4 @@
-"""Bitmap: one bit a weight says whether it is there, and the values follow without their zeros."""
+"""Bitmap: one bit per weight says whether it is there, and the values follow without their zeros."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.prune.sparse.bits import pack_bits, packed_bytes, unpack_bits
-from mini_lib.prune.sparse.matrix import VALUE_DTYPES, need_matrix, need_tensor, tensor_bytes
+from mini_lib.kernels import need_tensor
+from mini_lib.packing import pack_mask, packed_bytes, unpack_mask
+from mini_lib.prune.sparse.matrix import VALUE_DTYPES, need_matrix, tensor_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Bitmap:
     def __post_init__(self) -> None:
         count = self.shape[0] * self.shape[1]
         need_tensor("bits", self.bits, (torch.uint8,), (packed_bytes(count, 1),))
-        kept = int(unpack_bits(self.bits, 1, count).sum())
+        kept = int(unpack_mask(self.bits, count).sum())
         need_tensor("values", self.values, VALUE_DTYPES, (kept,))
 
     @property
@@ -37,14 +38,14 @@ class Bitmap:
     def dense(self) -> Tensor:
         """Return the matrix with its zeros."""
         weight = torch.zeros(self.shape, dtype=self.values.dtype)
-        weight[unpack_bits(self.bits, 1, weight.numel()).bool().view(self.shape)] = self.values
+        weight[unpack_mask(self.bits, weight.numel()).view(self.shape)] = self.values
         return weight
 
 
 def to_bitmap(weight: Tensor) -> Bitmap:
     """Store a matrix as a bitmap and its nonzero values, in row-major order.
 
-    In fp32 it takes 4 * density + 1/8 bytes a weight, so it pays below a density of 1 - 1/32.
+    In fp32 it takes 4 * density + 1/8 bytes per weight, so it pays below a density of 1 - 1/32.
 
     Raises:
         TypeError: `weight` is not a tensor of fp32, fp16 or bf16.
@@ -58,4 +59,4 @@ def to_bitmap(weight: Tensor) -> Bitmap:
     """
     weight = need_matrix(weight)
     there = weight != 0
-    return Bitmap(tuple(weight.shape), pack_bits(there, 1), weight[there])
+    return Bitmap(tuple(weight.shape), pack_mask(there), weight[there])

@@ -1,4 +1,4 @@
-"""Block CSR: whole blocks of weights that are not all zero, one column index a block."""
+"""Block CSR: whole blocks of weights that are not all zero, one column index per block."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mini_lib.kernels import need_tensor
 from mini_lib.prune.sparse.matrix import (
     VALUE_DTYPES,
-    index_dtype,
+    compressed_rows,
     need_compressed_rows,
     need_matrix,
-    need_tensor,
-    row_pointers,
-    rows_of,
+    places_of,
     tensor_bytes,
 )
+from mini_lib.require import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class BlockCSR:
         """Return the matrix with its zeros."""
         (rows, columns), (high, wide), (r, c) = self.shape, self.block_counts, self.block
         blocks = torch.zeros(high, wide, r, c, dtype=self.values.dtype)
-        blocks[rows_of(self.row_pointers), self.block_columns.to(torch.int64)] = self.values
+        blocks[places_of(self.row_pointers, self.block_columns)] = self.values
         return blocks.transpose(1, 2).reshape(high * r, wide * c)[:rows, :columns].contiguous()
 
 
@@ -90,13 +90,8 @@ def to_blocks(weight: Tensor, block: tuple[int, int] = (4, 4)) -> BlockCSR:
     high, wide = _block_counts(weight.shape, (r, c))
     padded = F.pad(weight, (0, wide * c - weight.shape[1], 0, high * r - weight.shape[0]))
     blocks = padded.view(high, r, wide, c).transpose(1, 2)
-    rows, columns = (blocks != 0).flatten(2).any(-1).nonzero(as_tuple=True)
-    return BlockCSR(
-        tuple(weight.shape),
-        row_pointers(rows, high),
-        columns.to(index_dtype(wide)),
-        blocks[rows, columns].contiguous(),
-    )
+    places = (blocks != 0).flatten(2).any(-1).nonzero(as_tuple=True)
+    return BlockCSR(tuple(weight.shape), *compressed_rows(places, (high, wide)), blocks[places].contiguous())
 
 
 def _block_counts(shape: tuple[int, int], block: tuple[int, int]) -> tuple[int, int]:
@@ -104,9 +99,6 @@ def _block_counts(shape: tuple[int, int], block: tuple[int, int]) -> tuple[int, 
 
 
 def _need_block(block: tuple[int, int]) -> tuple[int, int]:
-    sides = tuple(block) if isinstance(block, (tuple, list)) else ()
-    if len(sides) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
+    if not isinstance(block, tuple | list) or len(block) != 2:
         raise TypeError(f"block must be two whole numbers, got {block!r}; use (4, 4)")
-    if min(sides) < 1:
-        raise ValueError(f"block must have sides of 1 or more, got {block!r}; use (4, 4)")
-    return sides
+    return tuple(whole("a side of block", side, low=1, fix="use (4, 4)") for side in block)

@@ -18,6 +18,7 @@ from mini_lib.prune.sparse.csr import to_csr
 from mini_lib.prune.sparse.matrix import tensor_bytes
 from mini_lib.prune.sparse.matvec import bind
 from mini_lib.prune.sparse.n_of_m import to_n_of_m
+from mini_lib.require import one_of, share
 
 DENSE = "dense"
 KERNELS = (DENSE, "torch dense", "CSR", "torch CSR", "bitmap", "blocks 4x4", "blocks 16x1", "2:4")
@@ -100,7 +101,7 @@ def compare_kernels(
     - "2:4" has the density .5, whatever is asked for; the result says so.
 
     caches: what a call finds in them. "warm": what the same call, run just before and not timed, left there, so a small
-    matrix is in cache. "cold": 32 MiB of something else, as a layer finds them behind other large layers.
+    matrix is in cache. "cold": 32 MiB of something else, as a layer finds them after other large layers.
 
     Raises:
         TypeError: `kernels` is one string.
@@ -208,10 +209,8 @@ def _block(name: str) -> tuple[int, int]:
 def _need_arguments(rows: int, columns: int, density: float, kernels: Sequence[str], caches: str) -> None:
     if min(rows, columns) < 1:
         raise ValueError(f"rows and columns must be 1 or more, got {rows} and {columns}")
-    if not 0 < density <= 1:
-        raise ValueError(f"density must lie in (0, 1], got {density}; 0.2 keeps a fifth of the weights")
-    if caches not in CACHES:
-        raise ValueError(f"caches must be 'warm' or 'cold', got {caches!r}")
+    share("density", density, fix="0.2 keeps a fifth of the weights")
+    one_of("caches", caches, CACHES, fix="'cold' reads 32 MiB of something else first")
     if isinstance(kernels, str):
         raise TypeError(f"kernels must be a sequence of names, got {kernels!r}; write ({kernels!r},)")
     for name in kernels:

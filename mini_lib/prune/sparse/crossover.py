@@ -99,7 +99,7 @@ class KernelSweep:
         return [name for name in self.names if name not in (DENSE, "torch dense", "2:4")]
 
     def _cells(self, name: str, show: Callable[[Comparison], str]) -> list[str]:
-        """What to show of a kernel at each density; 2:4 stands where its density is."""
+        """What to show of a kernel at each density; 2:4 has a place at its own density only."""
         return [show(one) if any(k.name == name for k in one.kernels) else "-" for one in self.comparisons]
 
     def __str__(self) -> str:
@@ -139,7 +139,9 @@ def sweep_kernels(
 
     progress: called with the number of densities done and in all.
 
-    Raises: as `compare_kernels`; ValueError if there is no density or they do not rise.
+    Raises:
+        TypeError, ValueError, NoCompiler: as `compare_kernels`.
+        ValueError: there is no density, or they do not rise.
 
     >>> sweep = sweep_kernels(16, 32, (0.1, 0.5), kernels=("CSR", "2:4"), repeats=2)
     >>> sweep.densities, sweep.names

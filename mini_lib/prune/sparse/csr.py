@@ -7,16 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mini_lib.kernels import need_tensor
 from mini_lib.prune.sparse.matrix import (
     MOST_VALUES,
     VALUE_DTYPES,
     DoesNotFit,
-    index_dtype,
+    compressed_rows,
     need_compressed_rows,
     need_matrix,
-    need_tensor,
-    row_pointers,
-    rows_of,
+    places_of,
     tensor_bytes,
 )
 
@@ -49,8 +48,7 @@ class CSR:
     def dense(self) -> Tensor:
         """Return the matrix with its zeros."""
         weight = torch.zeros(self.shape, dtype=self.values.dtype)
-        rows = rows_of(self.row_pointers)
-        weight[rows, self.columns.to(torch.int64)] = self.values
+        weight[places_of(self.row_pointers, self.columns)] = self.values
         return weight
 
 
@@ -73,12 +71,7 @@ def to_csr(weight: Tensor) -> CSR:
     Source: Y. Saad, "Iterative Methods for Sparse Linear Systems", 2nd edition, 2003, section 3.4.
     """
     weight = need_matrix(weight)
-    rows, columns = weight.nonzero(as_tuple=True)
-    if len(rows) > MOST_VALUES:
-        raise DoesNotFit(f"CSR counts its values in int32, up to {MOST_VALUES:,}, got {len(rows):,}; split the matrix")
-    return CSR(
-        tuple(weight.shape),
-        row_pointers(rows, weight.shape[0]),
-        columns.to(index_dtype(weight.shape[1])),
-        weight[rows, columns],
-    )
+    places = weight.nonzero(as_tuple=True)
+    if (kept := len(places[0])) > MOST_VALUES:
+        raise DoesNotFit(f"CSR counts its values in int32, up to {MOST_VALUES:,}, got {kept:,}; split the matrix")
+    return CSR(tuple(weight.shape), *compressed_rows(places, weight.shape), weight[places])

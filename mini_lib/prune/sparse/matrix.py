@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mini_lib.kernels import need_tensor
+
 VALUE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 NARROW_COLUMNS = 2**16  # so many columns can be told apart with 16 bits
 MOST_VALUES = 2**31 - 1  # the row pointers are int32
@@ -38,7 +40,7 @@ class DoesNotFit(ValueError):
 
 
 def as_matrix(weight: Tensor) -> Tensor:
-    """Return a weight as a matrix with one row an output: a convolution's [out, in, kh, kw] as [out, in * kh * kw].
+    """Return a weight as a matrix with one row per output: a convolution's [out, in, kh, kw] as [out, in * kh * kw].
 
     Raises:
         TypeError: `weight` is not a tensor.
@@ -93,41 +95,27 @@ def tensor_bytes(*tensors: Tensor) -> int:
     return sum(tensor.nbytes for tensor in tensors)
 
 
-def row_pointers(rows_of_values: Tensor, rows: int) -> Tensor:
-    """Return where each row starts in the list of values, and last where that ends (int32 [rows + 1]).
+def compressed_rows(places: tuple[Tensor, Tensor], shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return where each row starts in the list of values, with the end of the list (int32 [rows + 1]), and the columns.
 
-    rows_of_values: the row of each value, in rising order.
+    places: the row and the column of each value, in row-major order, as `nonzero(as_tuple=True)` returns them.
 
-    >>> row_pointers(torch.tensor([0, 0, 2]), rows=3)
-    tensor([0, 2, 2, 3], dtype=torch.int32)
+    >>> compressed_rows((torch.tensor([0, 0, 2]), torch.tensor([1, 2, 0])), (3, 70_000))
+    (tensor([0, 2, 2, 3], dtype=torch.int32), tensor([1, 2, 0], dtype=torch.int32))
     """
-    counts = torch.bincount(rows_of_values, minlength=rows)
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int32)
+    rows, columns = places
+    counts = torch.bincount(rows, minlength=shape[0])
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int32), columns.to(index_dtype(shape[1]))
 
 
-def rows_of(pointers: Tensor) -> Tensor:
-    """Return the row of each value (int64 [values]): what `row_pointers` was made from.
+def places_of(row_pointers: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the row and the column of each value (int64 [values]): what `compressed_rows` was given.
 
-    >>> rows_of(torch.tensor([0, 2, 2, 3]))
-    tensor([0, 0, 2])
+    >>> places_of(torch.tensor([0, 2, 2, 3]), torch.tensor([1, 2, 0]))
+    (tensor([0, 0, 2]), tensor([1, 2, 0]))
     """
-    return torch.repeat_interleave(torch.arange(len(pointers) - 1), pointers.diff().to(torch.int64))
-
-
-def need_tensor(name: str, tensor: Tensor, dtypes: tuple[torch.dtype, ...], shape: tuple[int, ...]) -> None:
-    """Make sure that a tensor is what C is told it is: its type, its shape, its elements side by side on the CPU.
-
-    Raises:
-        TypeError: another dtype.
-        ValueError: another shape or layout.
-    """
-    if not isinstance(tensor, Tensor) or tensor.dtype not in dtypes:
-        got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise TypeError(f"{name} must be {' or '.join(str(dtype) for dtype in dtypes)}, got {got}")
-    if tuple(tensor.shape) != shape:
-        raise ValueError(f"{name} must have shape {list(shape)}, got {list(tensor.shape)}")
-    if not tensor.is_contiguous() or tensor.device.type != "cpu":
-        raise ValueError(f"{name} must be contiguous on the CPU; pass {name}.cpu().contiguous()")
+    rows = torch.repeat_interleave(torch.arange(len(row_pointers) - 1), row_pointers.diff().to(torch.int64))
+    return rows, columns.to(torch.int64)
 
 
 def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: int) -> None:
@@ -145,10 +133,9 @@ def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: in
         raise ValueError(
             f"row_pointers must rise from 0 to the number of values ({columns.numel()}), got {pointers.tolist()[:8]}..."
         )
-    places = columns.to(torch.int64)
+    value_rows, places = places_of(pointers, columns)
     if columns.numel() and (places.min() < 0 or places.max() >= width):
         raise ValueError(f"columns must lie in 0 to {width - 1}, got {int(places.min())} to {int(places.max())}")
-    # With its row in front, each place comes after the one before it, or it is out of order or there twice.
-    places += width * rows_of(pointers)
-    if (places.diff() <= 0).any():
+    # Counted through all rows, each place comes after the one before it, or it is out of order or there twice.
+    if ((places + width * value_rows).diff() <= 0).any():
         raise ValueError("columns must rise within each row, each at most once; sort them")

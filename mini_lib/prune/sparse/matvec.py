@@ -7,15 +7,12 @@ block or in a group of 2:4 that is not full, is multiplied like any other value.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from mini_lib import native
-from mini_lib.prune.sparse import source
+from mini_lib.kernels import bind_bitmap, bind_blocks, bind_csr, bind_dense, bind_n_of_m
 from mini_lib.prune.sparse.bitmap import Bitmap
 from mini_lib.prune.sparse.block_csr import BlockCSR
 from mini_lib.prune.sparse.csr import CSR
@@ -51,7 +48,8 @@ def bind(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> Ca
 
     It is what is timed: a call costs the kernel and about a microsecond. It sees later changes of x.
 
-    Raises: as `matvec`.
+    Raises:
+        TypeError, ValueError, NoCompiler: as `matvec`.
 
     >>> x = torch.ones(2)
     >>> product = bind(torch.tensor([[3.0, 4.0]]), x)
@@ -69,67 +67,40 @@ def bind(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> Ca
         raise TypeError(f"the kernels compute in float32, got values of {values.dtype}; store weight.float()")
     rows, columns = matrix.shape
     _need_vector(x, columns)
-    # Blocks that hang over the edge read zeros behind x, and write behind the last row of y.
+    # Blocks that hang over the edge read zeros after the end of x, and write after the last row of y.
     high, wide = _whole_blocks(matrix)
     padded = x if wide == columns else torch.zeros(wide)
     buffer = torch.empty(high)
     result = buffer[:rows]
-    text, name, arguments = _kernel(matrix)
-    function = _function(text, name, native.native_flags() if flags is None else tuple(flags))
-    arguments = [
-        ctypes.c_void_p(argument.data_ptr()) if isinstance(argument, Tensor) else ctypes.c_int64(argument)
-        for argument in (*arguments, padded, buffer)
-    ]
+    call = _bind(matrix, padded, buffer, flags)
 
-    def product(_kept_alive: object = (matrix, padded, buffer)) -> Tensor:
+    def product() -> Tensor:
         if padded is not x:
             padded[:columns] = x
-        function(*arguments)
+        call()
         return result
 
     return product
 
 
-def _kernel(matrix: Matrix) -> tuple[str, str, tuple[int | Tensor, ...]]:
-    """The source of a matrix's kernel, its function, and what that takes before x and y."""
-    rows, columns = matrix.shape
-    if isinstance(matrix, Tensor):
-        return source.DENSE, "dense", (rows, columns, matrix)
-    if isinstance(matrix, Bitmap):
-        return source.BITMAP, "bitmap", (rows, columns, matrix.bits, matrix.values)
-    if isinstance(matrix, CSR):
-        head = _define(INDEX=_c_type(matrix.columns))
-        return head + source.CSR, "csr", (rows, matrix.row_pointers, matrix.columns, matrix.values)
-    if isinstance(matrix, BlockCSR):
-        r, c = matrix.block
-        head = _define(INDEX=_c_type(matrix.block_columns), R=r, C=c)
-        high = matrix.block_counts[0]
-        return head + source.BLOCKS, "blocks", (high, matrix.row_pointers, matrix.block_columns, matrix.values)
-    arguments = (rows, columns, matrix.positions, matrix.values)
-    if (matrix.n, matrix.m) == (2, 4) and columns % 8 == 0:
-        return source.TWO_OF_FOUR, "two_of_four", arguments
-    return _define(N=matrix.n, M=matrix.m, BITS=matrix.bits) + source.N_OF_M, "n_of_m", arguments
+def _bind(matrix: Matrix, x: Tensor, y: Tensor, flags: Sequence[str] | None) -> Callable[[], None]:
+    """Hand the tensors of a format to its kernel."""
+    match matrix:
+        case Bitmap():
+            return bind_bitmap(matrix.bits, matrix.values, x, y, flags=flags)
+        case CSR():
+            return bind_csr(matrix.row_pointers, matrix.columns, matrix.values, x, y, flags=flags)
+        case BlockCSR():
+            return bind_blocks(matrix.row_pointers, matrix.block_columns, matrix.values, x, y, flags=flags)
+        case NofM():
+            return bind_n_of_m(matrix.positions, matrix.values, matrix.m, x, y, flags=flags)
+    return bind_dense(matrix, x, y, flags=flags)
 
 
 def _whole_blocks(matrix: Matrix) -> tuple[int, int]:
     if isinstance(matrix, BlockCSR):
         return tuple(count * side for count, side in zip(matrix.block_counts, matrix.block))
     return tuple(matrix.shape)
-
-
-def _define(**names: object) -> str:
-    return "".join(f"#define {name} {value}\n" for name, value in names.items())
-
-
-def _c_type(indexes: Tensor) -> str:
-    return "uint16_t" if indexes.dtype == torch.uint16 else "int32_t"
-
-
-@lru_cache(maxsize=256)
-def _function(text: str, name: str, flags: tuple[str, ...]) -> Callable[..., None]:
-    function = getattr(native.load(text, flags=flags), name)
-    function.restype = None
-    return function
 
 
 def _need_vector(x: Tensor, columns: int) -> None:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.prune.sparse.bits import pack_bits, packed_bytes, unpack_bits
-from mini_lib.prune.sparse.matrix import VALUE_DTYPES, DoesNotFit, need_matrix, need_tensor, tensor_bytes
+from mini_lib.kernels import need_tensor
+from mini_lib.packing import pack, packed_bytes, unpack
+from mini_lib.prune.sparse.matrix import VALUE_DTYPES, DoesNotFit, need_matrix, tensor_bytes
+from mini_lib.require import whole
 
 WIDEST_GROUP = 256  # a position is a byte at most
 
@@ -59,13 +61,13 @@ class NofM:
         return groups.scatter_(-1, self._places().to(torch.int64), self.values).view(self.shape)
 
     def _places(self) -> Tensor:
-        return unpack_bits(self.positions, self.bits, self.values.numel()).view(self.values.shape)
+        return unpack(self.positions, self.bits, self.values.numel()).view(self.values.shape)
 
 
 def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
     """Store a matrix of which at most n of each m neighbours in a row are not zero.
 
-    2:4 takes .5 of the values and 2 bits a value. In fp32 that is .5 * (1 + 2/32) = .53125 of dense, in fp16
+    2:4 takes .5 of the values and 2 bits per value. In fp32 that is .5 * (1 + 2/32) = .53125 of dense, in fp16
     .5 * (1 + 2/16) = .5625, not half.
 
     Raises:
@@ -101,14 +103,12 @@ def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
     # The nonzeros first, in order, then the first of the zeros; of these the first n, in order again.
     places = torch.sort(zero.to(torch.uint8), dim=-1, stable=True).indices[..., :n].sort(-1).values
     bits = (m - 1).bit_length()
-    return NofM((rows, columns), n, m, pack_bits(places, bits), groups.gather(-1, places))
+    return NofM((rows, columns), n, m, pack(places, bits), groups.gather(-1, places))
 
 
 def _need_n_of_m(n: int, m: int) -> None:
-    if not all(isinstance(number, int) and not isinstance(number, bool) for number in (n, m)):
-        raise TypeError(f"n and m must be whole numbers, got {n!r} and {m!r}; use 2 and 4")
-    if not 1 <= n < m <= WIDEST_GROUP:
-        raise ValueError(f"n must be at least 1 and below m, and m at most {WIDEST_GROUP}, got {n}:{m}; use 2:4")
+    whole("m", m, low=2, high=WIDEST_GROUP, fix="use 2:4")
+    whole("n", n, low=1, high=m - 1, fix="use 2:4")
 
 
 def _need_whole_groups(columns: int, m: int) -> None:

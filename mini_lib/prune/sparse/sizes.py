@@ -1,6 +1,6 @@
-"""How many bytes zeros save: each format beside the dense weight, layer by layer, and where each begins to pay.
+"""How many bytes zeros save: each format next to the dense weight, layer by layer, and where each begins to pay.
 
-With v bytes a value, d the density and rows * columns weights, the bytes a weight are
+With v bytes per value, d the density and rows * columns weights, the bytes per weight are
 
     dense     v
     bitmap    v*d + 1/8                        pays below d = 1 - 1/(8v)         fp32 .969, fp16 .938
@@ -76,7 +76,8 @@ def break_even_densities(weight: Tensor, block: tuple[int, int] = (4, 4)) -> dic
     Only the shape and the dtype of `weight` count. The density of "blocks" is the share of blocks that are not all
     zero, of a weight that the blocks divide evenly. 2:4 has no such density: it takes the same bytes at any.
 
-    Raises: as `stored_formats`.
+    Raises:
+        TypeError, ValueError: as `stored_formats`.
 
     For 300 x 784 weights in fp32: bitmap 1 - 1/32; CSR (4 - 4 * 301 / 235,200) / 6; blocks of 4 x 4, in 75 rows,
     (64 - 4 * 76 / 14,700) / 66:
@@ -169,7 +170,8 @@ def smallest_formats(
 ) -> StorageTable:
     """Return the bytes of each prunable weight in each format, so that the smallest can be seen.
 
-    Raises: as `model_bytes`.
+    Raises:
+        TypeError, ValueError: as `model_bytes`.
 
     >>> layer = nn.Linear(8, 2)
     >>> _ = layer.weight.data.zero_()

@@ -5,14 +5,3 @@ from mini_lib.prune.structure.channels import channel_scores, keep_channels
 from mini_lib.prune.structure.groups import ChannelGroup, channel_groups
 from mini_lib.prune.structure.nm import keep_n_of_m
 from mini_lib.prune.structure.remove import mask_channels, remove_channels
-
-__all__ = [
-    "ChannelGroup",
-    "channel_groups",
-    "channel_scores",
-    "keep_blocks",
-    "keep_channels",
-    "keep_n_of_m",
-    "mask_channels",
-    "remove_channels",
-]

@@ -4,9 +4,11 @@ from typing import Literal
 
 from torch import Tensor
 
+from mini_lib.prune.checks import check_scores
 from mini_lib.prune.keep import keep_top
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.scores import Scores
+from mini_lib.require import one_of, whole
 
 
 def keep_blocks(
@@ -25,7 +27,7 @@ def keep_blocks(
     in any case.
 
     Raises:
-        TypeError: a score is not a floating-point tensor.
+        TypeError: a score is not a floating-point tensor, or a side of the block is no whole number.
         ValueError: `density` outside (0, 1], an unknown scope, scores that are NaN, a block that does not divide a
             layer, or a layer pruned to nothing.
 
@@ -36,13 +38,12 @@ def keep_blocks(
 
     Source: S. Gray, A. Radford, D. Kingma, "GPU Kernels for Block-Sparse Weights", 2017, section 2.
     """
-    if len(block) != 2 or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in block):
-        raise ValueError(
-            f"block must be two whole numbers of at least 1, got {block!r}; (4, 4) is 4 outputs by 4 inputs"
-        )
-    if scope not in ("layer", "global"):
-        raise ValueError(f"scope must be 'layer' or 'global', got {scope!r}; 'layer' keeps the share in every layer")
-    keep_top(scores, 1.0)  # all stay: this checks the scores
+    if len(block) != 2:
+        raise ValueError(f"block must be two numbers, got {block!r}; (4, 4) is 4 outputs by 4 inputs")
+    for side in block:
+        whole("each side of block", side, low=1, fix="(4, 4) is 4 outputs by 4 inputs")
+    one_of("scope", scope, ("layer", "global"), fix="'layer' keeps the share in every layer")
+    check_scores(scores)
     sums = {name: _block_sums(name, score, *block) for name, score in scores.items()}
     kept = keep_top(sums, density, scope, at_least=at_least)
     return Mask({name: _widen(kept[name], *block).reshape(score.shape) for name, score in scores.items()})

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.graph import BATCH_NORMS
-from mini_lib.prune.keep import check_density, keep_top
+from mini_lib.prune.checks import check_density, check_scores
+from mini_lib.prune.keep import keep_top
 from mini_lib.prune.structure.groups import ChannelGroup, channel_groups
+from mini_lib.require import one_of, whole
 
 
 @torch.no_grad()
@@ -38,8 +40,7 @@ def channel_scores(
     Source: H. Li et al., "Pruning Filters for Efficient ConvNets", 2017, section 3.1 (l1); Z. Liu et al., "Learning
     Efficient Convolutional Networks through Network Slimming", 2017, section 3 (batch_norm).
     """
-    if norm not in ("l1", "l2", "batch_norm"):
-        raise ValueError(f"norm must be 'l1', 'l2' or 'batch_norm', got {norm!r}; 'l2' is the length of a filter")
+    one_of("norm", norm, ("l1", "l2", "batch_norm"), fix="'l2' is the length of a filter")
     return {group.name: _scores(model, group, norm) for group in channel_groups(model, example)}
 
 
@@ -81,6 +82,7 @@ def keep_channels(
     say; the total then differs.
 
     Raises:
+        TypeError: `at_least` or `multiple_of` is no whole number.
         ValueError: `density` outside (0, 1], an unknown scope, `at_least` or `multiple_of` below 1, scores that are
             NaN, or a global share too small for `at_least` in every group.
 
@@ -88,19 +90,8 @@ def keep_channels(
     >>> keep["conv1"]
     tensor([1, 3])
     """
-    check_density(density)
-    if scope not in ("layer", "global"):
-        raise ValueError(f"scope must be 'layer' or 'global', got {scope!r}; 'layer' keeps the share in every group")
-    for what, number in (("at_least", at_least), ("multiple_of", multiple_of)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ValueError(f"{what} must be a whole number of at least 1, got {number!r}; 1 asks for nothing special")
-    sizes = {row.name: row.total for row in keep_top(scores, 1.0).layers()}  # all stay: this checks the scores
-    flat = [name for name in scores if scores[name].dim() != 1]
-    if flat:
-        raise ValueError(
-            f"the scores of {flat[0]!r} have shape {list(scores[flat[0]].shape)}, expected one a channel; "
-            "channel_scores(model, example) makes such"
-        )
+    _check(scores, density, scope, at_least, multiple_of)
+    sizes = {name: len(score) for name, score in scores.items()}
     at_leasts = {name: min(at_least, size) for name, size in sizes.items()}
     if scope == "global":
         counts = _counts_globally(scores, density, at_leasts)
@@ -133,3 +124,17 @@ def _to_multiple(count: int, at_least: int, size: int, multiple_of: int) -> int:
         return size
     nearest = (2 * count + multiple_of) // (2 * multiple_of) * multiple_of
     return min(size, max(nearest, -(-at_least // multiple_of) * multiple_of))
+
+
+def _check(scores: Mapping[str, Tensor], density: float, scope: str, at_least: int, multiple_of: int) -> None:
+    check_density(density)
+    one_of("scope", scope, ("layer", "global"), fix="'layer' keeps the share in every group")
+    whole("at_least", at_least, low=1, fix="1 asks for nothing special")
+    whole("multiple_of", multiple_of, low=1, fix="1 asks for nothing special")
+    check_scores(scores)
+    for name, score in scores.items():
+        if score.dim() != 1:
+            raise ValueError(
+                f"the scores of {name!r} have shape {list(score.shape)}, expected one per channel; "
+                "channel_scores(model, example) makes such"
+            )

@@ -26,7 +26,7 @@ class ChannelGroup:
         channels: how many there are.
         producers: for each layer that makes them, which channel of the group each of its outputs is (-1: none).
         passed_by: the same for what treats each channel by itself: batch norms, depthwise convolutions, PReLU.
-        consumers: for each layer that reads them, which channel each of its inputs is. A linear layer behind a
+        consumers: for each layer that reads them, which channel each of its inputs is. A linear layer after a
             flatten reads a channel as often as it has places.
     """
 

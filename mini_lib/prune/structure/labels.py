@@ -40,7 +40,7 @@ class Labels:
     def join(self, left: Tensor, right: Tensor) -> None:
         """Put each label of `left` and the one at the same place of `right` into one class."""
         size = len(self._parent)
-        for pair in torch.unique(left * size + right).tolist():  # each pair once, not once a pixel
+        for pair in torch.unique(left * size + right).tolist():  # each pair once, not once per pixel
             self._join(*divmod(pair, size))
 
     def fix(self, labels: Tensor, reason: str) -> None:
@@ -53,7 +53,7 @@ class Labels:
         return [self._root(label) for label in labels.tolist()]
 
     def reason(self, label: int) -> str | None:
-        """Return why the class of this label must stay, or None where it need not."""
+        """Return why the class of this label must stay, or None where it may go."""
         return self._reasons.get(self._root(label))
 
     def copy(self) -> Labels:

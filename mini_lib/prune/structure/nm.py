@@ -2,9 +2,11 @@
 
 from torch import Tensor
 
+from mini_lib.prune.checks import check_scores
 from mini_lib.prune.keep import keep_top
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.scores import Scores
+from mini_lib.require import whole
 
 
 def keep_n_of_m(scores: Scores, n: int = 2, m: int = 4) -> Mask:
@@ -14,7 +16,7 @@ def keep_n_of_m(scores: Scores, n: int = 2, m: int = 4) -> Mask:
     places of the first input channel, then of the next. Among equals the first stays.
 
     Raises:
-        TypeError: a score is not a floating-point tensor.
+        TypeError: a score is not a floating-point tensor, or n or m is no whole number.
         ValueError: not 1 <= n <= m, scores that are NaN, or a layer whose number of inputs m does not divide.
 
     >>> import torch
@@ -24,9 +26,9 @@ def keep_n_of_m(scores: Scores, n: int = 2, m: int = 4) -> Mask:
 
     Source: A. Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021, section 3.
     """
-    if any(isinstance(number, bool) or not isinstance(number, int) for number in (n, m)) or not 1 <= n <= m:
-        raise ValueError(f"n and m must be whole numbers with 1 <= n <= m, got n={n!r}, m={m!r}; 2 of 4 is the usual")
-    keep_top(scores, 1.0)  # all stay: this checks the scores
+    whole("m", m, low=1, fix="2 of 4 is the usual")
+    whole("n", n, low=1, high=m, fix="2 of 4 is the usual")
+    check_scores(scores)
     grouped = {name: _in_groups(name, score, m) for name, score in scores.items()}
     kept = keep_top(grouped, n / m, scope="row")
     return Mask({name: kept[name].reshape(score.shape) for name, score in scores.items()})

@@ -84,7 +84,7 @@ def is_spatial(call: Call, axes: int) -> bool:
 
 
 def keeps_channels(before: torch.Size, after: torch.Size) -> bool:
-    """Return whether a change of shape leaves axis 1 alone, or flattens everything behind the batch into it.
+    """Return whether a change of shape leaves axis 1 alone, or flattens everything after the batch into it.
 
     >>> keeps_channels(torch.Size([2, 8, 4, 4]), torch.Size([2, 128]))
     True

@@ -16,7 +16,7 @@ import torch.fx
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from mini_lib.graph import BATCH_NORMS, Call, trace
+from mini_lib.graph import BATCH_NORMS, Call, data_flow
 from mini_lib.prune.structure import operations as ops
 from mini_lib.prune.structure.labels import Labels, along, sequence, spread, vary
 
@@ -26,9 +26,9 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class Reader(torch.fx.Interpreter):
     """Runs a traced model, and notes the labels of what its layers make, pass on and take in, by layer name.
 
-    `made` holds one label an output channel of a convolution or linear layer, `taken` one an input channel (a linear
-    layer behind flatten has one an input number), `passed` one a channel of a batch norm, PReLU or depthwise
-    convolution.
+    `made` holds one label per output channel of a convolution or linear layer, `taken` one per input channel (for a
+    linear layer after flatten, one per number that it reads), `passed` one per channel of a batch norm, PReLU or
+    depthwise convolution.
     """
 
     def __init__(self, model: nn.Module, calls: dict[torch.fx.Node, Call]) -> None:
@@ -233,7 +233,7 @@ def read_channels(model: nn.Module, example: Tensor) -> Reader:
             "an example is a tensor such as images[:1]"
         )
     model = copy.deepcopy(model).eval()
-    calls = {call.node: call for call in trace(model).calls}
+    calls = {call.node: call for call in data_flow(model).calls}
     if not calls:
         raise ValueError(f"the forward of {type(model).__name__} calls no layer, so there are no channels to remove")
     reader = Reader(model, calls)

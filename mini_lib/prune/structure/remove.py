@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mini_lib.prune.structure.groups import ChannelGroup, sort_channels
 from mini_lib.prune.structure.reader import Reader, read_channels
+from mini_lib.require import whole
 
 Keep = Mapping[str, Tensor | Sequence[int]]  # name of a group -> the channels that stay, rising
 Stays = dict[str, Tensor]  # name of a layer -> for each of its outputs or inputs, whether it stays
@@ -55,9 +56,12 @@ def mask_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
 
     Zero are the rows and biases of the layers that make a removed channel, what batch norms and depthwise
     convolutions hold for it, and the columns of the layers that read it. The columns alone decide the output. Zero
-    rows would not be enough: sigmoid(0) is 1/2, and the layer behind it would read that.
+    rows would not be enough: sigmoid(0) is 1/2, and the layer after it would read that.
 
-    Args and Raises: as for `remove_channels`.
+    Arguments are those of `remove_channels`.
+
+    Raises:
+        TypeError, ValueError: as `remove_channels`.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.Sigmoid(), nn.Linear(2, 1))
     >>> model[0].bias.data, model[2].weight.data = torch.tensor([5.0, 6.0]), torch.tensor([[7.0, 8.0]])
@@ -100,16 +104,13 @@ def _chosen(reader: Reader, keep: Keep) -> list[tuple[ChannelGroup, list[int]]]:
 
 
 def _indexes(group: ChannelGroup, indexes: Tensor | Sequence[int]) -> list[int]:
-    where = f"keep[{group.name!r}]"
-    found = (
-        indexes.tolist() if isinstance(indexes, Tensor) else list(indexes) if isinstance(indexes, Iterable) else indexes
-    )
-    if not isinstance(found, list) or any(isinstance(one, bool) or not isinstance(one, int) for one in found):
-        raise TypeError(f"{where} must hold whole numbers, got {found!r}; from a mask, mask.nonzero().flatten()")
+    where, fix = f"keep[{group.name!r}]", "from a mask, mask.nonzero().flatten()"
+    found = indexes.tolist() if isinstance(indexes, Tensor) else indexes
+    if not isinstance(found, Iterable):
+        raise TypeError(f"{where} must hold whole numbers, got {found!r}; {fix}")
+    found = [whole(f"each number in {where}", one, low=0, high=group.channels - 1, fix=fix) for one in found]
     if not found:
         raise ValueError(f"{where} is empty: nothing would be left of {', '.join(group.producers)}; keep one channel")
-    if not 0 <= min(found) <= max(found) < group.channels:
-        raise ValueError(f"{where} must lie in 0 to {group.channels - 1}, got {min(found)} to {max(found)}")
     if found != sorted(set(found)):
         raise ValueError(f"{where} must rise, without doubles, got {found}; use sorted(set(...))")
     return found

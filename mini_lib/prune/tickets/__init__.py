@@ -1,4 +1,4 @@
-"""Lottery tickets, the method: iterative magnitude pruning, its controls, and how a net is trained, alone or with others."""
+"""Lottery tickets, the method: iterative magnitude pruning, its controls, and training, of one net or many at once."""
 
 from mini_lib.prune.tickets.alone import train_alone
 from mini_lib.prune.tickets.arms import random_mask, shuffled_mask
@@ -6,18 +6,3 @@ from mini_lib.prune.tickets.imp import Ticket, find_ticket, next_mask
 from mini_lib.prune.tickets.net import Trained, weights_of, with_weights
 from mini_lib.prune.tickets.recipe import Recipe, batch_order
 from mini_lib.prune.tickets.together import train_together
-
-__all__ = [
-    "Recipe",
-    "Ticket",
-    "Trained",
-    "batch_order",
-    "find_ticket",
-    "next_mask",
-    "random_mask",
-    "shuffled_mask",
-    "train_alone",
-    "train_together",
-    "weights_of",
-    "with_weights",
-]

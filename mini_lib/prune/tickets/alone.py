@@ -9,6 +9,7 @@ from mini_lib.fit import accuracy
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.tickets.net import Trained, Weights, weights_of, with_weights
 from mini_lib.prune.tickets.recipe import Recipe
+from mini_lib.require import whole
 
 
 def train_alone(
@@ -67,10 +68,9 @@ def check_steps(recipe: Recipe, first_step: int, snapshot_at: int | None) -> Non
     Raises:
         ValueError: one of them does not.
     """
-    if not 0 <= first_step < recipe.steps:
-        raise ValueError(f"first_step must lie in 0 to {recipe.steps - 1}, got {first_step}; 0 trains from the start")
-    if snapshot_at is not None and not first_step <= snapshot_at <= recipe.steps:
-        raise ValueError(f"snapshot_at must lie in {first_step} to {recipe.steps}, got {snapshot_at}")
+    whole("first_step", first_step, low=0, high=recipe.steps - 1, fix="0 trains from the start")
+    if snapshot_at is not None:
+        whole("snapshot_at", snapshot_at, low=first_step, high=recipe.steps, fix="None takes no snapshot")
 
 
 def not_finite(step: int, recipe: Recipe) -> str:

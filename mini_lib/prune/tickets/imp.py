@@ -14,6 +14,7 @@ from mini_lib.prune.scores import prunable_weights
 from mini_lib.prune.tickets.alone import train_alone
 from mini_lib.prune.tickets.net import Trained, Weights, weights_of, with_weights
 from mini_lib.prune.tickets.recipe import Recipe, batch_order
+from mini_lib.require import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,8 @@ def find_ticket(
     """Find a ticket: train, prune the share `rate` of what remains, rewind to step `rewind_to`, `rounds` times.
 
     `build(seed)` makes the untrained net, and `seed` also decides the order of the pictures. All prunable weights are
-    ranked together by magnitude. After n rounds (1 - rate)^n of them are left. `progress` is called after each training.
+    ranked together by magnitude. After n rounds (1 - rate)^n of them are left. `progress` is called after each
+    training.
 
     Raises:
         ValueError: `rate` outside (0, 1), `rounds` below 1, `rewind_to` out of range, or a model with batch norm.
@@ -80,8 +82,7 @@ def check_rewind(recipe: Recipe, rewind_to: int) -> None:
     Raises:
         ValueError: there is not.
     """
-    if not 0 <= rewind_to < recipe.steps:
-        raise ValueError(f"rewind_to must lie in 0 to {recipe.steps - 1}, got {rewind_to}; 0 goes back to the start")
+    whole("rewind_to", rewind_to, low=0, high=recipe.steps - 1, fix="0 goes back to the start")
 
 
 def next_mask(

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mini_lib.require import one_of, positive, share, whole
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -18,7 +20,8 @@ class Recipe:
     those of the paper for this net, apart from its 50,000 steps.
 
     Raises:
-        ValueError: a count below its least, a rate that is not positive, an unknown optimizer, or a step beyond the end.
+        TypeError: a number is none.
+        ValueError: a count below its least, a rate that is not positive, an unknown optimizer, or a step past the end.
 
     Source: J. Frankle, M. Carbin, "The Lottery Ticket Hypothesis", 2019, figure 2 (LeNet: Adam, 1.2e-3, batches of 60).
 
@@ -39,15 +42,12 @@ class Recipe:
     def __post_init__(self) -> None:
         object.__setattr__(self, "drops", tuple(self.drops))
         object.__setattr__(self, "evaluate_at", tuple(sorted({*self.evaluate_at, self.steps})))
-        for name, least in (("steps", 1), ("batch_size", 1), ("warmup_steps", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate}; try 1.2e-3")
-        if self.optimizer not in ("adam", "sgd"):
-            raise ValueError(f"optimizer must be 'adam' or 'sgd', got {self.optimizer!r}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}; 0.9 is usual")
+        whole("steps", self.steps, low=1, fix="a small net learns in a few thousand")
+        whole("batch_size", self.batch_size, low=1, fix="the paper has 60")
+        whole("warmup_steps", self.warmup_steps, low=0, fix="0 starts at the full rate")
+        positive("learning_rate", self.learning_rate, fix="try 1.2e-3")
+        one_of("optimizer", self.optimizer, ("adam", "sgd"), fix="the paper has 'adam' for this net")
+        share("momentum", self.momentum, zero=True, one=False, fix="0.9 is usual")
         for name in ("drops", "evaluate_at"):
             if any(not 0 < step <= self.steps for step in getattr(self, name)):
                 raise ValueError(f"{name} must lie in 1 to {self.steps} (the steps), got {getattr(self, name)}")
@@ -70,7 +70,7 @@ class Recipe:
 def batch_order(count: int, recipe: Recipe, seed: int) -> Tensor:
     """Return which of `count` pictures each batch holds: int64 [steps, batch_size].
 
-    The pictures come in a fresh random order for each epoch, one epoch behind the other; a batch may hold the end of
+    The pictures come in a fresh random order for each epoch, one epoch after the other; a batch may hold the end of
     one and the start of the next.
 
     >>> order = batch_order(4, Recipe(steps=4, batch_size=2), seed=0)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import tensor
 
-from mini_lib import quantize
+from mini_lib.fold import fold_batch_norm, fold_pair
 from teach.exercise import Case, Exercise, Mistake, random_cases
 from teach.exercises.lesson_02.grids import weights
 
@@ -103,5 +103,5 @@ FOLD = Exercise(
         ),
     ),
     also_correct=(_fold_by_hand, _fold_in_numpy),
-    forbidden=(quantize.fold_batch_norm, quantize.fold_pair),
+    forbidden=(fold_batch_norm, fold_pair),
 )

@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from mini_lib.factorize import choose
+from mini_lib import knapsack
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
 Options = list[tuple[int, float]]
@@ -171,5 +171,5 @@ BEST_RANKS = Exercise(
         ),
     ),
     also_correct=(_best_in_a_table, _best_by_sorting),
-    forbidden=(choose.choose,),
+    forbidden=(knapsack.exact, knapsack.greedy, knapsack.evolutionary),
 )

@@ -172,7 +172,7 @@ NEAREST_OUTPUT = Exercise(
         ),
     ),
     also_correct=(_nearest_by_components, _nearest_by_solving),
-    forbidden=(data_aware.output_svd, data_aware.correct_bias, low_rank.truncated_svd),
+    forbidden=(data_aware.output_svd, data_aware.restore_mean_output, low_rank.truncated_svd),
     # As in 8.2 the directions are off by some ten roundings of 8 * 2**-24, times 8 at rank 3; a weight of size 8 and a
     # mean of length 3 or so multiply that by 24: 1e-3.
     atol=4e-3,

@@ -11,8 +11,7 @@ from mini_lib import native
 from mini_lib.latency import compare_latency
 from mini_lib.loops import Nest, matmul
 from mini_lib.loops.codegen.execute import compile_nest
-from mini_lib.loops.codegen.text import all_loops
-from mini_lib.loops.ir import Load, Op, Program, Statement
+from mini_lib.loops.ir import Load, Op, Program, Statement, all_loops
 from mini_lib.loops.machine.estimate import core_cycles
 from mini_lib.loops.machine.model import MachineModel
 

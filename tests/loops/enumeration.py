@@ -9,15 +9,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from mini_lib.loops.ir import Leaf, Loop, Node, Program
-from mini_lib.loops.legality.domain import READ, Access, accesses, kind_of, variables
-from mini_lib.loops.legality.violation import (
-    AT_ONCE,
-    PARTED,
-    SWAPPED,
-    UNORDERED,
-    Instance,
-    Violation,
-)
+from mini_lib.loops.legality.domain import READ, Access, distinct_accesses, kind_of, variables
+from mini_lib.loops.legality.violation import AT_ONCE, PARTED, SWAPPED, UNORDERED, Iteration, Violation
 from mini_lib.loops.show import show_statement
 
 Time = tuple[tuple[int, str], ...]  # numbers from the outside in, each with what it counts
@@ -98,10 +91,10 @@ class _Event:
     leaf: Leaf
     iteration: tuple[tuple[str, int], ...]
 
-    def instance(self) -> Instance:
+    def instance(self) -> Iteration:
         """Who made this access."""
         statement = self.leaf.statement
-        return Instance(statement.name, show_statement(statement), dict(self.iteration))
+        return Iteration(statement.name, show_statement(statement), dict(self.iteration))
 
 
 def violation_by_enumeration(before: Program, after: Program) -> Violation | None:
@@ -127,7 +120,7 @@ def violations_by_enumeration(before: Program, after: Program) -> list[Violation
             for variable in variables(source.loops)
         )
         there, then = old[name, iteration]
-        for access in accesses(there.statement):
+        for access in distinct_accesses(there.statement):
             index = tuple(subscript.value(dict(iteration)) for subscript in access.index)
             touched[access.buffer, index].append(
                 _Event(

@@ -1,30 +1,83 @@
-"""Codebooks: the values themselves are chosen, by k-means, and a code is a line of the table.
+"""Codebooks: k-means chooses the values themselves, and a code is a line of the table.
 
-In one dimension k-means is cheap: sort the weights once, and a cluster is a run of them, whose mean is a
-difference of two running sums divided by a length.
+In one dimension k-means is cheap: sort the weights once, and a cluster is a run of them, whose mean is a difference of
+two running sums divided by a length.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.formats import CodebookFormat
+from mini_lib import require
+from mini_lib.quantize.formats.base import SCALE_DTYPES, Format, Observer
 from mini_lib.quantize.validate import cast_finite, finite_float32
 
 
-def k_means(weight: Tensor, fmt: CodebookFormat) -> tuple[Tensor, Tensor]:
-    """The codes (int32, shape of `weight`) and the codebook (codebook_dtype [2**bits], ascending).
+@dataclass(frozen=True)
+class CodebookFormat(Format):
+    """A table of 2**bits values found by k-means; a code is a line of the table.
 
-    A weight that has no more distinct values than the table has lines is kept exactly; the lines that are
-    left over repeat the last value. A cluster that runs empty is moved to the weight that is worst off.
+    init: "linear" spreads the first centroids evenly from the lowest to the highest weight; "kmeans++" draws them at
+        random, far from each other, with `seed`.
+    iterations: Lloyd's iterations at most; they stop as soon as nothing moves.
+
+    Raises:
+        TypeError: `bits`, `iterations` or `seed` is not a whole number.
+        ValueError: `bits` is not from 1 to 16, `iterations` is below 1, or `init` or `codebook_dtype` is another one.
+
+    >>> CodebookFormat(4).label
+    'codebook of 16'
+
+    Source: Han 2016, "Deep Compression", section 3; Arthur 2007, "k-means++".
+    """
+
+    bits: int
+    init: str = "linear"
+    iterations: int = 100
+    seed: int = 0
+    codebook_dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        require.whole("bits", self.bits, low=1, high=16, fix="4 bits are 16 codes")
+        require.whole("iterations", self.iterations, low=1, fix="100 is usual")
+        require.whole("seed", self.seed, fix="use 0")
+        require.one_of("codebook_dtype", self.codebook_dtype, SCALE_DTYPES, fix="torch.float16 takes half the bytes")
+        require.one_of("init", self.init, ("linear", "kmeans++"), fix="'linear' needs no seed")
+
+    @property
+    def label(self) -> str:
+        return f"codebook of {2**self.bits}"
+
+    def encode(self, weight: Tensor, observer: Observer) -> dict[str, Tensor]:
+        """Return the codes, and the table that `k_means` finds."""
+        codes, codebook = k_means(weight, self)
+        return {"codes": codes, "codebook": codebook}
+
+    def decode(self, fields: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Look each code up in the table."""
+        return fields["codebook"].float()[fields["codes"]]
+
+    def layout(self, shape: tuple[int, ...]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+        """Return the parts: packed codes, and the whole table."""
+        return {"codes": self.packed_codes(shape), "codebook": (self.codebook_dtype, (2**self.bits,))}
+
+
+def k_means(weight: Tensor, fmt: CodebookFormat) -> tuple[Tensor, Tensor]:
+    """Return the codes (int32, shape of `weight`) and the codebook (codebook_dtype [2**bits], ascending).
+
+    A weight that has no more distinct values than the table has lines is kept exactly; the lines left over repeat the
+    last value. A cluster that becomes empty is moved to the weight that is farthest from its centroid.
+
+    Raises:
+        TypeError: `weight` does not hold floats.
+        ValueError: `weight` is empty or holds NaN or infinity, or a centroid does not fit the codebook_dtype.
 
     >>> codes, codebook = k_means(torch.tensor([0.0, 1.0, 9.0, 10.0, 11.0]), CodebookFormat(1))
     >>> codes, codebook                          # starts at 0 and 11, cut at 5.5; means 0.5 and 10
     (tensor([0, 0, 1, 1, 1], dtype=torch.int32), tensor([ 0.5000, 10.0000]))
-
-    Raises: TypeError or ValueError if `weight` is not a tensor of finite floats, or if a centroid does not
-    fit the codebook_dtype.
 
     Source: Han 2016, "Deep Compression", section 3.1 and 3.2; Lloyd 1982, "Least squares quantization in PCM".
     """

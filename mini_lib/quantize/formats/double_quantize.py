@@ -1,7 +1,7 @@
 """Double quantization: the scales of NF4 blocks are numbers too, and 8 bits are enough for them.
 
-One fp32 absmax for 64 weights costs half a bit a weight. Subtract their mean, quantize what is left to
-8 bits in blocks of 256, and it costs 8/64 + 32/(64 * 256) = 0.127 bits.
+One fp32 absmax for 64 weights costs half a bit per weight. Subtract the mean of these scales, quantize the rest to 8
+bits in blocks of 256, and they cost 8/64 + 32/(64 * 256) = 0.127 bits.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 NESTED_BLOCK = 256
-SMALLEST = 1e-38  # stands in for a smaller absmax, so that its reciprocal is finite
+SMALLEST_ABSMAX = 1e-38  # bitsandbytes takes it in place of a smaller absmax, so that its reciprocal is finite
 
 
 @cache
 def dynamic_values() -> Tensor:
-    """The 256 values of the 8-bit dynamic type, ascending (float32).
+    """Return the 256 values of the 8-bit dynamic type, ascending (float32).
 
-    A byte is a sign, a unary exponent (as many zeros as the power of ten) and a fraction in the bits that
-    are left: the small numbers have a small relative error, the large ones a small absolute one.
+    A byte is a sign, a unary exponent (as many zeros as the power of ten) and a fraction in the remaining bits: small
+    numbers have a small relative error, large ones a small absolute error.
 
     >>> values = dynamic_values()
     >>> len(values), values[127].item(), values[-1].item(), values[128].item()     # (0.1 + 1) / 2 * 1e-6
@@ -61,21 +61,21 @@ class DoubleQuantized:
         offset = scales.mean()
         rows = torch.nn.functional.pad(scales - offset, (0, -scales.numel() % NESTED_BLOCK)).view(-1, NESTED_BLOCK)
         absmax = rows.abs().amax(dim=1)
-        scaled = (rows * (1.0 / absmax.clamp(min=SMALLEST))[:, None]).reshape(-1)[: scales.numel()]
+        scaled = (rows * (1.0 / absmax.clamp(min=SMALLEST_ABSMAX))[:, None]).reshape(-1)[: scales.numel()]
         values = dynamic_values()
         codes = torch.bucketize(scaled, (values[:-1] + values[1:]) / 2)
         return DoubleQuantized(codes.to(torch.uint8), absmax, offset)
 
     def dequantize(self) -> Tensor:
-        """The scales that the codes stand for (float32 [n])."""
+        """Return the scales that the codes stand for (float32 [n])."""
         absmax = self.absmax.repeat_interleave(NESTED_BLOCK)[: self.codes.numel()]
         return dynamic_values()[self.codes.int()] * absmax + self.offset
 
     def parts(self) -> dict[str, Tensor]:
-        """The tensors that are stored, by name."""
+        """Return the tensors that are stored, by name."""
         return {"scale_codes": self.codes, "scale_absmax": self.absmax, "scale_offset": self.offset}
 
     @staticmethod
     def from_parts(parts: dict[str, Tensor]) -> DoubleQuantized:
-        """The inverse of `parts`."""
+        """Read stored tensors back; the inverse of `parts`."""
         return DoubleQuantized(parts["scale_codes"], parts["scale_absmax"], parts["scale_offset"])

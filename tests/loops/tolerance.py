@@ -1,10 +1,9 @@
 """How far two ways of computing the same in floats may lie apart: derived, not chosen.
 
-A legal rewrite keeps, for each element, the order of its reads and writes. So every statement reads
-the same values and rounds them in the same way: under `run` the results are equal to the last bit.
-Compiled code differs in two ways only: `a*b + c` may be rounded once instead of twice, and `exp`
-comes from another library. `float_tolerance` bounds that. Where the order of a sum differs too, as
-in a library's matrix product, `summation_tolerance` does.
+A legal rewrite keeps, for each element, the order of its reads and writes. So every statement reads the same values and
+rounds them in the same way: under `run` the results are equal to the last bit. Compiled code differs in two ways only:
+`a*b + c` may be rounded once instead of twice, and `exp` comes from another library. `float_tolerance` bounds that.
+Where the order of a sum differs too, as in a library's matrix product, `summation_tolerance` does.
 """
 
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from math import exp, expm1, inf
 import numpy as np
 
 from mini_lib.loops.ir import Program
-from mini_lib.loops.meaning.interpret import Memory, check_arrays, execute
-from mini_lib.loops.meaning.numbers import DTYPES, Arithmetic, is_float
+from mini_lib.loops.meaning.interpret import Cells, check_arrays, execute
+from mini_lib.loops.meaning.numbers import NUMPY_DTYPES, Arithmetic, is_float
 
 EXP_ULPS = 2  # libraries of C keep to 1; twice that for safety
 OWN_ROUNDING = 1 + 2**-30  # the bound is itself computed in floats
@@ -26,15 +25,14 @@ def unit_roundoff(dtype: str) -> float:
     >>> unit_roundoff("f32") == 2**-24
     True
     """
-    return float(np.finfo(DTYPES[dtype]).eps) / 2
+    return float(np.finfo(NUMPY_DTYPES[dtype]).eps) / 2
 
 
 def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -> np.ndarray | float:
     """How far two sums of the same products may lie apart, whatever the order of each.
 
-    A sum of n products in floats is the sum of the products, each times 1 + t with |t| <= gamma_n =
-    n*u / (1 - n*u), in any order, with or without fused operations. Two of them differ by 2 *
-    gamma_n * magnitude at most.
+    A sum of n products in floats is the sum of the products, each times 1 + t with |t| <= gamma_n = n*u / (1 - n*u), in
+    any order, with or without fused operations. Two of them differ by 2 * gamma_n * magnitude at most.
 
     Args:
         terms: n, the number of products in the sum (a value that is added to counts as one).
@@ -47,8 +45,7 @@ def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -
     >>> summation_tolerance(4, 1.0, "f32") == 2 * (4 * 2**-24) / (1 - 4 * 2**-24)
     True
 
-    Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", lemma 3.1 and section
-    4.2.
+    Source: Higham 2002, "Accuracy and Stability of Numerical Algorithms", lemma 3.1 and section 4.2.
     """
     share = terms * unit_roundoff(dtype)
     if not 0 <= share < 1:
@@ -59,10 +56,9 @@ def summation_tolerance(terms: int, magnitude: np.ndarray | float, dtype: str) -
 def float_tolerance(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     """For each element of each output, how far `run` and compiled code may lie apart (f64).
 
-    A running error analysis: each value carries a bound of how far it is from the exact one, given
-    that each operation rounds once (u) or, inside a fused one, not at all. Two computed values lie
-    twice that apart at most. An f32 program that overflows, or divides by what may be zero, has the
-    bound infinity.
+    A running error analysis: each value carries a bound of how far it is from the exact one, given that each operation
+    rounds once (u) or, inside a fused one, not at all. Two computed values lie twice that apart at most. An f32 program
+    that overflows, or divides by what may be zero, has the bound infinity.
 
     Raises:
         ValueError: as `run`; the buffers are not of one float type.
@@ -82,7 +78,7 @@ def float_tolerance(program: Program, **arrays: np.ndarray) -> dict[str, np.ndar
             f"float_tolerance takes programs of one float type, got {', '.join(dtypes)}; "
             "integers are exact, and need no tolerance"
         )
-    memory: Memory = {buffer.name: {} for buffer in program.buffers}
+    memory: Cells = {buffer.name: {} for buffer in program.buffers}
     for name, array in arrays.items():
         memory[name] = {at: Bounded(float(value)) for at, value in np.ndenumerate(array)}
     arithmetics = dict.fromkeys(memory, _bounded(dtypes[0]))
@@ -106,7 +102,7 @@ class Bounded:
 
 def _bounded(dtype: str) -> Arithmetic:
     """Arithmetic on bounds: an exact value lies within the error of the computed one."""
-    u, smallest = unit_roundoff(dtype), float(np.finfo(DTYPES[dtype]).smallest_subnormal)
+    u, smallest = unit_roundoff(dtype), float(np.finfo(NUMPY_DTYPES[dtype]).smallest_subnormal)
 
     def rounded(value: float, error: float) -> Bounded:
         # what is rounded is at most |value| + 2 * error; near zero an error is absolute

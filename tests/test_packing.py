@@ -7,7 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mini_lib.quantize import pack, pack_trits, packed_bytes, unpack, unpack_trits
+from mini_lib.packing import (
+    pack,
+    pack_mask,
+    pack_trits,
+    packed_bytes,
+    packed_trit_bytes,
+    unpack,
+    unpack_mask,
+    unpack_trits,
+)
 
 
 def packed_by_one_big_integer(codes, bits):
@@ -53,9 +62,17 @@ def test_every_code_of_every_width_survives(bits):
 @given(st.lists(st.integers(0, 2), max_size=60))
 def test_trits_come_back_from_a_fifth_of_a_byte_each(trits):
     packed = pack_trits(torch.tensor(trits, dtype=torch.int64))
-    assert len(packed) == (len(trits) + 4) // 5
+    assert len(packed) == packed_trit_bytes(len(trits)) == (len(trits) + 4) // 5
     assert [byte // 3**place % 3 for byte in packed.tolist() for place in range(5)][: len(trits)] == trits
     assert unpack_trits(packed, len(trits)).tolist() == trits
+
+
+@given(st.lists(st.booleans(), max_size=60))
+def test_a_mask_takes_one_bit_per_element(mask):
+    packed = pack_mask(torch.tensor(mask, dtype=torch.bool))
+    assert bytes(packed.tolist()) == packed_by_one_big_integer(mask, 1)
+    back = unpack_mask(packed, len(mask))
+    assert back.dtype == torch.bool and back.tolist() == mask
 
 
 def test_shape_and_layout_of_the_codes_do_not_matter():
@@ -66,10 +83,10 @@ def test_shape_and_layout_of_the_codes_do_not_matter():
 @pytest.mark.parametrize(
     "bits, error, text",
     [
-        (0, ValueError, "bits must be from 1 to 16, got 0"),
-        (17, ValueError, "bits must be from 1 to 16, got 17"),
-        (2.5, TypeError, "bits must be a whole number, got 2.5 (float)"),
-        (True, TypeError, "bits must be a whole number, got True (bool)"),
+        (0, ValueError, "bits must be a whole number from 1 to 16, got 0; 4 bits hold the codes 0 to 15"),
+        (17, ValueError, "bits must be a whole number from 1 to 16, got 17; 4 bits hold"),
+        (2.5, TypeError, "bits must be a whole number from 1 to 16, got 2.5; 4 bits hold"),
+        (True, TypeError, "bits must be a whole number from 1 to 16, got True; 4 bits hold"),
     ],
 )
 def test_unknown_widths_are_refused(bits, error, text):
@@ -88,6 +105,8 @@ def test_codes_that_do_not_fit_are_refused():
         pack_trits(torch.tensor([-1, 0, 1]))
     with pytest.raises(TypeError, match="codes must be whole numbers, got torch.float32"):
         pack(torch.tensor([1.0]), bits=3)
+    with pytest.raises(TypeError, match="codes must be whole numbers, got torch.bool"):
+        pack_trits(torch.tensor([True]))
 
 
 def test_bytes_that_do_not_belong_are_refused():
@@ -96,5 +115,7 @@ def test_bytes_that_do_not_belong_are_refused():
         unpack(torch.zeros(3, dtype=torch.uint8), bits=4, count=3)
     with pytest.raises(ValueError, match=re.escape("11 trits occupy 3 bytes, got a tensor of shape (2,)")):
         unpack_trits(two, 11)
+    with pytest.raises(ValueError, match=re.escape("17 codes of 1 bits occupy 3 bytes, got a tensor of shape (2,)")):
+        unpack_mask(two, 17)
     with pytest.raises(TypeError, match=re.escape("packed codes are bytes (torch.uint8), got torch.int32")):
         unpack(two.int(), bits=4, count=3)

@@ -6,8 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mini_lib.prune.second_order import damped, input_mean_squares, input_second_moments, output_error
-from mini_lib.prune.second_order.second_moments import by_group, inverse
+from mini_lib.second_moments import (
+    by_group,
+    damped,
+    inverse,
+    inverse_factor,
+    mean_squares_of,
+    moments_of,
+    output_error,
+    second_moments_of,
+)
 
 EPS = 2**-52
 
@@ -61,7 +69,7 @@ def test_a_convolution_reads_windows(name):
     x, groups = images(layer), layer.groups
     windows = reader_of(layer)(x).flatten(2).transpose(0, 1).flatten(1).reshape(groups, layer.weight[0].numel(), -1)
     expected = torch.stack([one @ one.T / one.shape[1] for one in windows])
-    found = input_second_moments(layer, x)[""]
+    found = second_moments_of(layer, x, {"": layer})[""]
     assert found.shape == (expected.shape if groups > 1 else expected.shape[1:])
     # sums of as many products as there are windows, in another order; the products average below 10
     assert (found.reshape(expected.shape) - expected).abs().max() <= 10 * windows.shape[2] * EPS
@@ -76,7 +84,7 @@ def test_they_price_the_output_of_a_layer(name):
     x = images(layer)
     bias = layer.bias.reshape(1, -1, *[1] * (x.dim() - 2)) if layer.bias is not None else 0
     expected = ((other(x) - layer(x)).square().sum() / (layer(x) - bias).square().sum()).item()
-    found = output_error(layer.weight, other.weight, input_second_moments(layer, x)[""])
+    found = output_error(layer.weight, other.weight, second_moments_of(layer, x, {"": layer})[""])
     # both sums have at most 10^4 positive terms, so each is off by 10^4 * 2^-52 of itself at most
     assert found == pytest.approx(expected, rel=4e4 * EPS)
 
@@ -84,13 +92,13 @@ def test_they_price_the_output_of_a_layer(name):
 def test_a_convolution_by_hand():
     # a kernel of 1 x 2 over the rows (1, 2, 3) sees (1, 2) and (2, 3): squares 1 + 4 and 4 + 9, products 2 + 6
     model = nn.Sequential(nn.Conv2d(1, 1, (1, 2))).eval()
-    found = input_second_moments(model, torch.tensor([[[[1.0, 2.0, 3.0]]]]))
+    found = second_moments_of(model, torch.tensor([[[[1.0, 2.0, 3.0]]]]), {"0": model[0]})
     assert found["0"].tolist() == [[2.5, 4.0], [4.0, 6.5]]
 
 
 def test_linear_layers_take_any_leading_axes():
     model, x = nn.Sequential(nn.Linear(6, 2), nn.Linear(2, 3)).eval(), normal(4, 5, 6).float()
-    found = input_second_moments(model, x)
+    found = second_moments_of(model, x, {"0": model[0], "1": model[1]})
     flat = x.reshape(-1, 6).double()
     assert list(found) == ["0", "1"] and found["0"].dtype == torch.float64
     # 20 products below 20, summed in another order
@@ -99,21 +107,22 @@ def test_linear_layers_take_any_leading_axes():
 
 def test_batches_count_by_their_size_and_a_layer_that_runs_twice_counts_twice():
     model, x = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1)).eval(), normal(150, 2, 5, 5).float()
-    whole, parts = input_second_moments(model, x)["0"], input_second_moments(model, x.split(64))["0"]
+    whole, parts = (second_moments_of(model, data, {"0": model[0]})["0"] for data in (x, x.split(64)))
     # 150 images of 25 places each; entries below 2
     assert (whole - parts).abs().max() <= 2 * 3750 * EPS
 
     twice = nn.Linear(1, 1, bias=False).eval()
     twice.weight.data.fill_(2.0)
-    assert input_second_moments(nn.Sequential(twice, twice).eval(), torch.ones(1, 1))["0"].item() == (1 + 4) / 2
+    model = nn.Sequential(twice, twice).eval()
+    assert second_moments_of(model, torch.ones(1, 1), {"0": twice})["0"].item() == (1 + 4) / 2
 
 
 @pytest.mark.parametrize("name", ["plain", "depthwise", "1d"])
 def test_mean_squares_are_the_diagonal(name):
     layer = CONVOLUTIONS[name]().double().eval()
-    diagonal = input_second_moments(layer, images(layer))[""].diagonal(dim1=-2, dim2=-1)
+    diagonal = second_moments_of(layer, images(layer), {"": layer})[""].diagonal(dim1=-2, dim2=-1)
     # at most 5 * 42 squares that average below 2
-    assert (input_mean_squares(layer, images(layer))[""] - diagonal).abs().max() <= 2 * 210 * EPS
+    assert (mean_squares_of(layer, images(layer), {"": layer})[""] - diagonal).abs().max() <= 2 * 210 * EPS
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.floats(1e-3, 1e3), st.integers(0, 99))
@@ -148,28 +157,39 @@ def test_an_inverse_is_one_or_is_refused():
     assert inverse(damped(x.T @ x, 0.01)).isfinite().all()
 
 
-def test_what_is_refused():
-    model, x = nn.Sequential(nn.Linear(2, 2), nn.Bilinear(2, 2, 1), nn.BatchNorm1d(2)).eval(), torch.ones(3, 2)
-    with pytest.raises(TypeError, match="layer '1' is a Bilinear, and second moments are known for Linear, Conv1d"):
-        input_second_moments(model, x, lambda name, module: name == "1")
-    with pytest.raises(ValueError, match="where chooses no layer"):
-        input_second_moments(model, x, lambda name, module: False)
-    with pytest.raises(ValueError, match=r"training mode.*call model.eval\(\) first"):
-        input_second_moments(nn.Linear(2, 2), x)
-    with pytest.raises(ValueError, match="calibration holds no batch"):
-        input_second_moments(nn.Linear(2, 2).eval(), [])
-    with pytest.raises(TypeError, match="calibration batch 0 must be a tensor"):
-        input_second_moments(nn.Linear(2, 2).eval(), [(x, x)])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_one_factor_holds_the_inverses_without_the_first_inputs(groups):
+    x = normal(groups, 50, 6)
+    moments = x.mT @ x / 50
+    factor = inverse_factor(moments)
+    assert torch.equal(factor, factor.triu())
+    for first in range(6):
+        left, part = moments[:, first:, first:], factor[:, first:, first:]
+        # the condition of 50 samples of 6 normal inputs is below 10: 10 * 6 * 2^-52, twice, with room for LAPACK
+        assert (part.mT @ part @ left - torch.eye(6 - first)).abs().max() <= 1e-13
+    with pytest.raises(ValueError, match="second moments are singular"):
+        inverse_factor(torch.ones(2, 2))
 
-    idle = nn.Sequential(nn.Linear(2, 2)).eval()
-    idle[0].add_module("spare", nn.Linear(2, 2).eval())
-    with pytest.raises(ValueError, match="layer '0.spare' did not run on the calibration data"):
-        input_second_moments(idle, x)
 
-    shared = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).eval()
-    shared[1].weight = shared[0].weight
-    with pytest.raises(ValueError, match="layer '1' shares its weight with another layer"):
-        input_second_moments(shared, x)
+def test_the_mean_and_the_covariance_give_the_second_moments_back():
+    layer, x = CONVOLUTIONS["stride and padding"]().double().eval(), images(CONVOLUTIONS["plain"]())
+    moments = moments_of(layer, x.split(2), {"": layer})[""]
+    whole = second_moments_of(layer, x, {"": layer})[""]
+    # E[x x^T] = C + mean mean^T: sums of 5 * 5 * 11 products that average below 10, each off by an eps
+    assert moments.count == 5 * 5 * 11
+    assert (moments.covariance + moments.mean.outer(moments.mean) - whole).abs().max() <= 10 * 275 * EPS
+
+
+def test_layers_that_cannot_be_read_are_refused():
+    two = nn.Bilinear(2, 2, 1).eval()
+    for look in (second_moments_of, mean_squares_of, moments_of):
+        with pytest.raises(
+            TypeError, match="layer 'two' is a Bilinear, and second moments are known for Linear, Conv1d"
+        ):
+            look(two, torch.ones(3, 2), {"two": two})
+    grouped = nn.Conv2d(4, 4, 3, groups=2).eval()
+    with pytest.raises(ValueError, match="layer 'conv' reads other inputs in each of its 2 groups; leave it out"):
+        moments_of(grouped, torch.ones(3, 4, 6, 6), {"conv": grouped})
 
 
 def test_second_moments_of_another_layer_are_refused():
@@ -183,5 +203,5 @@ def test_second_moments_of_another_layer_are_refused():
         output_error(torch.ones(1, 2), torch.ones(2, 1), torch.eye(2))
     with pytest.raises(ValueError, match="the layer's output is zero on the calibration data"):
         output_error(torch.ones(1, 2), torch.ones(1, 2), torch.zeros(2, 2))
-    with pytest.raises(ValueError, match="damp must be at least 0, got -1; 0.01 adds 1%"):
+    with pytest.raises(ValueError, match="damp must be a finite number of 0 or more, got -1; 0.01 adds 1%"):
         damped(torch.eye(2), -1)

@@ -1,15 +1,17 @@
-"""The kernels in C: y = W x, one thread, one text a format.
+/* y = W x for a matrix W without its zeros, in fp32, on one thread: a kernel for each format.
 
-Each adds in several sums side by side, since one sum waits for its last addition before it begins the next. Lanes are
-written out as inner loops of fixed length, which the compiler turns into vectors. It may not do so by itself: that
-would change the order of the additions, and -ffast-math, which allows it, also lets NaN and denormals go wrong.
+   Each is compiled by itself: a define of its name in capitals (-DCSR) chooses it, and the parameters that are listed
+   above it are defines too (-DINDEX=uint16_t).
 
-Two formats need what C has no word for: values spread out over a vector by the bits of a mask, and a shuffle that picks
-from a vector by position. Where the CPU has such an instruction (AVX-512, for 2:4 also AVX2), it is called by name;
-elsewhere plain C takes its place, and is slower.
-"""
+   Each kernel adds in several sums side by side, since one sum waits for its last addition before it begins the next.
+   The lanes are written out as inner loops of fixed length, which the compiler turns into vectors. It may not do so by
+   itself: that would change the order of the additions, and -ffast-math, which allows it, also gets NaN and denormals
+   wrong.
 
-_HEAD = r"""
+   Two formats need something that C cannot express: values spread over a vector by the bits of a mask, and a shuffle
+   that picks from a vector by position. Where the CPU has such an instruction (AVX-512, for 2:4 also AVX2), it is
+   called by name; elsewhere plain C takes its place, and is slower. */
+
 #include <stdint.h>
 #include <string.h>
 #if defined(__AVX512F__) || defined(__AVX2__)
@@ -20,12 +22,9 @@ static inline float sum(const float *a, int n) {
     for (int i = 0; i < n; i++) s += a[i];
     return s;
 }
-"""
 
-# Four rows at a time share each load of x.
-DENSE = (
-    _HEAD
-    + r"""
+#ifdef DENSE
+/* Four rows at a time share each load of x. */
 #define LANES 16
 void dense(int64_t rows, int64_t columns, const float *restrict w, const float *restrict x, float *restrict y) {
     int64_t whole = columns / LANES * LANES, row = 0;
@@ -54,13 +53,10 @@ void dense(int64_t rows, int64_t columns, const float *restrict w, const float *
         y[row] = s;
     }
 }
-"""
-)
+#endif
 
-# INDEX is the type of the columns. x is read here and there: that is a gather, one load a lane.
-CSR = (
-    _HEAD
-    + r"""
+#ifdef CSR
+/* INDEX: the type of the columns. x is read at scattered places: that is a gather, one load for each lane. */
 #define LANES 8
 void csr(int64_t rows, const int32_t *restrict start, const INDEX *restrict column, const float *restrict value,
          const float *restrict x, float *restrict y) {
@@ -74,14 +70,11 @@ void csr(int64_t rows, const int32_t *restrict start, const INDEX *restrict colu
         y[row] = s;
     }
 }
-"""
-)
+#endif
 
-# R and C are the sides of a block. Lanes lie along its rows, or along its one column, as far as a vector of this machine
-# is wide; a side that is no power of two has no vector and is added number by number.
-BLOCKS = (
-    _HEAD
-    + r"""
+#ifdef BLOCKS
+/* INDEX: the type of the columns. R, C: the sides of a block. Lanes lie along its rows, or along its one column, as far
+   as a vector of this machine is wide; a side that is not a power of two has no vector and is added number by number. */
 #if defined(__AVX512F__)
 #define WIDEST 16
 #elif defined(__AVX__)
@@ -113,14 +106,11 @@ void blocks(int64_t block_rows, const int32_t *restrict start, const INDEX *rest
         for (int i = 0; i < R; i++) y[row * R + i] = sum((const float *)a + i * C, C);
     }
 }
-"""
-)
+#endif
 
-# 16 columns at a time, their bits and as many values as there are ones; 32, where the rows are whole bytes. The mask
-# keeps x out of the sums where there is no weight. Without AVX-512 the ones are looked up one by one.
-BITMAP = (
-    _HEAD
-    + r"""
+#ifdef BITMAP
+/* 16 columns at a time, their bits and as many values as there are ones; 32, where the rows are whole bytes. The mask
+   keeps x out of the sums where there is no weight. Without AVX-512 the ones are looked up one by one. */
 static inline uint32_t bits_at(const uint8_t *bits, int64_t at, int count) {
     const uint8_t *b = bits + (at >> 3);
     int shift = at & 7;
@@ -165,13 +155,10 @@ void bitmap(int64_t rows, int64_t columns, const uint8_t *restrict bits, const f
 #endif
     }
 }
-"""
-)
+#endif
 
-# Any n of m, position by position.
-N_OF_M = (
-    _HEAD
-    + r"""
+#ifdef N_OF_M
+/* N, M: any n of m, position by position. BITS: how many bits name a position. */
 void n_of_m(int64_t rows, int64_t columns, const uint8_t *restrict position, const float *restrict value,
             const float *restrict x, float *restrict y) {
     int64_t at = 0;
@@ -187,14 +174,11 @@ void n_of_m(int64_t rows, int64_t columns, const uint8_t *restrict position, con
         y[row] = sum(a, N);
     }
 }
-"""
-)
+#endif
 
-# 2:4 with rows of whole bytes (8 divides the columns). A byte holds the positions of 4 values, 8 columns of W.
-# The shuffle's index is the position plus the first column of its group; the two vectors of x count through.
-TWO_OF_FOUR = (
-    _HEAD
-    + r"""
+#ifdef TWO_OF_FOUR
+/* 2:4 with rows of whole bytes (8 divides the columns). A byte holds the positions of 4 values, 8 columns of W. The
+   shuffle's index is the position plus the first column of its group; the two vectors of x count through. */
 void two_of_four(int64_t rows, int64_t columns, const uint8_t *restrict position, const float *restrict value,
                  const float *restrict x, float *restrict y) {
     for (int64_t row = 0; row < rows; row++, position += columns / 8, value += columns / 2) {
@@ -241,5 +225,4 @@ void two_of_four(int64_t rows, int64_t columns, const uint8_t *restrict position
         y[row] = (s0 + s1) + (s2 + s3);
     }
 }
-"""
-)
+#endif

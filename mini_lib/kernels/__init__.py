@@ -1,0 +1,11 @@
+"""Kernels in C: what decides how long a layer takes, written for the machine. Nothing here knows a topic's classes.
+
+A kernel is added in two files of one name. `NAME.c` holds functions that return nothing; what should be a constant when
+it is compiled (a type, the side of a block) is a define. `NAME.py`, its binding, has a function `bind_...` for each
+function in C: it checks with `need_tensor` that the tensors are what C is told they are, and hands them to `bound`,
+which compiles the function and returns the call. A topic's class (a sparse format, packed codes) passes its tensors to
+`bind_...`. Tests go to tests/kernels: every way in which the function is compiled, against exact results.
+"""
+
+from mini_lib.kernels.binding import bound, need_tensor
+from mini_lib.kernels.sparse import bind_bitmap, bind_blocks, bind_csr, bind_dense, bind_n_of_m

@@ -1,0 +1,84 @@
+"""From a function in a C file of this folder to a call in Python with its arguments in place."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
+from importlib.resources import files
+
+import torch
+from torch import Tensor
+
+from mini_lib import native
+
+
+def bound(
+    file: str,
+    function: str,
+    arguments: Sequence[int | Tensor],
+    *,
+    flags: Sequence[str] | None = None,
+    **defines: object,
+) -> Callable[[], None]:
+    """Compile one function of a C file, and return a call of it that takes no arguments and returns nothing.
+
+    file: its name in this folder, such as "sparse.c". The function's name in capitals and `defines` are defined in it.
+    flags: for the compiler; by default for the fastest code on this machine.
+    arguments: a whole number is passed as int64_t, a tensor as the address of its first element, which is kept alive.
+    The call costs the kernel and about a microsecond, and sees later changes of the tensors.
+
+    Raises:
+        NoCompiler: there is no C compiler.
+        ValueError: the file does not compile.
+
+    >>> y = torch.empty(2)
+    >>> call = bound("sparse.c", "dense", (2, 1, torch.tensor([3.0, 4.0]), torch.tensor([10.0]), y))
+    >>> call()
+    >>> y
+    tensor([30., 40.])
+    """
+    settings = [f"-D{name}={value}" for name, value in {function.upper(): 1, **defines}.items()]
+    library = native.load(_text(file), flags=(*(native.native_flags() if flags is None else flags), *settings))
+    compiled = getattr(library, function)
+    compiled.restype = None
+    values = [
+        ctypes.c_void_p(argument.data_ptr()) if isinstance(argument, Tensor) else ctypes.c_int64(argument)
+        for argument in arguments
+    ]
+
+    def call(_kept_alive: object = arguments) -> None:
+        compiled(*values)
+
+    return call
+
+
+def need_tensor(
+    name: str, tensor: Tensor, dtypes: Collection[torch.dtype], shape: Sequence[int | None]
+) -> tuple[int, ...]:
+    """Return the shape of a tensor, once it is what C is told it is: type, shape, elements side by side on the CPU.
+
+    shape: None stands for any number.
+
+    Raises:
+        TypeError: another dtype.
+        ValueError: another shape or layout.
+
+    >>> need_tensor("positions", torch.zeros(3, dtype=torch.uint8), (torch.uint8,), (4,))
+    Traceback (most recent call last):
+    ValueError: positions must have shape [4], got [3]
+    """
+    if not isinstance(tensor, Tensor) or tensor.dtype not in dtypes:
+        got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise TypeError(f"{name} must be {' or '.join(str(dtype) for dtype in dtypes)}, got {got}")
+    if tensor.dim() != len(shape) or any(want not in (None, got) for want, got in zip(shape, tensor.shape)):
+        wanted = ", ".join("any" if side is None else str(side) for side in shape)
+        raise ValueError(f"{name} must have shape [{wanted}], got {list(tensor.shape)}")
+    if not tensor.is_contiguous() or tensor.device.type != "cpu":
+        raise ValueError(f"{name} must be contiguous on the CPU; pass {name}.cpu().contiguous()")
+    return tuple(tensor.shape)
+
+
+@cache
+def _text(file: str) -> str:
+    return (files("mini_lib.kernels") / file).read_text(encoding="utf-8")

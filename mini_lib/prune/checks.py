@@ -1,0 +1,45 @@
+"""Checks of what every way of pruning takes: scores, a density."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from mini_lib.require import share
+
+
+def check_scores(scores: Mapping[str, Tensor]) -> None:
+    """Make sure that there are scores, and that each has a rank.
+
+    Raises:
+        TypeError: those of a weight are not a floating-point tensor.
+        ValueError: there are none, those of a weight are empty, or hold NaN.
+
+    >>> import torch
+    >>> check_scores({"w": torch.tensor([1, 2])})
+    Traceback (most recent call last):
+    TypeError: the scores of 'w' must be a floating-point tensor, got torch.int64; use scores.float()
+    """
+    if not scores:
+        raise ValueError("scores hold no weight; make them with magnitude(model), say")
+    for name, score in scores.items():
+        if not isinstance(score, Tensor) or not score.is_floating_point():
+            got = score.dtype if isinstance(score, Tensor) else type(score).__name__
+            raise TypeError(f"the scores of {name!r} must be a floating-point tensor, got {got}; use scores.float()")
+        if not score.numel():
+            raise ValueError(f"the scores of {name!r} are empty, so nothing of it could stay; leave the layer out")
+        if score.isnan().any():
+            raise ValueError(f"the scores of {name!r} hold NaN, which has no rank; find the layer that went to NaN")
+
+
+def check_density(density: float, name: str = "density") -> None:
+    """Make sure that a density, called `name`, is a share of which something is left.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it lies outside (0, 1].
+
+    >>> check_density(20)
+    Traceback (most recent call last):
+    ValueError: density must lie in (0, 1], got 20; 0.2 keeps a fifth of the weights
+    """
+    share(name, density, fix="0.2 keeps a fifth of the weights")

@@ -1,0 +1,160 @@
+"""What a format is: how the numbers of a tensor are written down, and how a file names that way.
+
+To add a format, derive a frozen dataclass from `Format`, in a file of its own. Nothing else has to know it: quantizing,
+the layers and the files use a format only through the methods of this class, and a file finds the class by its name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from math import prod
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mini_lib import packing
+from mini_lib.quantize.granularity import Granularity
+
+SHORT_NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+SCALE_DTYPES = tuple(SHORT_NAMES)  # in which scales and values of a table can be stored
+_LONG_NAMES = {short: str(dtype).removeprefix("torch.") for dtype, short in SHORT_NAMES.items()}
+
+
+class Observer(Protocol):
+    """Chooses a range: (rows float32 [rows, n], fmt, counts) -> (low [rows], high [rows]).
+
+    counts [rows, n] says how often each value occurs, as a histogram does; None means once each.
+    """
+
+    def __call__(self, rows: Tensor, fmt: Format, counts: Tensor | None = None) -> tuple[Tensor, Tensor]: ...
+
+
+class Format(ABC):
+    """A description, not a tensor: which values the codes stand for, how many bits a code has, who shares a scale.
+
+    A quantized tensor has two forms, each a dict of tensors by name. Its *fields* are what is computed with: "codes" in
+    int32 and whatever gives them a value, such as "scale". Its *parts* are what is stored: the codes packed into bytes.
+    """
+
+    bits: float  # how many bits a packed code takes
+    qmin: int = 0  # the lowest code, where codes are whole numbers
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """How a table names the format."""
+
+    @abstractmethod
+    def encode(self, weight: Tensor, observer: Observer) -> dict[str, Tensor]:
+        """Return the fields of `weight` (finite float32 of any shape, not empty).
+
+        observer: chooses the range of each grid; a format without a range to choose does not ask it.
+
+        Raises:
+            ValueError: the weight does not fit the format.
+        """
+
+    @abstractmethod
+    def decode(self, fields: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Return the values that the fields stand for (float32 of this `shape`)."""
+
+    @abstractmethod
+    def layout(self, shape: tuple[int, ...]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+        """Return the dtype and shape of each part of a tensor of this `shape`, known before any weight is.
+
+        Raises:
+            ValueError: the format cannot hold a tensor of this shape.
+        """
+
+    def packed_codes(self, shape: tuple[int, ...]) -> tuple[torch.dtype, tuple[int, ...]]:
+        """Return the dtype and shape of the codes of a tensor of this `shape`, packed."""
+        return torch.uint8, (packing.packed_bytes(prod(shape), self.bits),)
+
+    def pack(self, fields: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the parts: here, the fields with their codes counted from the lowest and written back to back."""
+        return fields | {"codes": packing.pack(fields["codes"] - self.qmin, self.bits)}
+
+    def unpack(self, parts: dict[str, Tensor], shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """Return the fields; the inverse of `pack`, to the last bit. The parts are as `layout` says, in its order."""
+        return parts | {"codes": packing.unpack(parts["codes"], self.bits, prod(shape)).view(shape) + self.qmin}
+
+
+def require_format(fmt: object) -> Format:
+    """Return `fmt` if it is a format.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(fmt, Format):
+        raise TypeError(f"fmt must be a format such as IntFormat(4) or NF4Format(), got {fmt!r}")
+    return fmt
+
+
+def format_to_json(fmt: Format) -> str:
+    """Write a format as one line of JSON, so that a file can say how its tensors are written.
+
+    Raises:
+        TypeError: `fmt` is not a format.
+
+    >>> from mini_lib.quantize import NF4Format
+    >>> format_to_json(NF4Format(64))
+    '{"kind": "NF4Format", "block_size": 64, "double_quantize": false}'
+    """
+    return json.dumps(_plain(require_format(fmt)))
+
+
+def format_from_json(text: str) -> Format:
+    """Read a format back; the inverse of `format_to_json`.
+
+    Raises:
+        ValueError: the text is no format, or names one of which no class is defined.
+
+    >>> format_from_json('{"kind": "NF4Format", "block_size": 64, "double_quantize": false}')
+    NF4Format(block_size=64, double_quantize=False)
+    """
+    try:
+        return require_format(_built(json.loads(text)))
+    except (LookupError, TypeError, AttributeError, json.JSONDecodeError) as reason:
+        raise ValueError(f"{text!r} is not a format written by format_to_json: {reason}") from reason
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value):
+        own = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **own}
+    if isinstance(value, torch.dtype):
+        return SHORT_NAMES.get(value, str(value).removeprefix("torch."))
+    return value
+
+
+def _built(plain: object) -> object:
+    if isinstance(plain, list):
+        return tuple(map(_built, plain))
+    if not isinstance(plain, dict):
+        return plain
+    known = {kind.__name__: kind for base in (Format, Granularity) for kind in _derived(base)}
+    if plain["kind"] not in known:
+        raise LookupError(f"nothing called {plain['kind']!r} is defined; import the module that defines it")
+    arguments = {
+        name: _dtype(value) if name.endswith("dtype") and isinstance(value, str) else _built(value)
+        for name, value in plain.items()
+    }
+    return known[arguments.pop("kind")](**arguments)
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, _LONG_NAMES.get(name, name))
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"{name!r} is not a dtype")
+    return dtype
+
+
+def _derived(base: type) -> Iterator[type]:
+    """Yield all classes derived from `base`; of two with the same name, the one defined last comes last."""
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _derived(kind)

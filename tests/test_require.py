@@ -1,0 +1,116 @@
+"""The checks of arguments: what passes, what does not, and the words."""
+
+import math
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mini_lib.require import finite, not_negative, one_of, positive, share, whole
+
+FIX = "do this instead"
+HUGE, TINY = 1.7e308, 5e-324
+ENDLESS = [math.inf, -math.inf, math.nan]
+NO_INT = [True, False, 2.0, "2", None, [2], math.nan, np.int64(2), np.float64(2.0)]
+NO_NUMBER = [True, False, "1", None, 1j, [1.0], Fraction(1, 2), np.float32(0.5), np.int64(1), np.array(0.5)]
+
+
+def refused(error, message):
+    return pytest.raises(error, match=f"^{re.escape(message)}$")
+
+
+@given(st.integers(-3, 3), st.integers(-3, 3), st.integers(-5, 5))
+def test_whole_passes_exactly_the_whole_numbers_between_its_ends(one, other, value):
+    low, high = sorted((one, other))
+    if low <= value <= high:
+        assert whole("n", value, low=low, high=high, fix=FIX) == value
+    else:
+        with refused(ValueError, f"n must be a whole number from {low} to {high}, got {value}; {FIX}"):
+            whole("n", value, low=low, high=high, fix=FIX)
+
+
+@pytest.mark.parametrize(
+    ("ends", "passes", "fails", "wanted"),
+    [
+        ({"low": 1}, [1, 2, 10**400], [0, -1], "a whole number of 1 or more"),
+        ({"low": 0}, [0, 7], [-1], "a whole number of 0 or more"),
+        ({"high": -1}, [-1, -(10**400)], [0, 1], "a whole number of -1 or less"),
+        ({"low": 2, "high": 2}, [2], [1, 3], "a whole number from 2 to 2"),
+        ({}, [-(10**400), 0, 5], [], "a whole number"),
+    ],
+)
+def test_whole_counts_its_ends_in(ends, passes, fails, wanted):
+    for value in passes:
+        assert whole("n", value, **ends, fix=FIX) == value
+    for value in fails:
+        with refused(ValueError, f"n must be {wanted}, got {value}; {FIX}"):
+            whole("n", value, **ends, fix=FIX)
+    for value in NO_INT:
+        with refused(TypeError, f"n must be {wanted}, got {value!r}; {FIX}"):
+            whole("n", value, **ends, fix=FIX)
+
+
+NUMBERS = [
+    (finite, "a finite number", [0, -1, 4.5, -HUGE, TINY, np.float64(0.5)], ENDLESS),
+    (positive, "a finite number above 0", [1, 4.5, TINY, HUGE, np.float64(0.5)], [0, 0.0, -0.0, -1, -TINY, *ENDLESS]),
+    (not_negative, "a finite number of 0 or more", [0, 0.0, -0.0, 3, TINY, HUGE], [-1, -TINY, *ENDLESS]),
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "wanted", "passes", "fails"), NUMBERS, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_numbers_pass_as_they_are_or_are_refused(check, wanted, passes, fails):
+    for value in passes:
+        assert check("x", value, fix=FIX) is value
+    for value in fails:
+        with refused(ValueError, f"x must be {wanted}, got {value}; {FIX}"):
+            check("x", value, fix=FIX)
+    for value in NO_NUMBER:
+        with refused(TypeError, f"x must be {wanted}, got {value!r}; {FIX}"):
+            check("x", value, fix=FIX)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("one", [False, True])
+def test_a_share_lies_between_ends_that_may_be_left_out(zero, one):
+    ends = {"zero": zero, "one": one}
+    written = f"{'[' if zero else '('}0, 1{']' if one else ')'}"
+    just_below = math.nextafter(1, 0)
+    passes = [TINY, 0.5, just_below, np.float64(0.5), *([0, 0.0, -0.0] if zero else []), *([1, 1.0] if one else [])]
+    fails = [-TINY, -1, math.nextafter(1, 2), 20, math.inf, -math.inf, math.nan]
+    fails += ([] if zero else [0, 0.0]) + ([] if one else [1, 1.0])
+    for value in passes:
+        assert share("x", value, **ends, fix=FIX) is value
+    for value in fails:
+        with refused(ValueError, f"x must lie in {written}, got {value:g}; {FIX}"):
+            share("x", value, **ends, fix=FIX)
+    for value in NO_NUMBER:
+        with refused(TypeError, f"x must be a number in {written}, got {value!r}; {FIX}"):
+            share("x", value, **ends, fix=FIX)
+
+
+def test_a_share_is_above_zero_and_may_be_one_unless_told_otherwise():
+    assert share("x", 1, fix=FIX) == 1
+    with refused(ValueError, f"x must lie in (0, 1], got 0; {FIX}"):
+        share("x", 0, fix=FIX)
+
+
+@pytest.mark.parametrize(
+    ("choices", "listed"),
+    [
+        (("a",), "'a'"),
+        (("a", "b"), "'a' or 'b'"),
+        (["a", "b", 3], "'a', 'b' or 3"),
+        ((None, 1.5), "None or 1.5"),
+    ],
+)
+def test_one_of_lists_the_choices(choices, listed):
+    for choice in choices:
+        assert one_of("x", choice, choices, fix=FIX) is choice
+    for value in ("ab", "A", 2, [1]):
+        with refused(ValueError, f"x must be {listed}, got {value!r}; {FIX}"):
+            one_of("x", value, choices, fix=FIX)
