@@ -38,11 +38,7 @@ figures.use_style()
 splits = data.fashion()
 picture = splits.test.images[:1]
 models = {name: zoo.load(name, seed=0) for name in ("lenet_300_100", "small_cnn", "depthwise_cnn")}
-for name, split in (
-    ("train", splits.train),
-    ("validation", splits.validation),
-    ("test", splits.test),
-):
+for name, split in (("train", splits.train), ("validation", splits.validation), ("test", splits.test)):
     print(f"{name:<11}{len(split.labels):7,} pictures")
 
 
@@ -57,10 +53,7 @@ def draw_pictures():
     return figure
 
 
-show(
-    draw_pictures(),
-    alt="One picture of each of the ten classes: shirts, trousers, dresses, shoes and bags, in grey.",
-)
+show(draw_pictures(), alt="One picture of each of the ten classes: shirts, trousers, dresses, shoes and bags, in grey.")
 
 # %% [markdown]
 # **Parameters** are the numbers that training sets. A convolution has, for each output channel, one square kernel for each input channel it looks
@@ -273,19 +266,8 @@ def draw_median(runs_taken):
     times = 1000 * torch.tensor(runs.times_s)
     medians = times.reshape(-1, runs_taken).quantile(0.5, dim=1)
     figure, axes = plt.subplots(figsize=(8, 3.2))
-    axes.plot(
-        medians,
-        range(len(medians)),
-        "|",
-        markersize=18,
-        markeredgewidth=2,
-        color=figures.COLOURS["blue"],
-    )
-    axes.set(
-        xlabel="median, in ms",
-        yticks=[],
-        xlim=(0.9 * times.min().item(), 1.02 * times.quantile(0.99).item()),
-    )
+    axes.plot(medians, range(len(medians)), "|", markersize=18, markeredgewidth=2, color=figures.COLOURS["blue"])
+    axes.set(xlabel="median, in ms", yticks=[], xlim=(0.9 * times.min().item(), 1.02 * times.quantile(0.99).item()))
     axes.set_title(f"{len(medians)} reports, {medians.min():.2f} to {medians.max():.2f} ms", loc="left")
     return figure
 
@@ -431,11 +413,7 @@ macs = {name: measure.macs(model, picture) for name, model in pair.items()}
 print(f"small_cnn does {macs['small_cnn'] / macs['depthwise_cnn']:.1f} times the MACs of depthwise_cnn")
 
 # %%
-predict(
-    "1.c",
-    "So how many times faster is depthwise_cnn, on one picture? (Below 1 means slower.)",
-    unit="times",
-)
+predict("1.c", "So how many times faster is depthwise_cnn, on one picture? (Below 1 means slower.)", unit="times")
 
 # %% name="out-depthwise"
 report = measure.report(pair, picture, {name: fit.accuracy(model, splits.test) for name, model in pair.items()})

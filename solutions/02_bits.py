@@ -189,10 +189,7 @@ def draw_grid(bits):
     figure, axes = plt.subplots(figsize=(8, 3.2))
     end = 1.05 * weight.abs().max().item()
     axes.bar(
-        values.numpy(),
-        100 * counts.numpy() / weight.numel(),
-        width=0.8 * scale.item(),
-        color=figures.COLOURS["blue"],
+        values.numpy(), 100 * counts.numpy() / weight.numel(), width=0.8 * scale.item(), color=figures.COLOURS["blue"]
     )
     axes.set(xlabel="value after rounding", ylabel="% of the weights", xlim=(-end, end))
     axes.set_title(f"{len(values)} values in use, error {100 * error:.1f}% of the signal", loc="left")
@@ -200,9 +197,7 @@ def draw_grid(bits):
 
 
 explore(
-    draw_grid,
-    alt=lambda bits: f"How many weights land on each value of a {bits}-bit grid.",
-    bits=(8, 6, 5, 4, 3, 2),
+    draw_grid, alt=lambda bits: f"How many weights land on each value of a {bits}-bit grid.", bits=(8, 6, 5, 4, 3, 2)
 )
 
 # %% [markdown]
@@ -358,10 +353,7 @@ def is_depthwise(name, layer):
     return name.startswith("depthwise") and quantize.is_weight_layer(name, layer)
 
 
-formats = {
-    "per channel, 4 bits": IntFormat(4, granularity=PerChannel()),
-    "per layer, 8 bits": IntFormat(8),
-}
+formats = {"per channel, 4 bits": IntFormat(4, granularity=PerChannel()), "per layer, 8 bits": IntFormat(8)}
 nine_weights = networks["depthwise_cnn"][0].depthwise2.weight.detach()
 
 
@@ -634,24 +626,14 @@ methods = {
     "grid, clipped by MSE": lambda bits: error_of(IntFormat(bits), quantize.mse),
     "k-means codebook": lambda bits: error_of(quantize.CodebookFormat(bits)),
 }
-table(
-    methods,
-    (4, 3, 2),
-    lambda name, bits: f"{100 * methods[name](bits):.1f}%",
-    "error of conv3, bits:",
-)
+table(methods, (4, 3, 2), lambda name, bits: f"{100 * methods[name](bits):.1f}%", "error of conv3, bits:")
 ratio = methods["k-means codebook"](3) / methods["grid, min-max"](3)
 nf4 = quantize.NF4Format()  # sixteen fixed values, one scale for every 64 weights
 stored = quantize.quantize(weight, nf4).bits_per_weight
 print(f"NF4, {stored} bits a weight: {100 * error_of(nf4):.1f}%")
 
 # %%
-limits = {
-    0.95: "it stays",
-    0.7: "to three quarters or more",
-    0.36: "to about half",
-    0.0: "to a third or less",
-}
+limits = {0.95: "it stays", 0.7: "to three quarters or more", 0.36: "to about half", 0.0: "to a third or less"}
 reveal("2.c", next(answer for limit, answer in limits.items() if ratio > limit))
 
 # %% [markdown]
@@ -665,11 +647,7 @@ reveal("2.c", next(answer for limit, answer in limits.items() if ratio > limit))
 # symmetric, per channel, min-max: one call for all seven rungs.
 
 # %%
-predict(
-    "2.d",
-    "What is the test accuracy at 1 bit, without any further training? (Guessing gives 10%.)",
-    unit="%",
-)
+predict("2.d", "What is the test accuracy at 1 bit, without any further training? (Guessing gives 10%.)", unit="%")
 
 # %% name="out-ladder"
 folder = Path(tempfile.mkdtemp())
@@ -681,13 +659,7 @@ for bits in quantize.LADDER:
     size = quantize.save_model(small[0], path)
     again = quantize.load_model(path, zoo.small_cnn).state_dict()
     same = all(torch.equal(tensor, again[name]) for name, tensor in small[0].state_dict().items())
-    rows[bits] = (
-        accuracy,
-        measure.stored_bytes(small[0]),
-        size.file_bytes,
-        path.stat().st_size,
-        same,
-    )
+    rows[bits] = (accuracy, measure.stored_bytes(small[0]), size.file_bytes, path.stat().st_size, same)
 
 print("bits  test, 3 seeds  tensors, B  file counted, B  on disk, B  identical")
 for bits, (accuracy, tensors, counted, on_disk, same) in rows.items():
@@ -704,12 +676,7 @@ def draw_ladder():
     axes.errorbar(sizes, means, yerr=spreads, marker="o", capsize=5, color=figures.COLOURS["blue"])
     for bits, size, mean in zip(rows, sizes, means):
         axes.annotate(f"{bits}", (size, mean), xytext=(0, 10), textcoords="offset points", ha="center")
-    axes.set(
-        xscale="log",
-        xticks=(10, 20, 50, 100, 200),
-        xticklabels=(10, 20, 50, 100, 200),
-        ylim=(0, 104),
-    )
+    axes.set(xscale="log", xticks=(10, 20, 50, 100, 200), xticklabels=(10, 20, 50, 100, 200), ylim=(0, 104))
     axes.minorticks_off()
     axes.set(xlabel="file on disk, in KiB (logarithmic)", ylabel="test accuracy, in %")
     return figure

@@ -205,11 +205,7 @@ costs = [prune.gradient_times_weight(network, some) for network in networks]
 curves["gradient x weight"] = {
     density: pruned_to(density, lambda network, seed: costs[seed]) for density in tqdm(DENSITIES[1:], desc="densities")
 }
-LOOKS = {
-    "magnitude": ("blue", "-", "o"),
-    "gradient x weight": ("vermillion", "--", "s"),
-    "chance": ("black", ":", "^"),
-}
+LOOKS = {"magnitude": ("blue", "-", "o"), "gradient x weight": ("vermillion", "--", "s"), "chance": ("black", ":", "^")}
 
 
 def draw_scores():
@@ -312,10 +308,7 @@ mask = prune.keep_top(prune.magnitude(model), 0.3)
 print(mask)
 print()
 little = {"epochs": 1, "seed": 0, "learning_rate": 1e-3}
-for name, network in {
-    "applied once": prune.apply_mask(model, mask),
-    "kept": prune.masked(model, mask),
-}.items():
+for name, network in {"applied once": prune.apply_mask(model, mask), "kept": prune.masked(model, mask)}.items():
     trained = fit.fit(network, splits.train.first(512), splits.validation.first(100), **little).model
     print(f"the mask was {name + ':':<14} after 4 steps, {share_not_zero(prune.baked(trained)):.1%} are not zero")
 
@@ -723,12 +716,7 @@ sweeps = {}
 for caches in ("warm", "cold") if HAS_COMPILER else ():
     with tqdm(total=len(SWEPT), desc=caches) as bar:
         sweeps[caches] = sparse.sweep_kernels(
-            1024,
-            1024,
-            SWEPT,
-            repeats=15,
-            caches=caches,
-            progress=lambda done, total: bar.update(),
+            1024, 1024, SWEPT, repeats=15, caches=caches, progress=lambda done, total: bar.update()
         )
 for caches, sweep in sweeps.items():
     print(f"{caches} caches\n{sweep}\n")
@@ -1081,9 +1069,7 @@ candidates = {
     "small_cnn, half of the channels": halves["pruned by length"].model,
 }
 report = measure.report(
-    candidates,
-    example,
-    accuracies={name: fit.accuracy(network, splits.test) for name, network in candidates.items()},
+    candidates, example, accuracies={name: fit.accuracy(network, splits.test) for name, network in candidates.items()}
 )
 _, scattered, cut = report.rows
 ledger(replace(scattered, stored_bytes=formats.smallest_bytes + other_bytes), lesson=5)

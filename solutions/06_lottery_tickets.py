@@ -346,11 +346,7 @@ check("6.5")
 # out takes time as well. So the library can stack the weights of many nets into one tensor and train them **as one**: the same loop, each matrix product done for all nets at once (`torch.func.vmap`). Nothing passes from one net to another. And if there are more cores, each can have a process of its own.
 
 # %%
-predict(
-    "6.b",
-    "How many times as fast as training them one by one is the fastest way in the next table?",
-    unit="times",
-)
+predict("6.b", "How many times as fast as training them one by one is the fastest way in the next table?", unit="times")
 
 # %% name="out-ways"
 CORES = joblib.cpu_count()
@@ -895,9 +891,7 @@ names = {
     f"a ticket, {results.density(chosen):.0%}": model,
 }
 report = measure.report(
-    names,
-    splits.test.images[:1],
-    accuracies=dict(zip(names, (chain[0].test_accuracy, chain[chosen].test_accuracy))),
+    names, splits.test.images[:1], accuracies=dict(zip(names, (chain[0].test_accuracy, chain[chosen].test_accuracy)))
 )
 for row in report.rows:
     table = ledger(row, lesson=6)

@@ -1156,9 +1156,7 @@ print(f"kept: {kept}; within a point of the dense control: {', '.join(near_enoug
 # %%
 models = {"small_cnn, fine-tuned": after["dense"][0], f"low rank, {kept}": after[kept][0]}
 report = measure.report(
-    models,
-    splits.test.images[:1],
-    accuracies={name: fit.accuracy(net, splits.test) for name, net in models.items()},
+    models, splits.test.images[:1], accuracies={name: fit.accuracy(net, splits.test) for name, net in models.items()}
 )
 for row in report.rows:
     table = ledger(row, lesson=8)

@@ -51,18 +51,7 @@ from mini_lib.loops import (
     to_c,
     trace,
 )  # fmt: skip
-from teach import (
-    animate,
-    check,
-    explore,
-    figures,
-    ledger,
-    log_of,
-    predict,
-    progress,
-    reveal,
-    show,
-)
+from teach import animate, check, explore, figures, ledger, log_of, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core against one core
 figures.use_style()
@@ -243,12 +232,7 @@ def draw_orders():
         at = [row + shift for row in rows]
         times_ns = [1e9 * order_times[size][order].median_s / size**3 for order in ORDERS]
         hatch = "" if size == 256 else "//"
-        look = {
-            "height": 0.38,
-            "color": figures.COLOURS[colour],
-            "hatch": hatch,
-            "edgecolor": "white",
-        }
+        look = {"height": 0.38, "color": figures.COLOURS[colour], "hatch": hatch, "edgecolor": "white"}
         left.barh(at, [order_misses[size][order] for order in ORDERS], **look)
         right.barh(at, times_ns, label=f"{size} x {size} x {size}", **look)
     left.set(xlabel="simulated misses\nfor each multiply-add", yticks=rows, yticklabels=ORDERS)
@@ -497,28 +481,12 @@ def draw_tiles(KiB):
     figure, axes = plt.subplots(figsize=(8, 3.8))
     for (size, sides), colour, line in zip(SIDES.items(), ("blue", "orange"), ("-", "--")):
         values = [tile_misses[KiB, size, side] for side in sides]
-        axes.plot(
-            sides,
-            values,
-            marker="o",
-            color=figures.COLOURS[colour],
-            linestyle=line,
-            label=f"rows of {size}",
-        )
+        axes.plot(sides, values, marker="o", color=figures.COLOURS[colour], linestyle=line, label=f"rows of {size}")
     fits = (KiB * 1024 / 12) ** 0.5
     axes.axvline(fits, color=figures.COLOURS["black"], linestyle=":", label="three tiles just fit")
-    axes.set(
-        xscale="log",
-        xlim=(3.5, 190),
-        xticks=(4, 8, 16, 32, 64, 128),
-        xticklabels=(4, 8, 16, 32, 64, 128),
-    )
+    axes.set(xscale="log", xlim=(3.5, 190), xticks=(4, 8, 16, 32, 64, 128), xticklabels=(4, 8, 16, 32, 64, 128))
     axes.minorticks_off()
-    axes.set(
-        xlabel="side of a tile (the last point: no tiles)",
-        ylabel="misses per\nmultiply-add",
-        ylim=(0, 0.16),
-    )
+    axes.set(xlabel="side of a tile (the last point: no tiles)", ylabel="misses per\nmultiply-add", ylim=(0, 0.16))
     axes.legend(loc="upper right", fontsize=12)
     return figure
 
@@ -643,19 +611,10 @@ walk_misses = {name: count(one, L1, L2)[1].misses for name, one in walks.items()
 def draw_padding():
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(8, 5), sharex=True)
     for axes, values, name in (
-        (
-            upper,
-            {key: 1e9 * time.median_s for key, time in walk_times.items()},
-            "measured\nns for each",
-        ),
+        (upper, {key: 1e9 * time.median_s for key, time in walk_times.items()}, "measured\nns for each"),
         (lower, walk_misses, "simulated misses\nof 1 MiB for each"),
     ):
-        axes.plot(
-            sizes,
-            [values[size] / size**2 for size in sizes],
-            marker="o",
-            color=figures.COLOURS["blue"],
-        )
+        axes.plot(sizes, [values[size] / size**2 for size in sizes], marker="o", color=figures.COLOURS["blue"])
         axes.plot(
             [1024],
             [values["1024, padded"] / 1024**2],
@@ -744,11 +703,7 @@ reveal("9.d", round(pair_times["rows of 512"].median_s / pair_times["rows of 512
 #   of B that is fetched is used 8 times, each number of A 32 times. (Unrolling the row loop *inside* the others is called *unroll and jam*.)
 
 # %%
-predict(
-    "9.e",
-    "How many times as fast as the naive order will the last schedule be, on one core?",
-    unit="times",
-)
+predict("9.e", "How many times as fast as the naive order will the last schedule be, on one core?", unit="times")
 
 # %%
 # THE SCHEDULES OF THE PATH. Change a number, run this cell and the next one, and see.

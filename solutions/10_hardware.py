@@ -239,12 +239,7 @@ def problems(model):
                 sizes = (layer.in_features, layer.out_features, (1, 1), (1, 1))
                 found[name] = conv2d_as_matmul(*sizes)
             else:
-                sizes = (
-                    layer.in_channels,
-                    layer.out_channels,
-                    layer.kernel_size,
-                    tuple(output.shape[2:]),
-                )
+                sizes = (layer.in_channels, layer.out_channels, layer.kernel_size, tuple(output.shape[2:]))
                 found[name] = conv2d_as_matmul(*sizes, groups=layer.groups)
 
         return hook
@@ -305,10 +300,7 @@ reveal("10.a", round(100 * best_mapping(depthwise, [TENSOR_CORE]).share_of_peak,
 # operands, and then each lane can take its own channel. Here are all the ways for one depthwise layer, and for the dense layer beside it:
 
 # %% name="out-mappings" tags=["nbval-check-output"]
-for name, found in (
-    ("depthwise2", depthwise),
-    ("pointwise2", layers["depthwise_cnn"]["pointwise2"]),
-):
+for name, found in (("depthwise2", depthwise), ("pointwise2", layers["depthwise_cnn"]["pointwise2"])):
     print(f"{name}: {found}")
     for mapping in mappings(found, [TENSOR_CORE, AVX2_FP32])[:6]:
         loops = ", ".join(mapping.loops)
@@ -419,10 +411,7 @@ orders = {
     "inputs innermost: p o c": pointwise.reorder("p o c"),
     "outputs innermost: p c o": pointwise.reorder("p c o"),
 }
-layouts = {
-    "NCHW": lambda n: n,
-    "NHWC": lambda n: n.layout("X", (1, 0)).layout("Y", (1, 0)).layout("W", (1, 0)),
-}
+layouts = {"NCHW": lambda n: n, "NHWC": lambda n: n.layout("X", (1, 0)).layout("Y", (1, 0)).layout("W", (1, 0))}
 nests = {f"{o}, {lay}": put(orders[o]) for o in orders for lay, put in layouts.items()}
 seen = {name: seen_by(program, L1) for name, program in nests.items()}
 timed = {name: time_in_c(program, FAST) for name, program in nests.items()}
@@ -478,10 +467,7 @@ predict(
 
 # %% name="out-padding"
 plain = transpose(512, 512)
-variants = {
-    "512 floats a row": plain,
-    "528 floats a row": plain.pad("B", axis=1, elements=16),
-}
+variants = {"512 floats a row": plain, "528 floats a row": plain.pad("B", axis=1, elements=16)}
 speeds = {name: time_in_c(program) for name, program in variants.items()}
 for name, program in variants.items():
     stats = seen_by(program, L1, L2)
@@ -758,11 +744,7 @@ check("10.5")
 # </details>
 
 # %%
-predict(
-    "10.e",
-    "The matrix product as written (m n k). What share of its energy is arithmetic?",
-    unit="%",
-)
+predict("10.e", "The matrix product as written (m n k). What share of its energy is arithmetic?", unit="%")
 
 
 # %% name="fig-energy"
@@ -797,13 +779,7 @@ def draw_energy():
     for (part, keys), (colour, hatch) in zip(parts.items(), looks):
         values = [1e3 * sum(energy.parts_j[key][0] for key in keys) for energy in energies.values()]
         axes.barh(
-            list(energies),
-            values,
-            left=left,
-            label=part,
-            color=figures.COLOURS[colour],
-            hatch=hatch,
-            edgecolor="white",
+            list(energies), values, left=left, label=part, color=figures.COLOURS[colour], hatch=hatch, edgecolor="white"
         )
         left += values
     axes.invert_yaxis()
@@ -854,11 +830,7 @@ def draw_live(ranges, names):
             color=figures.COLOURS["blue"],
         )
         axes.text(
-            live.first_step + live.steps + 0.1,
-            row,
-            f"{live.size_bytes / 1024:.1f} KiB",
-            va="center",
-            fontsize=10,
+            live.first_step + live.steps + 0.1, row, f"{live.size_bytes / 1024:.1f} KiB", va="center", fontsize=10
         )
     axes.set_yticks(range(len(ranges)), [live.name for live in ranges], fontsize=11)
     axes.set_xticks(range(len(names)), names, rotation=60, ha="left", fontsize=11)
@@ -1178,13 +1150,7 @@ def draw_ratio(load, tiles):
     figure, both = plt.subplots(2, 1, figsize=(8, 5.6), gridspec_kw={"height_ratios": (2, 1.2)})
     shares = np.linspace(0.01, 0.99, 99)
     both[0].plot(100 * shares, [gain(s, tiles) for s in shares], color=figures.COLOURS["blue"])
-    both[0].plot(
-        [load],
-        [gain(load / 100, tiles)],
-        "o",
-        color=figures.COLOURS["vermillion"],
-        markersize=13,
-    )
+    both[0].plot([load], [gain(load / 100, tiles)], "o", color=figures.COLOURS["vermillion"], markersize=13)
     both[0].set(xlabel="loading, in % of the work", ylabel="times as fast", ylim=(0.95, 2.05))
     share, shown = load / 100, min(tiles, 8)
     for span in timeline([share] * shown, [1 - share] * shown, buffers=2):
@@ -1251,11 +1217,7 @@ for name, latency in taken.items():
 one, two = taken["copy, one slot"], taken["copy, two slots"]
 if one:
     ratio = two.median_s / one.median_s
-    limits = {
-        4 / 3: "slower by a third or more",
-        3 / 4: "within a third",
-        0: "faster by a third or more",
-    }
+    limits = {4 / 3: "slower by a third or more", 3 / 4: "within a third", 0: "faster by a third or more"}
     said = next(text for limit, text in limits.items() if ratio > limit)
 reveal("10.h", said) if one else print("not measured without a compiler")
 

@@ -732,13 +732,7 @@ for batch in (1, 4, 16, 64, 256):
     found = cost.estimate(LLAMA_8B, H100, Workload(batch=batch, prompt=1024, output=256), TENSORRT_LLM)
     usd_in, usd_out = found.usd_per_million_input_tokens, found.usd_per_million_output_tokens
     lines.append(
-        (
-            f"{batch}",
-            f"{usd_in:.4f}",
-            f"{usd_out:.3f}",
-            f"{usd_out / usd_in:.0f}",
-            f"{found.tokens_per_s_per_user:.0f}",
-        )
+        (f"{batch}", f"{usd_in:.4f}", f"{usd_out:.3f}", f"{usd_out / usd_in:.0f}", f"{found.tokens_per_s_per_user:.0f}")
     )
 print(aligned(lines))
 ratios = [price.usd_per_million_output_tokens / price.usd_per_million_input_tokens for price in history]
@@ -1141,11 +1135,7 @@ reveal("13.g", round(by_rate[32].ttft_p99_s / by_rate[12].ttft_p99_s))
 # What are tokens sold for? Here are list prices since 2023, from announcements and public collections; each row has its source. One price for a mix: four tokens read for each one written. Triangles mark each change *under the same name*, downwards a fall, upwards a rise.
 
 # %%
-predict(
-    "13.h",
-    "Of all changes of a price under the same name, how many percent are rises?",
-    unit="%",
-)
+predict("13.h", "Of all changes of a price under the same name, how many percent are rises?", unit="%")
 
 
 # %% name="fig-prices"

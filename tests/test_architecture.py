@@ -126,9 +126,9 @@ def type_checking(tree: ast.Module) -> Iterator[str]:
 def bool_checks(tree: ast.Module) -> Iterator[str]:
     """`isinstance(x, bool)` by hand: mini_lib/require.py asks it once, for all checks of whole numbers and shares."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and len(node.args) == 2:
-            if any(isinstance(kind, ast.Name) and kind.id == "bool" for kind in ast.walk(node.args[1])):
-                yield f"line {node.lineno}: {ast.unparse(node)}"
+        asks = isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and len(node.args) == 2
+        if asks and any(isinstance(kind, ast.Name) and kind.id == "bool" for kind in ast.walk(node.args[1])):
+            yield f"line {node.lineno}: {ast.unparse(node)}"
 
 
 # --- how it is written ---------------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ def test_the_arithmetic_of_loops_and_of_llm_costs_needs_no_torch():
 
 
 ASKS_FOR_A_BOOL = {  # what require.py does not know, and why
-    "mini_lib/quantize/observers.py": "a percentage, above 50 and up to 100, may have decimals",
+    "mini_lib/quantize/observers.py": "a percentage, above 50 and up to 100, may have decimals"
 }
 
 
@@ -317,7 +317,7 @@ def test_whether_a_number_is_a_bool_is_asked_in_one_place():
 
 
 SEVERAL_MEANINGS = {  # public names that stand for several things in mini_lib, and why
-    "load": "read with its module: zoo.load gives a trained model, native.load a compiled library",
+    "load": "read with its module: zoo.load gives a trained model, native.load a compiled library"
 }
 
 
@@ -355,10 +355,7 @@ def test_mini_lib_stays_small():
 @pytest.mark.parametrize("words", [("check",), ("format", "--check")], ids=lambda words: words[0])
 def test_ruff_has_nothing_to_say(words):
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", *words, "--no-cache", "--quiet", "."],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-m", "ruff", *words, "--no-cache", "--quiet", "."], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -404,8 +404,7 @@ def test_what_cannot_be_run_is_refused(function) -> None:
     ):
         function(nn.Linear(4, 3), [1.0, 2.0])
     with pytest.raises(
-        ValueError,
-        match=says("example must hold at least one element, got shape (0, 4); pass a batch of 1 or more"),
+        ValueError, match=says("example must hold at least one element, got shape (0, 4); pass a batch of 1 or more")
     ):
         function(nn.Linear(4, 3), torch.zeros(0, 4))
 

@@ -87,8 +87,7 @@ def test_report_takes_a_model_of_several_inputs() -> None:
 @pytest.mark.parametrize("accuracy", [-0.1, 91.37, float("nan")])
 def test_an_accuracy_that_is_no_fraction_is_refused(accuracy: float) -> None:
     with pytest.raises(
-        ValueError,
-        match=says(f"accuracy of 'dense' must lie in [0, 1], got {accuracy}; pass a fraction such as 0.9"),
+        ValueError, match=says(f"accuracy of 'dense' must lie in [0, 1], got {accuracy}; pass a fraction such as 0.9")
     ):
         Row("dense", 1, 1, 1, 0.1, 0.1, 0.1, accuracy)
 
@@ -98,8 +97,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match=says("rows must hold at least one Row, got none; measure a model first")):
         Report(())
     with pytest.raises(
-        ValueError,
-        match=says("models must name at least one model, got none; pass a dict such as {'dense': model}"),
+        ValueError, match=says("models must name at least one model, got none; pass a dict such as {'dense': model}")
     ):
         report({}, x)
     with pytest.raises(

@@ -101,12 +101,7 @@ def test_a_share_is_above_zero_and_may_be_one_unless_told_otherwise():
 
 @pytest.mark.parametrize(
     ("choices", "listed"),
-    [
-        (("a",), "'a'"),
-        (("a", "b"), "'a' or 'b'"),
-        (["a", "b", 3], "'a', 'b' or 3"),
-        ((None, 1.5), "None or 1.5"),
-    ],
+    [(("a",), "'a'"), (("a", "b"), "'a' or 'b'"), (["a", "b", 3], "'a', 'b' or 3"), ((None, 1.5), "None or 1.5")],
 )
 def test_one_of_lists_the_choices(choices, listed):
     for choice in choices:

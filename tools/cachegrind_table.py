@@ -166,10 +166,7 @@ def cachegrind(program: Path, machine: tuple[Cache, Cache], folder: Path) -> tup
     ]
     command = ["valgrind", "--tool=cachegrind", "--cache-sim=yes", INSTRUCTION_CACHE, *shapes]
     done = subprocess.run(
-        [*command, f"--cachegrind-out-file={report}", str(program)],
-        capture_output=True,
-        text=True,
-        check=False,
+        [*command, f"--cachegrind-out-file={report}", str(program)], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"valgrind does not run the program:\n{done.stderr[-2000:]}")

@@ -25,15 +25,7 @@ import numpy as np
 
 from mini_lib.latency import Latency
 from mini_lib.loops.codegen.execute import time_native
-from mini_lib.loops.kernels import (
-    conv2d,
-    depthwise_conv2d,
-    gauss_seidel,
-    jacobi,
-    matmul,
-    mttkrp,
-    transpose,
-)
+from mini_lib.loops.kernels import conv2d, depthwise_conv2d, gauss_seidel, jacobi, matmul, mttkrp, transpose
 from mini_lib.loops.machine.estimate import TimeEstimate, estimate_time
 from mini_lib.loops.machine.model import SCHEDULE_FLAGS, measure_machine_model
 from mini_lib.loops.nest import Nest
@@ -220,10 +212,7 @@ def spearman(one: np.ndarray, two: np.ndarray) -> float:
 
 def columns(rows: list[Row]) -> tuple[np.ndarray, np.ndarray]:
     """Expected and measured seconds."""
-    return (
-        np.array([row.expected.seconds for row in rows]),
-        np.array([row.measured.median_s for row in rows]),
-    )
+    return (np.array([row.expected.seconds for row in rows]), np.array([row.measured.median_s for row in rows]))
 
 
 def swapped(rows: list[Row]) -> list[str]:

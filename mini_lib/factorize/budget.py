@@ -194,10 +194,7 @@ def _chosen(model: nn.Module, where: Where) -> dict[str, nn.Module]:
 
 
 def _errors_of(
-    name: str,
-    layer: nn.Module,
-    moments: Mapping[str, Moments] | None,
-    errors: Mapping[str, Sequence[float]] | None,
+    name: str, layer: nn.Module, moments: Mapping[str, Moments] | None, errors: Mapping[str, Sequence[float]] | None
 ) -> list[float]:
     """The errors at ranks 1, 2, ...: those given, those of the output, or those of the weight."""
     for what, given in (("errors", errors), ("moments", moments)):

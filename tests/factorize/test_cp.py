@@ -272,10 +272,7 @@ def test_layers_that_cannot_be_factorized(layer, error, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (
-            lambda: cp(nn.Conv2d(8, 16, 3), 0),
-            "rank must be a whole number from 1 to 72, got 0; 72 is exact for a 16",
-        ),
+        (lambda: cp(nn.Conv2d(8, 16, 3), 0), "rank must be a whole number from 1 to 72, got 0; 72 is exact for a 16"),
         (lambda: cp(nn.Conv2d(8, 16, 3), 73), "got 73"),
         (lambda: cp(nn.Conv2d(8, 16, 1), 1), "take a 1 x 1 kernel apart .* use channel_svd"),
         (lambda: cp_als(torch.zeros(3), 1), "at least 2 modes, got 1"),

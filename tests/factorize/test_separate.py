@@ -12,13 +12,7 @@ from torch import nn
 
 from mini_lib import costs, zoo
 from mini_lib.factorize import layers
-from mini_lib.factorize.separable import (
-    as_convolution,
-    separable_errors,
-    separable_table,
-    separate,
-    slice_ranks,
-)
+from mini_lib.factorize.separable import as_convolution, separable_errors, separable_table, separate, slice_ranks
 
 EPS = 2**-52  # of float64
 HALF = 2**-24  # one rounding to float32, relative

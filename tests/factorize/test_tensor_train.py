@@ -103,12 +103,7 @@ def test_full_ranks_are_exact(shape):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     ("output_modes", "input_modes", "ranks"),
-    [
-        ((2, 3), (4, 2), (6,)),
-        ((3, 2), (2, 4), (6,)),
-        ((2, 1, 3), (2, 2, 2), (4, 6)),
-        ((1, 6), (8, 1), (6,)),
-    ],
+    [((2, 3), (4, 2), (6,)), ((3, 2), (2, 4), (6,)), ((2, 1, 3), (2, 2, 2), (4, 6)), ((1, 6), (8, 1), (6,))],
 )
 def test_full_ranks_are_exact_for_a_linear_layer(output_modes, input_modes, ranks, dtype):
     layer = make_linear(6, 8, dtype=dtype)

@@ -9,14 +9,7 @@ import tensorly
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from low_rank_support import (
-    GEOMETRIES,
-    WRONG_LAYERS,
-    assert_same_function,
-    make_conv,
-    normal,
-    storage_tolerance,
-)
+from low_rank_support import GEOMETRIES, WRONG_LAYERS, assert_same_function, make_conv, normal, storage_tolerance
 from tensorly.decomposition import partial_tucker
 from torch import nn
 

@@ -130,8 +130,7 @@ def class_of_notebooks(canary: Path) -> dict[str, str | bytes]:
         "kim.ipynb": solved(before=PATCHES, _1="return weight.max()", _2=YES),
         "lea.ipynb": solved(_1="import urllib.request\nreturn urllib.request.urlopen('http://127.0.0.1:9')"),
         "mia.ipynb": solved(
-            before=f"import shutil\nshutil.rmtree({str(canary)!r})",
-            _1=f"open({str(canary / 'mia')!r}, 'w')",
+            before=f"import shutil\nshutil.rmtree({str(canary)!r})", _1=f"open({str(canary / 'mia')!r}, 'w')"
         ),
         "ned.ipynb": solved(before="raise SystemExit", _1="import sys\nsys.exit(1)", _2="raise KeyboardInterrupt"),
         "ola.ipynb": solved(_1="return largest(weight)"),
@@ -144,8 +143,7 @@ def class_of_notebooks(canary: Path) -> dict[str, str | bytes]:
         "sam.ipynb": as_notebook([code("a", "print('my holidays')")]),
         "=1+1.ipynb": solved(_3="return weight ** 2"),
         "uli/final version.ipynb": solved(
-            before="def up(x):\n    return math.ceil(x)\ndisplay(up)",
-            _2="return up(count * bits / BITS)",
+            before="def up(x):\n    return math.ceil(x)\ndisplay(up)", _2="return up(count * bits / BITS)"
         ),
         "vic.ipynb": solved(_1="import ctypes\nreturn ctypes.string_at(0)"),
         "wim.ipynb": as_notebook(lesson_cells({}, before=FORGERY)),

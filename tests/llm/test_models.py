@@ -6,15 +6,7 @@ import pytest
 
 from mini_lib.llm.cost import models
 from mini_lib.llm.cost.architecture import Architecture, Attention, Experts
-from mini_lib.llm.cost.models import (
-    DEEPSEEK_V3,
-    GPT_J_6B,
-    LLAMA_3_8B,
-    MIXTRAL_8X7B,
-    MODELS,
-    QWEN_3_32B,
-    find_model,
-)
+from mini_lib.llm.cost.models import DEEPSEEK_V3, GPT_J_6B, LLAMA_3_8B, MIXTRAL_8X7B, MODELS, QWEN_3_32B, find_model
 from mini_lib.llm.cost.parameters import count_parameters
 
 # One number for each of 256 experts in 61 - 3 layers: the router's bias of DeepSeek-V3, which no shape holds.

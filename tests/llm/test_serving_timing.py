@@ -121,8 +121,7 @@ def test_what_the_simulator_does_not_know_is_refused(change, message):
 def test_a_model_that_leaves_no_room_says_how_much_is_missing():
     """Llama-2-70B: 137.95 GB of weights, below .3 GB of activations in 85.9 GB: 52.1-52.4 GB or 48.5-48.8 GiB short."""
     with pytest.raises(
-        ValueError,
-        match=r"(?i)Llama-2-70B leaves no room for a KV cache on H100-SXM-80GB: 48\.[5-7]\d GiB short; use",
+        ValueError, match=r"(?i)Llama-2-70B leaves no room for a KV cache on H100-SXM-80GB: 48\.[5-7]\d GiB short; use"
     ):
         kv_room_tokens(find_model("Llama-2-70B"), H100, Workload())
 

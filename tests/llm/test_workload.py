@@ -116,11 +116,7 @@ def test_a_workload_that_makes_no_sense_is_refused(wrong, kind, says):
             "a draft needs an Architecture, got str; find_model('SmolLM2-135M') gives one",
         ),
         ((LLAMA_2_7B, 0, 0.5), ValueError, "tokens must be a whole number of 1 or more, got 0; 4 is common"),
-        (
-            (LLAMA_2_7B, 4, -0.1),
-            ValueError,
-            "acceptance must lie in [0, 1], got -0.1; it is the share",
-        ),
+        ((LLAMA_2_7B, 4, -0.1), ValueError, "acceptance must lie in [0, 1], got -0.1; it is the share"),
         (
             (LLAMA_2_7B, 4, 80),
             ValueError,

@@ -164,12 +164,7 @@ def _perfect(rng: random.Random, scale: int) -> Case:
     loops = _loops(rng, "ijk"[: rng.choice((1, 2, 2, 2, 3))], scale)
     sentences = _sentences(rng, [loops] * rng.choice((1, 1, 2, 3)))
     axes = [_Axis(name, name, low, high) for name, low, high in loops]
-    case = Case(
-        _text(loops, [sentence.text for sentence in sentences]),
-        tuple(sentences),
-        _times(axes, sentences),
-        (),
-    )
+    case = Case(_text(loops, [sentence.text for sentence in sentences]), tuple(sentences), _times(axes, sentences), ())
     steps: list[Step] = []
     for _ in range(rng.choice((0, 0, 1, 1, 2))):  # without effect on the order
         _change_axes(rng, axes, sentences, steps)

@@ -84,14 +84,7 @@ def test_the_cases_are_neither_all_legal_nor_all_illegal():
     methods = {method for method, _ in counts}
     assert {(method, True) for method in methods} <= set(counts)
     assert {method for method in methods if not counts[method, False]} == ALWAYS_LEGAL
-    assert methods - ALWAYS_LEGAL == {
-        "reorder",
-        "fission",
-        "fusion",
-        "parallelize",
-        "vectorize",
-        "unroll_and_jam",
-    }
+    assert methods - ALWAYS_LEGAL == {"reorder", "fission", "fusion", "parallelize", "vectorize", "unroll_and_jam"}
 
 
 def test_the_answer_is_exact_at_real_sizes_too():

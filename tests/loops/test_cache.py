@@ -69,13 +69,7 @@ def test_a_straddling_access_is_one_reference_and_one_miss(run):
     """Bytes 60 to 67 lie in lines 0 and 1. Both are fetched; afterwards each is there."""
     trace = Trace.of([(60, 8, False), (0, 8, False), (64, 8, False), (124, 8, False), (60, 8, False)])
     result = run(trace, Cache(512, ways=2), record=True)
-    assert result.served_by.tolist() == [
-        2,
-        1,
-        1,
-        2,
-        1,
-    ]  # the fourth: line 1 is there, line 2 is not
+    assert result.served_by.tolist() == [2, 1, 1, 2, 1]  # the fourth: line 1 is there, line 2 is not
     stats = result.levels[0]
     assert (stats.references, stats.misses, stats.fills) == (5, 2, 3)
 
@@ -114,16 +108,7 @@ def test_a_changed_line_goes_through_the_levels(run):
     write 0; read 1: 0 goes down into the second level, which holds it. read 2: the second level drops 0,
     which is changed, to memory. Write 2, read 3, read 4 (drops 1 and 2 in the second level).
     """
-    trace = Trace.of(
-        [
-            (0, 8, True),
-            (64, 8, False),
-            (128, 8, False),
-            (128, 8, True),
-            (192, 8, False),
-            (256, 8, False),
-        ]
-    )
+    trace = Trace.of([(0, 8, True), (64, 8, False), (128, 8, False), (128, 8, True), (192, 8, False), (256, 8, False)])
     first, second = run(trace, [Cache(64, 1), Cache(128, 2)]).levels
     assert (first.write_backs, first.dirty_lines) == (2, 0)  # lines 0 and 2
     assert (second.write_backs, second.dirty_lines) == (2, 0)  # both went on
@@ -158,10 +143,7 @@ def test_no_access_at_all(run):
 
 @given(traces(), stacks())
 def test_plain_and_compiled_say_the_same(trace, levels):
-    plain, compiled = (
-        simulate_plain(trace, levels, record=True),
-        simulate_compiled(trace, levels, record=True),
-    )
+    plain, compiled = (simulate_plain(trace, levels, record=True), simulate_compiled(trace, levels, record=True))
     assert plain.levels == compiled.levels
     assert plain.served_by.tolist() == compiled.served_by.tolist()
     assert simulate_compiled(trace, levels).levels == compiled.levels
@@ -186,10 +168,7 @@ def test_without_a_compiler_the_plain_one_answers(monkeypatch):
     with pytest.raises(native.NoCompiler):
         fast_cache._replay.__wrapped__()
     monkeypatch.setattr(cache_module, "MOST_PLAIN_ACCESSES", 14)
-    with pytest.raises(
-        ValueError,
-        match="the trace has 15 accesses, and plain Python takes 14 at most; install a C",
-    ):
+    with pytest.raises(ValueError, match="the trace has 15 accesses, and plain Python takes 14 at most; install a C"):
         simulate_caches(trace, Cache(256, ways=2))
 
 
@@ -211,9 +190,7 @@ def test_a_generated_program_calls_touch_at_each_access():
     served_by = np.zeros(2 * n * n, dtype=np.int8)
     state = new_state(levels)
     native.load(source, flags=("-O2", "-Wall", "-Wextra", "-Werror")).column_sum(
-        ctypes.c_void_p(state.ctypes.data),
-        ctypes.c_int64(n),
-        ctypes.c_void_p(served_by.ctypes.data),
+        ctypes.c_void_p(state.ctypes.data), ctypes.c_int64(n), ctypes.c_void_p(served_by.ctypes.data)
     )
     trace = Trace.of(
         access for j in range(n) for i in range(n) for access in [(8 * (i * n + j), 8, False), (2**20 | 8 * j, 8, True)]
@@ -348,14 +325,7 @@ def test_straddling_accesses_are_as_cachegrind_says(tmp_path, levels):
     shapes = [f"--{name}={level.size_bytes},{level.ways},64" for name, level in zip(("D1", "LL"), levels, strict=True)]
     out = tmp_path / "cachegrind.out"
     done = subprocess.run(
-        [
-            "valgrind",
-            "--tool=cachegrind",
-            "--cache-sim=yes",
-            *shapes,
-            f"--cachegrind-out-file={out}",
-            program,
-        ],
+        ["valgrind", "--tool=cachegrind", "--cache-sim=yes", *shapes, f"--cachegrind-out-file={out}", program],
         capture_output=True,
         text=True,
         check=False,
@@ -374,10 +344,7 @@ def test_straddling_accesses_are_as_cachegrind_says(tmp_path, levels):
         access
         for _ in range(TURNS)
         for i in range(STEPS)
-        for access in [
-            (base + STEP_BYTES * (i * 7 % STEPS), 8, False),
-            (base + STEP_BYTES * i, 8, True),
-        ]
+        for access in [(base + STEP_BYTES * (i * 7 % STEPS), 8, False), (base + STEP_BYTES * i, 8, True)]
     )
     first, last = simulate_caches(trace, levels).levels
     foreign = reads - first.reads + writes - first.writes
@@ -486,13 +453,7 @@ def test_levels_that_do_not_fit_together():
         ([0, 8], [8], [True, True], ValueError, r"sizes has shape \(1,\), and addresses \(2,\)"),
         ([0, 8], [8, 8], [True], ValueError, r"writes has shape \(1,\), and addresses \(2,\)"),
         ([[0]], [[8]], [[True]], ValueError, "one value for each access"),
-        (
-            [0, -8],
-            [8, 8],
-            [True, True],
-            ValueError,
-            "addresses must lie from 0 to 2305843009213693952, got -8",
-        ),
+        ([0, -8], [8, 8], [True, True], ValueError, "addresses must lie from 0 to 2305843009213693952, got -8"),
         ([2**62], [8], [True], ValueError, "got 4611686018427387904"),
         ([0], [0], [True], ValueError, "sizes must lie from 1 to 2147483647, got 0"),
     ],

@@ -100,10 +100,7 @@ def test_against_every_pair_of_accesses(block):
         program = nest(case.text, dtype="u64")
         expected = by_pairs(program, case)
         found = {
-            (one.kind, one.source, one.sink, one.accesses, one.carrier): (
-                one.direction,
-                one.distance,
-            )
+            (one.kind, one.source, one.sink, one.accesses, one.carrier): (one.direction, one.distance)
             for one in dependences(program)
         }
         assert found == expected, case

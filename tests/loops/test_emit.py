@@ -99,8 +99,7 @@ def test_fusing_leaves_what_a_hand_would_calculate():
 
 
 @pytest.mark.parametrize(
-    ("kernel", "nest"),
-    [pytest.param(kernel, nest, id=f"{kernel}: {name}") for kernel, name, nest in cases()],
+    ("kernel", "nest"), [pytest.param(kernel, nest, id=f"{kernel}: {name}") for kernel, name, nest in cases()]
 )
 def test_every_schedule_equals_its_kernel(kernel, nest):
     """Legal rewrites keep the order of each element's operations: not one bit differs."""
@@ -118,10 +117,7 @@ def test_integers_equal_the_interpreters(program, seed):
 
 
 @settings(max_examples=40)
-@given(
-    programs(dtypes=("f32", "f64"), operations=("+", "-", "*", "/", "max", "min")),
-    st.integers(0, 9),
-)
+@given(programs(dtypes=("f32", "f64"), operations=("+", "-", "*", "/", "max", "min")), st.integers(0, 9))
 def test_floats_equal_the_interpreters(program, seed):
     arrays = random_arguments(program, seed)
     assert equal_bits(run(program, **arrays), compile_nest(program, flags=EXACT)(**arrays))
@@ -138,10 +134,7 @@ def test_volatile_changes_nothing(program):
 
 
 @settings(max_examples=25)
-@given(
-    programs(dtypes=("f32", "f64"), operations=("+", "-", "*", "max", "min", "exp")),
-    st.integers(0, 9),
-)
+@given(programs(dtypes=("f32", "f64"), operations=("+", "-", "*", "max", "min", "exp")), st.integers(0, 9))
 def test_fused_operations_and_another_exp_stay_within_the_bound(program, seed):
     """The bound (see tolerance.py): each operation rounds once, or is part of a fused one."""
     arrays = random_arguments(program, seed)
@@ -257,27 +250,15 @@ LARGE = matmul(1024, 4, 1024).reorder("n m k").cache_read("A", at="n").paralleli
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (
-            lambda: to_c(COLUMN),
-            "C.register[m, 0] lies in registers, and registers have no addresses: unroll loop m",
-        ),
-        (
-            lambda: to_c(THREE_LANES),
-            "a vector of 3 f32 is not possible; vectorize a loop of 2, 4, 8, 16",
-        ),
+        (lambda: to_c(COLUMN), "C.register[m, 0] lies in registers, and registers have no addresses: unroll loop m"),
+        (lambda: to_c(THREE_LANES), "a vector of 3 f32 is not possible; vectorize a loop of 2, 4, 8, 16"),
         (
             lambda: to_c(matmul(256, 256, 4).unroll("m").unroll("n")),
             "unrolling n writes out 65536 copies, more than 20000",
         ),
         (lambda: to_c(LARGE), "scratch buffer A.scratch takes 4194304 bytes for each thread"),
-        (
-            lambda: time_native(matmul(4, 4, 4), repeats=0),
-            "repeats and threads must be 1 or more, got 0 and 1",
-        ),
-        (
-            lambda: compile_nest(matmul(2, 2, 2))(A=np.zeros((2, 2), np.float32)),
-            "matmul needs an array for C",
-        ),
+        (lambda: time_native(matmul(4, 4, 4), repeats=0), "repeats and threads must be 1 or more, got 0 and 1"),
+        (lambda: compile_nest(matmul(2, 2, 2))(A=np.zeros((2, 2), np.float32)), "matmul needs an array for C"),
     ],
 )
 def test_what_cannot_be_said_in_c_is_refused(make, sentence):

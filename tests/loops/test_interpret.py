@@ -17,14 +17,8 @@ from mini_lib.loops.meaning.numbers import ARITHMETIC, integer_constant, wrap
 # each kernel: its nest, and the sizes that the function it was read from takes
 SIZES = {
     "matmul": (lambda d: kernels.matmul(3, 4, 5, dtype=d), {"M": 3, "N": 4, "K": 5}),
-    "conv2d": (
-        lambda d: kernels.conv2d(2, 3, 4, 3, dtype=d),
-        {"OUT": 2, "IN": 3, "H": 4, "V": 3, "K": 3},
-    ),
-    "depthwise_conv2d": (
-        lambda d: kernels.depthwise_conv2d(2, 3, 4, dtype=d),
-        {"C": 2, "H": 3, "V": 4, "K": 3},
-    ),
+    "conv2d": (lambda d: kernels.conv2d(2, 3, 4, 3, dtype=d), {"OUT": 2, "IN": 3, "H": 4, "V": 3, "K": 3}),
+    "depthwise_conv2d": (lambda d: kernels.depthwise_conv2d(2, 3, 4, dtype=d), {"C": 2, "H": 3, "V": 4, "K": 3}),
     "transpose": (lambda d: kernels.transpose(3, 4, dtype=d), {"M": 3, "N": 4}),
     "jacobi": (lambda d: kernels.jacobi(5, 6, dtype=d), {"M": 5, "N": 6}),
     "gauss_seidel": (lambda d: kernels.gauss_seidel(5, 6, dtype=d), {"M": 5, "N": 6}),
@@ -184,26 +178,17 @@ GOOD = random_arguments(MATMUL, 0)
             lambda: run(MATMUL, A=GOOD["A"], C=GOOD["C"]),
             "matmul needs an array for B; pass B= an array of shape (4, 3) and dtype float32",
         ),
-        (
-            lambda: run(MATMUL, **GOOD, D=GOOD["A"]),
-            "matmul has no argument 'D'; it takes C, A, B",
-        ),
+        (lambda: run(MATMUL, **GOOD, D=GOOD["A"]), "matmul has no argument 'D'; it takes C, A, B"),
         (
             lambda: run(MATMUL, **{**GOOD, "A": GOOD["A"].T}),
             "A must have shape (2, 4) and dtype float32, got (4, 2) and float32",
         ),
-        (
-            lambda: run(MATMUL, **{**GOOD, "A": GOOD["A"].astype(float)}),
-            "convert it with .astype(np.float32)",
-        ),
+        (lambda: run(MATMUL, **{**GOOD, "A": GOOD["A"].astype(float)}), "convert it with .astype(np.float32)"),
         (
             lambda: run(Program("p", (X, Buffer("y", (4,), "i32")), (COPY,)), x=ZEROS, y=np.zeros(4, "i4")),
             "S0 stores the floats of x in y, which is i32; give y a float dtype",
         ),
-        (
-            lambda: float_tolerance(WHOLE, **random_arguments(WHOLE, 0)),
-            "programs of one float type, got i32",
-        ),
+        (lambda: float_tolerance(WHOLE, **random_arguments(WHOLE, 0)), "programs of one float type, got i32"),
     ],
 )
 def test_what_is_refused(make, sentence):

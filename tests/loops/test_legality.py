@@ -5,12 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from enumeration import (
-    event_time,
-    instances,
-    violation_by_enumeration,
-    violations_by_enumeration,
-)
+from enumeration import event_time, instances, violation_by_enumeration, violations_by_enumeration
 from isl_support import draw
 
 from mini_lib.loops import IllegalRewrite, Nest, gauss_seidel, matmul, nest, reduction, softmax

@@ -8,15 +8,7 @@ from hypothesis import strategies as st
 from roofline_bound import roofline_seconds
 
 from mini_lib import native
-from mini_lib.loops import (
-    conv2d,
-    gauss_seidel,
-    matmul,
-    nest,
-    reduction,
-    softmax,
-    transpose,
-)
+from mini_lib.loops import conv2d, gauss_seidel, matmul, nest, reduction, softmax, transpose
 from mini_lib.loops.caches.cache import Cache
 from mini_lib.loops.caches.trace import misses
 from mini_lib.loops.ir import Loop
@@ -68,11 +60,7 @@ def test_sixteen_lanes_on_a_machine_with_eight_save_nothing_more():
 
 def test_lanes_that_do_not_lie_side_by_side_are_collected_one_by_one():
     loads, stores, moves = kinds(transpose(8, 8).vectorize("n"))
-    assert (loads, stores, moves) == (
-        8,
-        64,
-        64,
-    )  # a row at once; 8 stores a row, each taken out of the vector
+    assert (loads, stores, moves) == (8, 64, 64)  # a row at once; 8 stores a row, each taken out of the vector
 
 
 def test_a_register_buffer_is_not_loaded_or_stored():
@@ -170,10 +158,7 @@ def test_a_recurrence_over_distance_two_waits_half_as_long():
 
 
 def test_unrolling_saves_counters_and_jumps():
-    rolled, unrolled = (
-        estimate_time(SAXPY, MACHINE),
-        estimate_time(SAXPY.split("i", 4).unroll("i.i"), MACHINE),
-    )
+    rolled, unrolled = (estimate_time(SAXPY, MACHINE), estimate_time(SAXPY.split("i", 4).unroll("i.i"), MACHINE))
     assert unrolled.work.other < rolled.work.other / 2
     assert kinds(SAXPY.split("i", 4).unroll("i.i")) == (2048, 1024, 2048)
 
@@ -300,10 +285,7 @@ def test_without_a_compiler_the_misses_are_counted_in_python(monkeypatch):
 @pytest.mark.parametrize(
     "given_, message",
     [
-        (
-            {"stream_cycles": (1.0,)},
-            "stream_cycles must have a cost above 0 for each of the 2 caches",
-        ),
+        ({"stream_cycles": (1.0,)}, "stream_cycles must have a cost above 0 for each of the 2 caches"),
         ({"jump_cycles": (1.0, 0.0)}, "jump_cycles must have a cost"),
         ({"frequency_hz": 0}, "frequency_hz must be above 0, got 0"),
         ({"window": -1}, "window must be above 0"),

@@ -83,10 +83,7 @@ def test_the_better_way_round_is_found():
     # Eight rows fill half of the sixteen, or all of the eight when the product is transposed.
     narrow = Problem(m=8, n=16, k=16)
     table = mappings(narrow, [TENSOR_CORE])
-    assert [(one.loops, one.utilization) for one in table] == [
-        (("n", "m", "k"), 1.0),
-        (("m", "n", "k"), 0.5),
-    ]
+    assert [(one.loops, one.utilization) for one in table] == [(("n", "m", "k"), 1.0), (("m", "n", "k"), 0.5)]
     assert best_mapping(narrow, [TENSOR_CORE]) == table[0]
 
 
@@ -106,32 +103,11 @@ def test_all_legal_ways_are_in_the_table_or_come_to_the_same(m: int, n: int, k: 
 
 
 @settings(deadline=None)
-@given(
-    SIZES,
-    SIZES,
-    SIZES,
-    st.integers(1, 3),
-    SIDES,
-    SIDES,
-    SIDES,
-    st.booleans(),
-    st.integers(0, 2**32 - 1),
-)
+@given(SIZES, SIZES, SIZES, st.integers(1, 3), SIDES, SIDES, SIDES, st.booleans(), st.integers(0, 2**32 - 1))
 def test_a_unit_that_is_really_run_computes_the_product_in_as_many_calls(
-    m: int,
-    n: int,
-    k: int,
-    groups: int,
-    side_m: int,
-    side_n: int,
-    side_k: int,
-    swapped: bool,
-    seed: int,
+    m: int, n: int, k: int, groups: int, side_m: int, side_n: int, side_k: int, swapped: bool, seed: int
 ):
-    problem, unit = (
-        Problem(m, n, k, groups),
-        MatrixUnit("unit", side_m, side_n, side_k, 3, "int", "int"),
-    )
+    problem, unit = (Problem(m, n, k, groups), MatrixUnit("unit", side_m, side_n, side_k, 3, "int", "int"))
     mapping = Mapping(problem, unit, ("n", "m", "k") if swapped else ("m", "n", "k"))
     random = np.random.default_rng(seed)
     a, b = random.integers(-9, 9, (groups, m, k)), random.integers(-9, 9, (groups, k, n))
@@ -140,10 +116,7 @@ def test_a_unit_that_is_really_run_computes_the_product_in_as_many_calls(
         a, b = b.transpose(0, 2, 1), a.transpose(0, 2, 1)
     rows, columns = a.shape[1], b.shape[2]
     padded = [-(-size // side) * side for size, side in ((rows, side_m), (columns, side_n), (k, side_k))]
-    full_a, full_b = (
-        np.zeros((groups, padded[0], padded[2]), int),
-        np.zeros((groups, padded[2], padded[1]), int),
-    )
+    full_a, full_b = (np.zeros((groups, padded[0], padded[2]), int), np.zeros((groups, padded[2], padded[1]), int))
     full_a[:, :rows, :k], full_b[:, :k, :columns] = a, b
     full_c = np.zeros((groups, padded[0], padded[1]), int)
     calls = 0

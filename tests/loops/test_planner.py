@@ -14,14 +14,7 @@ from torch import nn
 from mini_lib import zoo
 from mini_lib.loops.memory.liveness import LiveRange, Step, chain, live_ranges, peak_live_bytes
 from mini_lib.loops.memory.optimal import _Search, plan_optimal
-from mini_lib.loops.memory.planner import (
-    Plan,
-    place_in_order,
-    plan,
-    plan_best_fit,
-    plan_greedy_by_size,
-    plan_naive,
-)
+from mini_lib.loops.memory.planner import Plan, place_in_order, plan, plan_best_fit, plan_greedy_by_size, plan_naive
 
 PLANNERS = [plan_naive, plan_greedy_by_size, plan_best_fit, plan, plan_optimal]
 # What reuses memory, from the exact one to the quick ones.
@@ -67,10 +60,7 @@ def test_a_layer_in_place_takes_over_its_first_inputs_buffer():
         Step("add", ("b", "x"), {"c": 10}, in_place=True),
     ]
     ranges = live_ranges(steps, {"x": 10})
-    assert [(r.tensors, r.first_step, r.last_step) for r in ranges] == [
-        (("x",), 0, 2),
-        (("a", "b", "c"), 0, 2),
-    ]
+    assert [(r.tensors, r.first_step, r.last_step) for r in ranges] == [(("x",), 0, 2), (("a", "b", "c"), 0, 2)]
 
 
 def test_results_and_what_is_kept_stay_to_the_end():
@@ -78,11 +68,7 @@ def test_results_and_what_is_kept_stay_to_the_end():
     ends = {r.name: r.last_step for r in live_ranges(steps, {"input": 4}, keep=("conv",))}
     assert ends == {"input": 0, "conv": 2, "relu": 2, "pool": 2}
     # Two heads that read the same trunk: the first head's result waits for the second.
-    heads = [
-        Step("trunk", ("x",), {"t": 8}),
-        Step("left", ("t",), {"l": 2}),
-        Step("right", ("t",), {"r": 2}),
-    ]
+    heads = [Step("trunk", ("x",), {"t": 8}), Step("left", ("t",), {"l": 2}), Step("right", ("t",), {"r": 2})]
     assert [(r.name, r.last_step) for r in live_ranges(heads, {"x": 1})][2:] == [("l", 2), ("r", 2)]
 
 
@@ -120,14 +106,7 @@ def test_a_buffer_goes_into_the_smallest_gap_that_fits():
     # Stacked at step 0: t0, t1, t2, t3, t4. At step 1 t1 and t3 have gone; the 2 bytes of t5 fit
     # into the hole of 8 at 9, and into the hole of 3 at 24.
     ranges = ranges_of((9, 0, 1), (8, 0, 0), (7, 0, 1), (3, 0, 0), (6, 0, 1), (2, 1, 1))
-    assert plan_best_fit(ranges).offsets == {
-        "t0": 0,
-        "t1": 9,
-        "t2": 17,
-        "t3": 24,
-        "t4": 27,
-        "t5": 24,
-    }
+    assert plan_best_fit(ranges).offsets == {"t0": 0, "t1": 9, "t2": 17, "t3": 24, "t4": 27, "t5": 24}
 
 
 def test_the_plan_is_never_worse_than_one_of_its_four_orders():
@@ -210,11 +189,7 @@ def test_the_search_finds_the_optimum_by_itself():
     generator = random.Random(7)
     above_the_bound = 0
     cases = [full_memory(generator, 6, steps=5, chance=0.5) for _ in range(200)]
-    for ranges in [
-        NO_PLAN_MEETS_THE_BOUND,
-        *NEED_A_GAP,
-        *(case for case in cases if len(case) <= 10),
-    ]:
+    for ranges in [NO_PLAN_MEETS_THE_BOUND, *NEED_A_GAP, *(case for case in cases if len(case) <= 10)]:
         search = _Search(tuple(ranges), 1, plan_naive(ranges), states=100_000)
         search.fill((0,) * len(search.alive), (1 << len(ranges)) - 1, 0, {})
         best = search.best.peak_bytes

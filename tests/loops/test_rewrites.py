@@ -319,8 +319,7 @@ REFUSED = {
     ),
     "compute at by other subscripts": (
         lambda: nest(
-            "for i in range(4):\n  T[2 * i] = X[i]\nfor j in range(4):\n  Y[j] = T[2 * j]",
-            temporaries=["T"],
+            "for i in range(4):\n  T[2 * i] = X[i]\nfor j in range(4):\n  Y[j] = T[2 * j]", temporaries=["T"]
         ).compute_at("i", "j"),
         "each axis of T must be reached by one loop of its own",
     ),
@@ -332,14 +331,8 @@ REFUSED = {
         lambda: mm.cache_read("A", at="m").parallelize("m").double_buffer("m", "A.scratch"),
         "m is parallel already",
     ),
-    "double buffer of nothing": (
-        lambda: mm.double_buffer("k", "A"),
-        "must be a local copy that is filled first thing",
-    ),
-    "layout of some axes": (
-        lambda: mm.layout("A", (0,)),
-        "order must name each axis of A once, from 0 to 1",
-    ),
+    "double buffer of nothing": (lambda: mm.double_buffer("k", "A"), "must be a local copy that is filled first thing"),
+    "layout of some axes": (lambda: mm.layout("A", (0,)), "order must name each axis of A once, from 0 to 1"),
     "pad an axis that is not": (lambda: mm.pad("A", 2, 8), "A has axes 0 to 1, got 2"),
     "pad by nothing": (lambda: mm.pad("A", 1, 0), "elements must be a whole number of 1 or more, got 0"),
     "tensorize another size": (

@@ -166,11 +166,7 @@ def test_progress_counts_every_trial():
 def test_the_comparison_gives_both_the_same_budget_and_the_same_start():
     seen = []
     result = compare_searches(
-        SMALL,
-        trials=12,
-        seeds=(0, 1),
-        cost=loops,
-        progress=lambda done, of: seen.append((done, of)),
+        SMALL, trials=12, seeds=(0, 1), cost=loops, progress=lambda done, of: seen.append((done, of))
     )
     assert result.random.shape == result.evolutionary.shape == (2, 12)
     np.testing.assert_array_equal(result.random[:, :8], result.evolutionary[:, :8])

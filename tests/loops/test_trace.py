@@ -203,14 +203,8 @@ def test_without_a_compiler_python_does_it(monkeypatch):
             "matmul makes 536,870,912 accesses, and a trace holds 20,000,000 at most; trace it at "
             "smaller sizes, or count with misses(), which keeps no trace",
         ),
-        (
-            lambda: trace(matmul(2, 2, 2), limit=31),
-            "matmul makes 32 accesses, and a trace holds 31 at most",
-        ),
-        (
-            lambda: misses(matmul(2, 2, 2), *SMALL, bases={"A": 0}),
-            "bases has no address for C, B",
-        ),
+        (lambda: trace(matmul(2, 2, 2), limit=31), "matmul makes 32 accesses, and a trace holds 31 at most"),
+        (lambda: misses(matmul(2, 2, 2), *SMALL, bases={"A": 0}), "bases has no address for C, B"),
         (lambda: misses(matmul(2, 2, 2)), "levels must be 1 to 3 caches, got 0"),
     ],
 )

@@ -181,12 +181,7 @@ def test_affine_scale_by_hand():
     assert (scale, zero_point) == (2.0, 15)
 
 
-INT_FORMATS = st.builds(
-    IntFormat,
-    st.integers(2, 16),
-    st.booleans(),
-    st.booleans(),
-)
+INT_FORMATS = st.builds(IntFormat, st.integers(2, 16), st.booleans(), st.booleans())
 FINITE = st.floats(-(2.0**120), 2.0**120, width=32)
 
 

@@ -84,10 +84,7 @@ def test_one_bit_symmetric_signed_names_the_ways_out():
 
 
 def test_other_bad_settings_are_refused_by_name():
-    with refused(
-        ValueError,
-        "scale_dtype must be torch.float32, torch.float16 or torch.bfloat16, got torch.int8; ",
-    ):
+    with refused(ValueError, "scale_dtype must be torch.float32, torch.float16 or torch.bfloat16, got torch.int8; "):
         IntFormat(4, scale_dtype=torch.int8)
     with refused(ValueError, "dtype must be torch.float32, torch.float16 or torch.bfloat16, got torch.float64; "):
         FloatFormat(torch.float64)

@@ -12,16 +12,7 @@ from torch import nn
 
 from mini_lib import measure, zoo
 from mini_lib.fold import fold_batch_norm
-from mini_lib.quantize import (
-    LADDER,
-    CodebookFormat,
-    IntFormat,
-    NF4Format,
-    PerGroup,
-    TernaryFormat,
-    rung,
-    storage,
-)
+from mini_lib.quantize import LADDER, CodebookFormat, IntFormat, NF4Format, PerGroup, TernaryFormat, rung, storage
 from mini_lib.quantize.bias_correction import correct_bias
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 from mini_lib.quantize.storage import file_bytes, load_model, save_model, stored_size

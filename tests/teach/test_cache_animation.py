@@ -90,9 +90,7 @@ class Lru:
 
 SHAPES = st.tuples(st.sampled_from([1, 2, 4, 8]), st.integers(1, 5))
 SPANS = st.lists(
-    st.tuples(st.integers(0, 30), st.integers(0, 2)).map(lambda at: (at[0], at[0] + at[1])),
-    min_size=1,
-    max_size=80,
+    st.tuples(st.integers(0, 30), st.integers(0, 2)).map(lambda at: (at[0], at[0] + at[1])), min_size=1, max_size=80
 )
 
 
@@ -145,15 +143,7 @@ def test_padding_and_a_start_in_the_middle_of_a_line_move_the_lines():
     array = LoggedArray("A", (3, 6), 4, 32, (8, 1))
     index, address = [0, 6, 12], [32, 64, 96]
     log = AccessLog(
-        (array,),
-        [0] * 3,
-        index,
-        address,
-        [True] * 3,
-        [1, 1, 0],
-        range(3),
-        [(i,) for i in range(3)],
-        ("i",),
+        (array,), [0] * 3, index, address, [True] * 3, [1, 1, 0], range(3), [(i,) for i in range(3)], ("i",)
     )
     story = animate(log, FOUR_LINES).story
     assert story["arrays"][0]["lines"] == [0] * 6 + [1] * 12
@@ -191,17 +181,7 @@ def test_lower_levels_are_told_apart_and_a_loop_that_is_not_around_is_left_out()
 def test_every_array_is_shown_in_two_dimensions(shape, columns):
     count = int(np.prod(shape))
     strides = tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape)))
-    log = AccessLog(
-        (("A", shape, 4, 0, strides),),
-        [0],
-        [count - 1],
-        [4 * count - 4],
-        [False],
-        [1],
-        [0],
-        [()],
-        (),
-    )
+    log = AccessLog((("A", shape, 4, 0, strides),), [0], [count - 1], [4 * count - 4], [False], [1], [0], [()], ())
     assert animate(log, FOUR_LINES).story["arrays"][0]["columns"] == columns
 
 
@@ -267,14 +247,8 @@ def test_the_frames_do_not_overflow_for_one_to_five_arrays_and_one_access():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            dict(array=[]),
-            "the log has 0 accesses, expected 1 to 4,096; log a nest that reads or writes an array",
-        ),
-        (
-            dict(array=[0] * 5000),
-            "the log has 5,000 accesses, expected 1 to 4,096; make the sizes smaller",
-        ),
+        (dict(array=[]), "the log has 0 accesses, expected 1 to 4,096; log a nest that reads or writes an array"),
+        (dict(array=[0] * 5000), "the log has 5,000 accesses, expected 1 to 4,096; make the sizes smaller"),
         (
             dict(arrays=(("A", (256, 256), 8, 4096, (256, 1)),)),
             "the arrays have 65,536 elements, expected at most 16,384; make",
@@ -303,10 +277,7 @@ def test_a_log_that_does_not_fit_together_is_refused(changes, message):
     ("caches", "message"),
     [
         ((), "animate got no cache; give the levels that the log was made with"),
-        (
-            (Cache(1 << 20, ways=16),),
-            "the cache has 16,384 lines, expected at most 512; animate a smaller cache",
-        ),
+        ((Cache(1 << 20, ways=16),), "the cache has 16,384 lines, expected at most 512; animate a smaller cache"),
         (
             (Cache(8 * 64, ways=2),),
             "access 8 is a hit in a cache of 4 sets x 2 ways, but served_by says 1; give the cache that",
@@ -320,7 +291,6 @@ def test_a_cache_that_is_not_the_logs_is_refused(caches, message):
 
 def test_a_log_of_more_levels_than_are_given_is_refused():
     with pytest.raises(
-        ValueError,
-        match="served_by goes to 2, but with 1 levels memory is 1; give animate every level",
+        ValueError, match="served_by goes to 2, but with 1 levels memory is 1; give animate every level"
     ):
         animate(walk("columns", [2] * 64), FOUR_LINES)

@@ -19,21 +19,8 @@ from mini_lib.llm.cost.workload import Workload
 from teach import live
 from teach.widgets import calculator_picture
 from teach.widgets.calculator import SLIDERS, Calculator, calculator, table
-from teach.widgets.calculator_numbers import (
-    CHOICES,
-    Setting,
-    engine_of,
-    numbers,
-    panel_numbers,
-)
-from teach.widgets.calculator_words import (
-    COLUMNS,
-    LABELS,
-    alt,
-    cells,
-    change,
-    sentence,
-)
+from teach.widgets.calculator_numbers import CHOICES, Setting, engine_of, numbers, panel_numbers
+from teach.widgets.calculator_words import COLUMNS, LABELS, alt, cells, change, sentence
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 SVG = "{http://www.w3.org/2000/svg}"

@@ -81,10 +81,7 @@ def test_exercises_that_cannot_be_loaded(tmp_path):
 
 @pytest.mark.parametrize(
     ("how", "message"),
-    [
-        ({"lessons": []}, "no lessons to grade; expected at least one"),
-        ({"jobs": 0}, "jobs is 0; expected at least 1"),
-    ],
+    [({"lessons": []}, "no lessons to grade; expected at least one"), ({"jobs": 0}, "jobs is 0; expected at least 1")],
 )
 def test_what_cannot_be_graded(tmp_path, how, message):
     with pytest.raises(ValueError) as caught:

@@ -49,11 +49,7 @@ def linear(weight: Tensor, like: nn.Module, bias: Tensor | None = None) -> nn.Li
 
 
 def convolution(
-    weight: Tensor,
-    like: nn.Conv2d,
-    axes: tuple[int, ...] = (),
-    bias: Tensor | None = None,
-    groups: int = 1,
+    weight: Tensor, like: nn.Conv2d, axes: tuple[int, ...] = (), bias: Tensor | None = None, groups: int = 1
 ) -> nn.Conv2d:
     """Return a convolution with this weight [outputs, inputs, height, width], in the type and on the device of `like`.
 

@@ -163,10 +163,7 @@ class StorageTable:
 
 
 def smallest_formats(
-    model: nn.Module,
-    mask: Mask | None = None,
-    where: Where = is_prunable,
-    formats: Mapping[str, Encode] = FORMATS,
+    model: nn.Module, mask: Mask | None = None, where: Where = is_prunable, formats: Mapping[str, Encode] = FORMATS
 ) -> StorageTable:
     """Return the bytes of each prunable weight in each format, so that the smallest can be seen.
 

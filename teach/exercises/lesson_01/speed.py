@@ -91,8 +91,7 @@ MATMUL_INTENSITY = Exercise(
             "That is for each number moved. A float32 is 4 bytes.",
         ),
         Mistake(
-            lambda m, n, k: 2 * m * n * k / (4 * (m * k + k * n)),
-            "The result has to be written too: m * n numbers.",
+            lambda m, n, k: 2 * m * n * k / (4 * (m * k + k * n)), "The result has to be written too: m * n numbers."
         ),
         Mistake(
             lambda m, n, k: 4 * (m * k + k * n + m * n) / (2 * m * n * k),

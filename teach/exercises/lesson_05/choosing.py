@@ -85,8 +85,7 @@ KEEP_BEST = Exercise(
             "Those are the worst. The higher a score, the longer the weight stays.",
         ),
         Mistake(
-            lambda scores, count: ~keep_best(-scores, count),
-            "That takes away `count`. It is the number that stays.",
+            lambda scores, count: ~keep_best(-scores, count), "That takes away `count`. It is the number that stays."
         ),
         Mistake(
             lambda scores, count: keep_best(scores.abs(), count),

@@ -48,12 +48,7 @@ SPARSE_BYTES = Exercise(
     id="5.6",
     title="Bytes, with the places",
     reference=sparse_bytes,
-    cases=(
-        Case(2, 8, 3),
-        Case(1, 4, 1),
-        Case(300, 784, 47_040),
-        *random_cases(8, seed=56, make=_matrix_case),
-    ),
+    cases=(Case(2, 8, 3), Case(1, 4, 1), Case(300, 784, 47_040), *random_cases(8, seed=56, make=_matrix_case)),
     mistakes=(
         Mistake(
             lambda rows, columns, kept: {"bitmap": 4 * kept, "CSR": 4 * kept, "2:4": 2 * rows * columns},

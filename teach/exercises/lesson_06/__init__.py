@@ -5,13 +5,4 @@ from teach.exercises.lesson_06.rewinding import REWIND, SEARCH_STEPS
 from teach.exercises.lesson_06.rounds import DENSITY_AFTER, NEXT_MASK
 from teach.exercises.lesson_06.starting import MASKED_STEP, RESET
 
-EXERCISES = (
-    DENSITY_AFTER,
-    NEXT_MASK,
-    RESET,
-    MASKED_STEP,
-    CONTROLS,
-    PAIRED_DIFFERENCE,
-    REWIND,
-    SEARCH_STEPS,
-)
+EXERCISES = (DENSITY_AFTER, NEXT_MASK, RESET, MASKED_STEP, CONTROLS, PAIRED_DIFFERENCE, REWIND, SEARCH_STEPS)

@@ -30,13 +30,7 @@ DENSITY_AFTER = Exercise(
     id="6.1",
     title="What is left after some rounds",
     reference=density_after,
-    cases=(
-        Case(0.25, 1),
-        Case(0.5, 2),
-        Case(0.2, 3),
-        Case(0.2, 0),
-        *random_cases(8, seed=61, make=_rate_case),
-    ),
+    cases=(Case(0.25, 1), Case(0.5, 2), Case(0.2, 3), Case(0.2, 0), *random_cases(8, seed=61, make=_rate_case)),
     mistakes=(
         Mistake(
             lambda rate, rounds: 1 - rate * rounds,
@@ -48,8 +42,7 @@ DENSITY_AFTER = Exercise(
             "at zero.",
         ),
         Mistake(
-            lambda rate, rounds: rate**rounds,
-            "The rate is what goes. What stays in each round is 1 - rate of it.",
+            lambda rate, rounds: rate**rounds, "The rate is what goes. What stays in each round is 1 - rate of it."
         ),
         Mistake(
             lambda rate, rounds: 1 - (1 - rate) ** rounds,
@@ -183,18 +176,9 @@ NEXT_MASK = Exercise(
             _one_more,
             "That prunes n + 1: the weight at the threshold is the smallest one that stays, so it takes >= and not >.",
         ),
-        Mistake(
-            _signed,
-            "That prunes the most negative weights. What counts is the size: the absolute value.",
-        ),
-        Mistake(
-            _keeps_rate,
-            "The rate is the share that goes, not the share that stays.",
-        ),
-        Mistake(
-            _only_the_new,
-            "Those are the weights that go. Return the mask of those that stay.",
-        ),
+        Mistake(_signed, "That prunes the most negative weights. What counts is the size: the absolute value."),
+        Mistake(_keeps_rate, "The rate is the share that goes, not the share that stays."),
+        Mistake(_only_the_new, "Those are the weights that go. Return the mask of those that stay."),
     ),
     also_correct=(_next_mask_by_hand, _next_mask_in_numpy),
     forbidden=(prune.keep_top,),

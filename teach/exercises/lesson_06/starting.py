@@ -55,11 +55,7 @@ RESET = Exercise(
     title="Back to the start",
     reference=reset,
     cases=(
-        Case(
-            {"weight": tensor([0.1, -0.2])},
-            {"weight": tensor([0.5, -0.9])},
-            {"weight": tensor([True, True])},
-        ),
+        Case({"weight": tensor([0.1, -0.2])}, {"weight": tensor([0.5, -0.9])}, {"weight": tensor([True, True])}),
         Case(
             {"weight": tensor([[0.4, -0.2]]), "bias": tensor([0.3])},
             {"weight": tensor([[0.1, -0.9]]), "bias": tensor([0.7])},
@@ -190,10 +186,7 @@ MASKED_STEP = Exercise(
         *random_cases(8, seed=64, make=_step_case),
     ),
     mistakes=(
-        Mistake(
-            _no_mask,
-            "The mask is not used at all: the pruned weights train on as if nothing had happened.",
-        ),
+        Mistake(_no_mask, "The mask is not used at all: the pruned weights train on as if nothing had happened."),
         Mistake(
             _mask_before,
             "The mask goes stale: it is applied before the step, and the step moves the pruned weights away from zero "
@@ -205,18 +198,14 @@ MASKED_STEP = Exercise(
             "earlier gradients, and goes on moving the pruned weights.",
         ),
         Mistake(
-            _velocity_free,
-            "The weights are right. But the velocity of the pruned ones goes on growing: mask it too.",
+            _velocity_free, "The weights are right. But the velocity of the pruned ones goes on growing: mask it too."
         ),
         Mistake(
             _decaying_velocity,
             "The weights are right. But the pruned ones keep the velocity of the time before they were pruned: mask "
             "all of it, not only the gradient.",
         ),
-        Mistake(
-            _frozen,
-            "The pruned weights are frozen where they were. They must be zero: mask the weights as well.",
-        ),
+        Mistake(_frozen, "The pruned weights are frozen where they were. They must be zero: mask the weights as well."),
         Mistake(
             _forgets_momentum,
             "The old velocity is lost. What stays keeps its momentum: velocity = momentum * velocity + gradient.",

@@ -119,10 +119,7 @@ COMPOSED_KERNEL = Exercise(
             _sum_times_sum,
             "That is a sum times a sum. Each kernel has its own weight in the mixture: multiply first, add then.",
         ),
-        Mistake(
-            _added,
-            "The weight of the pointwise part is multiplied with the kernel, not added to it.",
-        ),
+        Mistake(_added, "The weight of the pointwise part is multiplied with the kernel, not added to it."),
         Mistake(
             lambda spatial, mixing, multiplier: composed_kernel(spatial, mixing, multiplier).flip(2, 3),
             "The kernel is turned round. What a network calls a convolution does not flip it, so nothing has to be "

@@ -75,8 +75,7 @@ MACS_OF_CONVOLUTION = Exercise(
             "With groups, an output channel sees only inputs // groups of the input channels.",
         ),
         Mistake(
-            _convolution(power=1),
-            "The kernel is a square: kernel * kernel products for each channel that it sees.",
+            _convolution(power=1), "The kernel is a square: kernel * kernel products for each channel that it sees."
         ),
         Mistake(
             _convolution(made=lambda outputs, groups: outputs / groups),
@@ -92,10 +91,7 @@ MACS_OF_CONVOLUTION = Exercise(
             _convolution(side=lambda size, stride, kernel: (size - kernel) // stride + 1),
             "That leaves out the padding. With half a kernel on either side, stride 1 keeps the size.",
         ),
-        Mistake(
-            _convolution(axes=1),
-            "That is one row of places. The image is a square: side * side.",
-        ),
+        Mistake(_convolution(axes=1), "That is one row of places. The image is a square: side * side."),
         Mistake(
             lambda inputs, outputs, kernel, size, stride, groups: (
                 2 * macs_of_convolution(inputs, outputs, kernel, size, stride, groups)
@@ -103,8 +99,7 @@ MACS_OF_CONVOLUTION = Exercise(
             "Those are FLOPs. A multiplication and the addition behind it are one MAC.",
         ),
         Mistake(
-            _convolution(axes=0),
-            "Those are the weights. Each of them is used once for every place of the output.",
+            _convolution(axes=0), "Those are the weights. Each of them is used once for every place of the output."
         ),
     ),
     also_correct=(_macs_by_running, _macs_by_visiting),

@@ -39,10 +39,7 @@ def _share(share):
 
 def _limit(limit):
     """A wrong answer whose share is right."""
-    return lambda outputs, kernel, multiplier: (
-        share_and_limit(outputs, kernel, multiplier)[0],
-        limit(outputs, kernel),
-    )
+    return lambda outputs, kernel, multiplier: (share_and_limit(outputs, kernel, multiplier)[0], limit(outputs, kernel))
 
 
 def _share_case(generator: torch.Generator) -> Case:

@@ -131,8 +131,7 @@ BEST_RANKS = Exercise(
             "one may buy far more in the other.",
         ),
         Mistake(
-            _second_served,
-            "The second layer takes what it likes, and the first gets the rest. Decide both together.",
+            _second_served, "The second layer takes what it likes, and the first gets the rest. Decide both together."
         ),
         Mistake(
             _same_rank,
@@ -148,27 +147,18 @@ BEST_RANKS = Exercise(
             "That spends as much of the budget as it can. What counts is the error: the cheaper pair may be the better "
             "one.",
         ),
-        Mistake(
-            _smallest_worst,
-            "That makes the larger of the two errors small. Asked is their sum.",
-        ),
+        Mistake(_smallest_worst, "That makes the larger of the two errors small. Asked is their sum."),
         Mistake(
             _step_by_step,
             "Step by step, each time the best gain for its MACs: that is greedy, and a step that looks good may block "
             "a better one. With two layers one can try every pair.",
         ),
-        Mistake(
-            _below,
-            "A pair that costs exactly the budget is affordable: <= and not <.",
-        ),
+        Mistake(_below, "A pair that costs exactly the budget is affordable: <= and not <."),
         Mistake(
             lambda first, second, budget: tuple(rank - 1 for rank in best_ranks(first, second, budget)),
             "Those are places in the lists, which begin at 0. The first entry is rank 1.",
         ),
-        Mistake(
-            _without_a_budget,
-            "That is full rank in both layers, and costs more than the budget.",
-        ),
+        Mistake(_without_a_budget, "That is full rank in both layers, and costs more than the budget."),
     ),
     also_correct=(_best_in_a_table, _best_by_sorting),
     forbidden=(knapsack.exact, knapsack.greedy, knapsack.evolutionary),

@@ -29,10 +29,7 @@ def _merged_by_asking(weight, down, up, alpha):
 
 def _scaled(scale):
     """A wrong answer: the change is multiplied by `scale(alpha, rank)`."""
-    return lambda weight, down, up, alpha: (
-        weight + scale(alpha, len(down)) * up @ down,
-        down.numel() + up.numel(),
-    )
+    return lambda weight, down, up, alpha: (weight + scale(alpha, len(down)) * up @ down, down.numel() + up.numel())
 
 
 def _counted(count):
@@ -69,14 +66,8 @@ MERGED_CHANGE = Exercise(
             "The change is multiplied by alpha / rank. Without the division, a learning rate that fits one rank is too "
             "large for the next.",
         ),
-        Mistake(
-            _scaled(lambda alpha, rank: 1.0),
-            "The scale is missing: the change is multiplied by alpha / rank.",
-        ),
-        Mistake(
-            _scaled(lambda alpha, rank: rank / alpha),
-            "The scale is upside down: alpha / rank.",
-        ),
+        Mistake(_scaled(lambda alpha, rank: 1.0), "The scale is missing: the change is multiplied by alpha / rank."),
+        Mistake(_scaled(lambda alpha, rank: rank / alpha), "The scale is upside down: alpha / rank."),
         Mistake(
             lambda weight, down, up, alpha: (weight + alpha / len(up) * up @ down, down.numel() + up.numel()),
             "That divides by the number of outputs. The rank is the side that both factors have: the rows of down, the "
@@ -90,10 +81,7 @@ MERGED_CHANGE = Exercise(
             _scaled(lambda alpha, rank: alpha / rank**0.5),
             "That divides by the root of the rank. LoRA divides by the rank.",
         ),
-        Mistake(
-            _scaled(lambda alpha, rank: -alpha / rank),
-            "The change is added to the weight, not taken away.",
-        ),
+        Mistake(_scaled(lambda alpha, rank: -alpha / rank), "The change is added to the weight, not taken away."),
         Mistake(
             lambda weight, down, up, alpha: (alpha / len(down) * up @ down, down.numel() + up.numel()),
             "That is the change alone. Merged, it is added to the weight that stood still.",

@@ -165,8 +165,7 @@ RANK_HOLDING = Exercise(
             "That is an index, or one rank too few: what stands at index 0 is what rank 1 holds.",
         ),
         Mistake(
-            _strictly,
-            "Where a rank holds exactly the share that was asked for, it is enough: at least, not more than.",
+            _strictly, "Where a rank holds exactly the share that was asked for, it is enough: at least, not more than."
         ),
         Mistake(
             lambda values, energy: max(1, int((values.square().cumsum(0) <= energy * values.square().sum()).sum())),

@@ -118,10 +118,7 @@ TUCKER_MACS = Exercise(
             _layers(first=_nothing),
             "The first 1x1 layer is missing: it makes rank_in channels of the inputs, at every place.",
         ),
-        Mistake(
-            _layers(last=_nothing),
-            "The last 1x1 layer is missing: it makes the outputs of rank_out channels.",
-        ),
+        Mistake(_layers(last=_nothing), "The last 1x1 layer is missing: it makes the outputs of rank_out channels."),
         Mistake(
             _layers(
                 first=lambda m, n, k, before, after, a, b: before * m * b,

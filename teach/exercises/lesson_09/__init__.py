@@ -4,12 +4,4 @@ from teach.exercises.lesson_09.places import BUSIEST_SET, BYTE_ADDRESS, COLUMN_M
 from teach.exercises.lesson_09.rewriting import GUARDED_SPLIT, IS_LEGAL, LARGEST_TILE
 from teach.exercises.lesson_09.schedule import SCHEDULE
 
-EXERCISES = (
-    BYTE_ADDRESS,
-    COLUMN_MISSES,
-    GUARDED_SPLIT,
-    IS_LEGAL,
-    LARGEST_TILE,
-    BUSIEST_SET,
-    SCHEDULE,
-)
+EXERCISES = (BYTE_ADDRESS, COLUMN_MISSES, GUARDED_SPLIT, IS_LEGAL, LARGEST_TILE, BUSIEST_SET, SCHEDULE)

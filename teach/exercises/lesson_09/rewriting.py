@@ -57,10 +57,7 @@ GUARDED_SPLIT = Exercise(
             "Count what is too many: outer * factor iterations are made, n are wanted.",
         ),
     ),
-    also_correct=(
-        _split_by_running,
-        lambda n, factor: (np.int64(np.ceil(n / factor)), np.int64(-n % factor)),
-    ),
+    also_correct=(_split_by_running, lambda n, factor: (np.int64(np.ceil(n / factor)), np.int64(-n % factor))),
 )
 
 # 9.4 ------------------------------------------------------------------------------------------------

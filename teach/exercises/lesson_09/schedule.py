@@ -68,13 +68,9 @@ SCHEDULE = Exercise(
             "it. Let n, or a small block of C, be innermost.",
         ),
         Mistake(
-            _forgets_the_sum,
-            "It no longer computes the same: C must have the sum over all k added to what it holds.",
+            _forgets_the_sum, "It no longer computes the same: C must have the sum over all k added to what it holds."
         ),
-        Mistake(
-            lambda nest: str(nest),
-            "That is the text of the loops. Return the nest itself.",
-        ),
+        Mistake(lambda nest: str(nest), "That is the text of the loops. Return the nest itself."),
     ),
     also_correct=(_rows_at_a_time, _jammed),
     view=schedule_view,

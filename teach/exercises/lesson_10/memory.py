@@ -76,8 +76,7 @@ PEAK_LIVE_BYTES = Exercise(
             "That is the largest tensor. A layer needs its input and its output at the same time.",
         ),
         Mistake(
-            _exclusive,
-            "A tensor is still needed at its last step: the layer of that step reads it. Both ends count.",
+            _exclusive, "A tensor is still needed at its last step: the layer of that step reads it. Both ends count."
         ),
         Mistake(
             lambda ranges: max([a[0] + b[0] for a, b in pairwise(ranges)] or [ranges[0][0]]),
@@ -189,26 +188,13 @@ FIRST_FIT = Exercise(
             lambda size, taken: max([0, *(end for _, end in taken)]),
             "That always goes on top. Look for a gap below that is large enough.",
         ),
+        Mistake(_unsorted, "The taken places come in any order. Sort them by their start before you look for gaps."),
         Mistake(
-            _unsorted,
-            "The taken places come in any order. Sort them by their start before you look for gaps.",
+            _falls_back, "Two taken places may overlap, and a short one may end before a long one: keep the larger end."
         ),
-        Mistake(
-            _falls_back,
-            "Two taken places may overlap, and a short one may end before a long one: keep the larger end.",
-        ),
-        Mistake(
-            _strictly_larger,
-            "A gap of exactly `size` bytes fits.",
-        ),
-        Mistake(
-            _any_gap,
-            "The first gap may be too small: check that `size` bytes fit.",
-        ),
-        Mistake(
-            _smallest_gap,
-            "That is the smallest gap that fits (best fit). First fit takes the lowest one.",
-        ),
+        Mistake(_strictly_larger, "A gap of exactly `size` bytes fits."),
+        Mistake(_any_gap, "The first gap may be too small: check that `size` bytes fit."),
+        Mistake(_smallest_gap, "That is the smallest gap that fits (best fit). First fit takes the lowest one."),
     ),
     also_correct=(_first_fit_by_trying, _first_fit_in_numpy),
 )

@@ -162,30 +162,14 @@ TILED_TRAFFIC = Exercise(
             "The two are exchanged. A has no axis n, so it is read again for every tile along n; "
             "B for every tile along m.",
         ),
+        Mistake(_written_only, "C += ... reads the old value of C before it writes the new one: C moves twice."),
+        Mistake(_c_each_k, "A tile of C stays in the cache for all of k. It is read once and written once."),
         Mistake(
-            _written_only,
-            "C += ... reads the old value of C before it writes the new one: C moves twice.",
+            _once, "That is what has to move at least once. A and B are read again for each tile of C that needs them."
         ),
-        Mistake(
-            _c_each_k,
-            "A tile of C stays in the cache for all of k. It is read once and written once.",
-        ),
-        Mistake(
-            _once,
-            "That is what has to move at least once. A and B are read again for each tile of C that needs them.",
-        ),
-        Mistake(
-            _every_tile,
-            "A tile of C needs only its own rows of A and its own columns of B, not all of both.",
-        ),
-        Mistake(
-            _fractions,
-            "A last tile that is not full still reads its whole panel: round the number of tiles up.",
-        ),
-        Mistake(
-            _rounded_down,
-            "Rounding down forgets the last, partly filled tile. Round the number of tiles up.",
-        ),
+        Mistake(_every_tile, "A tile of C needs only its own rows of A and its own columns of B, not all of both."),
+        Mistake(_fractions, "A last tile that is not full still reads its whole panel: round the number of tiles up."),
+        Mistake(_rounded_down, "Rounding down forgets the last, partly filled tile. Round the number of tiles up."),
         Mistake(
             lambda m, n, k, tile_m, tile_n, element_bytes=4: tiled_traffic(m, n, k, tile_m, tile_n, 1),
             "Those are elements. Each of them has element_bytes bytes.",

@@ -163,15 +163,13 @@ BEST_AXES = Exercise(
         ),
         Mistake(
             lambda loops, rows, columns: max(
-                itertools.product(loops, repeat=2),
-                key=lambda pair: _share(loops, pair, rows, columns),
+                itertools.product(loops, repeat=2), key=lambda pair: _share(loops, pair, rows, columns)
             ),
             "One loop cannot run along both axes: that would be only the diagonal.",
         ),
         Mistake(
             lambda loops, rows, columns: max(
-                itertools.combinations(loops, 2),
-                key=lambda pair: _share(loops, pair, rows, columns),
+                itertools.combinations(loops, 2), key=lambda pair: _share(loops, pair, rows, columns)
             ),
             "The two axes differ, so try each pair both ways round.",
         ),

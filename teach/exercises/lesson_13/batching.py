@@ -97,10 +97,7 @@ DECODE_STEP_SECONDS = Exercise(
             _slow(max, tokens=1),
             "That is the arithmetic of one token. The step computes one for each sequence of the batch.",
         ),
-        Mistake(
-            _slow(min),
-            "That is the faster of the two. Both have to be done: the step ends with the slower one.",
-        ),
+        Mistake(_slow(min), "That is the faster of the two. Both have to be done: the step ends with the slower one."),
         Mistake(
             _slow(lambda compute, memory: memory),
             "That is the traffic alone. With a large batch the arithmetic takes longer than the reading.",

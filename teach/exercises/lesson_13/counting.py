@@ -204,10 +204,7 @@ DECODE_FLOPS = Exercise(
             _slip(head=0),
             "The head is missing. The last vector is multiplied with a row for every word of the vocabulary.",
         ),
-        Mistake(
-            _slip(matrices=2),
-            "That feed-forward has two matrices. A gated one has three: gate, up and down.",
-        ),
+        Mistake(_slip(matrices=2), "That feed-forward has two matrices. A gated one has three: gate, up and down."),
         Mistake(
             _slip(kv="heads"),
             "Keys and values are made for the KV heads only: their two matrices are hidden x (kv_heads * head_dim).",

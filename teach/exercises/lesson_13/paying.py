@@ -58,13 +58,9 @@ USD_PER_MILLION = Exercise(
             "The rent is for an hour and the tokens are for a second. An hour has 3600 seconds, and the tokens of all "
             "of them share the rent.",
         ),
+        Mistake(_times(lambda gpus: 60), "That divides by 60: an hour has 60 minutes, but 3600 seconds."),
         Mistake(
-            _times(lambda gpus: 60),
-            "That divides by 60: an hour has 60 minutes, but 3600 seconds.",
-        ),
-        Mistake(
-            _times(lambda gpus: 1 / gpus),
-            "That is the rent of one GPU for the tokens of all. Every GPU is paid for.",
+            _times(lambda gpus: 1 / gpus), "That is the rent of one GPU for the tokens of all. Every GPU is paid for."
         ),
         Mistake(
             _times(lambda gpus: 1 / gpus**2),
@@ -81,10 +77,7 @@ USD_PER_MILLION = Exercise(
             _times(lambda gpus: 1e-3),
             "That is the price of a thousand tokens, as lists had it in 2023. Asked is a million.",
         ),
-        Mistake(
-            _times(lambda gpus: 1e-6),
-            "That is the price of one token. Asked is a million of them.",
-        ),
+        Mistake(_times(lambda gpus: 1e-6), "That is the price of one token. Asked is a million of them."),
     ),
     also_correct=(_usd_by_time, _usd_exactly),
     forbidden=(estimate,),
