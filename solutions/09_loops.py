@@ -738,7 +738,7 @@ print(path["B packed"])
 # as a control, the naive order once more at `-O3`. "Predicted" is a model that looks at the loops and at a few numbers of your machine, and runs nothing. And at the end the library that torch uses, on one core as well.
 
 # %% name="out-path"
-matrices = [torch.rand(512, 512) for _ in range(3)]
+matrices = list(torch.rand(3, 512, 512, generator=torch.Generator().manual_seed(0)))
 flags = dict.fromkeys(path, ("-O2", "-fno-tree-vectorize", *FAST[1:]))
 flags["m n k, as written"] = ("-O1",)
 racers = dict(path)
