@@ -126,9 +126,9 @@ def type_checking(tree: ast.Module) -> Iterator[str]:
 def bool_checks(tree: ast.Module) -> Iterator[str]:
     """`isinstance(x, bool)` by hand: mini_lib/require.py asks it once, for all checks of whole numbers and shares."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and len(node.args) == 2:
-            if any(isinstance(kind, ast.Name) and kind.id == "bool" for kind in ast.walk(node.args[1])):
-                yield f"line {node.lineno}: {ast.unparse(node)}"
+        asks = isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and len(node.args) == 2
+        if asks and any(isinstance(kind, ast.Name) and kind.id == "bool" for kind in ast.walk(node.args[1])):
+            yield f"line {node.lineno}: {ast.unparse(node)}"
 
 
 # --- how it is written ---------------------------------------------------------------------------------------------
