@@ -4,7 +4,7 @@
 from it: `solutions/NN_topic.ipynb`, executed, and `lessons/NN_topic.ipynb`, with the answers cut out.
 
 - `source` reads the file into cells that know their line;
-- `rules` says what is wrong with them, before anything is built;
+- `rules` says what is wrong with them, before anything is built, and `names` which names a cell takes from another;
 - `notebook` makes the lesson and the solution from the same cells;
 - `execute` runs the solution, and `outputs` cleans and judges what it printed;
 - `drift` compares what lies on disk with what the sources would give today;

@@ -160,6 +160,8 @@ def test_a_cell_that_stands_on_an_answer_is_refused(way, tmp_path, capsys):
         "# %%\n(twice, [*LIMIT]), x = (1, (2, 3)), 4\nprint(twice, LIMIT)",
         "# %%\nfor twice in (1, 2):\n    print(twice)",  # bound by the loop before its first round
         "# %%\nwith open(os.devnull) as twice:\n    print(twice)",
+        "# %%\ntry:\n    x = 1\nexcept OSError:\n    twice = 1\n    print(twice)\nelse:\n    LIMIT = 2\n    LIMIT",
+        "# %%\nmatch os:\n    case 1:\n        twice = 1\n        print(twice)",
         "# %%\ndef f(twice, *, LIMIT=3):\n    return twice + LIMIT",  # names of the function's own
         "# %%\nprint([twice for twice in (1, 2)], (lambda twice: twice)(3))",
         "# %%\nos.twice = 1\nprint(os.twice, dict(twice=2), 'twice(2)')",  # an attribute, a keyword, a text
