@@ -28,7 +28,7 @@ FASHION_FILE = _assets.ASSETS / "fashion.npz.xz"
 FASHION_SHA256 = "721f751263960a76e10d889cfee6c12f82880bea59d57b8fb93a8f67987ebfcd"
 _GET_FASHION = (
     "run `git restore mini_lib/assets/fashion.npz.xz` in the course's folder, "
-    "or make it anew with `python tools/make_fashion_subset.py FOLDER`"
+    "or regenerate it with `python tools/make_fashion_subset.py FOLDER`"
 )
 
 

@@ -17,19 +17,19 @@ _KINDS = {
 
 
 class BadPath(ValueError, OSError):
-    """No file can be written in this place; the message says why, and nothing was touched."""
+    """A file cannot be written here; the message says why, and nothing was touched."""
 
 
 def write_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file in one step: at every moment it holds its old content or its new content, never a part of one.
+    """Write a file in one step: at every moment it holds its whole old content or its whole new content.
 
     The bytes go to a temporary file in the same folder, which then takes the file's name. A symbolic link stays: the
     file that it points to is written. A file that exists keeps its mode; a new one gets the mode that the umask leaves.
     Other hard links to the file keep the old content.
 
     Raises:
-        BadPath: there is no such folder, or in this place is something other than a file: a folder, a named pipe, a
-            socket, a device, or links in a circle.
+        BadPath: the folder does not exist, or the path names something other than a file: a folder, a named pipe, a
+            socket, a device, or a circular link.
         OSError: the disk is full, or the folder is read-only; the file is as it was.
 
     >>> import tempfile
@@ -51,24 +51,24 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
                 os.chmod(unfinished, mode)  # the umask may have taken a part of it
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # before the name: else a crash could leave the new name with nothing in it
+            os.fsync(file.fileno())  # before the rename: otherwise a crash could leave an empty file under this name
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def _mode(path: Path, target: Path) -> int | None:
-    """The mode that a file has and keeps; None for a new one, and on Windows, whose one bit would forbid the rename."""
+    """The mode that a file keeps; None for a new one, and on Windows, whose read-only bit would block the rename."""
     if not target.parent.is_dir():
         raise BadPath(f"there is no folder {target.parent}; make it first, or choose another path")
     if target.is_symlink():  # where realpath gives up
-        raise BadPath(f"{path} is a link that leads in a circle; remove it, or choose another path")
+        raise BadPath(f"{path} is a circular link; remove it, or choose another path")
     try:
         found = os.stat(path).st_mode
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(found):
         named = f"{path} (a link to {target})" if path.is_symlink() else path
-        kind = _KINDS.get(stat.S_IFMT(found), "no regular file")
+        kind = _KINDS.get(stat.S_IFMT(found), "not a regular file")
         raise BadPath(f"{named} is {kind}; give the name of a file{' in it' if stat.S_ISDIR(found) else ''}")
     return None if os.name == "nt" else stat.S_IMODE(found) & 0o777

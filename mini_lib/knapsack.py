@@ -23,8 +23,8 @@ class Option:
     """What one layer can become: its cost, its error, and the `value` that says what it is, such as bits or a rank.
 
     Raises:
-        TypeError: the error is no number.
-        ValueError: the cost is not a whole number of 0 or more, or the error is negative or not finite.
+        TypeError: the cost is not a Python int, or the error is not a number.
+        ValueError: the cost or the error is below 0, or the error is not finite.
     """
 
     value: object
@@ -32,16 +32,15 @@ class Option:
     error: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.cost, int) or self.cost < 0:
-            raise ValueError(f"cost must be a whole number of 0 or more, got {self.cost!r}; give MACs or bytes")
-        not_negative("error", self.error, fix="give a float that should be small")
+        whole("cost", self.cost, low=0, fix="give MACs or bytes")
+        not_negative("error", self.error, fix="an error is 0 or more; smaller is better")
 
 
 Options = Mapping[str, Sequence[Option]]
 
 
 def exact(options: Options, budget: int) -> dict[str, Option]:
-    """Return one option for each layer, such that the costs add up to `budget` at most and the errors to the least.
+    """Return one option for each layer, such that the costs add up to at most `budget` and the total error is smallest.
 
     Options of any kind will do, as long as their costs, and their errors, mean the same in all layers. It is an integer
     program, which `scipy.optimize.milp` solves: a few hundred options take well under a second.
@@ -51,10 +50,12 @@ def exact(options: Options, budget: int) -> dict[str, Option]:
         budget: in the unit of the costs.
 
     Raises:
+        TypeError: the budget is not a Python int.
         ValueError: there is no layer, a layer has no option, or the budget cannot be met; the message says what the
             least cost is.
+        RuntimeError: the solver found no solution.
 
-    A budget of 6 does not buy the best of both layers; the second one gains more by it.
+    A budget of 6 does not buy the best of both layers; the second one gains more per unit of cost.
 
     >>> layers = {"a": [Option(1, 1, 3.0), Option(2, 4, 1.0)], "b": [Option(1, 2, 5.0), Option(2, 5, 0.5)]}
     >>> [(name, option.value) for name, option in exact(layers, 6).items()]
@@ -68,7 +69,7 @@ def exact(options: Options, budget: int) -> dict[str, Option]:
 
     room = _room(options, budget)
     useful = {name: _worth_considering(choices) for name, choices in options.items()}
-    # What an option costs beyond its layer's cheapest one; what alone is beyond the room for that is no option.
+    # What an option costs beyond its layer's cheapest one; an option that alone exceeds the room is left out.
     flat = [
         (layer, option, option.cost - choices[0].cost)
         for layer, choices in enumerate(useful.values())
@@ -119,7 +120,7 @@ def greedy(options: Options, budget: int) -> dict[str, Option]:
         options, budget: those of `exact`.
 
     Raises:
-        ValueError: as `exact`.
+        TypeError, ValueError: as `exact`.
 
     The step of a saves 1 per unit of cost, and that of b only 9 / 10. After the step of a, that of b does not fit:
 
@@ -168,7 +169,7 @@ def evolutionary(
         generations: 0 takes the best of a random population.
 
     Raises:
-        TypeError: `population` or `generations` is no whole number.
+        TypeError: `budget`, `population` or `generations` is not a Python int.
         ValueError: as `exact`; or `population` is below 2, or `generations` below 0.
 
     Layers a and b harm each other at 2 bits, which no sum of errors can express:
@@ -220,7 +221,7 @@ def need_affordable(least: int, budget: int, what: str) -> None:
     """Refuse a budget that is below the least possible cost; `what` names it in the message.
 
     Raises:
-        ValueError: it is, and the message says what is possible.
+        ValueError: the budget is too small; the message says what is needed.
     """
     if budget < least:
         raise ValueError(
@@ -231,6 +232,7 @@ def need_affordable(least: int, budget: int, what: str) -> None:
 
 def _room(options: Options, budget: int) -> int:
     """What is left of the budget once every layer has its cheapest option."""
+    whole("budget", budget, fix="round it down with int()")
     if not options:
         raise ValueError("options holds no layer; give at least one")
     for name, choices in options.items():

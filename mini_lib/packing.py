@@ -1,6 +1,6 @@
 """Packed storage: codes of n bits, masks and trits, in no more bytes than they need.
 
-A machine addresses bytes, so a 3-bit code kept in a byte of its own has saved nothing. Here the codes lie back to back
+A machine addresses bytes, so a 3-bit code kept in a byte of its own saves nothing. Here the codes lie back to back
 as one long string of bits, lowest bit first, cut into bytes: n * count bits in exactly ceil(n * count / 8) bytes. Eight
 codes of 3 bits fill three bytes.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mini_lib import require
 
-POWERS_OF_3 = np.array([1, 3, 9, 27, 81], dtype=np.uint8)  # 3**5 = 243 values fit in the 256 of a byte
+POWERS_OF_3 = np.array([1, 3, 9, 27, 81], dtype=np.uint8)  # 3**5 = 243 values fit in a byte (256)
 
 
 def packed_bytes(count: int, bits: int) -> int:
@@ -50,7 +50,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     tensor([13], dtype=torch.uint8)
     """
     _check_bits(bits)
-    flat = _whole_codes(codes, 2**bits - 1, f"{bits} bits hold").astype(np.uint16)
+    flat = _whole_codes(codes, 2**bits - 1, f"{bits}-bit codes").astype(np.uint16)
     places = np.empty((len(flat), bits), dtype=np.uint8)  # row i: the bits of code i
     for place in range(bits):
         places[:, place] = (flat >> place) & 1
@@ -68,7 +68,7 @@ def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
     tensor([1, 2, 3], dtype=torch.int32)
     """
     _check_bits(bits)
-    _check_bytes(packed, packed_bytes(count, bits), f"{count} codes of {bits} bits")
+    _check_bytes(packed, packed_bytes(count, bits), f"{count} codes with bits={bits}")
     places = np.unpackbits(packed.numpy(), count=bits * count, bitorder="little").reshape(count, bits)
     codes = np.zeros(count, dtype=np.int32)
     for place in range(bits):
@@ -108,7 +108,7 @@ def pack_trits(codes: Tensor) -> Tensor:
     >>> pack_trits(torch.tensor([2, 1, 0, 0, 1, 2]))     # 2 + 1*3 + 1*81 = 86, then 2
     tensor([86,  2], dtype=torch.uint8)
     """
-    flat = _whole_codes(codes, 2, "a trit holds").astype(np.uint8)
+    flat = _whole_codes(codes, 2, "trits").astype(np.uint8)
     padded = np.zeros((packed_trit_bytes(len(flat)), len(POWERS_OF_3)), dtype=np.uint8)
     padded.reshape(-1)[: len(flat)] = flat
     return torch.from_numpy(padded @ POWERS_OF_3)
@@ -133,13 +133,13 @@ def _check_bits(bits: int) -> None:
     require.whole("bits", bits, low=1, high=16, fix="4 bits hold the codes 0 to 15")
 
 
-def _whole_codes(codes: Tensor, highest: int, holds: str) -> np.ndarray:
+def _whole_codes(codes: Tensor, highest: int, what: str) -> np.ndarray:
     if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:
-        raise TypeError(f"codes must be whole numbers, got {codes.dtype}")
+        raise TypeError(f"codes must be whole numbers, got {codes.dtype}; convert them with .to(torch.int32)")
     flat = codes.reshape(-1).cpu().numpy()
     if len(flat) and not (flat.min() >= 0 and flat.max() <= highest):
         raise ValueError(
-            f"{holds} the codes 0 to {highest}, got {flat.min()} to {flat.max()}; "
+            f"{what} go from 0 to {highest}, got {flat.min()} to {flat.max()}; "
             "subtract the lowest code of the grid first"
         )
     return flat
@@ -147,6 +147,8 @@ def _whole_codes(codes: Tensor, highest: int, holds: str) -> np.ndarray:
 
 def _check_bytes(packed: Tensor, expected: int, what: str) -> None:
     if packed.dtype != torch.uint8:
-        raise TypeError(f"packed codes are bytes (torch.uint8), got {packed.dtype}")
+        raise TypeError(f"packed codes are bytes (torch.uint8), got {packed.dtype}; pass what was packed")
     if tuple(packed.shape) != (expected,):
-        raise ValueError(f"{what} occupy {expected} bytes, got a tensor of shape {tuple(packed.shape)}")
+        raise ValueError(
+            f"{what} occupy {expected} bytes, got a tensor of shape {tuple(packed.shape)}; pass all that was packed"
+        )

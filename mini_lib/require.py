@@ -1,6 +1,6 @@
-"""Checks of arguments, in one wording for every topic: what was given, what is expected, and what to do about it.
+"""Argument checks, worded alike in every topic: what was given, what is expected, and what to do about it.
 
-Each check returns its value, so that it can stand where the value is used. `True` is an int to Python, but it is no
+Each check returns its value, so that it can stand where the value is used. `True` is an int to Python, but it is not a
 count: every check of a number refuses it.
 """
 
@@ -14,7 +14,7 @@ def whole(name: str, value: object, *, low: int | None = None, high: int | None 
     """Return `value` if it is a whole number from `low` to `high`, both included.
 
     Raises:
-        TypeError: it is no whole number.
+        TypeError: it is not a Python int (True is refused too).
         ValueError: it lies outside.
 
     >>> whole("rounds", 0, low=1, fix="1 prunes once")
@@ -32,7 +32,7 @@ def finite(name: str, value: object, *, fix: str) -> float:
     """Return `value` if it is a finite number, of either sign.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is infinite, or NaN.
 
     >>> finite("arrival_s", float("inf"), fix="leave out what never arrives")
@@ -49,7 +49,7 @@ def positive(name: str, value: object, *, fix: str) -> float:
     """Return `value` if it is a finite number above 0.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is 0 or less, infinite, or NaN.
 
     >>> positive("rate_per_s", 0, fix="give the requests per second")
@@ -66,7 +66,7 @@ def not_negative(name: str, value: object, *, fix: str) -> float:
     """Return `value` if it is a finite number of 0 or more.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is below 0, infinite, or NaN.
 
     >>> not_negative("wait_s", -1.0, fix="time runs forward")
@@ -83,7 +83,7 @@ def share(name: str, value: object, *, zero: bool = False, one: bool = True, fix
     """Return `value` if it is a share of a whole, between 0 and 1: `zero` and `one` say which ends are allowed.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it lies outside, or is NaN.
 
     >>> share("density", 20, fix="0.2 keeps a fifth of the weights")
@@ -93,7 +93,7 @@ def share(name: str, value: object, *, zero: bool = False, one: bool = True, fix
     ends = f"{'[' if zero else '('}0, 1{']' if one else ')'}"
     number = _number(name, value, f"a number in {ends}", fix)
     if not (0 < number < 1 or (zero and number == 0) or (one and number == 1)):
-        raise ValueError(f"{name} must lie in {ends}, got {number:g}; {fix}")
+        raise ValueError(f"{name} must lie in {ends}, got {value}; {fix}")
     return number
 
 
@@ -101,7 +101,7 @@ def one_of(name: str, value: object, choices: Sequence[object], *, fix: str) -> 
     """Return `value` if it is one of the choices.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: it is not one of them.
 
     >>> one_of("scope", "model", ("global", "layer", "row"), fix="'global' ranks all weights together")
     Traceback (most recent call last):

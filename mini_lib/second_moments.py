@@ -1,12 +1,12 @@
-"""What a layer reads, in one matrix: the second moments of its inputs, and the output error that they price.
+"""What a layer reads, in one matrix: the second moments of its inputs, and the output error that they predict.
 
 A linear layer with the weights W of a row computes y = W x. Change the row by D and the output moves by D x, so on
 average over the inputs the squared error is
 
     E[(D x)^2] = E[D x x^T D^T] = D H D^T        with H = E[x x^T]
 
-H is all that has to be known of the data, once and for all rows. H_jj says how strong input j is; the rest of H says
-which inputs go together, so that one weight can stand in for another. A convolution is the same layer, read once per
+H is all we need to know of the data, and it serves every row. H_jj says how strong input j is; the rest of H says which
+inputs go together, so that one weight can stand in for another. A convolution is the same layer, read once per
 window: x is what its kernel sees at one place.
 """
 
@@ -33,8 +33,8 @@ def second_moments_of(model: nn.Module, calibration: Calibration, layers: Layers
         layers: some of its linear layers, and convolutions in one or two dimensions.
 
     Returns:
-        By layer name, float64 [k, k], with k the inputs of one output unit in the order of `weight.flatten(1)`. A
-        convolution in groups, such as a depthwise one, has one H for each group: [groups, k, k].
+        By layer name, float64 [k, k], with k the number of inputs per output unit, in the order of
+        `weight.flatten(1)`. A convolution in groups, such as a depthwise one, has one H for each group: [groups, k, k].
 
     Raises:
         TypeError: a layer is of another kind, or a batch is not a tensor.
@@ -84,7 +84,7 @@ def moments_of(model: nn.Module, calibration: Calibration, layers: Layers) -> di
     """
     for name, layer in layers.items():
         if getattr(layer, "groups", 1) > 1:
-            raise ValueError(f"layer {name!r} reads other inputs in each of its {layer.groups} groups; leave it out")
+            raise ValueError(f"layer {name!r} reads different inputs in each of {layer.groups} groups; leave it out")
     return _in_one_pass(model, calibration, layers, lambda layer: _Merged(layer.weight[0].numel()))
 
 
@@ -133,7 +133,7 @@ def damped(moments: Tensor, damp: float) -> Tensor:
     exist, and holds the weights where the data do not care. Where H is zero, the result is the identity.
 
     Raises:
-        TypeError: damp is no number.
+        TypeError: damp is not a number.
         ValueError: damp is negative or infinite.
 
     >>> damped(torch.tensor([[3.0, 1.0], [1.0, 1.0]]), damp=0.5)
@@ -163,7 +163,7 @@ def cholesky(moments: Tensor) -> Tensor:
     pivots, strongest = factor.diagonal(dim1=-2, dim2=-1).square(), moments.diagonal(dim1=-2, dim2=-1).amax(-1)
     if failed.any() or (pivots.amin(-1) <= moments.shape[-1] * torch.finfo(moments.dtype).eps * strongest).any():
         raise ValueError(
-            "the second moments are singular: some inputs are always zero, or sums of others; use damp=0.01"
+            "second moments are singular: some inputs are always zero, or linear combinations of others; use damp=0.01"
         )
     return factor
 
@@ -226,7 +226,7 @@ def by_group(weight: Tensor, second_moments: Tensor) -> tuple[Tensor, Tensor]:
 def output_error(before: Tensor, after: Tensor, second_moments: Tensor) -> float:
     """Return the squared error of a layer's output, relative to the output: tr(D H D^T) / tr(W H W^T), D = after - W.
 
-    0 is the same output, and 1 is what a layer of zeros gets. The bias takes no part. `before` is the weight W [out,
+    0 is the same output, and 1 is what a layer of zeros gets. The bias is ignored. `before` is the weight W [out,
     in] or [out, in / groups, kernel...], and `after` what became of it.
 
     Raises:
@@ -257,8 +257,8 @@ def _in_one_pass(model: nn.Module, calibration: Calibration, layers: Layers, sta
     for name, layer in layers.items():
         if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             raise TypeError(
-                f"layer {name!r} is a {type(layer).__name__}, and second moments are known for Linear, Conv1d and "
-                "Conv2d; leave it out in where"
+                f"layer {name!r} is a {type(layer).__name__}, and second moments can be computed only for "
+                "Linear, Conv1d and Conv2d; leave it out in where"
             )
     sums = {name: start(layer) for name, layer in layers.items()}
     observe_windows(model, batches(calibration), layers, lambda name, windows: sums[name].add_(windows))

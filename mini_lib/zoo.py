@@ -121,7 +121,7 @@ class Checkpoint:
     def how_to_get_it(self) -> str:
         return (
             f"run `git restore mini_lib/assets/checkpoints/{self.file}` in the course's folder, "
-            f"or train it anew with `{TRAINING_COMMAND} {self.name}`"
+            f"or train it again with `{TRAINING_COMMAND} {self.name}`"
         )
 
 

@@ -128,7 +128,7 @@ def test_links_in_a_circle_are_refused(tmp_path):
     (tmp_path / "one").symlink_to("two")
     (tmp_path / "two").symlink_to("one")
     for name in ("self", "one", "two"):
-        with pytest.raises(BadPath, match=f"/{name} is a link that leads in a circle; remove it, or choose"):
+        with pytest.raises(BadPath, match=f"/{name} is a circular link; remove it, or choose"):
             write_file(tmp_path / name, b"new")
     with pytest.raises(BadPath, match="there is no folder .*self; make it first"):
         write_file(tmp_path / "self" / "file", b"new")
@@ -242,7 +242,7 @@ def test_a_device_is_refused_and_is_one_afterwards(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind, named", [(stat.S_IFCHR, "a device"), (stat.S_IFBLK, "a device"), (0o150000, "no regular file")]
+    "kind, named", [(stat.S_IFCHR, "a device"), (stat.S_IFBLK, "a device"), (0o150000, "not a regular file")]
 )
 def test_what_the_system_calls_a_device_is_refused(kind, named, tmp_path, monkeypatch):
     """A file that is said to be a device, where no device can be made; the last is a kind that nobody knows."""

@@ -1,6 +1,7 @@
 """One option per layer under one budget: against all choices, a table of all budgets, and each other."""
 
 import itertools
+import re
 from fractions import Fraction
 from random import Random
 
@@ -86,6 +87,9 @@ def test_a_budget_that_cannot_be_met_says_what_can(choose):
         choose({}, 5)
     with pytest.raises(ValueError, match="layer 'a' has no option; give at least"):
         choose({"a": []}, 5)
+    for wrong in (3.0, True, np.int64(3)):
+        with pytest.raises(TypeError, match=rf"budget must be a whole number, got {re.escape(repr(wrong))}; round it"):
+            choose({"a": [Option(1, 3, 0.0)]}, wrong)
 
 
 def test_a_budget_is_named_as_the_caller_says():
@@ -95,8 +99,8 @@ def test_a_budget_is_named_as_the_caller_says():
 
 
 def test_bad_options_say_why():
-    for wrong in (-1, 1.5):
-        with pytest.raises(ValueError, match=rf"cost must be a whole number of 0 or more, got {wrong}"):
+    for wrong, refusal in ((-1, ValueError), (1.5, TypeError), (True, TypeError)):
+        with pytest.raises(refusal, match=rf"cost must be a whole number of 0 or more, got {wrong}; give MACs"):
             Option(1, wrong, 0.0)
     for wrong in (-0.1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=rf"error must be a finite number of 0 or more, got {wrong}"):

@@ -97,25 +97,25 @@ def test_unknown_widths_are_refused(bits, error, text):
 
 
 def test_codes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="3 bits hold the codes 0 to 7, got 0 to 8; subtract the lowest code"):
+    with pytest.raises(ValueError, match="3-bit codes go from 0 to 7, got 0 to 8; subtract the lowest code"):
         pack(torch.tensor([0, 8]), bits=3)
-    with pytest.raises(ValueError, match="3 bits hold the codes 0 to 7, got -1 to 1"):
+    with pytest.raises(ValueError, match="3-bit codes go from 0 to 7, got -1 to 1"):
         pack(torch.tensor([-1, 1]), bits=3)
-    with pytest.raises(ValueError, match="a trit holds the codes 0 to 2, got -1 to 1"):
+    with pytest.raises(ValueError, match="trits go from 0 to 2, got -1 to 1"):
         pack_trits(torch.tensor([-1, 0, 1]))
-    with pytest.raises(TypeError, match="codes must be whole numbers, got torch.float32"):
+    with pytest.raises(TypeError, match="codes must be whole numbers, got torch.float32; convert them with"):
         pack(torch.tensor([1.0]), bits=3)
-    with pytest.raises(TypeError, match="codes must be whole numbers, got torch.bool"):
+    with pytest.raises(TypeError, match="codes must be whole numbers, got torch.bool; convert them with"):
         pack_trits(torch.tensor([True]))
 
 
 def test_bytes_that_do_not_belong_are_refused():
     two = torch.zeros(2, dtype=torch.uint8)
-    with pytest.raises(ValueError, match=re.escape("3 codes of 4 bits occupy 2 bytes, got a tensor of shape (3,)")):
+    with pytest.raises(ValueError, match=re.escape("3 codes with bits=4 occupy 2 bytes, got a tensor of shape (3,)")):
         unpack(torch.zeros(3, dtype=torch.uint8), bits=4, count=3)
-    with pytest.raises(ValueError, match=re.escape("11 trits occupy 3 bytes, got a tensor of shape (2,)")):
+    with pytest.raises(ValueError, match=re.escape("11 trits occupy 3 bytes, got a tensor of shape (2,); pass all")):
         unpack_trits(two, 11)
-    with pytest.raises(ValueError, match=re.escape("17 codes of 1 bits occupy 3 bytes, got a tensor of shape (2,)")):
+    with pytest.raises(ValueError, match=re.escape("17 codes with bits=1 occupy 3 bytes, got a tensor of shape (2,)")):
         unpack_mask(two, 17)
-    with pytest.raises(TypeError, match=re.escape("packed codes are bytes (torch.uint8), got torch.int32")):
+    with pytest.raises(TypeError, match=re.escape("packed codes are bytes (torch.uint8), got torch.int32; pass what")):
         unpack(two.int(), bits=4, count=3)

@@ -86,7 +86,7 @@ def test_a_share_lies_between_ends_that_may_be_left_out(zero, one):
     for value in passes:
         assert share("x", value, **ends, fix=FIX) is value
     for value in fails:
-        with refused(ValueError, f"x must lie in {written}, got {value:g}; {FIX}"):
+        with refused(ValueError, f"x must lie in {written}, got {value}; {FIX}"):
             share("x", value, **ends, fix=FIX)
     for value in NO_NUMBER:
         with refused(TypeError, f"x must be a number in {written}, got {value!r}; {FIX}"):

@@ -184,11 +184,11 @@ def test_layers_that_cannot_be_read_are_refused():
     two = nn.Bilinear(2, 2, 1).eval()
     for look in (second_moments_of, mean_squares_of, moments_of):
         with pytest.raises(
-            TypeError, match="layer 'two' is a Bilinear, and second moments are known for Linear, Conv1d"
+            TypeError, match="layer 'two' is a Bilinear, and second moments can be computed only for Linear, Conv1d"
         ):
             look(two, torch.ones(3, 2), {"two": two})
     grouped = nn.Conv2d(4, 4, 3, groups=2).eval()
-    with pytest.raises(ValueError, match="layer 'conv' reads other inputs in each of its 2 groups; leave it out"):
+    with pytest.raises(ValueError, match="layer 'conv' reads different inputs in each of 2 groups; leave it out"):
         moments_of(grouped, torch.ones(3, 4, 6, 6), {"conv": grouped})
 
 

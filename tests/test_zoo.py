@@ -130,7 +130,7 @@ def test_restore_gives_back_what_was_saved(saved):
 
 HOW = (
     r"run `git restore mini_lib/assets/checkpoints/lenet_300_100-3\.safetensors` in the course's folder, "
-    r"or train it anew with `python tools/train_zoo\.py lenet_300_100`$"
+    r"or train it again with `python tools/train_zoo\.py lenet_300_100`$"
 )
 
 

@@ -1,8 +1,8 @@
-"""What decomposition costs and gives: accuracy, bytes, MACs and milliseconds, as recorded, or measured anew.
+"""What decomposition costs and gives: accuracy, bytes, MACs and milliseconds, as recorded, or measured again.
 
     python tools/factorize_study.py                    # the tables of studies/records/factorize.json
     python tools/factorize_study.py --time             # the times alone, measured on this machine: about two minutes
-    python tools/factorize_study.py --record DIR       # all anew, about twenty minutes on one free core
+    python tools/factorize_study.py --record DIR       # everything again, about twenty minutes on one free core
 
 --record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again. It
 writes the file and prints its hash, for record.RECORD_SHA256 and studies/records/README.md. Times are taken last, in
@@ -22,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from mini_lib import data, zoo
+from mini_lib.files import write_file
 from studies.factorize.clean_process import in_clean_process
 from studies.factorize.contests import CONTESTS
 from studies.factorize.equal import Recipe, judge, train, train_net
@@ -94,7 +95,8 @@ def record(folder: Path) -> None:
         path = folder / f"{name}.json"
         if not path.exists():
             with tqdm(desc=name, unit="step") as bar:
-                path.write_text(json.dumps([asdict(row) for row in make(splits, lambda row: bar.update())]))
+                done = [asdict(row) for row in make(splits, lambda row: bar.update())]
+                write_file(path, json.dumps(done).encode())
         rows[name] = json.loads(path.read_text())
 
     def together(part: str) -> list[dict]:
@@ -116,7 +118,7 @@ def record(folder: Path) -> None:
         "settings": settings,
     }
     text = to_json(from_json(json.dumps(values))).encode()
-    RECORD_FILE.write_bytes(text)
+    write_file(RECORD_FILE, text)
     show(from_json(text.decode()))
     print(f'\n{RECORD_FILE}: {len(text):,} bytes\nRECORD_SHA256 = "{hashlib.sha256(text).hexdigest()}"')
 
@@ -162,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--time", action="store_true", help="time the contests on this machine")
-    what.add_argument("--record", type=Path, metavar="DIR", help="make the study anew")
+    what.add_argument("--record", type=Path, metavar="DIR", help="make the study again")
     parser.add_argument("--repeats", type=int, default=30, help="turns with --time")
     given = parser.parse_args()
     if given.record:

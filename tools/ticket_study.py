@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from mini_lib.files import write_file
 from mini_lib.prune.tickets import Recipe
 from studies.tickets import Study, run_study
 from studies.tickets.results import RECORDED_FOLDER, to_json
@@ -48,7 +49,7 @@ def main() -> None:
     with tqdm(total=len(study.seeds) * (study.rounds + 1), unit="round") as bar:
         results = run_study(study, arguments.folder, progress=lambda state: bar.update())
     text = to_json(results, settings_of(study)).encode()
-    (RECORDED_FOLDER / f"{arguments.study}.json").write_bytes(text)
+    write_file(RECORDED_FOLDER / f"{arguments.study}.json", text)
     print(results)
     print(f'"{arguments.study}": "{hashlib.sha256(text).hexdigest()}",')
 

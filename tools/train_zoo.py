@@ -1,4 +1,4 @@
-"""Train the checkpoints of mini_lib/assets/checkpoints anew.
+"""Train the checkpoints of mini_lib/assets/checkpoints again.
 
     python tools/train_zoo.py                          # all seven
     python tools/train_zoo.py small_cnn                # one model, all its seeds
@@ -22,6 +22,7 @@ from torch import nn
 from tqdm import tqdm
 
 from mini_lib import data, fit, zoo
+from mini_lib.files import write_file
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def train(recipe: Recipe, seed: int, splits: data.Splits, out: Path) -> zoo.Chec
         test_accuracy=fit.accuracy(fitted.model, splits.test),
         sha256=hashlib.sha256(content).hexdigest(),
     )
-    (out / checkpoint.file).write_bytes(content)
+    write_file(out / checkpoint.file, content)
     return checkpoint
 
 

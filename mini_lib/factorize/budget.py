@@ -97,7 +97,7 @@ def allocate_ranks(
     cost is taken off first. The other arguments are those of `rank_options`.
 
     Raises:
-        TypeError: a budget is no whole number; or as `rank_options`.
+        TypeError: a budget is not a whole number; or as `rank_options`.
         ValueError: not exactly one budget is given, it cannot be met; or as `rank_options`.
 
     The two layers have 6 and 6 MACs; 11 leave one of them alone. The first one loses nothing at rank 1.

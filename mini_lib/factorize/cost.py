@@ -19,7 +19,7 @@ class Cost:
     """What a layer does for one image, and what it holds. Costs add up.
 
     Raises:
-        TypeError, ValueError: a number is no whole number of 0 or more.
+        TypeError, ValueError: a number is not a whole number of 0 or more.
 
     >>> Cost(macs=72, parameters=18) + Cost(macs=8, parameters=2)
     Cost(macs=80, parameters=20)
@@ -42,7 +42,7 @@ def convolution_macs(inputs: int, outputs: int, kernel: Sides, places: int, *, g
     """Return the MACs of a convolution with `places` output places: places * outputs * (inputs / groups) * K^2.
 
     Raises:
-        TypeError, ValueError: an argument is no whole number of at least 1, or `groups` does not divide the channels.
+        TypeError, ValueError: an argument is not a whole number of 1 or more, or `groups` does not divide the channels.
 
     A 3x3 kernel over 3 channels is 27 products, for 8 channels at each of 8 * 8 places:
 
@@ -58,7 +58,7 @@ def depthwise_separable_macs(inputs: int, outputs: int, kernel: Sides, places: i
     """Return the MACs of depthwise then pointwise: places * inputs * multiplier * (K^2 + outputs).
 
     Raises:
-        TypeError, ValueError: an argument is no whole number of at least 1.
+        TypeError, ValueError: an argument is not a whole number of 1 or more.
 
     3 channels cost 9 in space and 8 in mixing, at each of 64 places; the convolution above costs 13,824:
 
@@ -77,7 +77,7 @@ def cost_ratio(outputs: int, kernel: Sides, multiplier: int = 1) -> Fraction:
     Of a convolution in groups, N is the number of outputs of one group.
 
     Raises:
-        TypeError, ValueError: an argument is no whole number of at least 1.
+        TypeError, ValueError: an argument is not a whole number of 1 or more.
 
     16 outputs, 3x3: 1/16 + 1/9 = 25/144. With multiplier 9 it is 225/144, more than the convolution itself:
 
@@ -99,7 +99,7 @@ def break_even_multiplier(outputs: int, kernel: Sides) -> int:
     input channel's slice of the kernel is a matrix of N x K^2.
 
     Raises:
-        TypeError, ValueError: an argument is no whole number of at least 1.
+        TypeError, ValueError: an argument is not a whole number of 1 or more.
 
     16 * 9 / (16 + 9) = 5.76:
 
@@ -119,7 +119,7 @@ def convolution_cost(
     Padding as in `window_padding`: half of the kernel unless you say otherwise.
 
     Raises:
-        TypeError, ValueError: an argument is no such number, `groups` does not divide the channels, or the window
+        TypeError, ValueError: an argument is not such a number, `groups` does not divide the channels, or the window
             does not fit.
 
     >>> convolution_cost(3, 8, 3, size=8), convolution_cost(4, 8, 3, size=8, groups=2, bias=False)
@@ -152,7 +152,7 @@ def pointwise_cost(inputs: int, outputs: int, size: Sides, *, bias: bool = True)
     """Return the cost of a 1x1 convolution: inputs * outputs at each place.
 
     Raises:
-        TypeError, ValueError: an argument is no whole number of at least 1.
+        TypeError, ValueError: an argument is not a whole number of 1 or more.
 
     >>> pointwise_cost(3, 8, size=8)
     Cost(macs=1536, parameters=32)
@@ -242,7 +242,7 @@ def check_groups(inputs: int, outputs: int, groups: int) -> None:
     """Refuse groups that cannot be cut from these channels.
 
     Raises:
-        TypeError, ValueError: a number is no whole number of at least 1, or `groups` does not divide both.
+        TypeError, ValueError: a number is not a whole number of 1 or more, or `groups` does not divide both.
 
     >>> check_groups(8, 6, groups=2)
     """

@@ -10,7 +10,7 @@ def at_least_one(name: str, value: object) -> int:
     """Return `value` if it is a number that channels or places can have.
 
     Raises:
-        TypeError: it is no whole number.
+        TypeError: it is not a whole number.
         ValueError: it is below 1.
 
     >>> at_least_one("groups", 4)
@@ -45,7 +45,7 @@ def window_padding(
     None is half of the kernel's span, dilation * (kernel - 1) // 2: with stride 1 an odd kernel then keeps the size.
 
     Raises:
-        TypeError, ValueError: an argument is no such number, a word that torch does not know, or "same" with a stride.
+        TypeError, ValueError: an argument is not such a number, a word unknown to torch, or "same" with a stride.
 
     >>> window_padding(3), window_padding((3, 7), dilation=2), window_padding(3, padding=0)
     ((1, 1), (2, 6), (0, 0))
@@ -71,7 +71,7 @@ def output_size(
     Each is floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1; padding as in `window_padding`.
 
     Raises:
-        TypeError, ValueError: an argument is no such number; the window is larger than the padded image; "same" with
+        TypeError, ValueError: an argument is not such a number; the window is larger than the padded image; "same" with
             a stride.
 
     By hand: 28 pixels and one on either side are 30, in which a 3-wide window has 28 places, every second of them 14:

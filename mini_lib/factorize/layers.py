@@ -28,7 +28,7 @@ def grouped(
     Takes [n, inputs, h, w], gives [n, outputs, h', w']; its weight is [outputs, inputs / groups, kernel, kernel].
 
     Raises:
-        TypeError, ValueError: an argument is no such number, or `groups` does not divide the channels.
+        TypeError, ValueError: an argument is not such a number, or `groups` does not divide the channels.
 
     >>> tuple(grouped(8, 6, 3, groups=2).weight.shape)
     (6, 4, 3, 3)
@@ -52,7 +52,7 @@ def depthwise(
     Takes [n, channels, h, w], gives [n, channels * multiplier, h', w']: the results of one channel lie side by side.
 
     Raises:
-        TypeError, ValueError: an argument is no such number.
+        TypeError, ValueError: an argument is not such a number.
 
     >>> tuple(depthwise(8, 3, multiplier=2).weight.shape)
     (16, 1, 3, 3)
@@ -67,7 +67,7 @@ def pointwise(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv2d:
     Takes [n, inputs, h, w], gives [n, outputs, h, w].
 
     Raises:
-        TypeError, ValueError: a number of channels is no whole number of at least 1.
+        TypeError, ValueError: a number of channels is not a whole number of at least 1.
 
     >>> tuple(pointwise(8, 16).weight.shape)
     (16, 8, 1, 1)
@@ -85,8 +85,8 @@ def depthwise_separable(
     mixed into it. With a batch norm and ReLU in between, as MobileNet has, build it from `depthwise` and `pointwise`.
 
     Raises:
-        TypeError, ValueError: an argument is no such number, or `multiplier` is above outputs or K^2, where the layer
-            can already be any convolution.
+        TypeError, ValueError: an argument is not such a number, or `multiplier` is above outputs or K^2, where the
+            layer can already be any convolution.
 
     >>> depthwise_separable(8, 16, 3)
     Sequential(
@@ -115,7 +115,7 @@ def spatially_separable(
     you say otherwise). Between one channel and one it makes kernels of rank 1: an outer product of two vectors.
 
     Raises:
-        TypeError, ValueError: an argument is no such number.
+        TypeError, ValueError: an argument is not such a number.
 
     >>> spatially_separable(1, 1, 3)
     Sequential(
@@ -164,7 +164,7 @@ def inverted_residual(
     the shape of the result: stride 1 and as many outputs as inputs. Expansion 1 leaves the first convolution out.
 
     Raises:
-        TypeError, ValueError: an argument is no such number, or the kernel is even, which cannot keep the size.
+        TypeError, ValueError: an argument is not such a number, or the kernel is even, which cannot keep the size.
 
     >>> block = inverted_residual(4, 4, 6)
     >>> [name for name, _ in block.body.named_children()][:4], block.skips
@@ -192,7 +192,7 @@ def check_multiplier(multiplier: int, outputs: int, kernel: Sides) -> None:
     """Refuse a multiplier above the rank that an outputs x K^2 slice of a kernel can have.
 
     Raises:
-        TypeError, ValueError: it is no whole number from 1 to min(outputs, K^2).
+        TypeError, ValueError: it is not a whole number from 1 to min(outputs, K^2).
 
     >>> check_multiplier(9, outputs=16, kernel=3)
     """

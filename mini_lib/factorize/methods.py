@@ -107,7 +107,7 @@ def matrix_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
     Full is min(out, k) with k = in_features or in_channels * K^2, as for `plain_svd` and `data_aware_svd`.
 
     Raises:
-        TypeError: the fraction is no number.
+        TypeError: the fraction is not a number.
         ValueError: the fraction is not above 0 and at most 1, or no layer is chosen.
 
     >>> matrix_ranks(nn.Sequential(nn.Conv2d(1, 16, 3), nn.Conv2d(16, 32, 3)), 0.25)
@@ -125,7 +125,7 @@ def tucker_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
     A convolution gets two ranks (in, out); a linear layer the one of `matrix_ranks`.
 
     Raises:
-        TypeError: the fraction is no number.
+        TypeError: the fraction is not a number.
         ValueError: the fraction is not above 0 and at most 1, or no layer is chosen.
 
     >>> tucker_ranks(nn.Sequential(nn.Conv2d(1, 16, 3), nn.Conv2d(16, 32, 3)), 0.375)

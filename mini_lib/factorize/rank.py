@@ -25,7 +25,7 @@ def rank_by_energy(singular_values: Tensor, energy: float) -> int:
         energy: the share to keep, above 0 and up to 1.
 
     Raises:
-        TypeError: energy is no number.
+        TypeError: energy is not a number.
         ValueError: energy is out of range, or the values are not a list of finite numbers from 0 up, not all of them 0.
 
     The squares are 16, 4, 4 and 1, 25 in all: 20 of 25 is .8.

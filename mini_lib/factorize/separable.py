@@ -237,7 +237,7 @@ def _parts(layer: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
     if depthwise.groups != depthwise.in_channels:
         raise ValueError(
             f"the first convolution must be depthwise, groups = in_channels = {depthwise.in_channels}, "
-            f"got groups {depthwise.groups}; such a pair is no depthwise-separable layer"
+            f"got groups {depthwise.groups}; such a pair is not a depthwise-separable layer"
         )
     shape = (pointwise.kernel_size, pointwise.stride, pointwise.padding)
     if shape not in (((1, 1), (1, 1), (0, 0)), ((1, 1), (1, 1), "valid"), ((1, 1), (1, 1), "same")):

@@ -1,7 +1,7 @@
-"""Kernels in C: what decides how long a layer takes, written for the machine. Nothing here knows a topic's classes.
+"""Kernels in C: the loops in which a layer spends its time. Nothing here knows a topic's classes.
 
-A kernel is added in two files of one name. `NAME.c` holds functions that return nothing; what should be a constant when
-it is compiled (a type, the side of a block) is a define. `NAME.py`, its binding, has a function `bind_...` for each
+To add a kernel, write two files with the same name. `NAME.c` holds functions that return nothing; what is constant at
+compile time (a type, the side of a block) is a define. `NAME.py`, its binding, has a function `bind_...` for each
 function in C: it checks with `need_tensor` that the tensors are what C is told they are, and hands them to `bound`,
 which compiles the function and returns the call. A topic's class (a sparse format, packed codes) passes its tensors to
 `bind_...`. Tests go to tests/kernels: every way in which the function is compiled, against exact results.

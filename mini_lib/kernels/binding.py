@@ -25,8 +25,8 @@ def bound(
 
     file: its name in this folder, such as "sparse.c". The function's name in capitals and `defines` are defined in it.
     flags: for the compiler; by default for the fastest code on this machine.
-    arguments: a whole number is passed as int64_t, a tensor as the address of its first element, which is kept alive.
-    The call costs the kernel and about a microsecond, and sees later changes of the tensors.
+    arguments: an int is passed as int64_t, a tensor as the address of its first element; the call keeps tensors alive.
+    The call takes about a microsecond more than the kernel, and sees later changes to the tensors.
 
     Raises:
         NoCompiler: there is no C compiler.
@@ -56,13 +56,13 @@ def bound(
 def need_tensor(
     name: str, tensor: Tensor, dtypes: Collection[torch.dtype], shape: Sequence[int | None]
 ) -> tuple[int, ...]:
-    """Return the shape of a tensor, once it is what C is told it is: type, shape, elements side by side on the CPU.
+    """Check that a tensor is as the C code expects (dtype, shape, contiguous on the CPU), and return its shape.
 
     shape: None stands for any number.
 
     Raises:
-        TypeError: another dtype.
-        ValueError: another shape or layout.
+        TypeError: it is not a tensor of one of these dtypes.
+        ValueError: its shape differs, or it is not contiguous on the CPU.
 
     >>> need_tensor("positions", torch.zeros(3, dtype=torch.uint8), (torch.uint8,), (4,))
     Traceback (most recent call last):

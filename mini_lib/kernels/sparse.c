@@ -1,12 +1,12 @@
-/* y = W x for a matrix W without its zeros, in fp32, on one thread: a kernel for each format.
+/* y = W x in fp32, on one thread: a kernel for a dense W, and one for each format that leaves out its zeros.
 
    Each is compiled by itself: a define of its name in capitals (-DCSR) chooses it, and the parameters that are listed
    above it are defines too (-DINDEX=uint16_t).
 
-   Each kernel adds in several sums side by side, since one sum waits for its last addition before it begins the next.
-   The lanes are written out as inner loops of fixed length, which the compiler turns into vectors. It may not do so by
-   itself: that would change the order of the additions, and -ffast-math, which allows it, also gets NaN and denormals
-   wrong.
+   Each kernel but the bitmap's in plain C keeps several sums side by side, since one sum must finish an addition before
+   it begins the next. The lanes are written out as inner loops of fixed length, which the compiler turns into vectors.
+   It may not do so by itself: that would change the order of the additions, and -ffast-math, which allows it, also gets
+   NaN and denormals wrong.
 
    Two formats need something that C cannot express: values spread over a vector by the bits of a mask, and a shuffle
    that picks from a vector by position. Where the CPU has such an instruction (AVX-512, for 2:4 also AVX2), it is
@@ -73,8 +73,9 @@ void csr(int64_t rows, const int32_t *restrict start, const INDEX *restrict colu
 #endif
 
 #ifdef BLOCKS
-/* INDEX: the type of the columns. R, C: the sides of a block. Lanes lie along its rows, or along its one column, as far
-   as a vector of this machine is wide; a side that is not a power of two has no vector and is added number by number. */
+/* INDEX: the type of the columns. R, C: the sides of a block. The lanes of a vector lie along a row of the block,
+   or along its only column, up to the width of this machine's vectors; a side that is not a power of two is added number
+   by number. */
 #if defined(__AVX512F__)
 #define WIDEST 16
 #elif defined(__AVX__)
@@ -85,10 +86,11 @@ void csr(int64_t rows, const int32_t *restrict start, const INDEX *restrict colu
 #define SIDE (C == 1 ? R : C)
 #define LANES (SIDE & (SIDE - 1) ? 1 : SIDE < WIDEST ? SIDE : WIDEST)
 #define VECTORS (R * C / LANES)
+#define ROW_VECTORS (C < LANES ? 1 : C / LANES) /* in a row; never 0, since C == 1 compiles the % too */
 typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 static inline void add(vector *a, const float *value, const float *z) {
     const vector *v = (const vector *)value, *x = (const vector *)z;
-    for (int k = 0; k < VECTORS; k++) a[k] += C == 1 ? v[k] * z[0] : v[k] * x[k % (C / LANES + !(C / LANES))];
+    for (int k = 0; k < VECTORS; k++) a[k] += C == 1 ? v[k] * z[0] : v[k] * x[k % ROW_VECTORS];
 }
 void blocks(int64_t block_rows, const int32_t *restrict start, const INDEX *restrict column,
             const float *restrict value, const float *restrict x, float *restrict y) {
@@ -178,7 +180,7 @@ void n_of_m(int64_t rows, int64_t columns, const uint8_t *restrict position, con
 
 #ifdef TWO_OF_FOUR
 /* 2:4 with rows of whole bytes (8 divides the columns). A byte holds the positions of 4 values, 8 columns of W. The
-   shuffle's index is the position plus the first column of its group; the two vectors of x count through. */
+   index for the shuffle is the position plus the first column of its group, counted across both vectors of x. */
 void two_of_four(int64_t rows, int64_t columns, const uint8_t *restrict position, const float *restrict value,
                  const float *restrict x, float *restrict y) {
     for (int64_t row = 0; row < rows; row++, position += columns / 8, value += columns / 2) {

@@ -15,7 +15,7 @@ from torch import Tensor
 from mini_lib.kernels.binding import bound, need_tensor
 from mini_lib.require import whole
 
-Kernel = Callable[[], None]  # everything in place: it computes when it is called
+Kernel = Callable[[], None]  # its arguments are bound: calling it computes y
 Flags = Sequence[str] | None
 
 _FLOAT, _START, _BYTE = (torch.float32,), (torch.int32,), (torch.uint8,)
@@ -106,8 +106,8 @@ def bind_bitmap(bits: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Fl
 def bind_n_of_m(positions: Tensor, values: Tensor, m: int, x: Tensor, y: Tensor, *, flags: Flags = None) -> Kernel:
     """Multiply by n values of each m columns (fp32 [rows, columns / m, n]), which lie at `positions` in their group.
 
-    positions: ceil(log2 m) bits each, packed back to back into uint8. 2:4 with rows of whole bytes has a kernel of its
-    own, which is faster.
+    positions: ceil(log2 m) bits each, packed back to back into uint8. 2:4 with rows of whole bytes has a faster
+    kernel of its own.
 
     Raises:
         TypeError, ValueError, NoCompiler: as `need_tensor` and `bound`.

@@ -20,7 +20,7 @@ class Buffer:
 
     `strides` counts elements from one index to the next on each axis; the default is row-major without gaps.
     A larger stride is padding. `scope` is "memory" (an argument), "scratch" (local to the nest, lies in memory
-    and is seen by the caches) or "register" (local, has no address). A local buffer is made anew in each iteration of
+    and is seen by the caches) or "register" (local, has no address). A local buffer is recreated in each iteration of
     the loop `home`. `temporary` marks an argument whose content nobody reads after the nest.
 
     Raises:
@@ -154,7 +154,7 @@ class Statement:
 class Loop:
     """`for name in range(max(start), min(stop))`, with what it holds.
 
-    `binds` are variables worked out anew in each iteration. `kind` says how the iterations are done: "serial",
+    `binds` are variables worked out again in each iteration. `kind` says how the iterations are done: "serial",
     "unrolled" (the same order, written out), "vector" (all at once, statement by statement; in each statement
     all loads come before all stores) or "parallel" (in no order). `intrinsic` names the hardware instruction
     that does the whole loop.

@@ -51,7 +51,7 @@ def nest(
     """A nest from a small Python function or from text; see `mini_lib.loops.parse.parse_program` for the rules.
 
     Raises:
-        ValueError: something that is no affine nest of loops; the message quotes the line and says how to mend it.
+        ValueError: something that is not an affine nest of loops; the message quotes the line and says how to mend it.
 
     >>> def saxpy(y, x, n):
     ...     for i in range(n):

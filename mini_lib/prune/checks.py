@@ -35,7 +35,7 @@ def check_density(density: float, name: str = "density") -> None:
     """Make sure that a density, called `name`, is a share of which something is left.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it lies outside (0, 1].
 
     >>> check_density(20)

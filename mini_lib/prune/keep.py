@@ -22,12 +22,12 @@ def keep_top(
 
     `scope` says who competes: "global" all weights with each other, "layer" those of one tensor, "row" those of one
     output unit, `weight[i]`. Of n competitors exactly round(density * n) stay; among equals the one that comes first.
-    With `among`, only what that mask keeps can stay, while n counts all weights as before. `at_least` weights of every
-    layer stay in any case: a global scope may otherwise empty a small layer, and takes them from the others; within a
-    layer or its rows, where the share is too small, it is raised to give that many.
+    With `among`, only what that mask keeps can stay, while n counts all weights as before. At least `at_least`
+    weights of every layer stay: a global scope, which could otherwise empty a small layer, takes them from the others.
+    The other scopes raise a share that is too small for that many.
 
     Raises:
-        TypeError: a score is not a floating-point tensor, or `at_least` is no whole number.
+        TypeError: a score is not a floating-point tensor, or `at_least` is not a whole number.
         ValueError: `density` outside (0, 1], an unknown scope, scores that are NaN, a layer pruned to nothing, or
             `among` keeps fewer than are asked for, or `at_least` is more than there is.
 
@@ -41,7 +41,7 @@ def keep_top(
             [ True, False]])
     """
     _check(scores, density, scope, among, at_least)
-    # What is out already ranks below everything, also below a score of minus infinity: it is ranked by itself, last.
+    # Weights that are already out rank last, even after a score of minus infinity.
     out = {
         name: torch.zeros_like(score, dtype=torch.bool) if among is None else ~among[name]
         for name, score in scores.items()
@@ -108,7 +108,7 @@ def _keep_globally(scores: Scores, out: dict[str, Tensor], density: float, at_le
     layers = [(score.reshape(1, -1), out[name].reshape(1, -1)) for name, score in scores.items()]
     first = torch.cat([_keep_in_rows(*layer, 0, at_least)[0] for layer in layers])
     everything = torch.cat([score.double() for score, _ in layers], dim=1)
-    order = _best_first(everything, torch.cat([gone for _, gone in layers], dim=1))[0]
+    order = _best_first(everything, torch.cat([out for _, out in layers], dim=1))[0]
     order = torch.cat([order[first[order]], order[~first[order]]])  # what is reserved, then the rest
     kept = torch.zeros_like(first).index_fill_(0, order[: round(density * len(first))], True)
     return dict(zip(scores, kept.split([score.numel() for score in scores.values()])))

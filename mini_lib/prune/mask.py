@@ -30,7 +30,7 @@ class Mask:
     """For some weights of a model, by parameter name, a bool tensor of the same shape: True stays.
 
     Raises:
-        TypeError: `tensors` is no mapping, or a tensor is not of dtype bool.
+        TypeError: `tensors` is not a mapping, or a tensor is not of dtype bool.
         ValueError: there is no tensor, or a tensor keeps nothing: nothing would pass through its layer.
 
     >>> mask = Mask({"linear.weight": torch.tensor([[True, False], [False, False]])})
@@ -165,7 +165,7 @@ def apply_mask(model: nn.Module, mask: Mask) -> nn.Module:
 def masked(model: nn.Module, mask: Mask) -> nn.Module:
     """Return a copy of `model` whose masked weights are zero and stay so, whatever trains it.
 
-    Each weight becomes `weight * mask`, computed anew in every forward pass. So the masked weights get no gradient, and
+    Each weight becomes `weight * mask`, recomputed in every forward pass. So the masked weights get no gradient, and
     neither momentum nor weight decay can bring them back. `baked` makes a plain model of the result.
 
     Raises:

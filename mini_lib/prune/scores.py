@@ -128,7 +128,7 @@ def movement(
     one step on a copy and returns it; the scores are summed before each.
 
     Raises:
-        TypeError: `steps` is no whole number, or `train_step` returns no model.
+        TypeError: `steps` is not a whole number, or `train_step` returns no model.
         ValueError: `steps` is below 1.
 
     Source: V. Sanh, T. Wolf, A. Rush, "Movement Pruning: Adaptive Sparsity by Fine-Tuning", 2020, section 4.

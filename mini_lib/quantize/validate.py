@@ -38,7 +38,7 @@ def finite_rows(rows: Tensor) -> Tensor:
 
     Raises:
         TypeError: `rows` is not a tensor, or does not hold floats.
-        ValueError: it is no matrix, is empty, or holds NaN or infinity.
+        ValueError: it is not a matrix, is empty, or holds NaN or infinity.
     """
     rows = finite_float32("rows", rows)
     if rows.dim() != 2:

@@ -24,7 +24,7 @@ def plain_cnn(widths: tuple[int, int, int, int], seed: int = 0) -> nn.Sequential
     state is left as it was found.
 
     Raises:
-        TypeError, ValueError: a width is no whole number of at least 1, or there are not four.
+        TypeError, ValueError: a width is not a whole number of at least 1, or there are not four.
 
     By hand: 9 * (1*2 + 2*2 + 2*3 + 3*3) weights, batch norms 2 * (2 + 2 + 3 + 3), linear 3*10 + 10:
 

@@ -20,7 +20,7 @@ RECORD_FILE = Path(__file__).parents[1] / "records" / "factorize.json"
 RECORD_SHA256 = "7c959a3d5930dcfc07bb07539746c7310f23bf43178cfdfe4d14573dfd512a2e"
 HOW_TO_GET_IT = (
     "run `git restore studies/records/factorize.json` in the course's folder, "
-    "or make it anew with `python tools/factorize_study.py --record DIR`"
+    "or regenerate it with `python tools/factorize_study.py --record DIR`"
 )
 
 
@@ -189,7 +189,7 @@ def from_json(text: str) -> Study:
     """Return the study that `to_json` wrote.
 
     Raises:
-        ValueError: the text is no study.
+        ValueError: the text is not a study.
     """
     try:
         values = json.loads(text)
@@ -201,7 +201,7 @@ def from_json(text: str) -> Study:
             settings=values["settings"],
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"this is no recorded study ({error}); {HOW_TO_GET_IT}") from error
+        raise ValueError(f"this is not a recorded study ({error}); {HOW_TO_GET_IT}") from error
 
 
 def recorded(path: Path = RECORD_FILE) -> Study:

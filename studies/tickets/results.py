@@ -151,7 +151,8 @@ def recorded(name: str = "tickets", folder: Path = RECORDED_FOLDER) -> tuple[Res
     if name not in RECORDED:
         raise ValueError(f"no study {name!r} was recorded; there are {', '.join(RECORDED)}")
     how = (
-        f"run `git restore studies/records/{name}.json`, or make it anew with `{RECORDING_COMMAND} {name} --folder DIR`"
+        f"run `git restore studies/records/{name}.json`, "
+        f"or regenerate it with `{RECORDING_COMMAND} {name} --folder DIR`"
     )
     return from_json(_assets.read_verified(folder / f"{name}.json", RECORDED[name], how).decode())
 

@@ -106,7 +106,7 @@ def load(folder: Path, seed: int) -> State:
         number = int(header["round"])
         tensors = {key: tensors[key] for key in json.loads(header["order"])}
     except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it, and this seed begins anew") from error
+        raise ValueError(f"{path} is damaged ({error}); remove it, and this seed begins again") from error
     masks: dict[str, dict[str, torch.Tensor]] = {}
     weights: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():

@@ -264,7 +264,7 @@ def test_fractions_of_full_rank(trained):
 @pytest.mark.parametrize("ranks", [methods.matrix_ranks, methods.tucker_ranks])
 def test_a_fraction_lies_above_0_and_at_most_at_1(trained, ranks):
     for fraction in (0, -0.5, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=says(f"fraction must lie in (0, 1], got {fraction:g}")):
+        with pytest.raises(ValueError, match=says(f"fraction must lie in (0, 1], got {fraction}")):
             ranks(trained, fraction)
     with pytest.raises(ValueError, match="where chooses no layer"):
         ranks(trained, 0.5, lambda name, module: False)

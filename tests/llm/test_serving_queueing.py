@@ -144,7 +144,7 @@ def test_the_formulas_by_hand():
             lambda: md1_wait_s(0.0, 0.5),
             "service_s must be a finite number above 0, got 0.0; give the seconds of one service",
         ),
-        (lambda: md1_wait_s(1.0, 1.0), "load must lie in [0, 1), got 1; from 1 on the queue grows without end"),
+        (lambda: md1_wait_s(1.0, 1.0), "load must lie in [0, 1), got 1.0; from 1 on the queue grows without end"),
         (lambda: md1_wait_s(1.0, -0.1), "load must lie in [0, 1), got -0.1"),
         (
             lambda: mg1_wait_s(1.0, -1.0, 0.5),

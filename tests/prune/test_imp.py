@@ -183,7 +183,7 @@ def test_a_ticket_is_not_trained_and_can_be():
 
 
 @pytest.mark.parametrize("given, message", [
-    ({"rate": 1.0}, "rate must lie in (0, 1), got 1; 0.2 takes a fifth of what remains in each round"),
+    ({"rate": 1.0}, "rate must lie in (0, 1), got 1.0; 0.2 takes a fifth of what remains in each round"),
     ({"rounds": 0}, "rounds must be a whole number of 1 or more, got 0; one_shot is a single round"),
     ({"rewind_to": 15}, "rewind_to must be a whole number from 0 to 14, got 15; 0 goes back to the start"),
     ({"rewind_to": -1}, "rewind_to must be a whole number from 0 to 14, got -1; 0 goes back to the start"),

@@ -21,7 +21,7 @@ def test_linear_layers_and_convolutions_are_chosen(chosen, of):
 
 def test_what_is_refused():
     model, x = nn.Sequential(nn.Linear(2, 2), nn.Bilinear(2, 2, 1), nn.BatchNorm1d(2)).eval(), torch.ones(3, 2)
-    with pytest.raises(TypeError, match="layer '1' is a Bilinear, and second moments are known for Linear, Conv1d"):
+    with pytest.raises(TypeError, match="layer '1' is a Bilinear, and second moments can be computed only for Linear,"):
         input_second_moments(model, x, lambda name, module: name == "1")
     with pytest.raises(ValueError, match="where chooses no layer"):
         input_second_moments(model, x, lambda name, module: False)

@@ -290,7 +290,7 @@ def test_scores_are_not_changed_and_may_need_gradients():
 @pytest.mark.parametrize("density", [0, -0.5, 1.0001, 20, float("nan")])
 def test_a_density_outside_the_range_is_refused(density):
     with pytest.raises(
-        ValueError, match=says(f"density must lie in (0, 1], got {density:g}; 0.2 keeps a fifth of the weights")
+        ValueError, match=says(f"density must lie in (0, 1], got {density}; 0.2 keeps a fifth of the weights")
     ):
         keep_top(BY_HAND, density)
 

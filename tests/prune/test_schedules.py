@@ -69,7 +69,7 @@ def test_rounds_are_a_whole_number(rounds):
 
 @pytest.mark.parametrize("density", [0, -0.1, 1.5, 20, float("nan"), float("inf")])
 def test_a_target_outside_the_range_is_refused(density):
-    message = says(f"density must lie in (0, 1], got {density:g}; 0.2 keeps a fifth of the weights")
+    message = says(f"density must lie in (0, 1], got {density}; 0.2 keeps a fifth of the weights")
     for schedule in (lambda: one_shot(density), lambda: iterative(density, 3), lambda: cubic(density, 3)):
         with pytest.raises(ValueError, match=message):
             schedule()
@@ -79,7 +79,7 @@ def test_what_else_is_refused():
     for rate in (0, 1, -0.2, 20):
         with pytest.raises(
             ValueError,
-            match=says(f"rate must lie in (0, 1), got {rate:g}; 0.2 takes a fifth of what remains in each round"),
+            match=says(f"rate must lie in (0, 1), got {rate}; 0.2 takes a fifth of what remains in each round"),
         ):
             geometric(rate, 3)
     with pytest.raises(

@@ -154,9 +154,7 @@ def test_other_refusals():
     for most_lost in (-0.01, 1, 5, float("nan")):
         with pytest.raises(
             ValueError,
-            match=says(
-                f"most_lost must lie in [0, 1), got {most_lost:g}; 0.01 lets a layer lose one point of accuracy"
-            ),
+            match=says(f"most_lost must lie in [0, 1), got {most_lost}; 0.01 lets a layer lose one point of accuracy"),
         ):
             densities_for(Sensitivity((half,), 0.9), most_lost)
 

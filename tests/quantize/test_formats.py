@@ -79,7 +79,7 @@ def test_unknown_bits_are_refused(kind, bits, error, text):
 
 
 def test_one_bit_symmetric_signed_names_the_ways_out():
-    with refused(ValueError, "no positive code; use BinaryFormat() for -1 and +1, or symmetric=False"):
+    with refused(ValueError, "has only the code 0; use BinaryFormat() for -1 and +1, or symmetric=False"):
         IntFormat(1)
 
 

@@ -134,7 +134,7 @@ def test_data_aware_is_told_from_plain():
 @pytest.mark.parametrize("given, message", [
     ({"methods": ("cp",)}, "there is no method 'cp'; there are svd, data-aware svd, tucker-2"),
     ({"methods": ()}, "methods must hold at least one, got none"),
-    ({"fractions": (0.5, 1.0)}, "each of fractions must lie in (0, 1), got 1; 1 is the dense control"),
+    ({"fractions": (0.5, 1.0)}, "each of fractions must lie in (0, 1), got 1.0; 1 is the dense control"),
     ({"fractions": (0,)}, "each of fractions must lie in (0, 1), got 0"),
     ({"layers": ()}, "layers must hold at least one"),
     ({"pictures": 0}, "pictures must be a whole number of 1 or more, got 0; use 512 or more"),
@@ -305,7 +305,7 @@ def test_a_study_comes_back_from_its_text():
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sweeps": {"small_cnn": [{"seed": 0}]}}'])
 def test_a_text_that_is_no_study(text):
-    with pytest.raises(ValueError, match="this is no recorded study .*`git restore studies/records/factorize.json"):
+    with pytest.raises(ValueError, match="this is not a recorded study .*`git restore studies/records/factorize.json"):
         record.from_json(text)
 
 

@@ -323,7 +323,7 @@ def test_a_damaged_file_is_said_and_the_others_are_kept(how, tmp_path):
     content = path.read_bytes()
     path.write_bytes(damaged(content)[how])
     assert path.read_bytes() != content
-    message = rf"^{re.escape(str(path))} is damaged \((.|\n)+\); remove it, and this seed begins anew$"
+    message = rf"^{re.escape(str(path))} is damaged \((.|\n)+\); remove it, and this seed begins again$"
     with pytest.raises(ValueError, match=message):
         run_study(small(), tmp_path)
     path.unlink()

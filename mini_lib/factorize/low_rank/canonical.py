@@ -112,7 +112,7 @@ def cp_als(
             so many sweeps.
 
     Raises:
-        TypeError: `starts` or `sweeps` is no whole number.
+        TypeError: `starts` or `sweeps` is not a whole number.
         ValueError: fewer than 2 modes, a rank that is too small or too large, values that are not finite, or
             `starts`, `sweeps` or `tolerance` out of range.
 

@@ -26,7 +26,7 @@ class Factorized:
             in the Frobenius norm, or of the output where the method says so.
 
     Raises:
-        TypeError: a layer is no nn.Module, or the error is no number.
+        TypeError: a layer is not an nn.Module, or the error is not a number.
         ValueError: the error is negative or not finite.
 
     >>> dense = nn.Linear(8, 8)

@@ -123,7 +123,7 @@ def check_rank(rank: int, full: int, of: str, name: str = "rank") -> int:
     """Return `rank` if it is a whole number from 1 to `full`; `of` says what has that full rank.
 
     Raises:
-        TypeError: it is no whole number.
+        TypeError: it is not a whole number.
         ValueError: it lies outside.
 
     >>> check_rank(8, 64, "a 64 x 128 weight")

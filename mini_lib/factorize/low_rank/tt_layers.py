@@ -65,7 +65,7 @@ def tensor_train(
         ranks: d - 1 of them; see `tt_svd`, for a tensor of the sizes m_k * n_k.
 
     Raises:
-        TypeError: `layer` is not an nn.Linear, or a size is no whole number.
+        TypeError: `layer` is not an nn.Linear, or a size is not a whole number.
         ValueError: sizes that do not multiply to m or n, not as many of one as of the other, or ranks out of range.
 
     >>> found = tensor_train(nn.Linear(12, 6, bias=False), output_modes=(2, 3), input_modes=(3, 4), ranks=(2,))

@@ -4,7 +4,7 @@
 
 HOSVD takes each U_k from the singular vectors of its own unfolding. That is close to the best, but not the best: U_1
 was chosen for the whole tensor, and is used on what U_0 has left of it. HOOI repairs that. It goes round the modes and
-chooses each matrix anew for what the others leave, which can only help.
+chooses each matrix again for what the others leave, which can only help.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def hosvd(tensor: Tensor, ranks: Mapping[int, int]) -> Tucker:
 
 
 def hooi(tensor: Tensor, ranks: Mapping[int, int], *, sweeps: int = 100, tolerance: float = 1e-7) -> Tucker:
-    """Return the Tucker decomposition that HOSVD's becomes by choosing one factor after the other anew.
+    """Return the Tucker decomposition that HOSVD's becomes by choosing its factors again, one after the other.
 
     With the other factors held, the best factor for a mode is known: the leading singular vectors of the tensor
     projected by the others. No step can raise the error. It ends where a sweep over all modes lowers the relative
     error by no more than `tolerance`, or after `sweeps`. What it finds is a local optimum.
 
     Raises:
-        TypeError: `sweeps` is no whole number.
+        TypeError: `sweeps` is not a whole number.
         ValueError: as `hosvd`; or `sweeps` is below 1, or `tolerance` is negative.
 
     >>> import torch
@@ -114,7 +114,7 @@ def check_stopping(sweeps: int, tolerance: float) -> None:
     """Check when an iteration ends.
 
     Raises:
-        TypeError: `sweeps` is no whole number.
+        TypeError: `sweeps` is not a whole number.
         ValueError: `sweeps` is below 1, or `tolerance` is negative.
     """
     whole("sweeps", sweeps, low=1, fix="100 is usual")

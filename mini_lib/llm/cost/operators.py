@@ -95,7 +95,7 @@ def operators(
             case Role.QKV:  # a device computes at least one KV head: with fewer of them than devices, each is copied
                 copied = max(0, tensor_parallel - a.attention.kv_heads)
                 m = replace(m, rows=m.rows + 2 * copied * a.attention.head_dim)
-            case Role.UNFOLD if unfolded:  # the keys and values of the whole context are unfolded anew
+            case Role.UNFOLD if unfolded:  # the keys and values of the whole context are unfolded again
                 met = batch * (new_tokens + context)
             case Role.ATTENTION_OUT:
                 rows.append(attention)

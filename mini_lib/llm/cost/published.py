@@ -25,7 +25,7 @@ class Measurement:
     "decode" (for each token of one user, after `prompt` tokens of context).
 
     Raises:
-        TypeError, ValueError: a count or figure that is no number above 0.
+        TypeError, ValueError: a count or figure that is not a number above 0.
     """
 
     kind: str
@@ -68,7 +68,7 @@ def read_rows(path: Path) -> tuple[Measurement, ...]:
     """Return the measurements in a CSV with the columns of one of the three shipped tables.
 
     Raises:
-        ValueError: the file or a column is missing, or a cell is no number above 0; names the line.
+        ValueError: the file or a column is missing, or a cell is not a number above 0; names the line.
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing; `git restore mini_lib/assets/llm` brings the shipped tables back")

@@ -16,11 +16,11 @@ class Role(StrEnum):
     UNFOLD = auto()  # latent attention: keys and values from the compressed vector
     ATTENTION = auto()  # scores and weighted sums, which have no weights
     ATTENTION_OUT = auto()  # from the heads back to the hidden state
-    MLP = auto()  # a feed-forward that every token passes
+    MLP = auto()  # a feed-forward block that every token goes through
     EXPERT = auto()  # a layer with a mixture of experts: its router, experts and shared expert
     ELEMENTWISE = auto()  # norms, sums, activations
     COLLECTIVE = auto()  # an exchange among the devices
-    HEAD = auto()
+    HEAD = auto()  # from the hidden state to a score for each token of the vocabulary
 
 
 PROJECTIONS = frozenset({Role.QKV, Role.LATENT, Role.UNFOLD, Role.ATTENTION_OUT})

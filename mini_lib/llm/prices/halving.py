@@ -125,7 +125,7 @@ def halving_time(points: Iterable[_Point], confidence: float = 0.95) -> HalvingT
 def bootstrap_halving_time(
     points: Iterable[_Point], seed: int, draws: int = 2000, confidence: float = 0.95
 ) -> HalvingTime:
-    """Fit the same line, with the interval that holds `confidence` of the slopes of points drawn anew.
+    """Fit the same line, with the interval that holds `confidence` of the slopes of resampled points.
 
     Each draw takes as many points as there are, with replacement, so it assumes no shape of the scatter; draws whose
     points all fall on one day have no slope and are left out. With few points the interval comes out too narrow.

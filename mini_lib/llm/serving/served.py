@@ -18,7 +18,7 @@ class Totals:
     """What the event loop added up: seconds of work, and areas under curves over time.
 
     `request_s` is the area under the number of requests that are waiting or being served, `kv_token_s` that under the
-    number of tokens with a place in the KV cache. `prefill_tokens` counts what is computed anew after a preemption.
+    number of tokens with a place in the KV cache. `prefill_tokens` counts what is computed again after a preemption.
     """
 
     busy_s: float

@@ -36,7 +36,7 @@ def simulate(
     blocks of its prompt are free. Its prompt is computed alone while all others wait (`prefill="first"`), or in chunks
     that share a step with the others' next tokens, at most `chunk_tokens` in all (`prefill="chunked"`). The
     prefill gives the first token, each decode step one more for everyone. Where the growing contexts find no block,
-    the newest goes back to the head of the queue, and later computes its prompt and what it had so far anew.
+    the newest goes back to the head of the queue, and later computes its prompt and what it had so far again.
 
     A last token is never read, so a request needs KV cache for prompt + output - 1 tokens.
 

@@ -242,7 +242,7 @@ class _Level:
     def write_back(self, line: int) -> None:
         """Send a changed line down: into the next level that holds it, else to memory.
 
-        That is no reference: it makes no line recent.
+        That is not a reference: it makes no line recent.
         """
         self.count["write_backs"] += 1
         if self.below is not None:

@@ -29,7 +29,7 @@ typedef struct {
 #endif
 
 /* A dirty line leaves a level: the next one that holds it is now dirty; otherwise it goes on to memory.
-   That is no reference: it neither fetches a line nor makes one recent. */
+   That is not a reference: it neither fetches a line nor makes one recent. */
 CACHESIM_RARE void cachesim_write_back(cachesim *s, int64_t from, int64_t line) {
     for (; ; from++) {
         s->level[from].write_backs++;

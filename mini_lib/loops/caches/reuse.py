@@ -51,7 +51,7 @@ def reuse_distances(trace: Trace, line_bytes: int = 64) -> np.ndarray:
     misses exactly where the distance is c or more. In C where there is a compiler.
 
     Raises:
-        ValueError: line_bytes is no power of two; no compiler and more than 5,000,000 accesses.
+        ValueError: line_bytes is not a power of two; no compiler and more than 5,000,000 accesses.
 
     Lines 0, 1, 2, then 1 again (only line 2 in between), 1 once more, and 0 (lines 1 and 2):
 

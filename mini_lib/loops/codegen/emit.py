@@ -157,7 +157,7 @@ def _done_by(loop: Loop) -> list[str]:
 def _homes(program: Program) -> Homes:
     """Where each local buffer is declared: the paths to parallel loops, or () for the function.
 
-    A buffer that is made anew in an iteration of a parallel loop, or of a loop inside one, is private to it.
+    A buffer that is recreated in an iteration of a parallel loop, or of a loop inside one, is private to it.
     """
     homes: Homes = {}
     for buffer in program.buffers:

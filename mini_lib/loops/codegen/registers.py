@@ -62,7 +62,7 @@ class RegisterFile:
 
 
 def _lanes(buffer: Buffer, program: Program) -> int:
-    """How many lanes the vectors of a register buffer have; 0 where it is no vectors."""
+    """How many lanes the vectors of a register buffer have; 0 where it has none."""
     found = set()
     for leaf in program.leaves:
         for access, _ in accesses(leaf.statement):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from mini_lib.loops.codegen.registers import RegisterFile
 from mini_lib.loops.codegen.text import INDENT, CScope, guard_text, loop_header, offset_text
@@ -11,6 +12,7 @@ from mini_lib.loops.meaning.walk import accesses, has_lane_guard, lane_step, own
 
 GATHER_PER_LINE = 4
 Operand = Callable[[Load], Term]  # what a load is in C
+Shape = Literal["one", "wide", "lane by lane", "vector variable"]  # where the lanes of a vector statement find a value
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ def scalar_statement(statement: Statement, scope: CScope, context: Context) -> l
     if condition is None:
         return []
     target = context.element(statement.store, scope)
-    first, statement, operand = _loads_first(statement, _elements(statement, scope, context), None, scope, context)
-    return _guarded(condition, [*first, _assign(statement, target, operand, None, context)])
+    loads, statement, operand = _loads_first(statement, _elements(statement, scope, context), None, scope, context)
+    return _guarded(condition, [*loads, _assign(statement, target, operand, None, context)])
 
 
 def vector_statement(
@@ -65,7 +67,7 @@ def vector_statement(
     def vector(load: Load) -> Term:
         return context.converted(load, _load(load, loop, lanes, context), dtype, width)
 
-    first, statement, operand = _loads_first(statement, vector, width, scope, context)
+    loads, statement, operand = _loads_first(statement, vector, width, scope, context)
     shape = _shape(statement.store, loop, context)
     if shape == "vector variable":
         buffer = context.program.buffer(statement.buffer)
@@ -74,7 +76,7 @@ def vector_statement(
     else:
         value = expression(statement.value, operand, dtype, width, context.prelude)
         lines = _store(statement, value, shape, lanes, context)
-    return _guarded(condition, [*first, *lines])
+    return _guarded(condition, [*loads, *lines])
 
 
 def _elements(statement: Statement, scope: CScope, context: Context) -> Operand:
@@ -106,7 +108,7 @@ def _loads_first(
     return lines, replace(statement, value=value), lambda variable: variables[variable.buffer]
 
 
-def _store(statement: Statement, value: Term, shape: str, lanes: list[CScope], context: Context) -> list[str]:
+def _store(statement: Statement, value: Term, shape: Shape, lanes: list[CScope], context: Context) -> list[str]:
     """The lines that put a value in memory, or in scalar variables."""
     dtype, prelude = context.dtype(statement), context.prelude
     first = context.element(statement.store, lanes[0])
@@ -142,8 +144,8 @@ def _load(load: Load, loop: Loop, lanes: list[CScope], context: Context) -> Term
     return Term(f"({kind}){{{', '.join(rows)}}}", is_vector=True)
 
 
-def _shape(access: Load, loop: Loop, context: Context) -> str:
-    """How a vector statement touches a buffer: one, wide, lane by lane, or a variable."""
+def _shape(access: Load, loop: Loop, context: Context) -> Shape:
+    """How a vector statement touches a buffer: one element, a wide run of them, lane by lane, or a variable."""
     buffer = context.program.buffer(access.buffer)
     if not any(subscript.names & own_names(loop) for subscript in access.index):
         return "one"
@@ -167,7 +169,7 @@ def _assign(statement: Statement, target: str, operand: Operand, lanes: int | No
 
 def _lane_by_lane(statement: Statement, loop: Loop, lanes: list[CScope], scope: CScope, context: Context) -> list[str]:
     """Scalar code for the lanes whose guard holds: all values first, then all stores."""
-    if _is_free_of_order(statement, loop, context):
+    if _lanes_are_independent(statement, loop, context):
         body = scalar_statement(statement, scope.inside(loop), context)
         return [loop_header(loop, scope), *(INDENT + line for line in body), "}"]
     dtype = context.dtype(statement)
@@ -177,9 +179,9 @@ def _lane_by_lane(statement: Statement, loop: Loop, lanes: list[CScope], scope: 
         if condition is None:
             continue
         name = scope.names.fresh("v")
-        first, one, operand = _loads_first(statement, _elements(statement, lane, context), None, scope, context)
-        value = expression(one.value, operand, dtype, None, context.prelude)
-        values += _guarded(condition, [*first, f"{name} = {value.text};"])
+        loads, calculation, operand = _loads_first(statement, _elements(statement, lane, context), None, scope, context)
+        value = expression(calculation.value, operand, dtype, None, context.prelude)
+        values += _guarded(condition, [*loads, f"{name} = {value.text};"])
         stores += _guarded(condition, [f"{context.element(statement.store, lane)} = {name};"])
         names.append(name)
     if not names:
@@ -188,7 +190,7 @@ def _lane_by_lane(statement: Statement, loop: Loop, lanes: list[CScope], scope: 
     return [declared, *values, *stores]
 
 
-def _is_free_of_order(statement: Statement, loop: Loop, context: Context) -> bool:
+def _lanes_are_independent(statement: Statement, loop: Loop, context: Context) -> bool:
     """Whether a plain loop over the lanes does the same: no lane reads what another one stores."""
     scopes = {context.program.buffer(access.buffer).scope for access, _ in accesses(statement)}
     if "register" in scopes or loop.binds or context.volatile:

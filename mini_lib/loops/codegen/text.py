@@ -90,7 +90,7 @@ class CScope:
     def at(self, loop: Loop, step: int) -> tuple["CScope", list[str]]:
         """The scope in one copy of a loop that is written out, and the lines to declare it.
 
-        A quotient or remainder that is no constant there gets a C variable of its own.
+        A quotient or remainder that is not a constant there gets a C variable of its own.
         """
         values = {**self.values, loop.name: self.affine(loop.start[0]) + step}
         first = self.is_first and step == 0

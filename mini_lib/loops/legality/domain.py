@@ -128,7 +128,7 @@ def same_element(one: Load | Access, two: Load | Access, pair: IterationPairs) -
 
 
 def same_copy(home: str, one: Leaf, two: Leaf, both: IterationPairs) -> tuple[Affine, ...] | None:
-    """What must be 0 for two iterations to see one copy of a buffer that is made anew in each iteration of `home`.
+    """What must be 0 for two iterations to see one copy of a buffer that is recreated in each iteration of `home`.
 
     None where they never do; nothing where the buffer lives as long as the program.
     """

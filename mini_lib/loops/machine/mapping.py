@@ -23,7 +23,7 @@ class MatrixUnit:
     the least time that one block of B keeps the unit: a systolic array must shift the next block in meanwhile.
 
     Raises:
-        TypeError: a side is not a whole number, `cycles` or `weight_cycles` is no number.
+        TypeError: a side is not a whole number, `cycles` or `weight_cycles` is not a number.
         ValueError: a side is below 1, `cycles` is not above 0, `weight_cycles` is negative.
 
     >>> AVX2_FP32.macs_per_cycle

@@ -138,7 +138,7 @@ def jump_share(program: Program, line_bytes: int = 64, *, stores_only: bool = Fa
 
 
 def _runs(program: Program, access: Load, leaf: Leaf) -> tuple[int, float]:
-    """How many bytes an access covers without a gap, and how often it begins anew."""
+    """How many bytes an access covers without a gap, and how often it begins again."""
     buffer = program.buffer(access.buffer)
     offset = buffer.offset(access.index)
     run_bytes, runs, has_moved, has_jumped = buffer.element_bytes, 1.0, False, False

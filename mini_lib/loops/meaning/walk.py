@@ -31,7 +31,7 @@ def walk(program: Program, enter: Callable[[Loop], None] = _nothing) -> Iterator
     """Every statement with every point at which it is done, in the program's order.
 
     A parallel loop is walked in serial order, which is one of the orders that it allows.
-    `enter(loop)` is called at the start of every iteration of a loop that is no vector loop.
+    `enter(loop)` is called at the start of every iteration of a loop that is not a vector loop.
 
     Raises:
         ValueError: a vector loop holds another loop, or has no constant number of iterations.

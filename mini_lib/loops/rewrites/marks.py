@@ -23,7 +23,7 @@ def unroll(nest: Program, loops: str) -> Program:
     Always legal. Needed for loops over registers, since registers have no addresses. TVM: `unroll`. Halide: `unroll`.
 
     Raises:
-        ValueError: an unknown loop, bounds that are no numbers, more than 256 iterations.
+        ValueError: an unknown loop, bounds that are not numbers, more than 256 iterations.
 
     >>> from mini_lib.loops import transpose
     >>> print(transpose(4, 2).unroll("n"))

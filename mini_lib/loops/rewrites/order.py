@@ -109,7 +109,7 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
         guard: allow a factor that does not divide, and skip the iterations beyond the end with an `if`.
 
     Raises:
-        TypeError: the factor is no whole number.
+        TypeError: the factor is not a whole number.
         ValueError: an unknown loop, a factor below 1, or one that does not divide while `guard` is False.
 
     >>> from mini_lib.loops import transpose

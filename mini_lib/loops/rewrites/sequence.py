@@ -135,7 +135,7 @@ def peel(nest: Program, loop: str, count: int, *, end: bool = False) -> Program:
         end: take the last ones instead of the first.
 
     Raises:
-        ValueError: an unknown loop, bounds that are no numbers, a count that leaves nothing on one side.
+        ValueError: an unknown loop, bounds that are not numbers, a count that leaves nothing on one side.
 
     >>> from mini_lib.loops import transpose
     >>> transpose(10, 4).peel("m", 2, end=True).split("m", 4).loop_names

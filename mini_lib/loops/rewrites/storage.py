@@ -42,7 +42,7 @@ def pad(nest: Program, buffer: str, axis: int, elements: int) -> Program:
         elements: how many elements to add to each run; 1 or more.
 
     Raises:
-        TypeError: the number of elements is no whole number.
+        TypeError: the number of elements is not a whole number.
         ValueError: an unknown buffer or axis, or fewer than one element.
 
     >>> from mini_lib.loops import transpose

@@ -82,7 +82,7 @@ class Space:
         return Schedule(**{one.name: self._choose(one.name, rng) for one in fields(Schedule)})
 
     def mutate(self, schedule: Schedule, rng: random.Random, probability: float) -> Schedule:
-        """The schedule with each choice made anew with a probability, and one at least."""
+        """The schedule with each choice drawn again with a probability, and at least one."""
         names = [one.name for one in fields(Schedule)]
         chosen = [name for name in names if rng.random() < probability] or [rng.choice(names)]
         for name in chosen:

@@ -26,7 +26,7 @@ class NofM:
     uint8 [ceil(bits / 8)]. In a group they rise; a group with fewer than n nonzeros stores zeros as well.
 
     Raises:
-        TypeError: a tensor is of another dtype, or n and m are no whole numbers.
+        TypeError: a tensor is of another dtype, or n and m are not whole numbers.
         ValueError: the parts do not fit together, or n is not from 1 to m - 1.
     """
 
@@ -71,7 +71,7 @@ def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
     .5 * (1 + 2/16) = .5625, not half.
 
     Raises:
-        TypeError: `weight` is not a tensor of fp32, fp16 or bf16, or n and m are no whole numbers.
+        TypeError: `weight` is not a tensor of fp32, fp16 or bf16, or n and m are not whole numbers.
         ValueError: `weight` is not a matrix or is empty, or n is not from 1 to m - 1; DoesNotFit (a ValueError) if m
             does not divide the columns or a group has more than n nonzeros.
 

@@ -27,7 +27,7 @@ def keep_blocks(
     in any case.
 
     Raises:
-        TypeError: a score is not a floating-point tensor, or a side of the block is no whole number.
+        TypeError: a score is not a floating-point tensor, or a side of the block is not a whole number.
         ValueError: `density` outside (0, 1], an unknown scope, scores that are NaN, a block that does not divide a
             layer, or a layer pruned to nothing.
 

@@ -82,7 +82,7 @@ def keep_channels(
     say; the total then differs.
 
     Raises:
-        TypeError: `at_least` or `multiple_of` is no whole number.
+        TypeError: `at_least` or `multiple_of` is not a whole number.
         ValueError: `density` outside (0, 1], an unknown scope, `at_least` or `multiple_of` below 1, scores that are
             NaN, or a global share too small for `at_least` in every group.
 

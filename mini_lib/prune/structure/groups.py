@@ -51,7 +51,7 @@ def channel_groups(model: nn.Module, example: Tensor) -> tuple[ChannelGroup, ...
         example: an input with a batch axis, such as [1, 1, 28, 28]; only its shape matters.
 
     Raises:
-        TypeError: `model` is no module or `example` no tensor.
+        TypeError: `model` is not a module, or `example` is not a tensor.
         ValueError: the forward cannot be traced, cannot be run on the example, or calls something that is not known.
 
     Two channels on 2 x 2 places are eight numbers for the linear layer:

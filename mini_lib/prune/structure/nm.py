@@ -16,7 +16,7 @@ def keep_n_of_m(scores: Scores, n: int = 2, m: int = 4) -> Mask:
     places of the first input channel, then of the next. Among equals the first stays.
 
     Raises:
-        TypeError: a score is not a floating-point tensor, or n or m is no whole number.
+        TypeError: a score is not a floating-point tensor, or n or m is not a whole number.
         ValueError: not 1 <= n <= m, scores that are NaN, or a layer whose number of inputs m does not divide.
 
     >>> import torch

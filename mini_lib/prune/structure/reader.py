@@ -56,7 +56,7 @@ class Reader(torch.fx.Interpreter):
         return value
 
     def _mark(self, node: torch.fx.Node, value: Any) -> Any:
-        """Return the labels of a value; what is no tensor, such as a size, stands for itself."""
+        """Return the labels of a value; what is not a tensor, such as a size, stands for itself."""
         if node.op == "output":
             for labels in _tensors([self._marks[read] for read in node.all_input_nodes]):
                 self.labels.fix(labels, "it reaches the model's output")
@@ -224,7 +224,7 @@ def read_channels(model: nn.Module, example: Tensor) -> Reader:
     """Run a copy of `model` on the example in evaluation mode and return what was noted.
 
     Raises:
-        TypeError: `model` is no module or `example` no tensor.
+        TypeError: `model` is not a module, or `example` is not a tensor.
         ValueError: the model cannot be traced, cannot be run on the example, or calls something that is not known.
     """
     if not isinstance(model, nn.Module) or not isinstance(example, Tensor):

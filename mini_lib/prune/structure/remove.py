@@ -28,7 +28,7 @@ def remove_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
         keep: for each group of `channel_groups(model, example)`, by name, the indexes of the channels that stay.
 
     Raises:
-        TypeError: `keep` is no mapping, or holds something other than whole numbers.
+        TypeError: `keep` is not a mapping, or holds something other than whole numbers.
         ValueError: a group is unknown, or its channels must stay; indexes are empty, not rising, or out of range; the
             forward has the number of channels written into it; and what `channel_groups` raises.
 

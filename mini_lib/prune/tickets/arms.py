@@ -28,7 +28,7 @@ CONTROLS = ("reinit", "shuffled", "random")  # these take the ticket's mask, or 
 
 
 def shuffled_mask(mask: Mask, seed: int) -> Mask:
-    """Return a mask that keeps as many weights of each layer, at places drawn anew.
+    """Return a mask that keeps as many weights of each layer, at newly drawn places.
 
     >>> mask = Mask({"a": torch.arange(100) < 30, "b": torch.arange(10) < 9})
     >>> [(layer.name, layer.kept) for layer in shuffled_mask(mask, seed=0).layers()]

@@ -1,7 +1,8 @@
 """What a format is: how the numbers of a tensor are written down, and how a file names that way.
 
 To add a format, derive a frozen dataclass from `Format`, in a file of its own. Nothing else has to know it: quantizing,
-the layers and the files use a format only through the methods of this class, and a file finds the class by its name.
+the layers and the files use a format only through the methods of this class, and a file finds the class by its name:
+import the module that defines it before you read such a file.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mini_lib import packing
+from mini_lib import packing, require
 from mini_lib.quantize.granularity import Granularity
 
 SHORT_NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
-SCALE_DTYPES = tuple(SHORT_NAMES)  # in which scales and values of a table can be stored
+SCALE_DTYPES = tuple(SHORT_NAMES)  # in which scales and the entries of a codebook can be stored
 _LONG_NAMES = {short: str(dtype).removeprefix("torch.") for dtype, short in SHORT_NAMES.items()}
 
 
@@ -36,11 +37,12 @@ class Observer(Protocol):
 class Format(ABC):
     """A description, not a tensor: which values the codes stand for, how many bits a code has, who shares a scale.
 
-    A quantized tensor has two forms, each a dict of tensors by name. Its *fields* are what is computed with: "codes" in
-    int32 and whatever gives them a value, such as "scale". Its *parts* are what is stored: the codes packed into bytes.
+    A quantized tensor has two forms, each a dict of tensors by name. Its *fields* are what is computed with: "codes"
+    (int32, or the values themselves in `FloatFormat`) and whatever gives them a value, such as "scale". Its *parts* are
+    what is stored: the codes packed into bytes.
     """
 
-    bits: float  # how many bits a packed code takes
+    bits: float  # how many bits a packed code takes; where they are not whole, the format packs its codes itself
     qmin: int = 0  # the lowest code, where codes are whole numbers
 
     @property
@@ -72,15 +74,19 @@ class Format(ABC):
 
     def packed_codes(self, shape: tuple[int, ...]) -> tuple[torch.dtype, tuple[int, ...]]:
         """Return the dtype and shape of the codes of a tensor of this `shape`, packed."""
-        return torch.uint8, (packing.packed_bytes(prod(shape), self.bits),)
+        return torch.uint8, (packing.packed_bytes(prod(shape), self._whole_bits),)
 
     def pack(self, fields: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the parts: here, the fields with their codes counted from the lowest and written back to back."""
-        return fields | {"codes": packing.pack(fields["codes"] - self.qmin, self.bits)}
+        return fields | {"codes": packing.pack(fields["codes"] - self.qmin, self._whole_bits)}
 
     def unpack(self, parts: dict[str, Tensor], shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Return the fields; the inverse of `pack`, to the last bit. The parts are as `layout` says, in its order."""
-        return parts | {"codes": packing.unpack(parts["codes"], self.bits, prod(shape)).view(shape) + self.qmin}
+        return parts | {"codes": packing.unpack(parts["codes"], self._whole_bits, prod(shape)).view(shape) + self.qmin}
+
+    @property
+    def _whole_bits(self) -> int:
+        return require.whole("bits", self.bits, fix="override layout, pack and unpack for a fraction")
 
 
 def require_format(fmt: object) -> Format:
@@ -111,7 +117,7 @@ def format_from_json(text: str) -> Format:
     """Read a format back; the inverse of `format_to_json`.
 
     Raises:
-        ValueError: the text is no format, or names one of which no class is defined.
+        ValueError: the text does not describe a format, or the class that it names is not defined.
 
     >>> format_from_json('{"kind": "NF4Format", "block_size": 64, "double_quantize": false}')
     NF4Format(block_size=64, double_quantize=False)

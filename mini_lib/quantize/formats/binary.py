@@ -20,7 +20,7 @@ class BinaryFormat(ScaledFormat):
     """Two values, -scale and +scale: one bit per weight.
 
     Raises:
-        TypeError: `granularity` is not one.
+        TypeError: `granularity` is not a Granularity.
         ValueError: `scale_dtype` is not float32, float16 or bfloat16.
 
     >>> BinaryFormat().label
@@ -67,7 +67,7 @@ def binarize(rows: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         TypeError: `rows` does not hold floats.
-        ValueError: `rows` is no matrix, is empty, or holds NaN or infinity.
+        ValueError: `rows` is not a matrix, is empty, or holds NaN or infinity.
 
     >>> codes, scale = binarize(torch.tensor([[1.0, -3.0, 0.0, 4.0]]))
     >>> codes, scale                                             # (1 + 3 + 0 + 4) / 4

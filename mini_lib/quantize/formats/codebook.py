@@ -1,4 +1,4 @@
-"""Codebooks: k-means chooses the values themselves, and a code is a line of the table.
+"""Codebooks: k-means chooses the values themselves, and a code is an index into the table.
 
 In one dimension k-means is cheap: sort the weights once, and a cluster is a run of them, whose mean is a difference of
 two running sums divided by a length.
@@ -18,7 +18,7 @@ from mini_lib.quantize.validate import cast_finite, finite_float32
 
 @dataclass(frozen=True)
 class CodebookFormat(Format):
-    """A table of 2**bits values found by k-means; a code is a line of the table.
+    """A table of 2**bits values found by k-means; a code is an index into the table.
 
     init: "linear" spreads the first centroids evenly from the lowest to the highest weight; "kmeans++" draws them at
         random, far from each other, with `seed`.
@@ -26,7 +26,7 @@ class CodebookFormat(Format):
 
     Raises:
         TypeError: `bits`, `iterations` or `seed` is not a whole number.
-        ValueError: `bits` is not from 1 to 16, `iterations` is below 1, or `init` or `codebook_dtype` is another one.
+        ValueError: `bits` is not from 1 to 16, `iterations` is below 1, or `init` or `codebook_dtype` is unknown.
 
     >>> CodebookFormat(4).label
     'codebook of 16'
@@ -68,8 +68,8 @@ class CodebookFormat(Format):
 def k_means(weight: Tensor, fmt: CodebookFormat) -> tuple[Tensor, Tensor]:
     """Return the codes (int32, shape of `weight`) and the codebook (codebook_dtype [2**bits], ascending).
 
-    A weight that has no more distinct values than the table has lines is kept exactly; the lines left over repeat the
-    last value. A cluster that becomes empty is moved to the weight that is farthest from its centroid.
+    A weight that has no more distinct values than the table has entries is kept exactly; the entries left over repeat
+    the last value. A cluster that becomes empty is moved to the weight that is farthest from its centroid.
 
     Raises:
         TypeError: `weight` does not hold floats.
@@ -116,7 +116,7 @@ def _lloyd(values: Tensor, centroids: Tensor, iterations: int) -> Tensor:
 
 
 def _refill(values: Tensor, centroids: Tensor, empty: Tensor) -> Tensor:
-    """Move the centroids that nobody is nearest to onto the values that are farthest from theirs."""
+    """Move the centroids of empty clusters to the values that are farthest from their own centroids."""
     distinct = values.unique_consecutive()
     taken = centroids[~empty]
     distance = (distinct - taken[torch.bucketize(distinct, _midpoints(taken))]).abs()

@@ -17,7 +17,7 @@ class FloatFormat(Format):
     """Plain floating point: 32 or 16 bits per weight and no scale.
 
     Raises:
-        ValueError: `dtype` is another one.
+        ValueError: `dtype` is not float32, float16 or bfloat16.
 
     >>> FloatFormat(torch.bfloat16).bits
     16
@@ -49,7 +49,7 @@ class FloatFormat(Format):
         return {"values": (self.dtype, tuple(shape))}
 
     def pack(self, fields: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Name the values what they are."""
+        """Store the codes as they are, under the name "values"."""
         return {"values": fields["codes"]}
 
     def unpack(self, parts: dict[str, Tensor], shape: tuple[int, ...]) -> dict[str, Tensor]:

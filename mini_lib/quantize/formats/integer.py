@@ -27,8 +27,8 @@ class IntFormat(ScaledFormat):
     scale_dtype: the dtype in which scales are stored. A zero point is stored in 16 bits.
 
     Raises:
-        TypeError: `bits` is not a whole number, or `granularity` is not one.
-        ValueError: `bits` is not from 1 to 16, or is 1 for a symmetric signed grid, which has no positive code;
+        TypeError: `bits` is not a whole number, or `granularity` is not a Granularity.
+        ValueError: `bits` is not from 1 to 16, or is 1 for a symmetric signed grid, which has only the code 0;
             `scale_dtype` is not float32, float16 or bfloat16.
 
     >>> fmt = IntFormat(4)
@@ -56,7 +56,7 @@ class IntFormat(ScaledFormat):
         super().__post_init__()
         if self.bits == 1 and self.symmetric and self.signed:
             raise ValueError(
-                "a symmetric signed grid of 1 bit has the one code 0 and no positive code; "
+                "a symmetric signed grid of 1 bit has only the code 0; "
                 "use BinaryFormat() for -1 and +1, or symmetric=False for two levels, one of them 0"
             )
 

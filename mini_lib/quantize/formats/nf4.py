@@ -40,7 +40,7 @@ NF4_VALUES = torch.tensor(
 class NF4Format(Format):
     """4-bit NormalFloat: sixteen fixed values, dense where a normal distribution is, times a scale per block.
 
-    block_size: so many weights in a row share a scale, their largest magnitude (absmax).
+    block_size: this many consecutive weights share a scale, their largest magnitude (absmax).
     double_quantize: store the blocks' absmax in 8 bits too, which takes them from 0.5 bits per weight down to 0.127.
 
     Raises:

@@ -22,7 +22,7 @@ class TernaryFormat(ScaledFormat):
     """Three values, -scale, 0 and +scale, five of them to a byte.
 
     Raises:
-        TypeError: `granularity` is not one.
+        TypeError: `granularity` is not a Granularity.
         ValueError: `scale_dtype` is not float32, float16 or bfloat16.
 
     >>> TernaryFormat().bits                # 8 bits / 5
@@ -69,7 +69,7 @@ def ternarize(rows: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         TypeError: `rows` does not hold floats.
-        ValueError: `rows` is no matrix, is empty, or holds NaN or infinity.
+        ValueError: `rows` is not a matrix, is empty, or holds NaN or infinity.
 
     >>> codes, scale = ternarize(torch.tensor([[1.0, -3.0, 0.5, 3.5]]))   # mean 2, threshold 1.4
     >>> codes, scale                                                      # (3 + 3.5) / 2
