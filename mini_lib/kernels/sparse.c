@@ -74,8 +74,8 @@ void csr(int64_t rows, const int32_t *restrict start, const INDEX *restrict colu
 
 #ifdef BLOCKS
 /* INDEX: the type of the columns. R, C: the sides of a block. The lanes of a vector lie along a row of the block,
-   or along its only column, up to the width of this machine's vectors; a side that is not a power of two is added number
-   by number. */
+   or along its only column, up to the width of this machine's vectors; a side that is not a power of two is added one
+   number at a time. */
 #if defined(__AVX512F__)
 #define WIDEST 16
 #elif defined(__AVX__)

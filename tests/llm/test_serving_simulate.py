@@ -380,7 +380,7 @@ def test_a_timing_that_runs_backwards_is_refused(timing, message):
         (lambda served: served.percentile("ttft_s", 101), "percent must lie in [0, 100], got 101; 50 is the median"),
         (
             lambda served: served.percentile("ttft_s", 50, warm_up=1.0),
-            "warm_up must lie in [0, 1), got 1; 0.1 leaves out the first tenth",
+            "warm_up must lie in [0, 1), got 1.0; 0.1 leaves out the first tenth",
         ),
         (lambda served: served.tokens_per_s_between(2.0, 2.0), "begin_s must be before end_s (2.0), got 2.0"),
     ],
