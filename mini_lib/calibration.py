@@ -90,12 +90,16 @@ def observe_windows(
     inputs.
 
     Raises:
-        ValueError: the model is in training mode, or a layer does not run on the data.
+        ValueError: the model is in training mode, a layer is not the model's own of that name, or does not run.
 
     >>> model = nn.Sequential(nn.Linear(2, 3)).eval()
     >>> observe_windows(model, [torch.zeros(5, 2)], {"0": model[0]}, lambda name, x: print(name, tuple(x.shape)))
     0 (1, 5, 2)
     """
+    own = dict(model.named_modules(remove_duplicate=False))
+    for name, layer in layers.items():
+        if own.get(name) is not layer:
+            raise ValueError(f"layer {name!r} is not the model's module of that name; take it from this very model")
     silent = dict.fromkeys(layers)
 
     def look(name: str, inputs: Tensor, output: Tensor) -> None:
@@ -136,9 +140,18 @@ def windows(layer: nn.Module, inputs: Tensor) -> Tensor:
 def per_weight(weight: Tensor, per_input: Tensor) -> Tensor:
     """Return one value per input, [k] or [groups, k], laid out as the weight that reads these inputs.
 
+    Raises:
+        ValueError: the values are not those of the inputs of such a weight.
+
     >>> per_weight(torch.zeros(2, 1, 1, 2), torch.tensor([[1.0, 2.0], [3.0, 4.0]])).flatten(1)
     tensor([[1., 2.],
             [3., 4.]])
     """
-    groups = per_input.reshape(-1, 1, weight[0].numel())
+    inputs = weight[0].numel()
+    if per_input.dim() not in (1, 2) or per_input.shape[-1] != inputs or len(weight) % (per_input.numel() // inputs):
+        raise ValueError(
+            f"values of shape {list(per_input.shape)} do not fit a weight of shape {list(weight.shape)}; expected "
+            f"[{inputs}], or one such row for each group"
+        )
+    groups = per_input.reshape(-1, 1, inputs)
     return groups.expand(-1, len(weight) // len(groups), -1).reshape(weight.shape)

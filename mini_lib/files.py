@@ -24,8 +24,8 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file in one step: at every moment it holds its whole old content or its whole new content.
 
     The bytes go to a temporary file in the same folder, which then takes the file's name. A symbolic link stays: the
-    file that it points to is written. A file that exists keeps its mode; a new one gets the mode that the umask leaves.
-    Other hard links to the file keep the old content.
+    file that it points to is written. A file that exists keeps its permissions; a new one gets those that the umask
+    leaves. Other hard links to the file keep the old content.
 
     Raises:
         BadPath: the folder does not exist, or the path names something other than a file: a folder, a named pipe, a

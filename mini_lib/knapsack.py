@@ -15,7 +15,7 @@ from functools import cache
 from math import inf
 from random import Random
 
-from mini_lib.require import not_negative, whole
+from mini_lib.require import finite, not_negative, whole
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def exact(options: Options, budget: int) -> dict[str, Option]:
     import numpy as np
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    room = _room(options, budget)
+    options, room = _checked(options, budget)
     useful = {name: _worth_considering(choices) for name, choices in options.items()}
     # What an option costs beyond its layer's cheapest one; an option that alone exceeds the room is left out.
     flat = [
@@ -130,7 +130,7 @@ def greedy(options: Options, budget: int) -> dict[str, Option]:
 
     Source: G. Dantzig, "Discrete-Variable Extremum Problems", 1957; Kellerer et al. 2004, section 11.2.
     """
-    room = _room(options, budget)
+    options, room = _checked(options, budget)
     hulls = {name: _hull(_worth_considering(choices)) for name, choices in options.items()}
     steps = sorted(
         (-_gain(hull[place - 1], hull[place]), name, place)
@@ -184,7 +184,7 @@ def evolutionary(
 
     Source: Z. Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling", 2020, algorithm 1.
     """
-    _room(options, budget)
+    options, _ = _checked(options, budget)
     whole("population", population, low=2, fix="64 is enough for a dozen layers")
     whole("generations", generations, low=0, fix="40 is enough for a dozen layers")
     random, layers = Random(seed), list(options.values())
@@ -195,7 +195,9 @@ def evolutionary(
     @cache
     def error(places: tuple[int, ...]) -> float:
         chosen = choice(places)
-        return sum(option.error for option in chosen.values()) if error_of is None else error_of(chosen)
+        if error_of is None:
+            return sum(option.error for option in chosen.values())
+        return finite("error_of(choice)", error_of(chosen), fix="give one error for the whole choice")
 
     def repaired(places: list[int]) -> tuple[int, ...]:
         while sum(option.cost for option in choice(places).values()) > budget:
@@ -230,17 +232,18 @@ def need_affordable(least: int, budget: int, what: str) -> None:
         )
 
 
-def _room(options: Options, budget: int) -> int:
-    """What is left of the budget once every layer has its cheapest option."""
+def _checked(options: Options, budget: int) -> tuple[dict[str, list[Option]], int]:
+    """The options as lists, and what is left of the budget once every layer has its cheapest option."""
     whole("budget", budget, fix="round it down with int()")
     if not options:
         raise ValueError("options holds no layer; give at least one")
+    options = {name: list(choices) for name, choices in options.items()}
     for name, choices in options.items():
         if not choices:
             raise ValueError(f"layer {name!r} has no option; give at least the one to leave it alone")
     least = sum(min(option.cost for option in choices) for choices in options.values())
     need_affordable(least, budget, "budget")
-    return budget - least
+    return options, budget - least
 
 
 def _worth_considering(choices: Sequence[Option]) -> list[Option]:

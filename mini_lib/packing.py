@@ -79,9 +79,14 @@ def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
 def pack_mask(mask: Tensor) -> Tensor:
     """Write a mask (bool of any shape, row-major) with one bit per element (uint8 [ceil(count / 8)]).
 
+    Raises:
+        TypeError: the mask does not hold bools.
+
     >>> pack_mask(torch.tensor([True, False, True]))             # 1 + 4
     tensor([5], dtype=torch.uint8)
     """
+    if mask.dtype != torch.bool:
+        raise TypeError(f"a mask must be torch.bool, got {mask.dtype}; compare first, such as mask != 0")
     return pack(mask.to(torch.uint8), bits=1)
 
 

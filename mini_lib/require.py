@@ -7,7 +7,8 @@ count: every check of a number refuses it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
+from math import inf
+from numbers import Real
 
 
 def whole(name: str, value: object, *, low: int | None = None, high: int | None = None, fix: str) -> int:
@@ -40,7 +41,7 @@ def finite(name: str, value: object, *, fix: str) -> float:
     ValueError: arrival_s must be a finite number, got inf; leave out what never arrives
     """
     number = _number(name, value, "a finite number", fix)
-    if not isfinite(number):
+    if not abs(number) < inf:
         raise ValueError(f"{name} must be a finite number, got {value}; {fix}")
     return number
 
@@ -57,7 +58,7 @@ def positive(name: str, value: object, *, fix: str) -> float:
     ValueError: rate_per_s must be a finite number above 0, got 0; give the requests per second
     """
     number = _number(name, value, "a finite number above 0", fix)
-    if not (number > 0 and isfinite(number)):
+    if not (number > 0 and abs(number) < inf):
         raise ValueError(f"{name} must be a finite number above 0, got {value}; {fix}")
     return number
 
@@ -74,7 +75,7 @@ def not_negative(name: str, value: object, *, fix: str) -> float:
     ValueError: wait_s must be a finite number of 0 or more, got -1.0; time runs forward
     """
     number = _number(name, value, "a finite number of 0 or more", fix)
-    if not (number >= 0 and isfinite(number)):
+    if not (number >= 0 and abs(number) < inf):
         raise ValueError(f"{name} must be a finite number of 0 or more, got {value}; {fix}")
     return number
 
@@ -115,7 +116,7 @@ def one_of(name: str, value: object, choices: Sequence[object], *, fix: str) -> 
 
 
 def _number(name: str, value: object, wanted: str, fix: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be {wanted}, got {value!r}; {fix}")
     return value
 

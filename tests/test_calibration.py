@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mini_lib.calibration import batches, observe, running_order
+from mini_lib.calibration import batches, observe, observe_windows, per_weight, running_order
 
 
 def test_one_tensor_is_one_batch_and_an_iterable_is_many():
@@ -66,3 +66,16 @@ def test_training_mode_is_refused_wherever_it_is():
     model[1].train()
     with pytest.raises(ValueError, match=r"'1' is in training mode.*call model.eval\(\) first"):
         observe(model, [torch.zeros(1, 1)], ["0"], lambda *_: None)
+
+
+def test_a_layer_must_be_the_models_own():
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)).eval()
+    for layers in ({"0": nn.Linear(4, 2)}, {"2": model[0]}, {"missing": model[0]}):
+        with pytest.raises(ValueError, match=f"^layer '{next(iter(layers))}' is not the model's module of that name"):
+            observe_windows(model, [torch.zeros(5, 8)], layers, lambda name, windows: None)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (5,), (), (1, 2, 3), (4, 6)])
+def test_values_that_are_not_those_of_the_inputs_are_refused(shape):
+    with pytest.raises(ValueError, match=r"do not fit a weight of shape \[6, 6\]; expected \[6\]"):
+        per_weight(torch.zeros(6, 6), torch.zeros(shape))

@@ -272,3 +272,15 @@ def test_a_population_of_none():
         evolutionary(options, 1, generations=-1)
     with pytest.raises(TypeError, match="population must be a whole number of 2 or more, got 2.5"):
         evolutionary(options, 1, population=2.5)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), None, "1"])
+def test_an_error_of_a_whole_choice_is_a_number(wrong):
+    layers = {"a": [Option(1, 1, 3.0), Option(2, 4, 1.0)]}
+    with pytest.raises((TypeError, ValueError), match=r"^error_of\(choice\) must be a finite number, got"):
+        evolutionary(layers, 9, error_of=lambda choice: wrong if choice["a"].value == 1 else 0.5)
+
+
+@pytest.mark.parametrize("choose", [exact, greedy, evolutionary])
+def test_options_may_come_one_by_one(choose):
+    assert choose({"a": (option for option in [Option(1, 1, 1.0), Option(2, 2, 0.5)])}, 3)["a"].value == 2

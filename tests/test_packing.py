@@ -119,3 +119,9 @@ def test_bytes_that_do_not_belong_are_refused():
         unpack_mask(two, 17)
     with pytest.raises(TypeError, match=re.escape("packed codes are bytes (torch.uint8), got torch.int32; pass what")):
         unpack(two.int(), bits=4, count=3)
+
+
+@pytest.mark.parametrize("values", [torch.tensor([0.5, 256.0]), torch.tensor([0, 257])])
+def test_a_mask_is_made_of_bools(values):
+    with pytest.raises(TypeError, match=f"^a mask must be torch.bool, got {values.dtype}; compare first"):
+        pack_mask(values)

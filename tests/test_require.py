@@ -2,7 +2,6 @@
 
 import math
 import re
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ FIX = "do this instead"
 HUGE, TINY = 1.7e308, 5e-324
 ENDLESS = [math.inf, -math.inf, math.nan]
 NO_INT = [True, False, 2.0, "2", None, [2], math.nan, np.int64(2), np.float64(2.0)]
-NO_NUMBER = [True, False, "1", None, 1j, [1.0], Fraction(1, 2), np.float32(0.5), np.int64(1), np.array(0.5)]
+NO_NUMBER = [True, False, "1", None, 1j, [1.0], np.array(0.5), np.bool_(True)]
 
 
 def refused(error, message):

@@ -18,6 +18,8 @@ from mini_lib.require import whole
 Kernel = Callable[[], None]  # its arguments are bound: calling it computes y
 Flags = Sequence[str] | None
 
+LARGEST_BLOCK = 2**15  # the kernel keeps two blocks of sums on the stack
+
 _FLOAT, _START, _BYTE = (torch.float32,), (torch.int32,), (torch.uint8,)
 _INDEX = {torch.uint16: "uint16_t", torch.int32: "int32_t"}  # and their names in C
 
@@ -76,6 +78,8 @@ def bind_blocks(
     """
     high, wide = _size(x, y)
     kept, r, c = need_tensor("values", values, _FLOAT, (None, None, None))
+    if r * c > LARGEST_BLOCK:
+        raise ValueError(f"blocks of {r} x {c} do not fit the stack; use blocks of {LARGEST_BLOCK:,} values at most")
     if 0 in (r, c) or high % r or wide % c:
         raise ValueError(f"blocks of {r} x {c} must divide the lengths of y and x, got {high} and {wide}; pad them")
     need_tensor("starts", starts, _START, (high // r + 1,))

@@ -1,5 +1,6 @@
 """A seventh format, defined here and known to no file of the library, takes a whole model through every step."""
 
+import gc
 import re
 from dataclasses import dataclass, replace
 from math import prod
@@ -174,3 +175,45 @@ def test_what_lacks_a_method_is_no_format():
 
     with pytest.raises(TypeError, match="abstract"):
         Unfinished()
+
+
+def test_two_formats_of_one_name_are_refused_by_name():
+    @dataclass(frozen=True)
+    class NF4Format(Format):  # the name of a format that the library has
+        bits = 32
+        label = "mine"
+        encode = decode = layout = None
+
+    mine = NF4Format()
+    for call in (lambda: format_to_json(mine), lambda: format_from_json('{"kind": "NF4Format"}')):
+        with pytest.raises(
+            ValueError, match=r"nf4\.NF4Format and .*<locals>\.NF4Format have one name; rename one"
+        ):
+            call()
+    del NF4Format, mine, call
+    gc.collect()  # a class without users is gone, and the name is the library's again
+
+
+@dataclass(frozen=True)
+class HoldsFormat(MXFP4Format):
+    more: object = None
+
+
+@pytest.mark.parametrize("value", [torch.float16, [1, 2], {1}, zoo.small_cnn])
+def test_what_a_file_would_not_give_back_is_not_written(value):
+    with pytest.raises(ValueError, match="could not be read back from a file"):
+        format_to_json(HoldsFormat(more=value))
+
+
+@pytest.mark.parametrize("value", [None, True, 2, 0.5, "x", (1, (2, FMT)), rung(4)])
+def test_what_a_file_gives_back_is_written(value):
+    assert format_from_json(format_to_json(HoldsFormat(more=value))) == HoldsFormat(more=value)
+
+
+def test_a_field_called_kind_would_hide_the_name_of_the_class():
+    @dataclass(frozen=True)
+    class Kinded(MXFP4Format):
+        kind: str = "MXFP4Format"
+
+    with pytest.raises(ValueError, match="could not be read back"):
+        format_to_json(Kinded())

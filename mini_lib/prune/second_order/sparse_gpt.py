@@ -185,8 +185,8 @@ def check_choice(inputs: int, total: int, density: float | None, n_of_m: tuple[i
             )
         return
     n, m = n_of_m
-    if not 1 <= n <= m:
-        raise ValueError(f"n_of_m keeps n of m with 1 <= n <= m, got {n_of_m}; (2, 4) keeps two of each four")
+    whole("n_of_m: m", m, low=1, fix="(2, 4) keeps two of each four")
+    whole("n_of_m: n", n, low=1, high=m, fix="(2, 4) keeps two of each four")
     if inputs % m:
         raise ValueError(f"groups of {m} do not fill the {inputs} inputs of a row; leave the layer out in where")
     if block % m:

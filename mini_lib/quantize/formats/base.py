@@ -105,12 +105,23 @@ def format_to_json(fmt: Format) -> str:
 
     Raises:
         TypeError: `fmt` is not a format.
+        ValueError: it could not be read back: it is not a dataclass, a field is called "kind" or holds more than
+            numbers, texts, dtypes (in a field `..._dtype`), formats and tuples of them, or another class has its name.
 
     >>> from mini_lib.quantize import NF4Format
     >>> format_to_json(NF4Format(64))
     '{"kind": "NF4Format", "block_size": 64, "double_quantize": false}'
     """
-    return json.dumps(_plain(require_format(fmt)))
+    try:
+        text = json.dumps(_plain(require_format(fmt)))
+        back = format_from_json(text)
+    except ValueError as error:
+        raise ValueError(f"{fmt!r} could not be read back from a file: {error}") from error
+    # By fields, not by ==: a class that is defined again, as when a notebook's cell is run again, is another class.
+    own = {field.name: getattr(fmt, field.name) for field in dataclasses.fields(fmt)}
+    if _place(type(back)) != _place(type(fmt)) or own != {name: getattr(back, name) for name in own}:
+        raise ValueError(f"{fmt!r} could not be read back from a file: its text {text} gives {back!r}")
+    return text
 
 
 def format_from_json(text: str) -> Format:
@@ -129,12 +140,18 @@ def format_from_json(text: str) -> Format:
 
 
 def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value):
+    if isinstance(value, tuple):
+        return [*map(_plain, value)]
+    if isinstance(value, Format | Granularity):
+        if not dataclasses.is_dataclass(value):
+            raise ValueError(f"{type(value).__name__} is not a dataclass; write @dataclass(frozen=True) above it")
         own = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"kind": type(value).__name__, **own}
     if isinstance(value, torch.dtype):
         return SHORT_NAMES.get(value, str(value).removeprefix("torch."))
-    return value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"{value!r} has no text in JSON")
 
 
 def _built(plain: object) -> object:
@@ -142,14 +159,22 @@ def _built(plain: object) -> object:
         return tuple(map(_built, plain))
     if not isinstance(plain, dict):
         return plain
-    known = {kind.__name__: kind for base in (Format, Granularity) for kind in _derived(base)}
-    if plain["kind"] not in known:
+    named = [kind for base in (Format, Granularity) for kind in _derived(base) if kind.__name__ == plain["kind"]]
+    if not named:
         raise LookupError(f"nothing called {plain['kind']!r} is defined; import the module that defines it")
+    places = sorted({*map(_place, named)})
+    if len(places) > 1:
+        raise LookupError(f"{' and '.join(places)} have one name; rename one of these classes")
     arguments = {
         name: _dtype(value) if name.endswith("dtype") and isinstance(value, str) else _built(value)
         for name, value in plain.items()
     }
-    return known[arguments.pop("kind")](**arguments)
+    del arguments["kind"]
+    return named[-1](**arguments)  # the one defined last
+
+
+def _place(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -160,7 +185,7 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def _derived(base: type) -> Iterator[type]:
-    """Yield all classes derived from `base`; of two with the same name, the one defined last comes last."""
+    """Yield all classes derived from `base`; of two with one name and base, the one defined last comes last."""
     for kind in base.__subclasses__():
         yield kind
         yield from _derived(kind)
