@@ -344,7 +344,7 @@ def test_what_is_refused():
         ({"density": 0.5, "block": 0}, "block must be a whole number of 1 or more, got 0; the paper has 128"),
         ({"density": 0.5, "damp": -1}, "damp must be a finite number of 0 or more, got -1"),
         ({"n_of_m": (5, 4)}, r"n_of_m: n must be a whole number from 1 to 4, got 5; \(2, 4\) keeps two of each four"),
-        ({"n_of_m": (0, 4)}, r"got \(0, 4\); \(2, 4\) keeps two of each four"),
+        ({"n_of_m": (0, 4)}, r"n must be a whole number from 1 to 4, got 0; \(2, 4\) keeps two of each four"),
         ({"n_of_m": (2, 4)}, "groups of 4 do not fill the 6 inputs of a row; leave the layer out in where"),
         ({"n_of_m": (1, 3), "block": 4}, "groups of 3 do not fill a block of 4 columns; use a block that 3 divides"),
     ):

@@ -1,6 +1,5 @@
 """A seventh format, defined here and known to no file of the library, takes a whole model through every step."""
 
-import gc
 import re
 from dataclasses import dataclass, replace
 from math import prod
@@ -178,20 +177,27 @@ def test_what_lacks_a_method_is_no_format():
 
 
 def test_two_formats_of_one_name_are_refused_by_name():
-    @dataclass(frozen=True)
-    class NF4Format(Format):  # the name of a format that the library has
-        bits = 32
-        label = "mine"
-        encode = decode = layout = None
+    def of_one_module() -> type[Format]:
+        @dataclass(frozen=True)
+        class TwiceFormat(FloatFormat):
+            pass
 
-    mine = NF4Format()
-    for call in (lambda: format_to_json(mine), lambda: format_from_json('{"kind": "NF4Format"}')):
-        with pytest.raises(
-            ValueError, match=r"nf4\.NF4Format and .*<locals>\.NF4Format have one name; rename one"
-        ):
+        return TwiceFormat
+
+    def of_another() -> type[Format]:
+        @dataclass(frozen=True)
+        class TwiceFormat(MXFP4Format):
+            pass
+
+        return TwiceFormat
+
+    both = of_one_module()(), of_another()()
+    for call in (
+        *(lambda one=one: format_to_json(one) for one in both),
+        lambda: format_from_json('{"kind": "TwiceFormat"}'),
+    ):
+        with pytest.raises(ValueError, match=r"of_another.*TwiceFormat and .*of_one_module.*TwiceFormat have one name"):
             call()
-    del NF4Format, mine, call
-    gc.collect()  # a class without users is gone, and the name is the library's again
 
 
 @dataclass(frozen=True)
