@@ -149,7 +149,7 @@ def _plain(value: object) -> object:
         return {"kind": type(value).__name__, **own}
     if isinstance(value, torch.dtype):
         return SHORT_NAMES.get(value, str(value).removeprefix("torch."))
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, int | float | str):
         return value
     raise ValueError(f"{value!r} has no text in JSON")
 
