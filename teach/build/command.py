@@ -91,6 +91,8 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, exercises: E
     for number in options.lessons:
         if not any(path.name.startswith(f"{number:0>2}_") for path in paths):
             parser.error(f"no source for lesson {number} in {root / 'solutions'}")
+    if not paths:
+        parser.error(f"no source of a lesson in {root / 'solutions'}; build in a clone of the course")
     wanted = {f"{number:0>2}" for number in options.lessons}
     paths = [path for path in paths if not wanted or path.name[:2] in wanted]
     try:
