@@ -8,6 +8,7 @@ from build_support import SOURCE, house, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from teach.build import command
 from teach.build.notebook import NOTEBOOK_METADATA, as_text, cell_ids, lesson_notebook, solution_notebook, stub
 from teach.build.source import read_source
 
@@ -142,3 +143,10 @@ def test_a_solution_that_may_not_be_kept_is_not_written(code, sentence, tmp_path
     assert run(tmp_path) == 1
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.glob("*/*.ipynb"))
+
+
+def test_a_folder_without_sources_is_not_called_right(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--check"], root=tmp_path)
+    said = f"no source of a lesson in {tmp_path / 'solutions'}; build in a clone of the course"
+    assert said in capsys.readouterr().err
