@@ -205,3 +205,25 @@ def test_the_c_text_is_shipped_with_the_package():
         if file.name.endswith(".py"):
             assert "#include" not in file.read_text(encoding="utf-8")
     assert kernels.__doc__.startswith("Kernels in C")
+
+
+def test_a_call_keeps_the_memory_that_it_was_given():
+    x, y = torch.ones(4), torch.empty(2)
+    call = bind_dense(torch.ones(2, 4), x, y)
+    x.data = torch.full((4,), 5.0)  # another tensor's memory under the same name
+    x.add_(1)
+    call()
+    assert y.tolist() == [4.0, 4.0]
+
+
+def test_a_block_that_would_not_fit_the_stack_is_refused():
+    starts, columns = torch.tensor([0, 1], dtype=torch.int32), torch.tensor([0], dtype=torch.int32)
+    with pytest.raises(
+        ValueError, match="^blocks of 256 x 256 do not fit the stack; use blocks of 32,768 values at most"
+    ):
+        bind_blocks(starts, columns, torch.ones(1, 256, 256), torch.ones(256), torch.empty(256))
+
+
+def test_flags_are_words():
+    with pytest.raises(TypeError, match=r"^flags must be several words, got '-O1'; use \('-O1',\)"):
+        bind_dense(torch.ones(2, 4), torch.ones(4), torch.empty(2), flags="-O1")
