@@ -24,7 +24,6 @@ PROGRAM_SUFFIX = ".exe" if sys.platform == "win32" else ""
 
 _PROBE = "int mini_lib_probe(int x) { return x + 1; }\n"
 _OPENMP_PROBE = "#include <omp.h>\nint mini_lib_probe(void) { return omp_get_max_threads(); }\n"
-_PROGRAM_PROBE = "int main(void) { return 0; }\n"
 _OPENMP_FLAG = "-fopenmp"
 
 
@@ -157,10 +156,23 @@ def _compiles(command: tuple[str, ...], flags: tuple[str, ...], source: str) -> 
     return _why_not((*command, *flags), source) is None
 
 
-def _build(source: str, flags: Sequence[str], openmp: bool, folder: Path, suffix: str) -> Path:
-    """Compile into a folder, under a name that is a digest of all that decides the result."""
+def flag_words(flags: Sequence[str]) -> tuple[str, ...]:
+    """Return flags for the compiler, one word each; a text by itself would fall apart into letters.
+
+    Raises:
+        TypeError: the flags are a single text.
+
+    >>> flag_words(["-O1", "-g"])
+    ('-O1', '-g')
+    """
     if isinstance(flags, str):
         raise TypeError(f"flags must be a sequence of strings, got {flags!r}; write ({flags!r},)")
+    return tuple(flags)
+
+
+def _build(source: str, flags: Sequence[str], openmp: bool, folder: Path, suffix: str) -> Path:
+    """Compile into a folder, under a name that is a digest of all that decides the result."""
+    flags = flag_words(flags)
     compiler = find_compiler()
     if openmp and not compiler.openmp:
         raise NoCompiler(

@@ -29,9 +29,7 @@ def bound(
     The call takes about a microsecond more than the kernel, and sees later changes to the tensors.
 
     Raises:
-        TypeError: the flags are a single text.
-        NoCompiler: there is no C compiler.
-        ValueError: the file does not compile.
+        TypeError, NoCompiler, ValueError: as `native.load`.
 
     >>> y = torch.empty(2)
     >>> call = bound("sparse.c", "dense", (2, 1, torch.tensor([3.0, 4.0]), torch.tensor([10.0]), y))
@@ -40,11 +38,10 @@ def bound(
     tensor([30., 40.])
     """
     settings = [f"-D{name}={value}" for name, value in {function.upper(): 1, **defines}.items()]
-    if isinstance(flags, str):
-        raise TypeError(f"flags must be several words, got {flags!r}; use ({flags!r},)")
     # An alias shares the memory and keeps it alive, whatever becomes of the tensor itself.
     arguments = [one.detach() if isinstance(one, Tensor) else one for one in arguments]
-    library = native.load(_text(file), flags=(*(native.native_flags() if flags is None else flags), *settings))
+    words = native.native_flags() if flags is None else native.flag_words(flags)
+    library = native.load(_text(file), flags=(*words, *settings))
     compiled = getattr(library, function)
     compiled.restype = None
     values = [

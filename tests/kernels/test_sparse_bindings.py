@@ -225,5 +225,5 @@ def test_a_block_that_would_not_fit_the_stack_is_refused():
 
 
 def test_flags_are_words():
-    with pytest.raises(TypeError, match=r"^flags must be several words, got '-O1'; use \('-O1',\)"):
+    with pytest.raises(TypeError, match=r"^flags must be a sequence of strings, got '-O1'; write \('-O1',\)"):
         bind_dense(torch.ones(2, 4), torch.ones(4), torch.empty(2), flags="-O1")

@@ -4,6 +4,7 @@ import ctypes
 import os
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
 
@@ -17,43 +18,6 @@ MOST_MEASURED_BYTES = 64 << 20  # stands for "far away", where nothing is cached
 JUMP_BYTES = 1024  # the step down a column of 256 floats
 COSTS = ("stream_cycles", "jump_cycles", "back_cycles")
 REPEATS = 5
-
-_KERNELS = r"""
-#include <stdint.h>
-#define HOLD(kind, x) __asm__ volatile("" : "+" kind(x))
-int64_t adds(int64_t n) {
-    int64_t x = n;
-    for (; n > 0; n--) {
-        x += n; HOLD("r", x); x += n; HOLD("r", x);
-        x += n; HOLD("r", x); x += n; HOLD("r", x);
-    }
-    return x;
-}
-void chain(int64_t n, volatile float *s, const float *x) {
-    float sum = *s;
-    for (; n > 0; n--) sum += x[n & 7] * x[n & 3];
-    *s = sum;
-}
-typedef float wide __attribute__((vector_size(VECTOR_BYTES)));
-void wide_chain(int64_t n, float *s, const float *x) {
-    wide sum = {0}, product = sum + x[0];
-    for (; n > 0; n--) sum += product;
-    for (int i = 0; i < VECTOR_BYTES / 4; i++) *s += sum[i];
-}
-void forward(int64_t n, volatile float *s, const float *x) {
-    for (; n > 0; n--) *s += x[n & 7] * x[n & 3];
-}
-void fetch(int64_t n, char *at, int64_t bytes, int64_t step) {
-    for (; n > 0; n--)
-        for (int64_t j = 0; j < step; j += 64)
-            for (int64_t i = j; i < bytes; i += step) (void)*(volatile int32_t *)(at + i);
-}
-void change(int64_t n, char *at, int64_t bytes, int64_t step) {
-    for (; n > 0; n--)
-        for (int64_t j = 0; j < step; j += 64)
-            for (int64_t i = j; i < bytes; i += step) *(volatile int32_t *)(at + i) = 1;
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -148,10 +112,9 @@ def measure_machine_model() -> MachineModel:
         NoCompiler: there is no C compiler.
     """
     machine = this_machine()
-    library = native.load(
-        _KERNELS.replace("VECTOR_BYTES", str(machine.vector_bytes)),
-        flags=SCHEDULE_FLAGS if native.has_flag("-march=native") else ("-O1",),
-    )
+    flags = SCHEDULE_FLAGS if native.has_flag("-march=native") else ("-O1",)
+    source = (files("mini_lib.loops.machine") / "model.c").read_text(encoding="utf-8")
+    library = native.load(source, flags=(*flags, f"-DVECTOR_BYTES={machine.vector_bytes}"))
     room = np.ones(MOST_MEASURED_BYTES + 4096, np.uint8)
     start = room.ctypes.data + -room.ctypes.data % 4096
     ones = np.zeros(16, np.float32)
