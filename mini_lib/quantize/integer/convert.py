@@ -137,7 +137,7 @@ def accumulator_units(layer: QuantizedLayer) -> Tensor:
     weight = layer.qweight
     units = layer.input_scale.double() * weight.scale.double().expand(len(weight.codes))
     dead = (layer.weight.flatten(1) == 0).all(dim=1)
-    bias = torch.zeros(len(units)) if layer.bias is None else layer.bias
+    bias = torch.zeros(len(units)) if layer.bias is None else layer.bias.detach()
     return torch.where(dead & (bias != 0), bias.double().abs() / DEAD_BIAS, units)
 
 
