@@ -114,8 +114,18 @@ def to_integers(model: nn.Module, example: Tensor) -> IntegerNet:
 def with_integer_biases(model: nn.Module) -> nn.Module:
     """Return the fake-quantized model with each bias rounded to the unit of its accumulator, as integers hold it.
 
+    `to_integers` gives the same network for both; this is the twin that it equals.
+
     Raises:
-        TypeError, ValueError: as `to_integers`.
+        TypeError: `model` is not a module.
+        ValueError: a module has no integer form, as `to_integers` says.
+
+    >>> from mini_lib.quantize import UNSIGNED_8_BITS, quantize_weights_and_activations
+    >>> model = nn.Sequential(nn.Linear(1, 1)).eval()
+    >>> model[0].weight.data, model[0].bias.data = torch.tensor([[127.0]]), torch.tensor([2.7])      # scale_w is 1
+    >>> twin = quantize_weights_and_activations(model, IntFormat(8), UNSIGNED_8_BITS, torch.tensor([[255.0]]))
+    >>> with_integer_biases(twin)[0].bias.tolist()                                  # scale_a is 1: 2.7 is no unit
+    [3.0]
 
     Source: Jacob 2018, section 2.4: scale_bias = scale_a * scale_w.
     """
@@ -133,6 +143,13 @@ def accumulator_units(layer: QuantizedLayer) -> Tensor:
     """Return what one step of each channel's accumulator is worth, scale_a * scale_w (float64 [out], exact).
 
     The weights of a dead channel are all 0, whatever their scale; its unit is chosen for its bias.
+
+    >>> from mini_lib.quantize import UNSIGNED_8_BITS, quantize_weights_and_activations
+    >>> model = nn.Sequential(nn.Linear(1, 1, bias=False)).eval()
+    >>> model[0].weight.data = torch.tensor([[7.0]])
+    >>> twin = quantize_weights_and_activations(model, IntFormat(4), UNSIGNED_8_BITS, torch.tensor([[510.0]]))
+    >>> accumulator_units(twin[0])                                           # scale_a is 2 and scale_w 1
+    tensor([2.], dtype=torch.float64)
     """
     weight = layer.qweight
     units = layer.input_scale.double() * weight.scale.double().expand(len(weight.codes))
