@@ -61,10 +61,11 @@ def observe(model: nn.Module, data: list[Tensor], names: Iterable[str], see: See
         )
     with ExitStack() as hooks:
         for name in names:
-            hook = model.get_submodule(name).register_forward_hook(
-                lambda module, inputs, output, name=name: see(name, inputs[0], output)
-            )
-            hooks.callback(hook.remove)
+
+            def look(module: nn.Module, inputs: tuple, output: Tensor, name: str = name) -> None:
+                see(name, inputs[0], output)  # and no return: torch would put it in the place of the output
+
+            hooks.callback(model.get_submodule(name).register_forward_hook(look).remove)
         for batch in data:
             model(batch)
 

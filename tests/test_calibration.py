@@ -79,3 +79,10 @@ def test_a_layer_must_be_the_models_own():
 def test_values_that_are_not_those_of_the_inputs_are_refused(shape):
     with pytest.raises(ValueError, match=r"do not fit a weight of shape \[6, 6\]; expected \[6\]"):
         per_weight(torch.zeros(6, 6), torch.zeros(shape))
+
+
+def test_what_see_returns_does_not_become_the_output_of_the_layer():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU()).eval()
+    seen = []
+    observe(model, [torch.ones(1, 2)], ["0", "1"], lambda name, x, y: seen.append(x.clone()) or torch.full_like(y, 7.0))
+    assert torch.equal(seen[1], model[0](torch.ones(1, 2)))
