@@ -2,6 +2,7 @@
 
 from mini_lib.quantize.affine import fake_quantize, from_codes, to_codes
 from mini_lib.quantize.bias_correction import correct_bias
+from mini_lib.quantize.choice import FormatChoice, choose_formats
 from mini_lib.quantize.equalize import LayerPair, equalize, find_pairs
 from mini_lib.quantize.formats.base import Format, Observer, format_from_json, format_to_json
 from mini_lib.quantize.formats.binary import BinaryFormat, binarize
