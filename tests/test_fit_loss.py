@@ -27,10 +27,10 @@ def short(loss, **changes):
 
 def test_the_default_is_the_cross_entropy():
     model = nn.Linear(2, 2)
-    plain = fit.fit(model, TRAIN, VALIDATION, epochs=2, seed=0, learning_rate=0.05)
-    named = fit.fit(model, TRAIN, VALIDATION, epochs=2, seed=0, learning_rate=0.05, loss=fit.cross_entropy)
-    torchs = fit.fit(model, TRAIN, VALIDATION, epochs=2, seed=0, learning_rate=0.05,
-                     loss=lambda logits, images, labels: F.cross_entropy(logits, labels))  # fmt: skip
+    settings = dict(train=TRAIN, validation=VALIDATION, epochs=2, seed=0, learning_rate=0.05)
+    plain = fit.fit(model, **settings)
+    named = fit.fit(model, **settings, loss=fit.cross_entropy)
+    torchs = fit.fit(model, **settings, loss=lambda z, _, y: F.cross_entropy(z, y))
     assert plain.history == named.history == torchs.history
     assert torch.equal(plain.model.weight, named.model.weight) and torch.equal(plain.model.weight, torchs.model.weight)
 
