@@ -30,7 +30,7 @@ from studies.bits.record import (
     to_json,
 )
 from studies.bits.run import Settings, parts_of, run_study
-from studies.bits.study import LONGER, ROUNDED, REESTIMATED
+from studies.bits.study import LONGER, ROUNDED, ROUNDED_ANEW, TRAINED_ANEW
 from studies.bits.teachers import HELPS, PLAIN
 
 
@@ -62,10 +62,12 @@ def show_tables(study: Study) -> None:
         print(f"\nsmall_cnn, {which} accuracy in percent, mean ± standard deviation over seeds\n")
         print(accuracy_table(runs, which))
     print("\npoints of test accuracy more than the plain training of the same width, seed by seed\n")
-    print(gain_table(runs, (ROUNDED, REESTIMATED, *HELPS[1:], LONGER), PLAIN))
+    print(gain_table(runs, (ROUNDED, ROUNDED_ANEW, *HELPS[1:], TRAINED_ANEW, LONGER), PLAIN))
     print(f"\nwhole files\n\n{bytes_table(runs)}")
     for pictures, students in study.students.items():
-        print(f"\na float student of half the channels from scratch, {int(pictures):,} labelled pictures: test accuracy\n")
+        print(
+            f"\na float student of half the channels from scratch, {int(pictures):,} labelled pictures: test accuracy\n"
+        )
         print(accuracy_table(students))
         print(f"\npoints more than plain\n\n{gain_table(students, [run.arm for run in students][1:], PLAIN)}")
 

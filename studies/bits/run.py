@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +22,10 @@ class Settings:
     """What decides the results: the seeds, the plan of few bits, and the schoolings of students."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    few_bits: Plan = Plan()
+    few_bits: Plan = field(default_factory=Plan)
     students: tuple[Schooling, ...] = (
-        Schooling(pictures=16_000, epochs=6),
-        Schooling(pictures=1_000, epochs=48, unlabelled=16_000),
+        Schooling(pictures=16_000, epochs=4),
+        Schooling(pictures=1_000, epochs=32, unlabelled=16_000),
     )
 
 
@@ -77,14 +77,13 @@ def run_study(
             found[name] = tuple(Run(**run) for run in json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise ValueError(f"cannot read {path} ({error}); remove it, and it will be made again") from error
+
+    def together(part: str) -> tuple[Run, ...]:
+        return tuple(run for seed in settings.seeds for run in found[f"{part}-{seed}"])
+
     return Study(
-        few_bits=tuple(
-            run for width in settings.few_bits.widths for seed in settings.seeds for run in found[f"bits-{width}-{seed}"]
-        ),
-        students={
-            str(one.pictures): tuple(run for seed in settings.seeds for run in found[f"students-{one.pictures}-{seed}"])
-            for one in settings.students
-        },
+        few_bits=tuple(run for width in settings.few_bits.widths for run in together(f"bits-{width}")),
+        students={str(one.pictures): together(f"students-{one.pictures}") for one in settings.students},
         settings=_plain(settings) | {"machine": dict(machine)},
     )
 

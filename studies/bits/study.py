@@ -28,7 +28,7 @@ from mini_lib.quantize import (
 )
 from mini_lib.quantize.train import export, prepare, reestimate_batch_norm
 from mini_lib.require import positive, share, whole
-from studies.bits.teachers import HELPS, ensemble_for, losses
+from studies.bits.teachers import HELPS, PLAIN, ensemble_for, losses
 
 FORMATS: Mapping[str, Format] = {
     "8": IntFormat(8, granularity=PerChannel()),
@@ -40,8 +40,9 @@ FORMATS: Mapping[str, Format] = {
 }
 FLOAT = "32"
 WIDTHS = (FLOAT, *FORMATS)
-# Arms: before training, and trained. A trained arm has the name of its help, or is this one.
-AS_IT_IS, ROUNDED, REESTIMATED, LONGER = "as it is", "rounded", "rounded, batch norm re-estimated", "plain, twice as long"
+# Arms: before training, and trained. A trained arm has the name of its help, or one of the last two.
+AS_IT_IS, ROUNDED, ROUNDED_ANEW = "as it is", "rounded", "rounded, batch norm re-estimated"
+TRAINED_ANEW, LONGER = "plain, batch norm re-estimated", "plain, twice as long"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Plan:
 
     widths: tuple[str, ...] = WIDTHS
     longer_at: tuple[str, ...] = (FLOAT, "2", "1")
-    pictures: int = 8_000
+    pictures: int = 6_000
     epochs: int = 2
     batch_size: int = 64
     learning_rate: float = 0.001
@@ -100,11 +101,13 @@ class Run:
 def arms_of(plan: Plan, width: str) -> tuple[str, ...]:
     """Return the arms of a width, in the order in which they run.
 
-    >>> arms_of(Plan(), "4")
-    ('rounded', 'rounded, batch norm re-estimated', 'plain', 'label smoothing', 'same-size teacher', 'ensemble teacher')
+    >>> arms_of(Plan(), "32")
+    ('as it is', 'plain', 'label smoothing', 'same-size teacher', 'ensemble teacher', 'plain, twice as long')
     """
-    before = (AS_IT_IS,) if width == FLOAT else (ROUNDED, REESTIMATED)
-    return (*before, *HELPS, *([LONGER] if width in plan.longer_at else []))
+    longer = (LONGER,) if width in plan.longer_at else ()
+    if width == FLOAT:
+        return (AS_IT_IS, *HELPS, *longer)
+    return (ROUNDED, ROUNDED_ANEW, *HELPS, TRAINED_ANEW, *longer)
 
 
 def run_width(
@@ -122,38 +125,26 @@ def run_width(
     runs = []
     for arm, model, trained in _models(plan, width, seed, splits):
         same = None if trained is None else _same(model, trained, splits)
-        stored = fold_batch_norm(model) if trained is None and arm != REESTIMATED else model
-        runs.append(
-            Run(
-                seed=seed,
-                width=width,
-                arm=arm,
-                validation=accuracy(model, splits.validation),
-                test=accuracy(model, splits.test),
-                file_bytes=file_bytes(stored),
-                same_predictions=same,
-            )
-        )
+        validation, test = (accuracy(model, part) for part in (splits.validation, splits.test))
+        runs.append(Run(seed, width, arm, validation, test, file_bytes(model), same))
         if progress is not None:
             progress(runs[-1])
     return tuple(runs)
 
 
-def _models(
-    plan: Plan, width: str, seed: int, splits: Splits
-) -> Iterator[tuple[str, nn.Module, nn.Module | None]]:
-    """Yield each arm, its model as it is stored, and the fake-quant model that this was made from, if any."""
+def _models(plan: Plan, width: str, seed: int, splits: Splits) -> Iterator[tuple[str, nn.Module, nn.Module | None]]:
+    """Yield each arm, its model as it is stored, and the fake-quant model that this was packed from, if any."""
     own = zoo.load("small_cnn", seed)
     train = splits.train.first(plan.pictures)
+    calibration = splits.train.first(plan.calibration).images
     if width == FLOAT:
-        start = own
-        yield AS_IT_IS, own, None
+        yield AS_IT_IS, fold_batch_norm(own), None
     else:
-        fmt = FORMATS[width]
-        yield ROUNDED, quantize_weights(fold_batch_norm(own), fmt, observer=mse), None
-        images = splits.train.first(plan.calibration).images
-        yield REESTIMATED, reestimate_batch_norm(quantize_weights(own, fmt, observer=mse), images), None
-        start = prepare(own, fmt)
+        # With a scale per channel, folding scales a channel and its grid alike: the codes are those of the unfolded.
+        yield ROUNDED, quantize_weights(fold_batch_norm(own), FORMATS[width], observer=mse), None
+        unfolded = quantize_weights(own, FORMATS[width], observer=mse)
+        yield ROUNDED_ANEW, reestimate_batch_norm(unfolded, calibration), None
+    start = own if width == FLOAT else prepare(own, FORMATS[width])
 
     def trained(loss: Loss, epochs: int) -> tuple[nn.Module, nn.Module | None]:
         model = fit(
@@ -166,18 +157,17 @@ def _models(
             batch_size=plan.batch_size,
             loss=loss,
         ).model
-        return (model, None) if width == FLOAT else (export(model), model)
+        return (fold_batch_norm(model), None) if width == FLOAT else (export(model), model)
 
     helps = losses(
-        own,
-        ensemble_for(seed),
-        train,
-        temperature=plan.temperature,
-        share=plan.share,
-        smoothing=plan.smoothing,
+        own, ensemble_for(seed), train, temperature=plan.temperature, share=plan.share, smoothing=plan.smoothing
     )
-    for arm, loss in helps.items():
-        yield arm, *trained(loss, plan.epochs)
+    plain = trained(cross_entropy, plan.epochs)
+    yield PLAIN, *plain
+    for arm in HELPS[1:]:
+        yield arm, *trained(helps[arm], plan.epochs)
+    if width != FLOAT:
+        yield TRAINED_ANEW, reestimate_batch_norm(plain[0], calibration), None
     if width in plan.longer_at:
         yield LONGER, *trained(cross_entropy, 2 * plan.epochs)
 
