@@ -45,7 +45,7 @@ class Schooling:
     batch_size: int = 64
     learning_rate: float = 0.01
     weight_decay: float = 0.1
-    temperature: float = 4.0
+    temperature: float = 2.0
     share: float = 0.9
     smoothing: float = 0.1
 
