@@ -32,6 +32,7 @@ from studies.bits.record import (
 from studies.bits.run import Settings, parts_of, run_study
 from studies.bits.study import LONGER, ROUNDED, ROUNDED_ANEW, TRAINED_ANEW
 from studies.bits.teachers import HELPS, PLAIN
+from studies.factorize.record import percent
 
 
 def record(folder: Path, seeds: tuple[int, ...]) -> None:
@@ -58,6 +59,10 @@ def record(folder: Path, seeds: tuple[int, ...]) -> None:
 def show_tables(study: Study) -> None:
     """Print all tables."""
     runs = study.few_bits
+    for which in ("validation", "test"):
+        print(
+            f"the ensembles that teach: {which} accuracy {percent([getattr(one, which) for one in study.teachers])} %"
+        )
     for which in ("validation", "test"):
         print(f"\nsmall_cnn, {which} accuracy in percent, mean ± standard deviation over seeds\n")
         print(accuracy_table(runs, which))

@@ -27,10 +27,11 @@ Which = Literal["validation", "test"]
 class Study:
     """The parts of the study.
 
-    `few_bits` holds the runs of `run_width`, `students` those of `run_students` by the number of their labelled
-    pictures. `settings` says how all that was made, and on what machine.
+    `teachers` holds the ensembles themselves, one for each seed; `few_bits` the runs of `run_width`, and `students` those
+    of `run_students` by the number of their labelled pictures. `settings` says how all that was made, and on what machine.
     """
 
+    teachers: tuple[Run, ...]
     few_bits: tuple[Run, ...]
     students: dict[str, tuple[Run, ...]]
     settings: dict[str, object]
@@ -123,6 +124,7 @@ def from_json(text: str) -> Study:
     try:
         values = json.loads(text)
         return Study(
+            teachers=tuple(Run(**run) for run in values["teachers"]),
             few_bits=tuple(Run(**run) for run in values["few_bits"]),
             students={name: tuple(Run(**run) for run in runs) for name, runs in values["students"].items()},
             settings=values["settings"],

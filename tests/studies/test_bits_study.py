@@ -173,9 +173,10 @@ def test_a_study_goes_on_where_it_was(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(run, "run_width", lambda plan, width, seed, *_: made.append((width, seed)) or runs())
     monkeypatch.setattr(run, "run_students", lambda *_: made.append("students") or schooled())
+    monkeypatch.setattr(run, "_run_teacher", lambda *_: runs()[:1])
     first = run.run_study(TINY_SETTINGS, tmp_path, splits(), {"threads": 1})
     assert made == [("2", 0), "students"]
-    assert first.few_bits == runs() and first.students == {"32": schooled()}
+    assert first.teachers == runs()[:1] and first.few_bits == runs() and first.students == {"32": schooled()}
     (tmp_path / "bits-2-0.json").unlink()
     assert run.run_study(TINY_SETTINGS, tmp_path, splits(), {"threads": 1}) == first
     assert made == [("2", 0), "students", ("2", 0)]
@@ -217,11 +218,11 @@ def test_tables_have_every_width_and_a_dash_where_nothing_was_run():
 
 
 def test_a_study_comes_back_from_its_text():
-    whole = record.Study(runs(), {"32": schooled()}, {"seeds": [0]})
+    whole = record.Study(runs()[:1], runs(), {"32": schooled()}, {"seeds": [0]})
     assert record.from_json(record.to_json(whole)) == whole
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"few_bits": [{"seed": 0}]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"teachers": [{"seed": 0}]}'])
 def test_a_text_that_is_no_study(text):
     with pytest.raises(ValueError, match="this is not a recorded study .*`git restore studies/records/bits.json"):
         record.from_json(text)
