@@ -27,8 +27,9 @@ Which = Literal["validation", "test"]
 class Study:
     """The parts of the study.
 
-    `teachers` holds the ensembles themselves, one for each seed; `few_bits` the runs of `run_width`, and `students` those
-    of `run_students` by the number of their labelled pictures. `settings` says how all that was made, and on what machine.
+    `teachers` holds the ensembles themselves, one for each seed; `few_bits` the runs of `run_width`, and `students`
+    those of `run_students` by the number of their labelled pictures. `settings` says how all that was made, and on what
+    machine.
     """
 
     teachers: tuple[Run, ...]

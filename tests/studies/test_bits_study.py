@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mini_lib import zoo
-from mini_lib.data import Splits, fashion
+from mini_lib.data import Split, Splits, fashion
 from mini_lib.fit import accuracy, predict
 from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import file_bytes, mse, quantize_weights
@@ -135,6 +135,35 @@ def test_students_with_labels_and_without():
     assert len({row.file_bytes for row in schooled()}) == 1
     # half the channels: 9 * (8 + 8*16 + 16*32 + 32*32) weights, biases 88, linear 330, of 4 bytes each, and the header
     assert 0 < schooled()[0].file_bytes - 4 * (9 * (8 + 128 + 512 + 1024) + 88 + 330) < 2000
+
+
+def spied(monkeypatch, module) -> list[tuple[int, int]]:
+    """What `fit` is asked for from now on: how many pictures, how often."""
+    asked, real = [], module.fit
+
+    def spy(model, train, validation, **settings):
+        asked.append((len(train), settings["epochs"]))
+        return real(model, train, validation, **settings)
+
+    monkeypatch.setattr(module, "fit", spy)
+    return asked
+
+
+def test_all_arms_take_the_same_steps_but_the_longer_one(monkeypatch):
+    asked = spied(monkeypatch, study)
+    study.run_width(replace(TINY, longer_at=(FLOAT,)), FLOAT, 0, splits())
+    assert asked == [(64, 1)] * 4 + [(64, 2)]
+
+
+def test_all_students_take_the_same_steps_and_two_see_no_label(monkeypatch):
+    asked = spied(monkeypatch, students)
+    students.run_students(TINY_SCHOOL, 0, splits())
+    assert asked == [(32, 2)] * 4 + [(64, 1)] * 2
+    # Other labels beyond the first 32 pictures: whoever sees no label does not notice.
+    train = splits().train
+    others = Split(train.images, torch.cat([train.labels[:32], (train.labels[32:] + 1) % 10]))
+    again = students.run_students(TINY_SCHOOL, 0, replace(splits(), train=others))
+    assert again == schooled()
 
 
 @pytest.mark.parametrize("given, message", [
