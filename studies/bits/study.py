@@ -27,17 +27,36 @@ from mini_lib.quantize import (
     mse,
     quantize_weights,
 )
+from mini_lib.quantize.choice import FormatChoice
 from mini_lib.quantize.train import export, prepare, reestimate_batch_norm
 from mini_lib.require import positive, share, whole
 from studies.bits.teachers import HELPS, PLAIN, ensemble_for, losses
 
-FORMATS: Mapping[str, Format] = {
-    "8": IntFormat(8, granularity=PerChannel()),
+
+
+def ends_at_8_bits(fmt: Format) -> FormatChoice:
+    """Return the choice of `fmt` for all layers but the first and the last: these hold 784 of small_cnn's 60,688 weights.
+
+    >>> choice = ends_at_8_bits(TernaryFormat())
+    >>> [choice(name, nn.Identity()).label for name in ("conv1", "conv2")]
+    ['int8 per channel', 'ternary per tensor']
+    """
+    return lambda name, module: INT8 if name in ENDS else fmt
+
+
+INT8 = IntFormat(8, granularity=PerChannel())
+INT2 = IntFormat(2, symmetric=False, granularity=PerChannel())  # four values; a symmetric grid has three: ternary
+BINARY = BinaryFormat(PerChannel())
+ENDS = ("conv1", "linear")
+FORMATS: Mapping[str, FormatChoice] = {
+    "8": INT8,
     "4": IntFormat(4, granularity=PerChannel()),
     "3": IntFormat(3, granularity=PerChannel()),
-    "2": IntFormat(2, symmetric=False, granularity=PerChannel()),  # four values; a symmetric grid has three: ternary
+    "2": INT2,
     "ternary": TernaryFormat(PerChannel()),
-    "1": BinaryFormat(PerChannel()),
+    "1": BINARY,
+    "8/2/8": ends_at_8_bits(INT2),
+    "8/1/8": ends_at_8_bits(BINARY),
 }
 FLOAT = "32"
 WIDTHS = (FLOAT, *FORMATS)
@@ -47,7 +66,7 @@ TRAINED_ANEW, LONGER = "plain, batch norm re-estimated", "plain, twice as long"
 
 
 # Chosen on validation data with seed 0, of .0003, .001 and .003 at 32, 4, 2 and 1 bits: few bits have further to go.
-RATES = {FLOAT: 0.0003, "8": 0.0003, "4": 0.001, "3": 0.001, "2": 0.002, "ternary": 0.002, "1": 0.002}
+RATES = {FLOAT: 0.0003, "8": 0.0003, "4": 0.001, "3": 0.001} | dict.fromkeys(("2", "ternary", "1", "8/2/8", "8/1/8"), 0.002)
 
 
 @dataclass(frozen=True)
@@ -64,7 +83,7 @@ class Plan:
 
     widths: tuple[str, ...] = WIDTHS
     longer_at: tuple[str, ...] = (FLOAT, "2", "1")
-    pictures: int = 4_000
+    pictures: int = 8_000
     epochs: int = 2
     batch_size: int = 64
     learning_rates: Mapping[str, float] = field(default_factory=RATES.copy)

@@ -122,6 +122,14 @@ def test_folding_batch_norm_changes_no_code_with_a_scale_per_channel(width):
         assert ((codes[0] - sign * codes[1]).abs() > 1e-5).float().mean() < 1e-2
 
 
+def test_both_ends_at_8_bits():
+    model = quantize_weights(zoo.load("small_cnn", 0), study.FORMATS["8/1/8"])
+    found = {name: layer.weight_fmt.label for name, layer in model.named_children() if hasattr(layer, "weight_fmt")}
+    assert found == {"conv1": "int8 per channel", "linear": "int8 per channel"} | {
+        f"conv{number}": "binary per channel" for number in (2, 3, 4)
+    }
+
+
 def test_float_is_trained_on_too():
     plan = replace(TINY, widths=(FLOAT,), longer_at=())
     rows = study.run_width(plan, FLOAT, 0, splits())
@@ -167,7 +175,7 @@ def test_all_students_take_the_same_steps_and_two_see_no_label(monkeypatch):
 
 
 @pytest.mark.parametrize("given, message", [
-    ({"widths": ("5",)}, "widths holds '5', and there are the widths 32, 8, 4, 3, 2, ternary, 1"),
+    ({"widths": ("5",)}, "widths holds '5', and there are the widths 32, 8, 4, 3, 2, ternary, 1, 8/2/8"),
     ({"longer_at": ("5",)}, "longer_at holds '5'"),
     ({"epochs": 0}, "epochs must be a whole number of 1 or more, got 0"),
     ({"learning_rates": study.RATES | {"8": 0.0}}, "the learning rate at 8 must be a finite number above 0, got 0.0"),
