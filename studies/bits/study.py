@@ -33,9 +33,8 @@ from mini_lib.require import positive, share, whole
 from studies.bits.teachers import HELPS, PLAIN, ensemble_for, losses
 
 
-
 def ends_at_8_bits(fmt: Format) -> FormatChoice:
-    """Return the choice of `fmt` for all layers but the first and the last: these hold 784 of small_cnn's 60,688 weights.
+    """Return the choice of `fmt` for all layers of small_cnn but the first and the last, 784 of its 60,688 weights.
 
     >>> choice = ends_at_8_bits(TernaryFormat())
     >>> [choice(name, nn.Identity()).label for name in ("conv1", "conv2")]
@@ -66,7 +65,8 @@ TRAINED_ANEW, LONGER = "plain, batch norm re-estimated", "plain, twice as long"
 
 
 # Chosen on validation data with seed 0, of .0003, .001 and .003 at 32, 4, 2 and 1 bits: few bits have further to go.
-RATES = {FLOAT: 0.0003, "8": 0.0003, "4": 0.001, "3": 0.001} | dict.fromkeys(("2", "ternary", "1", "8/2/8", "8/1/8"), 0.002)
+RATES = {FLOAT: 0.0003, "8": 0.0003, "4": 0.001, "3": 0.001}
+RATES |= dict.fromkeys(("2", "ternary", "1", "8/2/8", "8/1/8"), 0.002)
 
 
 @dataclass(frozen=True)
