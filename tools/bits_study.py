@@ -24,6 +24,7 @@ from studies.bits.record import (
     Study,
     accuracy_table,
     bytes_table,
+    choice_table,
     from_json,
     gain_table,
     recorded,
@@ -68,6 +69,7 @@ def show_tables(study: Study) -> None:
         print(accuracy_table(runs, which))
     print("\npoints of test accuracy more than the plain training of the same width, seed by seed\n")
     print(gain_table(runs, (ROUNDED, ROUNDED_ANEW, *HELPS[1:], TRAINED_ANEW, LONGER), PLAIN))
+    print(f"\nof these four trainings, all of the same steps\n\n{choice_table(runs, HELPS)}")
     print(f"\nwhole files\n\n{bytes_table(runs)}")
     for pictures, students in study.students.items():
         print(

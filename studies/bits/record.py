@@ -90,6 +90,19 @@ def gain_table(runs: Sequence[Run], arms: Sequence[str], over: str, which: Which
     return aligned(lines)
 
 
+def choice_table(runs: Sequence[Run], arms: Sequence[str]) -> str:
+    """Return which of the `arms` validation data chooses at each width, and what test data says of it, in percent.
+
+    The last column is the difference of test accuracy to the first of the arms, seed by seed, in points.
+    """
+    lines = [["bits", "chosen on validation data", "validation", "test", f"test less {arms[0]}"]]
+    for width in dict.fromkeys(run.width for run in runs):
+        best = best_arm(runs, width, arms)
+        accuracies = (percent(spread(runs, width, best, which).values) for which in ("validation", "test"))
+        lines.append([width, best, *accuracies, points(gain(runs, width, best, arms[0]))])
+    return aligned(lines, left=(0, 1))
+
+
 def bytes_table(runs: Sequence[Run]) -> str:
     """Return what each width stores in KiB, rounded after training and trained, and whether both models predict alike.
 

@@ -243,13 +243,14 @@ def test_a_gain_is_taken_seed_by_seed():
 def test_validation_chooses_and_test_does_not():
     rows = [one(PLAIN, 0.9, 0.1), one(ENSEMBLE, 0.8, 0.99)]
     assert record.best_arm(rows, "2", [PLAIN, ENSEMBLE]) == PLAIN
+    chosen = record.choice_table(rows, [ENSEMBLE, PLAIN]).splitlines()[1]
+    assert chosen.split() == ["2", PLAIN, "90.0", "10.0", "-89.0"]
 
 
 def test_tables_have_every_width_and_a_dash_where_nothing_was_run():
     rows = [one(PLAIN, 0.9, 0.9), one(PLAIN, 0.8, 0.8, width="1"), one(ENSEMBLE, 0.85, 0.85, width="1")]
-    assert [line.split() for line in record.accuracy_table(rows).splitlines()] == [
-        ["bits", PLAIN, *ENSEMBLE.split()], ["2", "90.0", "-"], ["1", "80.0", "85.0"],
-    ]  # fmt: skip
+    lines = [line.split() for line in record.accuracy_table(rows).splitlines()]
+    assert lines == [["bits", PLAIN, *ENSEMBLE.split()], ["2", "90.0", "-"], ["1", "80.0", "85.0"]]
     assert record.gain_table(rows, [ENSEMBLE], PLAIN).splitlines()[-1].split() == ["1", "+5.0"]
     assert record.bytes_table(runs()).splitlines()[1].split()[-3:] == ["5", "of", "5"]
 
