@@ -93,10 +93,13 @@ def gain_table(runs: Sequence[Run], arms: Sequence[str], over: str, which: Which
 def choice_table(runs: Sequence[Run], arms: Sequence[str]) -> str:
     """Return which of the `arms` validation data chooses at each width, and what test data says of it, in percent.
 
+    Widths at which one of them was not run are left out.
     The last column is the difference of test accuracy to the first of the arms, seed by seed, in points.
     """
     lines = [["bits", "chosen on validation data", "validation", "test", f"test less {arms[0]}"]]
     for width in dict.fromkeys(run.width for run in runs):
+        if not set(arms) <= {run.arm for run in runs if run.width == width}:
+            continue
         best = best_arm(runs, width, arms)
         accuracies = (percent(spread(runs, width, best, which).values) for which in ("validation", "test"))
         lines.append([width, best, *accuracies, points(gain(runs, width, best, arms[0]))])

@@ -177,6 +177,7 @@ def test_all_students_take_the_same_steps_and_two_see_no_label(monkeypatch):
 @pytest.mark.parametrize("given, message", [
     ({"widths": ("5",)}, "widths holds '5', and there are the widths 32, 8, 4, 3, 2, ternary, 1, 8/2/8"),
     ({"longer_at": ("5",)}, "longer_at holds '5'"),
+    ({"without_help": ("5",)}, "without_help holds '5'"),
     ({"epochs": 0}, "epochs must be a whole number of 1 or more, got 0"),
     ({"learning_rates": study.RATES | {"8": 0.0}}, "the learning rate at 8 must be a finite number above 0, got 0.0"),
     ({"temperature": -1.0}, "temperature must be a finite number above 0, got -1.0"),
