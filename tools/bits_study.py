@@ -1,7 +1,7 @@
 """How few bits a CNN can live on, and what a teacher gives: as recorded, or trained again.
 
     python tools/bits_study.py                         # the tables of studies/records/bits.json
-    python tools/bits_study.py --record DIR            # everything again, about forty minutes on one free core
+    python tools/bits_study.py --record DIR            # everything again, about twenty-five minutes on one core
     python tools/bits_study.py --record DIR --seeds 0  # one seed alone, to share the work among processes
 
 --record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again.
@@ -72,11 +72,12 @@ def show_tables(study: Study) -> None:
     print(f"\nof these four trainings, all of the same steps\n\n{choice_table(runs, HELPS)}")
     print(f"\nwhole files\n\n{bytes_table(runs)}")
     for pictures, students in study.students.items():
+        arms = list(dict.fromkeys(run.arm for run in students))
         print(
             f"\na float student of half the channels from scratch, {int(pictures):,} labelled pictures: test accuracy\n"
         )
         print(accuracy_table(students))
-        print(f"\npoints more than plain\n\n{gain_table(students, [run.arm for run in students][1:], PLAIN)}")
+        print(f"\npoints more than plain\n\n{gain_table(students, arms[1:], PLAIN)}")
 
 
 def main() -> None:

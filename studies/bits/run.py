@@ -78,7 +78,7 @@ def run_study(
     _open(folder, settings)
     found = {}
     for name, make in parts_of(settings).items():
-        path = folder / f"{name}.json"
+        path = folder / f"{name.replace('/', '-')}.json"
         if not path.exists():
             runs = make(splits, None if progress is None else partial(progress, name))
             write_file(path, json.dumps([asdict(run) for run in runs]).encode())

@@ -75,8 +75,8 @@ class Plan:
 
     `pictures` are the first of the training data, `calibration` those on which batch norm is re-estimated, and
     `learning_rates` are by width. The widths of `longer_at` are trained for twice as many epochs as well, those of
-    `without_help` plainly alone. Temperature and share were chosen on validation data with seed 0 at 2 bits, of (2, .5),
-    (2, .9), (4, .5) and (4, .9).
+    `without_help` plainly alone. Temperature and share were chosen on validation data with seed 0 at 2 bits, of
+    (2, .5), (2, .9), (4, .5) and (4, .9).
 
     Raises:
         TypeError, ValueError: a setting is out of range, or a width is not one of `WIDTHS`.

@@ -18,7 +18,7 @@ from studies.bits import record, run, students, study, teachers
 from studies.bits.study import AS_IT_IS, FLOAT, LONGER, ROUNDED, ROUNDED_ANEW, TRAINED_ANEW
 from studies.bits.teachers import ENSEMBLE, HELPS, PLAIN, SAME_SIZE, SMOOTHED
 
-TINY = study.Plan(widths=("2",), longer_at=("2",), pictures=64, epochs=1, batch_size=32, calibration=32)
+TINY = study.Plan(widths=("2", "8/1/8"), longer_at=("2",), pictures=64, epochs=1, batch_size=32, calibration=32)
 TINY_SCHOOL = students.Schooling(pictures=32, epochs=2, unlabelled=64, batch_size=32)
 TINY_SETTINGS = run.Settings(seeds=(0,), few_bits=TINY, students=(TINY_SCHOOL,))
 
@@ -122,6 +122,24 @@ def test_folding_batch_norm_changes_no_code_with_a_scale_per_channel(width):
         assert ((codes[0] - sign * codes[1]).abs() > 1e-5).float().mean() < 1e-2
 
 
+def spied(monkeypatch, module) -> list[tuple[int, int]]:
+    """What `fit` is asked for from now on: how many pictures, how often."""
+    asked, real = [], module.fit
+
+    def spy(model, train, validation, **settings):
+        asked.append((len(train), settings["epochs"]))
+        return real(model, train, validation, **settings)
+
+    monkeypatch.setattr(module, "fit", spy)
+    return asked
+
+
+def test_a_width_without_help_is_trained_plainly_alone(monkeypatch):
+    asked = spied(monkeypatch, study)
+    rows = study.run_width(TINY, "8/1/8", 0, splits())
+    assert [row.arm for row in rows] == [ROUNDED, ROUNDED_ANEW, PLAIN, TRAINED_ANEW] and asked == [(64, 1)]
+
+
 def test_both_ends_at_8_bits():
     model = quantize_weights(zoo.load("small_cnn", 0), study.FORMATS["8/1/8"])
     found = {name: layer.weight_fmt.label for name, layer in model.named_children() if hasattr(layer, "weight_fmt")}
@@ -143,18 +161,6 @@ def test_students_with_labels_and_without():
     assert len({row.file_bytes for row in schooled()}) == 1
     # half the channels: 9 * (8 + 8*16 + 16*32 + 32*32) weights, biases 88, linear 330, of 4 bytes each, and the header
     assert 0 < schooled()[0].file_bytes - 4 * (9 * (8 + 128 + 512 + 1024) + 88 + 330) < 2000
-
-
-def spied(monkeypatch, module) -> list[tuple[int, int]]:
-    """What `fit` is asked for from now on: how many pictures, how often."""
-    asked, real = [], module.fit
-
-    def spy(model, train, validation, **settings):
-        asked.append((len(train), settings["epochs"]))
-        return real(model, train, validation, **settings)
-
-    monkeypatch.setattr(module, "fit", spy)
-    return asked
 
 
 def test_all_arms_take_the_same_steps_but_the_longer_one(monkeypatch):
@@ -213,13 +219,13 @@ def test_a_study_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "run_students", lambda *_: made.append("students") or schooled())
     monkeypatch.setattr(run, "_run_teacher", lambda *_: runs()[:1])
     first = run.run_study(TINY_SETTINGS, tmp_path, splits(), {"threads": 1})
-    assert made == [("2", 0), "students"]
-    assert first.teachers == runs()[:1] and first.few_bits == runs() and first.students == {"32": schooled()}
+    assert made == [("2", 0), ("8/1/8", 0), "students"]
+    assert first.teachers == runs()[:1] and first.few_bits == runs() * 2 and first.students == {"32": schooled()}
     (tmp_path / "bits-2-0.json").unlink()
     assert run.run_study(TINY_SETTINGS, tmp_path, splits(), {"threads": 1}) == first
-    assert made == [("2", 0), "students", ("2", 0)]
+    assert made == [("2", 0), ("8/1/8", 0), "students", ("2", 0)]
     run.run_study(replace(TINY_SETTINGS, seeds=(1,)), tmp_path, splits(), {})  # another process, another seed
-    assert made[3:] == [("2", 1), "students"]
+    assert made[4:] == [("2", 1), ("8/1/8", 1), "students"]
     with pytest.raises(ValueError, match="holds a study with other settings, see settings.json in it; give a new"):
         run.run_study(replace(TINY_SETTINGS, few_bits=replace(TINY, epochs=2)), tmp_path, splits(), {})
     (tmp_path / "bits-2-0.json").write_text("[{}]")
