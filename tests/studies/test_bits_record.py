@@ -96,7 +96,7 @@ def test_at_8_bits_nothing_is_lost_and_nothing_can_be_gained(shipped):
 
 
 def test_training_recovers_what_rounding_lost_below_4_bits(shipped):
-    """With every seed four fifths and more of what was lost at 3, 2 and 1 bits, ternary too; at 4 bits it is a point."""
+    """With every seed four fifths and more of what was lost at 3, 2 and 1 bits, ternary too; at 4 bits a point."""
     runs = shipped.few_bits
     floats = record.spread(runs, FLOAT, AS_IT_IS).values
     assert 0.005 < record.gain(runs, "4", PLAIN, ROUNDED).mean < 2 * POINT
