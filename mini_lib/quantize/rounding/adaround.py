@@ -90,8 +90,7 @@ def adaround_weight(
 
     What is minimized is the error of the layer's output before any activation, on all of the calibration data at once:
     tr(D H D^T) holds them all, so that no batch is drawn and nothing is random. (The paper draws batches, and counts
-    the error after the ReLU, which is not quadratic.) A row whose error is no less than to nearest is rounded to
-    nearest.
+    the error after the ReLU, which is not quadratic.) A row that does not lose less than with `quantize` is left to that.
 
     Args:
         weight: [out, in], or [out, in / groups, kernel...] with the inputs in the order of `weight.flatten(1)`.
@@ -118,19 +117,18 @@ def adaround_weight(
     not_negative("penalty", penalty, fix="30 settles every weight")
     rows, moments = by_group(weight, need_finite(second_moments))
     nearest, grid = fixed_grid(weight, fmt, observer, lambda each: each.reshape(rows.shape))
-    places = grid.nearest(rows)
 
-    def error(places: Tensor) -> Tensor:
-        change = grid.values(places) - rows
+    def error(values: Tensor) -> Tensor:
+        change = values.double().reshape(rows.shape) - rows
         return ((change @ moments) * change).sum(dim=-1, keepdim=True)
 
-    before = error(places)
+    before, codes = error(nearest.dequantize()), nearest.codes
     if before.sum() > 0:
         below, above = grid.neighbours(rows)
         up = _learn(rows, grid.values(below), grid.values(above), moments / before.sum(), steps, penalty)
         learned = torch.where(up, above, below)
-        places = torch.where(error(learned) < before, learned, places)
-    codes = grid.codes(places).reshape(nearest.shape)
+        better = error(grid.values(learned)) < before
+        codes = torch.where(better, grid.codes(learned), codes.reshape(rows.shape)).reshape(codes.shape)
     return QTensor(fmt, nearest.shape, nearest.fields | {"codes": codes})
 
 
