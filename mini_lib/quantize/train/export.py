@@ -1,0 +1,45 @@
+"""From a fake-quant model to one that is stored as it computes."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
+from mini_lib.quantize.qtensor import QTensor
+from mini_lib.quantize.train.layers import FakeQuantConv2d, FakeQuantLayer
+from mini_lib.surgery import find, swap
+
+
+@torch.no_grad()
+def export(trained: nn.Module) -> nn.Module:
+    """Return a model with packed weights that predicts what `trained` predicts in eval mode, to the last bit.
+
+    Raises:
+        ValueError: there is no fake-quant layer, or one holds what cannot be stored; the message names the layer.
+    """
+    found = find(trained, lambda name, module: isinstance(module, FakeQuantLayer))
+    if not found:
+        raise ValueError("the model has no fake-quant layer; make them with prepare(model, fmt) and train them")
+    new = {}
+    for name, layer in found:
+        try:
+            new[name] = _exported(layer)
+        except ValueError as error:
+            raise ValueError(f"layer '{name}': {error}") from error
+    return swap(trained, new)
+
+
+def _exported(layer: FakeQuantLayer) -> QuantizedLayer:
+    for name, learned in layer.named_parameters():
+        if not learned.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity, so training went wrong; lower the learning rate")
+    held = layer.fake_weight
+    weight = QTensor(held.fmt, held.shape, held.fields())
+    if isinstance(layer, FakeQuantConv2d):
+        new = QuantizedConv2d(weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+    else:
+        new = QuantizedLinear(weight, layer.bias)
+    if layer.input_grid is not None:
+        new.set_input_grid(*layer.input_grid.grid())
+    return new.train(layer.training)
