@@ -15,6 +15,7 @@ from math import log
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
 from mini_lib.quantize.mixed.cost_table import CostTable
@@ -77,7 +78,8 @@ def search_rl(
 
 def _policy(widths: int, generator: torch.Generator) -> nn.Module:
     """A small network from what the agent sees to a logit for each width: at first all widths are equally likely."""
-    policy = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, widths))
+    # Without the weights that torch would draw, from the global generator.
+    policy = nn.Sequential(skip_init(nn.Linear, 6, 32), nn.Tanh(), skip_init(nn.Linear, 32, widths))
     with torch.no_grad():
         for weights in policy.parameters():
             weights.copy_(torch.randn(weights.shape, generator=generator) / 32**0.5)
