@@ -262,13 +262,14 @@ def test_evaluations_that_run_out_and_errors_that_are_none():
     evaluate({"a": 2})
     with pytest.raises(OutOfEvaluations):
         evaluate({"a": 4})
-    with pytest.raises(ValueError, match=r"the error of \{'a': 2\} must be a finite number, got nan"):
+    with pytest.raises(ValueError, match=r"the error of \{'a': 2\} must be a finite number of 0 or more, got nan"):
         Evaluations(lambda bits: math.nan, 1)({"a": 2})
     with pytest.raises(ValueError, match="limit must be a whole number of 1 or more, got 0"):
         Evaluations(lambda bits: 1.0, 0)
     table, _ = two_layers()
     with pytest.raises(ValueError, match="learning_rate must be a finite number above 0"):
         search_rl(table, Evaluations(lambda bits: 1.0, 3), budget_bytes=2000, learning_rate=0)
+    assert search_rl(table, Evaluations(lambda bits: 1.0, 3), budget_bytes=2000, walks=50).error == 1.0
     with pytest.raises(ValueError, match="walks must be a whole number of 1 or more"):
         search_rl(table, Evaluations(lambda bits: 1.0, 3), budget_bytes=2000, walks=0)
 
