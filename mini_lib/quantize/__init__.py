@@ -23,6 +23,30 @@ from mini_lib.quantize.integer.matmul import constant_terms, integer_matmul
 from mini_lib.quantize.integer.requantize import multiplier_and_shift, requantize
 from mini_lib.quantize.ladder import LADDER, rung
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear, is_weight_layer
+from mini_lib.quantize.mixed import (
+    BIT_SERIAL,
+    INT4_INT8_GPU,
+    Accelerator,
+    Allocation,
+    CostTable,
+    Evaluations,
+    Trials,
+    WidthCost,
+    accelerator_costs,
+    allocate,
+    deploy,
+    kl_divergence,
+    measure_costs,
+    search_evolution,
+    search_random,
+    search_rl,
+    sensitivity_by_bytes,
+    sensitivity_by_hessian,
+    sensitivity_by_kl,
+    sensitivity_by_loss,
+    sensitivity_by_output,
+    sensitivity_by_weight,
+)
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 from mini_lib.quantize.observers import entropy, min_max, mse, percentile
 from mini_lib.quantize.packed import PackedConv2d, PackedLayer, PackedLinear, is_packable, pack_for_speed

@@ -1,0 +1,114 @@
+"""Bits by reinforcement learning, in the manner of HAQ: an agent walks through the layers and gives each its bits.
+
+At each layer it sees a few numbers (which layer, how large, how dear, what the layer before got), and picks a width. At
+the end of the walk, layers are lowered in turn until the budget is met; the whole model is measured; and the reward is
+the better, the smaller the error. Picks that were followed by a better reward than usual become more likely.
+
+HAQ trains a DDPG actor-critic, whose action is one real number that is rounded to bits. This is its little sister:
+REINFORCE, with a softmax over the widths and the mean of the last rewards as a baseline.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from math import ceil, log
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
+from mini_lib.quantize.mixed.cost_table import CostTable
+from mini_lib.quantize.mixed.evaluations import Evaluations, OutOfEvaluations, lowered
+from mini_lib.require import positive, whole
+
+CURIOSITY = 0.5  # what an entropy of one nat is worth, in standard deviations of the reward: it keeps the agent asking
+
+
+def search_rl(
+    table: CostTable,
+    evaluate: Evaluations,
+    *,
+    budget_bytes: float | None = None,
+    budget_s: float | None = None,
+    budget_joules: float | None = None,
+    seed: int = 0,
+    learning_rate: float = 0.05,
+    walks: int = 4,
+) -> Allocation:
+    """Return the best allocation within the budget that the agent meets before the evaluations run out.
+
+    Args:
+        table: what each layer costs at each width; the layers are walked in its order.
+        evaluate: measures an allocation, and counts; a new one for each search.
+        budget_bytes, budget_s, budget_joules: exactly one, for the whole model.
+        seed: of the agent's weights and of its picks; the global random state is left as it was found.
+        learning_rate: of Adam.
+        walks: after so many walks the agent learns.
+
+    Raises:
+        TypeError, ValueError: as `allocate`; or `learning_rate` is not positive, or `walks` below 1.
+
+    Source: K. Wang et al., "HAQ: Hardware-Aware Automated Quantization with Mixed Precision", 2019, section 3;
+    R. Williams, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning", 1992.
+    """
+    budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
+    prices, room = budget.prices(table)
+    positive("learning_rate", learning_rate, fix="0.05 is a good start")
+    whole("walks", walks, low=1, fix="4 are a good start")
+    generator = torch.Generator().manual_seed(whole("seed", seed, fix="any will do"))
+    policy = _policy(len(table.widths), generator)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=learning_rate)
+    rewards: list[float] = []
+    with suppress(OutOfEvaluations):
+        for _ in range(ceil(5 * evaluate.limit / walks)):  # an agent that is sure of itself asks nothing new
+            plans, log_probabilities, entropies = _walks(policy, prices, room, walks, generator)
+            rewards += [-log(evaluate(lowered(bits, prices, room, table.layers)) + 1e-9) for bits in plans]
+            usual = torch.tensor(rewards[-max(32, walks) :])  # logs: to halve the error is worth the same at any size
+            advantages = (usual[-walks:] - usual.mean()) / (usual.std(correction=0) + 1e-6)
+            loss = -(advantages * log_probabilities + CURIOSITY * entropies).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return evaluate.best(table, budget)
+
+
+def _policy(widths: int, generator: torch.Generator) -> nn.Module:
+    """A small network from what the agent sees to a logit for each width: at first all widths are equally likely."""
+    # Without the weights that torch would draw, from the global generator.
+    policy = nn.Sequential(skip_init(nn.Linear, 6, 32), nn.Tanh(), skip_init(nn.Linear, 32, widths))
+    with torch.no_grad():
+        for weights in policy.parameters():
+            weights.copy_(torch.randn(weights.shape, generator=generator) / 32**0.5)
+        policy[2].weight.zero_(), policy[2].bias.zero_()
+    return policy
+
+
+def _walks(
+    policy: nn.Module, prices: Prices, room: float, walks: int, generator: torch.Generator
+) -> tuple[list[dict[str, int]], Tensor, Tensor]:
+    """Walk several times: the bits that were picked, the log of the probability of the picks, and their entropy."""
+    plans: list[dict[str, int]] = [{} for _ in range(walks)]
+    log_probabilities, entropies = torch.zeros(walks), torch.zeros(walks)
+    for name, row in prices.items():
+        logs = policy(torch.tensor([_state(bits, prices, room) for bits in plans])).log_softmax(dim=1)
+        picks = torch.multinomial(logs.detach().exp(), 1, generator=generator)
+        log_probabilities = log_probabilities + logs.gather(1, picks)[:, 0]
+        entropies = entropies - (logs.exp() * logs).sum(dim=1)
+        for bits, pick in zip(plans, picks[:, 0].tolist(), strict=True):
+            bits[name] = list(row)[pick]
+    return plans, log_probabilities, entropies
+
+
+def _state(bits: dict[str, int], prices: Prices, room: float) -> list[float]:
+    """What the agent sees at the layer that is next: six numbers, each between 0 and 2.
+
+    Its place; whether it is the first or the last; its share of the dearest model, also as a root, which tells small
+    layers apart; the bits of the layer before, of the widest; and what share of the room is spent.
+    """
+    place, last = len(bits), len(prices) - 1
+    dearest = [max(row.values()) for row in prices.values()]
+    share = dearest[place] / (sum(dearest) or 1.0)
+    before = list(bits.values())[-1] / max(max(row) for row in prices.values()) if bits else 1.0
+    spent = sum(prices[name][width] for name, width in bits.items())
+    return [place / max(1, last), float(place in (0, last)), share, share**0.5, before, min(2.0, spent / room)]
