@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 
-from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
+from mini_lib.quantize.mixed.allocate import TOLERANCE, Allocation, Budget, Prices
 from mini_lib.quantize.mixed.cost_table import CostTable
 from mini_lib.quantize.mixed.trials import Bits
 from mini_lib.require import not_negative, whole
@@ -63,7 +63,7 @@ class Evaluations:
         found = [
             Allocation(bits, cost, error)
             for bits, error in self._errors.values()
-            if budget.cost(cost := table.total(bits)) <= budget.amount * (1 + 2e-6)
+            if budget.cost(cost := table.total(bits)) <= budget.most * (1 + TOLERANCE)
         ]
         if not found:
             raise ValueError("no allocation within the budget has been measured; run a search first")
