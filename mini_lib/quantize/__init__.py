@@ -2,13 +2,18 @@
 
 from mini_lib.quantize.affine import fake_quantize, from_codes, to_codes
 from mini_lib.quantize.bias_correction import correct_bias
+from mini_lib.quantize.choice import FormatChoice, choose_formats
 from mini_lib.quantize.equalize import LayerPair, equalize, find_pairs
 from mini_lib.quantize.formats.base import Format, Observer, format_from_json, format_to_json
 from mini_lib.quantize.formats.binary import BinaryFormat, binarize
 from mini_lib.quantize.formats.codebook import CodebookFormat, k_means
 from mini_lib.quantize.formats.floats import FloatFormat
+from mini_lib.quantize.formats.fp8 import FP8Format
 from mini_lib.quantize.formats.integer import IntFormat, affine_scale, choose_qparams, symmetric_scale
+from mini_lib.quantize.formats.minifloat import E2M1, E4M3, E5M2, MiniFloat
+from mini_lib.quantize.formats.mx import MXFP4, MXFP8, MXFormat
 from mini_lib.quantize.formats.nf4 import NF4_VALUES, NF4Format, from_nf4_codes, nf4_codes
+from mini_lib.quantize.formats.nvfp4 import NVFP4Format
 from mini_lib.quantize.formats.ternary import TernaryFormat, ternarize
 from mini_lib.quantize.granularity import Granularity, PerChannel, PerGroup, PerTensor
 from mini_lib.quantize.ladder import LADDER, rung
@@ -18,3 +23,10 @@ from mini_lib.quantize.observers import entropy, min_max, mse, percentile
 from mini_lib.quantize.qtensor import QTensor, from_parts, quantize
 from mini_lib.quantize.range_observer import RangeObserver
 from mini_lib.quantize.storage import StoredSize, file_bytes, load_model, save_model, stored_size
+from mini_lib.quantize.train.batch_norm import freeze_batch_norm, reestimate_batch_norm
+from mini_lib.quantize.train.export import export
+from mini_lib.quantize.train.layers import FakeQuantConv2d, FakeQuantLayer, FakeQuantLinear
+from mini_lib.quantize.train.lsq import lsq, lsq_gradient_scale, lsq_range
+from mini_lib.quantize.train.pact import PACT
+from mini_lib.quantize.train.prepare import prepare
+from mini_lib.quantize.train.ste import fake_quantize_ste, round_ste, straight_through
