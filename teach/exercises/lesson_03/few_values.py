@@ -49,8 +49,8 @@ BEST_SCALE = Exercise(
     mistakes=(
         Mistake(
             lambda w, codes: w.abs().mean(dim=1),
-            "That is right where all codes are -1 or 1. A weight with code 0 gets nothing, whatever the scale, and must "
-            "not count; one with code 2 counts more.",
+            "That is right where all codes are -1 or 1. A weight with code 0 stays 0 whatever the scale, and must not "
+            "count; one with code 2 counts more.",
         ),
         Mistake(
             lambda w, codes: (w * codes).mean(dim=1),
@@ -58,11 +58,12 @@ BEST_SCALE = Exercise(
         ),
         Mistake(
             lambda w, codes: w.abs().amax(dim=1) / codes.abs().amax(dim=1),
-            "That scale reaches the largest weight and is too long for all the others. Ask for the least squared error.",
+            "That scale just reaches the largest weight, too long for the others. Ask for the least squared error.",
         ),
         Mistake(
             lambda w, codes: w.norm(dim=1) / codes.norm(dim=1),
-            "That gives the codes the length of w. The nearest point on a line is a projection: (w · codes) / (codes · codes).",
+            "That gives the codes the length of w. The nearest point on a line is a projection: "
+            "(w · codes) / (codes · codes).",
         ),
         Mistake(
             lambda w, codes: w.abs().sum(dim=1) / codes.abs().sum(dim=1),
@@ -137,7 +138,7 @@ BEST_TERNARY = Exercise(
         ),
         Mistake(
             lambda w: _keep_if(w.abs() >= w.abs().max() / 2, w),
-            "That rounds to the grid whose scale is the largest weight. The scale is free as well: it follows from the codes.",
+            "That rounds to the grid whose scale is the largest weight. But the scale is free: it follows from codes.",
         ),
         Mistake(
             lambda w: _keep_if(w.abs() >= w.abs().max(), w),
@@ -209,11 +210,11 @@ DOT_OF_BITS = Exercise(
         ),
         Mistake(
             lambda a, b, n: _ones(a ^ b),
-            "That counts the places where the signs differ. The dot product is those that agree less those that differ.",
+            "That counts the places where the signs differ. The product is those that agree minus those that differ.",
         ),
         Mistake(
             lambda a, b, n: 2 * _ones(~(a ^ b)) - n,
-            "In Python, ~x is negative, with ones without end on the left. Keep the lowest n bits: ~x & ((1 << n) - 1).",
+            "In Python, ~x is negative: ones without end on the left. Keep the lowest n bits: ~x & ((1 << n) - 1).",
         ),
         Mistake(
             lambda a, b, n: max(a, b).bit_length() - 2 * _ones(a ^ b),

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, tensor
 
+from mini_lib import quantize
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
 
@@ -17,19 +18,26 @@ def _sixteenths(generator: torch.Generator, count: int, most: int = 64) -> Tenso
 
 def straight_through(x: Tensor, scale: float, lowest: int, highest: int, gradient: Tensor) -> Tensor:
     """The gradient that a rounding with the straight-through estimator passes on to x."""
-    code = x / scale
-    return gradient * ((code >= lowest) & (code <= highest))
+    x = x.clone().requires_grad_()
+    quantize.fake_quantize_ste(x, scale, 0, lowest, highest).backward(gradient)
+    return x.grad
 
 
 def _straight_through_by_hand(x: Tensor, scale: float, lowest: int, highest: int, gradient: Tensor) -> list[float]:
     pairs = zip(x.tolist(), gradient.tolist())
-    return [slope if lowest * scale <= value <= highest * scale else 0.0 for value, slope in pairs]
+    return [slope if lowest <= round(value / scale) <= highest else 0.0 for value, slope in pairs]
 
 
 def _straight_through_by_autograd(x, scale, lowest, highest, gradient):
     x = x.clone().requires_grad_()
-    inside = torch.clamp(x / scale, lowest, highest) * scale  # torch's clamp has slope 1 at its ends too
-    (inside + (torch.round(inside / scale) * scale - inside).detach()).backward(gradient)
+    code = x / scale + (torch.round(x / scale) - x / scale).detach()
+    (torch.clamp(code, lowest, highest) * scale).backward(gradient)  # torch's clamp has slope 1 at its ends too
+    return x.grad
+
+
+def _straight_through_by_torch(x, scale, lowest, highest, gradient):
+    x = x.clone().requires_grad_()
+    torch.fake_quantize_per_tensor_affine(x, scale, 0, lowest, highest).backward(gradient)
     return x.grad
 
 
@@ -50,7 +58,7 @@ STRAIGHT_THROUGH = Exercise(
         Case(tensor([0.25, 2.0]), 1.0, -1, 1, tensor([3.0, -2.0])),
         Case(tensor([-0.75, 0.75, 0.5]), 0.5, -1, 1, tensor([1.0, 1.0, 1.0])),
         Case(tensor([-1.0, 1.0, 1.25]), 1.0, -1, 1, tensor([0.5, -4.0, 2.0])),
-        Case(tensor([-1.0, 3.25, 0.5]), 1.0, 0, 3, tensor([1.0, 2.0, 4.0])),
+        Case(tensor([-1.0, 3.25, 0.75]), 1.0, 0, 3, tensor([1.0, 2.0, 4.0])),
         *random_cases(8, seed=32, make=_staircase_case),
     ),
     mistakes=(
@@ -61,18 +69,16 @@ STRAIGHT_THROUGH = Exercise(
         ),
         Mistake(
             lambda x, scale, lowest, highest, gradient: gradient,
-            "Beyond the ends of the grid the value is clipped, and a change of x changes nothing: the gradient is 0 there.",
+            "Beyond the ends of the grid the value is clipped, and moving x changes nothing: the gradient is 0 there.",
         ),
         Mistake(
-            lambda x, scale, lowest, highest, gradient: gradient * ((x >= lowest) & (x <= highest)),
+            lambda x, scale, lowest, highest, gradient: gradient * ((x.round() >= lowest) & (x.round() <= highest)),
             "Compare like with like: lowest and highest are codes, x is a value, and x / scale is what they limit.",
         ),
         Mistake(
-            lambda x, scale, lowest, highest, gradient: (
-                gradient * ((torch.round(x / scale) >= lowest) & (torch.round(x / scale) <= highest))
-            ),
-            "That compares the rounded code, so half a step beyond each end still passes. (torch does it that way.) Here "
-            "the end is where the grid ends: compare x / scale itself.",
+            lambda x, scale, lowest, highest, gradient: gradient * ((x / scale >= lowest) & (x / scale <= highest)),
+            "That compares before it rounds. What rounds to the last code has not been cut off: up to half a step "
+            "beyond the end the gradient passes.",
         ),
         Mistake(
             lambda x, scale, lowest, highest, gradient: gradient.clamp(lowest * scale, highest * scale),
@@ -80,16 +86,19 @@ STRAIGHT_THROUGH = Exercise(
         ),
         Mistake(
             lambda x, scale, lowest, highest, gradient: (
-                gradient / scale * ((x / scale >= lowest) & (x / scale <= highest))
+                gradient / scale * ((torch.round(x / scale) >= lowest) & (torch.round(x / scale) <= highest))
             ),
             "Going to codes divides by the scale, and going back multiplies by it: together the slope is 1.",
         ),
         Mistake(
-            lambda x, scale, lowest, highest, gradient: gradient * ((x / scale > lowest) & (x / scale < highest)),
-            "Both ends belong to the grid: a weight exactly on the last value can still be moved. Use <= and >=.",
+            lambda x, scale, lowest, highest, gradient: (
+                gradient * ((torch.round(x / scale) > lowest) & (torch.round(x / scale) < highest))
+            ),
+            "The last code belongs to the grid: a weight that rounds to it can still be moved. Use <= and >=.",
         ),
     ),
-    also_correct=(_straight_through_by_hand, _straight_through_by_autograd),
+    also_correct=(_straight_through_by_hand, _straight_through_by_autograd, _straight_through_by_torch),
+    forbidden=(quantize.fake_quantize_ste,),
 )
 
 # 3.3 ------------------------------------------------------------------------------------------------
@@ -97,30 +106,35 @@ STRAIGHT_THROUGH = Exercise(
 
 def step_gradient(w: Tensor, step: float, highest: int, gradient: Tensor) -> Tensor:
     """The gradient of the loss with respect to the step of a symmetric grid (LSQ, before it is scaled)."""
-    v = w / step
-    inside = v.abs() <= highest
-    slope = torch.where(inside, torch.round(v) - v, v.sign() * highest)
-    return (gradient * slope).sum()
+    learned = tensor(step, requires_grad=True)
+    quantize.lsq(w, learned, -highest, highest, gradient_scale=1.0).backward(gradient)
+    return learned.grad
 
 
 def _step_gradient_by_hand(w: Tensor, step: float, highest: int, gradient: Tensor) -> float:
     total = 0.0
     for weight, slope in zip(w.tolist(), gradient.tolist()):
         v = weight / step
-        if v > highest:
+        if v >= highest:
             total += slope * highest
-        elif v < -highest:
+        elif v <= -highest:
             total -= slope * highest
         else:
             total += slope * (round(v) - v)
     return total
 
 
+def _step_gradient_in_torch(w: Tensor, step: float, highest: int, gradient: Tensor) -> Tensor:
+    v = w / step
+    slope = torch.where(v.abs() < highest, torch.round(v) - v, v.sign() * highest)
+    return (gradient * slope).sum()
+
+
 def _step_gradient_by_autograd(w: Tensor, step: float, highest: int, gradient: Tensor) -> Tensor:
     learned = tensor(step, requires_grad=True)
-    v = torch.clamp(w / learned, -highest, highest)
-    code = v + (torch.round(v) - v).detach()  # the straight-through estimator, and the rule of products does the rest
-    (code * learned).backward(gradient)
+    v = w / learned
+    code = torch.where(v.abs() < highest, v + (torch.round(v) - v).detach(), (v.sign() * highest).detach())
+    (code * learned).backward(gradient)  # the rule of products does the rest
     return learned.grad
 
 
@@ -130,7 +144,7 @@ def _slope(w, step, highest, *, rounded=False, outside=True, codes=False, only_v
     code = torch.clamp(torch.round(v), -highest, highest)
     if codes:
         return code
-    inside = (torch.round(v) if rounded else v).abs() <= highest
+    inside = torch.round(v).abs() <= highest if rounded else v.abs() < highest
     return torch.where(inside, (-v if only_v else code - v), code if outside else torch.zeros_like(v))
 
 
@@ -185,13 +199,14 @@ STEP_GRADIENT = Exercise(
         Mistake(
             lambda w, step, highest, gradient: (
                 gradient
-                * torch.where((w / step).abs() <= highest, torch.round(w / step) - w / step, float(highest) * step)
+                * torch.where((w / step).abs() < highest, torch.round(w / step) - w / step, float(highest) * step)
             ).sum(),
             "A weight clipped at the low end moves down when the step grows: its slope is -highest. And it is a code, "
             "without the step.",
         ),
     ),
-    also_correct=(_step_gradient_by_hand, _step_gradient_by_autograd),
+    also_correct=(_step_gradient_by_hand, _step_gradient_in_torch, _step_gradient_by_autograd),
+    forbidden=(quantize.lsq,),
 )
 
 # 3.4 ------------------------------------------------------------------------------------------------
@@ -231,7 +246,7 @@ CLIP_GRADIENT = Exercise(
         ),
         Mistake(
             lambda x, clip, gradient: gradient[x > 0].sum(),
-            "Between 0 and the clip the output is x itself, whatever the clip is. Only x >= clip gives the clip a gradient.",
+            "Between 0 and the clip the output is x itself, whatever the clip is. Only x >= clip moves the clip.",
         ),
         Mistake(
             lambda x, clip, gradient: gradient[x > clip].sum(),
@@ -239,7 +254,7 @@ CLIP_GRADIENT = Exercise(
         ),
         Mistake(
             lambda x, clip, gradient: (gradient * (x >= clip)).mean(),
-            "One clip serves all values: add up what they say. A mean makes it learn more slowly, the larger the picture.",
+            "One clip serves all values, so its gradient is the sum of what each of them says, not the mean.",
         ),
         Mistake(
             lambda x, clip, gradient: (x >= clip).sum(),

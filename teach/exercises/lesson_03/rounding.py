@@ -41,11 +41,8 @@ def _in_numpy(w: Tensor, moments: Tensor, scale: float, highest: int) -> list[fl
     done = []
     while len(row):
         done.append(float(np.clip(np.rint(row[0] / scale), -highest, highest) * scale))
-        if len(row) > 1:
-            row = row[1:] + (row[0] - done[-1]) * np.linalg.inv(h[1:, 1:]) @ h[1:, 0]
-        else:
-            row = row[1:]
-        h = h[1:, 1:]
+        share = np.linalg.inv(h[1:, 1:]) @ h[1:, 0]  # empty for the last weight
+        row, h = row[1:] + (row[0] - done[-1]) * share, h[1:, 1:]
     return done
 
 

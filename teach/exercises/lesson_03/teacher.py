@@ -109,7 +109,7 @@ DISTILLATION_LOSS = Exercise(
             lambda z, t, y, temperature, share: _mixed(
                 z, y, share, temperature**2 * F.cross_entropy(z / temperature, t.argmax(dim=1))
             ),
-            "That keeps only the teacher's first choice. What it knows lies in the others: how likely it finds each class.",
+            "That keeps only the teacher's first choice. What it knows is how likely it finds *each* class.",
         ),
     ),
     also_correct=(_by_torch, _in_numpy),
