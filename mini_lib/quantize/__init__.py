@@ -18,6 +18,29 @@ from mini_lib.quantize.formats.ternary import TernaryFormat, ternarize
 from mini_lib.quantize.granularity import Granularity, PerChannel, PerGroup, PerTensor
 from mini_lib.quantize.ladder import LADDER, rung
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear, is_weight_layer
+from mini_lib.quantize.mixed import (
+    BIT_SERIAL,
+    INT4_INT8_GPU,
+    Accelerator,
+    Allocation,
+    CostTable,
+    Evaluations,
+    Trials,
+    WidthCost,
+    accelerator_costs,
+    allocate,
+    kl_divergence,
+    measure_costs,
+    search_evolution,
+    search_random,
+    search_rl,
+    sensitivity_by_bytes,
+    sensitivity_by_hessian,
+    sensitivity_by_kl,
+    sensitivity_by_loss,
+    sensitivity_by_output,
+    sensitivity_by_weight,
+)
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 from mini_lib.quantize.observers import entropy, min_max, mse, percentile
 from mini_lib.quantize.qtensor import QTensor, from_parts, quantize

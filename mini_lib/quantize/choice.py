@@ -10,7 +10,7 @@ from torch import nn
 from mini_lib.quantize.formats import Format
 from mini_lib.quantize.ladder import rung
 
-# One format for every layer; each layer's own by name, where a number of bits is that rung of the ladder; or a function.
+# One format for every layer; each layer's own by name, where bits stand for that rung of the ladder; or a function.
 FormatChoice = Format | Mapping[str, Format | int] | Callable[[str, nn.Module], Format]
 
 
@@ -57,8 +57,8 @@ def need_same_layers(what: str, given: Iterable[str], layers: Iterable[str]) -> 
             raise ValueError(f"{what} names {name!r}, which is not among the chosen layers; {hint}")
     if missing := [name for name in layers if name not in given]:
         raise ValueError(
-            f"{what} says nothing about layer {missing[0]!r}; add it (32 bits keep it in float), or leave the layer out "
-            "in where"
+            f"{what} says nothing about layer {missing[0]!r}; add it (32 bits keep it in float), or leave the layer "
+            "out in where"
         )
 
 
