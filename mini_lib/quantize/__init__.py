@@ -45,6 +45,7 @@ from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_
 from mini_lib.quantize.observers import entropy, min_max, mse, percentile
 from mini_lib.quantize.qtensor import QTensor, from_parts, quantize
 from mini_lib.quantize.range_observer import RangeObserver
+from mini_lib.quantize.rounding.gptq import gptq, gptq_weight
 from mini_lib.quantize.storage import StoredSize, file_bytes, load_model, save_model, stored_size
 from mini_lib.quantize.train.batch_norm import freeze_batch_norm, reestimate_batch_norm
 from mini_lib.quantize.train.export import export

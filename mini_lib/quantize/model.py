@@ -118,10 +118,16 @@ def quantize_weights_and_activations(
     return swap(model, layers)
 
 
-def _quantized_layers(
-    model: nn.Module, fmt: FormatChoice, where: Where, observer: Observer
-) -> dict[str, QuantizedLayer]:
-    """Return what goes in the place of each chosen layer, by its name."""
+def chosen_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
+    """Return those of the layers with a float weight that `where(name, module)` chooses, by name.
+
+    Raises:
+        TypeError: `model` is not a module, or `where` cannot be called.
+        ValueError: it chooses none.
+
+    >>> list(chosen_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), is_weight_layer))
+    ['0']
+    """
     candidates = find(model, is_weight_layer)
     chosen = find(model, lambda name, module: is_weight_layer(name, module) and where(name, module))
     if not chosen:
@@ -131,9 +137,17 @@ def _quantized_layers(
             if candidates
             else "the model has no nn.Conv2d or nn.Linear with a float weight; there is nothing to quantize"
         )
-    formats = choose_formats(fmt, dict(chosen))
+    return dict(chosen)
+
+
+def _quantized_layers(
+    model: nn.Module, fmt: FormatChoice, where: Where, observer: Observer
+) -> dict[str, QuantizedLayer]:
+    """Return what goes in the place of each chosen layer, by its name."""
+    chosen = chosen_layers(model, where)
+    formats = choose_formats(fmt, chosen)
     layers = {}
-    for name, module in chosen:
+    for name, module in chosen.items():
         try:
             weight = quantize(module.weight, formats[name], observer)
             if module.bias is not None and not module.bias.isfinite().all():

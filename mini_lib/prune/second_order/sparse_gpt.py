@@ -17,13 +17,14 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from mini_lib.calibration import Calibration, batches, running_order
+from mini_lib.calibration import Calibration
+from mini_lib.compensation import layer_by_layer, settle_columns
 from mini_lib.prune.checks import check_density
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.scores import is_prunable, weight_name
 from mini_lib.prune.second_order.inputs import layers_of
 from mini_lib.require import whole
-from mini_lib.second_moments import by_group, damped, inverse_factor, second_moments_of
+from mini_lib.second_moments import by_group, damped, inverse_factor
 from mini_lib.surgery import Where
 
 
@@ -70,13 +71,10 @@ def sparse_gpt(
     Source: E. Frantar, D. Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot", 2023,
     section 3 and algorithm 1.
     """
-    data = batches(calibration)
     pruned = deepcopy(model)
     layers = layers_of(pruned, where)
     kept = dict.fromkeys(layers)  # in the order of the model, as scores have it
-    for name in dict.fromkeys([*running_order(pruned, data, layers), *layers]):
-        layer = layers[name]
-        moments = second_moments_of(pruned, data, {name: layer})[name]
+    for name, layer, moments in layer_by_layer(pruned, calibration, layers):
         try:
             weight, kept[name] = sparse_gpt_weight(
                 layer.weight, moments, density=density, n_of_m=n_of_m, block=block, damp=damp
@@ -127,25 +125,20 @@ def sparse_gpt_weight(
     check_choice(rows.shape[-1], rows.numel(), density, n_of_m, block)
     factor = inverse_factor(damped(moments, damp))
     diagonal = factor.diagonal(dim1=-2, dim2=-1)[:, None]  # [groups, 1, k]
-    columns = rows.shape[-1]
-    rows, kept = rows.clone(), torch.ones_like(rows, dtype=torch.bool)
-    for start in range(0, columns, block):
-        end = min(start + block, columns)
-        if density is not None:
-            stays = _share(density, rows, end) - _share(density, rows, start)
-            prices = (rows[..., start:end] / diagonal[..., start:end]).square()
-            kept[..., start:end] = best(prices.reshape(1, -1), stays).reshape(prices.shape)
-        errors = torch.zeros_like(rows[..., start:end])
-        for at in range(start, end):
-            if n_of_m is not None and at % n_of_m[1] == 0:
-                group = slice(at, at + n_of_m[1])
-                kept[..., group] = best((rows[..., group] / diagonal[..., group]).square(), n_of_m[0])
-            lost = torch.where(kept[..., at], 0, rows[..., at]) / diagonal[..., at]
-            errors[..., at - start] = lost
-            rows[..., at:end] -= lost[..., None] * factor[:, None, at, at:end]
-            rows[..., at].masked_fill_(~kept[..., at], 0)  # exactly, where rounding leaves almost
-        # the columns after the block move once for all of it: the same sum, as one matrix product
-        rows[..., end:] -= errors @ factor[:, start:end, end:]
+    kept = torch.ones_like(rows, dtype=torch.bool)
+
+    def prune(at: int, rows: Tensor) -> Tensor:
+        if density is not None and at % block == 0:
+            end = min(at + block, rows.shape[-1])
+            stays = _share(density, rows, end) - _share(density, rows, at)
+            prices = (rows[..., at:end] / diagonal[..., at:end]).square()
+            kept[..., at:end] = best(prices.reshape(1, -1), stays).reshape(prices.shape)
+        if n_of_m is not None and at % n_of_m[1] == 0:
+            group = slice(at, at + n_of_m[1])
+            kept[..., group] = best((rows[..., group] / diagonal[..., group]).square(), n_of_m[0])
+        return torch.where(kept[..., at], rows[..., at], 0)
+
+    rows = settle_columns(rows, factor, prune, block_size=block)
     return rows.reshape(weight.shape).to(weight.dtype), kept.reshape(weight.shape)
 
 

@@ -1,0 +1,79 @@
+"""Compensation: change a model's layers one after the other, and a layer's columns one after the other.
+
+What one column loses, the columns after it can partly give back, if their inputs go together; and what one layer does
+to its output, the next layer reads. Both orders are the same whether weights are pruned or rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from torch import Tensor, nn
+
+from mini_lib.calibration import Calibration, batches, running_order
+from mini_lib.second_moments import Layers, second_moments_of
+
+
+def layer_by_layer(
+    model: nn.Module, calibration: Calibration, layers: Layers
+) -> Iterator[tuple[str, nn.Module, Tensor]]:
+    """Yield the name, the layer and its H = E[x x^T], layer by layer in the order in which they run.
+
+    H is taken when its layer's turn comes. So a caller that changes each layer in place gets, for the next one, the
+    second moments of what the changed layers give.
+
+    Raises:
+        TypeError, ValueError: as `second_moments_of`.
+
+    The first layer is doubled before the second has its turn, so what that reads is four times as strong, squared.
+
+    >>> import torch
+    >>> model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)).eval()
+    >>> for name, layer, moments in layer_by_layer(model, torch.ones(3, 1), dict(model.named_children())):
+    ...     _ = layer.weight.data.fill_(2.0)
+    ...     print(name, moments.tolist())
+    0 [[1.0]]
+    1 [[4.0]]
+    """
+    data = batches(calibration)
+    for name in dict.fromkeys([*running_order(model, data, layers), *layers]):
+        yield name, layers[name], second_moments_of(model, data, {name: layers[name]})[name]
+
+
+def settle_columns(rows: Tensor, factor: Tensor, settle: Callable[[int, Tensor], Tensor], *, block_size: int) -> Tensor:
+    """Return the rows after each column in turn took its final value, and the columns after it made up for the change.
+
+    The columns after column i move by -e U_i,i+1: with e = (w - settle) / U_ii, and then e^2 is what the change of
+    column i adds to the squared output error.
+
+    Args:
+        rows: [groups, rows, k], float64; the argument stays as it is.
+        factor: U of `inverse_factor`, [groups, k, k].
+        settle: gets a column's index and the rows as they are now, and returns the column's final values [groups,
+            rows].
+        block_size: columns beyond the block of this many move once for all of it, as one matrix product. It changes
+            the time, and nothing else.
+
+    U is [[1, -1], [0, 1]]. The first column goes from 1.5 to 1, and the second takes 0.5 over:
+
+    >>> import torch
+    >>> upper = torch.tensor([[[1.0, -1.0], [0.0, 1.0]]])
+    >>> settle_columns(torch.tensor([[[1.5, 3.0]]]), upper, lambda at, rows: rows[..., at].floor(), block_size=128)
+    tensor([[[1., 3.]]])
+
+    Source: E. Frantar, D. Alistarh, "SparseGPT", 2023, section 3; E. Frantar et al., "GPTQ", 2023, algorithm 1.
+    """
+    rows, columns = rows.clone(), rows.shape[-1]
+    diagonal = factor.diagonal(dim1=-2, dim2=-1)[:, None]  # [groups, 1, k]
+    for start in range(0, columns, block_size):
+        end = min(start + block_size, columns)
+        errors = rows.new_zeros(*rows.shape[:-1], end - start)
+        for at in range(start, end):
+            settled = settle(at, rows)
+            error = (rows[..., at] - settled) / diagonal[..., at]
+            rows[..., at:end] -= error[..., None] * factor[:, None, at, at:end]
+            rows[..., at] = settled  # exactly, where rounding leaves almost
+            errors[..., at - start] = error
+        # the columns after the block move once for all of it: the same sum, as one matrix product
+        rows[..., end:] -= errors @ factor[:, start:end, end:]
+    return rows
