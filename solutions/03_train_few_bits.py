@@ -35,10 +35,11 @@ figures.use_style()
 
 # %%
 def table(rows, columns, cell, corner=""):
-    """Print a table of cell(row, column)."""
-    print(f"{corner:<36}" + "".join(f"{column!s:>16}" for column in columns))
-    for row in rows:
-        print(f"{row!s:<36}" + "".join(f"{cell(row, column):>16}" for column in columns))
+    """Print a table of cell(row, column), each column as wide as it needs to be."""
+    lines = [[corner, *columns], *([row, *(cell(row, column) for column in columns)] for row in rows)]
+    widths = [max(len(str(line[at])) for line in lines) for at in range(len(lines[0]))]
+    for first, *rest in lines:
+        print(f"{first!s:<{widths[0]}}" + "".join(f"{each!s:>{width + 3}}" for each, width in zip(rest, widths[1:])))
 
 
 def percent(share):
@@ -84,18 +85,39 @@ def draw_two_weights(together):
     axes.contour(axis, axis, field, levels=[0.05, 0.15, 0.35, 0.7, 1.3, 2.2], colors="grey", linewidths=1)
     axes.plot(*points.T, "o", color=figures.COLOURS["black"], markersize=5)
     axes.plot(*row, "*", color=figures.COLOURS["black"], markersize=16, label="the weights")
-    axes.plot(0, 0, "s", color=figures.COLOURS["blue"], markersize=17, fillstyle="none", markeredgewidth=3, label="nearest")
-    axes.plot(*best, "o", color=figures.COLOURS["vermillion"], markersize=24, fillstyle="none", markeredgewidth=3, label="best output")
+    axes.plot(
+        0, 0, "s", color=figures.COLOURS["blue"], markersize=17, fillstyle="none", markeredgewidth=3, label="nearest"
+    )
+    axes.plot(
+        *best,
+        "o",
+        color=figures.COLOURS["vermillion"],
+        markersize=24,
+        fillstyle="none",
+        markeredgewidth=3,
+        label="best output",
+    )
     axes.set(xlabel="first weight", ylabel="second weight", aspect="equal")
-    axes.set_title(f"error: nearest {output_errors(torch.zeros(2)):.2f}, best {output_errors(best):.2f}", loc="left", fontsize=15)
+    axes.set_title(
+        f"error: nearest {output_errors(torch.zeros(2)):.2f}, best {output_errors(best):.2f}", loc="left", fontsize=15
+    )
     axes.legend(loc="lower left", fontsize=12)
     return figure
 
 
 explore(
     draw_two_weights,
-    alt=lambda together: f"Contours of the output error around two weights whose inputs go together by {together:g}; the nearest grid point and the best one.",
+    alt=lambda together: (
+        f"Contours of the output error around two weights whose inputs go together by {together:g}; the nearest grid point and the best one."
+    ),
     together=(0.0, 0.3, 0.6, 0.75, 0.9),
+)
+
+# %% name="fig-two-weights-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
+show(
+    draw_two_weights(0.75),
+    alt="Contours of the output error around two weights of 0.4, long ellipses; the nearest grid point is (0, 0), the best one is another.",
 )
 
 # %% [markdown]
@@ -184,10 +206,12 @@ def by_gptq(network, bits, where=quantize.is_weight_layer):
 
 
 def by_adaround(network, bits, where=quantize.is_weight_layer):
-    return quantize.adaround(network, channels(bits), calibration, steps=300, seed=0, where=where, observer=quantize.mse)
+    return quantize.adaround(
+        network, channels(bits), calibration, steps=300, seed=0, where=where, observer=quantize.mse
+    )
 
 
-METHODS = {"nearest": to_nearest, "GPTQ": by_gptq, "AdaRound": by_adaround}
+METHODS = {"nearest": to_nearest, "GPTQ": by_gptq}
 
 
 def is_conv3(name, layer):
@@ -218,33 +242,27 @@ reveal("3.a", next((answer for limit, answer in shares.items() if ratio < limit)
 WIDTHS = (4, 3, 2)
 
 
-def loss_of(network):
-    logits = fit.predict(network, splits.validation.images)
-    return torch.nn.functional.cross_entropy(logits, splits.validation.labels).item()
+def judged(models):
+    """Loss and accuracy on the validation images, each over the seeds."""
+    labels = splits.validation.labels
+    logits = [fit.predict(each, splits.validation.images) for each in models]
+    losses = [torch.nn.functional.cross_entropy(each, labels).item() for each in logits]
+    return fit.Spread(tuple(losses)), fit.Spread(
+        tuple((each.argmax(1) == labels).double().mean().item() for each in logits)
+    )
 
 
-rounded = {}
-with tqdm(total=9 * len(METHODS), desc="models") as bar:
+judged_methods = {}
+with tqdm(total=len(METHODS) * len(WIDTHS), desc="methods x widths") as bar:
     for name, method in METHODS.items():
         for bits in WIDTHS:
-            for seed in (0, 1, 2):
-                rounded[name, bits, seed] = method(folded[seed], bits)
-                bar.update()
-
-
-def over_seeds(judge, name, bits):
-    return fit.over_seeds(lambda seed: judge(rounded[name, bits, seed]))
-
-
-def validation_accuracy(network):
-    return fit.accuracy(network, splits.validation)
-
-
-float_loss, float_accuracy = (fit.over_seeds(lambda seed: judge(folded[seed])) for judge in (loss_of, validation_accuracy))
+            judged_methods[name, bits] = judged([method(each, bits) for each in folded])
+            bar.update()
+float_loss, float_accuracy = judged(folded)
 print(f"32 bits: loss {float_loss.mean:.2f}, accuracy {percent(float_accuracy)}\n")
-table(METHODS, WIDTHS, lambda name, bits: f"{over_seeds(loss_of, name, bits).mean:.2f}", "validation loss, bits:")
+table(METHODS, WIDTHS, lambda *key: f"{judged_methods[key][0].mean:.2f}", "validation loss, bits:")
 print()
-table(METHODS, WIDTHS, lambda *key: percent(over_seeds(validation_accuracy, *key)), "validation accuracy, bits:")
+table(METHODS, WIDTHS, lambda *key: percent(judged_methods[key][1]), "validation accuracy, bits:")
 
 # %% [markdown]
 # Read the table column by column. At 4 bits there is little to win: where rounding does no harm, better rounding cannot help. At 3 bits, and still more at 2, the methods part. But look how far the last column is from 32 bits,
@@ -270,7 +288,13 @@ def draw_staircase(bits):
     y = quantize.fake_quantize_ste(x, 1.0, 0, -highest, highest)
     y.sum().backward()
     figure, (above, below) = plt.subplots(2, 1, figsize=(8, 5.4), sharex=True, height_ratios=(2, 1))
-    above.plot(x.detach(), x.detach().clamp(-highest - 0.5, highest + 0.5), color=figures.COLOURS["orange"], linestyle="--", label="the line that is pretended")
+    above.plot(
+        x.detach(),
+        x.detach().clamp(-highest - 0.5, highest + 0.5),
+        color=figures.COLOURS["orange"],
+        linestyle="--",
+        label="the line that is pretended",
+    )
     above.plot(x.detach(), y.detach(), color=figures.COLOURS["blue"], label="rounded")
     above.set(ylabel="value, in steps")
     above.legend(loc="upper left", fontsize=12)
@@ -283,8 +307,17 @@ def draw_staircase(bits):
 
 explore(
     draw_staircase,
-    alt=lambda bits: f"Above: a rounding to {bits} bits is a staircase around a line. Below: its true gradient is 0 everywhere; the one passed on is 1 on the grid and 0 beyond.",
+    alt=lambda bits: (
+        f"Above: a rounding to {bits} bits is a staircase around a line. Below: its true gradient is 0 everywhere; the one passed on is 1 on the grid and 0 beyond."
+    ),
     bits=(2, 3, 4),
+)
+
+# %% name="fig-staircase-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
+show(
+    draw_staircase(3),
+    alt="Above: a rounding to 3 bits is a staircase around a line. Below: its true gradient is 0; the one passed on is 1 on the grid, 0 beyond.",
 )
 
 # %% [markdown]
@@ -352,6 +385,12 @@ def train(start, desc):
 
 
 start = quantize.prepare(model, channels(2), method="ste")
+
+
+def validation_accuracy(network):
+    return fit.accuracy(network, splits.validation)
+
+
 still = quantize.prepare(model, channels(2), method="ste")
 for name, parameter in still.named_parameters():
     if name.endswith("latent"):
@@ -365,7 +404,9 @@ two_bits = {
 }
 two_bits_accuracy = {name: validation_accuracy(network) for name, network in two_bits.items()}
 print(f"32 bits: {percent(validation_accuracy(model))}")
-table(two_bits, ("accuracy",), lambda name, _: percent(two_bits_accuracy[name]), "small_cnn, 2 bits per channel, seed 0")
+table(
+    two_bits, ("accuracy",), lambda name, _: percent(two_bits_accuracy[name]), "small_cnn, 2 bits per channel, seed 0"
+)
 
 # %%
 reveal("3.b", round(100 * two_bits_accuracy["batch norm re-estimated"], 1))
@@ -381,7 +422,7 @@ reveal("3.b", round(100 * two_bits_accuracy["batch norm re-estimated"], 1))
 def in_steps(network):
     """The latent weights of conv3 in units of their channel's step."""
     held = network.conv3.fake_weight
-    return (held.latent.detach().flatten(1) / held.step.detach()).flatten()
+    return (held.rows() / held.step()).detach().flatten()
 
 
 before, after = in_steps(start), in_steps(two_bits["trained, straight-through"])
@@ -392,7 +433,9 @@ def draw_latent():
     figure, axes = plt.subplots(figsize=(8, 3.4))
     edges = torch.linspace(-3, 3, 121).numpy()
     axes.hist(before.numpy(), bins=edges, color=figures.COLOURS["orange"], alpha=0.8, label="before")
-    axes.hist(after.numpy(), bins=edges, color=figures.COLOURS["blue"], histtype="step", linewidth=2, label="after training")
+    axes.hist(
+        after.numpy(), bins=edges, color=figures.COLOURS["blue"], histtype="step", linewidth=2, label="after training"
+    )
     for border in (-0.5, 0.5):
         axes.axvline(border, color=figures.COLOURS["black"], linestyle="--", linewidth=1.5)
     axes.set(xlabel="latent weight of conv3, in steps (dashed: where the code changes)", ylabel="number of weights")
@@ -401,7 +444,9 @@ def draw_latent():
 
 
 moved = (after - before).abs()
-print(f"conv3: {changed:.1%} of the weights have another code now; the median weight moved by {moved.median():.3f} of a step")
+print(
+    f"conv3: {changed:.1%} of the weights have another code now; the median weight moved by {moved.median():.3f} of a step"
+)
 show(
     draw_latent(),
     alt="Histogram of the latent weights of conv3 in steps before and after training, with dashed lines where the code changes.",
@@ -541,12 +586,25 @@ ends = {rule: descend(rule, longest) for rule in RULES}
 def draw_descent():
     figure, axes = plt.subplots(figsize=(8, 3.8))
     axes.plot(tried, [100 * error for error in tried_errors], color=figures.COLOURS["black"], linewidth=1.5)
-    axes.plot(longest, 100 * step_error(longest), "*", color=figures.COLOURS["black"], markersize=16, label="start: the largest weight")
+    axes.plot(
+        longest,
+        100 * step_error(longest),
+        "*",
+        color=figures.COLOURS["black"],
+        markersize=16,
+        label="start: the largest weight",
+    )
     markers = {"LSQ": ("blue", "o"), "torch": ("vermillion", "s"), "codes held fixed": ("black", "x")}
     for rule, (colour, marker) in markers.items():
         axes.plot(
-            ends[rule], 100 * step_error(ends[rule]), marker, color=figures.COLOURS[colour], markersize=12,
-            fillstyle="none", markeredgewidth=2.5, label=rule,
+            ends[rule],
+            100 * step_error(ends[rule]),
+            marker,
+            color=figures.COLOURS[colour],
+            markersize=12,
+            fillstyle="none",
+            markeredgewidth=2.5,
+            label=rule,
         )
     axes.set(xlabel="step", ylabel="error of the weights, in %", ylim=(40, 102))
     axes.legend(fontsize=12, loc="lower right")
@@ -581,23 +639,31 @@ for (name, observer), (kind, method) in (
     (start, kind) for start in STARTS.items() for kind in (("fixed", "ste"), ("learned", "lsq"))
 ):
     if (name, kind) not in stepped:
-        stepped[name, kind] = train(quantize.prepare(model, channels(2), method=method, observer=observer), f"{name}, {kind}")
+        stepped[name, kind] = train(
+            quantize.prepare(model, channels(2), method=method, observer=observer), f"{name}, {kind}"
+        )
 stepped_accuracy = {key: validation_accuracy(network) for key, network in stepped.items()}
-table(STARTS, ("fixed", "learned"), lambda *key: percent(stepped_accuracy[key]), "2 bits, start of the step / the step is")
+table(
+    STARTS, ("fixed", "learned"), lambda *key: percent(stepped_accuracy[key]), "2 bits, start of the step / the step is"
+)
 
 for name, observer in STARTS.items():
-    first = quantize.prepare(model, channels(2), observer=observer).conv3.fake_weight.step
-    last = stepped[name, "learned"].conv3.fake_weight.step
+    first = quantize.prepare(model, channels(2), observer=observer).conv3.fake_weight.step()
+    last = stepped[name, "learned"].conv3.fake_weight.step()
     print(f"conv3 from {name}: the median step is {first.median():.3f} before and {last.median():.3f} after")
 
 # %%
 good, bad, learned = (
     stepped_accuracy[key] for key in (("least squared error", "learned"), ("min-max", "fixed"), ("min-max", "learned"))
 )
-gained = (learned - bad) / (good - bad)
+share_of_the_way = (learned - bad) / (good - bad)
 reveal(
     "3.c",
-    "yes, within 1 point of the good start" if learned > good - 0.01 else "half-way" if gained > 0.3 else "no, it hardly helps",
+    "yes, within 1 point of the good start"
+    if learned > good - 0.01
+    else "half-way"
+    if share_of_the_way > 0.3
+    else "no, it hardly helps",
 )
 
 # %% [markdown]
@@ -646,16 +712,22 @@ def but_the_picture(choice):
 
 def with_activations(choice, observer, method="lsq"):
     return quantize.prepare(
-        model, channels(8), activations=but_the_picture(choice), calibration=few_images, method=method, observer=observer
+        model,
+        channels(8),
+        activations=but_the_picture(choice),
+        calibration=few_images,
+        method=method,
+        observer=observer,
     )
 
 
-pact_start = with_activations(PACT(bits=2, clip=1.0), quantize.min_max)
+pact_start = with_activations(PACT(bits=2), quantize.min_max)
 pact = train(pact_start, "PACT")
+good_range = with_activations(activation, quantize.mse, "ste")
 activations = {
     "ends at the largest, rounded": pact_start,
     "ends at the largest, PACT trained": pact,
-    "least squared error, rounded": with_activations(activation, quantize.mse, "ste"),
+    "least squared error, rounded": good_range,
 }
 table(
     activations,
@@ -664,10 +736,12 @@ table(
     "8-bit weights, 2-bit activations",
 )
 first, last = (network.conv3.input_grid.clip.item() for network in (pact_start, pact))
-print(f"the clip of what conv3 reads: {first:.2f} before, {last:.2f} after")
+wanted = 3 * good_range.conv3.input_grid.step().item()
+print(f"the clip of what conv3 reads: {first:.3f} before, {last:.3f} after training; least squared error {wanted:.3f}")
 
 # %% [markdown]
-# Training repairs a good deal. And again a good range from 500 pictures, with no training at all, beats a bad range that was trained for a while: the clip had a long way to go.
+# Training repairs a good deal, but look at the clip: it hardly moved. By its rule only activations *beyond* the clip have a say, and at the largest activation there are none. (The paper adds a penalty on large clips to the loss, which
+# pulls from the other side.) And a good range from 500 pictures, with no training at all, beats a bad one that was trained for a while.
 #
 # > **Takeaway.** A step and a clip can be learned, and pull where the loss wants them. But they move slowly: start them well.
 
@@ -784,7 +858,7 @@ def weight_error(name, layer):
 table(ROUNDINGS, LAYERS, weight_error, "error of the weights")
 
 # %% [markdown]
-# The rule of thumb leaves little on the table. And the drop from three values to two is large: a binary weight cannot say "nothing".
+# The rule of thumb leaves little on the table. The first and the third row are one and the same: a 2-bit grid whose range has the least squared error *is* the best ternary rounding. And the step from three values to two is large: a binary weight cannot say "nothing".
 
 # %%
 predict(
@@ -795,6 +869,7 @@ predict(
 
 # %% name="out-few-values"
 VALUES = {
+    "2 bits, four values": IntFormat(2, symmetric=False, granularity=PerChannel()),
     "2 bits (-1, 0, 1)": channels(2),
     "ternary, 1.6 bits": TernaryFormat(PerChannel()),
     "binary, 1 bit": BinaryFormat(PerChannel()),
@@ -803,12 +878,15 @@ lowest_bits = {}
 for name, fmt in VALUES.items():
     lowest_bits[name, "rounded"] = quantize.prepare(model, fmt, method="ste")
     lowest_bits[name, "batch norm"] = quantize.reestimate_batch_norm(lowest_bits[name, "rounded"], few_images)
-    known = name.startswith("2 bits")
+    known = fmt == channels(2)
     trained = two_bits["trained, straight-through"] if known else train(lowest_bits[name, "rounded"], name)
     lowest_bits[name, "trained"] = trained
 lowest_accuracy = {key: validation_accuracy(network) for key, network in lowest_bits.items()}
 table(
-    VALUES, ("rounded", "batch norm", "trained"), lambda *key: percent(lowest_accuracy[key]), "small_cnn, seed 0, one scale per channel"
+    VALUES,
+    ("rounded", "batch norm", "trained"),
+    lambda *key: percent(lowest_accuracy[key]),
+    "small_cnn, seed 0, one scale per channel",
 )
 
 # %%
@@ -852,7 +930,7 @@ check("3.7")
 # </details>
 
 # %% [markdown]
-# > **Takeaway.** A symmetric 2-bit grid is ternary; the zero is worth a lot. Two values cost several points more, and buy a different arithmetic.
+# > **Takeaway.** A symmetric 2-bit grid is ternary, and the zero is worth a lot. Two values cost several points more, and buy a different arithmetic.
 
 # %% [markdown]
 # ## 5 A teacher for the small
@@ -883,8 +961,17 @@ def draw_temperature(T):
 
 explore(
     draw_temperature,
-    alt=lambda T: f"A picture of a shirt, and the ten probabilities that a trained network gives, softened by the temperature {T}; the bar of the label is orange.",
+    alt=lambda T: (
+        f"A picture of a shirt, and the ten probabilities that a trained network gives, softened by the temperature {T}; the bar of the label is orange."
+    ),
     T=(1, 2, 4, 8),
+)
+
+# %% name="fig-temperature-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
+show(
+    draw_temperature(4),
+    alt="A picture of a shirt, and the ten probabilities that a trained network gives at temperature 4: shirt most, then other garments for the upper body.",
 )
 
 # %% [markdown]
@@ -938,7 +1025,7 @@ check("3.8")
 # - **a teacher of the same size**: the student's own float checkpoint, which knows nothing that the student did not;
 # - **an ensemble as the teacher**: five other checkpoints, better than any student here.
 #
-# Three seeds, seven widths and four ways to train take much longer than a lesson. The study was run beforehand, and `python tools/bits_study.py` runs it again. The next cells only read its record.
+# Three seeds, seven widths and four ways to train take much longer than a lesson. The study was run beforehand, and `python tools/bits_study.py` runs it again. The next cells only read its record. ("2" stands for four values here, and "ternary" for three.)
 
 # %%
 predict(
@@ -950,20 +1037,24 @@ predict(
 # %% name="out-study"
 study = record.recorded()
 settings = study.settings["few_bits"]
-print(f"recorded: {settings['pictures']:,} pictures, {settings['epochs']} epochs, seeds {study.settings['seeds']}\n")
-ARMS = {
+seeds = len({run.seed for run in study.few_bits})
+print(f"recorded: {settings['pictures']:,} pictures, {settings['epochs']} epochs, {seeds} seeds; test accuracy in %\n")
+HEADS = {
+    "rounded": "rounded",
+    "batch norm": "rounded, batch norm re-estimated",
     "plain": "plain",
-    "label smoothing": "label smoothing",
-    "same-size teacher": "same-size teacher",
-    "ensemble teacher": "ensemble teacher",
+    "smoothing": "label smoothing",
+    "same size": "same-size teacher",
+    "ensemble": "ensemble teacher",
 }
-BITS = list(dict.fromkeys(run.width for run in study.few_bits))
-table(
-    ["rounded", "rounded, batch norm re-estimated", *ARMS],
-    BITS[1:],
-    lambda arm, bits: percent(record.spread(study.few_bits, bits, arm)).replace("%", ""),
-    "test accuracy in %, weight bits:",
-)
+BITS = [bits for bits in dict.fromkeys(run.width for run in study.few_bits) if bits != "32"]
+
+
+def recorded(bits, head):
+    return percent(record.spread(study.few_bits, bits, HEADS[head])).replace("%", "")
+
+
+table(BITS, HEADS, recorded, "bits")
 
 
 # %% name="fig-study" tags=["hide-input"]
@@ -980,15 +1071,21 @@ def draw_study():
     whole = record.spread(study.few_bits, "32", "as it is")
     axes.axhline(100 * whole.mean, color=figures.COLOURS["black"], linewidth=1, label="32 bits")
     for number, (arm, (colour, line, marker)) in enumerate(LINES.items()):
-        spreads = [record.spread(study.few_bits, bits, arm) for bits in BITS[1:]]
+        spreads = [record.spread(study.few_bits, bits, arm) for bits in BITS]
         places = [at + 0.06 * (number - 1.5) for at in range(len(spreads))]
         means, stds = ([100 * getattr(spread, part) for spread in spreads] for part in ("mean", "std"))
         axes.errorbar(
-            places, means, yerr=stds, color=figures.COLOURS[colour], linestyle=line, marker=marker, capsize=4,
-            label=f"trained, {arm}" if arm in ARMS else arm,
+            places,
+            means,
+            yerr=stds,
+            color=figures.COLOURS[colour],
+            linestyle=line,
+            marker=marker,
+            capsize=4,
+            label=arm if arm.startswith("rounded") else f"trained, {arm}",
         )
     axes.set(xlabel="bits per weight", ylabel="test accuracy, in %", ylim=(0, 100))
-    axes.set_xticks(range(len(BITS) - 1), BITS[1:])
+    axes.set_xticks(range(len(BITS)), BITS)
     axes.legend(fontsize=12, loc="lower left")
     return figure
 
@@ -1005,14 +1102,14 @@ show(
 COMPARED = ("label smoothing", "same-size teacher", "ensemble teacher", "plain, twice as long")
 
 
-def gain(arm, bits):
+def gained(bits, arm):
     if not any((run.arm, run.width) == (arm, bits) for run in study.few_bits):
         return "-"
-    spread = record.gain(study.few_bits, bits, arm, over="plain")
-    return f"{100 * spread.mean:+.1f} ± {100 * spread.std:.1f}"
+    difference = record.gain(study.few_bits, bits, arm, over="plain")
+    return f"{100 * difference.mean:+.1f} ± {100 * difference.std:.1f}"
 
 
-table(COMPARED, BITS, gain, "points over plain, weight bits:")
+table(["32", *BITS], COMPARED, gained, "bits")
 
 # %%
 at_one_bit = {
@@ -1023,3 +1120,171 @@ at_one_bit = {
 gains = {arm: record.gain(study.few_bits, "1", arm, over="plain") for arm in at_one_bit}
 most = max(gains, key=lambda arm: gains[arm].mean)
 reveal("3.e", at_one_bit[most] if gains[most].mean > gains[most].std else "none: all within the spread")
+
+# %% [markdown]
+# Compare each number with its spread before you believe it, and then with the last row. A help that gives less than the same time spent on more steps is not worth its teacher. Three observations decide what you may say:
+#
+# - Does label smoothing give as much? Then softness did it, and not knowledge.
+# - Does a teacher of the same size give as much? Then it was not that the teacher knew more. It holds the student to what the float network answered, and that is a help in itself.
+# - Does the float network ("32") gain as much? Then it has nothing to do with few bits.
+#
+# ### A teacher where labels are few
+#
+# A teacher can do one thing that no label can: answer for pictures that nobody has labelled. Here is another student from the same record, a float CNN of half the channels, trained from scratch: once with 16,000 labelled pictures, and once with 1,000, as many steps each. "No labels" means that it saw 16,000 pictures and only the teacher's answers.
+
+# %% name="out-students"
+SCHOOLS = {f"{int(count):,} labels": runs for count, runs in study.students.items()}
+SCHOOL_ARMS = list(dict.fromkeys(run.arm for runs in SCHOOLS.values() for run in runs))
+
+
+def schooled(arm, school):
+    runs = SCHOOLS[school]
+    if not any(run.arm == arm for run in runs):
+        return "-"
+    return percent(record.spread(runs, "32", arm))
+
+
+table(SCHOOL_ARMS, SCHOOLS, schooled, "half the channels, test accuracy")
+
+# %% [markdown]
+# > **Takeaway.** Never show a distilled network without its controls. What a teacher adds beyond them is largest where labels are few.
+
+# %% [markdown]
+# ## 6 What is really stored?
+#
+# While it trains, our 2-bit network is larger than the one it came from: float weights, steps, moments of Adam. None of that is shipped. **Export** rounds one last time, packs the codes, and drops the floats. The test of an export is strict: the packed model must give *the same outputs, to the last bit*, as the one that was trained. If it does not, the accuracy that you measured
+# belongs to another network.
+
+# %% name="out-export"
+with tempfile.TemporaryDirectory() as folder:
+    rows = {"32 bits": (folded[0], None)}
+    for name in VALUES:
+        trained_network = lowest_bits[name, "trained"]
+        rows[name] = (quantize.export(trained_network), trained_network)
+    stored = {}
+    for name, (packed, trained_network) in rows.items():
+        path = Path(folder) / "packed.safetensors"
+        quantize.save_model(packed, path)
+        same = "-"
+        if trained_network is not None:
+            outputs = [fit.predict(each, splits.validation.images) for each in (packed, trained_network)]
+            same = "yes" if torch.equal(*outputs) else "NO"
+        stored[name] = (f"{path.stat().st_size:,}", f"{measure.stored_bytes(packed):,}", same)
+COLUMNS = ("file, bytes", "tensors, bytes", "identical")
+table(stored, COLUMNS, lambda name, column: stored[name][COLUMNS.index(column)], "exported")
+
+# %% [markdown]
+# From 2 bits to 1 the file does not halve. Batch norm, biases and scales stay in floats, and in a model this small they are much of what is left.
+#
+# ### Formats of today
+#
+# Accelerators now have small *floats* in hardware: 8 bits (**FP8**, with 4 bits of exponent and 3 of mantissa in E4M3) and 4 bits (E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives). Four bits alone have a poor range, so a *block* of neighbours shares a scale:
+#
+# - **MXFP4**: blocks of 32, and the scale is a power of two, stored in 8 bits;
+# - **NVFP4**: blocks of 16, and the scale is itself an FP8 number, with one more float32 scale per tensor.
+#
+# By hand, for MXFP4: 4 bits, and 8 / 32 of a bit for the scale: 4.25 bits per weight. Work out NVFP4 before you look. (For the tensor's scale, 32 bits over many thousand weights are almost nothing.)
+
+# %% name="out-formats"
+FORMATS = {
+    "8-bit grid per channel": channels(8),
+    "FP8 E4M3 per channel": quantize.FP8Format("e4m3", PerChannel()),
+    "MXFP8": quantize.MXFP8,
+    "4-bit grid per channel": channels(4),
+    "MXFP4": quantize.MXFP4,
+    "NVFP4": quantize.NVFP4Format(),
+}
+
+
+def format_row(name, column):
+    q = quantize.quantize(folded[0].conv3.weight.detach(), FORMATS[name])
+    if column == "bits stored":
+        return f"{q.bits_per_weight:.3f}"
+    if column == "error":
+        error = (q.dequantize() - folded[0].conv3.weight.detach()).norm() / folded[0].conv3.weight.detach().norm()
+        return f"{100 * error.item():.2f}%"
+    where = quantize.is_weight_layer if column == "all layers" else is_inner
+    return percent(validation_accuracy(quantize.quantize_weights(folded[0], FORMATS[name], where=where)))
+
+
+def is_inner(name, layer):
+    return name != "conv1"
+
+
+table(FORMATS, ("bits stored", "error", "all layers", "all but conv1"), format_row, "bits and error of conv3; accuracy")
+
+# %% [markdown]
+# Weights have a bell-shaped histogram, and a float has more values near zero, where the crowd is. In the *error* of conv3 that pays at 4 bits, and small blocks pay more. At 8 bits the plain grid has the smaller error: 256 evenly spaced values are enough for any bell, and floats spend codes on magnitudes that no weight has. FP8 is made for what has *outliers*: activations and gradients.
+#
+# And yet MXFP4 loses accuracy. Compare the last two columns: one layer does it. `conv1` has nine weights per channel, so one block of 32 runs over four channels, and they share a power of two. These formats are made for rows of thousands. Here one layer would like more bits than the others; that is the subject of lesson 04.
+#
+# > **Takeaway.** An export is right if its outputs are the same to the last bit; and bits per weight include the scales.
+
+# %% [markdown]
+# ## 7 Where it stops working
+#
+# - **Training has a price.** Second-order rounding needs 200 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits you do not need it: compare the columns of section 1.
+# - **A short training shows the start.** What ran live in this notebook was 64 updates long, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer and has three seeds, and is still short: papers train for a hundred epochs.
+# - **Low error is not high accuracy.** Less error of the output, less error of the weights, and more accuracy usually go together, and not always. The last table is the one that counts.
+# - **One model, one data set.** Ten kinds of clothing are easy. On harder problems, networks lose more at 2 bits than ours.
+# - **1 bit is not 32 times as fast.** XOR and popcount need signs on *both* sides, and our activations were floats. Whether packed codes are faster on this machine is measured in lesson 04.
+
+# %% [markdown]
+# ## The ledger
+#
+# Of the live-trained networks we keep the smallest file whose *validation* accuracy is within one point of the best of them. Only now do we look at its test accuracy.
+
+# %% name="out-ledger"
+best_of = max(lowest_accuracy[name, "trained"] for name in VALUES)
+good_enough = [name for name in VALUES if lowest_accuracy[name, "trained"] >= best_of - 0.01]
+kept = min(good_enough, key=lambda name: measure.stored_bytes(rows[name][0]))
+kept_network = rows[kept][0]
+row_name = f"small_cnn, trained, {kept}"
+report = measure.report(
+    {row_name: kept_network}, splits.test.images[:1], accuracies={row_name: fit.accuracy(kept_network, splits.test)}
+)
+ledger(report.rows[0], lesson=3)
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Paper and pencil
+#
+# **1.** A row has the weights (0.5, 0.3), and its two inputs are always equal, with mean square 1. The grid holds whole numbers, and codes are -1 to 1. What does round-to-nearest give (a tie goes to the even code), what does rounding in turn give, and what are the two output errors?
+#
+# <details><summary>Answer</summary>
+#
+# $H$ has a 1 everywhere. To the nearest: (0, 0), $d$ = (-0.5, -0.3), and the error is $(-0.8)^2$ = 0.64. In turn: 0.5 becomes 0, the error 0.5 goes to the second weight in full (0.5 · 1 / 1), and 0.8 rounds to 1. Now $d$ = (-0.5, 0.7), and the error is $0.2^2$ = 0.04.
+# </details>
+#
+# **2.** How many bits per weight does NVFP4 take in a layer of 4,096 x 4,096, all scales included? And ternary, five codes to a byte, with one float32 scale per row?
+#
+# <details><summary>Answer</summary>
+#
+# NVFP4: 4 + 8 / 16 = 4.5 bits, and 32 bits for the whole tensor, which is 32 / 16,777,216 and does not show. Ternary: 8 / 5 = 1.6 bits, and 32 / 4,096 = 0.008 for the scale: 1.608 bits.
+# </details>
+#
+# **3.** A teacher gives the logits (4, 0) for a picture of the first of two classes. What probability does it give the second class at $T$ = 1, and at $T$ = 4? By what factor has it grown?
+#
+# <details><summary>Answer</summary>
+#
+# $1 / (1 + e^{4})$ = 0.018 and $1 / (1 + e^{1})$ = 0.269: 15 times as much. At high temperatures a sure teacher becomes talkative.
+# </details>
+
+# %% [markdown]
+# ## Summary
+#
+# - Round with the inputs in mind: errors that cancel in the output cost nothing. It helps at 3 bits and 2, not at 4.
+# - Straight through a rounding, the gradient passes as if it were a line. Before you praise the training, measure batch norm anew.
+# - Steps and clips learn slowly; start them well.
+# - A symmetric 2-bit grid is ternary. Binary weights lose their zero, and gain an arithmetic.
+# - A teacher stands next to its controls, and an export next to the network that was trained.
+#
+# **References.** Bengio, Leonard and Courville 2013, *Estimating or Propagating Gradients Through Stochastic Neurons*. Hinton, Vinyals and Dean 2015, *Distilling the Knowledge in a Neural Network*. Rastegari et al. 2016, *XNOR-Net*. Li et al. 2016, *Ternary Weight Networks*.
+# Szegedy et al. 2016, *Rethinking the Inception Architecture for Computer Vision* (label smoothing). Choi et al. 2018, *PACT*. Esser et al. 2020, *Learned Step Size Quantization*. Nagel et al. 2020, *Up or Down? Adaptive Rounding for Post-Training Quantization* (AdaRound).
+# Frantar et al. 2023, *GPTQ*. Rouhani et al. 2023, *Microscaling Data Formats for Deep Learning*. NVIDIA 2025, *Pretraining Large Language Models with NVFP4*.
+#
+# **In the library.** `mini_lib/quantize/rounding` rounds with the inputs in mind, `mini_lib/quantize/train` trains through the rounding and exports, `mini_lib/distill.py` is the teacher, `mini_lib/quantize/formats` has every number format. The study is `studies/bits`.
+#
+# **Next:** [04 Which layer deserves which bits, on this machine?](04_mixed_precision.ipynb)
