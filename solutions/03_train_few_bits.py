@@ -101,7 +101,7 @@ def draw_two_weights(together):
     axes.set_title(
         f"error: nearest {output_errors(torch.zeros(2)):.2f}, best {output_errors(best):.2f}", loc="left", fontsize=15
     )
-    axes.legend(loc="lower left", fontsize=12)
+    axes.legend(loc="lower left", fontsize=12, markerscale=0.6)
     return figure
 
 
@@ -301,7 +301,7 @@ def draw_staircase(bits):
     below.plot(x.detach(), x.grad, color=figures.COLOURS["orange"], linestyle="--", label="passed on")
     below.plot(x.detach(), torch.zeros(len(x)), color=figures.COLOURS["blue"], label="true")
     below.set(xlabel="latent weight, in steps", ylabel="gradient", yticks=(0, 1), ylim=(-0.15, 1.3))
-    below.legend(loc="upper right", fontsize=12)
+    below.legend(loc="center left", bbox_to_anchor=(0.0, 0.55), fontsize=12)
     return figure
 
 
@@ -438,7 +438,7 @@ def draw_latent():
     )
     for border in (-0.5, 0.5):
         axes.axvline(border, color=figures.COLOURS["black"], linestyle="--", linewidth=1.5)
-    axes.set(xlabel="latent weight of conv3, in steps (dashed: where the code changes)", ylabel="number of weights")
+    axes.set(xlabel="latent weight, in steps (dashed: border of two codes)", ylabel="number of weights")
     axes.legend(fontsize=13)
     return figure
 
@@ -454,6 +454,8 @@ show(
 
 # %% [markdown]
 # Most weights keep their code. A latent weight is a memory: small gradients add up in it, until it crosses a dashed line and its code flips. That is why the floats are kept during training, and thrown away after it.
+#
+# Two things in the histogram are new. Weights gather at the dashed lines: a gradient pulls them over, and the next one, with the other code, pulls them back. And they gather just beyond -1 and 1, where this training takes the grid to end: from there on no gradient arrives that could move them. (It compares before it rounds, as LSQ does in the next section.)
 #
 # ### What to do with batch norm
 #
@@ -509,7 +511,7 @@ def draw_slopes():
     for rule, (colour, line) in RULES.items():
         axes.plot(v, slopes(v, 1, rule), color=figures.COLOURS[colour], linestyle=line, label=rule)
     axes.set(xlabel="v = weight / step", ylabel="slope with respect\nto the step")
-    axes.legend(fontsize=12, loc="upper left")
+    axes.legend(fontsize=12, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -621,7 +623,7 @@ show(
 )
 
 # %% [markdown]
-# All three come down to the valley, a little to the left or right of its lowest point. LSQ's end is not the step of least squared error, and is not meant to be: inside the grid its slope treats the rounding error as noise that shrinks with the step. In training it is the *loss* that decides.
+# All three come down to the valley, a little to the left or right of its lowest point. LSQ's end is not the step of least squared error, and is not meant to be: for the weights inside, its slope says that a shorter step makes a smaller error, which is true if the codes may follow. In training it is the *loss* that decides.
 #
 # Now in training. Two starts, the range of least squared error and the largest weight (min-max); and each with a step that stays, and one that learns.
 
