@@ -357,7 +357,7 @@ check("3.2")
 # %% [markdown]
 # ### Two bits, live
 #
-# We take the trained model, 2 bits for each weight, and train it on 2,000 pictures, twice through. That is 64 updates, and takes a few seconds. The controls:
+# We take the trained model, 2 bits for each weight, and train it on 1,600 pictures, twice through. That is 50 updates, and takes a few seconds. The controls:
 #
 # - **rounded**: nothing is trained;
 # - **batch norm re-estimated**: nothing is trained either, no labels are used; only the mean and the variance of each batch norm are measured anew, on 500 pictures, since rounded weights give other outputs than those that it remembers;
@@ -372,7 +372,7 @@ predict(
 
 
 # %% name="out-two-bits"
-few = splits.train.first(2000)
+few = splits.train.first(1600)
 model = networks[0]
 few_images = splits.train.first(500).images
 TRAINING = {"epochs": 2, "seed": 0, "learning_rate": 2e-3, "batch_size": 64}
@@ -630,7 +630,7 @@ show(
 # %%
 predict(
     "3.c",
-    "2 bits, 64 updates of Adam with a learning rate of at most 0.002. The step starts far too long (min-max). Does learning it make up for the bad start?",
+    "2 bits, 50 updates of Adam with a learning rate of at most 0.002. The step starts far too long (min-max). Does learning it make up for the bad start?",
     choices=("yes, within 1 point of the good start", "half-way", "no, it hardly helps"),
 )
 
@@ -669,7 +669,7 @@ reveal(
 )
 
 # %% [markdown]
-# Look at the steps. Adam moves any parameter by about its learning rate per update, however large the gradient is. Sixty-four updates of at most 0.002 cannot shorten a step to a third. The papers train for a hundred epochs, and there a learned step pays. In a short training the *start* decides.
+# Look at the steps. Adam moves any parameter by about its learning rate per update, however large the gradient is. Fifty updates of at most 0.002 cannot shorten a step to a third. The papers train for a hundred epochs, and there a learned step pays. In a short training the *start* decides.
 #
 # ### Where an activation ends
 #
@@ -865,7 +865,7 @@ table(ROUNDINGS, LAYERS, weight_error, "error of the weights")
 # %%
 predict(
     "3.d",
-    "Trained for the same 64 updates, 2 bits reached the accuracy that you saw. What do binary weights reach?",
+    "Trained for the same 50 updates, 2 bits reached the accuracy that you saw. What do binary weights reach?",
     unit="%",
 )
 
@@ -1226,7 +1226,7 @@ table(FORMATS, ("bits stored", "error", "all layers", "all but conv1"), format_r
 # ## 7 Where it stops working
 #
 # - **Training has a price.** Second-order rounding needs 200 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits you do not need it: compare the columns of section 1.
-# - **A short training shows the start.** What ran live in this notebook was 64 updates long, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer and has three seeds, and is still short: papers train for a hundred epochs.
+# - **A short training shows the start.** What ran live in this notebook was 50 updates long, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer and has three seeds, and is still short: papers train for a hundred epochs.
 # - **Low error is not high accuracy.** Less error of the output, less error of the weights, and more accuracy usually go together, and not always. The last table is the one that counts.
 # - **One model, one data set.** Ten kinds of clothing are easy. On harder problems, networks lose more at 2 bits than ours.
 # - **1 bit is not 32 times as fast.** XOR and popcount need signs on *both* sides, and our activations were floats. Whether packed codes are faster on this machine is measured in lesson 04.
