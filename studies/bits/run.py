@@ -24,8 +24,8 @@ class Settings:
     seeds: tuple[int, ...] = (0, 1, 2)
     few_bits: Plan = field(default_factory=Plan)
     students: tuple[Schooling, ...] = (
-        Schooling(pictures=16_000, epochs=4),
-        Schooling(pictures=1_000, epochs=32, unlabelled=16_000),
+        Schooling(pictures=8_000, epochs=5),
+        Schooling(pictures=1_000, epochs=32, unlabelled=8_000),
     )
 
 
@@ -36,14 +36,14 @@ def parts_of(settings: Settings) -> Mapping[str, Part]:
     """Return the parts of a study by name, each made on its own: a width or a schooling, with one seed.
 
     >>> list(parts_of(Settings(seeds=(0,))))[:2]
-    ['students-16000-0', 'students-1000-0']
+    ['bits-32-0', 'bits-8-0']
     """
     parts: dict[str, Part] = {}
     for seed in settings.seeds:
-        for schooling in settings.students:
-            parts[f"students-{schooling.pictures}-{seed}"] = _part(run_students, schooling, seed)
         for width in settings.few_bits.widths:
             parts[f"bits-{width}-{seed}"] = _part(run_width, settings.few_bits, width, seed)
+        for schooling in settings.students:
+            parts[f"students-{schooling.pictures}-{seed}"] = _part(run_students, schooling, seed)
     return parts
 
 

@@ -15,11 +15,10 @@ from torch import nn
 
 from mini_lib.data import Split, Splits
 from mini_lib.distill import distillation
-from mini_lib.fit import Loss, accuracy, cross_entropy, fit
+from mini_lib.fit import Loss, cross_entropy, fit
 from mini_lib.fold import fold_batch_norm
-from mini_lib.quantize import file_bytes
 from mini_lib.require import positive, share, whole
-from studies.bits.study import FLOAT, Run
+from studies.bits.study import FLOAT, Run, judged
 from studies.bits.teachers import ENSEMBLE, HELPS, PLAIN, SAME_SIZE, Remembered, ensemble_for, losses
 from studies.factorize.nets import plain_cnn
 
@@ -46,7 +45,7 @@ class Schooling:
     batch_size: int = 64
     learning_rate: float = 0.01
     weight_decay: float = 0.1
-    temperature: float = 4.0
+    temperature: float = 2.0
     share: float = 0.9
     smoothing: float = 0.1
 
@@ -83,16 +82,7 @@ def run_students(
     """
     runs = []
     for arm, model in _students(schooling, seed, splits):
-        runs.append(
-            Run(
-                seed=seed,
-                width=FLOAT,
-                arm=arm,
-                validation=accuracy(model, splits.validation),
-                test=accuracy(model, splits.test),
-                file_bytes=file_bytes(fold_batch_norm(model)),
-            )
-        )
+        runs.append(judged(fold_batch_norm(model), splits, seed=seed, width=FLOAT, arm=arm))
         if progress is not None:
             progress(runs[-1])
     return tuple(runs)

@@ -141,7 +141,7 @@ def test_students_with_labels_and_without():
     ({"widths": ("5",)}, "widths holds '5', and there are the widths 32, 8, 4, 3, 2, ternary, 1"),
     ({"longer_at": ("5",)}, "longer_at holds '5'"),
     ({"epochs": 0}, "epochs must be a whole number of 1 or more, got 0"),
-    ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, got 0.0"),
+    ({"learning_rates": study.RATES | {"8": 0.0}}, "the learning rate at 8 must be a finite number above 0, got 0.0"),
     ({"temperature": -1.0}, "temperature must be a finite number above 0, got -1.0"),
     ({"share": 2.0}, "share must lie in [0, 1], got 2.0"),
     ({"smoothing": 1.0}, "smoothing must lie in [0, 1), got 1.0"),
@@ -174,13 +174,13 @@ def test_a_study_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "run_width", lambda plan, width, seed, *_: made.append((width, seed)) or runs())
     monkeypatch.setattr(run, "run_students", lambda *_: made.append("students") or schooled())
     first = run.run_study(TINY_SETTINGS, tmp_path, splits(), {"threads": 1})
-    assert made == ["students", ("2", 0)]
+    assert made == [("2", 0), "students"]
     assert first.few_bits == runs() and first.students == {"32": schooled()}
     (tmp_path / "bits-2-0.json").unlink()
     assert run.run_study(TINY_SETTINGS, tmp_path, splits(), {"threads": 1}) == first
-    assert made == ["students", ("2", 0), ("2", 0)]
+    assert made == [("2", 0), "students", ("2", 0)]
     run.run_study(replace(TINY_SETTINGS, seeds=(1,)), tmp_path, splits(), {})  # another process, another seed
-    assert made[3:] == ["students", ("2", 1)]
+    assert made[3:] == [("2", 1), "students"]
     with pytest.raises(ValueError, match="holds a study with other settings, see settings.json in it; give a new"):
         run.run_study(replace(TINY_SETTINGS, few_bits=replace(TINY, epochs=2)), tmp_path, splits(), {})
     (tmp_path / "bits-2-0.json").write_text("[{}]")

@@ -55,7 +55,7 @@ class PACT(nn.Module):
         """
         if not 0 < self.clip < torch.inf:
             raise ValueError(
-                f"the trained clip is {self.clip.item():.4g}, and must be positive; lower the learning rate"
+                f"the trained clip is {self.clip.item():.4g}, not positive; lower the learning rate"
             )
         return self.fmt, self.scale.clone(), torch.zeros((), dtype=torch.int32)
 
