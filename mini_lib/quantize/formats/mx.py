@@ -56,13 +56,14 @@ class MXFormat(BlockFormat):
     def encode(self, weight: Tensor, observer: Observer) -> dict[str, Tensor]:
         """Divide each block by its power of two, and round; a block of zeros has the smallest power, 2**-127."""
         blocks = self.in_blocks(weight)
-        exponents = self._exponents(blocks.abs().amax(dim=1)).clamp(-BIAS, BIAS)
+        exponents = self._exponents(blocks.abs().amax(dim=1)).clamp(-BIAS, BIAS - self._top)  # values are float32
         scaled = torch.ldexp(blocks, -exponents[:, None])
         return self.fields(scaled, {"scale_codes": (exponents + BIAS).to(torch.uint8)}, weight.shape)
 
     def scale(self, parts: dict[str, Tensor]) -> Tensor:
         """Return 2**(code - 127)."""
-        return torch.ldexp(torch.tensor(1.0), parts["scale_codes"].int() - BIAS)
+        exponents = parts["scale_codes"].int() - BIAS
+        return torch.ldexp(torch.ones(exponents.shape), exponents)
 
     def _exponents(self, largest: Tensor) -> Tensor:
         if self.scale_rounding == "rceil":
@@ -72,8 +73,13 @@ class MXFormat(BlockFormat):
             mantissa, exponent = torch.frexp(largest)
             half_step = 2.0 ** -(self.minifloat.mantissa_bits + 2)
             rounds_up = (mantissa >= 1 - half_step) & (self.scale_rounding == "even")
-            exponent = exponent - 1 + rounds_up.int() - int(log2(self.minifloat.largest))
+            exponent = exponent - 1 + rounds_up.int() - self._top
         return torch.where(largest == 0, -BIAS, exponent)
+
+    @property
+    def _top(self) -> int:
+        """The exponent of the largest float: 8 for E4M3, 15 for E5M2, 2 for E2M1."""
+        return int(log2(self.minifloat.largest))
 
 
 MXFP8 = MXFormat("e4m3")
