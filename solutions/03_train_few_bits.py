@@ -58,7 +58,7 @@ def percent(share):
 #
 # $$E\left[(d \cdot x)^2\right] = d^\top H \, d, \qquad H = E\left[x x^\top\right].$$
 #
-# $H$ holds how strong each input is, on its diagonal, and how much two inputs go together, beside it. Two errors cancel in the output if their inputs go together and their signs differ.
+# The diagonal of $H$ says how strong each input is, and the rest how much two inputs go together. Two errors cancel in the output if their inputs go together and their signs differ.
 #
 # By hand: the weights (0.4, 0.4), a grid of whole numbers, and two inputs that go together, $H = \begin{pmatrix}1 & 0.75\\0.75 & 1\end{pmatrix}$. To the nearest, both
 # become 0: $d = (-0.4, -0.4)$, and the error is 0.16 + 0.16 + 2 · 0.75 · 0.16 = 0.56. Now round the second one up, the "wrong" way: $d = (-0.4, 0.6)$, and the error is
@@ -173,7 +173,7 @@ check("3.1")
 
 # %% [markdown]
 # GPTQ decides once and never looks back. **AdaRound** keeps every weight between its two neighbours on the grid, and *learns* for each whether to go up or down, by gradient descent on the layer's output error, with a penalty that drives
-# every weight to one side in the end. It takes longer, and often finds a better answer.
+# every weight to one side in the end. GPTQ may move a weight further than that, and AdaRound may come back to what it has decided: which of the two is worth more?
 
 # %%
 predict(
@@ -206,12 +206,10 @@ def by_gptq(network, bits, where=quantize.is_weight_layer):
 
 
 def by_adaround(network, bits, where=quantize.is_weight_layer):
-    return quantize.adaround(
-        network, channels(bits), calibration, steps=300, seed=0, where=where, observer=quantize.mse
-    )
+    return quantize.adaround(network, channels(bits), calibration, steps=500, where=where, observer=quantize.mse)
 
 
-METHODS = {"nearest": to_nearest, "GPTQ": by_gptq}
+METHODS = {"nearest": to_nearest, "GPTQ": by_gptq, "AdaRound": by_adaround}
 
 
 def is_conv3(name, layer):
@@ -265,8 +263,8 @@ print()
 table(METHODS, WIDTHS, lambda *key: percent(judged_methods[key][1]), "validation accuracy, bits:")
 
 # %% [markdown]
-# Read the table column by column. At 4 bits there is little to win: where rounding does no harm, better rounding cannot help. At 3 bits, and still more at 2, the methods part. But look how far the last column is from 32 bits,
-# whatever the method. With three values per weight there is no rounding that keeps what this network knows. Then the network itself must change.
+# Read the table column by column. At 4 bits there is little to win: where rounding does no harm, better rounding cannot help. At 3 bits looking at the inputs brings back most of what rounding lost. At 2 bits the two methods part: where a step is long, one of its
+# two neighbours is often not enough for a weight, and AdaRound has nothing else to offer. And look how far the last column is from 32 bits, whatever the method. With three values per weight there is no rounding that keeps what this network knows. Then the network itself must change.
 #
 # > **Takeaway.** The best rounding of a layer is not the nearest one: what counts is the error of the output, and some errors cancel.
 
@@ -895,6 +893,8 @@ table(
 reveal("3.d", round(100 * lowest_accuracy["binary, 1 bit", "trained"], 1))
 
 # %% [markdown]
+# Look at the first two rows. The fourth value is worth a great deal while nothing is trained, and much less afterwards: a network that may train arranges itself with three. (The rows of the three values differ since "ternary" takes its threshold and scale from the rule of thumb, anew in every forward pass.)
+#
 # ### A product of bits
 #
 # Why would anyone want two values? Because of arithmetic. If the weights *and* the inputs are signs, a product of two is +1 where they agree and -1 where they differ. Store a sign as a bit, and **XOR** marks 64 differences at once; counting its ones is one more instruction:
