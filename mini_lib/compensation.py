@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, running_order
-from mini_lib.second_moments import Layers, second_moments_of
+from mini_lib.second_moments import Layers, inverse, second_moments_of
 
 
 def layer_by_layer(
@@ -27,7 +28,6 @@ def layer_by_layer(
 
     The first layer is doubled before the second has its turn, so what that reads is four times as strong, squared.
 
-    >>> import torch
     >>> model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)).eval()
     >>> for name, layer, moments in layer_by_layer(model, torch.ones(3, 1), dict(model.named_children())):
     ...     _ = layer.weight.data.fill_(2.0)
@@ -38,6 +38,25 @@ def layer_by_layer(
     data = batches(calibration)
     for name in dict.fromkeys([*running_order(model, data, layers), *layers]):
         yield name, layers[name], second_moments_of(model, data, {name: layers[name]})[name]
+
+
+def inverse_factor(moments: Tensor) -> Tensor:
+    """Return the upper triangular U with U^T U = H^-1, for each matrix of [..., k, k].
+
+    Its part from row and column i on is the factor for H without its first i inputs: one factor serves all columns.
+
+    Raises:
+        ValueError: as `cholesky`.
+
+    The inverse is [[4, 2], [2, 5]]. Without the first input H is 1/4, and its inverse 2 * 2:
+
+    >>> inverse_factor(torch.tensor([[5.0, -2.0], [-2.0, 4.0]]) / 16).round(decimals=4)
+    tensor([[2., 1.],
+            [0., 2.]])
+
+    Source: E. Frantar, D. Alistarh, "SparseGPT", 2023, section 3.
+    """
+    return torch.linalg.cholesky(inverse(moments), upper=True)
 
 
 def settle_columns(rows: Tensor, factor: Tensor, settle: Callable[[int, Tensor], Tensor], *, block_size: int) -> Tensor:
@@ -56,7 +75,6 @@ def settle_columns(rows: Tensor, factor: Tensor, settle: Callable[[int, Tensor],
 
     U is [[1, -1], [0, 1]]. The first column goes from 1.5 to 1, and the second takes 0.5 over:
 
-    >>> import torch
     >>> upper = torch.tensor([[[1.0, -1.0], [0.0, 1.0]]])
     >>> settle_columns(torch.tensor([[[1.5, 3.0]]]), upper, lambda at, rows: rows[..., at].floor(), block_size=128)
     tensor([[[1., 3.]]])

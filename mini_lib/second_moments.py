@@ -134,7 +134,7 @@ def damped(moments: Tensor, damp: float) -> Tensor:
 
     Raises:
         TypeError: damp is not a number.
-        ValueError: damp is negative or infinite.
+        ValueError: damp is negative or infinite, or H holds NaN or infinity.
 
     >>> damped(torch.tensor([[3.0, 1.0], [1.0, 1.0]]), damp=0.5)
     tensor([[4., 1.],
@@ -143,9 +143,23 @@ def damped(moments: Tensor, damp: float) -> Tensor:
     Source: E. Frantar, D. Alistarh, "SparseGPT", 2023: 1% of the average diagonal value.
     """
     not_negative("damp", damp, fix="0.01 adds 1% of the mean diagonal")
+    need_finite(moments)
     identity = torch.eye(moments.shape[-1]).to(moments)
     scale = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     return torch.where(scale > 0, moments + damp * scale * identity, identity)
+
+
+def need_finite(second_moments: Tensor) -> Tensor:
+    """Return H if all of it is finite: no comparison holds for NaN, so what looks for the best would keep the first.
+
+    Raises:
+        ValueError: it holds NaN or infinity.
+    """
+    if not second_moments.isfinite().all():
+        raise ValueError(
+            "second moments hold NaN or infinity; check the calibration data, and what the layers before this one give"
+        )
+    return second_moments
 
 
 def cholesky(moments: Tensor) -> Tensor:
@@ -181,25 +195,6 @@ def inverse(moments: Tensor) -> Tensor:
             [-2.,  4.]])
     """
     return torch.cholesky_inverse(cholesky(moments))
-
-
-def inverse_factor(moments: Tensor) -> Tensor:
-    """Return the upper triangular U with U^T U = H^-1, for each matrix of [..., k, k].
-
-    Its part from row and column i on is the factor for H without its first i inputs: one factor serves all columns.
-
-    Raises:
-        ValueError: as `cholesky`.
-
-    The inverse is [[4, 2], [2, 5]]. Without the first input H is 1/4, and its inverse 2 * 2:
-
-    >>> inverse_factor(torch.tensor([[5.0, -2.0], [-2.0, 4.0]]) / 16).round(decimals=4)
-    tensor([[2., 1.],
-            [0., 2.]])
-
-    Source: E. Frantar, D. Alistarh, "SparseGPT", 2023, section 3.
-    """
-    return torch.linalg.cholesky(inverse(moments), upper=True)
 
 
 def by_group(weight: Tensor, second_moments: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,6 @@ from mini_lib.second_moments import (
     by_group,
     damped,
     inverse,
-    inverse_factor,
     mean_squares_of,
     moments_of,
     output_error,
@@ -145,6 +144,15 @@ def test_damping_adds_a_share_of_the_mean_diagonal_to_each_group():
     assert torch.equal(damped(moments, 0)[0], moments[0])
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_damping_does_not_hide_what_is_not_finite(bad):
+    moments = torch.eye(3).double()
+    moments[1, 1] = bad
+    for refuses in (damped, lambda moments, damp: inverse(damped(moments, damp))):
+        with pytest.raises(ValueError, match="second moments hold NaN or infinity; check the calibration data"):
+            refuses(torch.stack([torch.eye(3).double(), moments]), 0.01)
+
+
 def test_an_inverse_is_one_or_is_refused():
     x = normal(50, 6)
     moments = x.T @ x / 50
@@ -155,20 +163,6 @@ def test_an_inverse_is_one_or_is_refused():
         with pytest.raises(ValueError, match="second moments are singular: .*; use damp=0.01"):
             inverse(singular)
     assert inverse(damped(x.T @ x, 0.01)).isfinite().all()
-
-
-@pytest.mark.parametrize("groups", [1, 3])
-def test_one_factor_holds_the_inverses_without_the_first_inputs(groups):
-    x = normal(groups, 50, 6)
-    moments = x.mT @ x / 50
-    factor = inverse_factor(moments)
-    assert torch.equal(factor, factor.triu())
-    for first in range(6):
-        left, part = moments[:, first:, first:], factor[:, first:, first:]
-        # the condition of 50 samples of 6 normal inputs is below 10: 10 * 6 * 2^-52, twice, with room for LAPACK
-        assert (part.mT @ part @ left - torch.eye(6 - first)).abs().max() <= 1e-13
-    with pytest.raises(ValueError, match="second moments are singular"):
-        inverse_factor(torch.ones(2, 2))
 
 
 def test_the_mean_and_the_covariance_give_the_second_moments_back():

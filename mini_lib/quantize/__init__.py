@@ -3,7 +3,7 @@
 from mini_lib.quantize.affine import fake_quantize, from_codes, to_codes
 from mini_lib.quantize.bias_correction import correct_bias
 from mini_lib.quantize.choice import FormatChoice, choose_formats
-from mini_lib.quantize.equalize import LayerPair, equalize, find_pairs
+from mini_lib.quantize.equalize import LayerPair, equalize, find_pairs, rescaled
 from mini_lib.quantize.formats.base import Format, Observer, format_from_json, format_to_json
 from mini_lib.quantize.formats.binary import BinaryFormat, binarize
 from mini_lib.quantize.formats.codebook import CodebookFormat, k_means
@@ -51,7 +51,10 @@ from mini_lib.quantize.observers import entropy, min_max, mse, percentile
 from mini_lib.quantize.packed import PackedConv2d, PackedLayer, PackedLinear, is_packable, pack_for_speed
 from mini_lib.quantize.qtensor import QTensor, from_parts, quantize
 from mini_lib.quantize.range_observer import RangeObserver
+from mini_lib.quantize.rounding.adaround import adaround, adaround_weight
+from mini_lib.quantize.rounding.awq import awq, scale_salient
 from mini_lib.quantize.rounding.gptq import gptq, gptq_weight
+from mini_lib.quantize.rounding.smooth import smooth
 from mini_lib.quantize.storage import StoredSize, file_bytes, load_model, save_model, stored_size
 from mini_lib.quantize.train.batch_norm import freeze_batch_norm, reestimate_batch_norm
 from mini_lib.quantize.train.export import export

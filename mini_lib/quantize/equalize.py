@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,7 @@ from torch.nn.modules import activation
 
 from mini_lib.fold import FoldedBatchNorm, find_batch_norms
 from mini_lib.graph import Call, Flow, data_flow
+from mini_lib.quantize.layers import need_plain_weight
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 # What may stand between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
@@ -81,7 +83,6 @@ def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4
     Source: Nagel et al. 2019, section 4.1.
     """
     pairs = find_pairs(model)
-    model = copy.deepcopy(model)
     # Ranges are followed and factors gathered in float64, so that the weights are rounded once and not once a round.
     weights = {name: model.get_submodule(name).weight.double() for pair in pairs for name in (pair.first, pair.second)}
     for name, weight in weights.items():
@@ -95,17 +96,49 @@ def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4
             groups = getattr(model.get_submodule(pair.second), "groups", 1)
             step = _factors(first, second, groups)
             weights[pair.first] = _scale_outputs(first, 1 / step)
-            weights[pair.second] = _scale_inputs(second, step, groups)
+            weights[pair.second] = scale_inputs(second, step, groups)
             factors[pair] = factors.get(pair, 1.0) * step
             largest_step = max(largest_step, step.log().abs().max().item())
         if largest_step <= math.log1p(tolerance):
             break
-    for pair in pairs:
-        first = model.get_submodule(pair.first)
+    return rescaled(model, factors)
+
+
+@torch.no_grad()
+def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module:
+    """Return a new model that computes the same, with each pair's channels divided by factors on the way in.
+
+    Weights and biases are multiplied in float64 and rounded once.
+
+    Args:
+        model: the argument stays as it is.
+        factors: for pairs of `find_pairs(model)`, one positive number for each channel between the two layers.
+
+    Raises:
+        ValueError: a layer is masked, or holds NaN or infinity after the change.
+
+    >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).eval()
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[8.0], [0.5]]))
+    >>> _ = model[2].weight.data.copy_(torch.tensor([[2.0, 2.0]]))
+    >>> moved = rescaled(model, {LayerPair("0", "2"): torch.tensor([4.0, 1.0])})
+    >>> moved[0].weight.flatten().tolist(), moved[2].weight.flatten().tolist()
+    ([2.0, 0.5], [8.0, 2.0])
+    """
+    model = copy.deepcopy(model)
+    moved: dict[nn.Parameter, Tensor] = {}
+    for pair, each in factors.items():
+        first, second = model.get_submodule(pair.first), model.get_submodule(pair.second)
+        need_plain_weight(pair.first, first)
+        need_plain_weight(pair.second, second)
+        moved[first.weight] = _scale_outputs(moved.get(first.weight, first.weight.double()), 1 / each)
+        weight, groups = moved.get(second.weight, second.weight.double()), getattr(second, "groups", 1)
+        moved[second.weight] = scale_inputs(weight, each, groups)
         if first.bias is not None:
-            first.bias.copy_(first.bias.double() / factors[pair])
-    for name, weight in weights.items():
-        model.get_submodule(name).weight.copy_(weight)
+            moved[first.bias] = first.bias.double() / each
+    for parameter, values in moved.items():
+        if not values.isfinite().all():
+            raise ValueError("a weight or bias holds NaN or infinity; find out where they come from")
+        parameter.copy_(values)
     return model
 
 
@@ -138,6 +171,26 @@ def find_pairs(model: nn.Module) -> list[LayerPair]:
             "nothing to equalize"
         )
     return pairs
+
+
+def by_input(weight: Tensor, groups: int) -> Tensor:
+    """View a weight [out, in / groups, ...] as [groups, out / groups, in / groups, kernel]: inputs are axes 0 and 2.
+
+    >>> by_input(torch.zeros(8, 1, 3, 3), groups=4).shape
+    torch.Size([4, 2, 1, 9])
+    """
+    return weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+
+
+def scale_inputs(weight: Tensor, factors: Tensor, groups: int) -> Tensor:
+    """Return a weight whose input channels are multiplied by their factors; after flatten a channel is many inputs.
+
+    >>> scale_inputs(torch.ones(1, 4), torch.tensor([2.0, 3.0]), groups=1)
+    tensor([[2., 2., 3., 3.]])
+    """
+    inputs = groups * weight.shape[1]
+    each = factors.repeat_interleave(inputs // len(factors)).reshape(groups, 1, -1, 1)
+    return (by_input(weight, groups) * each).reshape(weight.shape)
 
 
 def _second_of_pair(flow: Flow, first: Call) -> Call | None:
@@ -186,23 +239,12 @@ def _drops_space(call: Call) -> bool:
 def _factors(first: Tensor, second: Tensor, groups: int) -> Tensor:
     """Return s [channels between the two layers], 1 where a channel is all zeros on one side."""
     out_range = first.abs().flatten(1).amax(dim=1)
-    in_range = _by_input(second, groups).abs().amax(dim=(1, 3)).flatten()
+    in_range = by_input(second, groups).abs().amax(dim=(1, 3)).flatten()
     # After flatten a linear layer reads each channel as a block of H * W inputs.
     in_range = in_range.reshape(len(out_range), -1).amax(dim=1)
     alive = (out_range > 0) & (in_range > 0)
     return torch.where(alive, torch.sqrt(out_range / in_range), 1.0)
 
 
-def _by_input(weight: Tensor, groups: int) -> Tensor:
-    """View a weight [out, in / groups, ...] as [groups, out / groups, in / groups, kernel]: inputs are axes 0 and 2."""
-    return weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
-
-
 def _scale_outputs(weight: Tensor, factors: Tensor) -> Tensor:
     return weight * factors.reshape(-1, *[1] * (weight.dim() - 1))
-
-
-def _scale_inputs(weight: Tensor, factors: Tensor, groups: int) -> Tensor:
-    inputs = groups * weight.shape[1]
-    each = factors.repeat_interleave(inputs // len(factors)).reshape(groups, 1, -1, 1)
-    return (_by_input(weight, groups) * each).reshape(weight.shape)

@@ -11,6 +11,7 @@ from math import prod
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from mini_lib.quantize.affine import fake_quantize
 from mini_lib.quantize.formats import Format, IntFormat
@@ -131,6 +132,19 @@ def is_weight_layer(name: str, module: nn.Module) -> bool:
     (True, False)
     """
     return type(module) in (nn.Conv2d, nn.Linear)
+
+
+def need_plain_weight(name: str, layer: nn.Module) -> None:
+    """Refuse a layer whose weight is computed from others whenever it is read, as a mask does.
+
+    Raises:
+        ValueError: it is; what is written to such a weight is lost.
+    """
+    if parametrize.is_parametrized(layer, "weight"):
+        raise ValueError(
+            f"the weight of layer '{name}' is masked, or parametrized in another way; make it plain first, with "
+            "baked(model) or torch's remove_parametrizations"
+        )
 
 
 def quantized_layer(layer: nn.Module, weight: QTensor) -> QuantizedLayer:

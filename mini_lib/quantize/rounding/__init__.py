@@ -1,3 +1,6 @@
-"""Rounding that looks at what a layer reads: which of a grid's two neighbours serves the layer's output best."""
+"""Rounding that looks at what a layer reads: up or down, column after column, or after scaling what is read."""
 
+from mini_lib.quantize.rounding.adaround import adaround, adaround_weight
+from mini_lib.quantize.rounding.awq import awq, scale_salient
 from mini_lib.quantize.rounding.gptq import gptq, gptq_weight
+from mini_lib.quantize.rounding.smooth import smooth

@@ -13,26 +13,25 @@ its damping. Nothing promises that the loss falls too: the sum counts all output
 
 from __future__ import annotations
 
-from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration
-from mini_lib.compensation import layer_by_layer, settle_columns
-from mini_lib.quantize.choice import FormatChoice, choose_formats
-from mini_lib.quantize.formats import FloatFormat, Format, Observer
-from mini_lib.quantize.layers import is_weight_layer, quantized_layer
+from mini_lib.compensation import inverse_factor, settle_columns
+from mini_lib.quantize.choice import FormatChoice
+from mini_lib.quantize.formats import Format, Observer
+from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.observers import min_max
-from mini_lib.quantize.qtensor import QTensor, quantize
+from mini_lib.quantize.qtensor import QTensor
 from mini_lib.quantize.rounding.grids import fixed_grid
-from mini_lib.quantize.rounding.layers import layers_to_round
+from mini_lib.quantize.rounding.layers import round_layers
 from mini_lib.require import whole
-from mini_lib.second_moments import by_group, damped, inverse_factor
-from mini_lib.surgery import Where, swap
+from mini_lib.second_moments import by_group, damped
+from mini_lib.surgery import Where
 
 
-@torch.no_grad()
 def gptq(
     model: nn.Module,
     fmt: FormatChoice,
@@ -73,26 +72,10 @@ def gptq(
     Source: E. Frantar, S. Ashkboos, T. Hoefler, D. Alistarh, "GPTQ: Accurate Post-Training Quantization for Generative
     Pre-trained Transformers", 2023, section 3 and algorithm 1.
     """
-    rounded = deepcopy(model)
-    layers = layers_to_round(rounded, where)
-    formats = choose_formats(fmt, layers)
-    new = {}
-    for name, layer, moments in layer_by_layer(rounded, calibration, layers):
-        try:
-            weight = gptq_weight(
-                layer.weight,
-                moments,
-                formats[name],
-                block_size=block_size,
-                damp=damp,
-                activation_order=activation_order,
-                observer=observer,
-            )
-            new[name] = quantized_layer(layer, weight)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"layer {name!r}: {error}") from error
-        layer.weight.copy_(weight.dequantize())
-    return swap(model, new)
+    round_weight = partial(
+        gptq_weight, block_size=block_size, damp=damp, activation_order=activation_order, observer=observer
+    )
+    return round_layers(model, fmt, calibration, where, round_weight)
 
 
 @torch.no_grad()
@@ -139,8 +122,6 @@ def gptq_weight(
     https://github.com/IST-DASLab/gptq.
     """
     whole("block_size", block_size, low=1, fix="the paper has 128")
-    if isinstance(fmt, FloatFormat):
-        return quantize(weight, fmt)
     rows, moments = by_group(weight, second_moments)
     order = torch.arange(rows.shape[-1]).expand(len(rows), -1)
     if activation_order:

@@ -41,7 +41,7 @@ class Grid(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class UniformGrid(Grid):
+class _Uniform(Grid):
     """scale * (place - zero_point), with a scale and a zero point for each weight; a place is the code itself."""
 
     scale: Tensor
@@ -66,7 +66,7 @@ class UniformGrid(Grid):
 
 
 @dataclass(frozen=True, eq=False)
-class TableGrid(Grid):
+class _Table(Grid):
     """Any values: `levels`, ascending along the last axis, for each weight; and the codes that stand for them."""
 
     levels: Tensor
@@ -109,11 +109,11 @@ def fixed_grid(
             fmt.granularity.unrows(each.reshape(-1, 1).expand(-1, weight.numel() // each.numel()), rounded.shape)
             for each in (rounded.scale.float(), zero_point)
         )
-        return rounded, UniformGrid(lay(scale), lay(zero_point), fmt.qmin, fmt.qmax)
+        return rounded, _Uniform(lay(scale), lay(zero_point), fmt.qmin, fmt.qmax)
     numbers = _code_numbers(fmt)
     levels = torch.stack([lay(_all_of_code(rounded, number)) for number in numbers], dim=-1)
     levels, order = levels.nan_to_num(torch.inf).sort(dim=-1, stable=True)  # a code may stand for NaN
-    return rounded, TableGrid(levels, torch.tensor(numbers, dtype=torch.int32)[order])
+    return rounded, _Table(levels, torch.tensor(numbers, dtype=torch.int32)[order])
 
 
 def _all_of_code(rounded: QTensor, number: int) -> Tensor:

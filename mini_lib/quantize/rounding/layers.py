@@ -1,12 +1,56 @@
-"""Which layers can be rounded by what they read."""
+"""A whole model, rounded layer by layer by what each layer reads."""
 
 from __future__ import annotations
 
-from torch import nn
-from torch.nn.utils import parametrize
+from collections.abc import Callable
+from copy import deepcopy
 
+import torch
+from torch import Tensor, nn
+
+from mini_lib.calibration import Calibration
+from mini_lib.compensation import layer_by_layer
+from mini_lib.quantize.choice import FormatChoice, choose_formats
+from mini_lib.quantize.formats import FloatFormat, Format
+from mini_lib.quantize.layers import need_plain_weight, quantized_layer
 from mini_lib.quantize.model import chosen_layers
-from mini_lib.surgery import Where
+from mini_lib.quantize.qtensor import QTensor, quantize
+from mini_lib.surgery import Where, swap
+
+# (weight, second moments of what the layer reads, format) -> the rounded weight
+RoundWeight = Callable[[Tensor, Tensor, Format], QTensor]
+
+
+@torch.no_grad()
+def round_layers(
+    model: nn.Module, fmt: FormatChoice, calibration: Calibration, where: Where, round_weight: RoundWeight
+) -> nn.Module:
+    """Return a new model whose chosen layers hold, as packed codes, what `round_weight` makes of their weights.
+
+    The layers are rounded in the order in which they run, and each reads the outputs of those rounded before it. A
+    layer in a float format is rounded to nearest: its grid is as fine as the arithmetic.
+
+    Raises:
+        TypeError: `fmt` is neither a format nor a mapping or function that gives one, or a batch is not a tensor.
+        ValueError: the model is in training mode; no layer is chosen; a chosen layer does not run, is masked, shares
+            its weight, holds NaN or cannot be quantized (it is named); calibration is empty or holds NaN.
+    """
+    rounded = deepcopy(model)
+    layers = layers_to_round(rounded, where)
+    formats, new = choose_formats(fmt, layers), {}
+    for name, layer, moments in layer_by_layer(rounded, calibration, layers):
+        try:
+            if isinstance(formats[name], FloatFormat):
+                weight = quantize(layer.weight, formats[name])
+            else:
+                weight = round_weight(layer.weight, moments, formats[name])
+            if layer.bias is not None and not layer.bias.isfinite().all():
+                raise ValueError("the bias holds NaN or infinity; find out where they come from")
+            new[name] = quantized_layer(layer, weight)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"layer '{name}': {error}") from error
+        layer.weight.copy_(weight.dequantize())
+    return swap(model, new)
 
 
 def layers_to_round(model: nn.Module, where: Where) -> dict[str, nn.Module]:
@@ -18,20 +62,16 @@ def layers_to_round(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     >>> list(layers_to_round(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), lambda name, module: True))
     ['0', '2']
     """
+    owners: dict[nn.Parameter, list[str]] = {}
     for name, module in model.named_modules():
-        if parametrize.is_parametrized(module, "weight") and where(name, module):
-            raise ValueError(
-                f"the weight of layer {name!r} is masked or parametrized otherwise, and rounding would undo that; pass "
-                "a model with plain weights, such as baked(model)"
-            )
-    layers = chosen_layers(model, where)
-    owners = {}
-    for name, module in model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            need_plain_weight(name, module)
         owners.setdefault(getattr(module, "weight", None), []).append(name)
+    layers = chosen_layers(model, where)
     for name, layer in layers.items():
-        if len(names := owners[layer.weight]) > 1:
+        if others := [other for other in owners[layer.weight] if other != name]:
             raise ValueError(
-                f"layer {name!r} shares its weight with {next(other for other in names if other != name)!r}, and each "
-                "reads something else; give each a weight of its own, or leave both out in where"
+                f"layer '{name}' shares its weight with '{others[0]}', and each reads something else; give each a "
+                "weight of its own, or leave both out in where"
             )
     return layers
