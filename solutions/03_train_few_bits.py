@@ -190,7 +190,7 @@ predict(
 splits = data.fashion()
 networks = [zoo.load("small_cnn", seed=seed) for seed in (0, 1, 2)]
 folded = [fold_batch_norm(network) for network in networks]
-calibration = splits.train.first(200).images
+calibration = splits.train.first(100).images
 
 
 def channels(bits):
@@ -1225,7 +1225,7 @@ table(FORMATS, ("bits stored", "error", "all layers", "all but conv1"), format_r
 # %% [markdown]
 # ## 7 Where it stops working
 #
-# - **Training has a price.** Second-order rounding needs 200 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits you do not need it: compare the columns of section 1.
+# - **Training has a price.** Second-order rounding needs 100 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits you do not need it: compare the columns of section 1.
 # - **A short training shows the start.** What ran live in this notebook was 50 updates long, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer and has three seeds, and is still short: papers train for a hundred epochs.
 # - **Low error is not high accuracy.** Less error of the output, less error of the weights, and more accuracy usually go together, and not always. The last table is the one that counts.
 # - **One model, one data set.** Ten kinds of clothing are easy. On harder problems, networks lose more at 2 bits than ours.
