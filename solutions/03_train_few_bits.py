@@ -234,7 +234,7 @@ shares = {0.25: "to less than a quarter", 0.5: "to less than a half", 0.75: "to 
 reveal("3.a", next((answer for limit, answer in shares.items() if ratio < limit), "it stays about the same"))
 
 # %% [markdown]
-# And the whole model, all layers rounded, over three seeds? Beside the accuracy stands the loss, which also notices a right answer that has become less sure.
+# And the whole model, all layers rounded, over three seeds? The table shows the loss as well as the accuracy, since the loss also notices a right answer that has become less sure.
 
 # %% name="out-rounding"
 WIDTHS = (4, 3, 2)
@@ -263,7 +263,7 @@ print()
 table(METHODS, WIDTHS, lambda *key: percent(judged_methods[key][1]), "validation accuracy, bits:")
 
 # %% [markdown]
-# Read the table column by column. At 4 bits there is little to win: where rounding does no harm, better rounding cannot help. At 3 bits looking at the inputs brings back most of what rounding lost. At 2 bits the two methods part: where a step is long, one of its
+# Read the table column by column. At 4 bits round-to-nearest loses a little, and who looks at the inputs loses next to nothing. At 3 bits looking at the inputs brings back most of what rounding lost. At 2 bits the two methods part: where a step is long, one of its
 # two neighbours is often not enough for a weight, and AdaRound has nothing else to offer. And look how far the last column is from 32 bits, whatever the method. With three values per weight there is no rounding that keeps what this network knows. Then the network itself must change.
 #
 # > **Takeaway.** The best rounding of a layer is not the nearest one: what counts is the error of the output, and some errors cancel.
@@ -474,7 +474,7 @@ table(ways, ("accuracy",), lambda name, _: percent(validation_accuracy(ways[name
 # %% [markdown]
 # Folded or frozen, training has to undo with weights what two statistics per channel would have mended. Start from statistics that fit the rounded network, and it makes little difference whether they stay live.
 #
-# > **Takeaway.** Rounding is trained through by pretending that it is a line; and before you praise the training, measure batch norm anew.
+# > **Takeaway.** To train through a rounding, pretend that it is a line. And before you praise the training, measure batch norm anew.
 
 # %% [markdown]
 # ## 3 Let the step learn
@@ -667,7 +667,7 @@ reveal(
 )
 
 # %% [markdown]
-# Look at the steps. Adam moves any parameter by about its learning rate per update, however large the gradient is. Fifty updates of at most 0.002 cannot shorten a step to a third. The papers train for a hundred epochs, and there a learned step pays. In a short training the *start* decides.
+# Look at the steps. Adam moves a parameter by at most about its learning rate per update, however large the gradient is. Fifty updates of at most 0.002 cannot shorten a step to a third. LSQ's authors trained for 90 epochs, thousands of times as many updates. In a short training the *start* decides.
 #
 # ### Where an activation ends
 #
@@ -740,7 +740,7 @@ wanted = 3 * good_range.conv3.input_grid.step().item()
 print(f"the clip of what conv3 reads: {first:.3f} before, {last:.3f} after training; least squared error {wanted:.3f}")
 
 # %% [markdown]
-# Training repairs a good deal, but look at the clip: it hardly moved. By its rule only activations *beyond* the clip have a say, and at the largest activation there are none. (The paper adds a penalty on large clips to the loss, which
+# Training repairs a good deal, but look at the clip: it hardly moved. By its rule only activations *beyond* the clip have a say, and beyond the largest activation there is hardly anything. (The paper adds a penalty on large clips to the loss, which
 # pulls from the other side.) And a good range from 500 pictures, with no training at all, beats a bad one that was trained for a while.
 #
 # > **Takeaway.** A step and a clip can be learned, and pull where the loss wants them. But they move slowly: start them well.
@@ -939,7 +939,7 @@ check("3.7")
 #
 # A label says "shirt". A trained network says more: "shirt, though nearly a T-shirt, perhaps a coat, certainly no sandal". **Knowledge distillation** trains a small network, the student, on the answers of a better one, the teacher.
 #
-# A good teacher is sure of itself, and then its answer is hardly more than the label. So both answers are *softened*: divide the logits by a **temperature** $T$ before the softmax. Move it, and watch the small probabilities come up.
+# A good teacher is sure of itself, and then its answer is hardly more than the label. So both answers are *softened*: divide the logits by a **temperature** $T$ before the softmax. Move the slider, and watch the small probabilities come up.
 
 
 # %% name="fig-temperature" tags=["widget", "hide-input"]
@@ -977,7 +977,7 @@ show(
 )
 
 # %% [markdown]
-# The loss has two parts: the student shall agree with the labels, and with the softened teacher. With $p$ the teacher's probabilities and $q$ the student's, both at the temperature $T$, and $\alpha$ the share of the teacher,
+# The loss has two parts: the student should agree with the labels, and with the softened teacher. With $p$ the teacher's probabilities and $q$ the student's, both at the temperature $T$, and $\alpha$ the share of the teacher,
 #
 # $$\text{loss} = (1 - \alpha) \cdot \text{cross-entropy with the label} + \alpha \cdot T^2 \cdot \text{KL}(p \,\|\, q), \qquad \text{KL}(p \,\|\, q) = \sum_c p_c \ln \frac{p_c}{q_c}.$$
 #
@@ -1124,15 +1124,17 @@ most = max(gains, key=lambda arm: gains[arm].mean)
 reveal("3.e", at_one_bit[most] if gains[most].mean > gains[most].std else "none: all within the spread")
 
 # %% [markdown]
-# Compare each number with its spread before you believe it, and then with the last row. A help that gives less than the same time spent on more steps is not worth its teacher. Three observations decide what you may say:
+# Compare each number with its spread before you believe it, and then with the last column: what do you get for the same time without any teacher? Read the table with three questions.
 #
-# - Does label smoothing give as much? Then softness did it, and not knowledge.
-# - Does a teacher of the same size give as much? Then it was not that the teacher knew more. It holds the student to what the float network answered, and that is a help in itself.
+# - Does label smoothing give as much as the ensemble? Then softness did it, and not knowledge.
+# - Does a teacher of the same size give as much? Then it was not that the teacher knew more.
 # - Does the float network ("32") gain as much? Then it has nothing to do with few bits.
+#
+# Distillation at few bits is often reported as a gain of a point or two. Here, with a student that starts from its own good checkpoint, no help stands clear of its spread at most widths, and at 1 bit it is plain training for twice as long that gives most. That is not a law. It is what this network, these pictures and so few updates show; and it took three controls to see it.
 #
 # ### A teacher where labels are few
 #
-# A teacher can do one thing that no label can: answer for pictures that nobody has labelled. Here is another student from the same record, a float CNN of half the channels, trained from scratch: once with 16,000 labelled pictures, and once with 1,000, as many steps each. "No labels" means that it saw 16,000 pictures and only the teacher's answers.
+# A teacher can do one thing that no label can: answer for pictures that nobody has labelled. Here is another student from the same record, a float CNN of half the channels, trained from scratch, once with many labelled pictures and once with few. "No labels" means that it saw the many pictures and only a teacher's answers to them. The control there is a teacher of the student's own size that was itself trained on the few labels.
 
 # %% name="out-students"
 SCHOOLS = {f"{int(count):,} labels": runs for count, runs in study.students.items()}
@@ -1146,10 +1148,14 @@ def schooled(arm, school):
     return percent(record.spread(runs, "32", arm))
 
 
+unlabelled = max(school["unlabelled"] for school in study.settings["students"])
 table(SCHOOL_ARMS, SCHOOLS, schooled, "half the channels, test accuracy")
+print(f'"no labels": {unlabelled:,} pictures without theirs')
 
 # %% [markdown]
-# > **Takeaway.** Never show a distilled network without its controls. What a teacher adds beyond them is largest where labels are few.
+# The small network with few labels gains most from the ensemble, and most of all from its answers to pictures without labels. At few bits, with plenty of labels, a student that starts from a good checkpoint had little to learn from anybody.
+#
+# > **Takeaway.** Never show a distilled network without its controls. A teacher is worth most where labels are few.
 
 # %% [markdown]
 # ## 6 What is really stored?
@@ -1225,9 +1231,9 @@ table(FORMATS, ("bits stored", "error", "all layers", "all but conv1"), format_r
 # %% [markdown]
 # ## 7 Where it stops working
 #
-# - **Training has a price.** Second-order rounding needs 100 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits you do not need it: compare the columns of section 1.
-# - **A short training shows the start.** What ran live in this notebook was 50 updates long, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer and has three seeds, and is still short: papers train for a hundred epochs.
-# - **Low error is not high accuracy.** Less error of the output, less error of the weights, and more accuracy usually go together, and not always. The last table is the one that counts.
+# - **Training has a price.** Second-order rounding needs 100 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits you do not need it: better rounding is enough, as the first column in section 1 shows.
+# - **A short training shows the start.** What ran live in this notebook was 50 updates long, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer and has three seeds, and is still short: papers train far longer.
+# - **Low error is not high accuracy.** Less error of the output, less error of the weights, and more accuracy usually go together, but not always. Compare MXFP4 in the table of formats.
 # - **One model, one data set.** Ten kinds of clothing are easy. On harder problems, networks lose more at 2 bits than ours.
 # - **1 bit is not 32 times as fast.** XOR and popcount need signs on *both* sides, and our activations were floats. Whether packed codes are faster on this machine is measured in lesson 04.
 
@@ -1277,7 +1283,7 @@ progress()
 # %% [markdown]
 # ## Summary
 #
-# - Round with the inputs in mind: errors that cancel in the output cost nothing. It helps at 3 bits and 2, not at 4.
+# - Round with the inputs in mind: errors that cancel in the output cost nothing. At 4 and 3 bits that saves nearly everything, at 2 far from it.
 # - Straight through a rounding, the gradient passes as if it were a line. Before you praise the training, measure batch norm anew.
 # - Steps and clips learn slowly; start them well.
 # - A symmetric 2-bit grid is ternary. Binary weights lose their zero, and gain an arithmetic.
