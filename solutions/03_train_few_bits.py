@@ -263,8 +263,10 @@ print()
 table(METHODS, WIDTHS, lambda *key: percent(judged_methods[key][1]), "validation accuracy, bits:")
 
 # %% [markdown]
-# Read the table column by column. At 4 bits round-to-nearest loses a little, and who looks at the inputs loses next to nothing. At 3 bits looking at the inputs brings back most of what rounding lost. At 2 bits the two methods part: where a step is long, one of its
-# two neighbours is often not enough for a weight, and AdaRound has nothing else to offer. And look how far the last column is from 32 bits, whatever the method. With three values per weight there is no rounding that keeps what this network knows. Then the network itself must change.
+# Read the table column by column. At 4 bits round-to-nearest loses a little, and who looks at the inputs loses next to nothing. At 3 bits looking at the inputs brings back most of what rounding lost. At 2 bits it is not enough, whatever the method: with three values per weight there is no rounding that keeps
+# what this network knows.
+#
+# And look at the spreads. AdaRound leaves the smaller error in conv3 and the smaller loss, but at 2 bits its accuracy swings widely from seed to seed. A small error of each layer's output is no promise for the whole. So the network itself must change.
 #
 # > **Takeaway.** The best rounding of a layer is not the nearest one: what counts is the error of the output, and some errors cancel.
 
@@ -472,7 +474,7 @@ ways = {
 table(ways, ("accuracy",), lambda name, _: percent(validation_accuracy(ways[name])), "batch norm, 2 bits trained")
 
 # %% [markdown]
-# Folded or frozen, training has to undo with weights what two statistics per channel would have mended. Start from statistics that fit the rounded network, and it makes little difference whether they stay live.
+# Folded or frozen, training has to undo with weights what two statistics per channel would have mended. Start from statistics that fit the rounded network, and most of the difference is gone.
 #
 # > **Takeaway.** To train through a rounding, pretend that it is a line. And before you praise the training, measure batch norm anew.
 
@@ -1027,7 +1029,7 @@ check("3.8")
 # - **a teacher of the same size**: the student's own float checkpoint, which knows nothing that the student did not;
 # - **an ensemble as the teacher**: five other checkpoints, better than any student here.
 #
-# Three seeds, seven widths and four ways to train take much longer than a lesson. The study was run beforehand, and `python tools/bits_study.py` runs it again. The next cells only read its record. ("2" stands for four values here, and "ternary" for three.)
+# Three seeds, seven widths and four ways to train take much longer than a lesson. The study was run beforehand, and `python tools/bits_study.py` runs it again. The next cells only read its record. ("2" stands for four values here, and "ternary" for three. In "8/2/8" and "8/1/8" the first and the last layer have 8 bits, as is usual in practice, and all others 2 or 1.)
 
 # %%
 predict(
@@ -1052,7 +1054,13 @@ HEADS = {
 BITS = [bits for bits in dict.fromkeys(run.width for run in study.few_bits) if bits != "32"]
 
 
+def was_run(bits, arm):
+    return any((run.width, run.arm) == (bits, arm) for run in study.few_bits)
+
+
 def recorded(bits, head):
+    if not was_run(bits, HEADS[head]):
+        return "-"
     return percent(record.spread(study.few_bits, bits, HEADS[head])).replace("%", "")
 
 
@@ -1060,6 +1068,7 @@ table(BITS, HEADS, recorded, "bits")
 
 
 # %% name="fig-study" tags=["hide-input"]
+ONE_WIDTH = [bits for bits in BITS if "/" not in bits]  # the same width for all layers
 LINES = {
     "rounded": ("black", ":", "x"),
     "rounded, batch norm re-estimated": ("orange", "--", "^"),
@@ -1073,7 +1082,7 @@ def draw_study():
     whole = record.spread(study.few_bits, "32", "as it is")
     axes.axhline(100 * whole.mean, color=figures.COLOURS["black"], linewidth=1, label="32 bits")
     for number, (arm, (colour, line, marker)) in enumerate(LINES.items()):
-        spreads = [record.spread(study.few_bits, bits, arm) for bits in BITS]
+        spreads = [record.spread(study.few_bits, bits, arm) for bits in ONE_WIDTH]
         places = [at + 0.06 * (number - 1.5) for at in range(len(spreads))]
         means, stds = ([100 * getattr(spread, part) for spread in spreads] for part in ("mean", "std"))
         axes.errorbar(
@@ -1087,7 +1096,7 @@ def draw_study():
             label=arm if arm.startswith("rounded") else f"trained, {arm}",
         )
     axes.set(xlabel="bits per weight", ylabel="test accuracy, in %", ylim=(0, 100))
-    axes.set_xticks(range(len(BITS)), BITS)
+    axes.set_xticks(range(len(ONE_WIDTH)), ONE_WIDTH)
     axes.legend(fontsize=12, loc="lower left")
     return figure
 
@@ -1105,13 +1114,13 @@ COMPARED = ("label smoothing", "same-size teacher", "ensemble teacher", "plain, 
 
 
 def gained(bits, arm):
-    if not any((run.arm, run.width) == (arm, bits) for run in study.few_bits):
+    if not was_run(bits, arm):
         return "-"
     difference = record.gain(study.few_bits, bits, arm, over="plain")
     return f"{100 * difference.mean:+.1f} ± {100 * difference.std:.1f}"
 
 
-table(["32", *BITS], COMPARED, gained, "bits")
+table(["32", *ONE_WIDTH], COMPARED, gained, "bits")
 
 # %%
 at_one_bit = {
@@ -1130,7 +1139,9 @@ reveal("3.e", at_one_bit[most] if gains[most].mean > gains[most].std else "none:
 # - Does a teacher of the same size give as much? Then it was not that the teacher knew more.
 # - Does the float network ("32") gain as much? Then it has nothing to do with few bits.
 #
-# Distillation at few bits is often reported as a gain of a point or two. Here, with a student that starts from its own good checkpoint, no help stands clear of its spread at most widths, and at 1 bit it is plain training for twice as long that gives most. That is not a law. It is what this network, these pictures and so few updates show; and it took three controls to see it.
+# Distillation at few bits is often reported as a gain of a point or two. Here the student starts from its own good checkpoint, and hardly any help stands clear of its spread; for ternary weights the ensemble even costs something. At 1 bit it is plain training for twice as long that gives most. That is not a law. It is what this network, these pictures and so few updates show, and it took three controls to see it.
+#
+# The cheapest help is in the last two rows of the first table, and needs no teacher at all: 8 bits for the first and the last layer, which hold few of the weights. With that, one bit in between comes close to two bits everywhere. Lesson 04 turns this rule of thumb into a method.
 #
 # ### A teacher where labels are few
 #
