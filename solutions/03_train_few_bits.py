@@ -511,7 +511,7 @@ def draw_slopes():
     for rule, (colour, line) in RULES.items():
         axes.plot(v, slopes(v, 1, rule), color=figures.COLOURS[colour], linestyle=line, label=rule)
     axes.set(xlabel="v = weight / step", ylabel="slope with respect\nto the step")
-    axes.legend(fontsize=12, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(fontsize=12, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return figure
 
 
@@ -652,7 +652,7 @@ table(
 for name, observer in STARTS.items():
     first = quantize.prepare(model, channels(2), observer=observer).conv3.fake_weight.step()
     last = stepped[name, "learned"].conv3.fake_weight.step()
-    print(f"conv3 from {name}: the median step is {first.median():.3f} before and {last.median():.3f} after")
+    print(f"median step of conv3, {name}: {first.median():.3f}, trained {last.median():.3f}")
 
 # %%
 good, bad, learned = (
@@ -739,7 +739,8 @@ table(
 )
 first, last = (network.conv3.input_grid.clip.item() for network in (pact_start, pact))
 wanted = 3 * good_range.conv3.input_grid.step().item()
-print(f"the clip of what conv3 reads: {first:.3f} before, {last:.3f} after training; least squared error {wanted:.3f}")
+print(f"clip of what conv3 reads: largest {first:.3f}, trained {last:.3f}")
+print(f"of least squared error: {wanted:.3f}")
 
 # %% [markdown]
 # Training repairs a good deal, but look at the clip: it hardly moved. By its rule only activations *beyond* the clip have a say, and beyond the largest activation there is hardly anything. (The paper adds a penalty on large clips to the loss, which
@@ -1110,13 +1111,18 @@ show(
 # How much does each help give *over plain training*? Subtract seed by seed: two runs of a seed share their start and the order of their pictures, so their difference is less noisy than either. (Points of test accuracy, mean and spread. "Twice as long" is plain training with twice the steps.)
 
 # %% name="out-gains"
-COMPARED = ("label smoothing", "same-size teacher", "ensemble teacher", "plain, twice as long")
+COMPARED = {
+    "smoothing": "label smoothing",
+    "same size": "same-size teacher",
+    "ensemble": "ensemble teacher",
+    "plain, twice as long": "plain, twice as long",
+}
 
 
-def gained(bits, arm):
-    if not was_run(bits, arm):
+def gained(bits, head):
+    if not was_run(bits, COMPARED[head]):
         return "-"
-    difference = record.gain(study.few_bits, bits, arm, over="plain")
+    difference = record.gain(study.few_bits, bits, COMPARED[head], over="plain")
     return f"{100 * difference.mean:+.1f} ± {100 * difference.std:.1f}"
 
 
@@ -1217,12 +1223,12 @@ FORMATS = {
 
 def format_row(name, column):
     q = quantize.quantize(folded[0].conv3.weight.detach(), FORMATS[name])
-    if column == "bits stored":
+    if column == "bits":
         return f"{q.bits_per_weight:.3f}"
     if column == "error":
         error = (q.dequantize() - folded[0].conv3.weight.detach()).norm() / folded[0].conv3.weight.detach().norm()
         return f"{100 * error.item():.2f}%"
-    where = quantize.is_weight_layer if column == "all layers" else is_inner
+    where = quantize.is_weight_layer if column == "all" else is_inner
     return percent(validation_accuracy(quantize.quantize_weights(folded[0], FORMATS[name], where=where)))
 
 
@@ -1230,7 +1236,8 @@ def is_inner(name, layer):
     return name != "conv1"
 
 
-table(FORMATS, ("bits stored", "error", "all layers", "all but conv1"), format_row, "bits and error of conv3; accuracy")
+print("Stored bits per weight and error: conv3. Accuracy: all layers, or all but conv1.")
+table(FORMATS, ("bits", "error", "all", "not conv1"), format_row)
 
 # %% [markdown]
 # Weights have a bell-shaped histogram, and a float has more values near zero, where the crowd is. In the *error* of conv3 that pays at 4 bits, and small blocks pay more. At 8 bits the plain grid has the smaller error: 256 evenly spaced values are enough for any bell, and floats spend codes on magnitudes that no weight has. FP8 is made for what has *outliers*: activations and gradients.
