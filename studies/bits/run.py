@@ -12,7 +12,8 @@ from mini_lib.data import Splits
 from mini_lib.files import write_file
 from studies.bits.record import Study
 from studies.bits.students import Schooling, run_students
-from studies.bits.study import Plan, Run, run_width
+from studies.bits.study import FLOAT, Plan, Run, judged, run_width
+from studies.bits.teachers import ENSEMBLE, ensemble_for
 
 _SETTINGS = "settings.json"
 
@@ -33,18 +34,26 @@ Part = Callable[[Splits, Callable[[Run], None] | None], tuple[Run, ...]]
 
 
 def parts_of(settings: Settings) -> Mapping[str, Part]:
-    """Return the parts of a study by name, each made on its own: a width or a schooling, with one seed.
+    """Return the parts of a study by name, each made on its own: a teacher, a width or a schooling, of one seed.
 
     >>> list(parts_of(Settings(seeds=(0,))))[:2]
-    ['bits-32-0', 'bits-8-0']
+    ['teacher-0', 'bits-32-0']
     """
     parts: dict[str, Part] = {}
     for seed in settings.seeds:
+        parts[f"teacher-{seed}"] = _part(_run_teacher, seed)
         for width in settings.few_bits.widths:
             parts[f"bits-{width}-{seed}"] = _part(run_width, settings.few_bits, width, seed)
         for schooling in settings.students:
             parts[f"students-{schooling.pictures}-{seed}"] = _part(run_students, schooling, seed)
     return parts
+
+
+def _run_teacher(seed: int, splits: Splits, progress: Callable[[Run], None] | None) -> tuple[Run, ...]:
+    run = judged(ensemble_for(seed), splits, seed=seed, width=FLOAT, arm=ENSEMBLE)
+    if progress is not None:
+        progress(run)
+    return (run,)
 
 
 def _part(make: Callable[..., tuple[Run, ...]], *what: object) -> Part:
@@ -69,7 +78,7 @@ def run_study(
     _open(folder, settings)
     found = {}
     for name, make in parts_of(settings).items():
-        path = folder / f"{name}.json"
+        path = folder / f"{name.replace('/', '-')}.json"
         if not path.exists():
             runs = make(splits, None if progress is None else partial(progress, name))
             write_file(path, json.dumps([asdict(run) for run in runs]).encode())
@@ -82,6 +91,7 @@ def run_study(
         return tuple(run for seed in settings.seeds for run in found[f"{part}-{seed}"])
 
     return Study(
+        teachers=together("teacher"),
         few_bits=tuple(run for width in settings.few_bits.widths for run in together(f"bits-{width}")),
         students={str(one.pictures): together(f"students-{one.pictures}") for one in settings.students},
         settings=_plain(settings) | {"machine": dict(machine)},

@@ -4,6 +4,9 @@ The student is a CNN with half the channels of `small_cnn`. It is trained plainl
 of its own size (the student that was trained plainly, on the same pictures) and with the ensemble. With few labels a
 teacher can do one more thing: answer where there is no label. So two arms see many pictures and no label at all, for as
 many steps: one with the ensemble, and its control with the plain student as the teacher.
+
+The ensemble was trained on all 16,000 labels. A student of few labels that it helps has learned from those too, at
+second hand; the teacher of the same size has seen the student's labels and no others.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mini_lib import zoo
-from mini_lib.data import Split, Splits
+from mini_lib.data import Splits
 from mini_lib.fit import Loss, cross_entropy, fit, predict
 from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import (
@@ -27,17 +27,35 @@ from mini_lib.quantize import (
     mse,
     quantize_weights,
 )
+from mini_lib.quantize.choice import FormatChoice
 from mini_lib.quantize.train import export, prepare, reestimate_batch_norm
 from mini_lib.require import positive, share, whole
 from studies.bits.teachers import HELPS, PLAIN, ensemble_for, losses
 
-FORMATS: Mapping[str, Format] = {
-    "8": IntFormat(8, granularity=PerChannel()),
+
+def ends_at_8_bits(fmt: Format) -> FormatChoice:
+    """Return the choice of `fmt` for all layers of small_cnn but the first and the last, 784 of its 60,688 weights.
+
+    >>> choice = ends_at_8_bits(TernaryFormat())
+    >>> [choice(name, nn.Identity()).label for name in ("conv1", "conv2")]
+    ['int8 per channel', 'ternary per tensor']
+    """
+    return lambda name, module: INT8 if name in ENDS else fmt
+
+
+INT8 = IntFormat(8, granularity=PerChannel())
+INT2 = IntFormat(2, symmetric=False, granularity=PerChannel())  # four values; a symmetric grid has three: ternary
+BINARY = BinaryFormat(PerChannel())
+ENDS = ("conv1", "linear")
+FORMATS: Mapping[str, FormatChoice] = {
+    "8": INT8,
     "4": IntFormat(4, granularity=PerChannel()),
     "3": IntFormat(3, granularity=PerChannel()),
-    "2": IntFormat(2, symmetric=False, granularity=PerChannel()),  # four values; a symmetric grid has three: ternary
+    "2": INT2,
     "ternary": TernaryFormat(PerChannel()),
-    "1": BinaryFormat(PerChannel()),
+    "1": BINARY,
+    "8/2/8": ends_at_8_bits(INT2),
+    "8/1/8": ends_at_8_bits(BINARY),
 }
 FLOAT = "32"
 WIDTHS = (FLOAT, *FORMATS)
@@ -45,18 +63,20 @@ WIDTHS = (FLOAT, *FORMATS)
 AS_IT_IS, ROUNDED, ROUNDED_ANEW = "as it is", "rounded", "rounded, batch norm re-estimated"
 TRAINED_ANEW, LONGER = "plain, batch norm re-estimated", "plain, twice as long"
 
-
 # Chosen on validation data with seed 0, of .0003, .001 and .003 at 32, 4, 2 and 1 bits: few bits have further to go.
-RATES = {FLOAT: 0.0003, "8": 0.0003, "4": 0.001, "3": 0.001, "2": 0.002, "ternary": 0.002, "1": 0.002}
+# .002 lies between what was best at 2 bits (.001) and at 1 (.003).
+RATES = {FLOAT: 0.0003, "8": 0.0003, "4": 0.001, "3": 0.001}
+RATES |= dict.fromkeys(("2", "ternary", "1", "8/2/8", "8/1/8"), 0.002)
 
 
 @dataclass(frozen=True)
 class Plan:
     """How models are trained on from their checkpoints.
 
-    `pictures` are the first of the training data, `calibration` those on which batch norm is re-estimated;
-    `learning_rates` are by width; `longer_at` are the widths that are trained for twice as many epochs as well.
-    Temperature and share were chosen on validation data with seed 0 at 2 bits, of (2, .5), (2, .9), (4, .5), (4, .9).
+    `pictures` are the first of the training data, `calibration` those on which batch norm is re-estimated, and
+    `learning_rates` are by width. The widths of `longer_at` are trained for twice as many epochs as well, those of
+    `without_help` plainly alone. Temperature and share were chosen on validation data with seed 0 at 2 bits, of
+    (2, .5), (2, .9), (4, .5) and (4, .9).
 
     Raises:
         TypeError, ValueError: a setting is out of range, or a width is not one of `WIDTHS`.
@@ -64,6 +84,7 @@ class Plan:
 
     widths: tuple[str, ...] = WIDTHS
     longer_at: tuple[str, ...] = (FLOAT, "2", "1")
+    without_help: tuple[str, ...] = ("8/2/8", "8/1/8")
     pictures: int = 4_000
     epochs: int = 2
     batch_size: int = 64
@@ -74,7 +95,7 @@ class Plan:
     calibration: int = 512
 
     def __post_init__(self) -> None:
-        for name in ("widths", "longer_at"):
+        for name in ("widths", "longer_at", "without_help"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if unknown := [width for width in getattr(self, name) if width not in WIDTHS]:
                 raise ValueError(f"{name} holds {unknown[0]!r}, and there are the widths {', '.join(WIDTHS)}")
@@ -111,9 +132,10 @@ def arms_of(plan: Plan, width: str) -> tuple[str, ...]:
     ('as it is', 'plain', 'label smoothing', 'same-size teacher', 'ensemble teacher', 'plain, twice as long')
     """
     longer = (LONGER,) if width in plan.longer_at else ()
+    helps = (PLAIN,) if width in plan.without_help else HELPS
     if width == FLOAT:
-        return (AS_IT_IS, *HELPS, *longer)
-    return (ROUNDED, ROUNDED_ANEW, *HELPS, TRAINED_ANEW, *longer)
+        return (AS_IT_IS, *helps, *longer)
+    return (ROUNDED, ROUNDED_ANEW, *helps, TRAINED_ANEW, *longer)
 
 
 def run_width(
@@ -163,11 +185,12 @@ def _models(plan: Plan, width: str, seed: int, splits: Splits) -> Iterator[tuple
         ).model
         return (fold_batch_norm(model), None) if width == FLOAT else (export(model), model)
 
-    helps = _helps(seed, train, plan.temperature, plan.share, plan.smoothing)
     plain = trained(cross_entropy, plan.epochs)
     yield PLAIN, *plain
-    for arm in HELPS[1:]:
-        yield arm, *trained(helps[arm], plan.epochs)
+    if width not in plan.without_help:
+        helps = _helps(seed, splits, plan.pictures, plan.temperature, plan.share, plan.smoothing)
+        for arm in HELPS[1:]:
+            yield arm, *trained(helps[arm], plan.epochs)
     if width != FLOAT:
         yield TRAINED_ANEW, reestimate_batch_norm(plain[0], calibration), None
     if width in plan.longer_at:
@@ -186,6 +209,8 @@ def judged(
 
 
 @lru_cache(maxsize=1)  # the widths of a seed share their teachers
-def _helps(seed: int, train: Split, temperature: float, share: float, smoothing: float) -> Mapping[str, Loss]:
-    own = zoo.load("small_cnn", seed)
+def _helps(
+    seed: int, splits: Splits, pictures: int, temperature: float, share: float, smoothing: float
+) -> Mapping[str, Loss]:
+    own, train = zoo.load("small_cnn", seed), splits.train.first(pictures)
     return losses(own, ensemble_for(seed), train, temperature=temperature, share=share, smoothing=smoothing)

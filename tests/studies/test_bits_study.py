@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mini_lib import zoo
-from mini_lib.data import Splits, fashion
+from mini_lib.data import Split, Splits, fashion
 from mini_lib.fit import accuracy, predict
 from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import file_bytes, mse, quantize_weights
@@ -18,7 +18,7 @@ from studies.bits import record, run, students, study, teachers
 from studies.bits.study import AS_IT_IS, FLOAT, LONGER, ROUNDED, ROUNDED_ANEW, TRAINED_ANEW
 from studies.bits.teachers import ENSEMBLE, HELPS, PLAIN, SAME_SIZE, SMOOTHED
 
-TINY = study.Plan(widths=("2",), longer_at=("2",), pictures=64, epochs=1, batch_size=32, calibration=32)
+TINY = study.Plan(widths=("2", "8/1/8"), longer_at=("2",), pictures=64, epochs=1, batch_size=32, calibration=32)
 TINY_SCHOOL = students.Schooling(pictures=32, epochs=2, unlabelled=64, batch_size=32)
 TINY_SETTINGS = run.Settings(seeds=(0,), few_bits=TINY, students=(TINY_SCHOOL,))
 
@@ -122,6 +122,32 @@ def test_folding_batch_norm_changes_no_code_with_a_scale_per_channel(width):
         assert ((codes[0] - sign * codes[1]).abs() > 1e-5).float().mean() < 1e-2
 
 
+def spied(monkeypatch, module) -> list[tuple[int, int]]:
+    """What `fit` is asked for from now on: how many pictures, how often."""
+    asked, real = [], module.fit
+
+    def spy(model, train, validation, **settings):
+        asked.append((len(train), settings["epochs"]))
+        return real(model, train, validation, **settings)
+
+    monkeypatch.setattr(module, "fit", spy)
+    return asked
+
+
+def test_a_width_without_help_is_trained_plainly_alone(monkeypatch):
+    asked = spied(monkeypatch, study)
+    rows = study.run_width(TINY, "8/1/8", 0, splits())
+    assert [row.arm for row in rows] == [ROUNDED, ROUNDED_ANEW, PLAIN, TRAINED_ANEW] and asked == [(64, 1)]
+
+
+def test_both_ends_at_8_bits():
+    model = quantize_weights(zoo.load("small_cnn", 0), study.FORMATS["8/1/8"])
+    found = {name: layer.weight_fmt.label for name, layer in model.named_children() if hasattr(layer, "weight_fmt")}
+    assert found == {"conv1": "int8 per channel", "linear": "int8 per channel"} | {
+        f"conv{number}": "binary per channel" for number in (2, 3, 4)
+    }
+
+
 def test_float_is_trained_on_too():
     plan = replace(TINY, widths=(FLOAT,), longer_at=())
     rows = study.run_width(plan, FLOAT, 0, splits())
@@ -137,9 +163,27 @@ def test_students_with_labels_and_without():
     assert 0 < schooled()[0].file_bytes - 4 * (9 * (8 + 128 + 512 + 1024) + 88 + 330) < 2000
 
 
+def test_all_arms_take_the_same_steps_but_the_longer_one(monkeypatch):
+    asked = spied(monkeypatch, study)
+    study.run_width(replace(TINY, longer_at=(FLOAT,)), FLOAT, 0, splits())
+    assert asked == [(64, 1)] * 4 + [(64, 2)]
+
+
+def test_all_students_take_the_same_steps_and_two_see_no_label(monkeypatch):
+    asked = spied(monkeypatch, students)
+    students.run_students(TINY_SCHOOL, 0, splits())
+    assert asked == [(32, 2)] * 4 + [(64, 1)] * 2
+    # Other labels beyond the first 32 pictures: whoever sees no label does not notice.
+    train = splits().train
+    others = Split(train.images, torch.cat([train.labels[:32], (train.labels[32:] + 1) % 10]))
+    again = students.run_students(TINY_SCHOOL, 0, replace(splits(), train=others))
+    assert again == schooled()
+
+
 @pytest.mark.parametrize("given, message", [
-    ({"widths": ("5",)}, "widths holds '5', and there are the widths 32, 8, 4, 3, 2, ternary, 1"),
+    ({"widths": ("5",)}, "widths holds '5', and there are the widths 32, 8, 4, 3, 2, ternary, 1, 8/2/8"),
     ({"longer_at": ("5",)}, "longer_at holds '5'"),
+    ({"without_help": ("5",)}, "without_help holds '5'"),
     ({"epochs": 0}, "epochs must be a whole number of 1 or more, got 0"),
     ({"learning_rates": study.RATES | {"8": 0.0}}, "the learning rate at 8 must be a finite number above 0, got 0.0"),
     ({"temperature": -1.0}, "temperature must be a finite number above 0, got -1.0"),
@@ -173,14 +217,15 @@ def test_a_study_goes_on_where_it_was(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(run, "run_width", lambda plan, width, seed, *_: made.append((width, seed)) or runs())
     monkeypatch.setattr(run, "run_students", lambda *_: made.append("students") or schooled())
+    monkeypatch.setattr(run, "_run_teacher", lambda *_: runs()[:1])
     first = run.run_study(TINY_SETTINGS, tmp_path, splits(), {"threads": 1})
-    assert made == [("2", 0), "students"]
-    assert first.few_bits == runs() and first.students == {"32": schooled()}
+    assert made == [("2", 0), ("8/1/8", 0), "students"]
+    assert first.teachers == runs()[:1] and first.few_bits == runs() * 2 and first.students == {"32": schooled()}
     (tmp_path / "bits-2-0.json").unlink()
     assert run.run_study(TINY_SETTINGS, tmp_path, splits(), {"threads": 1}) == first
-    assert made == [("2", 0), "students", ("2", 0)]
+    assert made == [("2", 0), ("8/1/8", 0), "students", ("2", 0)]
     run.run_study(replace(TINY_SETTINGS, seeds=(1,)), tmp_path, splits(), {})  # another process, another seed
-    assert made[3:] == [("2", 1), "students"]
+    assert made[4:] == [("2", 1), ("8/1/8", 1), "students"]
     with pytest.raises(ValueError, match="holds a study with other settings, see settings.json in it; give a new"):
         run.run_study(replace(TINY_SETTINGS, few_bits=replace(TINY, epochs=2)), tmp_path, splits(), {})
     (tmp_path / "bits-2-0.json").write_text("[{}]")
@@ -205,23 +250,24 @@ def test_a_gain_is_taken_seed_by_seed():
 def test_validation_chooses_and_test_does_not():
     rows = [one(PLAIN, 0.9, 0.1), one(ENSEMBLE, 0.8, 0.99)]
     assert record.best_arm(rows, "2", [PLAIN, ENSEMBLE]) == PLAIN
+    chosen = record.choice_table(rows, [ENSEMBLE, PLAIN]).splitlines()[1]
+    assert chosen.split() == ["2", PLAIN, "90.0", "10.0", "-89.0"]
 
 
 def test_tables_have_every_width_and_a_dash_where_nothing_was_run():
     rows = [one(PLAIN, 0.9, 0.9), one(PLAIN, 0.8, 0.8, width="1"), one(ENSEMBLE, 0.85, 0.85, width="1")]
-    assert [line.split() for line in record.accuracy_table(rows).splitlines()] == [
-        ["bits", PLAIN, *ENSEMBLE.split()], ["2", "90.0", "-"], ["1", "80.0", "85.0"],
-    ]  # fmt: skip
+    lines = [line.split() for line in record.accuracy_table(rows).splitlines()]
+    assert lines == [["bits", PLAIN, *ENSEMBLE.split()], ["2", "90.0", "-"], ["1", "80.0", "85.0"]]
     assert record.gain_table(rows, [ENSEMBLE], PLAIN).splitlines()[-1].split() == ["1", "+5.0"]
     assert record.bytes_table(runs()).splitlines()[1].split()[-3:] == ["5", "of", "5"]
 
 
 def test_a_study_comes_back_from_its_text():
-    whole = record.Study(runs(), {"32": schooled()}, {"seeds": [0]})
+    whole = record.Study(runs()[:1], runs(), {"32": schooled()}, {"seeds": [0]})
     assert record.from_json(record.to_json(whole)) == whole
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"few_bits": [{"seed": 0}]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"teachers": [{"seed": 0}]}'])
 def test_a_text_that_is_no_study(text):
     with pytest.raises(ValueError, match="this is not a recorded study .*`git restore studies/records/bits.json"):
         record.from_json(text)
