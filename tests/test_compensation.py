@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
-from mini_lib.compensation import inverse_factor
+from mini_lib.compensation import inverse_factor, layer_by_layer, settle_columns
+from mini_lib.second_moments import second_moments_of
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -22,3 +24,29 @@ def test_one_factor_holds_the_inverses_without_the_first_inputs(groups):
         assert (part.mT @ part @ left - torch.eye(6 - first)).abs().max() <= 1e-13
     with pytest.raises(ValueError, match="second moments are singular"):
         inverse_factor(torch.ones(2, 2))
+
+
+def test_settled_columns_stay_and_the_block_changes_nothing_but_the_time():
+    x, rows = normal(2, 40, 7), normal(2, 3, 7, seed=1)
+    factor = inverse_factor(x.mT @ x / 40)
+    nearest = lambda at, now: now[..., at].round()  # noqa: E731
+    one, all_at_once = (settle_columns(rows, factor, nearest, block_size=size) for size in (1, 9))
+    assert torch.equal(one, one.round())
+    # numbers below 10, moved seven times, in another order
+    assert (one - all_at_once).abs().max() <= 7 * 10 * 2**-50
+    assert torch.equal(rows, normal(2, 3, 7, seed=1))
+
+
+def test_each_layer_reads_what_the_changed_ones_give():
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).double().eval(), normal(20, 4)
+    layers = {"2": model[2], "0": model[0]}
+    order = []
+    for name, layer, moments in layer_by_layer(model, x, layers):
+        assert layer is layers[name] and torch.equal(moments, second_moments_of(model, x, {name: layer})[name])
+        order.append(name)
+        layer.weight.data.mul_(0.5)
+    assert order == ["0", "2"]
+    with pytest.raises(ValueError, match="layer 'spare' did not run"):
+        model.spare = nn.Linear(2, 2).eval()
+        model.forward = lambda x: model[2](model[1](model[0](x)))
+        list(layer_by_layer(model, x, layers | {"spare": model.spare}))
