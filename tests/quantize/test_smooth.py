@@ -110,9 +110,7 @@ def test_batches_are_one_calibration_set():
 def test_it_repairs_planted_outliers():
     splits = data.fashion()
     model, held_out = MODELS["small_cnn"](), splits.validation.first(300)
-    factors = torch.ones(64).index_fill_(
-        0, torch.arange(0, 64, 16), 1 / 50
-    )  # 4 channels become 50 times as large
+    factors = torch.ones(64).index_fill_(0, torch.arange(0, 64, 16), 1 / 50)  # 4 channels become 50 times as large
     planted = rescaled(model, {LayerPair("conv3", "conv4"): factors})
     weights, activations = IntFormat(8, granularity=PerChannel(0)), IntFormat(6, symmetric=False, signed=False)
 
@@ -139,7 +137,8 @@ def test_what_is_refused_says_why():
         smooth(nn.Sequential(nn.Linear(2, 2)).eval(), torch.ones(1, 2))
     with pytest.raises(ValueError, match="GELU '1' stands between"):
         smooth(nn.Sequential(nn.Linear(2, 2), nn.GELU(), nn.Linear(2, 2)).eval(), torch.ones(1, 2))
-    parametrize.register_parametrization(model.conv3, "weight", nn.Identity())
+    parametrize.register_parametrization(model.conv3, "weight", nn.Identity().eval())
+    model.eval()
     with pytest.raises(ValueError, match="the weight of layer 'conv3' is masked"):
         smooth(model, x)
     model = MODELS["small_cnn"]()

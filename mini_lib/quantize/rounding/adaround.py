@@ -62,7 +62,7 @@ def adaround(
         ValueError: the model is in training mode, no layer is chosen, a chosen layer does not run, is masked or shares
             its weight, calibration is empty or holds NaN, or `adaround_weight` refuses a layer, which is named.
 
-    Both inputs are always the same, so the sum of the weights counts: to nearest 1.4 + 1.4 becomes 2, learned 3.
+    The first two inputs are always the same, so 1.4 + 1.3 should stay near 2.7. To nearest it becomes 1 + 1:
 
     >>> model = nn.Sequential(nn.Linear(3, 1, bias=False)).eval()
     >>> _ = model[0].weight.data.copy_(torch.tensor([[1.4, 1.3, 3.0]]))
@@ -90,14 +90,14 @@ def adaround_weight(
 
     What is minimized is the error of the layer's output before any activation, on all of the calibration data at once:
     tr(D H D^T) holds them all, so that no batch is drawn and nothing is random. (The paper draws batches, and counts
-    the error after the ReLU, which is not quadratic.) A row whose error is no less than to nearest is rounded to
-    nearest.
+    the error after the ReLU, which is not quadratic.) A row that loses no less than with `quantize` is left as that
+    rounds it.
 
     Args:
         weight: [out, in], or [out, in / groups, kernel...] with the inputs in the order of `weight.flatten(1)`.
         second_moments: H of the layer, from `second_moments_of`.
         fmt: a format of 8 bits or fewer; integer grids of any width.
-        steps: of Adam. The paper takes 10,000 at a third of the learning rate.
+        steps: of Adam, each on the whole layer.
         penalty: the weight of the mean of 1 - |2 h - 1|^beta, where the output error to nearest counts as 1.
         observer: chooses the range of each integer grid.
 
@@ -112,25 +112,24 @@ def adaround_weight(
     >>> adaround_weight(torch.tensor([[1.4, 1.3, 3.0]]), torch.ones(3, 3), IntFormat(3)).codes
     tensor([[2, 1, 3]], dtype=torch.int32)
 
-    Source: Nagel et al. 2020, sections 3.2 and 3.3, equations 21 to 25.
+    Source: Nagel et al. 2020, sections 3.2 and 3.3; the penalty and the stretched sigmoid are those of section 3.3.
     """
     whole("steps", steps, low=1, fix="1000 is enough for a small layer")
     not_negative("penalty", penalty, fix="30 settles every weight")
     rows, moments = by_group(weight, need_finite(second_moments))
     nearest, grid = fixed_grid(weight, fmt, observer, lambda each: each.reshape(rows.shape))
-    places = grid.nearest(rows)
 
-    def error(places: Tensor) -> Tensor:
-        change = grid.values(places) - rows
+    def error(values: Tensor) -> Tensor:
+        change = values.double().reshape(rows.shape) - rows
         return ((change @ moments) * change).sum(dim=-1, keepdim=True)
 
-    before = error(places)
+    before, codes = error(nearest.dequantize()), nearest.codes
     if before.sum() > 0:
         below, above = grid.neighbours(rows)
         up = _learn(rows, grid.values(below), grid.values(above), moments / before.sum(), steps, penalty)
         learned = torch.where(up, above, below)
-        places = torch.where(error(learned) < before, learned, places)
-    codes = grid.codes(places).reshape(nearest.shape)
+        better = error(grid.values(learned)) < before
+        codes = torch.where(better, grid.codes(learned), codes.reshape(rows.shape)).reshape(codes.shape)
     return QTensor(fmt, nearest.shape, nearest.fields | {"codes": codes})
 
 

@@ -59,7 +59,7 @@ def awq(
     [6.35, 4.75, 6.31]
 
     Source: J. Lin et al., "AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration", 2024,
-    section 3.2. The paper also searches how far to clip each group, as the observer `mse` does for the weights alone.
+    section 3.2. The authors' code also searches how far to clip each group; the observer `mse` does so for weights alone.
     """
     scaled = scale_salient(model, fmt, calibration, candidates=candidates, where=where, observer=observer)
     return quantize_weights(scaled, fmt, where, observer)

@@ -92,7 +92,7 @@ def gptq_weight(
     """Return the weight of one layer, rounded by GPTQ to the format `fmt`.
 
     The scales are those of rounding to nearest: chosen from the weight as it was, for all groups before the first
-    column is rounded. (The paper's code takes a group's scale from the weights as they are when the group is reached,
+    column is rounded. (The authors' code takes a group's scale from the weights as they are when the group is reached,
     or, as here, all of them at the start, which an order other than that of the groups needs.)
 
     Args:
@@ -118,7 +118,7 @@ def gptq_weight(
     tensor([[1, 2],
             [3, 0]], dtype=torch.int32)
 
-    Source: Frantar et al. 2023, section 3.3 and algorithm 1. Activation order is that of the authors' code,
+    Source: Frantar et al. 2023, section 3 and algorithm 1. Activation order is that of the authors' code,
     https://github.com/IST-DASLab/gptq.
     """
     whole("block_size", block_size, low=1, fix="the paper has 128")
