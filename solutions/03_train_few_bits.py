@@ -1,0 +1,1318 @@
+# %% [markdown]
+# # Can a network learn to live on 2 bits, on 1?
+#
+# Lesson 03 · about 75 minutes · before it: [02 How few bits does a weight need?](02_bits.ipynb)
+#
+# Lesson 02 ended at a cliff. Rounded to 4 bits, the model of this course hardly notices. Rounded to 2 bits, it guesses. No choice of scale
+# repairs that. In this lesson the network is allowed to *react* to its rounding: first by moving some weights to make up for others, and then by
+# training with the grid in place. How far down does that carry?
+#
+# **You will be able to**
+# 1. round a layer so that its output suffers least, and say where that helps and where it does not;
+# 2. train through a rounding with the straight-through estimator and a learned step, and treat batch norm as few bits demand;
+# 3. say from controls over several seeds what training recovers, what a teacher adds, and what is really stored in the end.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
+# run everything, and come back.
+
+# %%
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from tqdm.auto import tqdm
+
+from mini_lib import data, fit, measure, quantize, second_moments, zoo
+from mini_lib.fold import fold_batch_norm
+from mini_lib.quantize import PACT, BinaryFormat, IntFormat, PerChannel, TernaryFormat
+from studies.bits import record
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
+
+torch.set_num_threads(1)  # sums then repeat to the last digit
+figures.use_style()
+
+
+# %%
+def table(rows, columns, cell, corner=""):
+    """Print a table of cell(row, column), each column as wide as it needs to be."""
+    lines = [[corner, *columns], *([row, *(cell(row, column) for column in columns)] for row in rows)]
+    widths = [max(len(str(line[at])) for line in lines) for at in range(len(lines[0]))]
+    for first, *rest in lines:
+        print(f"{first!s:<{widths[0]}}" + "".join(f"{each!s:>{width + 3}}" for each, width in zip(rest, widths[1:])))
+
+
+def percent(share):
+    """One accuracy, or a mean and its spread, in percent."""
+    if isinstance(share, float):
+        return f"{100 * share:.1f}%"
+    return f"{100 * share.mean:.1f} ± {100 * share.std:.1f}%"
+
+
+# %% [markdown]
+# ## 1 Round better before you train
+#
+# Round-to-nearest looks at one weight at a time. It makes the error of each *weight* as small as it can be. But nobody reads a weight. The next layer reads
+# the *output*, a sum over all weights of a row, $y = w \cdot x$. If rounding changes the row by $d$, the output changes by $d \cdot x$, and over many
+# inputs the mean square of that is
+#
+# $$E\left[(d \cdot x)^2\right] = d^\top H \, d, \qquad H = E\left[x x^\top\right].$$
+#
+# The diagonal of $H$ says how strong each input is, and the rest how much two inputs go together. Two errors cancel in the output if their inputs go together and their signs differ.
+#
+# By hand: the weights (0.4, 0.4), a grid of whole numbers, and two inputs that go together, $H = \begin{pmatrix}1 & 0.75\\0.75 & 1\end{pmatrix}$. To the nearest, both
+# become 0: $d = (-0.4, -0.4)$, and the error is 0.16 + 0.16 + 2 · 0.75 · 0.16 = 0.56. Now round the second one up, the "wrong" way: $d = (-0.4, 0.6)$, and the error is
+# 0.16 + 0.36 - 2 · 0.75 · 0.24 = 0.16. The worse rounding of a weight is the better rounding of the row.
+#
+# Move the slider. The contours are rows with the same output error. While the inputs have nothing to do with each other they are circles, and the nearest grid point is the best one. The more
+# the inputs go together, the longer the ellipses.
+
+
+# %% name="fig-two-weights" tags=["widget", "hide-input"]
+def draw_two_weights(together):
+    moments = torch.tensor([[1.0, together], [together, 1.0]])
+    row = torch.tensor([0.4, 0.4])
+
+    def output_errors(points):
+        changes = points - row
+        return ((changes @ moments) * changes).sum(dim=-1)
+
+    points = torch.cartesian_prod(torch.arange(-1.0, 3.0), torch.arange(-1.0, 3.0))
+    best = points[output_errors(points).argmin()]
+    axis = torch.linspace(-1.4, 2.4, 120)
+    field = output_errors(torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1))
+    figure, axes = plt.subplots(figsize=(5.4, 5))
+    axes.contour(axis, axis, field, levels=[0.05, 0.15, 0.35, 0.7, 1.3, 2.2], colors="grey", linewidths=1)
+    axes.plot(*points.T, "o", color=figures.COLOURS["black"], markersize=5)
+    axes.plot(*row, "*", color=figures.COLOURS["black"], markersize=16, label="the weights")
+    axes.plot(
+        0, 0, "s", color=figures.COLOURS["blue"], markersize=17, fillstyle="none", markeredgewidth=3, label="nearest"
+    )
+    axes.plot(
+        *best,
+        "o",
+        color=figures.COLOURS["vermillion"],
+        markersize=24,
+        fillstyle="none",
+        markeredgewidth=3,
+        label="best output",
+    )
+    axes.set(xlabel="first weight", ylabel="second weight", aspect="equal")
+    axes.set_title(
+        f"error: nearest {output_errors(torch.zeros(2)):.2f}, best {output_errors(best):.2f}", loc="left", fontsize=15
+    )
+    axes.legend(loc="lower left", fontsize=12, markerscale=0.6)
+    return figure
+
+
+explore(
+    draw_two_weights,
+    alt=lambda together: (
+        f"Contours of the output error around two weights whose inputs go together by {together:g}; the nearest grid point and the best one."
+    ),
+    together=(0.0, 0.4, 0.75, 0.9),
+)
+
+# %% name="fig-two-weights-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
+show(
+    draw_two_weights(0.75),
+    alt="Contours of the output error around two weights of 0.4, long ellipses; the nearest grid point is (0, 0), the best one is another.",
+)
+
+# %% [markdown]
+# With two weights one can try all grid points. With 288 weights in a row one cannot. **GPTQ** goes through the row from left to right. It rounds one weight to the nearest
+# value, and *moves the weights still to come* so that they make up for the error as well as they can. Then it rounds the next one, as it now is.
+#
+# How much should they move? If weight $i$ has lost $e = w_i - \hat w_i$, the rest should add what comes closest to $e \cdot x_i$: a least-squares problem with the solution
+#
+# $$w_{\text{rest}} \leftarrow w_{\text{rest}} + e \cdot H_{\text{rest},\text{rest}}^{-1} \, H_{\text{rest},i}.$$
+#
+# In our case: 0.4 becomes 0, so $e$ = 0.4. The second weight moves by 0.4 · 0.75 / 1 = 0.3, to 0.7, and rounds to 1.
+
+# %% [markdown]
+# ### Exercise 3.1 - Round with the inputs in mind (10 min)
+#
+# You may call `quantize.fake_quantize(x, scale, 0, -highest, highest)`: nearest value, ends of the grid included.
+
+
+# %% name="ex-3-1" tags=["exercise"]
+def round_in_turn(w, moments, scale, highest):
+    """The weights of one row, rounded one after the other, each error made up for by the weights still to come.
+
+    w: [n]; moments: H, [n, n]; the grid has the codes -highest to highest times scale. Returns [n], values of the grid.
+    """
+    ### BEGIN SOLUTION
+    w = w.clone()
+    for at in range(len(w)):
+        rounded = quantize.fake_quantize(w[at], scale, 0, -highest, highest)
+        error, rest = w[at] - rounded, slice(at + 1, None)
+        w[at] = rounded
+        if at + 1 < len(w):
+            w[rest] += error * torch.linalg.solve(moments[rest, rest], moments[rest, at])
+    return w
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("3.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: the loop</summary>
+#
+# For each place: round the weight as it is now, remember its error, write the rounded value, move the rest. Begin with `w = w.clone()`: the weights that you were given are not yours.
+# </details>
+# <details><summary>Hint 2: no inverse needed</summary>
+#
+# `torch.linalg.solve(A, b)` gives the solution of A @ x = b. Here A is `moments[rest, rest]` with `rest = slice(at + 1, None)`.
+# </details>
+# <details><summary>Hint 3: the last weight</summary>
+#
+# After it nothing is left that could move, and the system would be empty.
+# </details>
+
+# %% [markdown]
+# GPTQ decides once and never looks back. **AdaRound** keeps every weight between its two neighbours on the grid, and *learns* for each whether to go up or down, by gradient descent on the layer's output error, with a penalty that drives
+# every weight to one side in the end. GPTQ may move a weight further than that, and AdaRound may come back to what it has decided: which of the two is worth more?
+
+# %%
+predict(
+    "3.a",
+    "conv3 at 3 bits, alone. To what share of the output error of round-to-nearest does GPTQ come?",
+    choices=("to less than a quarter", "to less than a half", "to less than three quarters", "it stays about the same"),
+)
+
+# %% [markdown]
+# First one layer, `conv3`, and the error of its output as a share of the output. All three methods use the same grids, one per channel, whose ends have the least squared error. (Round-to-nearest
+# is the control: it has the same grids and does not look at the inputs.)
+
+# %% name="out-one-layer"
+splits = data.fashion()
+networks = [zoo.load("small_cnn", seed=seed) for seed in (0, 1, 2)]
+folded = [fold_batch_norm(network) for network in networks]
+calibration = splits.train.first(100).images
+
+
+def channels(bits):
+    return IntFormat(bits, granularity=PerChannel())
+
+
+def to_nearest(network, bits, where=quantize.is_weight_layer):
+    return quantize.quantize_weights(network, channels(bits), where=where, observer=quantize.mse)
+
+
+def by_gptq(network, bits, where=quantize.is_weight_layer):
+    return quantize.gptq(network, channels(bits), calibration, where=where, observer=quantize.mse)
+
+
+def by_adaround(network, bits, where=quantize.is_weight_layer):
+    return quantize.adaround(network, channels(bits), calibration, steps=500, where=where, observer=quantize.mse)
+
+
+METHODS = {"nearest": to_nearest, "GPTQ": by_gptq, "AdaRound": by_adaround}
+
+
+def is_conv3(name, layer):
+    return name == "conv3"
+
+
+network = folded[0]
+moments = second_moments.second_moments_of(network, calibration, {"conv3": network.conv3})["conv3"]
+
+
+def output_error(method, bits):
+    rounded = METHODS[method](network, bits, is_conv3).conv3.weight
+    return second_moments.output_error(network.conv3.weight, rounded, moments)
+
+
+errors = {(name, bits): output_error(name, bits) for name in tqdm(METHODS, desc="methods") for bits in (4, 3, 2)}
+table(METHODS, (4, 3, 2), lambda *key: f"{100 * errors[key]:.2f}%", "conv3, error of the output, bits:")
+
+# %%
+ratio = errors["GPTQ", 3] / errors["nearest", 3]
+shares = {0.25: "to less than a quarter", 0.5: "to less than a half", 0.75: "to less than three quarters"}
+reveal("3.a", next((answer for limit, answer in shares.items() if ratio < limit), "it stays about the same"))
+
+# %% [markdown]
+# And the whole model, all layers rounded, over three seeds? The table shows the loss as well as the accuracy, since the loss also notices a right answer that has become less sure.
+
+# %% name="out-rounding"
+WIDTHS = (4, 3, 2)
+
+
+def judged(models):
+    """Loss and accuracy on the validation images, each over the seeds."""
+    labels = splits.validation.labels
+    logits = [fit.predict(each, splits.validation.images) for each in models]
+    losses = [torch.nn.functional.cross_entropy(each, labels).item() for each in logits]
+    return fit.Spread(tuple(losses)), fit.Spread(
+        tuple((each.argmax(1) == labels).double().mean().item() for each in logits)
+    )
+
+
+judged_methods = {}
+with tqdm(total=len(METHODS) * len(WIDTHS), desc="methods x widths") as bar:
+    for name, method in METHODS.items():
+        for bits in WIDTHS:
+            judged_methods[name, bits] = judged([method(each, bits) for each in folded])
+            bar.update()
+float_loss, float_accuracy = judged(folded)
+print(f"32 bits: loss {float_loss.mean:.2f}, accuracy {percent(float_accuracy)}\n")
+table(METHODS, WIDTHS, lambda *key: f"{judged_methods[key][0].mean:.2f}", "validation loss, bits:")
+print()
+table(METHODS, WIDTHS, lambda *key: percent(judged_methods[key][1]), "validation accuracy, bits:")
+
+# %% [markdown]
+# Read the table column by column. At 4 bits round-to-nearest loses a little, and who looks at the inputs loses next to nothing. At 3 bits looking at the inputs brings back most of what rounding lost. At 2 bits it is not enough, whatever the method: with three values per weight there is no rounding that keeps
+# what this network knows.
+#
+# And look at the spreads. AdaRound leaves the smaller error in conv3 and the smaller loss, but at 2 bits its accuracy swings widely from seed to seed. A small error of each layer's output is no promise for the whole. So the network itself must change.
+#
+# > **Takeaway.** The best rounding of a layer is not the nearest one: what counts is the error of the output, and some errors cancel.
+
+# %% [markdown]
+# ## 2 A gradient through a staircase
+#
+# So we train *with* the rounding in place: the forward pass computes with rounded weights, and the optimizer moves the float weights that they came from. This is called **quantization-aware training**, and the float weights are called **latent**.
+#
+# There is one obstacle. Rounding is a staircase, and a staircase is flat. Its derivative is 0 on every step, so no latent weight would ever get a gradient other than 0.
+#
+# The **straight-through estimator** cheats. On the way forward it rounds. On the way back it acts as if it had not: the staircase follows a line of slope 1, and that slope is what it passes on. Only where a value was cut off at the end of the
+# grid does it pass 0, since there even a large change of the weight changes nothing.
+
+
+# %% name="fig-staircase" tags=["widget", "hide-input"]
+def draw_staircase(bits):
+    highest = 2 ** (bits - 1) - 1
+    x = torch.linspace(-1.5 * highest - 0.5, 1.5 * highest + 0.5, 1201, requires_grad=True)
+    y = quantize.fake_quantize_ste(x, 1.0, 0, -highest, highest)
+    y.sum().backward()
+    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 5.4), sharex=True, height_ratios=(2, 1))
+    above.plot(
+        x.detach(),
+        x.detach().clamp(-highest - 0.5, highest + 0.5),
+        color=figures.COLOURS["orange"],
+        linestyle="--",
+        label="the line that is pretended",
+    )
+    above.plot(x.detach(), y.detach(), color=figures.COLOURS["blue"], label="rounded")
+    above.set(ylabel="value, in steps")
+    above.legend(loc="upper left", fontsize=12)
+    below.plot(x.detach(), x.grad, color=figures.COLOURS["orange"], linestyle="--", label="passed on")
+    below.plot(x.detach(), torch.zeros(len(x)), color=figures.COLOURS["blue"], label="true")
+    below.set(xlabel="latent weight, in steps", ylabel="gradient", yticks=(0, 1), ylim=(-0.15, 1.3))
+    below.legend(loc="center", fontsize=12, ncols=2)
+    return figure
+
+
+explore(
+    draw_staircase,
+    alt=lambda bits: (
+        f"Above: a rounding to {bits} bits is a staircase around a line. Below: its true gradient is 0 everywhere; the one passed on is 1 on the grid and 0 beyond."
+    ),
+    bits=(2, 3, 4),
+)
+
+# %% name="fig-staircase-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
+show(
+    draw_staircase(3),
+    alt="Above: a rounding to 3 bits is a staircase around a line. Below: its true gradient is 0; the one passed on is 1 on the grid, 0 beyond.",
+)
+
+# %% [markdown]
+# By hand: the weights (0.25, 2), scale 1, codes -1 to 1. Rounded and clipped they are (0, 1). If the gradient of the loss with respect to these is (3, -2), the latent weights get (3, 0).
+#
+# Where exactly does the grid end? A value that *rounds* to the last code has not been cut off. 1.4 rounds to 1 and gets its gradient, 1.6 would be 2 and gets none. PyTorch's own function has the same rule.
+
+# %% [markdown]
+# ### Exercise 3.2 - A gradient through a staircase (8 min)
+
+
+# %% name="ex-3-2" tags=["exercise"]
+def straight_through(x, scale, lowest, highest, gradient):
+    """The gradient of the loss with respect to x, straight through a rounding to codes from lowest to highest.
+
+    x: [n], before rounding; gradient: [n], of the loss with respect to the rounded values. Returns [n].
+    """
+    ### BEGIN SOLUTION
+    code = torch.round(x / scale)
+    return gradient * ((code >= lowest) & (code <= highest))
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("3.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+#
+# The gradient is passed on as it is, or not at all. What decides?
+# </details>
+# <details><summary>Hint 2: units</summary>
+#
+# lowest and highest are codes. Turn x into codes before you compare.
+# </details>
+
+# %% [markdown]
+# ### Two bits, live
+#
+# We take the trained model, 2 bits for each weight, and train it on 1,600 pictures, twice through. That is 50 updates, and takes a few seconds. The controls:
+#
+# - **rounded**: nothing is trained;
+# - **batch norm re-estimated**: nothing is trained either, no labels are used; only the mean and the variance of each batch norm are measured anew, on 500 pictures, since rounded weights give other outputs than those that it remembers;
+# - **true gradient**: trained with the derivative that a staircase has, 0. The weights stay where they are, and only batch norm and biases learn.
+
+# %%
+predict(
+    "3.b",
+    "At 2 bits, rounded after training, the model is near guessing. To what accuracy does measuring batch norm's mean and variance anew bring it, without any training?",
+    unit="%",
+)
+
+
+# %% name="out-two-bits"
+few = splits.train.first(1600)
+model = networks[0]
+few_images = splits.train.first(500).images
+TRAINING = {"epochs": 2, "seed": 0, "learning_rate": 2e-3, "batch_size": 64}
+
+
+def train(start, desc):
+    """The model after two passes over the few pictures, with a bar."""
+    with tqdm(total=TRAINING["epochs"], desc=desc, leave=False) as bar:
+        return fit.fit(start, few, splits.validation, progress=lambda _: bar.update(), **TRAINING).model
+
+
+start = quantize.prepare(model, channels(2), method="ste")
+
+
+def validation_accuracy(network):
+    return fit.accuracy(network, splits.validation)
+
+
+still = quantize.prepare(model, channels(2), method="ste")
+for name, parameter in still.named_parameters():
+    if name.endswith("latent"):
+        parameter.requires_grad_(False)
+
+two_bits = {
+    "rounded": start,
+    "batch norm re-estimated": quantize.reestimate_batch_norm(start, few_images),
+    "trained, true gradient": train(still, "true gradient"),
+    "trained, straight-through": train(start, "straight-through"),
+}
+two_bits_accuracy = {name: validation_accuracy(network) for name, network in two_bits.items()}
+print(f"32 bits: {percent(validation_accuracy(model))}")
+table(
+    two_bits, ("accuracy",), lambda name, _: percent(two_bits_accuracy[name]), "small_cnn, 2 bits per channel, seed 0"
+)
+
+# %%
+reveal("3.b", round(100 * two_bits_accuracy["batch norm re-estimated"], 1))
+
+# %% [markdown]
+# Training brings most of it back. But what would you have concluded without the middle rows? A large part of the damage was never in the weights: batch norm was dividing by the spread of outputs that no longer exist. Whoever compares "trained" with "rounded" credits
+# the training with all of it.
+#
+# What did the weights themselves do?
+
+
+# %% name="fig-latent" tags=["hide-input"]
+def in_steps(network):
+    """The latent weights of conv3 in units of their channel's step."""
+    held = network.conv3.fake_weight
+    return (held.rows() / held.step()).detach().flatten()
+
+
+before, after = in_steps(start), in_steps(two_bits["trained, straight-through"])
+changed = (before.round().clamp(-1, 1) != after.round().clamp(-1, 1)).float().mean().item()
+
+
+def draw_latent():
+    figure, axes = plt.subplots(figsize=(8, 3.4))
+    edges = torch.linspace(-3, 3, 121).numpy()
+    axes.hist(before.numpy(), bins=edges, color=figures.COLOURS["orange"], alpha=0.8, label="before")
+    axes.hist(
+        after.numpy(), bins=edges, color=figures.COLOURS["blue"], histtype="step", linewidth=2, label="after training"
+    )
+    for border in (-0.5, 0.5):
+        axes.axvline(border, color=figures.COLOURS["black"], linestyle="--", linewidth=1.5)
+    axes.set(xlabel="latent weight, in steps (dashed: border of two codes)", ylabel="number of weights")
+    axes.legend(fontsize=13)
+    return figure
+
+
+moved = (after - before).abs()
+print(
+    f"conv3: {changed:.1%} of the weights have another code now; the median weight moved by {moved.median():.3f} of a step"
+)
+show(
+    draw_latent(),
+    alt="Histogram of the latent weights of conv3 in steps before and after training, with dashed lines where the code changes.",
+)
+
+# %% [markdown]
+# Most weights keep their code. A latent weight is a memory: small gradients add up in it, until it crosses a dashed line and its code flips. That is why the floats are kept during training, and thrown away after it.
+#
+# Two things in the histogram are new. Weights gather at the dashed lines: a gradient pulls them over, and the next one, with the other code, pulls them back. And they gather just beyond -1 and 1, where this training takes the grid to end: from there on no gradient arrives that could move them. (It compares before it rounds, as LSQ does in the next section.)
+#
+# ### What to do with batch norm
+#
+# While a network trains, batch norm normalizes each batch by the batch's own mean and variance. For the finished model that is over: there it uses its running statistics, or is folded into the weights (exercise 2.8). With few bits the two can differ a lot. Four ways are in use:
+
+# %% name="out-batch-norm"
+prepared = quantize.prepare(model, channels(2), method="ste")
+ways = {
+    "live, as in ordinary training": two_bits["trained, straight-through"],
+    "folded before": train(quantize.prepare(fold_batch_norm(model), channels(2), method="ste"), "folded"),
+    "frozen, old statistics": train(quantize.freeze_batch_norm(prepared), "frozen"),
+    "frozen, re-estimated first": train(
+        quantize.freeze_batch_norm(quantize.reestimate_batch_norm(prepared, few_images)), "re-estimated"
+    ),
+}
+table(ways, ("accuracy",), lambda name, _: percent(validation_accuracy(ways[name])), "batch norm, 2 bits trained")
+
+# %% [markdown]
+# Folded or frozen, training has to undo with weights what two statistics per channel would have mended. Start from statistics that fit the rounded network, and most of the difference is gone.
+#
+# > **Takeaway.** To train through a rounding, pretend that it is a line. And before you praise the training, measure batch norm anew.
+
+# %% [markdown]
+# ## 3 Let the step learn
+#
+# So far the grid was fixed before training: the step of each channel stayed as it was. But the loss knows better than we do how long a step should be. **LSQ** (learned step size quantization) makes the step a parameter with a gradient.
+#
+# Write $v = w / s$. The value is $\hat w = s \cdot \text{round}(v)$ inside the grid, and $\pm s \cdot Q$ beyond its ends, with $Q$ the highest code. Differentiate by $s$, with slope 1 for the rounding:
+#
+# $$\frac{\partial \hat w}{\partial s} = \begin{cases} \text{round}(v) - v & |v| < Q \\ \pm Q & \text{beyond the ends.}\end{cases}$$
+#
+# By hand, $s = 1$ and $Q = 1$: the weight 0.75 rounds to 1 and has the slope 1 - 0.75 = 0.25. The weight 3 is cut off at 1, and has the slope 1. If the loss has the gradient 1 with respect to each, the step gets 1.25 in all.
+#
+# Inside the grid the slope is how far the rounding has moved the weight, at most a half. A weight that is cut off has a slope of $Q$: it pulls much harder.
+
+
+# %% name="fig-slopes" tags=["hide-input"]
+def slopes(v, highest, rule):
+    """How a value moves with its step, by three rules."""
+    codes = v.round().clamp(-highest, highest)
+    if rule == "codes held fixed":
+        return codes
+    inside = v.abs() < highest if rule == "LSQ" else v.round().abs() <= highest
+    return torch.where(inside, codes - v, codes)
+
+
+RULES = {"LSQ": ("blue", "-"), "torch": ("vermillion", "--"), "codes held fixed": ("black", ":")}
+
+
+def draw_slopes():
+    v = torch.linspace(-2.5, 2.5, 2001)
+    figure, axes = plt.subplots(figsize=(8, 3.4))
+    for rule, (colour, line) in RULES.items():
+        axes.plot(v, slopes(v, 1, rule), color=figures.COLOURS[colour], linestyle=line, label=rule)
+    axes.set(xlabel="v = weight / step", ylabel="slope with respect\nto the step")
+    axes.legend(fontsize=12, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    return figure
+
+
+show(
+    draw_slopes(),
+    alt="Slope of a rounded weight with respect to its step, codes -1 to 1: LSQ is a sawtooth inside the grid and -1 or 1 beyond; torch continues the sawtooth for half a step; codes held fixed is a staircase.",
+)
+
+# %% [markdown]
+# There are two other rules in this figure. If one holds the *codes fixed*, the slope is the code: true for a tiny change of the step, and blind to codes that will change. And *torch's* own function (`torch._fake_quantize_learnable_per_tensor_affine`) rounds before it compares, so the
+# sawtooth goes on for half a step beyond the end, where LSQ's paper already counts the weight as cut off.
+
+# %% [markdown]
+# ### Exercise 3.3 - Let the step learn (10 min)
+#
+# The paper's rule: a weight counts as inside where |w / step| < highest.
+
+
+# %% name="ex-3-3" tags=["exercise"]
+def step_gradient(w, step, highest, gradient):
+    """The gradient of the loss with respect to the one step of all these weights.
+
+    w: [n], latent; codes from -highest to highest; gradient: [n], of the loss with respect to the rounded weights.
+    Returns one number.
+    """
+    ### BEGIN SOLUTION
+    v = w / step
+    slope = torch.where(v.abs() < highest, torch.round(v) - v, v.sign() * highest)
+    return (gradient * slope).sum()
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("3.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: two kinds of weights</summary>
+#
+# Work out v = w / step. `torch.where(condition, here, there)` takes one formula for the weights inside, and another for those beyond.
+# </details>
+# <details><summary>Hint 2: many weights, one step</summary>
+#
+# The chain rule: gradient times slope, for each weight. They share the step, so it gets the sum.
+# </details>
+
+# %% [markdown]
+# (The paper divides this sum by $\sqrt{n \cdot Q}$, or a step shared by $n$ weights would move far too fast. With Adam no constant factor matters: it divides each gradient by its own size.)
+#
+# Is a pretended gradient of any use? Here is a small test. Take the weights of conv3 at 2 bits, one step for all, and let gradient descent lower the squared error of the weights, once by each of the three rules, from a step that is far too long. The curve is what one finds by trying every step.
+
+
+# %% name="fig-step-descent" tags=["hide-input"]
+conv3 = model.conv3.weight.detach().flatten()
+
+
+def step_error(step):
+    return (quantize.fake_quantize(conv3, step, 0, -1, 1) - conv3).norm().item() / conv3.norm().item()
+
+
+def descend(rule, step, updates=400):
+    for _ in range(updates):
+        v = conv3 / step
+        rounded_weights = v.round().clamp(-1, 1) * step
+        step = step - 0.1 * (2 * (rounded_weights - conv3) * slopes(v, 1, rule)).mean()
+    return step.item()
+
+
+longest = conv3.abs().max()
+tried = torch.linspace(0.1, 1, 91) * longest
+tried_errors = [step_error(step) for step in tried]
+ends = {rule: descend(rule, longest) for rule in RULES}
+
+
+def draw_descent():
+    figure, axes = plt.subplots(figsize=(8, 3.8))
+    axes.plot(tried, [100 * error for error in tried_errors], color=figures.COLOURS["black"], linewidth=1.5)
+    axes.plot(
+        longest,
+        100 * step_error(longest),
+        "*",
+        color=figures.COLOURS["black"],
+        markersize=16,
+        label="start: the largest weight",
+    )
+    markers = {"LSQ": ("blue", "o"), "torch": ("vermillion", "s"), "codes held fixed": ("black", "x")}
+    for rule, (colour, marker) in markers.items():
+        axes.plot(
+            ends[rule],
+            100 * step_error(ends[rule]),
+            marker,
+            color=figures.COLOURS[colour],
+            markersize=12,
+            fillstyle="none",
+            markeredgewidth=2.5,
+            label=rule,
+        )
+    axes.set(xlabel="step", ylabel="error of the weights, in %", ylim=(40, 102))
+    axes.legend(fontsize=12, loc="lower right")
+    return figure
+
+
+best = tried[torch.tensor(tried_errors).argmin()].item()
+print(f"of the steps tried, {best:.4f} is best: error {100 * step_error(best):.1f}%")
+for rule, end in ends.items():
+    print(f"{rule:<17} ends at {end:.4f}: error {100 * step_error(end):.1f}%")
+show(
+    draw_descent(),
+    alt="Error of conv3's weights over the step of a 2-bit grid; descents by three rules start at the largest weight and end near the lowest point.",
+)
+
+# %% [markdown]
+# All three come down to the valley, a little to the left or right of its lowest point. LSQ's end is not the step of least squared error, and is not meant to be: for the weights inside, its slope says that a shorter step makes a smaller error, which is true if the codes may follow. In training it is the *loss* that decides.
+#
+# Now in training. Two starts, the range of least squared error and the largest weight (min-max); and each with a step that stays, and one that learns.
+
+# %%
+predict(
+    "3.c",
+    "2 bits, 50 updates of Adam with a learning rate of at most 0.002. The step starts far too long (min-max). Does learning it make up for the bad start?",
+    choices=("yes, within 1 point of the good start", "half-way", "no, it hardly helps"),
+)
+
+# %% name="out-steps"
+STARTS = {"least squared error": quantize.mse, "min-max": quantize.min_max}
+stepped = {("least squared error", "fixed"): two_bits["trained, straight-through"]}
+for (name, observer), (kind, method) in (
+    (start, kind) for start in STARTS.items() for kind in (("fixed", "ste"), ("learned", "lsq"))
+):
+    if (name, kind) not in stepped:
+        stepped[name, kind] = train(
+            quantize.prepare(model, channels(2), method=method, observer=observer), f"{name}, {kind}"
+        )
+stepped_accuracy = {key: validation_accuracy(network) for key, network in stepped.items()}
+table(
+    STARTS, ("fixed", "learned"), lambda *key: percent(stepped_accuracy[key]), "2 bits, start of the step / the step is"
+)
+
+for name, observer in STARTS.items():
+    first = quantize.prepare(model, channels(2), observer=observer).conv3.fake_weight.step()
+    last = stepped[name, "learned"].conv3.fake_weight.step()
+    print(f"median step of conv3, {name}: {first.median():.3f}, trained {last.median():.3f}")
+
+# %%
+good, bad, learned = (
+    stepped_accuracy[key] for key in (("least squared error", "learned"), ("min-max", "fixed"), ("min-max", "learned"))
+)
+share_of_the_way = (learned - bad) / (good - bad)
+reveal(
+    "3.c",
+    "yes, within 1 point of the good start"
+    if learned > good - 0.01
+    else "half-way"
+    if share_of_the_way > 0.3
+    else "no, it hardly helps",
+)
+
+# %% [markdown]
+# Look at the steps. Adam moves a parameter by at most about its learning rate per update, however large the gradient is. Fifty updates of at most 0.002 cannot shorten a step to a third. LSQ's authors trained for 90 epochs, thousands of times as many updates. In a short training the *start* decides.
+#
+# ### Where an activation ends
+#
+# Activations are rounded too, in a network that computes with integers. What comes out of a ReLU has no end above, and where the grid should end depends on the pictures. **PACT** learns it: every activation is clipped at $\alpha$, and $\alpha$ is a parameter.
+#
+# $$y = \min(\max(x, 0), \alpha) \qquad \frac{\partial y}{\partial \alpha} = \begin{cases} 1 & x \ge \alpha \\ 0 & x < \alpha\end{cases}$$
+#
+# By hand: $\alpha = 2$, the activations (3, 5, -1), and gradients (0.5, -1.5, 4). The first two are clipped, and $\alpha$ gets 0.5 - 1.5 = -1. The third does not touch it.
+
+# %% [markdown]
+# ### Exercise 3.4 - Where an activation ends (5 min)
+
+
+# %% name="ex-3-4" tags=["exercise"]
+def clip_gradient(x, clip, gradient):
+    """The gradient of the loss with respect to the clip of an activation.
+
+    x: [n], before clipping; gradient: [n], of the loss with respect to the clipped values. Returns one number.
+    """
+    ### BEGIN SOLUTION
+    return (gradient * (x >= clip)).sum()
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("3.4")
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Which activations would change if the clip moved a little? Only they have a say, each by its gradient.
+# </details>
+
+# %% name="out-pact"
+activation = IntFormat(2, symmetric=False, signed=False)
+
+
+def but_the_picture(choice):
+    """The same choice for the input of every layer but the first: the picture itself is not rounded."""
+    return lambda name, layer: None if name == "conv1" else choice
+
+
+def with_activations(choice, observer, method="lsq"):
+    return quantize.prepare(
+        model,
+        channels(8),
+        activations=but_the_picture(choice),
+        calibration=few_images,
+        method=method,
+        observer=observer,
+    )
+
+
+pact_start = with_activations(PACT(bits=2), quantize.min_max)
+pact = train(pact_start, "PACT")
+good_range = with_activations(activation, quantize.mse, "ste")
+activations = {
+    "ends at the largest, rounded": pact_start,
+    "ends at the largest, PACT trained": pact,
+    "least squared error, rounded": good_range,
+}
+table(
+    activations,
+    ("accuracy",),
+    lambda name, _: percent(validation_accuracy(activations[name])),
+    "8-bit weights, 2-bit activations",
+)
+first, last = (network.conv3.input_grid.clip.item() for network in (pact_start, pact))
+wanted = 3 * good_range.conv3.input_grid.step().item()
+print(f"clip of what conv3 reads: largest {first:.3f}, trained {last:.3f}")
+print(f"of least squared error: {wanted:.3f}")
+
+# %% [markdown]
+# Training repairs a good deal, but look at the clip: it hardly moved. By its rule only activations *beyond* the clip have a say, and beyond the largest activation there is hardly anything. (The paper adds a penalty on large clips to the loss, which
+# pulls from the other side.) And a good range from 500 pictures, with no training at all, beats a bad one that was trained for a while.
+#
+# > **Takeaway.** A step and a clip can be learned, and pull where the loss wants them. But they move slowly: start them well.
+
+# %% [markdown]
+# ## 4 Three values, two values
+#
+# Look again at what 2 bits have meant so far. A symmetric 2-bit grid has the codes -1, 0 and 1. That is three values. So our 2-bit network *was* a **ternary** network, and it wasted a quarter of its codes. Stored for what it is, five such codes fit into a byte, since
+# $3^5 = 243 \le 256$: 1.6 bits per weight.
+#
+# One step further down there are two values, $-s$ and $+s$: a **binary** weight has no zero, and takes 1 bit.
+#
+# For both, one question comes first. Given the codes $c$, which scale brings $s \cdot c$ closest to $w$? That is the foot of a perpendicular:
+#
+# $$s = \frac{w \cdot c}{c \cdot c}.$$
+#
+# By hand: $w$ = (1, -3) with the codes (1, -1): $s$ = (1 + 3) / 2 = 2. For $w$ = (1, -3, 0.5, 3.5) with the codes (0, -1, 0, 1): $s$ = (3 + 3.5) / 2 = 3.25.
+
+# %% [markdown]
+# ### Exercise 3.5 - The best scale for given codes (5 min)
+
+
+# %% name="ex-3-5" tags=["exercise"]
+def best_scale(w, codes):
+    """The scale of each row for which scale * codes has the least squared error.
+
+    w, codes: [rows, n]; no row of codes is all zero. Returns [rows].
+    """
+    ### BEGIN SOLUTION
+    return (w * codes).sum(dim=1) / (codes**2).sum(dim=1)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("3.5")
+
+# %% [markdown]
+# <details><summary>Hint: minimize</summary>
+#
+# The error of a row is the sum of (w - s c)². Set its derivative with respect to s to zero.
+# </details>
+
+# %% [markdown]
+# For binary codes, the signs of $w$, this is the mean magnitude, the scale of XNOR-Net.
+#
+# For three values a second question comes up: which weights become zero? If the $k$ largest are kept, the best scale is their mean magnitude, and the squared error goes down by
+#
+# $$\frac{\left(\sum_{\text{kept}} |w|\right)^2}{k}.$$
+#
+# By hand, $w$ = (3, -2): keep one and gain 9 / 1 = 9; keep both and gain 25 / 2 = 12.5. Both stay. For (3, 1): 9, or 16 / 2 = 8. The small one becomes zero.
+
+# %% [markdown]
+# ### Exercise 3.6 - Three values: which weights become zero? (8 min)
+
+
+# %% name="ex-3-6" tags=["exercise"]
+def best_ternary(w):
+    """The codes -1, 0 and 1 that leave the least squared error, if the scale is then the best for them.
+
+    w: [n], no two magnitudes are equal and none is zero. Returns [n].
+    """
+    ### BEGIN SOLUTION
+    size = w.abs().sort(descending=True).values
+    gain = size.cumsum(0) ** 2 / torch.arange(1, len(w) + 1)
+    threshold = size[gain.argmax()]
+    return w.sign() * (w.abs() >= threshold)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("3.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: only n cases</summary>
+#
+# Whatever is kept, it is the k largest for some k. Try every k.
+# </details>
+# <details><summary>Hint 2: all at once</summary>
+#
+# Sort the magnitudes, largest first. `cumsum` gives the sum of the first k for every k.
+# </details>
+
+# %% [markdown]
+# In practice one uses a rule of thumb, a threshold of 0.7 times the mean magnitude (*Ternary Weight Networks*), since it is nearly the best for bell-shaped weights and needs no sorting. How nearly? Here are the four larger layers of our model, with one scale per channel.
+
+
+# %% name="out-ternary-error"
+def ternary_best(rows):
+    """The best ternary rounding of each row, by trying every number of weights kept."""
+    sorted_sizes = rows.abs().sort(dim=1, descending=True).values
+    gains = sorted_sizes.cumsum(dim=1) ** 2 / torch.arange(1, rows.shape[1] + 1)
+    kept = rows.abs() >= sorted_sizes.gather(1, gains.argmax(dim=1, keepdim=True))
+    scales = (rows.abs() * kept).sum(dim=1, keepdim=True) / kept.sum(dim=1, keepdim=True)
+    return scales * rows.sign() * kept
+
+
+def decoded(fmt, observer=quantize.mse):
+    return lambda rows: quantize.quantize(rows, fmt, observer).dequantize()
+
+
+LAYERS = ("conv2", "conv3", "conv4", "linear")
+ROUNDINGS = {
+    "2-bit grid, least squared error": decoded(channels(2)),
+    "ternary, threshold 0.7": decoded(TernaryFormat(PerChannel())),
+    "ternary, best threshold": ternary_best,
+    "binary": decoded(BinaryFormat(PerChannel())),
+}
+
+
+def weight_error(name, layer):
+    rows = model.get_submodule(layer).weight.detach().flatten(1)
+    return f"{100 * ((ROUNDINGS[name](rows) - rows).norm() / rows.norm()).item():.1f}%"
+
+
+table(ROUNDINGS, LAYERS, weight_error, "error of the weights")
+
+# %% [markdown]
+# The rule of thumb leaves little on the table. The first and the third row are one and the same: a 2-bit grid whose range has the least squared error *is* the best ternary rounding. And the step from three values to two is large: a binary weight cannot say "nothing".
+
+# %%
+predict(
+    "3.d",
+    "Trained for the same 50 updates, 2 bits reached the accuracy that you saw. What do binary weights reach?",
+    unit="%",
+)
+
+# %% name="out-few-values"
+VALUES = {
+    "2 bits, four values": IntFormat(2, symmetric=False, granularity=PerChannel()),
+    "2 bits (-1, 0, 1)": channels(2),
+    "ternary, 1.6 bits": TernaryFormat(PerChannel()),
+    "binary, 1 bit": BinaryFormat(PerChannel()),
+}
+lowest_bits = {}
+for name, fmt in VALUES.items():
+    lowest_bits[name, "rounded"] = quantize.prepare(model, fmt, method="ste")
+    lowest_bits[name, "batch norm"] = quantize.reestimate_batch_norm(lowest_bits[name, "rounded"], few_images)
+    known = fmt == channels(2)
+    trained = two_bits["trained, straight-through"] if known else train(lowest_bits[name, "rounded"], name)
+    lowest_bits[name, "trained"] = trained
+lowest_accuracy = {key: validation_accuracy(network) for key, network in lowest_bits.items()}
+table(
+    VALUES,
+    ("rounded", "batch norm", "trained"),
+    lambda *key: percent(lowest_accuracy[key]),
+    "small_cnn, seed 0, one scale per channel",
+)
+
+# %%
+reveal("3.d", round(100 * lowest_accuracy["binary, 1 bit", "trained"], 1))
+
+# %% [markdown]
+# Look at the first two rows. The fourth value is worth a great deal while nothing is trained, and much less afterwards: a network that may train arranges itself with three. (The rows of the three values differ since "ternary" takes its threshold and scale from the rule of thumb, anew in every forward pass.)
+#
+# ### A product of bits
+#
+# Why would anyone want two values? Because of arithmetic. If the weights *and* the inputs are signs, a product of two is +1 where they agree and -1 where they differ. Store a sign as a bit, and **XOR** marks 64 differences at once; counting its ones is one more instruction:
+#
+# $$a \cdot b = n - 2 \cdot \text{popcount}(a \oplus b).$$
+#
+# By hand: (+1, -1, +1) and (+1, +1, -1) are the bits 101 and 110. XOR gives 011, two ones, and 3 - 2 · 2 = -1. Check: 1 - 1 - 1 = -1.
+
+# %% [markdown]
+# ### Exercise 3.7 - A product of bits (8 min)
+
+
+# %% name="ex-3-7" tags=["exercise"]
+def dot_of_bits(a, b, n):
+    """The dot product of two vectors of n signs, each stored in a Python integer: bit 1 is +1, bit 0 is -1.
+
+    Only the lowest n bits are used. Returns an integer.
+    """
+    ### BEGIN SOLUTION
+    return n - 2 * bin(a ^ b).count("1")
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("3.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: agree, or differ</summary>
+#
+# Of n places, some agree (+1 each), and the others differ (-1 each). Count one of the two kinds.
+# </details>
+# <details><summary>Hint 2: counting ones</summary>
+#
+# `a ^ b` is XOR. `bin(x).count("1")`, or `x.bit_count()`, counts ones.
+# </details>
+
+# %% [markdown]
+# > **Takeaway.** A symmetric 2-bit grid is ternary, and the zero is worth a lot. Two values cost several points more, and buy a different arithmetic.
+
+# %% [markdown]
+# ## 5 A teacher for the small
+#
+# A label says "shirt". A trained network says more: "shirt, though nearly a T-shirt, perhaps a coat, certainly no sandal". **Knowledge distillation** trains a small network, the student, on the answers of a better one, the teacher.
+#
+# A good teacher is sure of itself, and then its answer is hardly more than the label. So both answers are *softened*: divide the logits by a **temperature** $T$ before the softmax. Move the slider, and watch the small probabilities come up.
+
+
+# %% name="fig-temperature" tags=["widget", "hide-input"]
+CLOTHES = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+logits = fit.predict(networks[1], splits.validation.images)
+shirts = (splits.validation.labels == 6) & (logits.argmax(dim=1) == 6)
+sureness = logits.softmax(dim=1).amax(dim=1)
+shown = int((sureness - 0.97).abs().where(shirts, torch.tensor(9.0)).argmin())
+
+
+def draw_temperature(T):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=(1, 2.4))
+    left.imshow(data.to_pixels(splits.validation.images[shown : shown + 1])[0].squeeze(), cmap="gray")
+    left.axis("off")
+    bars = right.barh(CLOTHES, 100 * (logits[shown] / T).softmax(dim=0), color=figures.COLOURS["blue"])
+    bars[6].set_color(figures.COLOURS["orange"])
+    right.set(xlabel="probability, in %", xlim=(0, 100))
+    right.invert_yaxis()
+    return figure
+
+
+explore(
+    draw_temperature,
+    alt=lambda T: (
+        f"A picture of a shirt, and the ten probabilities that a trained network gives, softened by the temperature {T}; the bar of the label is orange."
+    ),
+    T=(1, 2, 4, 8),
+)
+
+# %% name="fig-temperature-frame" tags=["solution-only"]
+# One frame of the figure above, for the slides.
+show(
+    draw_temperature(4),
+    alt="A picture of a shirt, and the ten probabilities that a trained network gives at temperature 4: shirt most, then other garments for the upper body.",
+)
+
+# %% [markdown]
+# The loss has two parts: the student should agree with the labels, and with the softened teacher. With $p$ the teacher's probabilities and $q$ the student's, both at the temperature $T$, and $\alpha$ the share of the teacher,
+#
+# $$\text{loss} = (1 - \alpha) \cdot \text{cross-entropy with the label} + \alpha \cdot T^2 \cdot \text{KL}(p \,\|\, q), \qquad \text{KL}(p \,\|\, q) = \sum_c p_c \ln \frac{p_c}{q_c}.$$
+#
+# Why $T^2$? A temperature of $T$ makes the differences of probabilities about $T$ times smaller, and the chain rule divides by $T$ once more. The factor keeps the two parts in balance when $T$ changes.
+#
+# By hand: two classes, a student that knows nothing, $q$ = (1/2, 1/2), and a teacher with $p$ = (3/4, 1/4) at $T$ = 2. KL = 0.75 · ln 1.5 + 0.25 · ln 0.5 = 0.131, and with $\alpha$ = 1 the loss is 4 · 0.131 = 0.523.
+
+# %% [markdown]
+# ### Exercise 3.8 - A teacher's soft answers (8 min)
+
+
+# %% name="ex-3-8" tags=["exercise"]
+def distillation_loss(logits, teacher, labels, temperature, share):
+    """The loss of a student: (1 - share) for the labels, share for the teacher. The mean over the pictures.
+
+    logits, teacher: logits of student and teacher, [pictures, classes]; labels: [pictures]. Returns one number.
+    """
+    ### BEGIN SOLUTION
+    p = (teacher / temperature).softmax(dim=1)
+    log_q = (logits / temperature).log_softmax(dim=1)
+    divergence = (p * (p.log() - log_q)).sum(dim=1).mean()
+    hard = torch.nn.functional.cross_entropy(logits, labels)
+    return (1 - share) * hard + share * temperature**2 * divergence
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("3.8")
+
+# %% [markdown]
+# <details><summary>Hint 1: two parts</summary>
+#
+# `torch.nn.functional.cross_entropy(logits, labels)` is the first part, at temperature 1.
+# </details>
+# <details><summary>Hint 2: the sum and the mean</summary>
+#
+# KL is a sum over the classes of one picture. The loss is the mean over pictures.
+# </details>
+
+# %% [markdown]
+# ### Does it help?
+#
+# Whoever trains a student with a teacher has trained it a little longer, with softer labels, and with somebody's extra knowledge. Which of the three helped? There is a control for each:
+#
+# - **plain**: the same steps, labels only;
+# - **label smoothing**: soft targets that know nothing, 0.9 for the label and the rest spread over the classes;
+# - **a teacher of the same size**: the student's own float checkpoint, which knows nothing that the student did not;
+# - **an ensemble as the teacher**: five other checkpoints, better than any student here.
+#
+# Three seeds, seven widths and four ways to train take much longer than a lesson. The study was run beforehand, and `python tools/bits_study.py` runs it again. The next cells only read its record. ("2" stands for four values here, and "ternary" for three. In "8/2/8" and "8/1/8" the first and the last layer have 8 bits, as is usual in practice, and all others 2 or 1.)
+
+# %%
+predict(
+    "3.e",
+    "Weights of 1 bit. Which of the three gives the most over plain training with the same steps?",
+    choices=("label smoothing", "a teacher of the same size", "the ensemble", "none: all within the spread"),
+)
+
+# %% name="out-study"
+study = record.recorded()
+settings = study.settings["few_bits"]
+seeds = len({run.seed for run in study.few_bits})
+print(f"recorded: {settings['pictures']:,} pictures, {settings['epochs']} epochs, {seeds} seeds; test accuracy in %\n")
+HEADS = {
+    "rounded": "rounded",
+    "batch norm": "rounded, batch norm re-estimated",
+    "plain": "plain",
+    "smoothing": "label smoothing",
+    "same size": "same-size teacher",
+    "ensemble": "ensemble teacher",
+}
+BITS = [bits for bits in dict.fromkeys(run.width for run in study.few_bits) if bits != "32"]
+
+
+def was_run(bits, arm):
+    return any((run.width, run.arm) == (bits, arm) for run in study.few_bits)
+
+
+def recorded(bits, head):
+    if not was_run(bits, HEADS[head]):
+        return "-"
+    return percent(record.spread(study.few_bits, bits, HEADS[head])).replace("%", "")
+
+
+table(BITS, HEADS, recorded, "bits")
+
+
+# %% name="fig-study" tags=["hide-input"]
+ONE_WIDTH = [bits for bits in BITS if "/" not in bits]  # the same width for all layers
+LINES = {
+    "rounded": ("black", ":", "x"),
+    "rounded, batch norm re-estimated": ("orange", "--", "^"),
+    "plain": ("blue", "-", "o"),
+    "ensemble teacher": ("vermillion", "-.", "s"),
+}
+
+
+def draw_study():
+    figure, axes = plt.subplots(figsize=(9, 4.4))
+    whole = record.spread(study.few_bits, "32", "as it is")
+    axes.axhline(100 * whole.mean, color=figures.COLOURS["black"], linewidth=1, label="32 bits")
+    for number, (arm, (colour, line, marker)) in enumerate(LINES.items()):
+        spreads = [record.spread(study.few_bits, bits, arm) for bits in ONE_WIDTH]
+        places = [at + 0.06 * (number - 1.5) for at in range(len(spreads))]
+        means, stds = ([100 * getattr(spread, part) for spread in spreads] for part in ("mean", "std"))
+        axes.errorbar(
+            places,
+            means,
+            yerr=stds,
+            color=figures.COLOURS[colour],
+            linestyle=line,
+            marker=marker,
+            capsize=4,
+            label=arm if arm.startswith("rounded") else f"trained, {arm}",
+        )
+    axes.set(xlabel="bits per weight", ylabel="test accuracy, in %", ylim=(0, 100))
+    axes.set_xticks(range(len(ONE_WIDTH)), ONE_WIDTH)
+    axes.legend(fontsize=12, loc="lower left")
+    return figure
+
+
+show(
+    draw_study(),
+    alt="Test accuracy over the bits per weight, from 8 to 1, with the spread over three seeds: rounded, with batch norm re-estimated, trained plainly and with an ensemble as teacher; a line marks 32 bits.",
+)
+
+# %% [markdown]
+# First the columns "batch norm" and "plain". At 8 and 4 bits, training adds nothing to a batch norm that was measured anew. At 3 bits it adds a little, and from 2 bits down it is what keeps the network alive. What it cannot bring back is the distance to the line: a point at 3 bits, two at 2, and seven at 1.
+#
+# How much does each help give *over plain training*? Subtract seed by seed: two runs of a seed share their start and the order of their pictures, so their difference is less noisy than either. (Points of test accuracy, mean and spread. "Twice as long" is plain training with twice the steps.)
+
+# %% name="out-gains"
+COMPARED = {
+    "smoothing": "label smoothing",
+    "same size": "same-size teacher",
+    "ensemble": "ensemble teacher",
+    "plain, twice as long": "plain, twice as long",
+}
+
+
+def gained(bits, head):
+    if not was_run(bits, COMPARED[head]):
+        return "-"
+    difference = record.gain(study.few_bits, bits, COMPARED[head], over="plain")
+    return f"{100 * difference.mean:+.1f} ± {100 * difference.std:.1f}"
+
+
+table(["32", *ONE_WIDTH], COMPARED, gained, "bits")
+
+# %%
+at_one_bit = {
+    "label smoothing": "label smoothing",
+    "same-size teacher": "a teacher of the same size",
+    "ensemble teacher": "the ensemble",
+}
+gains = {arm: record.gain(study.few_bits, "1", arm, over="plain") for arm in at_one_bit}
+most = max(gains, key=lambda arm: gains[arm].mean)
+reveal("3.e", at_one_bit[most] if gains[most].mean > gains[most].std else "none: all within the spread")
+
+# %% [markdown]
+# Compare each number with its spread before you believe it, and then with the last column: what do you get for the same time without any teacher? Read the table with three questions.
+#
+# - Does label smoothing give as much as the ensemble? Then softness did it, and not knowledge.
+# - Does a teacher of the same size give as much? Then it was not that the teacher knew more.
+# - Does the float network ("32") gain as much? Then it has nothing to do with few bits.
+#
+# Distillation at few bits is often reported as a gain of a point or two. Here the student starts from its own good checkpoint, and hardly any help stands clear of its spread; for ternary weights the ensemble even costs something. At 1 bit it is plain training for twice as long that gives most. That is not a law. It is what this network, these pictures and so few updates show, and it took three controls to see it.
+#
+# The cheapest help is in the last two rows of the first table, and needs no teacher at all: 8 bits for the first and the last layer, which hold few of the weights. With that, one bit in between comes close to two bits everywhere. Lesson 04 turns this rule of thumb into a method.
+#
+# ### A teacher where labels are few
+#
+# A teacher can do one thing that no label can: answer for pictures that nobody has labelled. Here is another student from the same record, a float CNN of half the channels, trained from scratch, once with many labelled pictures and once with few. "No labels" means that it saw the many pictures and only a teacher's answers to them. The control there is a teacher of the student's own size that was itself trained on the few labels.
+
+# %% name="out-students"
+SCHOOLS = {f"{int(count):,} labels": runs for count, runs in study.students.items()}
+SCHOOL_ARMS = list(dict.fromkeys(run.arm for runs in SCHOOLS.values() for run in runs))
+
+
+def schooled(arm, school):
+    runs = SCHOOLS[school]
+    if not any(run.arm == arm for run in runs):
+        return "-"
+    return percent(record.spread(runs, "32", arm))
+
+
+unlabelled = max(school["unlabelled"] for school in study.settings["students"])
+table(SCHOOL_ARMS, SCHOOLS, schooled, "half the channels, test accuracy")
+print(f'"no labels": {unlabelled:,} pictures without theirs')
+
+# %% [markdown]
+# The small network with few labels gains most from the ensemble, and most of all from its answers to pictures without labels. At few bits, with plenty of labels, a student that starts from a good checkpoint had little to learn from anybody.
+#
+# > **Takeaway.** Never show a distilled network without its controls. A teacher is worth most where labels are few.
+
+# %% [markdown]
+# ## 6 What is really stored?
+#
+# While it trains, our 2-bit network is larger than the one it came from: float weights, steps, moments of Adam. None of that is shipped. **Export** rounds one last time, packs the codes, and drops the floats. The test of an export is strict: the packed model must give *the same outputs, to the last bit*, as the one that was trained. If it does not, the accuracy that you measured
+# belongs to another network.
+
+# %% name="out-export"
+with tempfile.TemporaryDirectory() as folder:
+    rows = {"32 bits": (folded[0], None)}
+    for name in VALUES:
+        trained_network = lowest_bits[name, "trained"]
+        rows[name] = (quantize.export(trained_network), trained_network)
+    stored = {}
+    for name, (packed, trained_network) in rows.items():
+        path = Path(folder) / "packed.safetensors"
+        quantize.save_model(packed, path)
+        same = "-"
+        if trained_network is not None:
+            outputs = [fit.predict(each, splits.validation.images) for each in (packed, trained_network)]
+            same = "yes" if torch.equal(*outputs) else "NO"
+        stored[name] = (f"{path.stat().st_size:,}", f"{measure.stored_bytes(packed):,}", same)
+COLUMNS = ("file, bytes", "tensors, bytes", "identical")
+table(stored, COLUMNS, lambda name, column: stored[name][COLUMNS.index(column)], "exported")
+
+# %% [markdown]
+# From 2 bits to 1 the file does not halve. Batch norm, biases and scales stay in floats, and in a model this small they are much of what is left.
+#
+# ### Formats of today
+#
+# Accelerators now have small *floats* in hardware: 8 bits (**FP8**, with 4 bits of exponent and 3 of mantissa in E4M3) and 4 bits (E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives). Four bits alone have a poor range, so a *block* of neighbours shares a scale:
+#
+# - **MXFP4**: blocks of 32, and the scale is a power of two, stored in 8 bits;
+# - **NVFP4**: blocks of 16, and the scale is itself an FP8 number, with one more float32 scale per tensor.
+#
+# By hand, for MXFP4: 4 bits, and 8 / 32 of a bit for the scale: 4.25 bits per weight. Work out NVFP4 before you look. (For the tensor's scale, 32 bits over many thousand weights are almost nothing.)
+
+# %% name="out-formats"
+FORMATS = {
+    "8-bit grid per channel": channels(8),
+    "FP8 E4M3 per channel": quantize.FP8Format("e4m3", PerChannel()),
+    "MXFP8": quantize.MXFP8,
+    "4-bit grid per channel": channels(4),
+    "MXFP4": quantize.MXFP4,
+    "NVFP4": quantize.NVFP4Format(),
+}
+
+
+def format_row(name, column):
+    q = quantize.quantize(folded[0].conv3.weight.detach(), FORMATS[name])
+    if column == "bits":
+        return f"{q.bits_per_weight:.3f}"
+    if column == "error":
+        error = (q.dequantize() - folded[0].conv3.weight.detach()).norm() / folded[0].conv3.weight.detach().norm()
+        return f"{100 * error.item():.2f}%"
+    where = quantize.is_weight_layer if column == "all" else is_inner
+    return percent(validation_accuracy(quantize.quantize_weights(folded[0], FORMATS[name], where=where)))
+
+
+def is_inner(name, layer):
+    return name != "conv1"
+
+
+print("bits, error: conv3; accuracy: all layers, or all but conv1")
+table(FORMATS, ("bits", "error", "all", "not conv1"), format_row)
+
+# %% [markdown]
+# Weights have a bell-shaped histogram, and a float has more values near zero, where the crowd is. In the *error* of conv3 that pays at 4 bits, and small blocks pay more. At 8 bits the plain grid has the smaller error: 256 evenly spaced values are enough for any bell, and floats spend codes on magnitudes that no weight has. FP8 is made for what has *outliers*: activations and gradients.
+#
+# And yet MXFP4 loses accuracy. Compare the last two columns: one layer does it. `conv1` has nine weights per channel, so one block of 32 runs over four channels, and they share a power of two. These formats are made for rows of thousands. Here one layer would like more bits than the others; that is the subject of lesson 04.
+#
+# > **Takeaway.** An export is right if its outputs are the same to the last bit; and bits per weight include the scales.
+
+# %% [markdown]
+# ## 7 Where it stops working
+#
+# - **Training has a price.** Second-order rounding needs 100 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits you do not need it: better rounding is enough, as the first column in section 1 shows.
+# - **A short training shows the start.** What ran live in this notebook was 50 updates long, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer and has three seeds, and is still short: papers train far longer.
+# - **Low error is not high accuracy.** Less error of the output, less error of the weights, and more accuracy usually go together, but not always. Compare MXFP4 in the table of formats.
+# - **One model, one data set.** Ten kinds of clothing are easy. On harder problems, networks lose more at 2 bits than ours.
+# - **1 bit is not 32 times as fast.** XOR and popcount need signs on *both* sides, and our activations were floats. Whether packed codes are faster on this machine is measured in lesson 04.
+
+# %% [markdown]
+# ## The ledger
+#
+# Of the live-trained networks we keep the smallest file whose *validation* accuracy is within one point of the best of them. Only now do we look at its test accuracy.
+
+# %% name="out-ledger"
+best_of = max(lowest_accuracy[name, "trained"] for name in VALUES)
+good_enough = [name for name in VALUES if lowest_accuracy[name, "trained"] >= best_of - 0.01]
+kept = min(good_enough, key=lambda name: measure.stored_bytes(rows[name][0]))
+kept_network = rows[kept][0]
+row_name = f"small_cnn, trained, {kept}"
+report = measure.report(
+    {row_name: kept_network}, splits.test.images[:1], accuracies={row_name: fit.accuracy(kept_network, splits.test)}
+)
+ledger(report.rows[0], lesson=3)
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Paper and pencil
+#
+# **1.** A row has the weights (0.5, 0.3), and its two inputs are always equal, with mean square 1. The grid holds whole numbers, and codes are -1 to 1. What does round-to-nearest give (a tie goes to the even code), what does rounding in turn give, and what are the two output errors?
+#
+# <details><summary>Answer</summary>
+#
+# $H$ has a 1 everywhere. To the nearest: (0, 0), $d$ = (-0.5, -0.3), and the error is $(-0.8)^2$ = 0.64. In turn: 0.5 becomes 0, the error 0.5 goes to the second weight in full (0.5 · 1 / 1), and 0.8 rounds to 1. Now $d$ = (-0.5, 0.7), and the error is $0.2^2$ = 0.04.
+# </details>
+#
+# **2.** How many bits per weight does NVFP4 take in a layer of 4,096 x 4,096, all scales included? And ternary, five codes to a byte, with one float32 scale per row?
+#
+# <details><summary>Answer</summary>
+#
+# NVFP4: 4 + 8 / 16 = 4.5 bits, and 32 bits for the whole tensor, which is 32 / 16,777,216 and does not show. Ternary: 8 / 5 = 1.6 bits, and 32 / 4,096 = 0.008 for the scale: 1.608 bits.
+# </details>
+#
+# **3.** A teacher gives the logits (4, 0) for a picture of the first of two classes. What probability does it give the second class at $T$ = 1, and at $T$ = 4? By what factor has it grown?
+#
+# <details><summary>Answer</summary>
+#
+# $1 / (1 + e^{4})$ = 0.018 and $1 / (1 + e^{1})$ = 0.269: 15 times as much. At high temperatures a sure teacher becomes talkative.
+# </details>
+
+# %% [markdown]
+# ## Summary
+#
+# - Round with the inputs in mind: errors that cancel in the output cost nothing. At 4 and 3 bits that saves nearly everything, at 2 far from it.
+# - Straight through a rounding, the gradient passes as if it were a line. Before you praise the training, measure batch norm anew.
+# - Steps and clips learn slowly; start them well.
+# - A symmetric 2-bit grid is ternary. Binary weights lose their zero, and gain an arithmetic.
+# - A teacher stands next to its controls, and an export next to the network that was trained.
+#
+# **References.** Bengio, Leonard and Courville 2013, *Estimating or Propagating Gradients Through Stochastic Neurons*. Hinton, Vinyals and Dean 2015, *Distilling the Knowledge in a Neural Network*. Rastegari et al. 2016, *XNOR-Net*. Li et al. 2016, *Ternary Weight Networks*.
+# Szegedy et al. 2016, *Rethinking the Inception Architecture for Computer Vision* (label smoothing). Choi et al. 2018, *PACT*. Esser et al. 2020, *Learned Step Size Quantization*. Nagel et al. 2020, *Up or Down? Adaptive Rounding for Post-Training Quantization* (AdaRound).
+# Frantar et al. 2023, *GPTQ*. Rouhani et al. 2023, *Microscaling Data Formats for Deep Learning*. NVIDIA 2025, *Pretraining Large Language Models with NVFP4*.
+#
+# **In the library.** `mini_lib/quantize/rounding` rounds with the inputs in mind, `mini_lib/quantize/train` trains through the rounding and exports, `mini_lib/distill.py` is the teacher, `mini_lib/quantize/formats` has every number format. The study is `studies/bits`.
+#
+# **Next:** [04 Which layer deserves which bits, on this machine?](04_mixed_precision.ipynb)

@@ -1,0 +1,117 @@
+"""Lesson 03, exercise 3.8: the loss of a network that learns from another one."""
+
+import numpy as np
+import torch
+from torch import Tensor, tensor
+from torch.nn import functional as F
+
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+# 3.8 ------------------------------------------------------------------------------------------------
+
+
+def distillation_loss(logits: Tensor, teacher: Tensor, labels: Tensor, temperature: float, share: float) -> Tensor:
+    """(1 - share) * cross-entropy + share * temperature² * KL(teacher || student), both softened by the temperature."""
+    soft = _kl(teacher / temperature, logits / temperature)
+    return (1 - share) * F.cross_entropy(logits, labels) + share * temperature**2 * soft
+
+
+def _kl(target: Tensor, other: Tensor) -> Tensor:
+    """KL divergence of softmax(other) from softmax(target): mean over pictures, in nats."""
+    log_target, log_other = F.log_softmax(target, dim=1), F.log_softmax(other, dim=1)
+    return (log_target.exp() * (log_target - log_other)).sum(dim=1).mean()
+
+
+def _by_torch(logits, teacher, labels, temperature, share):
+    soft = F.kl_div(
+        F.log_softmax(logits / temperature, dim=1), F.softmax(teacher / temperature, dim=1), reduction="batchmean"
+    )
+    return share * temperature**2 * soft + (1 - share) * F.nll_loss(F.log_softmax(logits, dim=1), labels)
+
+
+def _in_numpy(logits, teacher, labels, temperature, share):
+    def softmax(x):
+        e = np.exp(x - x.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    z, t = logits.numpy().astype(np.float64), teacher.numpy().astype(np.float64)
+    p, q = softmax(t / temperature), softmax(z / temperature)
+    soft = (p * np.log(p / q)).sum(axis=1).mean()
+    hard = -np.log(softmax(z)[np.arange(len(z)), labels.numpy()]).mean()
+    return (1 - share) * hard + share * temperature**2 * soft
+
+
+def _mixed(logits, labels, share, soft):
+    return (1 - share) * F.cross_entropy(logits, labels) + share * soft
+
+
+def _case(generator: torch.Generator) -> Case:
+    count, classes = random_whole(generator, 2, 4), random_whole(generator, 3, 5)
+    logits = (2 * torch.randn(count, classes, generator=generator)).round(decimals=1)
+    teacher = (4 * torch.randn(count, classes, generator=generator)).round(decimals=1)
+    labels = torch.randint(classes, (count,), generator=generator)
+    temperature = float(random_whole(generator, 2, 6))
+    return Case(logits, teacher, labels, temperature, random_whole(generator, 1, 9) / 10)
+
+
+DISTILLATION_LOSS = Exercise(
+    id="3.8",
+    title="A teacher's soft answers",
+    reference=distillation_loss,
+    cases=(
+        Case(tensor([[0.0, 0.0]]), tensor([[2.0, 0.0]]), tensor([0]), 1.0, 1.0),
+        Case(tensor([[0.0, 0.0]]), tensor([[2.0, 0.0]]), tensor([0]), 2.0, 1.0),
+        Case(tensor([[1.0, 0.0]]), tensor([[2.0, 0.0]]), tensor([1]), 2.0, 0.25),
+        Case(tensor([[1.0, 0.0], [0.0, 3.0]]), tensor([[2.0, 0.0], [1.0, 0.0]]), tensor([0, 1]), 4.0, 0.5),
+        *random_cases(8, seed=38, make=_case),
+    ),
+    mistakes=(
+        Mistake(
+            lambda z, t, y, temperature, share: _mixed(z, y, share, _kl(t / temperature, z / temperature)),
+            "Softened twice by the temperature, the gradient shrinks with its square: multiply the soft part by "
+            "temperature**2, or the labels decide alone.",
+        ),
+        Mistake(
+            lambda z, t, y, temperature, share: _mixed(z, y, share, temperature**2 * _kl(t / temperature, z)),
+            "Only the teacher is softened. Compare like with like: the student's logits are divided by the temperature "
+            "too.",
+        ),
+        Mistake(
+            lambda z, t, y, temperature, share: _mixed(
+                z, y, share, temperature**2 * _kl(z / temperature, t / temperature)
+            ),
+            "The two are exchanged: the teacher's probabilities are the weights of the sum, KL(teacher || student).",
+        ),
+        Mistake(
+            lambda z, t, y, temperature, share: _mixed(
+                z,
+                y,
+                share,
+                temperature**2
+                * F.kl_div((z / temperature).log_softmax(1), (t / temperature).softmax(1), reduction="mean"),
+            ),
+            "That is the mean over pictures *and* classes. Sum over the classes, then take the mean over pictures: "
+            'reduction="batchmean".',
+        ),
+        Mistake(
+            lambda z, t, y, temperature, share: _mixed(
+                z / temperature, y, share, temperature**2 * _kl(t / temperature, z / temperature)
+            ),
+            "The labels are compared with the student as it is, at temperature 1. Only the soft part is softened.",
+        ),
+        Mistake(
+            lambda z, t, y, temperature, share: _mixed(
+                z, y, 1 - share, temperature**2 * _kl(t / temperature, z / temperature)
+            ),
+            "The shares are exchanged: `share` is the teacher's, and the labels have what is left.",
+        ),
+        Mistake(
+            lambda z, t, y, temperature, share: _mixed(
+                z, y, share, temperature**2 * F.cross_entropy(z / temperature, t.argmax(dim=1))
+            ),
+            "That keeps only the teacher's first choice. What it knows is how likely it finds *each* class.",
+        ),
+    ),
+    also_correct=(_by_torch, _in_numpy),
+    rtol=1e-4,
+)
