@@ -2,6 +2,7 @@
 
 from mini_lib.quantize.affine import fake_quantize, from_codes, to_codes
 from mini_lib.quantize.bias_correction import correct_bias
+from mini_lib.quantize.choice import FormatChoice, choose_formats
 from mini_lib.quantize.equalize import LayerPair, equalize, find_pairs
 from mini_lib.quantize.formats.base import Format, Observer, format_from_json, format_to_json
 from mini_lib.quantize.formats.binary import BinaryFormat, binarize
@@ -13,6 +14,20 @@ from mini_lib.quantize.formats.ternary import TernaryFormat, ternarize
 from mini_lib.quantize.granularity import Granularity, PerChannel, PerGroup, PerTensor
 from mini_lib.quantize.ladder import LADDER, rung
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear, is_weight_layer
+from mini_lib.quantize.mixed import (
+    Allocation,
+    CostTable,
+    Trials,
+    allocate,
+    kl_divergence,
+    measure_costs,
+    sensitivity_by_bytes,
+    sensitivity_by_hessian,
+    sensitivity_by_kl,
+    sensitivity_by_loss,
+    sensitivity_by_output,
+    sensitivity_by_weight,
+)
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 from mini_lib.quantize.observers import entropy, min_max, mse, percentile
 from mini_lib.quantize.qtensor import QTensor, from_parts, quantize

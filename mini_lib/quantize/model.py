@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
 from mini_lib.calibration import Calibration, batches, observe
 from mini_lib.fold import find_batch_norms
+from mini_lib.quantize.choice import FormatChoice, choose_formats
 from mini_lib.quantize.formats import Format, IntFormat, Observer
 from mini_lib.quantize.granularity import PerTensor
 from mini_lib.quantize.layers import QuantizedLayer, is_weight_layer, quantized_layer
@@ -16,9 +15,6 @@ from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import quantize
 from mini_lib.quantize.range_observer import RangeObserver
 from mini_lib.surgery import Where, find, swap
-
-# A format for every layer, or a function that gives each layer its own.
-FormatChoice = Format | Callable[[str, nn.Module], Format]
 
 UNSIGNED_8_BITS = IntFormat(8, symmetric=False, signed=False)
 
@@ -35,17 +31,19 @@ def quantize_weights(
 
     Args:
         model: the argument stays as it is.
-        fmt: one format for all layers, any rung of the ladder, or a function `(name, module) -> format`.
+        fmt: one format for all layers, any rung of the ladder; or a mapping such as `{"conv1": 8, "fc": 2}` that names
+            every chosen layer with its bits or format; or a function `(name, module) -> format`.
         where: `where(name, module) -> bool` chooses among the nn.Conv2d and nn.Linear layers.
         observer: chooses the range of each integer grid.
 
     Raises:
-        TypeError: `fmt` is neither a format nor a function that gives one.
-        ValueError: no layer is chosen, or a layer's weight or bias cannot be quantized (the message names the layer).
+        TypeError: `fmt` is neither a format nor a mapping or function that gives one.
+        ValueError: no layer is chosen, a mapping does not name exactly the chosen layers, or a layer's weight or bias
+            cannot be quantized (the message names the layer).
 
     >>> model = nn.Sequential(nn.Linear(2, 1, bias=False))
     >>> _ = model[0].weight.data.copy_(torch.tensor([[7.0, -2.2]]))
-    >>> quantize_weights(model, IntFormat(4))[0].weight              # the step is 1
+    >>> quantize_weights(model, {"0": 4})[0].weight                  # the step is 1
     tensor([[ 7., -2.]])
 
     Source: Krishnamoorthi 2018 (arXiv:1806.08342), section 3.1.1.
@@ -100,7 +98,8 @@ def quantize_weights_and_activations(
             "fold it first with fold_batch_norm(model)"
         )
     layers = _quantized_layers(model, weight_fmt, where, weight_observer)
-    formats = {name: _activation_format(activation_fmt, name, model.get_submodule(name)) for name in layers}
+    chosen = {name: model.get_submodule(name) for name in layers}
+    formats = {name: _need_grid(name, fmt) for name, fmt in choose_formats(activation_fmt, chosen).items()}
     ranges = {name: RangeObserver(formats[name], activation_observer) for name in layers}
     seen = set()
 
@@ -132,10 +131,11 @@ def _quantized_layers(
             if candidates
             else "the model has no nn.Conv2d or nn.Linear with a float weight; there is nothing to quantize"
         )
+    formats = choose_formats(fmt, dict(chosen))
     layers = {}
     for name, module in chosen:
         try:
-            weight = quantize(module.weight, _format(fmt, name, module), observer)
+            weight = quantize(module.weight, formats[name], observer)
             if module.bias is not None and not module.bias.isfinite().all():
                 raise ValueError("the bias holds NaN or infinity; find out where they come from")
             layers[name] = quantized_layer(module, weight)
@@ -144,17 +144,7 @@ def _quantized_layers(
     return layers
 
 
-def _format(choice: FormatChoice, name: str, module: nn.Module) -> Format:
-    fmt = choice if isinstance(choice, Format) or not callable(choice) else choice(name, module)
-    if not isinstance(fmt, Format):
-        raise TypeError(
-            f"fmt must be a format such as IntFormat(4), or a function (name, module) -> format, got {fmt!r}"
-        )
-    return fmt
-
-
-def _activation_format(choice: FormatChoice, name: str, module: nn.Module) -> IntFormat:
-    fmt = _format(choice, name, module)
+def _need_grid(name: str, fmt: Format) -> IntFormat:
     if not (isinstance(fmt, IntFormat) and fmt.granularity == PerTensor()):
         raise ValueError(
             f"layer '{name}': an activation needs an integer grid with one scale per tensor, got {fmt.label}; use "

@@ -1,0 +1,19 @@
+"""Mixed precision: which layer deserves which bits, on which machine.
+
+How much each layer suffers (`sensitivity`, `hessian`), what it costs (`cost_table`, `measured`, `accelerators`), and
+the choice under a budget (`allocate`, and the searches that measure whole models).
+"""
+
+from mini_lib.quantize.mixed.allocate import Allocation, allocate
+from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost
+from mini_lib.quantize.mixed.hessian import TraceEstimate, hessian_traces, sensitivity_by_hessian
+from mini_lib.quantize.mixed.measured import measure_costs
+from mini_lib.quantize.mixed.sensitivity import (
+    Sensitivities,
+    sensitivity_by_bytes,
+    sensitivity_by_kl,
+    sensitivity_by_loss,
+    sensitivity_by_output,
+    sensitivity_by_weight,
+)
+from mini_lib.quantize.mixed.trials import Bits, Trials, kl_divergence

@@ -1,0 +1,142 @@
+"""What each layer costs at each width on one machine: bytes stored, seconds, and joules where they are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from types import MappingProxyType
+
+from torch import nn
+
+from mini_lib.columns import aligned
+from mini_lib.latency import milliseconds
+from mini_lib.measure import stored_bytes
+from mini_lib.quantize.choice import need_same_layers
+from mini_lib.quantize.formats import Format
+from mini_lib.quantize.mixed.trials import Bits
+from mini_lib.require import not_negative, whole
+
+
+@dataclass(frozen=True)
+class WidthCost:
+    """What one layer costs at one width; or several together: costs of layers add up.
+
+    `median_s` is the time of one forward pass; `low_s` and `high_s` are its 10th and 90th percentile, the same number
+    where the time is calculated. `joules` is None where it is not known.
+
+    Raises:
+        TypeError: a cost is not a number, or `stored_bytes` no whole one.
+        ValueError: a cost is below 0 or not finite.
+
+    >>> WidthCost(100, 0.5, 0.4, 0.75) + WidthCost(20, 0.25, 0.25, 0.25)
+    WidthCost(stored_bytes=120, median_s=0.75, low_s=0.65, high_s=1.0, joules=None)
+    """
+
+    stored_bytes: int
+    median_s: float
+    low_s: float
+    high_s: float
+    joules: float | None = None
+
+    def __post_init__(self) -> None:
+        whole("stored_bytes", self.stored_bytes, low=0, fix="count what is stored")
+        for name in ("median_s", "low_s", "high_s"):
+            not_negative(name, getattr(self, name), fix="give seconds")
+        if self.joules is not None:
+            not_negative("joules", self.joules, fix="give None where it is not known")
+
+    def __add__(self, other: WidthCost) -> WidthCost:
+        known = self.joules is not None and other.joules is not None
+        return WidthCost(
+            self.stored_bytes + other.stored_bytes,
+            self.median_s + other.median_s,
+            self.low_s + other.low_s,
+            self.high_s + other.high_s,
+            self.joules + other.joules if known else None,
+        )
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """What the layers of one model cost at several widths on one machine, and what the rest of the model costs.
+
+    device: the machine, and how many inputs at once.
+    costs: `costs[layer][bits]`; every layer has the same widths.
+    rest: what the widths do not change: the other layers, biases, and the time between the layers.
+
+    Raises:
+        ValueError: there is no layer, or layers have different widths.
+
+    >>> costs = {"conv": {8: WidthCost(80, 3e-3, 3e-3, 3e-3), 2: WidthCost(20, 1e-3, 1e-3, 1e-3)}}
+    >>> table = CostTable("a machine", costs, WidthCost(10, 5e-4, 5e-4, 5e-4))
+    >>> table.total({"conv": 2}).stored_bytes, table.total({"conv": 2}).median_s
+    (30, 0.0015)
+    """
+
+    device: str
+    costs: Mapping[str, Mapping[int, WidthCost]]
+    rest: WidthCost
+
+    def __post_init__(self) -> None:
+        plain = {name: MappingProxyType(dict(row)) for name, row in self.costs.items()}
+        object.__setattr__(self, "costs", MappingProxyType(plain))
+        if not plain:
+            raise ValueError("costs holds no layer; give at least one")
+        for name, row in plain.items():
+            if not row or set(row) != set(self.widths):
+                raise ValueError(f"layer {name!r} has the widths {sorted(row)}, expected {sorted(self.widths)}")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(self.costs)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(next(iter(self.costs.values())))
+
+    def total(self, bits: Bits) -> WidthCost:
+        """Return what the whole model costs with its layers at these widths: the sum of the layers, and the rest.
+
+        Raises:
+            ValueError: the bits do not name exactly the layers of the table, or a width that it does not have.
+        """
+        need_same_layers("bits", bits, self.layers)
+        total = self.rest
+        for name, width in bits.items():
+            if width not in self.costs[name]:
+                raise ValueError(
+                    f"layer {name!r} has no cost at {width!r} bits; the table has {', '.join(map(str, self.widths))}"
+                )
+            total += self.costs[name][width]
+        return total
+
+    def __str__(self) -> str:
+        lines = [("", *(f"{bits} bits, ms" for bits in self.widths), *(f"{bits} bits, bytes" for bits in self.widths))]
+        for name, row in self.costs.items():
+            times = (milliseconds(cost.median_s, cost.low_s, cost.high_s) for cost in row.values())
+            lines.append((name, *times, *(f"{cost.stored_bytes:,}" for cost in row.values())))
+        nothing = ("",) * (len(self.widths) - 1)
+        rest = milliseconds(self.rest.median_s, self.rest.low_s, self.rest.high_s)
+        lines.append(("rest", rest, *nothing, f"{self.rest.stored_bytes:,}", *nothing))
+        return f"{self.device}\n{aligned(lines)}"
+
+
+def weight_bytes(
+    model: nn.Module, layers: Mapping[str, nn.Module], widths: Sequence[int], fmt: Callable[[int], Format]
+) -> tuple[dict[str, dict[int, int]], int]:
+    """Return the stored bytes of each layer's weight at each width, scales included, and those of all the rest.
+
+    >>> from mini_lib.quantize.ladder import rung
+    >>> model = nn.Sequential(nn.Linear(256, 1))
+    >>> weight_bytes(model, {"0": model[0]}, [4, 2], rung)            # 128 + 4 and 64 + 4; a bias of 4
+    ({'0': {4: 132, 2: 68}}, 4)
+    """
+    sizes = {}
+    for name, layer in layers.items():
+        parts = {bits: fmt(bits).layout(tuple(layer.weight.shape)).values() for bits in widths}
+        sizes[name] = {
+            bits: sum(dtype.itemsize * prod(shape) for dtype, shape in found) for bits, found in parts.items()
+        }
+    rest = stored_bytes(model) - sum(layer.weight.nbytes for layer in layers.values())
+    return sizes, rest

@@ -1,0 +1,177 @@
+"""A model with any layer at any width, tried in a moment: each weight is quantized once for each width, and lent.
+
+A search asks for hundreds of allocations of one model. They share their parts: five layers at four widths are 20
+quantized weights and 1,024 models. So the weights are made once, and each trial runs the one model with some of them
+in the place of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mini_lib.counting import evaluating
+from mini_lib.data import Split
+from mini_lib.quantize.formats import Format, Observer
+from mini_lib.quantize.ladder import rung
+from mini_lib.quantize.layers import is_weight_layer
+from mini_lib.quantize.observers import min_max
+from mini_lib.quantize.qtensor import QTensor, quantize
+from mini_lib.require import finite, whole
+from mini_lib.surgery import Where, find
+
+Bits = Mapping[str, int]  # the width of each layer, by name
+
+
+class Trials:
+    """Runs `model` with some of its layers at some widths; it lends the weights, and the model stays as it is.
+
+    `weights[layer][bits]` is the quantized weight. The results are those of `quantize_weights(model, bits)`.
+
+    Args:
+        model: with batch norm folded, or not.
+        widths: the bits that a layer may have, such as (2, 3, 4, 8).
+        fmt: the format of a width; the rungs of the ladder unless you say otherwise.
+        where: `where(name, module) -> bool` chooses among the nn.Conv2d and nn.Linear layers.
+        observer: chooses the range of each integer grid.
+
+    Raises:
+        TypeError: a width is no whole number.
+        ValueError: there is no width or one is given twice, no layer is chosen, two chosen layers share their weight,
+            a layer's weight is computed by something else (a mask, say), or cannot be quantized.
+
+    >>> model = nn.Sequential(nn.Linear(2, 1, bias=False))
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[7.0, -2.2]]))
+    >>> Trials(model, [4]).logits({"0": 4}, torch.ones(1, 2))                # 7 - 2
+    tensor([[5.]])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        widths: Sequence[int],
+        *,
+        fmt: Callable[[int], Format] = rung,
+        where: Where = is_weight_layer,
+        observer: Observer = min_max,
+    ) -> None:
+        self.model, self.widths = model, need_widths(widths)
+        self.quantized: dict[str, dict[int, QTensor]] = {}
+        for name, layer in chosen_layers(model, where).items():
+            try:
+                self.quantized[name] = {bits: quantize(layer.weight, fmt(bits), observer) for bits in self.widths}
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"layer '{name}': {error}") from error
+        self.weights = {
+            name: {bits: weight.dequantize().to(model.get_submodule(name).weight) for bits, weight in by_width.items()}
+            for name, by_width in self.quantized.items()
+        }
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(self.weights)
+
+    def logits(self, bits: Bits, images: Tensor) -> Tensor:
+        """Return the logits [N, classes] of images [N, ...] with these layers at these widths, the others in float.
+
+        Raises:
+            ValueError: a layer or a width is not among those of the trials.
+        """
+        lent = {}
+        for name, width in bits.items():
+            if width not in self.weights.get(name, {}):
+                raise ValueError(
+                    f"layer {name!r} at {width!r} bits is not among the trials; they have {', '.join(self.layers)} at "
+                    f"{', '.join(map(str, self.widths))} bits"
+                )
+            lent[f"{name}.weight" if name else "weight"] = self.weights[name][width]
+        with evaluating(self.model):
+            return torch.cat([functional_call(self.model, lent, (batch,)) for batch in images.split(100)])
+
+    def kl(self, images: Tensor) -> Callable[[Bits], float]:
+        """Return a function of the bits: the mean KL divergence of the outputs on these images from the float ones.
+
+        Raises:
+            ValueError: the outputs are not finite.
+        """
+        reference = self.logits({}, images)
+        return lambda bits: kl_divergence(reference, self.logits(bits, images))
+
+    def loss(self, split: Split) -> Callable[[Bits], float]:
+        """Return a function of the bits: the mean cross-entropy on this data, in nats."""
+        return lambda bits: F.cross_entropy(self.logits(bits, split.images), split.labels).item()
+
+
+def kl_divergence(reference: Tensor, logits: Tensor) -> float:
+    """Return the mean over all images of KL(p || q) = sum of p * log(p / q), in nats, from logits [N, classes].
+
+    p is the softmax of `reference`, and q that of `logits`. It is 0 where they agree, and never below.
+
+    Raises:
+        ValueError: the shapes differ, or the logits hold NaN or infinity.
+
+    p = (1/2, 1/2) and q = (1/4, 3/4): log(2) / 2 + log(2/3) / 2 = log(4/3) / 2.
+
+    >>> round(kl_divergence(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]).log()), 4)
+    0.1438
+
+    Source: S. Kullback, R. Leibler, "On Information and Sufficiency", 1951.
+    """
+    if reference.shape != logits.shape:
+        raise ValueError(
+            f"reference has shape {list(reference.shape)} and logits {list(logits.shape)}; take the same images"
+        )
+    p, q = F.log_softmax(reference.double(), dim=-1), F.log_softmax(logits.double(), dim=-1)
+    found = F.kl_div(q, p, log_target=True, reduction="batchmean").item()
+    finite("the KL divergence", found, fix="the model's outputs are NaN or infinite; check its weights and the images")
+    return max(0.0, found)
+
+
+def need_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """Return the widths, highest first, once they are whole numbers from 1 to 32, each given once.
+
+    Raises:
+        TypeError: a width is no whole number.
+        ValueError: there is none, one is given twice, or outside.
+
+    >>> need_widths([2, 8, 4])
+    (8, 4, 2)
+    """
+    widths = tuple(widths)
+    for bits in widths:
+        whole("a width", bits, low=1, high=32, fix="give bits such as (2, 3, 4, 8)")
+    if not widths or len(set(widths)) < len(widths):
+        raise ValueError(f"widths must be one or more bits, each given once, got {list(widths)}; use (2, 3, 4, 8)")
+    return tuple(sorted(widths, reverse=True))
+
+
+def chosen_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
+    """Return the layers whose width is to be chosen, by name, each with a weight of its own.
+
+    Raises:
+        ValueError: none is chosen, two share their weight, or a layer's weight is computed from others (a mask).
+
+    >>> list(chosen_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), is_weight_layer))
+    ['0', '2']
+    """
+    layers = dict(find(model, lambda name, module: is_weight_layer(name, module) and where(name, module)))
+    if not layers:
+        raise ValueError("where chooses no nn.Conv2d or nn.Linear of the model; choose at least one")
+    holders: dict[nn.Parameter, str] = {}
+    for name, layer in layers.items():
+        if "weight" not in layer._parameters:
+            raise ValueError(
+                f"layer {name!r} computes its weight from others, as a mask does; make it permanent first "
+                "(torch.nn.utils.prune.remove), or leave the layer out in where"
+            )
+        if layer.weight in holders:
+            raise ValueError(
+                f"layers {holders[layer.weight]!r} and {name!r} share their weight, which cannot have two widths; "
+                "leave one out in where"
+            )
+        holders[layer.weight] = name
+    return layers
