@@ -8,10 +8,19 @@ from mini_lib.quantize.formats.base import Format, Observer, format_from_json, f
 from mini_lib.quantize.formats.binary import BinaryFormat, binarize
 from mini_lib.quantize.formats.codebook import CodebookFormat, k_means
 from mini_lib.quantize.formats.floats import FloatFormat
+from mini_lib.quantize.formats.fp8 import FP8Format
 from mini_lib.quantize.formats.integer import IntFormat, affine_scale, choose_qparams, symmetric_scale
+from mini_lib.quantize.formats.minifloat import E2M1, E4M3, E5M2, MiniFloat
+from mini_lib.quantize.formats.mx import MXFP4, MXFP8, MXFormat
 from mini_lib.quantize.formats.nf4 import NF4_VALUES, NF4Format, from_nf4_codes, nf4_codes
+from mini_lib.quantize.formats.nvfp4 import NVFP4Format
 from mini_lib.quantize.formats.ternary import TernaryFormat, ternarize
 from mini_lib.quantize.granularity import Granularity, PerChannel, PerGroup, PerTensor
+from mini_lib.quantize.integer.compare import CodeDifference, code_differences
+from mini_lib.quantize.integer.convert import to_integers, with_integer_biases
+from mini_lib.quantize.integer.layers import IntegerConv2d, IntegerLinear, IntegerNet, Requantize
+from mini_lib.quantize.integer.matmul import constant_terms, integer_matmul
+from mini_lib.quantize.integer.requantize import multiplier_and_shift, requantize
 from mini_lib.quantize.ladder import LADDER, rung
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear, is_weight_layer
 from mini_lib.quantize.mixed import (

@@ -28,14 +28,11 @@ from mini_lib.quantize import (
 
 
 @dataclass(frozen=True)
-class MXFP4Format(Format):
-    """4-bit floats E2M1, and one power of two per block: a sign bit, then the place of the magnitude in a table.
-
-    Source: Open Compute Project 2023, "OCP Microscaling Formats (MX) Specification", sections 5.3.3 and 6.3.
-    """
+class PowersFormat(Format):
+    """4-bit powers of two, and one power of two per block: a sign bit, then the place of the magnitude in a table."""
 
     block_size: int = 32
-    magnitudes: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+    magnitudes: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
     exponent_dtype: torch.dtype = torch.int8
 
     def __post_init__(self):
@@ -47,13 +44,13 @@ class MXFP4Format(Format):
 
     @property
     def label(self):
-        return f"mxfp4 per block of {self.block_size}"
+        return f"powers per block of {self.block_size}"
 
     def encode(self, weight, observer):
         flat = weight.reshape(-1)
         blocks = nn.functional.pad(flat, (0, -flat.numel() % self.block_size)).view(-1, self.block_size)
-        # The largest weight of a block, at least 2**e and below 2**(e + 1), comes to lie where the table ends: at 2**2.
-        exponents = (torch.frexp(blocks.abs().amax(dim=1)).exponent - 3).clamp(-120, 120)
+        # The largest weight of a block, at least 2**e and below 2**(e + 1), comes to lie where the table ends: at 2**4.
+        exponents = (torch.frexp(blocks.abs().amax(dim=1)).exponent - 5).clamp(-120, 120)
         scaled = torch.ldexp(blocks, -exponents[:, None]).reshape(-1)[: flat.numel()].view(weight.shape)
         table = torch.tensor(self.magnitudes)
         places = torch.bucketize(scaled.abs(), (table[:-1] + table[1:]) / 2, out_int32=True)
@@ -70,7 +67,7 @@ class MXFP4Format(Format):
         return {"codes": self.packed_codes(shape), "exponents": (self.exponent_dtype, (blocks,))}
 
 
-FMT = MXFP4Format()
+FMT = PowersFormat()
 
 
 @pytest.fixture
@@ -83,12 +80,13 @@ def images() -> torch.Tensor:
 
 
 def test_by_hand():
-    # The largest are 6 and 24, so the powers are 2**0 and 2**2. 5.1 is nearer to 6 than to 4; 9 / 4 is nearer to 2.
-    q = quantize(torch.tensor([6.0, -3.0, 0.4, 5.1, 24.0, -8.0, 9.0]), MXFP4Format(block_size=4))
-    assert q.codes.tolist() == [7, 8 + 5, 1, 7, 7, 8 + 4, 4]
-    assert q.fields["exponents"].tolist() == [0, 2]
-    assert q.dequantize().tolist() == [6.0, -3.0, 0.5, 6.0, 24.0, -8.0, 8.0]
-    assert q.parts()["codes"].tolist() == [7 + 16 * 13, 1 + 16 * 7, 7 + 16 * 12, 4]
+    # The largest are 6 and 24, so the powers are 2**-2 and 2**0. In them: 24, -12, 1.6, 20.4; and 24, -8, 9.
+    # 24 is beyond 16, the last of the table; -12 is a tie, and goes to the lower magnitude.
+    q = quantize(torch.tensor([6.0, -3.0, 0.4, 5.1, 24.0, -8.0, 9.0]), PowersFormat(block_size=4))
+    assert q.codes.tolist() == [7, 8 + 6, 4, 7, 7, 8 + 6, 6]
+    assert q.fields["exponents"].tolist() == [-2, 0]
+    assert q.dequantize().tolist() == [4.0, -2.0, 0.5, 4.0, 16.0, -8.0, 8.0]
+    assert q.parts()["codes"].tolist() == [7 + 16 * 14, 4 + 16 * 7, 7 + 16 * 14, 6]
     assert q.stored_bytes == 4 + 2
     assert (q.scale, q.zero_point, q.codebook) == (None, None, None)
 
@@ -97,21 +95,21 @@ def test_one_tensor_is_measured_and_comes_back():
     weight = torch.randn(40, 512, generator=torch.Generator().manual_seed(0))
     q = quantize(weight, FMT)
     assert q.bits_per_weight == 4 + 8 / 32
-    assert repr(q) == "QTensor(mxfp4 per block of 32, shape=(40, 512), bits_per_weight=4.25)"
+    assert repr(q) == "QTensor(powers per block of 32, shape=(40, 512), bits_per_weight=4.25)"
     assert {name: (part.dtype, tuple(part.shape)) for name, part in q.parts().items()} == FMT.layout(q.shape)
     back = from_parts(q.parts(), FMT, q.shape)
     assert back.fields.keys() == q.fields.keys()
     assert all(torch.equal(back.fields[name], field) for name, field in q.fields.items())
     assert torch.equal(back.dequantize(), q.dequantize())
-    with pytest.raises(ValueError, match=r"mxfp4 .* needs the parts codes, exponents; got codes"):
+    with pytest.raises(ValueError, match=r"powers .* needs the parts codes, exponents; got codes"):
         from_parts({"codes": q.parts()["codes"]}, FMT, q.shape)
 
 
 def test_its_settings_survive_as_text():
-    other = replace(FMT, magnitudes=(0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), exponent_dtype=torch.int16)  # E3M0
+    other = replace(FMT, magnitudes=(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0), exponent_dtype=torch.int16)  # E2M1
     text = format_to_json(other)
     assert text == (
-        '{"kind": "MXFP4Format", "block_size": 32, "magnitudes": [0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0], '
+        '{"kind": "PowersFormat", "block_size": 32, "magnitudes": [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0], '
         '"exponent_dtype": "int16"}'
     )
     assert format_from_json(text) == other
@@ -131,7 +129,7 @@ def test_a_whole_model_is_quantized_saved_loaded_and_measured(model, tmp_path):
     saved, read = small.state_dict(), loaded.state_dict()
     assert list(saved) == list(read) and all(torch.equal(saved[name], read[name]) for name in saved)
     assert torch.equal(loaded(images()), small(images()))
-    [row] = measure.report({"mxfp4": loaded}, images(), repeats=1, warmup=0).rows
+    [row] = measure.report({"powers": loaded}, images(), repeats=1, warmup=0).rows
     assert (row.parameters, row.macs) == (measure.parameters(model), measure.macs(model, images()))
     assert row.stored_bytes == size.payload_bytes
 
@@ -143,15 +141,15 @@ def test_it_stands_beside_other_formats_and_rounded_activations(model, tmp_path)
     loaded = load_model(tmp_path / "model.safetensors", zoo.small_cnn)
     assert (loaded.conv1.weight_fmt, loaded.conv2.weight_fmt) == (rung(8), FMT)
     assert torch.equal(loaded(images()), small(images()))
-    with pytest.raises(ValueError, match="an activation needs an integer grid with one scale per tensor, got mxfp4"):
+    with pytest.raises(ValueError, match="an activation needs an integer grid with one scale per tensor, got powers"):
         quantize_weights_and_activations(model, FMT, FMT, images())
 
 
 def test_a_file_that_names_a_format_nobody_defined(model, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(quantize_weights(model, FMT), path)
-    path.write_bytes(path.read_bytes().replace(b"MXFP4Format", b"MXFP9Format"))  # as many bytes: the file stays whole
-    says = "is not a format written by format_to_json: nothing called 'MXFP9Format' is defined; import the module that"
+    path.write_bytes(path.read_bytes().replace(b"PowersFormat", b"OthersFormat"))  # as many bytes: the file stays whole
+    says = "is not a format written by format_to_json: nothing called 'OthersFormat' is defined; import the module that"
     with pytest.raises(ValueError, match=f"model.safetensors: .*{re.escape(says)}"):
         load_model(path, zoo.small_cnn)
 
@@ -186,7 +184,7 @@ def test_two_formats_of_one_name_are_refused_by_name():
 
     def of_another() -> type[Format]:
         @dataclass(frozen=True)
-        class TwiceFormat(MXFP4Format):
+        class TwiceFormat(PowersFormat):
             pass
 
         return TwiceFormat
@@ -201,7 +199,7 @@ def test_two_formats_of_one_name_are_refused_by_name():
 
 
 @dataclass(frozen=True)
-class HoldsFormat(MXFP4Format):
+class HoldsFormat(PowersFormat):
     more: object = None
 
 
@@ -218,8 +216,8 @@ def test_what_a_file_gives_back_is_written(value):
 
 def test_a_field_called_kind_would_hide_the_name_of_the_class():
     @dataclass(frozen=True)
-    class Kinded(MXFP4Format):
-        kind: str = "MXFP4Format"
+    class Kinded(PowersFormat):
+        kind: str = "PowersFormat"
 
     with pytest.raises(ValueError, match="could not be read back"):
         format_to_json(Kinded())

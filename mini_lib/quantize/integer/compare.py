@@ -1,0 +1,59 @@
+"""An integer network and its twin, code by code, on real data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mini_lib.calibration import batches, observe
+from mini_lib.quantize.affine import to_codes
+from mini_lib.quantize.integer.layers import IntegerNet
+from mini_lib.quantize.layers import QuantizedLayer
+
+_IMAGES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class CodeDifference:
+    """What the layer `layer` reads in the twin and in integers: `codes` codes, of which `differ` are not equal.
+
+    largest: the largest difference of two codes.
+    """
+
+    layer: str
+    codes: int
+    differ: int
+    largest: int
+
+
+@torch.no_grad()
+def code_differences(twin: nn.Module, net: IntegerNet, images: Tensor) -> list[CodeDifference]:
+    """Return for each quantized layer how many of the codes that it reads differ between the twin and the integers.
+
+    Both run from the images on, so a code that differs in one layer may bring others in the next.
+
+    >>> from mini_lib.quantize import UNSIGNED_8_BITS, IntFormat, quantize_weights_and_activations, to_integers
+    >>> images = torch.rand(9, 1, 4, 4)
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)).eval()
+    >>> twin = quantize_weights_and_activations(model, IntFormat(8), UNSIGNED_8_BITS, images)
+    >>> [difference.codes for difference in code_differences(twin, to_integers(twin, images), images)]
+    [144, 72]
+    """
+    layers = {name: module for name, module in twin.named_modules() if isinstance(module, QuantizedLayer)}
+    counts, differ, largest = (dict.fromkeys(layers, 0) for _ in range(3))
+    integers: dict[str, Tensor] = {}
+
+    def look(name: str, inputs: Tensor, output: Tensor) -> None:
+        layer = layers[name]
+        grid = layer.input_scale, layer.input_zero_point, layer.input_fmt.qmin, layer.input_fmt.qmax
+        apart = (to_codes(inputs, *grid).reshape(-1) - integers[f"{name}_input"].reshape(-1).int()).abs()
+        counts[name] += apart.numel()
+        differ[name] += int((apart > 0).sum())
+        largest[name] = max(largest[name], int(apart.max()))
+
+    for part in batches([images])[0].split(_IMAGES_AT_ONCE):
+        integers.update(net.integers(part))
+        observe(twin, [part], layers, look)
+    return [CodeDifference(name, counts[name], differ[name], largest[name]) for name in layers]

@@ -1,0 +1,114 @@
+"""Products of codes: what a quantized layer sums up, without a single float.
+
+A code q stands for scale * (q - z). The scales come out of the sum, and what is left is a sum over whole numbers:
+
+    sum (q_a - z_a) (q_w - z_w) = sum q_a q_w - z_w sum q_a - z_a sum q_w + k z_a z_w
+
+The first term is the product that kernels are fast at, 8 bits times 8 bits into 32. The last two do not depend on the
+input, so they are added to the bias once. The second does, and costs a sum of its own per row; a symmetric weight
+(z_w = 0) does without. These functions are written to be read: exact, and not fast.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+INT32_MAX = 2**31 - 1
+
+
+def integer_matmul(
+    inputs: Tensor,
+    weights: Tensor,
+    input_zero_point: int = 0,
+    weight_zero_point: Tensor | int = 0,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Return the accumulators of a linear layer: sum over k of (q_a - z_a) (q_w - z_w), plus the bias, in int32.
+
+    Args:
+        inputs: codes, integers [..., n, k].
+        weights: codes, integers [..., out, k].
+        input_zero_point: one for all inputs.
+        weight_zero_point: one for all weights, or integers [..., out].
+        bias: integers [..., out] in units of the accumulator, scale_a * scale_w.
+
+    Raises:
+        TypeError: the codes are not integers.
+        ValueError: the sum could leave int32: k * 255 * 127 is below 2**31 up to k = 66,311.
+
+    >>> inputs, weights = torch.tensor([[1, 2]]), torch.tensor([[3, 5]])
+    >>> integer_matmul(inputs, weights, 1, 4)                    # (1-1) (3-4) + (2-1) (5-4); or 13 - 4*3 - 1*8 + 2*1*4
+    tensor([[1]], dtype=torch.int32)
+
+    Source: Jacob 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+    section 2.3, equation 7.
+    """
+    for name, codes in (("inputs", inputs), ("weights", weights)):
+        if codes.is_floating_point() or codes.is_complex():
+            raise TypeError(f"{name} must be codes, whole numbers, got {codes.dtype}; to_codes gives them")
+    largest_bias = 0 if bias is None else int(bias.abs().max())
+    need_int32(
+        inputs.shape[-1], _reach(inputs, input_zero_point), _reach(weights, weight_zero_point), bias=largest_bias
+    )
+    constants = constant_terms(weights, input_zero_point, weight_zero_point, bias)
+    return accumulate(inputs, weights, constants, weight_zero_point)
+
+
+def constant_terms(
+    weights: Tensor, input_zero_point: int, weight_zero_point: Tensor | int = 0, bias: Tensor | None = None
+) -> Tensor:
+    """Return what does not depend on the input, bias - z_a sum q_w + k z_a z_w, as int32 [..., out].
+
+    >>> constant_terms(torch.tensor([[3, 5]]), 1, 4, torch.tensor([10]))              # 10 - 1 * 8 + 2 * 1 * 4
+    tensor([10], dtype=torch.int32)
+
+    Source: Jacob 2018, section 2.3, equations 7 and 8; Nagel 2021, section 2.3.
+    """
+    weights, count = weights.long(), weights.shape[-1]
+    constants = count * input_zero_point * weight_zero_point - input_zero_point * weights.sum(dim=-1)
+    return (constants if bias is None else constants + bias).to(torch.int32)
+
+
+def accumulate(inputs: Tensor, weights: Tensor, constants: Tensor, weight_zero_point: Tensor | int = 0) -> Tensor:
+    """Return sum q_a q_w - z_w sum q_a + constants (int32 [..., n, out]); the caller knows that nothing overflows.
+
+    >>> accumulate(torch.tensor([[1, 2]]), torch.tensor([[3, 5]]), torch.tensor([10]), 4)            # 13 - 4 * 3 + 10
+    tensor([[11]], dtype=torch.int32)
+    """
+    inputs, weights = inputs.to(torch.int32), weights.to(torch.int32)
+    sums = inputs @ weights.mT + constants.to(torch.int32).unsqueeze(-2)
+    if isinstance(weight_zero_point, int) and weight_zero_point == 0:
+        return sums
+    shift = torch.as_tensor(weight_zero_point, dtype=torch.int32)
+    return sums - inputs.sum(dim=-1, keepdim=True, dtype=torch.int32) * (shift.unsqueeze(-2) if shift.dim() else shift)
+
+
+def need_int32(count: int, input_reach: int, weight_reach: int, bias: int = 0, what: str = "the sum") -> None:
+    """Make sure that no sum of `count` products, at any step on the way, can leave int32.
+
+    The reaches are the largest magnitudes of a code and of its distance from the zero point. With a and w for them,
+    |sum q_a q_w|, |sum q_a (q_w - z_w)| and |sum (q_a - z_a) (q_w - z_w)| are all at most count * a * w, and so is the
+    constant part beside the bias, |z_a sum (q_w - z_w)|.
+
+    Raises:
+        ValueError: count * a * w + bias is above 2**31 - 1.
+
+    >>> need_int32(66_311, 255, 127)                    # 2,147,481,735
+    >>> need_int32(66_312, 255, 127)
+    Traceback (most recent call last):
+    ValueError: the sum of 66312 products of up to 255 * 127, and a bias of up to 0, may reach 2147514120, beyond the \
+2147483647 of an int32 accumulator; use fewer bits or inputs
+    """
+    reach = count * input_reach * weight_reach + bias
+    if reach > INT32_MAX:
+        raise ValueError(
+            f"{what} of {count} products of up to {input_reach} * {weight_reach}, and a bias of up to {bias}, may "
+            f"reach {reach}, beyond the {INT32_MAX} of an int32 accumulator; use fewer bits or inputs"
+        )
+
+
+def _reach(codes: Tensor, zero_point: Tensor | int) -> int:
+    codes = codes.long()
+    shift = torch.as_tensor(zero_point).long()
+    return int(torch.maximum(codes.abs(), (codes - (shift.unsqueeze(-1) if shift.dim() else shift)).abs()).max())

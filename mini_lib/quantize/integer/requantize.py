@@ -1,0 +1,76 @@
+"""Requantization: from int32 accumulators to 8-bit codes, by one multiplication of integers and one shift.
+
+An accumulator counts units of scale_a * scale_w, and a code of the next layer steps of scale_out. Between them lies the
+real number M = scale_a * scale_w / scale_out, mostly a small one. An integer machine writes it as M0 * 2**-n, with M0
+from 0.5 to 1 as a 31-bit fraction:
+
+    code = round(accumulator * M0 * 2**-n) + zero_point            multiplier = round(2**31 * M0), shift = n
+
+The product of two 32-bit numbers is exact in 64 bits, and here it is rounded **once**, half to even, as all rounding in
+this library. The original kernels (gemmlowp) round twice, both times half away from zero: first to the upper 32 bits of
+the doubled product, the "rounding doubling high multiply", then in the shift by n. Where the first rounding reaches a
+half, the second rounds it a second time; so about one code in 2**(n+1) comes out one higher in magnitude.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def multiplier_and_shift(real: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Return int32 `multiplier` from 2**30 to 2**31 - 1 and `shift` such that real = multiplier * 2**-(31 + shift).
+
+    The multiplier is rounded to nearest, so the relative error is at most 2**-31. A number below 2**-32 takes every
+    int32 to less than a half, which is code 0: it becomes multiplier 0 and shift 0.
+
+    Raises:
+        ValueError: a number is not above 0, is not finite, or is 2**30 or more.
+
+    >>> multiplier_and_shift(0.75)                               # 0.75 * 2**0
+    (tensor(1610612736, dtype=torch.int32), tensor(0, dtype=torch.int32))
+    >>> multiplier_and_shift(torch.tensor([0.1875, 3.0]))        # 0.75 * 2**-2, 0.75 * 2**2
+    (tensor([1610612736, 1610612736], dtype=torch.int32), tensor([ 2, -2], dtype=torch.int32))
+
+    Source: Jacob 2018, section 2.2, equation 6.
+    """
+    real = torch.as_tensor(real, dtype=torch.float64)
+    if not bool(((real > 0) & (real < 2.0**30)).all()):
+        raise ValueError(
+            f"a multiplier must be above 0 and below 2**30, got {real.min():.4g} to {real.max():.4g}; it is "
+            "scale_a * scale_w / scale_out"
+        )
+    mantissa, exponent = torch.frexp(real)
+    multiplier = torch.round(torch.ldexp(mantissa, torch.tensor(31))).long()
+    full = multiplier == 2**31  # a mantissa that rounds up to 1
+    multiplier = torch.where(full, 2**30, multiplier)
+    shift = -(exponent + full.int())
+    tiny = real < 2.0**-32
+    return multiplier.masked_fill(tiny, 0).to(torch.int32), shift.masked_fill(tiny, 0).to(torch.int32)
+
+
+def requantize(accumulator: Tensor, multiplier: Tensor, shift: Tensor, zero_point: int, qmin: int, qmax: int) -> Tensor:
+    """Return the codes clamp(round(accumulator * multiplier * 2**-(31 + shift)) + zero_point, qmin, qmax), as int32.
+
+    Rounded once, half to even. A ReLU before the grid is the clamp with qmin = zero_point.
+
+    Args:
+        accumulator: int32.
+        multiplier, shift: from `multiplier_and_shift`; they must broadcast against the accumulator.
+
+    Raises:
+        TypeError: the accumulator is not int32.
+
+    >>> half = multiplier_and_shift(0.5)
+    >>> requantize(torch.tensor([3, 5, -3, 400], dtype=torch.int32), *half, zero_point=10, qmin=0, qmax=100)
+    tensor([ 12,  12,   8, 100], dtype=torch.int32)
+
+    Source: Jacob 2018, sections 2.2 and 2.4.
+    """
+    if accumulator.dtype != torch.int32:
+        raise TypeError(f"an accumulator is int32, got {accumulator.dtype}; integer_matmul gives one")
+    product = accumulator.long() * multiplier.long()  # below 2**31 * 2**31 = 2**62
+    places = 31 + shift.long()  # 1 to 62
+    half = torch.ones_like(places) << (places - 1)
+    odd = (product >> places) & 1  # >> rounds down; with half less one added it rounds half down, with an odd one up
+    return ((product + half - 1 + odd >> places) + zero_point).clamp(qmin, qmax).to(torch.int32)
