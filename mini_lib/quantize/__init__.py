@@ -42,3 +42,10 @@ from mini_lib.quantize.observers import entropy, min_max, mse, percentile
 from mini_lib.quantize.qtensor import QTensor, from_parts, quantize
 from mini_lib.quantize.range_observer import RangeObserver
 from mini_lib.quantize.storage import StoredSize, file_bytes, load_model, save_model, stored_size
+from mini_lib.quantize.train.batch_norm import freeze_batch_norm, reestimate_batch_norm
+from mini_lib.quantize.train.export import export
+from mini_lib.quantize.train.layers import FakeQuantConv2d, FakeQuantLayer, FakeQuantLinear
+from mini_lib.quantize.train.lsq import lsq, lsq_gradient_scale, lsq_range
+from mini_lib.quantize.train.pact import PACT
+from mini_lib.quantize.train.prepare import prepare
+from mini_lib.quantize.train.ste import fake_quantize_ste, round_ste, straight_through

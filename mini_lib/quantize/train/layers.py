@@ -1,0 +1,78 @@
+"""Fake-quant layers: they compute with rounded weights and inputs, and train the floats behind them."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mini_lib.quantize.formats import IntFormat
+from mini_lib.quantize.train.lsq import lsq
+from mini_lib.quantize.train.weights import FakeQuantWeight
+
+
+class InputGrid(nn.Module):
+    """Rounds what a layer reads to one grid, whose step is learned (or not)."""
+
+    def __init__(self, fmt: IntFormat, scale: Tensor, zero_point: Tensor, learned: bool) -> None:
+        super().__init__()
+        self.fmt = fmt
+        self.log_step = nn.Parameter(scale.log(), requires_grad=learned)
+        self.register_buffer("zero_point", zero_point)
+
+    @property
+    def scale(self) -> Tensor:
+        """The step, as it is stored."""
+        return self.log_step.exp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return lsq(x, self.scale, self.fmt.qmin - int(self.zero_point), self.fmt.qmax - int(self.zero_point))
+
+    def extra_repr(self) -> str:
+        return self.fmt.label
+
+
+class FakeQuantLayer(nn.Module):
+    """What both fake-quant layers have in common: a `fake_weight`, a bias in float, and perhaps an `input_grid`."""
+
+    def __init__(self, layer: nn.Module, fake_weight: FakeQuantWeight, input_grid: nn.Module | None = None) -> None:
+        super().__init__()
+        self.fake_weight, self.input_grid = fake_weight, input_grid
+        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
+        self.train(layer.training)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight as it is computed with, float32, on its grid."""
+        return self.fake_weight()
+
+    def rounded_input(self, x: Tensor) -> Tensor:
+        """Return `x` on the input grid, or `x` itself where there is none."""
+        return x if self.input_grid is None else self.input_grid(x)
+
+
+class FakeQuantLinear(FakeQuantLayer):
+    """A linear layer in training at few bits; takes [..., in], gives [..., out]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.rounded_input(x), self.weight, self.bias)
+
+
+class FakeQuantConv2d(FakeQuantLayer):
+    """A 2-D convolution in training at few bits, zero padding."""
+
+    def __init__(self, layer: nn.Conv2d, fake_weight: FakeQuantWeight, input_grid: nn.Module | None = None) -> None:
+        super().__init__(layer, fake_weight, input_grid)
+        self.stride, self.padding, self.dilation, self.groups = (
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            layer.groups,
+        )
+        if layer.padding_mode != "zeros":
+            raise ValueError(
+                f"a fake-quant convolution pads with zeros, not '{layer.padding_mode}'; use padding_mode='zeros'"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.rounded_input(x)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
