@@ -17,12 +17,26 @@ from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.require import not_negative, positive, whole
 
+# A loss of one batch: logits [N, classes], images [N, ...] as the model saw them, labels [N] -> the mean, one number.
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def cross_entropy(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean of -log(probability of the right class) in nats, the loss of `fit`; the images do not matter.
+
+    >>> cross_entropy(torch.zeros(1, 8), torch.zeros(1, 1), torch.tensor([3])) / math.log(2)     # 1 of 8: three bits
+    tensor(3.)
+    """
+    return F.cross_entropy(logits, labels)
+
 
 @dataclass(frozen=True)
 class Epoch:
-    """How one pass over the training data went. Losses are mean cross-entropies in nats, accuracies lie in [0, 1].
+    """How one pass over the training data went. Losses are means per picture, accuracies lie in [0, 1].
 
     The training figures are gathered while the weights still move; the validation figures belong to the epoch's end.
+    `train_loss` is the loss that was lowered, and `validation_loss` always the cross-entropy in nats: with a loss of
+    your own the two are different quantities.
     """
 
     epoch: int  # counted from 1
@@ -58,21 +72,23 @@ def fit(
     learning_rate: float,
     batch_size: int = 128,
     weight_decay: float = 0.0,
+    loss: Loss = cross_entropy,
     progress: Callable[[Epoch], None] | None = None,
 ) -> Fitted:
     """Return a trained copy of `model`; the argument stays as it is.
 
-    AdamW lowers the cross-entropy of the logits `model(images)` [N, classes]. The learning rate climbs to
-    `learning_rate` over the first three tenths of the steps and falls to nearly zero after (one cycle).
+    AdamW lowers `loss(logits, images, labels)`, where the logits are `model(images)` [N, classes]: the cross-entropy
+    unless another is given. The learning rate climbs to `learning_rate` over the first three tenths of the steps and
+    falls to nearly zero after (one cycle).
     `seed` decides the order of the pictures and any dropout: the same seed gives the same weights on the same machine
     with the same number of threads, and the global random state is left as it was found.
     The weights returned are those of the last epoch. `progress` is called after each epoch, to move a bar, say.
 
     Raises:
-        TypeError: a split is not a `Split`, or a setting is not a number.
+        TypeError: a split is not a `Split`, a setting is not a number, or `loss` is not a function that gives a tensor.
         ValueError: `epochs` or `batch_size` is below 1, the learning rate not positive, the weight decay negative; the
             model has no trainable parameters or gives no logits [N, classes]; a label lies beyond its classes; or the
-            loss is not finite.
+            loss is not one finite number with a gradient.
 
     >>> dots = Split(torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1]))     # class 1 lies right of class 0
     >>> fitted = fit(nn.Linear(1, 2), dots, dots, epochs=10, seed=0, learning_rate=1.0)
@@ -82,7 +98,7 @@ def fit(
     Source: I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019, algorithm 2;
     L. Smith, N. Topin, "Super-Convergence", 2018, section 3.
     """
-    _check(model, train, validation, epochs, learning_rate, batch_size, weight_decay)
+    _check(model, train, validation, epochs, learning_rate, batch_size, weight_decay, loss)
     # Convolutions on a CPU train faster with channels innermost in memory: small_cnn 2 to 4 times, measured here.
     model = copy.deepcopy(model).to(memory_format=torch.channels_last)
     steps = math.ceil(len(train) / batch_size)
@@ -99,19 +115,19 @@ def fit(
             model.train()
             loss_sum, correct = 0.0, 0
             for step, batch in enumerate(torch.randperm(len(train), generator=order).split(batch_size), start=1):
-                labels = train.labels[batch]
-                logits = model(train.images[batch])
-                loss = F.cross_entropy(logits, labels)
-                if not loss.isfinite():
+                images, labels = train.images[batch], train.labels[batch]
+                logits = model(images)
+                now = _one_number(loss(logits, images, labels))
+                if not now.isfinite():
                     raise ValueError(
-                        f"the loss is {loss.item()} in epoch {epoch}, step {step} of {steps}; check the images and "
+                        f"the loss is {now.item()} in epoch {epoch}, step {step} of {steps}; check the images and "
                         f"weights for values that are not finite, or lower learning_rate ({learning_rate:g})"
                     )
                 optimizer.zero_grad()
-                loss.backward()
+                now.backward()
                 optimizer.step()
                 schedule.step()
-                loss_sum += loss.item() * len(batch)
+                loss_sum += now.item() * len(batch)
                 correct += int((logits.argmax(dim=1) == labels).sum())
             logits = predict(model, validation.images)
             row = Epoch(
@@ -211,6 +227,7 @@ def _check(
     learning_rate: float,
     batch_size: int,
     weight_decay: float,
+    loss: Loss,
 ) -> None:
     for name, split in (("train", train), ("validation", validation)):
         if not isinstance(split, Split):
@@ -219,6 +236,8 @@ def _check(
     whole("batch_size", batch_size, low=1, fix="128 is a good start")
     positive("learning_rate", learning_rate, fix="0.003 is a good start")
     not_negative("weight_decay", weight_decay, fix="0 leaves it out")
+    if not callable(loss):
+        raise TypeError(f"loss must be a function (logits, images, labels) -> tensor, got {loss!r}; see cross_entropy")
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ValueError("the model has no trainable parameter, so there is nothing to fit; set requires_grad on some")
     logits = predict(model, train.images[:1])
@@ -230,3 +249,13 @@ def _check(
             f"the highest label is {highest}, but the model tells {logits.shape[1]} classes apart; "
             f"give its last layer {highest + 1} outputs"
         )
+
+
+def _one_number(loss: object) -> Tensor:
+    """Return what a loss gave, once it is something that can be lowered."""
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"loss must give a tensor, got {type(loss).__name__}; leave out .item() in it")
+    if loss.ndim or not loss.requires_grad:
+        what = f"shape {list(loss.shape)}" if loss.ndim else "a number without a gradient"
+        raise ValueError(f"loss must give one number with a gradient, got {what}; take the mean, and detach no logits")
+    return loss

@@ -1,0 +1,148 @@
+"""What the recorded study found, as it is shipped, and its tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from mini_lib import _assets
+from mini_lib.columns import aligned
+from mini_lib.fit import Spread
+from studies.bits.study import Run
+from studies.factorize.record import percent, points
+
+RECORD_FILE = Path(__file__).parents[1] / "records" / "bits.json"
+RECORD_SHA256 = "0000000000000000000000000000000000000000000000000000000000000000"
+HOW_TO_GET_IT = (
+    "run `git restore studies/records/bits.json` in the course's folder, "
+    "or regenerate it with `python tools/bits_study.py --record DIR`"
+)
+Which = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The parts of the study.
+
+    `few_bits` holds the runs of `run_width`, `students` those of `run_students` by the number of their labelled
+    pictures. `settings` says how all that was made, and on what machine.
+    """
+
+    few_bits: tuple[Run, ...]
+    students: dict[str, tuple[Run, ...]]
+    settings: dict[str, object]
+
+
+def spread(runs: Sequence[Run], width: str, arm: str, which: Which = "test") -> Spread:
+    """Return the accuracy of an arm at a width over the seeds.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    return Spread(tuple(getattr(run, which) for run in _find(runs, width, arm)))
+
+
+def gain(runs: Sequence[Run], width: str, arm: str, over: str, which: Which = "test") -> Spread:
+    """Return by how much an arm is more accurate than another of the same width, seed by seed, as shares.
+
+    Raises:
+        ValueError: there is no such run, or the two have different seeds.
+    """
+    these, those = _find(runs, width, arm), _find(runs, width, over)
+    if [run.seed for run in these] != [run.seed for run in those]:
+        raise ValueError(f"{arm!r} and {over!r} at width {width!r} were run with different seeds; run the missing ones")
+    return Spread(tuple(getattr(one, which) - getattr(other, which) for one, other in zip(these, those)))
+
+
+def best_arm(runs: Sequence[Run], width: str, arms: Sequence[str]) -> str:
+    """Return the arm of the highest mean *validation* accuracy at a width; the first of equals.
+
+    >>> runs = [Run(0, "2", "plain", 0.86, 0.88, 1), Run(0, "2", "ensemble teacher", 0.87, 0.85, 1)]
+    >>> best_arm(runs, "2", ["plain", "ensemble teacher"])
+    'ensemble teacher'
+    """
+    return max(arms, key=lambda arm: spread(runs, width, arm, "validation").mean)
+
+
+def accuracy_table(runs: Sequence[Run], which: Which = "test") -> str:
+    """Return widths as rows and arms as columns: accuracy in percent, mean and standard deviation over the seeds."""
+    arms = tuple(dict.fromkeys(run.arm for run in runs))
+    lines = [["bits", *arms]]
+    for width in dict.fromkeys(run.width for run in runs):
+        there = {run.arm for run in runs if run.width == width}
+        cells = (percent(spread(runs, width, arm, which).values) if arm in there else "-" for arm in arms)
+        lines.append([width, *cells])
+    return aligned(lines)
+
+
+def gain_table(runs: Sequence[Run], arms: Sequence[str], over: str, which: Which = "test") -> str:
+    """Return by how many points arms differ from the arm `over`, widths as rows; a dash where one was not run."""
+    lines = [["bits", *arms]]
+    for width in dict.fromkeys(run.width for run in runs):
+        there = {run.arm for run in runs if run.width == width}
+        cells = (points(gain(runs, width, arm, over, which)) if {arm, over} <= there else "-" for arm in arms)
+        lines.append([width, *cells])
+    return aligned(lines)
+
+
+def bytes_table(runs: Sequence[Run]) -> str:
+    """Return what each width stores in KiB, rounded after training and trained, and whether both models predict alike.
+
+    Rounded, batch norm is folded away; trained, it is stored beside the codes, so that nothing is rounded anew.
+    """
+    lines = [["bits", "rounded KiB", "trained KiB", "packed predicts as trained"]]
+    for width in dict.fromkeys(run.width for run in runs):
+        these = [run for run in runs if run.width == width]
+        exported = [run for run in these if run.same_predictions is not None]
+        same = sum(bool(run.same_predictions) for run in exported)
+        lines.append(
+            [
+                width,
+                f"{these[0].file_bytes / 1024:.1f}",
+                f"{these[-1].file_bytes / 1024:.1f}",
+                f"{same} of {len(exported)}" if exported else "-",
+            ]
+        )
+    return aligned(lines)
+
+
+def to_json(study: Study) -> str:
+    """Return the study as text that `from_json` reads."""
+    return json.dumps(asdict(study), indent=0)
+
+
+def from_json(text: str) -> Study:
+    """Return the study that `to_json` wrote.
+
+    Raises:
+        ValueError: the text is not a study.
+    """
+    try:
+        values = json.loads(text)
+        return Study(
+            few_bits=tuple(Run(**run) for run in values["few_bits"]),
+            students={name: tuple(Run(**run) for run in runs) for name, runs in values["students"].items()},
+            settings=values["settings"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"this is not a recorded study ({error}); {HOW_TO_GET_IT}") from error
+
+
+def recorded(path: Path = RECORD_FILE) -> Study:
+    """Return the study that is shipped.
+
+    Raises:
+        ValueError: its file is missing or damaged.
+    """
+    return from_json(_assets.read_verified(path, RECORD_SHA256, HOW_TO_GET_IT).decode())
+
+
+def _find(runs: Sequence[Run], width: str, arm: str) -> list[Run]:
+    found = sorted((run for run in runs if (run.width, run.arm) == (width, arm)), key=lambda run: run.seed)
+    if not found:
+        there = sorted({f"{run.arm} at {run.width}" for run in runs})
+        raise ValueError(f"there is no run of {arm!r} at width {width!r}; there are {', '.join(there)}")
+    return found

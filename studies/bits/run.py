@@ -1,0 +1,104 @@
+"""The whole study, part by part: what is in the folder already stays, and what is missing is made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from mini_lib.data import Splits
+from mini_lib.files import write_file
+from studies.bits.record import Study
+from studies.bits.students import Schooling, run_students
+from studies.bits.study import Plan, Run, run_width
+
+_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the results: the seeds, the plan of few bits, and the schoolings of students."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    few_bits: Plan = Plan()
+    students: tuple[Schooling, ...] = (
+        Schooling(pictures=16_000, epochs=6),
+        Schooling(pictures=1_000, epochs=48, unlabelled=16_000),
+    )
+
+
+Part = Callable[[Splits, Callable[[Run], None] | None], tuple[Run, ...]]
+
+
+def parts_of(settings: Settings) -> Mapping[str, Part]:
+    """Return the parts of a study by name, each made on its own: a width or a schooling, with one seed.
+
+    >>> list(parts_of(Settings(seeds=(0,))))[:2]
+    ['students-16000-0', 'students-1000-0']
+    """
+    parts: dict[str, Part] = {}
+    for seed in settings.seeds:
+        for schooling in settings.students:
+            parts[f"students-{schooling.pictures}-{seed}"] = _part(run_students, schooling, seed)
+        for width in settings.few_bits.widths:
+            parts[f"bits-{width}-{seed}"] = _part(run_width, settings.few_bits, width, seed)
+    return parts
+
+
+def _part(make: Callable[..., tuple[Run, ...]], *what: object) -> Part:
+    return lambda splits, progress: make(*what, splits, progress)
+
+
+def run_study(
+    settings: Settings,
+    folder: Path,
+    splits: Splits,
+    machine: Mapping[str, object],
+    progress: Callable[[str, Run], None] | None = None,
+) -> Study:
+    """Make the parts that are missing in the folder, and return the study of all of them.
+
+    `progress` is called with a part's name after each of its runs. Several processes may share a folder, as long as
+    each makes other seeds; the last to be called puts all together.
+
+    Raises:
+        ValueError: the folder belongs to a study with other settings, or a part cannot be read.
+    """
+    _open(folder, settings)
+    found = {}
+    for name, make in parts_of(settings).items():
+        path = folder / f"{name}.json"
+        if not path.exists():
+            runs = make(splits, None if progress is None else partial(progress, name))
+            write_file(path, json.dumps([asdict(run) for run in runs]).encode())
+        try:
+            found[name] = tuple(Run(**run) for run in json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"cannot read {path} ({error}); remove it, and it will be made again") from error
+    return Study(
+        few_bits=tuple(
+            run for width in settings.few_bits.widths for seed in settings.seeds for run in found[f"bits-{width}-{seed}"]
+        ),
+        students={
+            str(one.pictures): tuple(run for seed in settings.seeds for run in found[f"students-{one.pictures}-{seed}"])
+            for one in settings.students
+        },
+        settings=_plain(settings) | {"machine": dict(machine)},
+    )
+
+
+def _open(folder: Path, settings: Settings) -> None:
+    """Make the folder, or make sure that its parts were made with these settings; seeds may come and go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, wanted = folder / _SETTINGS, _plain(settings)
+    del wanted["seeds"]
+    if not path.exists():
+        write_file(path, json.dumps(wanted, indent=1).encode())
+    elif json.loads(path.read_text(encoding="utf-8")) != wanted:
+        raise ValueError(f"{folder} holds a study with other settings, see {path.name} in it; give a new folder")
+
+
+def _plain(settings: Settings) -> dict[str, object]:
+    return json.loads(json.dumps(asdict(settings)))
