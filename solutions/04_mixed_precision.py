@@ -1,0 +1,651 @@
+# %% [markdown]
+# # Which layer deserves which bits, on this machine?
+#
+# Lesson 04 · about 75 minutes · before it: [02 How few bits does a weight need?](02_bits.ipynb), and [03](03_train_few_bits.ipynb) for training
+#
+# Lesson 02 gave every layer the same number of bits, and the 4-bit model was no faster than the 32-bit one. Two things were missing. The first is a kernel that computes on packed codes. The second is a decision. Layers differ in how much they suffer from a missing bit, and in what a bit costs
+# on a given machine. In this lesson you measure both, and let an optimizer choose. Then two other machines get the same network, and choose differently.
+#
+# **You will be able to**
+# 1. say when packed weights make a layer faster, and measure it so that the answer can be trusted;
+# 2. measure how much each layer suffers from fewer bits, and test the measure against whole models;
+# 3. choose the bits of each layer under a budget of bytes or milliseconds, and say how far your choice is from the best one.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
+
+# %%
+import itertools
+import statistics
+
+import matplotlib.pyplot as plt
+import torch
+from scipy.stats import spearmanr
+from torch.func import functional_call
+from tqdm.auto import tqdm
+
+from mini_lib import data, fit, measure, native, quantize, zoo
+from mini_lib.columns import aligned
+from mini_lib.fold import fold_batch_norm
+from mini_lib.quantize import IntFormat, PerGroup, integer, mixed, train
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
+
+torch.set_num_threads(1)  # one core against one core; sums then repeat to the last digit
+figures.use_style()
+COLOURS = figures.COLOURS
+
+splits = data.fashion()
+calibration = splits.train.first(200).images
+networks = [zoo.load("small_cnn", seed=seed) for seed in (0, 1, 2)]
+folded = [fold_batch_norm(network) for network in networks]
+model = folded[0]
+WIDTHS = (8, 4, 3, 2)
+
+try:
+    print("compiler:", native.find_compiler().version)
+    HAS_COMPILER = True
+except native.NoCompiler as error:
+    print(error)
+    HAS_COMPILER = False
+
+
+def percent(spread):
+    return f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}%"
+
+
+# %% [markdown]
+# ## 1 Reading is the work
+#
+# The layers of lesson 02 unpack their codes into a float weight and then multiply as before. That is **fake quantization**: the accuracy of few bits at the speed of many. To gain time, a kernel must work on the packed codes themselves.
+#
+# When can that pay? Take a linear layer and a single input: a matrix times a vector. Each weight is used exactly once. That is one multiplication and one addition for every 4 bytes that are read, and a core does many times more arithmetic in the time in which memory delivers 4 bytes. So the time of this layer is the time of *reading its weights*, and
+# with fewer bits there is less to read.
+#
+# By hand: 4096 x 4096 weights are 16.8 million, in fp32 67 MB. At 10 GB/s it takes 6.7 ms to read them. At 4 bits, with a 16-bit scale per group of 32, a weight takes 4 + 16 / 32 = 4.5 bits, the matrix 9.4 MB, and reading 0.94 ms. The kernel has to unpack and multiply within that time.
+#
+# How does it multiply codes? A weight is $(\text{code} - z) \cdot s$ with the zero point $z$ and the scale $s$, so the sum over a row is
+#
+# $$\sum_k (\text{code}_k - z) \, s \, x_k = s \cdot \Big( -z \sum_k x_k + \sum_k \text{code}_k \, x_k \Big).$$
+#
+# The scale is applied once, at the end. And the first term in the brackets is the same for all rows: the kernel computes it once and uses it as the **start value** of every sum. So nothing is left to do per weight but to cut out four bits, multiply and add.
+#
+# By hand: the byte 0x98 holds the code 8 in its lower four bits and 9 in its upper ones. The zero point is 8, the scale 0.5, and $x$ is (3, 2). The sum starts at -8 · (3 + 2) = -40. Add 8 · 3 and 9 · 2 to get 2, and times 0.5 that is 1. Check: the weights are 0 and 0.5.
+
+# %% [markdown]
+# ### Exercise 4.1 - A dot product on packed codes (10 min)
+
+
+# %% name="ex-4-1" tags=["exercise"]
+def packed_dot(packed, x, scale, zero_point):
+    """The sum of weight times x over one row of 4-bit weights, where weight = (code - zero_point) * scale.
+
+    packed: bytes, a uint8 tensor [n / 2]; each holds two codes, the first in its lower four bits.
+    x: [n]; scale: a number; zero_point: a whole number. Returns one number.
+    """
+    ### BEGIN SOLUTION
+    low, high = packed & 15, packed >> 4
+    codes = torch.stack([low, high], dim=1).flatten()
+    return scale * ((codes * x).sum() - zero_point * x.sum())
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("4.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: two codes from one byte</summary>
+#
+# `byte & 15` keeps the lower four bits, `byte >> 4` moves the upper four down. Both work on a whole tensor.
+# </details>
+# <details><summary>Hint 2: the order</summary>
+#
+# Codes 0 and 1 come from byte 0, codes 2 and 3 from byte 1. Stack the two halves as columns, then flatten.
+# </details>
+# <details><summary>Hint 3: a trap</summary>
+#
+# A tensor of bytes stays one when you subtract: 3 - 8 becomes 251. Follow the formula, and nothing needs to be negative before it has met x.
+# </details>
+
+# %%
+predict(
+    "4.a",
+    "4096 x 4096 weights times one vector, read from memory. How many times as fast as torch in fp32 is our C kernel on packed 4-bit codes?",
+    unit="times",
+)
+
+# %% [markdown]
+# One rule for a fair race: **cold weights**. Multiply twice with the same matrix, and the second time it may still lie in the cache. The 4-bit matrix fits where the fp32 matrix does not, so it would be rewarded for something that never happens in a large model, where all other layers pass through the cache before this one is used again. So each call gets another copy of
+# its matrix, and the copies together are larger than the caches. Our kernel also rounds the *input* to 8 bits first, so that its inner loop adds up whole numbers only.
+
+# %% name="out-matvec"
+# PACKED-TABLE
+
+# %% [markdown]
+# Read the last column. A kernel near 100% waits for memory and does nothing else: no kernel that reads these bytes can be faster. Where the share is lower, the arithmetic takes the time, and unpacking is part of it. Now compare the column of bytes with the column of milliseconds: do they shrink by the same factor?
+
+# %% [markdown]
+# > **Takeaway.** With one input at a time, a layer takes as long as its weights take to be read. Fewer bits are less time if the kernel computes on the packed codes.
+
+# %% [markdown]
+# ### And where it is not
+#
+# Two things spoil it. With a *batch*, each weight that was read is used for every input of the batch. And a *convolution* uses each weight at every place of the picture: conv3 reads 18,432 weights and uses each of them 14 · 14 = 196 times. Then the arithmetic takes the time and not the reading, and torch's fp32 kernels are very good at arithmetic.
+
+# %%
+predict(
+    "4.b",
+    "small_cnn with all weights packed at 4 bits, one picture at a time. Compared with fp32 in torch, it is",
+    choices=("faster", "slower", "no different beyond the spread"),
+)
+
+# %% name="out-models"
+# MODELS-TABLE
+
+# %%
+# REVEAL-B
+
+# %% [markdown]
+# Whatever the times are on your machine, the bytes shrink in every row. Time is another matter: look for the rows in which the packed model is the slower one.
+#
+# ## 2 Integers all the way
+#
+# So far the weights are codes and the inputs are floats. A chip made for inference goes further: the inputs are codes as well, and the whole network runs on whole numbers. What does that take?
+#
+# Now both factors have a zero point, and all codes are zero or more. Multiply it out:
+#
+# $$\sum (a - z_a)(b - z_b) = \sum a b \; - \; z_b \sum a \; - \; z_a \sum b \; + \; n \, z_a z_b.$$
+#
+# The first sum is what such a chip is built for: products of 8-bit codes, added up in 32 bits. The other terms are corrections. If $b$ are the weights, $\sum b$ is known beforehand and joins the bias. With a symmetric grid $z_b$ is 0, and two of the three corrections are gone. That is why weights nearly always get a symmetric grid.
+#
+# By hand: $a$ = (3, 5) with $z_a$ = 2, and $b$ = (1, 4) with $z_b$ = 1. Directly, 1 · 0 + 3 · 3 = 9. In codes, the products are 3 + 20 = 23, the sums 8 and 5, and 23 - 1 · 8 - 2 · 5 + 2 · 2 · 1 = 9.
+
+# %% [markdown]
+# ### Exercise 4.2 - The cross terms of two zero points (6 min)
+
+
+# %% name="ex-4-2" tags=["exercise"]
+def without_zero_points(product, sum_a, sum_b, count, zero_a, zero_b):
+    """The sum of (a - zero_a) * (b - zero_b) over `count` pairs of codes.
+
+    product: the sum of a * b; sum_a, sum_b: the sums of the codes. All are whole numbers. Returns a whole number.
+    """
+    ### BEGIN SOLUTION
+    corrections = zero_b * sum_a + zero_a * sum_b
+    return product - corrections + count * zero_a * zero_b
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("4.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: one pair first</summary>
+#
+# Multiply out (a - zero_a) · (b - zero_b) for a single pair. There are four terms.
+# </details>
+# <details><summary>Hint 2: then add up</summary>
+#
+# Which of the four terms depend on a, which on b, and which is the same for every pair?
+# </details>
+
+# %% [markdown]
+# This sum counts in steps of $s_a s_b$. The next layer wants codes in steps of its own scale $s_{\text{out}}$, so the sum must be multiplied by $M = s_a s_b / s_{\text{out}}$, a small real number. The integer machine writes it as a whole number and a shift, $M \approx m / 2^{\text{shift}}$, multiplies, shifts with rounding, adds the zero point of the output, and clamps:
+# **requantization**. A ReLU costs nothing, since it is the clamp at the code of zero.
+#
+# By hand: $M$ = 0.3 with a shift of 8: 0.3 · 256 = 76.8, so $m$ = 77. The sum 102 becomes 102 · 77 = 7854. Plus half of 256 is 7982, and shifted by 8 it is 31 (exactly, 0.3 · 102 = 30.6). With zero point 3 the code is 34. Real kernels use a 31-bit $m$, which is off by less than one part in a billion.
+
+# %% [markdown]
+# ### Exercise 4.3 - From a sum back to a code (8 min)
+
+
+# %% name="ex-4-3" tags=["exercise"]
+def requantize(accumulator, multiplier, shift, zero_point, lowest, highest):
+    """The code of the next layer: accumulator * multiplier / 2**shift, rounded to nearest, moved and clamped.
+
+    All are whole numbers, and shift is 1 or more. Nothing lies exactly half-way. Returns a whole number.
+    """
+    ### BEGIN SOLUTION
+    half = 1 << (shift - 1)
+    code = (accumulator * multiplier + half >> shift) + zero_point
+    return min(max(code, lowest), highest)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("4.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: rounding with a shift</summary>
+#
+# `>>` always rounds down. What do you add beforehand so that 30.6 ends at 31 and 30.4 at 30?
+# </details>
+# <details><summary>Hint 2: the order</summary>
+#
+# Multiply, round and shift, add the zero point, clamp.
+# </details>
+
+# %% [markdown]
+# Chain these steps for all layers, and a whole CNN runs without a float between its input and its logits. Its **twin** is the fake-quantized model, which rounds to the same grids and computes in floats. How near are they? We compare every code that passes from one layer to the next, for 200 validation pictures, at 8 bits.
+
+# %%
+predict(
+    "4.c",
+    "Of all the codes that pass between the layers, how many differ between the integer network and its fake-quantized twin?",
+    choices=("less than 1 in 10,000", "about 1 in 100", "about 1 in 10", "most of them"),
+)
+
+# %% name="out-integers"
+per_channel_8 = quantize.rung(8)
+twin = quantize.quantize_weights_and_activations(model, per_channel_8, quantize.UNSIGNED_8_BITS, calibration)
+pictures = splits.validation.first(200)
+lines = [("layer reads", "codes", "differ", "by at most")]
+share_that_differs = 0.0
+for title, rounded in {"float biases": twin, "integer biases": integer.with_integer_biases(twin)}.items():
+    net = integer.to_integers(rounded, pictures.images)
+    found = integer.code_differences(rounded, net, pictures.images)
+    lines.append((f"twin with {title}", "", "", ""))
+    lines += [(f"  {row.layer}", f"{row.codes:,}", f"{row.differ:,}", str(row.largest)) for row in found]
+    if title == "float biases":
+        share_that_differs = sum(row.differ for row in found) / sum(row.codes for row in found)
+print(aligned(lines))
+print(f"accuracy: integers {fit.accuracy(net, pictures):.1%}, twin {fit.accuracy(twin, pictures):.1%}")
+
+# %%
+answers = {0.3: "most of them", 0.03: "about 1 in 10", 0.0003: "about 1 in 100", -1.0: "less than 1 in 10,000"}
+reveal("4.c", next(words for limit, words in answers.items() if share_that_differs > limit))
+
+# %% [markdown]
+# The codes that still differ lie half-way between two steps of the grid, where the last bit of a float decides. With biases rounded to the unit of the sum, as an integer machine holds them, that is the only cause left. So an accuracy measured by fake quantization *is* the accuracy of the integer machine. (This integer network is written to be read. It is slower than floats.)
+
+# %% [markdown]
+# > **Takeaway.** Between input and logits a quantized network needs whole numbers only: products of codes, corrections for the zero points, and one multiplication with a shift per output.
+#
+# ## 3 Which layer suffers?
+#
+# Now to the choice. First the problem: the same width for all layers, three networks trained from different seeds, and nothing trained afterwards. The grids are clipped where the squared error is smallest (lesson 02).
+
+# %% name="out-uniform"
+clipped = {"observer": quantize.mse}
+
+
+def quantized(network, bits):
+    """The network with its layers at these widths; bits is one number, or one per layer."""
+    per_layer = bits if isinstance(bits, dict) else dict.fromkeys(LAYERS, bits)
+    return quantize.quantize_weights(network, per_layer, **clipped)
+
+
+LAYERS = [name for name, layer in model.named_modules() if quantize.is_weight_layer(name, layer)]
+lines = [("bits everywhere", "bytes", "validation, 3 seeds")]
+for bits in (32, *WIDTHS):
+    small = [quantized(network, bits) for network in folded]
+    accuracy = fit.over_seeds(lambda seed: fit.accuracy(small[seed], splits.validation))
+    lines.append((str(bits), f"{measure.stored_bytes(small[0]):,}", percent(accuracy)))
+print(aligned(lines))
+
+# %% [markdown]
+# Down to 4 bits hardly anything happens, so there is hardly anything to choose. Between 4 bits and 2 the networks fall apart. There the choice matters: perhaps it is only one layer that cannot live on 2 bits.
+#
+# How do you ask one layer? Quantize it alone and see. But see *what*? Accuracy is coarse: most pictures stay on their side of the border even when the outputs move a lot. The loss needs labels. The **Kullback-Leibler divergence** compares all ten probabilities with those of the float network, picture by picture, and needs no label:
+#
+# $$\text{KL}(p \,\|\, q) = \sum_c p_c \, (\log p_c - \log q_c), \qquad p \text{ before}, \; q \text{ after}.$$
+#
+# It is 0 if nothing has changed, and never negative. By hand: before, two classes at ½ and ½; after, ¾ and ¼. ½ log(½ / ¾) + ½ log(½ / ¼) = -0.203 + 0.347 = 0.144.
+
+# %% [markdown]
+# ### Exercise 4.4 - How far the outputs move (6 min)
+
+
+# %% name="ex-4-4" tags=["exercise"]
+def output_divergence(logits, changed):
+    """The mean over the images of KL(p || q), natural logarithms.
+
+    logits: [images, classes], of the float network, gives p; changed: the same of the quantized one, gives q.
+    Returns one number.
+    """
+    ### BEGIN SOLUTION
+    before, after = logits.log_softmax(1), changed.log_softmax(1)
+    return (before.exp() * (before - after)).sum(1).mean()
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("4.4")
+
+# %% [markdown]
+# <details><summary>Hint 1: from logits to logarithms of probabilities</summary>
+#
+# `logits.log_softmax(dim=1)` gives log p, one row per image. And `exp` of that gives p.
+# </details>
+# <details><summary>Hint 2: two axes</summary>
+#
+# Sum over the classes, then take the mean over the images.
+# </details>
+
+# %% name="out-kl"
+by_kl = mixed.sensitivity_by_kl(model, WIDTHS, calibration, **clipped)
+lines = [("KL, one layer quantized", "weights", *(f"{bits} bits" for bits in WIDTHS))]
+for name in LAYERS:
+    count = model.get_submodule(name).weight.numel()
+    lines.append((name, f"{count:,}", *(f"{by_kl[name][bits]:.4f}" for bits in WIDTHS)))
+print(aligned(lines))
+
+# %% [markdown]
+# Go down the column of 2 bits, and compare it with the number of weights. Is it the large layers that suffer?
+#
+# ### Without running the quantized network
+#
+# A network with 50 layers and four widths needs 200 such runs. A cheaper way is to look at the *curvature*. After training, the loss lies at the bottom of a bowl, and rounding moves the weights of a layer up its wall: by how much depends on how far they move and how steep the wall is. The steepness is in the **Hessian** $H$, the second derivatives. For conv4 it has 36,864 · 36,864 entries,
+# more than a billion. Two facts save us. The product $Hv$ with a vector $v$ takes two backward passes, without $H$. And if all entries of $v$ are +1 or -1 by chance, then $v \cdot Hv$ is on average the **trace** of $H$, the sum of its diagonal: a diagonal element meets $v_i v_i = 1$, and any other one meets $v_i v_j$, which is +1 as often as -1. This is Hutchinson's estimate.
+#
+# By hand: $H$ = `[[2, 1], [1, 3]]`. For $v$ = (1, -1), $Hv$ = (1, -2) and $v \cdot Hv$ = 3. For $v$ = (1, 1), $Hv$ = (3, 4) and $v \cdot Hv$ = 7. The mean is 5, and so is the trace.
+
+# %% [markdown]
+# ### Exercise 4.5 - The trace of a matrix that nobody has (6 min)
+
+
+# %% name="ex-4-5" tags=["exercise"]
+def trace_estimate(times_hessian, probes):
+    """Hutchinson's estimate of the trace of H: the mean of v . (H v) over the probes v.
+
+    times_hessian(v) returns H v, [n]; probes: [k, n], each row a vector of +1 and -1. Returns one number.
+    """
+    ### BEGIN SOLUTION
+    found = [probe @ times_hessian(probe) for probe in probes]
+    return sum(found) / len(found)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("4.5")
+
+# %% [markdown]
+# <details><summary>Hint 1: one probe</summary>
+#
+# `times_hessian(v)` is a vector. How do you get from two vectors to one number?
+# </details>
+# <details><summary>Hint 2: several probes</summary>
+#
+# Each of them estimates the whole trace.
+# </details>
+
+# %% name="out-traces"
+PROBES = 16
+with tqdm(total=1, desc="Hessian") as bar:
+    traces = mixed.hessian_traces(model, splits.train.first(200), probes=PROBES, seed=0)
+    bar.update()
+lines = [("layer", "trace", "± error", "per weight")]
+for name, found in traces.items():
+    per_weight = found.mean / model.get_submodule(name).weight.numel()
+    lines.append((name, f"{found.mean:.2f}", f"{found.standard_error:.2f}", f"{per_weight:.1e}"))
+print(f"{PROBES} probes on 200 training pictures")
+print(aligned(lines))
+
+# %% [markdown]
+# An estimate without its error is worth little: where the error is as large as the trace, more probes are needed. HAWQ-V2 takes as the sensitivity of a layer its mean curvature, trace / $n$, times the squared distance that rounding moves its weights.
+#
+# ### Which measure can you trust?
+#
+# All of them say: the harm done to a network is the *sum* of the harms done to its layers. That is certainly wrong, since each layer receives the errors of those before it. But a choice needs only the **order** to be right. So here is the test: 100 allocations drawn by chance, the KL of the whole network on validation pictures as the truth, and **Spearman's rank correlation** between truth and sum.
+# It is 1 if the order is the same, and about 0 by chance. There are six candidates: the loss, the KL and the output error of a single layer, the Hessian, and two that never look at the data, the squared error of the weights and the bytes saved.
+
+# %%
+predict(
+    "4.d",
+    "The KL of single layers, added up, ranks 100 random allocations of the whole network. Spearman's rank correlation with the truth?",
+    unit="",
+)
+
+# %% name="out-ranks"
+trials = mixed.Trials(model, WIDTHS, **clipped)
+drawn = torch.randint(len(WIDTHS), (100, len(LAYERS)), generator=torch.Generator().manual_seed(0))
+allocations = [{name: WIDTHS[place] for name, place in zip(LAYERS, row)} for row in drawn.tolist()]
+true_kl = trials.kl(splits.validation.first(300).images)
+truth = [true_kl(bits) for bits in tqdm(allocations, desc="allocations")]
+
+by_hessian = {
+    name: {bits: max(0.0, traces[name].mean) / len(row[8].flatten()) * float((row[bits] - model.get_submodule(name).weight).square().sum()) for bits in WIDTHS}
+    for name, row in trials.weights.items()
+}
+measures = {
+    "KL of the outputs": by_kl,
+    "loss": mixed.sensitivity_by_loss(model, WIDTHS, splits.train.first(200), **clipped),
+    "Hessian trace": by_hessian,
+    "output error of the layer": mixed.sensitivity_by_output(model, WIDTHS, calibration, **clipped),
+    "squared error of the weights": mixed.sensitivity_by_weight(model, WIDTHS, **clipped),
+    "bytes saved": mixed.sensitivity_by_bytes(model, WIDTHS, **clipped),
+}
+
+
+def summed(sensitivity, bits):
+    """What a sensitivity predicts for a whole allocation: the sum over the layers."""
+    return sum(sensitivity[name][width] for name, width in bits.items())
+
+
+sums = {what: [summed(sensitivity, bits) for bits in allocations] for what, sensitivity in measures.items()}
+ranks = {what: float(spearmanr(found, truth).statistic) for what, found in sums.items()}
+print(aligned([("sum of", "Spearman"), *((what, f"{rank:.2f}") for what, rank in ranks.items())]))
+
+# %%
+reveal("4.d", round(ranks["KL of the outputs"], 2))
+
+
+# %% name="fig-ranks" tags=["hide-input"]
+def draw_ranks():
+    shown = ("KL of the outputs", "output error of the layer", "squared error of the weights")
+    figure, panels = plt.subplots(1, 3, figsize=(11, 3.8), sharey=True)
+    for axes, what, (colour, marker) in zip(panels, shown, (("blue", "o"), ("orange", "s"), ("vermillion", "^"))):
+        axes.plot(sums[what], truth, marker, color=COLOURS[colour], markersize=6, alpha=0.7)
+        axes.set(xscale="log", yscale="log", xlabel=f"{what},\nsum over layers", title=f"Spearman {ranks[what]:.2f}")
+        axes.minorticks_off()
+    panels[0].set_ylabel("KL of the whole\nnetwork, in nats")
+    return figure
+
+
+show(
+    draw_ranks(),
+    alt="Three scatter plots of the true KL of 100 random allocations over the sum of a sensitivity: KL of the outputs lies along a rising line, the output error scatters more, and the squared error of the weights forms a cloud.",
+)
+
+# %% [markdown]
+# The left cloud is thin and the right one is hardly more than noise, yet the right one is the error that one computes first. A large layer makes a large error in its weights, wherever these weights matter or not. **Look at what the network says, not at how far its numbers moved.**
+
+# %% [markdown]
+# > **Takeaway.** Test a sensitivity against whole allocations before you believe it. The KL of the outputs passes with one run per layer and width, and without labels; the error of the weights fails.
+#
+# ## 4 What does a bit cost here?
+#
+# One bit more in conv1 is 144 bits, 18 bytes. In conv4 it is 36,864 bits, 4,608 bytes. In bytes, the price is on the label. In milliseconds it depends on the machine, so it is measured: the whole model runs with all layers at 8 bits, at 4, 3 and 2, and a clock is read before and after every layer.
+
+# %%
+predict(
+    "4.e",
+    "conv4 goes from 8 bits to 2, one picture at a time, on this machine. To what share does its measured time fall? (2/8 would be 25.)",
+    unit="%",
+)
+
+# %% name="out-costs"
+# COSTS
+
+# %%
+# REVEAL-E
+
+# %% [markdown]
+# Compare the bytes with the milliseconds, layer by layer. A convolution of this size is bound by arithmetic, not by reading, so fewer bits save little time or none, and unpacking costs some. That is a fact about this processor and this kernel. Other machines have other facts.
+#
+# ### Two other machines
+#
+# - A **bit-serial** accelerator multiplies by one bit of the weight at a time. Three bits take three quarters of the time of four.
+# - A **GPU** has units of fixed widths, here 4 and 8 bits. Three bits are stored as 3 bits, but they are multiplied by the 4-bit unit. So they save reading and no arithmetic. Five bits are multiplied by the 8-bit unit.
+#
+# Whatever the unit, the weights have to be read as well. A machine reads the next weights while it multiplies, so the longer of the two counts: the roofline of lesson 01 once more.
+#
+# By hand: a layer of 1,000,000 MACs and 500,000 weights of 5 bits. The 4-bit unit is too narrow, and the 8-bit one does 2 · 10⁹ MACs per second: 0.5 ms. The weights are 312,500 bytes, and at 10⁹ bytes per second they take 0.3125 ms. The layer takes 0.5 ms.
+
+# %% [markdown]
+# ### Exercise 4.6 - What a bit costs on a machine with fixed widths (8 min)
+
+
+# %% name="ex-4-6" tags=["exercise"]
+def layer_seconds(macs, weights, bits, macs_per_s, bytes_per_s):
+    """The seconds that a layer takes: computing or reading its packed weights, whichever is longer.
+
+    macs_per_s: for the width of each unit the MACs per second, such as {4: 4e9, 8: 2e9}. The weights are computed with
+    on the narrowest unit that is wide enough, and there is one. bits: of a weight, packed without gaps.
+    """
+    ### BEGIN SOLUTION
+    unit = min(width for width in macs_per_s if width >= bits)
+    computing, reading = macs / macs_per_s[unit], weights * bits / 8 / bytes_per_s
+    return max(computing, reading)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("4.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: which unit</summary>
+#
+# Of the widths that are `bits` or more, the smallest. Iterating over a dict gives its keys.
+# </details>
+# <details><summary>Hint 2: two times</summary>
+#
+# Both in seconds: MACs through MACs per second, bytes through bytes per second. 8 bits are a byte.
+# </details>
+
+# %% name="out-machines"
+# ACCELERATORS
+
+
+# %% name="fig-machines" tags=["hide-input"]
+def draw_machines():
+    figure, panels = plt.subplots(1, 3, figsize=(11, 4.2), sharey=True)
+    looks = (("blue", "o"), ("orange", "s"), ("green", "^"), ("vermillion", "D"), ("purple", "v"))
+    for axes, (title, table) in zip(panels, machines.items()):
+        for name, (colour, marker) in zip(LAYERS, looks):
+            row = table.costs[name]
+            shares = [100 * row[bits].median_s / row[8].median_s for bits in WIDTHS]
+            axes.plot(WIDTHS, shares, marker=marker, color=COLOURS[colour], label=name)
+        axes.plot(WIDTHS, [100 * bits / 8 for bits in WIDTHS], color="black", linestyle=":", linewidth=1.5)
+        axes.set(xlabel="bits per weight", title=title, xticks=WIDTHS, ylim=(0, None))
+    panels[0].set_ylabel("time, % of that at 8 bits")
+    panels[0].legend(fontsize=12, loc="lower right")
+    return figure
+
+
+show(
+    draw_machines(),
+    alt="Time of each layer over its bits, relative to 8 bits, on three machines. On this processor the lines are flat or even fall towards 8 bits, on the bit-serial machine they follow the dotted line of proportional time, and on the GPU they are stairs.",
+)
+
+# %% [markdown]
+# Dotted is what bits promise: a quarter of the bits, a quarter of the time. Which of the machines keeps that promise, and for which layers?
+#
+# And what do real units multiply? The widths of today are not only integers. **FP8** (E4M3 or E5M2) is a float of 8 bits. The **MX** formats give 32 neighbours one common power of two in 8 bits; **NVFP4** gives 16 neighbours an FP8 scale, and the tensor another one in fp32. The elements of MXFP4 and NVFP4 are floats of 4 bits, E2M1, with the values 0, ½, 1, 1½, 2, 3, 4 and 6 of either sign.
+# By hand: MXFP4 takes 4 + 8 / 32 = 4.25 bits per weight, NVFP4 4 + 8 / 16 = 4.5. Here are their bits as stored, and the error that they make in two layers:
+
+# %% name="out-formats"
+formats = {
+    "int8 per channel": IntFormat(8, granularity=quantize.PerChannel()),
+    "FP8 E4M3 per channel": quantize.FP8Format("e4m3", quantize.PerChannel()),
+    "MXFP8 (E4M3)": quantize.MXFP8,
+    "int4 per channel": IntFormat(4, granularity=quantize.PerChannel()),
+    "int4, groups of 32": IntFormat(4, granularity=PerGroup(32), scale_dtype=torch.float16),
+    "NVFP4": quantize.NVFP4Format(),
+    "MXFP4": quantize.MXFP4,
+}
+lines = [("format", "bits per weight", *(f"{name}, error" for name in ("conv3", "conv4")))]
+for title, fmt in formats.items():
+    cells = []
+    for name in ("conv3", "conv4"):
+        weight = model.get_submodule(name).weight.detach()
+        stored = quantize.quantize(weight, fmt)
+        cells.append(f"{100 * (stored.dequantize() - weight).norm() / weight.norm():.1f}%")
+    lines.append((title, f"{stored.bits_per_weight:.3f}", *cells))
+print(aligned(lines))
+
+# %% [markdown]
+# > **Takeaway.** A bit has no price of its own. Bytes are the same everywhere; milliseconds belong to a machine, a kernel and a batch, and have to be measured there.
+#
+# ## 5 Spend the budget
+#
+# Each layer has four widths, each width a cost and a harm, and the budget holds for the whole model: the **knapsack** of lesson 08. Our budget: the bytes of 2 bits everywhere, plus 10%.
+#
+# The classic way is **greedy**. Start with 2 bits everywhere, and look at the steps that lead one layer to its next width. Take the one that removes the most error per byte, among those that still fit. Repeat until nothing fits.
+#
+# By hand: layer a has 10 bytes at 2 bits with error 1.0, and 20 bytes at 4 bits with error 0.5. Layer b has 100 bytes with error 1.0, or 200 with error 0.25. The budget is 210, and 110 are spent. The step of a removes 0.5 for 10 bytes, 0.05 per byte; that of b removes 0.75 for 100 bytes, 0.0075 per byte. So a gets its step first. Then 90 bytes are left, and the step of b no longer fits.
+
+# %% [markdown]
+# ### Exercise 4.7 - Where the next byte is spent best (10 min)
+
+
+# %% name="ex-4-7" tags=["exercise"]
+def spend(layers, budget):
+    """The bits of each layer, step by step: always the affordable step that removes the most error per byte.
+
+    layers: for each name a list of (bits, bytes, error), fewest bits first, with rising bytes and falling errors.
+    All layers start at their first option, which the budget can pay for. Returns {name: bits}.
+    """
+    ### BEGIN SOLUTION
+    place = dict.fromkeys(layers, 0)
+    left = budget - sum(options[0][1] for options in layers.values())
+    while True:
+        steps = []
+        for name, options in layers.items():
+            if place[name] + 1 < len(options):
+                (_, now, error), (_, then, less) = options[place[name] : place[name] + 2]
+                if then - now <= left:
+                    steps.append(((error - less) / (then - now), then - now, name))
+        if not steps:
+            return {name: layers[name][at][0] for name, at in place.items()}
+        _, more, name = max(steps)
+        place[name], left = place[name] + 1, left - more
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("4.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: what to remember</summary>
+#
+# For each layer, the place in its list. And the bytes that are left.
+# </details>
+# <details><summary>Hint 2: one round</summary>
+#
+# For each layer that is not at its last option: the bytes that the next step needs, and the error that it removes. Drop the steps that need more than what is left. Of the others take the best by error removed per byte.
+# </details>
+# <details><summary>Hint 3: the end</summary>
+#
+# When no step is left, look up the bits at each layer's place.
+# </details>
+
+# %% [markdown]
+# ### How good is greedy?
+#
+# Five layers and four widths are 1,024 networks. That is few enough to try **all of them**, which one can hardly ever do: the truth is then known, not estimated. (To be quick, networks that begin alike share their first layers.) The truth here is the KL of the whole network on the 200 calibration pictures.
+
+
+# %% name="out-truth"
+def every_allocation(trials, images, progress):
+    """The KL of every allocation on these images, by its widths in the order of the layers."""
+    reference, found = trials.logits({}, images), {}
+    steps = list(trials.model.named_children())
+
+    @torch.no_grad()
+    def walk(at, passed, widths):
+        while at < len(steps) and steps[at][0] not in trials.layers:
+            passed, at = steps[at][1](passed), at + 1
+        if at == len(steps):
+            found[widths] = mixed.kl_divergence(reference, passed)
+            progress()
+            return
+        name, layer = steps[at]
+        for bits in trials.widths:
+            lent = {"weight": trials.weights[name][bits]}
+            walk(at + 1, functional_call(layer, lent, (passed,)), (*widths, bits))
+
+    walk(0, images, ())
+    return found
+
+
+with tqdm(total=len(WIDTHS) ** len(LAYERS), desc="all networks") as bar:
+    harm = every_allocation(trials, calibration, bar.update)
