@@ -24,12 +24,21 @@ from mini_lib.quantize.integer.requantize import multiplier_and_shift, requantiz
 from mini_lib.quantize.ladder import LADDER, rung
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear, is_weight_layer
 from mini_lib.quantize.mixed import (
+    BIT_SERIAL,
+    INT4_INT8_GPU,
+    Accelerator,
     Allocation,
     CostTable,
+    Evaluations,
     Trials,
+    WidthCost,
+    accelerator_costs,
     allocate,
     kl_divergence,
     measure_costs,
+    search_evolution,
+    search_random,
+    search_rl,
     sensitivity_by_bytes,
     sensitivity_by_hessian,
     sensitivity_by_kl,

@@ -4,8 +4,12 @@ How much each layer suffers (`sensitivity`, `hessian`), what it costs (`cost_tab
 the choice under a budget (`allocate`, and the searches that measure whole models).
 """
 
+from mini_lib.quantize.mixed.accelerators import BIT_SERIAL, INT4_INT8_GPU, Accelerator, accelerator_costs
+from mini_lib.quantize.mixed.agent import search_rl
 from mini_lib.quantize.mixed.allocate import Allocation, allocate
 from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost
+from mini_lib.quantize.mixed.evaluations import Evaluations, OutOfEvaluations, search_random
+from mini_lib.quantize.mixed.evolution import search_evolution
 from mini_lib.quantize.mixed.hessian import TraceEstimate, hessian_traces, sensitivity_by_hessian
 from mini_lib.quantize.mixed.measured import measure_costs
 from mini_lib.quantize.mixed.sensitivity import (

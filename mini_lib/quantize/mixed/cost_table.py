@@ -122,14 +122,14 @@ class CostTable:
         return f"{self.device}\n{aligned(lines)}"
 
 
-def weight_bytes(
+def width_bytes(
     model: nn.Module, layers: Mapping[str, nn.Module], widths: Sequence[int], fmt: Callable[[int], Format]
 ) -> tuple[dict[str, dict[int, int]], int]:
     """Return the stored bytes of each layer's weight at each width, scales included, and those of all the rest.
 
     >>> from mini_lib.quantize.ladder import rung
     >>> model = nn.Sequential(nn.Linear(256, 1))
-    >>> weight_bytes(model, {"0": model[0]}, [4, 2], rung)            # 128 + 4 and 64 + 4; a bias of 4
+    >>> width_bytes(model, {"0": model[0]}, [4, 2], rung)            # 128 + 4 and 64 + 4; a bias of 4
     ({'0': {4: 132, 2: 68}}, 4)
     """
     sizes = {}

@@ -13,7 +13,7 @@ from mini_lib.latency import Latency
 from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
-from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost, weight_bytes
+from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost, width_bytes
 from mini_lib.quantize.mixed.trials import chosen_layers, need_widths
 from mini_lib.quantize.model import quantize_weights
 from mini_lib.quantize.observers import min_max
@@ -58,7 +58,7 @@ def measure_costs(
             clocked = _clocked(small, example, list(layers))
             if turn >= warmup:
                 times_s[bits].append(clocked)
-    sizes, rest_bytes = weight_bytes(model, layers, widths, fmt)
+    sizes, rest_bytes = width_bytes(model, layers, widths, fmt)
     costs: dict[str, dict[int, WidthCost]] = {name: {} for name in layers}
     for bits, runs in times_s.items():
         for name in layers:

@@ -1,0 +1,115 @@
+"""What a search spends: each allocation that it asks about is measured once, counted, and remembered.
+
+Searches are compared at equal numbers of evaluations, so all of them ask through this one object. The random search is
+their control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+
+from mini_lib.quantize.mixed.allocate import Allocation, Budget
+from mini_lib.quantize.mixed.cost_table import CostTable
+from mini_lib.quantize.mixed.trials import Bits
+from mini_lib.require import finite, whole
+
+
+class OutOfEvaluations(Exception):
+    """A search asked once more than it may."""
+
+
+class Evaluations:
+    """Calls `error_of(bits)` for each new allocation, at most `limit` times; an old one is answered from memory.
+
+    Raises:
+        TypeError: `limit` is no whole number.
+        ValueError: `limit` is below 1.
+
+    >>> evaluate = Evaluations(lambda bits: 1 / bits["fc"], limit=2)
+    >>> evaluate({"fc": 2}), evaluate({"fc": 4}), evaluate({"fc": 2}), evaluate.count
+    (0.5, 0.25, 0.5, 2)
+    >>> evaluate({"fc": 8})
+    Traceback (most recent call last):
+    mini_lib.quantize.mixed.evaluations.OutOfEvaluations: 2 allocations have been measured
+    """
+
+    def __init__(self, error_of: Callable[[Bits], float], limit: int) -> None:
+        self.limit = whole("limit", limit, low=1, fix="give the number of allocations that may be measured")
+        self._error_of = error_of
+        self._errors: dict[frozenset, tuple[dict[str, int], float]] = {}
+
+    def __call__(self, bits: Bits) -> float:
+        key = frozenset(bits.items())
+        if key not in self._errors:
+            if self.count >= self.limit:
+                raise OutOfEvaluations(f"{self.count} allocations have been measured")
+            error = finite(f"the error of {dict(bits)}", self._error_of(bits), fix="check the weights and the images")
+            self._errors[key] = dict(bits), error
+        return self._errors[key][1]
+
+    @property
+    def count(self) -> int:
+        return len(self._errors)
+
+    def best(self, table: CostTable, budget: Budget) -> Allocation:
+        """Return the allocation with the least error of those that were measured and are within the budget.
+
+        Raises:
+            ValueError: there is none.
+        """
+        found = [
+            Allocation(bits, cost, error)
+            for bits, error in self._errors.values()
+            if budget.allows(cost := table.total(bits))
+        ]
+        if not found:
+            raise ValueError("no allocation within the budget has been measured; run a search first")
+        return min(found, key=lambda allocation: allocation.error)
+
+
+def search_random(
+    table: CostTable,
+    evaluate: Evaluations,
+    *,
+    budget_bytes: float | None = None,
+    budget_s: float | None = None,
+    budget_joules: float | None = None,
+    seed: int = 0,
+) -> Allocation:
+    """Return the best of random allocations within the budget: the control of every search.
+
+    Each draws the width of every layer, and lowers those of random layers until it fits.
+
+    Raises:
+        TypeError, ValueError: as `allocate`.
+    """
+    budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
+    budget.need_enough_for(table)
+    random = Random(seed)
+    with suppress(OutOfEvaluations):
+        for _ in range(100 * evaluate.limit):  # where there are fewer allocations than evaluations, all will be met
+            bits = {name: random.choice(table.widths) for name in table.layers}
+            order = random.sample(table.layers, len(table.layers))
+            evaluate(lowered(bits, table, budget, order))
+    return evaluate.best(table, budget)
+
+
+def lowered(bits: Bits, table: CostTable, budget: Budget, order: tuple[str, ...] | list[str]) -> dict[str, int]:
+    """Return the bits, lowered until they fit: the layers take turns in this `order`, each one step to what costs less.
+
+    >>> from mini_lib.quantize.mixed.cost_table import WidthCost
+    >>> row = {bits: WidthCost(bits, 0.0, 0.0, 0.0) for bits in (8, 4, 2)}
+    >>> table = CostTable("by hand", {"a": row, "b": row}, WidthCost(0, 0.0, 0.0, 0.0))
+    >>> lowered({"a": 8, "b": 8}, table, Budget("stored_bytes", 9), ["a", "b"])    # 4 + 8 is still above 9
+    {'a': 4, 'b': 4}
+    """
+    bits = dict(bits)
+    while True:
+        for name in order:
+            if budget.allows(table.total(bits)):
+                return bits
+            row = table.costs[name]
+            cheaper = [width for width in row if budget.cost(row[width]) < budget.cost(row[bits[name]])]
+            bits[name] = max(cheaper, key=lambda width: budget.cost(row[width]), default=bits[name])
