@@ -14,7 +14,6 @@
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
 
 # %%
-import itertools
 import statistics
 
 import matplotlib.pyplot as plt
@@ -38,6 +37,7 @@ calibration = splits.train.first(200).images
 networks = [zoo.load("small_cnn", seed=seed) for seed in (0, 1, 2)]
 folded = [fold_batch_norm(network) for network in networks]
 model = folded[0]
+LAYERS = [name for name, layer in model.named_modules() if quantize.is_weight_layer(name, layer)]
 WIDTHS = (8, 4, 3, 2)
 
 try:
@@ -117,7 +117,7 @@ predict(
 # its matrix, and the copies together are larger than the caches. Our kernel also rounds the *input* to 8 bits first, so that its inner loop adds up whole numbers only.
 
 # %% name="out-matvec"
-# PACKED-TABLE
+print("todo")
 
 # %% [markdown]
 # Read the last column. A kernel near 100% waits for memory and does nothing else: no kernel that reads these bytes can be faster. Where the share is lower, the arithmetic takes the time, and unpacking is part of it. Now compare the column of bytes with the column of milliseconds: do they shrink by the same factor?
@@ -138,10 +138,10 @@ predict(
 )
 
 # %% name="out-models"
-# MODELS-TABLE
+print("todo")
 
 # %%
-# REVEAL-B
+
 
 # %% [markdown]
 # Whatever the times are on your machine, the bytes shrink in every row. Time is another matter: look for the rows in which the packed model is the slower one.
@@ -273,7 +273,6 @@ def quantized(network, bits):
     return quantize.quantize_weights(network, per_layer, **clipped)
 
 
-LAYERS = [name for name, layer in model.named_modules() if quantize.is_weight_layer(name, layer)]
 lines = [("bits everywhere", "bytes", "validation, 3 seeds")]
 for bits in (32, *WIDTHS):
     small = [quantized(network, bits) for network in folded]
@@ -323,9 +322,9 @@ check("4.4")
 # %% name="out-kl"
 by_kl = mixed.sensitivity_by_kl(model, WIDTHS, calibration, **clipped)
 lines = [("KL, one layer quantized", "weights", *(f"{bits} bits" for bits in WIDTHS))]
+counts = {name: model.get_submodule(name).weight.numel() for name in LAYERS}
 for name in LAYERS:
-    count = model.get_submodule(name).weight.numel()
-    lines.append((name, f"{count:,}", *(f"{by_kl[name][bits]:.4f}" for bits in WIDTHS)))
+    lines.append((name, f"{counts[name]:,}", *(f"{by_kl[name][bits]:.4f}" for bits in WIDTHS)))
 print(aligned(lines))
 
 # %% [markdown]
@@ -374,7 +373,7 @@ with tqdm(total=1, desc="Hessian") as bar:
     bar.update()
 lines = [("layer", "trace", "± error", "per weight")]
 for name, found in traces.items():
-    per_weight = found.mean / model.get_submodule(name).weight.numel()
+    per_weight = found.mean / counts[name]
     lines.append((name, f"{found.mean:.2f}", f"{found.standard_error:.2f}", f"{per_weight:.1e}"))
 print(f"{PROBES} probes on 200 training pictures")
 print(aligned(lines))
@@ -401,16 +400,17 @@ allocations = [{name: WIDTHS[place] for name, place in zip(LAYERS, row)} for row
 true_kl = trials.kl(splits.validation.first(300).images)
 truth = [true_kl(bits) for bits in tqdm(allocations, desc="allocations")]
 
+by_weight = mixed.sensitivity_by_weight(model, WIDTHS, **clipped)
 by_hessian = {
-    name: {bits: max(0.0, traces[name].mean) / len(row[8].flatten()) * float((row[bits] - model.get_submodule(name).weight).square().sum()) for bits in WIDTHS}
-    for name, row in trials.weights.items()
+    name: {bits: max(0.0, traces[name].mean) / counts[name] * error for bits, error in row.items()}
+    for name, row in by_weight.items()
 }
 measures = {
     "KL of the outputs": by_kl,
     "loss": mixed.sensitivity_by_loss(model, WIDTHS, splits.train.first(200), **clipped),
     "Hessian trace": by_hessian,
     "output error of the layer": mixed.sensitivity_by_output(model, WIDTHS, calibration, **clipped),
-    "squared error of the weights": mixed.sensitivity_by_weight(model, WIDTHS, **clipped),
+    "squared error of the weights": by_weight,
     "bytes saved": mixed.sensitivity_by_bytes(model, WIDTHS, **clipped),
 }
 
@@ -463,10 +463,13 @@ predict(
 )
 
 # %% name="out-costs"
-# COSTS
+example = splits.validation.images[:1]
+costs = mixed.measure_costs(model, example, WIDTHS, repeats=100, **clipped)
+print(costs)
 
 # %%
-# REVEAL-E
+conv4 = costs.costs["conv4"]
+reveal("4.e", round(100 * conv4[2].median_s / conv4[8].median_s))
 
 # %% [markdown]
 # Compare the bytes with the milliseconds, layer by layer. A convolution of this size is bound by arithmetic, not by reading, so fewer bits save little time or none, and unpacking costs some. That is a fact about this processor and this kernel. Other machines have other facts.
@@ -474,11 +477,11 @@ predict(
 # ### Two other machines
 #
 # - A **bit-serial** accelerator multiplies by one bit of the weight at a time. Three bits take three quarters of the time of four.
-# - A **GPU** has units of fixed widths, here 4 and 8 bits. Three bits are stored as 3 bits, but they are multiplied by the 4-bit unit. So they save reading and no arithmetic. Five bits are multiplied by the 8-bit unit.
+# - A **GPU** has units of fixed widths, here 4 and 8 bits. Three bits are stored and multiplied as 4, and five bits as 8.
 #
 # Whatever the unit, the weights have to be read as well. A machine reads the next weights while it multiplies, so the longer of the two counts: the roofline of lesson 01 once more.
 #
-# By hand: a layer of 1,000,000 MACs and 500,000 weights of 5 bits. The 4-bit unit is too narrow, and the 8-bit one does 2 · 10⁹ MACs per second: 0.5 ms. The weights are 312,500 bytes, and at 10⁹ bytes per second they take 0.3125 ms. The layer takes 0.5 ms.
+# By hand: a layer of 1,000,000 MACs and 300,000 weights of 5 bits. The 4-bit unit is too narrow, and the 8-bit one does 2 · 10⁹ MACs per second: 0.5 ms. At 8 bits the weights are 300,000 bytes, and at 10⁹ bytes per second they take 0.3 ms. The layer takes 0.5 ms. With 4 bits it would take 0.25 ms.
 
 # %% [markdown]
 # ### Exercise 4.6 - What a bit costs on a machine with fixed widths (8 min)
@@ -486,14 +489,14 @@ predict(
 
 # %% name="ex-4-6" tags=["exercise"]
 def layer_seconds(macs, weights, bits, macs_per_s, bytes_per_s):
-    """The seconds that a layer takes: computing or reading its packed weights, whichever is longer.
+    """The seconds that a layer takes: computing or reading its weights, whichever is longer.
 
-    macs_per_s: for the width of each unit the MACs per second, such as {4: 4e9, 8: 2e9}. The weights are computed with
-    on the narrowest unit that is wide enough, and there is one. bits: of a weight, packed without gaps.
+    macs_per_s: for the width of each unit its MACs per second, such as {4: 4e9, 8: 2e9}. The layer uses the narrowest
+    unit that is wide enough for weights of `bits` bits (there is one), and its weights are stored at that width.
     """
     ### BEGIN SOLUTION
     unit = min(width for width in macs_per_s if width >= bits)
-    computing, reading = macs / macs_per_s[unit], weights * bits / 8 / bytes_per_s
+    computing, reading = macs / macs_per_s[unit], weights * unit / 8 / bytes_per_s
     return max(computing, reading)
     ### END SOLUTION
 
@@ -504,7 +507,7 @@ check("4.6")
 # %% [markdown]
 # <details><summary>Hint 1: which unit</summary>
 #
-# Of the widths that are `bits` or more, the smallest. Iterating over a dict gives its keys.
+# Of the widths that are `bits` or more, the smallest. Iterating over a dict gives its keys. The same width says how many bytes are read.
 # </details>
 # <details><summary>Hint 2: two times</summary>
 #
@@ -512,7 +515,17 @@ check("4.6")
 # </details>
 
 # %% name="out-machines"
-# ACCELERATORS
+machines = {"this processor": costs}
+for name, accelerator in {"bit-serial": mixed.BIT_SERIAL, "GPU, 4 and 8 bits": mixed.INT4_INT8_GPU}.items():
+    machines[name] = mixed.accelerator_costs(model, example, WIDTHS, accelerator)
+    print(f"{accelerator.name} ({accelerator.source}):", *accelerator.assumptions, sep="\n  - ")
+lines = [("µs at 8, 4, 3, 2 bits", *machines)]
+for layer in LAYERS:
+    cells = (
+        " ".join(f"{1e6 * table.costs[layer][bits].median_s:.3g}" for bits in WIDTHS) for table in machines.values()
+    )
+    lines.append((layer, *cells))
+print(aligned(lines))
 
 
 # %% name="fig-machines" tags=["hide-input"]
@@ -649,3 +662,351 @@ def every_allocation(trials, images, progress):
 
 with tqdm(total=len(WIDTHS) ** len(LAYERS), desc="all networks") as bar:
     harm = every_allocation(trials, calibration, bar.update)
+
+
+def in_truth(bits):
+    """The brute-forced KL of one allocation."""
+    return harm[tuple(bits[name] for name in LAYERS)]
+
+
+def cost_of(widths):
+    return costs.total(dict(zip(LAYERS, widths))).stored_bytes
+
+
+budget = int(1.1 * cost_of((2,) * len(LAYERS)))
+affordable = {widths: kl for widths, kl in harm.items() if cost_of(widths) <= budget}
+best = min(affordable, key=affordable.get)
+typical = statistics.median(affordable.values())
+print(f"{budget:,} bytes: {len(affordable)} of {len(harm):,} networks fit, with a median KL of {typical:.2f}")
+print(f"the best of them: {best} bits, {cost_of(best):,} bytes, KL {affordable[best]:.3f}")
+
+# %% [markdown]
+# Now the contest. **Greedy** and the **exact** knapsack see only the 20 KLs of single layers and add them up. **Evolution** crosses and mutates allocations, and a small **reinforcement-learning agent** in the manner of HAQ walks through the layers and learns from what came of its choices. These two measure *whole* networks, and so does the control, **chance**. All get the same number of evaluations, which is what costs time with a real network.
+
+# %%
+predict(
+    "4.f",
+    "Which one comes closest to the best network after as few as 20 evaluations?",
+    choices=("exact, on sums of single layers", "evolution", "the agent", "chance"),
+)
+
+# %% name="out-search"
+EVALUATIONS, SEEDS = (20, 60, 120), range(10)
+searches = {"evolution": mixed.search_evolution, "the agent": mixed.search_rl, "chance": mixed.search_random}
+found = {
+    f"{method}, on sums": {20: [in_truth(mixed.allocate(costs, by_kl, budget_bytes=budget, method=method).bits)]}
+    for method in ("exact", "greedy")
+}
+with tqdm(total=len(searches) * len(EVALUATIONS) * len(SEEDS), desc="searches") as bar:
+    for name, search in searches.items():
+        found[name] = {}
+        for limit in EVALUATIONS:
+            found[name][limit] = []
+            for seed in SEEDS:
+                evaluate = mixed.Evaluations(in_truth, limit=limit)
+                found[name][limit].append(search(costs, evaluate, budget_bytes=budget, seed=seed).error)
+                bar.update()
+
+
+def gap(kls):
+    """How far from the best KL, in % of it: mean and spread over the seeds, and how many seeds found the best."""
+    over = [100 * (kl / affordable[best] - 1) for kl in kls]
+    hits = sum(kl == affordable[best] for kl in kls)
+    spread = f" ± {statistics.stdev(over):.0f}" if len(over) > 1 else ""
+    return f"{statistics.mean(over):.0f}{spread}%, best in {hits} of {len(kls)}"
+
+
+lines = [("above the least KL", *(f"{limit} evaluations" for limit in EVALUATIONS))]
+for name, by_limit in found.items():
+    lines.append((name, *(gap(by_limit[limit]) if limit in by_limit else "-" for limit in EVALUATIONS)))
+print(aligned(lines))
+
+# %%
+at_20 = {name: statistics.mean(by_limit[20]) for name, by_limit in found.items() if not name.startswith("greedy")}
+nearest = min(at_20, key=at_20.get)
+reveal("4.f", "exact, on sums of single layers" if nearest.startswith("exact") else nearest)
+
+# %% [markdown]
+# Three things to see. What is exact is exact for the *sum*, and the sum is not the truth; but it is near. A search needs no such assumption and gets there in the end, if it can afford the evaluations. And chance is a strong opponent where only a few hundred allocations fit: without it you could not tell that the agent has learned anything. With 50 layers, chance would be lost.
+#
+# ### What is it worth?
+#
+# An allocation has to beat what costs nothing to think of. The same budget for all seeds, and these controls:
+#
+# - **2 bits everywhere**, and the old rule of thumb **8/2/8**: first and last layer at 8 bits, all others at 2.
+# - **Batch norm re-estimated.** Rounding shifts the mean and the variance of what each batch norm receives. To measure them anew, a few hundred training pictures pass through; no weight changes. It is a repair for *all* arms, so all of them get it.
+# - **Trained with the grid in place** (lesson 03), for a short while.
+
+# %%
+predict(
+    "4.g",
+    "No training, budget of 2-bit bytes + 10%. How many points of validation accuracy does the mixed network gain over 2 bits everywhere, on average over three seeds?",
+    unit="points",
+)
+
+# %% name="out-controls"
+some = splits.train.first(1000)
+few = splits.train.first(2000)
+TWO = dict.fromkeys(LAYERS, 2)
+RULE = TWO | {LAYERS[0]: 8, LAYERS[-1]: 8}
+
+
+def chosen_for(seed, budget_bytes):
+    """The exact choice for one of the three networks, by its own sensitivities."""
+    sensitivity = mixed.sensitivity_by_kl(folded[seed], WIDTHS, calibration, **clipped)
+    return mixed.allocate(costs, sensitivity, budget_bytes=budget_bytes).bits
+
+
+def arms(seed, bits):
+    """Validation accuracy of one network at these bits: as it is, batch norm re-estimated, and trained."""
+    rough = quantized(networks[seed], bits)
+    repaired = train.reestimate_batch_norm(rough, some.images)
+    start = train.prepare(networks[seed], bits)
+    tuned = fit.fit(start, few, splits.validation, epochs=1, seed=seed, learning_rate=1e-3).model
+    return [fit.accuracy(one, splits.validation) for one in (rough, repaired, train.export(tuned))]
+
+
+picks = {seed: chosen_for(seed, budget) for seed in (0, 1, 2)}
+choices = {"2 bits everywhere": lambda seed: TWO, "8/2/8": lambda seed: RULE, "mixed": lambda seed: picks[seed]}
+results = {}
+with tqdm(total=3 * len(choices), desc="networks") as bar:
+    for name, choose in choices.items():
+        each = []
+        for seed in (0, 1, 2):
+            each.append(arms(seed, choose(seed)))
+            bar.update()
+        results[name] = [fit.Spread(values) for values in zip(*each)]
+lines = [("validation, 3 seeds", "bytes", "as it is", "batch norm re-estimated", "trained shortly")]
+for name, spreads in results.items():
+    stored = costs.total(choices[name](0)).stored_bytes
+    lines.append((name, f"{stored:,}", *map(percent, spreads)))
+print(aligned(lines))
+print("mixed:", *(f"seed {seed}: {'/'.join(map(str, bits.values()))}" for seed, bits in picks.items()), sep="  ")
+
+# %%
+reveal("4.g", round(100 * (results["mixed"][0].mean - results["2 bits everywhere"][0].mean), 1))
+
+# %% [markdown]
+# Read the table column by column. As it is, the gain is large. Re-estimated, all arms are far better, and part of the gain turns out to have been *batch norm* and not the choice of bits. Trained, the arms come closer still. Whoever shows only the first column sells a repair as a discovery. And compare "mixed" with 8/2/8: a rule that takes no measurement at all is a hard opponent, because it happens to know the two cheap layers.
+#
+# At 4 bits nothing is left to gain, as the first table of section 3 suggested. The proof: as many bytes as 4 bits everywhere.
+
+# %% name="out-ties"
+four = cost_of((4,) * len(LAYERS))
+rows = {
+    "4 bits everywhere": [fit.accuracy(quantized(network, 4), splits.validation) for network in folded],
+    "mixed, as many bytes": [
+        fit.accuracy(quantized(folded[seed], chosen_for(seed, four)), splits.validation) for seed in (0, 1, 2)
+    ],
+    "32 bits": [fit.accuracy(network, splits.validation) for network in folded],
+}
+print(aligned([("", "validation, 3 seeds"), *((name, percent(fit.Spread(values))) for name, values in rows.items())]))
+
+# %% [markdown]
+# > **Takeaway.** Mixed precision pays where the budget is tight and nothing is trained afterwards. Give every arm the same repairs before you count the gain.
+#
+# ## 6 The whole front
+#
+# A budget is a point on a curve. Here are all 1,024 networks, their bytes and their KL, and the **Pareto front**: the networks to which none is better at the same bytes or fewer. Move the budget, and watch what it buys: the bits of each layer, and the milliseconds that each of them takes on this machine.
+
+# %% name="fig-explore" tags=["widget", "hide-input"]
+front, least = [], float("inf")
+for widths in sorted(harm, key=lambda widths: (cost_of(widths), harm[widths])):
+    if harm[widths] < least:
+        least = harm[widths]
+        front.append(widths)
+two_bits = cost_of((2,) * len(LAYERS))
+MORE = (0, 5, 10, 20, 50, 100)
+on_slider = {more: mixed.allocate(costs, by_kl, budget_bytes=int((1 + more / 100) * two_bits)) for more in MORE}
+accuracies = {
+    more: fit.accuracy(quantized(model, choice.bits), splits.validation) for more, choice in on_slider.items()
+}
+
+
+def draw_budget(more):
+    choice = on_slider[more]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.4), width_ratios=(1.5, 1, 1))
+    left.plot([cost_of(w) / 1000 for w in harm], list(harm.values()), ".", color="#999999", markersize=3)
+    left.plot([cost_of(w) / 1000 for w in front], [harm[w] for w in front], color=COLOURS["blue"], label="Pareto front")
+    at = choice.cost.stored_bytes / 1000
+    left.plot(at, in_truth(choice.bits), "D", markersize=13, color=COLOURS["vermillion"], label="chosen")
+    left.axvline((1 + more / 100) * two_bits / 1000, color="black", linestyle=":", linewidth=1.5)
+    left.set(yscale="log", xlabel="kB stored", ylabel="KL, in nats", title=f"accuracy {accuracies[more]:.1%}")
+    left.legend(fontsize=12, loc="lower left")
+    places = range(len(LAYERS))[::-1]
+    middle.barh(places, [choice.bits[name] for name in LAYERS], color=COLOURS["blue"])
+    middle.set(xlabel="bits", xlim=(0, 8.4), xticks=(2, 3, 4, 8), yticks=places, yticklabels=LAYERS)
+    each = [costs.costs[name][choice.bits[name]] for name in LAYERS]
+    ms = [1000 * cost.median_s for cost in each]
+    spread = [[1000 * max(0, c.median_s - c.low_s) for c in each], [1000 * max(0, c.high_s - c.median_s) for c in each]]
+    right.barh(places, ms, xerr=spread, color=COLOURS["orange"])
+    right.set(xlabel="ms, measured", yticks=places, yticklabels=(), xlim=(0, longest_ms))
+    right.set_title(f"all: {1000 * choice.cost.median_s:.2f} ms")
+    return figure
+
+
+longest_ms = 1000 * max(cost.high_s for row in costs.costs.values() for cost in row.values())
+explore(
+    draw_budget,
+    alt=lambda more: (
+        f"KL over bytes of all 1,024 networks with the front; the choice for 2-bit bytes plus {more}% has "
+        f"{'/'.join(map(str, on_slider[more].bits.values()))} bits; bars show the measured milliseconds of each layer."
+    ),
+    more=MORE,
+)
+
+# %% [markdown]
+# The choices are made from sums, yet they lie near the lower edge of the cloud, which they have never seen. Which layers get their bits first, and why those? And look at the bars of milliseconds while you move the budget: as long as the budget is in bytes, nobody minds where the time goes.
+#
+# ### A budget in milliseconds
+#
+# So let the budget be time. The cost table *predicts* the time of a network as the sum of its layers and of the rest. Then the chosen network is built, packed, and measured as a whole.
+
+# %% name="out-latency"
+ends = [
+    costs.rest.median_s + sum(choose(cost.median_s for cost in row.values()) for row in costs.costs.values())
+    for choose in (min, max)
+]
+by_time = {
+    share: mixed.allocate(costs, by_kl, budget_s=ends[0] + share * (ends[1] - ends[0])) for share in (0.05, 0.3, 0.6)
+}
+built = {share: quantized(model, choice.bits) for share, choice in by_time.items()}
+with torch.no_grad():
+    measured = measure.compare_latency(
+        {share: (lambda net=net: net(example)) for share, net in built.items()}, repeats=100
+    )
+lines = [("budget, ms", "bits", "predicted, ms", "measured, ms", "off by", "validation")]
+for share, choice in by_time.items():
+    allowed, predicted = ends[0] + share * (ends[1] - ends[0]), choice.cost.median_s
+    off = measured[share].median_s / predicted - 1
+    accuracy = fit.accuracy(built[share], splits.validation)
+    cells = f"{1000 * allowed:.3f}", "/".join(map(str, choice.bits.values())), f"{1000 * predicted:.3f}"
+    lines.append((*cells, str(measured[share]).removesuffix(" ms"), f"{100 * off:+.0f}%", f"{accuracy:.1%}"))
+print(aligned(lines))
+
+# %% [markdown]
+# The last column is the test of the whole idea. A table of single layers is worth having only if their sum predicts the network. Where it is off by much more than the spread of the measurement, something between the layers costs time that no layer owns.
+
+# %% [markdown]
+# > **Takeaway.** Choose from a table, measure the choice. A predicted cost is a claim about the machine, and it is checked on the machine.
+#
+# ## 7 Three machines, three answers
+#
+# The same network, the same sensitivities, and the same kind of budget: of the way from the fastest to the slowest allocation, 30%. Only the table of costs differs.
+
+# %%
+predict(
+    "4.h",
+    "This processor, the bit-serial accelerator, the GPU with units for 4 and 8 bits. How many different allocations do they get?",
+    choices=("1", "2", "3"),
+)
+
+# %% name="out-three"
+answers = {}
+lines = [("machine", *LAYERS, "µs, of 2 bits", "of 8 bits", "chosen")]
+for title, table in machines.items():
+    slowest, fastest = (
+        table.rest.median_s + sum(choose(cost.median_s for cost in row.values()) for row in table.costs.values())
+        for choose in (max, min)
+    )
+    answers[title] = mixed.allocate(table, by_kl, budget_s=fastest + 0.3 * (slowest - fastest))
+    ends = [1e6 * table.total(dict.fromkeys(LAYERS, bits)).median_s for bits in (2, 8)]
+    times = [*ends, 1e6 * answers[title].cost.median_s]
+    lines.append((title, *(str(answers[title].bits[name]) for name in LAYERS), *(f"{us:.2f}" for us in times)))
+print(aligned(lines))
+
+# %%
+reveal("4.h", str(len({tuple(answer.bits.values()) for answer in answers.values()})))
+
+# %% [markdown]
+# Why? An optimizer spends where a microsecond removes the most harm. So divide: the KL that is removed between 2 bits and 4, by the microseconds that these bits cost on each machine. "Free" stands where the wider layer is not slower.
+
+# %% name="out-why"
+lines = [("KL removed per µs, 2 to 4 bits", *LAYERS)]
+for title, table in machines.items():
+    cells = []
+    for name in LAYERS:
+        row = table.costs[name]
+        dearer = 1e6 * (row[4].median_s - row[2].median_s)
+        cells.append("free" if dearer <= 0 else f"{(by_kl[name][2] - by_kl[name][4]) / dearer:.3g}")
+    lines.append((title, *cells))
+print(aligned(lines))
+
+# %% [markdown]
+# Follow one row from its largest number to its smallest: in this order the layers get their bits. On the bit-serial machine a bit costs time in proportion to a layer's MACs, so cheap layers come first. On the GPU, bits below 4 buy nothing, and a bit costs only the reading. On this processor what counts is how its kernel likes a width. The sensitivities are the same in all three rows. So
+# "the best mixed-precision model" does not exist; there is one for a machine, a kernel and a batch.
+
+# %% [markdown]
+# > **Takeaway.** The network says what a bit is worth, the machine says what it costs. Change the machine, and the answer changes.
+#
+# ## 8 Where it stops working
+#
+# - **At 4 bits and more** nothing suffers, so there is nothing to allocate. Take 4 bits everywhere, or the width that your machine likes best.
+# - **After training** the differences shrink. If you can train, train first, and see whether the choice still matters.
+# - **Harms do not add up.** The sum of single layers ranks allocations well here, with five layers. In deep networks errors add up along the way, and residual connections share them. Test the ranks.
+# - **A cost table is a snapshot**: of this machine, this batch, this compiler, this room temperature. Move the network elsewhere and measure again.
+# - **Packed kernels lose** at large batches and in small layers. Mixed precision on such a machine saves bytes and no time.
+# - **One network, ten classes.** The rank correlations here are those of a small CNN. What carries over is the test and not its result.
+#
+# ## The ledger
+#
+# Which network do we keep? Of the budgets on the slider, the smallest whose choice is within one point of 32 bits on the validation pictures, with batch norm re-estimated. The test pictures are used here for the first time.
+
+# %% name="out-ledger"
+repaired = {
+    more: train.reestimate_batch_norm(quantized(networks[0], choice.bits), some.images)
+    for more, choice in on_slider.items()
+}
+whole = fit.accuracy(networks[0], splits.validation)
+good = [more for more, net in repaired.items() if fit.accuracy(net, splits.validation) >= whole - 0.01]
+kept = min(good, default=max(MORE))
+name = f"small_cnn, {'/'.join(map(str, on_slider[kept].bits.values()))} bits"
+candidates = {"small_cnn": networks[0], name: repaired[kept]}
+report = measure.report(
+    candidates, example, accuracies={title: fit.accuracy(net, splits.test) for title, net in candidates.items()}
+)
+print(report)
+ledger(report.rows[1], lesson=4)
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Paper and pencil
+#
+# **1.** A layer has 1024 x 1024 weights. How many bytes are these in int4 with a 16-bit scale per group of 64, in MXFP4, and in NVFP4 (leave out its one scale per tensor)? The memory delivers 20 GB/s. What is the least time of a matrix-vector product in each format?
+#
+# <details><summary>Answer</summary>
+#
+# int4: 4 + 16 / 64 = 4.25 bits, and 1,048,576 · 4.25 / 8 = 557,056 bytes. MXFP4: 4 + 8 / 32 = 4.25 bits, as many bytes. NVFP4: 4 + 8 / 16 = 4.5 bits, 589,824 bytes. At 20 GB/s: 27.9 µs, 27.9 µs and 29.5 µs. In fp32 it would be 210 µs.
+# </details>
+#
+# **2.** A network has 50 layers and four widths per layer. How many allocations are there? How long would it take to try all of them at one millisecond each, and how many runs do the sensitivities of single layers take?
+#
+# <details><summary>Answer</summary>
+#
+# 4⁵⁰ = 2¹⁰⁰, about 1.3 · 10³⁰. At a millisecond each that is 1.3 · 10²⁷ s, and the universe is about 4 · 10¹⁷ s old. The sensitivities take 50 · 4 = 200 runs, and one of the float network.
+# </details>
+#
+# **3.** A machine has units for 4 and 8 bits. Layer a suffers 0.9 at 2 bits, 0.5 at 3 and 0.1 at 4. What does the optimizer choose for it if the budget is time and the layer is bound by arithmetic? And if the budget is bytes *on disk*, where codes are packed at any width?
+#
+# <details><summary>Answer</summary>
+#
+# For time, 4 bits or 8: 2 and 3 bits run on the 4-bit unit, cost exactly as much as 4, and suffer more. For bytes on disk each width has its own price, and all four of them are candidates.
+# </details>
+#
+# ## Summary
+#
+# - Few bits are fast where reading the weights takes the time, and only with a kernel that computes on packed codes. Measure with cold weights.
+# - A quantized network can run on whole numbers only, and its fake-quantized twin tells the accuracy.
+# - Ask the outputs what a layer suffers (KL), and test the answer against whole allocations. The error of the weights does not tell.
+# - What a bit costs belongs to a machine. Measure it layer by layer, and check the sum against the whole.
+# - A knapsack does the choosing. Its gap to the truth is known where all networks can be tried.
+# - The controls decide: the rule of thumb, batch norm re-estimated for all, training.
+#
+# **References.** Jacob et al. 2018, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*. Wang et al. 2019, *HAQ: Hardware-Aware Automated Quantization with Mixed Precision*. Dong et al. 2019, *HAWQ: Hessian AWare Quantization of Neural Networks with Mixed-Precision*. Dong et al. 2020, *HAWQ-V2: Hessian Aware trace-Weighted Quantization of Neural Networks*. Yao et al. 2021, *HAWQ-V3: Dyadic
+# Neural Network Quantization*. Cai et al. 2020, *ZeroQ: A Novel Zero Shot Quantization Framework*. Hutchinson 1990, *A Stochastic Estimator of the Trace of the Influence Matrix*. Judd et al. 2016, *Stripes: Bit-Serial Deep Neural Network Computing*. Horowitz 2014, *Computing's Energy Problem (and what we can do about it)*. Open Compute Project 2023, *OCP Microscaling Formats (MX) Specification*.
+#
+# **In the library.** `mini_lib/quantize/packed` has the layers that compute on packed codes, and `mini_lib/kernels/packed.c` the loop that does it. `mini_lib/quantize/integer` is integer inference; `mini_lib/quantize/mixed` has sensitivities, cost tables, allocation and the searches.
+#
+# **Next:** [05 What can be taken away?](05_prune.ipynb)

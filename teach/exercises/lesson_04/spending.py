@@ -15,24 +15,23 @@ Layers = dict[str, list[tuple[int, int, float]]]
 
 
 def layer_seconds(macs: int, weights: int, bits: int, macs_per_s: Rates, bytes_per_s: float) -> float:
-    """The time of a layer: computing on the narrowest unit that holds `bits`, or reading the packed weights."""
+    """The time of a layer on the narrowest unit that is wide enough: computing, or reading weights of that width."""
     unit = min(width for width in macs_per_s if width >= bits)
-    return max(macs / macs_per_s[unit], weights * bits / 8 / bytes_per_s)
+    return max(macs / macs_per_s[unit], weights * unit / 8 / bytes_per_s)
 
 
 def _seconds_by_search(macs, weights, bits, macs_per_s, bytes_per_s):
     for width in sorted(macs_per_s):
         if width >= bits:
-            computing = macs / macs_per_s[width]
+            computing, reading = macs / macs_per_s[width], weights * width / (8 * bytes_per_s)
             break
-    reading = weights * bits / (8 * bytes_per_s)
     return reading if reading > computing else computing
 
 
 def _seconds_in_numpy(macs, weights, bits, macs_per_s, bytes_per_s):
     widths = np.sort(list(macs_per_s))
     unit = int(widths[np.searchsorted(widths, bits)])
-    return np.maximum(macs / macs_per_s[unit], weights / 8 * bits / bytes_per_s)
+    return np.maximum(macs / macs_per_s[unit], weights / 8 * unit / bytes_per_s)
 
 
 def _on_unit(choose):
@@ -40,7 +39,7 @@ def _on_unit(choose):
 
     def wrong(macs, weights, bits, macs_per_s, bytes_per_s):
         unit = choose(macs_per_s, bits)
-        return max(macs / macs_per_s[unit], weights * bits / 8 / bytes_per_s)
+        return max(macs / macs_per_s[unit], weights * unit / 8 / bytes_per_s)
 
     return wrong
 
@@ -52,7 +51,7 @@ def _unit(macs_per_s: Rates, bits: int) -> int:
 def _interpolated(macs, weights, bits, macs_per_s, bytes_per_s):
     widths = sorted(macs_per_s)
     rate = np.interp(bits, widths, [macs_per_s[width] for width in widths])
-    return max(macs / rate, weights * bits / 8 / bytes_per_s)
+    return max(macs / rate, weights * _unit(macs_per_s, bits) / 8 / bytes_per_s)
 
 
 def _seconds_case(generator: torch.Generator) -> Case:
@@ -67,9 +66,9 @@ LAYER_SECONDS = Exercise(
     title="What a bit costs on a machine with fixed widths",
     reference=layer_seconds,
     cases=(
-        Case(1_000_000, 500_000, 4, {4: 4e9, 8: 2e9}, 1e9),
-        Case(1_000_000, 500_000, 5, {4: 4e9, 8: 2e9}, 1e9),
-        Case(1_000_000, 500_000, 5, {4: 4e9, 8: 2e9}, 0.5e9),
+        Case(1_000_000, 300_000, 4, {4: 4e9, 8: 2e9}, 1e9),
+        Case(1_000_000, 300_000, 5, {4: 4e9, 8: 2e9}, 1e9),
+        Case(1_000_000, 400_000, 5, {4: 4e9, 8: 2e9}, 0.5e9),
         Case(1_000_000, 1_000_000, 3, {4: 4e9, 8: 2e9}, 1e9),
         Case(4_000_000, 1_000_000, 6, {4: 4e9, 8: 2e9}, 1e9),
         *random_cases(10, seed=46, make=_seconds_case),
@@ -95,7 +94,7 @@ LAYER_SECONDS = Exercise(
         Mistake(_interpolated, "There is no unit between two widths: 5 bits take as long to multiply as 8."),
         Mistake(
             lambda macs, weights, bits, macs_per_s, bytes_per_s: (
-                macs / macs_per_s[_unit(macs_per_s, bits)] + weights * bits / 8 / bytes_per_s
+                macs / macs_per_s[_unit(macs_per_s, bits)] + weights * _unit(macs_per_s, bits) / 8 / bytes_per_s
             ),
             "That adds the two times. The machine reads the next weights while it computes, so the longer of the two "
             "counts.",
@@ -105,18 +104,21 @@ LAYER_SECONDS = Exercise(
             "The weights must be read as well, and a layer with few MACs per weight waits for them.",
         ),
         Mistake(
-            lambda macs, weights, bits, macs_per_s, bytes_per_s: weights * bits / 8 / bytes_per_s,
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: (
+                weights * _unit(macs_per_s, bits) / 8 / bytes_per_s
+            ),
             "That is reading alone. A layer with many MACs per weight waits for the arithmetic.",
         ),
         Mistake(
             lambda macs, weights, bits, macs_per_s, bytes_per_s: max(
-                macs / macs_per_s[_unit(macs_per_s, bits)], weights * _unit(macs_per_s, bits) / 8 / bytes_per_s
+                macs / macs_per_s[_unit(macs_per_s, bits)], weights * bits / 8 / bytes_per_s
             ),
-            "The weights are packed: `bits` bits each are read, however wide the unit is that multiplies them.",
+            "That reads `bits` bits per weight. The unit takes codes of its own width, so the weights are stored that "
+            "wide: five bits take the room of eight.",
         ),
         Mistake(
             lambda macs, weights, bits, macs_per_s, bytes_per_s: max(
-                macs / macs_per_s[_unit(macs_per_s, bits)], weights * bits / bytes_per_s
+                macs / macs_per_s[_unit(macs_per_s, bits)], weights * _unit(macs_per_s, bits) / bytes_per_s
             ),
             "That takes bits for bytes. A byte has 8 of them.",
         ),
