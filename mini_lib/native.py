@@ -144,11 +144,23 @@ def native_flags() -> tuple[str, ...]:
         NoCompiler: there is no C compiler.
     """
     flags = ["-O3", *[flag for flag in ("-march=native", "-mcpu=native") if has_flag(flag)][:1]]
-    avx512 = f"#ifndef __AVX512F__\n#error no\n#endif\n{_PROBE}"
     wide = "-mprefer-vector-width=512"
-    if _compiles(find_compiler().command, tuple(flags), avx512) and has_flag(wide):
+    if _defines("__AVX512F__", tuple(flags)) and has_flag(wide):
         flags.append(wide)
     return tuple(flags)
+
+
+def has_instructions(name: str) -> bool:
+    """Say whether this processor has a set of instructions, by what the compiler defines for it: "__AVX2__".
+
+    Raises:
+        NoCompiler: there is no C compiler.
+    """
+    return _defines(name, native_flags())
+
+
+def _defines(name: str, flags: tuple[str, ...]) -> bool:
+    return _compiles(find_compiler().command, flags, f"#ifndef {name}\n#error no\n#endif\n{_PROBE}")
 
 
 @lru_cache(maxsize=256)

@@ -7,5 +7,16 @@ which compiles the function and returns the call. A topic's class (a sparse form
 `bind_...`. Tests go to tests/kernels: every way in which the function is compiled, against exact results.
 """
 
-from mini_lib.kernels.binding import bound, need_tensor
+from mini_lib.kernels.binding import bound, compiled_function, need_tensor
+from mini_lib.kernels.packed import (
+    PACKED_WIDTHS,
+    TORCH,
+    PackedMatrix,
+    Places,
+    instruction_sets,
+    most_columns,
+    pack_matrix,
+    packed_convolution,
+    packed_linear,
+)
 from mini_lib.kernels.sparse import bind_bitmap, bind_blocks, bind_csr, bind_dense, bind_n_of_m

@@ -37,13 +37,9 @@ def bound(
     >>> y
     tensor([30., 40.])
     """
-    settings = [f"-D{name}={value}" for name, value in {function.upper(): 1, **defines}.items()]
     # An alias shares the memory and keeps it alive, whatever becomes of the tensor itself.
     arguments = [one.detach() if isinstance(one, Tensor) else one for one in arguments]
-    words = native.native_flags() if flags is None else native.flag_words(flags)
-    library = native.load(_text(file), flags=(*words, *settings))
-    compiled = getattr(library, function)
-    compiled.restype = None
+    compiled = compiled_function((file,), function, flags=flags, **{function.upper(): 1}, **defines)
     values = [
         ctypes.c_void_p(argument.data_ptr()) if isinstance(argument, Tensor) else ctypes.c_int64(argument)
         for argument in arguments
@@ -53,6 +49,25 @@ def bound(
         compiled(*values)
 
     return call
+
+
+def compiled_function(
+    names: Sequence[str], function: str, *, flags: Sequence[str] | None = None, **defines: object
+) -> Callable[..., None]:
+    """Compile files of this folder, one after the other as one text, and return a function of it that returns nothing.
+
+    It takes what ctypes takes: `ctypes.c_int64(3)`, `ctypes.c_void_p(tensor.data_ptr())`. The caller keeps the tensors
+    alive; `bound` does so by itself.
+
+    Raises:
+        TypeError, NoCompiler, ValueError: as `native.load`.
+    """
+    words = native.native_flags() if flags is None else native.flag_words(flags)
+    settings = [f"-D{name}={value}" for name, value in defines.items()]
+    library = native.load("".join(map(_text, names)), flags=(*words, *settings))
+    compiled = getattr(library, function)
+    compiled.restype = None
+    return compiled
 
 
 def need_tensor(

@@ -48,6 +48,7 @@ from mini_lib.quantize.mixed import (
 )
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 from mini_lib.quantize.observers import entropy, min_max, mse, percentile
+from mini_lib.quantize.packed import PackedConv2d, PackedLayer, PackedLinear, is_packable, pack_for_speed
 from mini_lib.quantize.qtensor import QTensor, from_parts, quantize
 from mini_lib.quantize.range_observer import RangeObserver
 from mini_lib.quantize.storage import StoredSize, file_bytes, load_model, save_model, stored_size
@@ -57,4 +58,4 @@ from mini_lib.quantize.train.layers import FakeQuantConv2d, FakeQuantLayer, Fake
 from mini_lib.quantize.train.lsq import lsq, lsq_gradient_scale, lsq_range
 from mini_lib.quantize.train.pact import PACT
 from mini_lib.quantize.train.prepare import prepare
-from mini_lib.quantize.train.ste import fake_quantize_ste, round_ste, straight_through
+from mini_lib.quantize.train.ste import fake_quantize_ste, round_ste, sign_ste, straight_through

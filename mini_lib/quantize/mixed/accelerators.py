@@ -19,7 +19,7 @@ from mini_lib.quantize.formats import Format
 from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost, width_bytes
-from mini_lib.quantize.mixed.trials import chosen_layers, need_widths
+from mini_lib.quantize.mixed.trials import mixed_layers, need_widths
 from mini_lib.require import positive
 from mini_lib.surgery import Where
 
@@ -165,7 +165,7 @@ def accelerator_costs(
     Source: S. Williams, A. Waterman, D. Patterson, "Roofline", 2009.
     """
     widths = need_widths(widths)
-    layers = chosen_layers(model, where)
+    layers = mixed_layers(model, where)
     rows = {row.name: row for row in layer_costs(model, example)}
     runs_as = {bits: accelerator.runs_as(bits) for bits in widths}
     sizes, rest_bytes = width_bytes(model, layers, sorted(set(runs_as.values())), fmt)

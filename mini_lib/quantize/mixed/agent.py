@@ -16,10 +16,12 @@ from math import log
 import torch
 from torch import Tensor, nn
 
-from mini_lib.quantize.mixed.allocate import Allocation, Budget
+from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
 from mini_lib.quantize.mixed.cost_table import CostTable
 from mini_lib.quantize.mixed.evaluations import Evaluations, OutOfEvaluations, lowered
 from mini_lib.require import positive, whole
+
+CURIOSITY = 0.5  # what an entropy of one nat is worth, in standard deviations of the reward: it keeps the agent asking
 
 
 def search_rl(
@@ -30,7 +32,7 @@ def search_rl(
     budget_s: float | None = None,
     budget_joules: float | None = None,
     seed: int = 0,
-    learning_rate: float = 0.03,
+    learning_rate: float = 0.05,
     walks: int = 4,
 ) -> Allocation:
     """Return the best allocation within the budget that the agent meets before the evaluations run out.
@@ -50,68 +52,65 @@ def search_rl(
     R. Williams, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning", 1992.
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
-    budget.need_enough_for(table)
-    positive("learning_rate", learning_rate, fix="0.03 is a good start")
+    prices, room = budget.prices(table)
+    positive("learning_rate", learning_rate, fix="0.05 is a good start")
     whole("walks", walks, low=1, fix="4 are a good start")
     generator = torch.Generator().manual_seed(whole("seed", seed, fix="any will do"))
-    policy = _policy(table, budget, generator)
+    policy = _policy(len(table.widths), generator)
     optimizer = torch.optim.Adam(policy.parameters(), lr=learning_rate)
     rewards: list[float] = []
     with suppress(OutOfEvaluations):
-        for _ in range(20 * evaluate.limit):  # an agent that is sure of itself asks nothing new
+        for _ in range(5 * evaluate.limit // walks):  # an agent that is sure of itself asks nothing new
             losses = []
             for _ in range(walks):
-                bits, log_probability = _walk(policy, table, budget, generator)
-                error = evaluate(lowered(bits, table, budget, table.layers))
-                rewards.append(-log(error + 1e-9))  # half the error is as good wherever one starts from
+                bits, log_probability, entropy = _walk(policy, prices, room, generator)
+                error = evaluate(lowered(bits, prices, room, table.layers))
+                rewards.append(-log(error + 1e-9))  # to halve the error is worth the same at any size
                 usual = torch.tensor(rewards[-32:])
                 advantage = (rewards[-1] - usual.mean()) / (usual.std(correction=0) + 1e-6)
-                losses.append(-advantage * log_probability)
+                losses.append(-advantage * log_probability - CURIOSITY * entropy)
             optimizer.zero_grad()
             torch.stack(losses).mean().backward()
             optimizer.step()
     return evaluate.best(table, budget)
 
 
-def _policy(table: CostTable, budget: Budget, generator: torch.Generator) -> nn.Module:
-    """A small network from what the agent sees to a logit for each width; at first about equally likely."""
-    policy = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, len(table.widths)))
+def _policy(widths: int, generator: torch.Generator) -> nn.Module:
+    """A small network from what the agent sees to a logit for each width: at first all widths are equally likely."""
+    policy = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, widths))
     with torch.no_grad():
         for weights in policy.parameters():
             weights.copy_(torch.randn(weights.shape, generator=generator) / 32**0.5)
-        policy[2].weight *= 0.1
-        policy[2].bias.zero_()
+        policy[2].weight.zero_(), policy[2].bias.zero_()
     return policy
 
 
 def _walk(
-    policy: nn.Module, table: CostTable, budget: Budget, generator: torch.Generator
-) -> tuple[dict[str, int], Tensor]:
-    """Pick a width for each layer; return the bits, and the log of the probability of these picks."""
+    policy: nn.Module, prices: Prices, room: float, generator: torch.Generator
+) -> tuple[dict[str, int], Tensor, Tensor]:
+    """Pick a width for each layer; return the bits, the log of the probability of these picks, and their entropy."""
     bits: dict[str, int] = {}
-    log_probability = torch.zeros(())
-    for name in table.layers:
-        logs = policy(_state(name, bits, table, budget)).log_softmax(dim=0)
+    log_probability, entropy = torch.zeros(()), torch.zeros(())
+    for name, row in prices.items():
+        logs = policy(_state(bits, prices, room)).log_softmax(dim=0)
         pick = int(torch.multinomial(logs.exp(), 1, generator=generator))
-        bits[name] = table.widths[pick]
+        bits[name] = list(row)[pick]
         log_probability = log_probability + logs[pick]
-    return bits, log_probability
+        entropy = entropy - (logs.exp() * logs).sum()
+    return bits, log_probability, entropy
 
 
-def _state(name: str, bits: dict[str, int], table: CostTable, budget: Budget) -> Tensor:
-    """What the agent sees at a layer, each about between 0 and 1."""
-    dearest = {layer: max(budget.cost(cost) for cost in row.values()) for layer, row in table.costs.items()}
-    largest = {layer: max(cost.stored_bytes for cost in row.values()) for layer, row in table.costs.items()}
-    spent = sum(budget.cost(table.costs[layer][width]) for layer, width in bits.items())
-    room = budget.amount - budget.cost(table.rest)
-    place, last = table.layers.index(name), len(table.layers) - 1
+def _state(bits: dict[str, int], prices: Prices, room: float) -> Tensor:
+    """What the agent sees at the layer that is next: six numbers, each between 0 and 2.
+
+    Its place; whether it is the first or the last; its share of the dearest model, also as a root, which tells small
+    layers apart; the bits of the layer before, of the widest; and what share of the room is spent.
+    """
+    place, last = len(bits), len(prices) - 1
+    dearest = [max(row.values()) for row in prices.values()]
+    share = dearest[place] / (sum(dearest) or 1.0)
+    before = list(bits.values())[-1] / max(max(row) for row in prices.values()) if bits else 1.0
+    spent = sum(prices[name][width] for name, width in bits.items())
     return torch.tensor(
-        [
-            place / max(1, last),
-            float(place in (0, last)),
-            dearest[name] / sum(dearest.values()),
-            log(1 + largest[name]) / log(1 + max(largest.values())),
-            bits[table.layers[place - 1]] / max(table.widths) if place else 1.0,
-            min(2.0, spent / room) if room > 0 else 2.0,
-        ]
+        [place / max(1, last), float(place in (0, last)), share, share**0.5, before, min(2.0, spent / room)]
     )

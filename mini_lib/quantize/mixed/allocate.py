@@ -15,6 +15,8 @@ from mini_lib.quantize.choice import need_same_layers
 from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost
 from mini_lib.require import not_negative, one_of, positive
 
+Prices = dict[str, dict[int, float]]  # {layer: {bits: cost}}, in the unit of a budget
+
 METHODS = {"exact": exact, "greedy": greedy}
 FINENESS = 10**7  # a knapsack counts in whole numbers: a budget of seconds or joules is so many of them
 
@@ -72,23 +74,24 @@ class Budget:
             raise ValueError("the table knows no joules of this machine; give budget_bytes or budget_s")
         return found
 
-    def allows(self, cost: WidthCost) -> bool:
-        """Whether this cost is within the budget; a rounding error of 1e-6 of it does not count."""
-        return self.cost(cost) <= self.amount * (1 + 1e-6)
+    def prices(self, table: CostTable) -> tuple[Prices, float]:
+        """Return what each width of each layer takes of the budget, and what the rest of the model leaves of it.
 
-    def need_enough_for(self, table: CostTable) -> None:
-        """Refuse a budget that the cheapest width of every layer exceeds.
+        A rounding error of 1e-6 of the budget does not count.
 
         Raises:
-            ValueError: it does; the message says what the least is.
+            ValueError: the table knows no joules, or the cheapest width of every layer exceeds the budget; the message
+                says what the least is.
         """
-        cheapest = (min(row.values(), key=self.cost) for row in table.costs.values())
-        least = self.cost(sum(cheapest, table.rest))
+        prices = {name: {bits: self.cost(cost) for bits, cost in row.items()} for name, row in table.costs.items()}
+        rest = self.cost(table.rest)
+        least = sum(min(row.values()) for row in prices.values()) + rest
         if least > self.amount * (1 + 1e-6):
             raise ValueError(
                 f"{_ARGUMENT[self.of]} of {_shown(self.amount)} cannot be met: with the cheapest width of every layer "
                 f"the model still costs {_shown(least)}; give {_shown(least)} or more"
             )
+        return prices, self.amount * (1 + 1e-6) - rest
 
 
 _ARGUMENT = {"stored_bytes": "budget_bytes", "median_s": "budget_s", "joules": "budget_joules"}
@@ -130,7 +133,6 @@ def allocate(
     """
     choose = METHODS[one_of("method", method, tuple(METHODS), fix="'exact' is the optimum")]
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
-    budget.need_enough_for(table)
     options, room = knapsack_options(table, sensitivity, budget)
     taken = choose(options, room)
     bits = {name: option.value for name, option in taken.items()}
@@ -148,18 +150,19 @@ def knapsack_options(
         ValueError: as `allocate`.
     """
     need_same_layers("sensitivity", sensitivity, table.layers)
+    prices, room = budget.prices(table)
     unit = 1 if budget.of == "stored_bytes" else budget.amount / FINENESS
     options: dict[str, list[Option]] = {}
-    for name, row in table.costs.items():
+    for name, row in prices.items():
         if missing := [bits for bits in row if bits not in sensitivity[name]]:
             raise ValueError(f"sensitivity says nothing about {missing[0]} bits of layer {name!r}; measure all widths")
         options[name] = []
-        for bits, cost in row.items():
+        for bits, price in row.items():
             error = not_negative(f"the error of layer {name!r} at {bits} bits", sensitivity[name][bits], fix="clamp it")
-            options[name].append(Option(bits, round(budget.cost(cost) / unit), float(error)))
-    # each of the costs is rounded by half a unit at most, so what fits must not be refused for that
-    slack = 0 if unit == 1 else len(options) + 1
-    return options, floor((budget.amount - budget.cost(table.rest)) / unit) + slack
+            options[name].append(Option(bits, round(price / unit), float(error)))
+    # the price of each layer is rounded by half a unit at most, so what fits must not be refused for that
+    slack = 0 if unit == 1 else len(options) // 2
+    return options, floor(room / unit) + slack
 
 
 def _shown(amount: float) -> str:

@@ -6,11 +6,11 @@ their control.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 
-from mini_lib.quantize.mixed.allocate import Allocation, Budget
+from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
 from mini_lib.quantize.mixed.cost_table import CostTable
 from mini_lib.quantize.mixed.trials import Bits
 from mini_lib.require import finite, whole
@@ -62,7 +62,7 @@ class Evaluations:
         found = [
             Allocation(bits, cost, error)
             for bits, error in self._errors.values()
-            if budget.allows(cost := table.total(bits))
+            if budget.cost(cost := table.total(bits)) <= budget.amount * (1 + 2e-6)
         ]
         if not found:
             raise ValueError("no allocation within the budget has been measured; run a search first")
@@ -86,30 +86,28 @@ def search_random(
         TypeError, ValueError: as `allocate`.
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
-    budget.need_enough_for(table)
+    prices, room = budget.prices(table)
     random = Random(seed)
     with suppress(OutOfEvaluations):
         for _ in range(100 * evaluate.limit):  # where there are fewer allocations than evaluations, all will be met
             bits = {name: random.choice(table.widths) for name in table.layers}
             order = random.sample(table.layers, len(table.layers))
-            evaluate(lowered(bits, table, budget, order))
+            evaluate(lowered(bits, prices, room, order))
     return evaluate.best(table, budget)
 
 
-def lowered(bits: Bits, table: CostTable, budget: Budget, order: tuple[str, ...] | list[str]) -> dict[str, int]:
+def lowered(bits: Bits, prices: Prices, room: float, order: Sequence[str]) -> dict[str, int]:
     """Return the bits, lowered until they fit: the layers take turns in this `order`, each one step to what costs less.
 
-    >>> from mini_lib.quantize.mixed.cost_table import WidthCost
-    >>> row = {bits: WidthCost(bits, 0.0, 0.0, 0.0) for bits in (8, 4, 2)}
-    >>> table = CostTable("by hand", {"a": row, "b": row}, WidthCost(0, 0.0, 0.0, 0.0))
-    >>> lowered({"a": 8, "b": 8}, table, Budget("stored_bytes", 9), ["a", "b"])    # 4 + 8 is still above 9
+    >>> prices = {"a": {8: 8, 4: 4, 2: 2}, "b": {8: 8, 4: 4, 2: 2}}
+    >>> lowered({"a": 8, "b": 8}, prices, 9, ["a", "b"])                     # 4 + 8 is still above 9
     {'a': 4, 'b': 4}
+
+    Source: K. Wang et al., "HAQ", 2019, section 3.2.
     """
-    bits = dict(bits)
-    while True:
-        for name in order:
-            if budget.allows(table.total(bits)):
-                return bits
-            row = table.costs[name]
-            cheaper = [width for width in row if budget.cost(row[width]) < budget.cost(row[bits[name]])]
-            bits[name] = max(cheaper, key=lambda width: budget.cost(row[width]), default=bits[name])
+    bits, turn = dict(bits), 0
+    while sum(prices[name][width] for name, width in bits.items()) > room:
+        name = order[turn % len(order)]
+        row, turn = prices[name], turn + 1
+        bits[name] = max((width for width in row if row[width] < row[bits[name]]), key=row.get, default=bits[name])
+    return bits

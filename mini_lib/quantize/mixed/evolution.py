@@ -44,7 +44,6 @@ def search_evolution(
     which searches widths so.
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
-    budget.need_enough_for(table)
     nothing = {name: dict.fromkeys(row, 0.0) for name, row in table.costs.items()}
     options, room = knapsack_options(table, nothing, budget)
 

@@ -24,7 +24,7 @@ from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.mixed.sensitivity import Sensitivities, squared_errors
-from mini_lib.quantize.mixed.trials import Trials, chosen_layers
+from mini_lib.quantize.mixed.trials import Trials, mixed_layers
 from mini_lib.quantize.observers import min_max
 from mini_lib.require import whole
 from mini_lib.surgery import Where
@@ -80,7 +80,7 @@ def hessian_traces(
     whole("probes", probes, low=1, fix="16 are a start")
     generator = torch.Generator().manual_seed(whole("seed", seed, fix="any will do"))
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    layers = chosen_layers(model, where)
+    layers = mixed_layers(model, where)
     weights = [layer.weight.requires_grad_() for layer in layers.values()]
     loss = F.cross_entropy(model(split.images), split.labels)
     if not loss.isfinite():

@@ -14,7 +14,7 @@ from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost, width_bytes
-from mini_lib.quantize.mixed.trials import chosen_layers, need_widths
+from mini_lib.quantize.mixed.trials import mixed_layers, need_widths
 from mini_lib.quantize.model import quantize_weights
 from mini_lib.quantize.observers import min_max
 from mini_lib.require import whole
@@ -50,7 +50,7 @@ def measure_costs(
     widths = need_widths(widths)
     whole("repeats", repeats, low=1, fix="use 30 for a stable median")
     whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
-    layers = chosen_layers(model, where)
+    layers = mixed_layers(model, where)
     models = {bits: quantize_weights(model, fmt(bits), where, observer) for bits in widths}
     times_s: dict[int, list[dict[str, float]]] = {bits: [] for bits in widths}
     for turn in range(warmup + repeats):

@@ -61,7 +61,7 @@ class Trials:
     ) -> None:
         self.model, self.widths = model, need_widths(widths)
         self.quantized: dict[str, dict[int, QTensor]] = {}
-        for name, layer in chosen_layers(model, where).items():
+        for name, layer in mixed_layers(model, where).items():
             try:
                 self.quantized[name] = {bits: quantize(layer.weight, fmt(bits), observer) for bits in self.widths}
             except (TypeError, ValueError) as error:
@@ -149,13 +149,13 @@ def need_widths(widths: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(widths, reverse=True))
 
 
-def chosen_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
+def mixed_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     """Return the layers whose width is to be chosen, by name, each with a weight of its own.
 
     Raises:
         ValueError: none is chosen, two share their weight, or a layer's weight is computed from others (a mask).
 
-    >>> list(chosen_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), is_weight_layer))
+    >>> list(mixed_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), is_weight_layer))
     ['0', '2']
     """
     layers = dict(find(model, lambda name, module: is_weight_layer(name, module) and where(name, module)))

@@ -6,4 +6,4 @@ from mini_lib.quantize.train.layers import FakeQuantConv2d, FakeQuantLayer, Fake
 from mini_lib.quantize.train.lsq import lsq, lsq_gradient_scale, lsq_range
 from mini_lib.quantize.train.pact import PACT
 from mini_lib.quantize.train.prepare import prepare
-from mini_lib.quantize.train.ste import fake_quantize_ste, round_ste, straight_through
+from mini_lib.quantize.train.ste import fake_quantize_ste, round_ste, sign_ste, straight_through

@@ -1,4 +1,8 @@
-"""Batch norm in few bits: statistics that stay, and statistics that are taken anew."""
+"""Batch norm at few bits: statistics that are taken anew, and statistics that are kept still.
+
+Rounding a layer's weights changes the mean and the variance of its outputs, and a batch norm after it goes on to
+subtract and divide by the old ones. At 2 bits that alone can ruin a network whose codes are good.
+"""
 
 from __future__ import annotations
 
@@ -12,65 +16,119 @@ from mini_lib.fold import find_batch_norms
 from mini_lib.surgery import replace
 
 
-class FrozenBatchNorm1d(nn.BatchNorm1d):
-    """A batch norm that uses its running statistics in training too; gamma and beta still learn."""
+@torch.no_grad()
+def reestimate_batch_norm(model: nn.Module, calibration: Calibration) -> nn.Module:
+    """Return a copy of `model` whose batch norms have the mean and variance of their inputs on the calibration data.
 
-    def train(self, mode: bool = True) -> FrozenBatchNorm1d:
-        """Stay in eval mode, whatever the model does."""
-        return super().train(False)
+    Weights stay as they are, and so do gamma and beta. The statistics are those of the whole data, not a moving average
+    of batches: how it is cut into batches does not matter. The norms are settled one after the other, in the order in
+    which they run, each on what the norms before it give from now on. As torch keeps it, the variance is divided by
+    n - 1.
 
+    It works on any model in eval mode whose batch norms are not folded: float, quantized after training, in training at
+    few bits, or exported. Where they are folded there is nothing to take anew; see `correct_bias`.
 
-class FrozenBatchNorm2d(nn.BatchNorm2d):
-    """A batch norm that uses its running statistics in training too; gamma and beta still learn."""
+    Args:
+        model: in eval mode; the argument stays as it is.
+        calibration: inputs [N, ...], a batch or an iterable of batches; training images, never test ones.
 
-    def train(self, mode: bool = True) -> FrozenBatchNorm2d:
-        """Stay in eval mode, whatever the model does."""
-        return super().train(False)
+    Raises:
+        TypeError: a batch is not a tensor.
+        ValueError: the model is in training mode or has no batch norm, or one that keeps no running statistics, that
+            does not run, whose input is not finite, or has fewer than two values per channel; or calibration is empty
+            or not finite.
+
+    >>> model = nn.Sequential(nn.BatchNorm1d(1)).eval()
+    >>> norm = reestimate_batch_norm(model, torch.tensor([[1.0], [2.0], [6.0]]))[0]
+    >>> norm.running_mean, norm.running_var                      # (4 + 1 + 9) / 2
+    (tensor([3.]), tensor([7.]))
+
+    Source: Y. Wu, J. Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3 ("PreciseBN").
+    """
+    data = batches(calibration)
+    model = copy.deepcopy(model)
+    norms = {name: model.get_submodule(name) for name in find_batch_norms(model)}
+    if not norms:
+        raise ValueError("the model has no batch norm left to re-estimate; if it is folded, correct_bias does its part")
+    for name in dict.fromkeys([*running_order(model, data, norms), *norms]):
+        if norms[name].running_mean is None:
+            raise ValueError(f"batch norm '{name}' keeps no running statistics, so there are none to re-estimate")
+        mean, variance = _moments(model, data, name)
+        norms[name].running_mean.copy_(mean)
+        norms[name].running_var.copy_(variance)
+    return model
 
 
 def freeze_batch_norm(model: nn.Module) -> nn.Module:
     """Return a copy of `model` whose batch norms use their running statistics even while it trains.
 
-    Raises:
-        ValueError: the model has no batch norm.
-    """
-    kinds = {nn.BatchNorm1d: FrozenBatchNorm1d, nn.BatchNorm2d: FrozenBatchNorm2d}
-    if not find_batch_norms(model):
-        raise ValueError("the model has no batch norm to freeze")
-
-    def build(norm: nn.Module) -> nn.Module:
-        frozen = kinds[type(norm)](norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        frozen.load_state_dict(norm.state_dict())
-        return frozen.eval()
-
-    return replace(model, lambda name, module: type(module) in kinds, build)
-
-
-@torch.no_grad()
-def reestimate_batch_norm(model: nn.Module, calibration: Calibration) -> nn.Module:
-    """Return a copy of `model` with the running statistics of its batch norms taken anew from the calibration data.
+    What is trained is then the line that is used in evaluation, and its mean and variance stay as they are;
+    gamma and beta still learn. `model.train()`, which `fit` calls, does not change that.
 
     Raises:
-        TypeError: a batch is not a tensor.
-        ValueError: the model has no batch norm or is in training mode, or calibration is empty.
+        ValueError: the model has no batch norm, or one that keeps no running statistics or is neither 1-D nor 2-D.
+
+    >>> frozen = freeze_batch_norm(nn.Sequential(nn.BatchNorm1d(1))).train()
+    >>> frozen(torch.tensor([[4.0], [8.0]])).detach().round().flatten(), frozen[0].running_mean    # mean 0, variance 1
+    (tensor([4., 8.]), tensor([0.]))
+
+    Source: Krishnamoorthi 2018 (arXiv:1806.08342), section 3.2.2, "batch normalization freezing".
     """
-    data = batches(calibration)
-    model = copy.deepcopy(model)
     names = find_batch_norms(model)
     if not names:
-        raise ValueError("the model has no batch norm, so there is nothing to re-estimate; do it before folding")
-    for name in running_order(model, data, names):
+        raise ValueError("the model has no batch norm to freeze; a folded one is still already")
+    for name in names:
         norm = model.get_submodule(name)
-        count, total, squares = 0, 0, 0
+        if norm.running_mean is None:
+            raise ValueError(f"batch norm '{name}' keeps no running statistics to stay with")
+        if type(norm) not in (*_FROZEN, *_FROZEN.values()):
+            raise ValueError(f"cannot freeze batch norm '{name}', a {type(norm).__name__}; use BatchNorm1d or 2d")
+    return replace(model, lambda name, module: type(module) in _FROZEN, _frozen)
 
-        def look(name: str, inputs: Tensor, output: Tensor) -> None:
-            nonlocal count, total, squares
-            channels = inputs.double().movedim(1, 0).flatten(1)
-            count += channels.shape[1]
-            total, squares = total + channels.sum(1), squares + channels.square().sum(1)
 
-        observe(model, data, [name], look)
-        mean = total / count
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_((squares / count - mean.square()).clamp(min=0) * count / max(1, count - 1))
-    return model
+class FrozenBatchNorm1d(nn.BatchNorm1d):
+    """A BatchNorm1d that is never in training mode; see `freeze_batch_norm`."""
+
+    def train(self, mode: bool = True) -> FrozenBatchNorm1d:
+        """Stay in eval mode, whatever `mode` says."""
+        return super().train(False)
+
+
+class FrozenBatchNorm2d(nn.BatchNorm2d):
+    """A BatchNorm2d that is never in training mode; see `freeze_batch_norm`."""
+
+    def train(self, mode: bool = True) -> FrozenBatchNorm2d:
+        """Stay in eval mode, whatever `mode` says."""
+        return super().train(False)
+
+
+_FROZEN = {nn.BatchNorm1d: FrozenBatchNorm1d, nn.BatchNorm2d: FrozenBatchNorm2d}
+
+
+def _frozen(norm: nn.Module) -> nn.Module:
+    new = _FROZEN[type(norm)](norm.num_features, norm.eps, norm.momentum, norm.affine)
+    new.load_state_dict(norm.state_dict())
+    return new.eval()
+
+
+def _moments(model: nn.Module, data: list[Tensor], name: str) -> tuple[Tensor, Tensor]:
+    """Return the mean and the variance of each channel of what the batch norm `name` reads, float64 [channels]."""
+    count = total = squares = 0
+
+    def look(name: str, inputs: Tensor, output: Tensor) -> None:
+        nonlocal count, total, squares
+        channels = inputs.double().movedim(1, 0).flatten(1)
+        count += channels.shape[1]
+        total, squares = total + channels.sum(dim=1), squares + channels.square().sum(dim=1)
+
+    observe(model, data, [name], look)
+    if count < 2:
+        raise ValueError(
+            f"batch norm '{name}' sees {count} value{'' if count == 1 else 's'} per channel of the calibration data, "
+            "and a variance needs two; give more images, or leave out what does not run"
+        )
+    mean = total / count
+    if not mean.isfinite().all():
+        raise ValueError(f"batch norm '{name}' reads NaN or infinity; check the weights of the layers before it")
+    # float64 keeps 2^-53 of the squares: the difference is good while the mean is below some 10^6 deviations
+    return mean, (squares / count - mean.square()).clamp(min=0) * count / (count - 1)

@@ -31,19 +31,15 @@ def export(trained: nn.Module) -> nn.Module:
 
 
 def _exported(layer: FakeQuantLayer) -> QuantizedLayer:
+    for name, learned in layer.named_parameters():
+        if not learned.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity, so training went wrong; lower the learning rate")
     held = layer.fake_weight
-    for name, tensor in layer.named_parameters():
-        if not tensor.isfinite().all():
-            raise ValueError(f"{name} holds NaN or infinity: training went wrong; lower the learning rate")
     weight = QTensor(held.fmt, held.shape, held.fields())
-    if weight.scale is not None and not bool(((weight.scale > 0) & weight.scale.isfinite()).all()):
-        raise ValueError("a trained step is not finite and positive")
     if isinstance(layer, FakeQuantConv2d):
         new = QuantizedConv2d(weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
     else:
         new = QuantizedLinear(weight, layer.bias)
-    grid = layer.input_grid
-    if grid is not None:
-        zero_point = getattr(grid, "zero_point", torch.zeros((), dtype=torch.int32))
-        new.set_input_grid(grid.fmt, grid.scale.detach().clone(), zero_point.clone())
+    if layer.input_grid is not None:
+        new.set_input_grid(*layer.input_grid.grid())
     return new.train(layer.training)

@@ -6,26 +6,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mini_lib.quantize.formats import IntFormat
-from mini_lib.quantize.train.lsq import lsq
+from mini_lib.quantize.train.lsq import lsq, lsq_gradient_scale
+from mini_lib.quantize.train.step import LearnedStep
 from mini_lib.quantize.train.weights import FakeQuantWeight
 
 
 class InputGrid(nn.Module):
-    """Rounds what a layer reads to one grid, whose step is learned (or not)."""
+    """Rounds what a layer reads to one grid, whose step is learned, or stays; its zero point stays. See `lsq`."""
 
     def __init__(self, fmt: IntFormat, scale: Tensor, zero_point: Tensor, learned: bool) -> None:
         super().__init__()
         self.fmt = fmt
-        self.log_step = nn.Parameter(scale.log(), requires_grad=learned)
+        self.step = LearnedStep(scale, fmt.scale_dtype, learned)
         self.register_buffer("zero_point", zero_point)
 
-    @property
-    def scale(self) -> Tensor:
-        """The step, as it is stored."""
-        return self.log_step.exp()
-
     def forward(self, x: Tensor) -> Tensor:
-        return lsq(x, self.scale, self.fmt.qmin - int(self.zero_point), self.fmt.qmax - int(self.zero_point))
+        zero_point = int(self.zero_point)
+        gradient_scale = lsq_gradient_scale(x[0].numel(), self.fmt.qmax)
+        return lsq(x, self.step(), self.fmt.qmin - zero_point, self.fmt.qmax - zero_point, gradient_scale)
+
+    def grid(self) -> tuple[IntFormat, Tensor, Tensor]:
+        """Return the format, the scale and the zero point, as they are stored."""
+        return self.fmt, self.step.settled(), self.zero_point.clone()
 
     def extra_repr(self) -> str:
         return self.fmt.label

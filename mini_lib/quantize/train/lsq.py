@@ -33,7 +33,7 @@ def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradien
         x: floats of any shape.
         step: positive; broadcasts against `x`, so [channels, 1] is one step per row.
         qmin, qmax: the lowest and the highest code, numbers or tensors that broadcast.
-        gradient_scale: multiplies the step's gradient; `lsq_gradient_scale` unless given.
+        gradient_scale: multiplies the step's gradient, see `lsq_gradient_scale`.
 
     x / s = 0.4, 1.8, 2.5 on codes -1 to 2: gradients 0 - 0.4, 2 - 1.8 and 2, together 1.8:
 
@@ -45,9 +45,6 @@ def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradien
 
     Source: S. Esser et al., "Learned Step Size Quantization", 2020, section 2, equations 1 to 5.
     """
-    if gradient_scale is None:
-        highest = float(qmax.abs().max()) if isinstance(qmax, Tensor) else qmax
-        gradient_scale = lsq_gradient_scale(x.numel() // step.numel(), max(1, int(highest)))
     return _LSQ.apply(x, step, qmin, qmax, gradient_scale)
 
 

@@ -47,6 +47,18 @@ class PACT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _PACT.apply(x, self.clip, self.scale, self.fmt.qmax)
 
+    def grid(self) -> tuple[IntFormat, Tensor, Tensor]:
+        """Return the format, the scale and the zero point 0, as they are stored.
+
+        Raises:
+            ValueError: the clip is no longer positive.
+        """
+        if not 0 < self.clip < torch.inf:
+            raise ValueError(
+                f"the trained clip is {self.clip.item():.4g}, not positive; lower the learning rate"
+            )
+        return self.fmt, self.scale.clone(), torch.zeros((), dtype=torch.int32)
+
     def extra_repr(self) -> str:
         return f"bits={self.fmt.bits}, clip={self.clip.item():.4g}"
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.utils.parametrize import is_parametrized
 
 from mini_lib.calibration import Calibration, batches, observe
 from mini_lib.quantize.choice import FormatChoice, choose_formats
 from mini_lib.quantize.formats import IntFormat, Observer
+from mini_lib.quantize.granularity import PER_TENSOR
 from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.observers import mse
 from mini_lib.quantize.range_observer import RangeObserver
 from mini_lib.quantize.train.layers import FakeQuantConv2d, FakeQuantLinear, InputGrid
 from mini_lib.quantize.train.pact import PACT
 from mini_lib.quantize.train.weights import fake_quant_weight
-from mini_lib.quantize.validate import finite_float32
 from mini_lib.require import one_of
 from mini_lib.surgery import Where, find, swap
 
@@ -35,27 +34,55 @@ def prepare(
     where: Where = is_weight_layer,
     observer: Observer = mse,
 ) -> nn.Module:
-    """Return a copy of `model` whose chosen layers round their weights in every forward pass, to be trained with `fit`.
+    """Return a copy of `model` whose chosen layers round their weights, and perhaps inputs, each time they run.
+
+    Train it with `fit`, then `export` it. Untrained, it computes what post-training quantization with the same
+    `observer` would, to the last bit: training starts there. The floats behind the codes are the parameters, so a
+    small gradient that changes no code today adds up to one that does.
+
+    Batch norm: fold it first, `prepare(fold_batch_norm(model), ...)`, and what is trained is exactly what is stored; a
+    model that was trained unfolded cannot be folded exactly, since gains per channel take the weights off a grid that
+    channels share, and round the scales of one that they do not. Or leave it in: `export` keeps it as float arithmetic
+    after each layer. Then it sets each channel's size anew as codes flip, which is worth most at 1 and 2 bits; take
+    `reestimate_batch_norm` after training, before `export`. Or keep its statistics still with `freeze_batch_norm`.
+
+    Args:
+        model: trained; the argument stays as it is. In eval mode if `activations` are given.
+        fmt: what `quantize_weights` takes: a format, a mapping from every chosen layer to its format or bits, or a
+            function. IntFormat, TernaryFormat, BinaryFormat and CodebookFormat can be trained.
+        activations: the grid of each layer's input: an IntFormat with one scale per tensor, a `PACT(bits)`, which is
+            copied for each layer, or a function `(name, module)` that gives one of them, or None for an input in float.
+        method: "lsq" learns steps and scales with the weights. "ste" does not: an integer grid keeps the step that the
+            observer chose, ternary and binary weights fit their scale to the floats anew each time. The centroids of a
+            codebook are learned either way.
+        calibration: inputs [N, ...], a batch or an iterable of batches, which show where the grids of activations
+            begin; training images, never test ones.
+        where: `where(name, module) -> bool` chooses among the nn.Conv2d and nn.Linear layers; the others stay in float.
+        observer: chooses where each integer grid begins; `lsq_range` is what LSQ's authors take.
 
     Raises:
-        TypeError: a format or activation is not one, or a batch is not a tensor.
-        ValueError: see the messages.
+        TypeError: a format is not one, or a batch is not a tensor.
+        ValueError: no layer is chosen; a weight is masked or otherwise parametrized, shared by two layers, not float32,
+            or not finite; a format is unknown to training, or unfit for an activation; activations lack calibration
+            data, or it is empty or not finite; or a layer never runs on it.
+
+    >>> model = nn.Sequential(nn.Linear(2, 1, bias=False))
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[7.0, -2.2]]))
+    >>> prepare(model, IntFormat(4))[0].weight.tolist()            # the step is 1
+    [[7.0, -2.0]]
+
+    Source: Jacob 2018, section 3; Krishnamoorthi 2018 (arXiv:1806.08342), section 3.2; Esser 2020, section 2.3.
     """
-    one_of("method", method, ("lsq", "ste"), fix="'lsq' learns the steps, 'ste' does not")
-    chosen = find(model, lambda name, module: is_weight_layer(name, module) and where(name, module))
-    if not chosen:
-        raise ValueError("where chooses no nn.Conv2d or nn.Linear with a float weight; there is nothing to train")
-    layers = dict(chosen)
+    one_of("method", method, ("lsq", "ste"), fix="'lsq' learns the steps, and 'ste' does not")
+    layers = dict(find(model, lambda name, module: is_weight_layer(name, module) and where(name, module)))
     _check(model, layers)
-    new = {}
     formats = choose_formats(fmt, layers)
-    grids = _input_grids(model, layers, activations, method == "lsq", calibration, observer)
+    grids = _input_grids(model, layers, activations, calibration, observer, learned=method == "lsq")
+    new = {}
     for name, layer in layers.items():
         kind = FakeQuantConv2d if isinstance(layer, nn.Conv2d) else FakeQuantLinear
         try:
-            finite_float32("the weight", layer.weight)
-            weight = fake_quant_weight(layer.weight, formats[name], method, observer)
-            new[name] = kind(layer, weight, grids.get(name))
+            new[name] = kind(layer, fake_quant_weight(layer.weight, formats[name], method, observer), grids.get(name))
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer '{name}': {error}") from error
     return swap(model, new)
@@ -64,46 +91,60 @@ def prepare(
 def _input_grids(
     model: nn.Module,
     layers: dict[str, nn.Module],
-    activations: ActivationChoice | None,
-    learned: bool,
+    choice: ActivationChoice | None,
     calibration: Calibration | None,
     observer: Observer,
+    learned: bool,
 ) -> dict[str, nn.Module]:
     """Return what rounds the input of each layer, its range taken from the calibration data."""
-    if activations is None:
+    if choice is None:
         return {}
     if calibration is None:
-        raise ValueError("activations need calibration data, to see where their grids begin; pass training images")
-    plain = isinstance(activations, IntFormat | PACT)
-    wanted = {name: activations if plain else activations(name, layer) for name, layer in layers.items()}
+        raise ValueError("the grids of activations begin where calibration data shows; pass some training images")
+    watches: dict[str, RangeObserver] = {}
+    wanted = {name: _activation(choice, name, layer) for name, layer in layers.items()}
     wanted = {name: one for name, one in wanted.items() if one is not None}
-    formats = {name: one.fmt if isinstance(one, PACT) else one for name, one in wanted.items()}
-    watches = {name: RangeObserver(fmt, observer) for name, fmt in formats.items()}
+    for name, one in wanted.items():
+        watches[name] = RangeObserver(one.fmt if isinstance(one, PACT) else one, observer)
     observe(model, batches(calibration), watches, lambda name, inputs, output: watches[name].update(inputs))
-    grids = {}
-    for name, watch in watches.items():
+    grids: dict[str, nn.Module] = {}
+    for name, one in wanted.items():
         try:
-            scale, zero_point = watch.qparams()
+            scale, zero_point = watches[name].qparams()
         except ValueError as error:
             raise ValueError(f"the input of layer '{name}': {error}") from error
-        if isinstance(wanted[name], PACT):
-            grids[name] = deepcopy(wanted[name])
-            with torch.no_grad():
-                grids[name].clip.copy_(scale * formats[name].qmax)
+        if isinstance(one, PACT):
+            grids[name] = PACT(one.fmt.bits, clip=scale.item() * one.fmt.qmax)
         else:
-            grids[name] = InputGrid(formats[name], scale, zero_point, learned)
+            grids[name] = InputGrid(one, scale, zero_point, learned)
     return grids
 
 
+def _activation(choice: ActivationChoice, name: str, layer: nn.Module) -> IntFormat | PACT | None:
+    one = choice if isinstance(choice, IntFormat | PACT) or not callable(choice) else choice(name, layer)
+    if one is None or isinstance(one, PACT) or (isinstance(one, IntFormat) and one.granularity == PER_TENSOR):
+        return one
+    raise ValueError(
+        f"layer '{name}': an activation needs an IntFormat with one scale per tensor or a PACT(bits), got {one!r}; "
+        "use IntFormat(8, signed=False) after a ReLU"
+    )
+
+
 def _check(model: nn.Module, layers: dict[str, nn.Module]) -> None:
+    if not layers:
+        raise ValueError("where chooses no nn.Conv2d or nn.Linear with a float weight; there is nothing to train")
     for name, module in model.named_modules():
-        if parametrize.is_parametrized(module):
+        # a mask of torch.nn.utils.prune leaves the module's class as it is, and moves its weight to weight_orig
+        if is_parametrized(module) or (is_weight_layer(name, module) and "weight" not in module._parameters):
             raise ValueError(
-                f"'{name}' is masked (or parametrized otherwise), and rounding would undo that; make it plain first"
+                f"'{name}' is masked, or parametrized otherwise, and rounded floats would not stay so; make it plain "
+                "first, a mask with prune.baked(model)"
             )
     for name, layer in layers.items():
         if layer.weight.dtype != torch.float32:
             raise ValueError(f"layer '{name}' holds {layer.weight.dtype}; training needs float32: call model.float()")
-        users = [other for other, module in model.named_modules() if layer.weight in set(module.parameters(False))]
-        if len(users) > 1:
-            raise ValueError(f"the weight of '{name}' is that of '{users[1]}' too; give each a weight of its own")
+        for other, module in model.named_modules():
+            if module is not layer and any(weight is layer.weight for weight in module.parameters(recurse=False)):
+                raise ValueError(
+                    f"layers '{name}' and '{other}' share one weight, which would be trained as two; give each its own"
+                )

@@ -67,6 +67,32 @@ def fake_quantize_ste(
     return _FakeQuantize.apply(x, scale, zero_point, qmin, qmax, axis)
 
 
+def sign_ste(x: Tensor) -> Tensor:
+    """Return the sign of `x`, +1 for 0; the gradient passes where |x| <= 1.
+
+    >>> x = torch.tensor([-3.0, -0.5, 0.0, 1.0], requires_grad=True)
+    >>> y = sign_ste(x)
+    >>> y.sum().backward()
+    >>> y.tolist(), x.grad.tolist()
+    ([-1.0, -1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0])
+
+    Source: M. Courbariaux et al., "Binarized Neural Networks", 2016, section 1.3, equation 4.
+    """
+    return _Sign.apply(x)
+
+
+class _Sign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x.abs() <= 1)
+        return torch.where(x < 0, -1.0, 1.0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (inside,) = ctx.saved_tensors
+        return gradient * inside
+
+
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value: Tensor, x: Tensor) -> Tensor:

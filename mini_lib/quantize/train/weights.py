@@ -1,10 +1,12 @@
 """Weights in training: a module that holds what is learned, and gives the weight that the layer computes with.
 
-What a weight computes with is always what its format can store: codes, and scales in the format's scale_dtype. So
-`fields()`, which `export` packs, decodes to the last bit to what `forward()` returned.
+What a layer computes with is always what its format can store: codes, and scales in the format's scale_dtype. So
+`fields()`, which `export` packs, decodes to what `forward()` returned, to the last bit.
 """
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -22,115 +24,134 @@ from mini_lib.quantize.formats import (
     k_means,
     ternarize,
 )
-from mini_lib.quantize.train.lsq import lsq
-from mini_lib.quantize.train.ste import straight_through
+from mini_lib.quantize.formats.scaled import ScaledFormat
+from mini_lib.quantize.train.lsq import lsq, lsq_gradient_scale
+from mini_lib.quantize.train.ste import sign_ste, straight_through
+from mini_lib.quantize.train.step import SMALLEST, LearnedStep
+from mini_lib.quantize.validate import cast_finite, finite_float32
 
 
-class FakeQuantWeight(nn.Module):
-    """A weight that is rounded to `fmt` each time it is asked for.
-
-    fmt, shape: the format, and the shape of the weight.
-    """
+class FakeQuantWeight(nn.Module, ABC):
+    """A weight of the shape `shape` that is rounded to the format `fmt` each time it is asked for."""
 
     def __init__(self, fmt: Format, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.fmt, self.shape = fmt, tuple(shape)
 
+    @abstractmethod
     def fields(self) -> dict[str, Tensor]:
-        """Return what the format stores, as `Format.encode` does."""
-        raise NotImplementedError
+        """Return what the format computes with, as `Format.encode` does."""
 
     def extra_repr(self) -> str:
         return f"{list(self.shape)}, {self.fmt.label}"
 
 
-class GridWeight(FakeQuantWeight):
-    """A float weight on a uniform grid whose steps are learned (`lsq`), or stay as they are (`fake_quantize_ste`).
+class LatentWeight(FakeQuantWeight):
+    """A float weight, `latent`, that is laid out in the rows of its format, each with its scale."""
 
-    Learned is the logarithm of each step, so that a step stays positive, and so that Adam, whose updates have the size
-    of the learning rate, changes steps of every size by the same share.
+    fmt: ScaledFormat
 
-    Source: Esser 2020; the logarithm: S. Jain et al., "Trained Quantization Thresholds", 2020, section 3.
+    def __init__(self, weight: Tensor, fmt: ScaledFormat) -> None:
+        super().__init__(fmt, weight.shape)
+        self.latent = nn.Parameter(weight.detach().clone(), weight.requires_grad)
+
+    def rows(self) -> Tensor:
+        """Return the floats [rows, n]."""
+        return self.fmt.granularity.rows(self.latent)
+
+    @abstractmethod
+    def rounded_rows(self) -> Tensor:
+        """Return the rows as they are computed with."""
+
+    def forward(self) -> Tensor:
+        return self.fmt.granularity.unrows(self.rounded_rows(), self.shape)
+
+
+class GridWeight(LatentWeight):
+    """Weights on uniform grids whose steps are learned, or stay; zero points stay. See `lsq`.
+
+    Ternary weights with a learned scale are such a grid, of the codes -1, 0 and 1.
     """
 
     def __init__(self, weight: Tensor, fmt: IntFormat | TernaryFormat, observer: Observer, learned: bool) -> None:
-        super().__init__(fmt, weight.shape)
-        grid = fmt if isinstance(fmt, IntFormat) else IntFormat(2, scale_dtype=fmt.scale_dtype)  # -1, 0, 1
-        rows = fmt.granularity.rows(weight.detach())
-        scale, zero_point = choose_qparams(*observer(rows, grid), grid)
-        self.latent = nn.Parameter(weight.detach().clone())
-        self.log_step = nn.Parameter(scale[:, None].log(), requires_grad=learned)
-        self.register_buffer("zero_point", zero_point[:, None])
-        self.qmin, self.qmax, self.learned = grid.qmin, grid.qmax, learned
+        super().__init__(weight, fmt)
+        grid = fmt if isinstance(fmt, IntFormat) else IntFormat(2, scale_dtype=fmt.scale_dtype)
+        rows = self.rows().detach()
+        scale, zero_point = (each[:, None] for each in choose_qparams(*observer(rows, grid), grid))
+        self.step = LearnedStep(scale, fmt.scale_dtype, learned)
+        self.register_buffer("zero_point", zero_point)
+        self.affine, self.qmin, self.qmax = not grid.symmetric, grid.qmin, grid.qmax
+        self.gradient_scale = lsq_gradient_scale(rows.shape[1], grid.qmax)
 
-    @property
-    def step(self) -> Tensor:
-        """The step of each row [rows, 1], as it is stored."""
-        step = self.log_step.exp()
-        return step if self.fmt.scale_dtype == torch.float32 else straight_through(_stored(step, self.fmt), step)
+    def rounded_rows(self) -> Tensor:
+        """Return round(x / step) * step, cut off at the ends of the grid."""
+        low, high = self.qmin - self.zero_point, self.qmax - self.zero_point
+        return lsq(self.rows(), self.step(), low, high, self.gradient_scale)
 
-    def forward(self) -> Tensor:
-        rows = self.fmt.granularity.rows(self.latent)
-        step, zero_point = self.step, self.zero_point
-        rows = lsq(rows, step, self.qmin - zero_point, self.qmax - zero_point)
-        return self.fmt.granularity.unrows(rows, self.shape)
-
+    @torch.no_grad()
     def fields(self) -> dict[str, Tensor]:
         """Return the codes, the steps and, on an affine grid, the zero points."""
-        rows, step = self.fmt.granularity.rows(self.latent.detach()), self.step.detach()
-        codes = to_codes(rows, step, self.zero_point, self.qmin, self.qmax)
-        fields = self.fmt.from_rows(codes, step.flatten(), self.shape)
-        affine = isinstance(self.fmt, IntFormat) and not self.fmt.symmetric
-        return fields | {"zero_point": self.zero_point.reshape(fields["scale"].shape)} if affine else fields
+        step = self.step.settled()
+        codes = to_codes(self.rows(), step, self.zero_point, self.qmin, self.qmax)
+        fields = self.fmt.from_rows(codes, step, self.shape)
+        return fields | {"zero_point": self.zero_point.reshape(fields["scale"].shape)} if self.affine else fields
 
 
-class RefittedWeight(FakeQuantWeight):
-    """A float weight whose ternary or binary codes and scale are fitted anew, in closed form, each time.
+class TernaryWeight(LatentWeight):
+    """Ternary weights whose threshold and scale are fitted to the floats anew each time, by `ternarize`.
 
-    The gradient passes straight through. See `ternarize` and `binarize`.
+    The gradient of the ternary weight moves the float one unchanged.
 
-    Source: Li 2016, "Ternary Weight Networks", section 2.3; Rastegari 2016, "XNOR-Net", section 3.1.
+    Source: F. Li, B. Liu, "Ternary Weight Networks", 2016, section 2.3.
     """
 
-    def __init__(self, weight: Tensor, fmt: TernaryFormat | BinaryFormat) -> None:
-        super().__init__(fmt, weight.shape)
-        self.latent = nn.Parameter(weight.detach().clone())
-
-    def forward(self) -> Tensor:
-        with torch.no_grad():
-            value = self.fmt.decode(self.fields(), self.shape)
-        return straight_through(value, self.latent)
+    def rounded_rows(self) -> Tensor:
+        """Return -scale, 0 or scale for each weight."""
+        rows = self.rows()
+        codes, scale = ternarize(rows)
+        return straight_through(codes * scale.to(self.fmt.scale_dtype).float()[:, None], rows)
 
     def fields(self) -> dict[str, Tensor]:
         """Return the codes and the scales."""
-        fit = ternarize if isinstance(self.fmt, TernaryFormat) else binarize
-        return self.fmt.from_rows(*fit(self.fmt.granularity.rows(self.latent.detach())), self.shape)
+        return self.fmt.from_rows(*ternarize(self.rows()), self.shape)
 
 
-class LearnedBinaryWeight(FakeQuantWeight):
-    """The signs of a float weight, times scales that are learned."""
+class BinaryWeight(LatentWeight):
+    """The signs of the floats, times scales that are learned, or fitted to the floats anew each time, by `binarize`.
 
-    def __init__(self, weight: Tensor, fmt: BinaryFormat) -> None:
-        super().__init__(fmt, weight.shape)
-        _, scale = binarize(fmt.granularity.rows(weight.detach()))
-        self.latent = nn.Parameter(weight.detach().clone())
-        self.log_step = nn.Parameter(scale[:, None].log())
+    XNOR-Net lets the gradient pass the sign where |w| <= 1, for weights of about that size. The unit of a weight is
+    here its row's scale, their mean magnitude, so it passes where |w| <= scale: what lies beyond has settled, and would
+    have far to go to flip. The gradient of a learned scale is the sum of sign(w) * gradient over its row.
 
-    @property
-    def step(self) -> Tensor:
-        """The scale of each row [rows, 1], as it is stored."""
-        step = self.log_step.exp()
-        return step if self.fmt.scale_dtype == torch.float32 else straight_through(_stored(step, self.fmt), step)
+    Source: M. Rastegari et al., "XNOR-Net", 2016, section 3.1.
+    """
 
-    def forward(self) -> Tensor:
-        rows = self.fmt.granularity.rows(self.latent)
-        signs = torch.where(rows.detach() < 0, -1.0, 1.0)
-        return self.fmt.granularity.unrows(signs * self.step + (rows - rows.detach()), self.shape)
+    def __init__(self, weight: Tensor, fmt: BinaryFormat, learned: bool) -> None:
+        super().__init__(weight, fmt)
+        _, scale = binarize(self.rows())
+        if learned and not scale.all():
+            raise ValueError("a row of zeros has no scale to learn from; method='ste' keeps it at zero")
+        stored = fmt.from_rows(self.rows(), scale, self.shape)["scale"].float().reshape(-1, 1)
+        self.step = LearnedStep(stored, fmt.scale_dtype) if learned else None
 
+    def scale(self, rows: Tensor) -> Tensor:
+        """Return the scale of each row [rows, 1], as it is stored."""
+        if self.step is not None:
+            return self.step()
+        mean = rows.abs().mean(dim=1, keepdim=True)  # its gradient is the 1/n of the paper's
+        return straight_through(binarize(rows)[1].to(self.fmt.scale_dtype).float()[:, None], mean)
+
+    def rounded_rows(self) -> Tensor:
+        """Return -scale or scale for each weight."""
+        rows = self.rows()
+        scale = self.scale(rows)
+        return sign_ste(rows / scale.detach().clamp(min=SMALLEST)) * scale
+
+    @torch.no_grad()
     def fields(self) -> dict[str, Tensor]:
         """Return the signs and the scales."""
-        rows = self.fmt.granularity.rows(self.latent.detach())
-        return self.fmt.from_rows(torch.where(rows < 0, -1, 1).int(), self.step.detach().flatten(), self.shape)
+        codes, scale = binarize(self.rows())
+        return self.fmt.from_rows(codes, scale if self.step is None else self.step.settled(), self.shape)
 
 
 class CodebookWeight(FakeQuantWeight):
@@ -138,46 +159,43 @@ class CodebookWeight(FakeQuantWeight):
 
     The gradient of a centroid is the sum of the gradients of the weights that share it.
 
-    Source: Han 2016, "Deep Compression", section 3.3, equation 3.
+    Source: S. Han et al., "Deep Compression", 2016, section 3.3, equation 3.
     """
 
     def __init__(self, weight: Tensor, fmt: CodebookFormat) -> None:
         super().__init__(fmt, weight.shape)
-        codes, centroids = k_means(weight.detach(), fmt)
-        self.centroids = nn.Parameter(centroids.float())
+        codes, centroids = k_means(weight, fmt)
+        self.centroids = nn.Parameter(centroids.float(), weight.requires_grad)
         self.register_buffer("codes", codes)
 
     def forward(self) -> Tensor:
-        centroids = self.centroids
-        if self.fmt.codebook_dtype != torch.float32:
-            centroids = straight_through(centroids.detach().to(self.fmt.codebook_dtype).float(), centroids)
-        return centroids[self.codes]
+        stored = self.centroids.detach().to(self.fmt.codebook_dtype).float()
+        return straight_through(stored, self.centroids)[self.codes]
 
+    @torch.no_grad()
     def fields(self) -> dict[str, Tensor]:
         """Return the codes and the table, ascending: centroids may have passed each other."""
-        centroids, order = self.centroids.detach().to(self.fmt.codebook_dtype).sort(stable=True)
-        return {"codes": order.argsort().int()[self.codes], "codebook": centroids}
+        stored, order = cast_finite("a centroid", self.centroids, self.fmt.codebook_dtype).sort(stable=True)
+        return {"codes": order.argsort().int()[self.codes], "codebook": stored}
 
 
 def fake_quant_weight(weight: Tensor, fmt: Format, method: str, observer: Observer) -> FakeQuantWeight:
-    """Return the module that trains `weight` in the format `fmt`.
+    """Return the module that trains `weight` in the format `fmt`; see `prepare`.
 
     Raises:
-        ValueError: no training is known for this format.
+        ValueError: no training is known for this format, or the weight does not fit it.
     """
-    if isinstance(fmt, IntFormat) or (isinstance(fmt, TernaryFormat) and method == "lsq"):
-        return GridWeight(weight, fmt, observer, learned=method == "lsq")
-    if isinstance(fmt, BinaryFormat) and method == "lsq":
-        return LearnedBinaryWeight(weight, fmt)
-    if isinstance(fmt, TernaryFormat | BinaryFormat):
-        return RefittedWeight(weight, fmt)
+    finite_float32("the weight", weight)
+    learned = method == "lsq"
+    if isinstance(fmt, IntFormat) or (isinstance(fmt, TernaryFormat) and learned):
+        return GridWeight(weight, fmt, observer, learned)
+    if isinstance(fmt, TernaryFormat):
+        return TernaryWeight(weight, fmt)
+    if isinstance(fmt, BinaryFormat):
+        return BinaryWeight(weight, fmt, learned)
     if isinstance(fmt, CodebookFormat):
         return CodebookWeight(weight, fmt)
     raise ValueError(
         f"no training is known for {fmt.label}; use IntFormat, TernaryFormat, BinaryFormat or CodebookFormat, or leave "
         "the layer out in where"
     )
-
-
-def _stored(scale: Tensor, fmt: Format) -> Tensor:
-    return scale.detach().to(fmt.scale_dtype).float()

@@ -1,0 +1,160 @@
+"""Layers that multiply on packed codes, in C: what a `QuantizedLayer` stores, in the layout of `mini_lib.kernels.packed`.
+
+A `QuantizedLayer` unpacks its codes to floats in every pass. These layers do not: they read 2 to 8 bits per weight and no
+more. They differ from it in one thing: the inputs are rounded to int8, with one scale per row of the input (per image
+for a convolution) that is taken from the input itself. An output moves by at most max |x| / 254 * sum |w|.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from mini_lib.kernels import PackedMatrix, Places, pack_matrix, packed_convolution, packed_linear
+from mini_lib.quantize.formats import BinaryFormat, IntFormat, TernaryFormat
+from mini_lib.quantize.granularity import PerChannel, PerGroup, PerTensor
+from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
+
+
+class PackedLayer(nn.Module):
+    """What the two packed layers have in common: buffers `codes`, `scales`, `zeros` and `bias`, which are all that is stored.
+
+    They compute in eval mode alone, on float32 on the CPU, and without gradients. `instructions` names how (one of
+    `kernels.instruction_sets()`; None is the best of this machine).
+
+    Raises:
+        ValueError: the layer cannot be packed; the message says why.
+    """
+
+    def __init__(self, layer: QuantizedLayer) -> None:
+        super().__init__()
+        if reason := why_not_packable(layer):
+            raise ValueError(f"{reason}; leave the layer as it is")
+        weight = layer.qweight
+        self.weight_fmt, self.weight_shape = weight.fmt, weight.shape
+        self.instructions: str | None = None
+        self._matrix = _packed(layer)
+        for name in ("codes", "scales", "zeros"):
+            self.register_buffer(name, getattr(self._matrix, name))
+        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())
+        self.train(layer.training)
+
+    @property
+    def matrix(self) -> PackedMatrix:
+        """The weight, one row per output, as the kernels take it."""
+        own, kept = (self.codes, self.scales, self.zeros), self._matrix
+        if any(one is not other for one, other in zip(own, (kept.codes, kept.scales, kept.zeros))):
+            self._matrix = PackedMatrix(kept.bits, kept.rows, kept.groups, kept.size, *own, kept.constant_zero)
+        return self._matrix
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight that the codes stand for, float32."""
+        return self.matrix.dense().view(self.weight_shape)
+
+    @property
+    def encoded_parameters(self) -> int:
+        """How many weights the packed codes stand for."""
+        return prod(self.weight_shape)
+
+    def extra_repr(self) -> str:
+        return f"{list(self.weight_shape)}, weight={self.weight_fmt.label}, bias={self.bias is not None}"
+
+    def _checked(self, x: Tensor, sides: int) -> Tensor:
+        if self.training:
+            raise ValueError(
+                f"{type(self).__name__} computes in eval mode alone; call .eval(), and train the model that was packed"
+            )
+        if x.requires_grad and torch.is_grad_enabled():
+            raise ValueError(f"{type(self).__name__} has no gradient; run it under torch.no_grad()")
+        if x.dtype != torch.float32 or x.device.type != "cpu":
+            raise TypeError(
+                f"{type(self).__name__} takes float32 on the CPU, got {x.dtype} on {x.device.type}; call .float().cpu()"
+            )
+        if sides and x.dim() != sides:
+            raise ValueError(f"{type(self).__name__} takes {sides} dimensions, got shape {list(x.shape)}")
+        return x
+
+
+class PackedLinear(PackedLayer):
+    """A linear layer on packed codes [out, in]; takes float32 [..., in], gives [..., out].
+
+    >>> from mini_lib.quantize.qtensor import quantize
+    >>> layer = QuantizedLinear(quantize(torch.tensor([[7.0, -2.2]]), IntFormat(4)), torch.tensor([0.5])).eval()
+    >>> PackedLinear(layer)(torch.tensor([[1.27, 0.0]]))                    # code 7 times input 127 * 0.01, and 0.5
+    tensor([[9.3900]])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._checked(x, 0)
+        if x.dim() != 2:
+            return packed_linear(
+                self.matrix, x.reshape(-1, x.shape[-1]).contiguous(), self.bias, self.instructions
+            ).view(*x.shape[:-1], -1)
+        return packed_linear(self.matrix, x.contiguous(), self.bias, self.instructions)
+
+
+class PackedConv2d(PackedLayer):
+    """A 2-D convolution on packed codes, with zero padding and without channel groups; [N, in, H, W] to [N, out, H, W].
+
+    >>> from mini_lib.quantize.qtensor import quantize
+    >>> layer = QuantizedConv2d(quantize(torch.full((1, 1, 2, 2), -3.0), IntFormat(4)), None, stride=2).eval()
+    >>> PackedConv2d(layer)(torch.ones(1, 1, 4, 2)).flatten()               # 4 * -3, twice
+    tensor([-12., -12.])
+    """
+
+    def __init__(self, layer: QuantizedConv2d) -> None:
+        super().__init__(layer)
+        kernel = layer.weight_shape[2:]
+        stride, dilation = _two(layer.stride), _two(layer.dilation)
+        if layer.padding == "same":
+            total = [d * (k - 1) for d, k in zip(dilation, kernel)]
+            border = tuple((one // 2, one - one // 2) for one in total)
+        else:
+            border = tuple((side, side) for side in _two(0 if layer.padding == "valid" else layer.padding))
+        self.places = Places(kernel, stride, dilation, border)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return packed_convolution(
+            self.matrix, self._checked(x, 4).contiguous(), self.places, self.bias, self.instructions
+        )
+
+
+def why_not_packable(layer: nn.Module) -> str | None:
+    """Say why a layer has no packed form, or None if it has one."""
+    if type(layer) not in (QuantizedLinear, QuantizedConv2d):
+        return f"{type(layer).__name__} is not a QuantizedLinear or QuantizedConv2d; quantize_weights makes them"
+    fmt = layer.weight_fmt
+    if getattr(layer, "groups", 1) != 1:
+        return f"a convolution with {layer.groups} channel groups has no packed kernel"
+    if layer.input_fmt is not None:
+        return "its inputs are rounded to a fixed grid, and packed layers choose the scale of each input themselves"
+    if not isinstance(fmt, IntFormat | BinaryFormat | TernaryFormat):
+        return f"there is no packed kernel for {fmt.label}, which is no grid of whole numbers"
+    if isinstance(fmt, IntFormat) and fmt.bits not in (8, 4, 3, 2):
+        return f"there is no packed kernel for {fmt.bits} bits; there are 8, 4, 3, 2, and 1 (BinaryFormat)"
+    if fmt.granularity not in (PerTensor(), PerChannel(0)) and not isinstance(fmt.granularity, PerGroup):
+        return f"packed kernels take one scale per tensor, output channel or group, not {fmt.granularity.label}"
+    return None
+
+
+def _packed(layer: QuantizedLayer) -> PackedMatrix:
+    """The weight as a matrix with one row per output, its scales [rows, groups]."""
+    weight = layer.qweight
+    rows, fmt = weight.shape[0], weight.fmt
+    scales = weight.scale.reshape(1, 1) if weight.scale.dim() == 0 else weight.scale.reshape(rows, -1)
+    scales = scales.expand(rows, -1).contiguous()
+    codes = weight.codes.reshape(rows, -1)
+    if isinstance(fmt, BinaryFormat):
+        return pack_matrix((codes > 0).int(), scales, 0, 1)
+    bits = 2 if isinstance(fmt, TernaryFormat) else fmt.bits
+    if weight.zero_point is None:
+        return pack_matrix(codes - fmt.qmin, scales, -fmt.qmin, bits)
+    zeros = weight.zero_point.reshape(-1, scales.shape[1]).expand(rows, -1)
+    return pack_matrix(codes - fmt.qmin, scales, zeros.contiguous() - fmt.qmin, bits)
+
+
+def _two(sides: int | tuple[int, int]) -> tuple[int, int]:
+    return tuple(sides) if isinstance(sides, tuple | list) else (sides, sides)
