@@ -15,9 +15,6 @@
 
 # %%
 import contextlib
-import copy
-import itertools
-import math
 import statistics
 import warnings
 
@@ -27,10 +24,13 @@ from scipy.stats import spearmanr
 from torch.func import functional_call
 from tqdm.auto import tqdm
 
-from mini_lib import data, fit, measure, native, quantize, roofline, zoo
+from mini_lib import data, fit, measure, native, quantize, zoo
 from mini_lib.columns import aligned
 from mini_lib.fold import fold_batch_norm
+from mini_lib.kernels import instruction_sets
+from mini_lib.latency import milliseconds
 from mini_lib.quantize import IntFormat, PerGroup, integer, mixed, train
+from mini_lib.quantize.packed.race import READ, race_packed
 from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core against one core; sums then repeat to the last digit
@@ -38,6 +38,7 @@ figures.use_style()
 COLOURS = figures.COLOURS
 
 splits = data.fashion()
+judges = splits.validation.first(1000)  # these choose; the test pictures wait for the ledger
 calibration = splits.train.first(200).images
 networks = [zoo.load("small_cnn", seed=seed) for seed in (0, 1, 2)]
 folded = [fold_batch_norm(network) for network in networks]
@@ -122,98 +123,50 @@ predict(
 # its matrix, and the copies together are larger than the caches. Our kernel also rounds the *input* to 8 bits first, so that its inner loop adds up whole numbers only.
 
 # %% name="out-matvec"
-SIDE, CACHE_BYTES = 4096, roofline.last_level_cache_bytes()
-drawn_once = torch.Generator().manual_seed(0)
-wide = torch.nn.Sequential(torch.nn.Linear(SIDE, SIDE, bias=False)).eval()
-wide[0].weight.data = torch.randn(SIDE, SIDE, generator=drawn_once) / 64
-vector = torch.randn(1, SIDE, generator=drawn_once)
+race = race_packed(repeats=20) if HAS_COMPILER else None
+OURS = instruction_sets()[0]  # the best that this processor has
 
 
-def cold(build, call, stored):
-    """A call that takes the next copy each time; the copies together are four times the caches, if memory allows."""
-    count = max(2, math.ceil(min(4 * CACHE_BYTES, 256e6) / stored))
-    turns = itertools.cycle([build() for _ in range(count)])
-    return lambda: call(next(turns))
+def race_lines():
+    """The kernels that the lesson shows: torch's, and ours at each width, with the best build and in plain C."""
+    yield "4096 x 4096 times a vector", "bits", "ms (median, p10-p90)", "GB/s", "of the limit", "fp32 ="
+    for one in race.runners:
+        if "xnor" in one.name:
+            continue
+        took = milliseconds(one.latency.median_s, one.latency.low_s, one.latency.high_s)
+        bits, ratio = (
+            f"{8 * one.read_bytes / 4096**2:.2f}",
+            f"{race.times_faster(one.name, than='fp32, torch')[0]:.1f} x",
+        )
+        if one.name == READ:
+            bits = ratio = "-"
+        yield one.name, bits, took, f"{one.bytes_per_s / 1e9:.1f}", f"{race.share_of_limit(one.name):.0%}", ratio
 
 
-def contestants():
-    """For each kernel: a call with cold weights, and the bytes that it reads."""
-    weight = wide[0].weight.detach()
-    half = weight.bfloat16()
-    yield "fp32, torch", cold(weight.clone, lambda w: torch.mv(w, vector[0]), weight.nbytes), weight.nbytes
-    yield "bf16, torch", cold(half.clone, lambda w: torch.mv(w, vector[0].bfloat16()), half.nbytes), half.nbytes
-    kinds = {
-        "int8, ours": quantize.rung(8),
-        "int4, ours": IntFormat(4, granularity=PerGroup(32)),
-        "int2, ours": quantize.rung(2),
-    }
-    for name, fmt in kinds.items() if HAS_COMPILER else ():
-        small = quantize.quantize_weights(wide, fmt)
-        layer = quantize.pack_for_speed(small)[0]
-        stored = measure.stored_bytes(layer)
-        yield name, cold(lambda layer=layer: copy.deepcopy(layer), lambda one: one(vector), stored), stored
-        if name == "int4, ours":
-            portable = copy.deepcopy(layer)
-            portable.instructions = "portable"
-            call = cold(lambda: copy.deepcopy(portable), lambda one: one(vector), stored)
-            yield "int4, ours, plain C", call, stored
-            with contextlib.suppress(AttributeError, RuntimeError):  # not in every build of torch
-                yield "int4, torch", *torch_int4(small[0].qweight)
-
-
-def torch_int4(weight):
-    """torch's own kernel on the same codes: a call with cold weights, and the bytes that it reads."""
-    codes = weight.codes.reshape(SIDE, SIDE).int() + 8
-    scales = weight.scale.reshape(SIDE, -1).T.bfloat16()
-    both = torch.stack([scales, torch.zeros_like(scales)], dim=-1).contiguous()
-    packed = torch._convert_weight_to_int4pack_for_cpu(codes, 1)
-    x, kernel = vector.bfloat16(), torch._weight_int4pack_mm_for_cpu
-    kernel(x, packed, 32, both)
-    stored = packed.nbytes + both.nbytes
-    return cold(lambda: (packed.clone(), both.clone()), lambda one: kernel(x, one[0], 32, one[1]), stored), stored
-
-
-race = {name: (call, stored) for name, call, stored in tqdm(contestants(), desc="kernels", total=7)}
-to_read = torch.ones(int(min(4 * CACHE_BYTES, 256e6)) // 4)
-reading = {"one big sum": to_read.sum, "one big maximum": to_read.max}
-with torch.no_grad():
-    times = measure.compare_latency({name: call for name, (call, _) in race.items()} | reading, repeats=20)
-fastest_read_s = min(min(times[name].times_s) for name in reading)
-bytes_per_s = to_read.nbytes / fastest_read_s
-lines = [("4096 x 4096 times a vector", "MB", "ms (median, p10-p90)", "as fast as fp32", "of the read bandwidth")]
-for name, (_, stored) in race.items():
-    took = times[name]
-    ratio, share = times["fp32, torch"].median_s / took.median_s, stored / took.median_s / bytes_per_s
-    lines.append((name, f"{stored / 1e6:.1f}", str(took).removesuffix(" ms"), f"{ratio:.1f} x", f"{share:.0%}"))
-print(aligned(lines))
-print(f"read bandwidth, one core: {bytes_per_s / 1e9:.1f} GB/s")
+print(aligned(list(race_lines())) if HAS_COMPILER else "no compiler, no race")
 
 # %%
-speedup = times["fp32, torch"].median_s / times["int4, ours"].median_s if HAS_COMPILER else None
-reveal("4.a", round(speedup, 1)) if HAS_COMPILER else None
+reveal("4.a", round(race.times_faster(f"int4, {OURS}", than="fp32, torch")[0], 1)) if HAS_COMPILER else None
 
 
 # %% name="fig-matvec" tags=["hide-input"]
 def draw_matvec():
-    figure, axes = plt.subplots(figsize=(8, 4.6))
-    ends = (
-        0.7 * min(stored for _, stored in race.values()) / 1e6,
-        1.4 * max(stored for _, stored in race.values()) / 1e6,
-    )
-    axes.plot(ends, [1e9 * end / bytes_per_s for end in ends], color="black", linestyle=":", label="reading alone")
-    looks = {"torch": ("orange", "s"), "plain C": ("sky", "^"), "ours": ("blue", "o")}
-    for name, (_, stored) in race.items():
-        colour, marker = next(look for word, look in looks.items() if word in name)
-        ms = 1000 * times[name].median_s
-        axes.plot(stored / 1e6, ms, marker, color=COLOURS[colour], markersize=11)
-        axes.annotate(name, (stored / 1e6, ms), xytext=(9, 3), textcoords="offset points", fontsize=12)
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="MB to read (logarithmic)",
-        ylabel="ms (logarithmic)",
-        xlim=(ends[0], 2.2 * ends[1]),
-    )
+    shown = [one for one in race.runners if "xnor" not in one.name and one.name != READ]
+    megabytes = [one.read_bytes / 1e6 for one in shown]
+    ends = (0.7 * min(megabytes), 1.4 * max(megabytes))
+    figure, axes = plt.subplots(figsize=(8, 4.8))
+    limit = race[READ].bytes_per_s
+    axes.plot(ends, [1e9 * end / limit for end in ends], color="black", linestyle=":", label="reading alone")
+    looks = {"torch": ("orange", "s"), "portable": ("sky", "^"), "int": ("blue", "o")}
+    for one, mb in zip(shown, megabytes):
+        colour, marker = next(look for word, look in looks.items() if word in one.name)
+        ms = 1000 * one.latency.median_s
+        axes.plot(mb, ms, marker, color=COLOURS[colour], markersize=11)
+        left = "torch" in one.name
+        place = {"xytext": (-10 if left else 10, 4 if left else -8), "ha": "right" if left else "left"}
+        axes.annotate(one.name, (mb, ms), textcoords="offset points", fontsize=11, **place)
+    axes.set(xscale="log", yscale="log", xlabel="MB to read (logarithmic)", ylabel="ms (logarithmic)")
+    axes.set_xlim(ends[0] / 2, 2 * ends[1])
     axes.legend(loc="upper left")
     return figure
 
@@ -221,11 +174,12 @@ def draw_matvec():
 show(
     draw_matvec(),
     alt="Milliseconds of each kernel over the megabytes that it has to read, both logarithmic, with a dotted line for reading alone; kernels near the line do nothing but wait for memory.",
-)
+) if HAS_COMPILER else None
 
 # %% [markdown]
-# Read the last column of the table. A kernel near 100% waits for memory and does nothing else: no kernel that reads these bytes can be faster. In the figure it lies on the dotted line. Where the share is lower, the arithmetic takes the time, and unpacking is part of it. Compare our two 4-bit kernels with that of torch: all three do the same work on the same codes. (The slower of ours is plain
-# C for any processor; the faster one uses the instructions that yours has.)
+# "Read only" reads memory and does nothing with it: that is the limit. A kernel near 100% of it waits for memory and does nothing else, and no kernel that reads these bytes can be faster. In the figure it lies on the dotted line. Where the share is lower, the arithmetic takes the time, and unpacking is part of it.
+#
+# Compare our 4-bit kernels with torch's: all do the same work with the same codes, in groups of 32. ("Portable" is plain C for any processor, the others use what yours has.) And follow the column of bits downwards: from which width on does the time no longer fall with the bits?
 
 # %% [markdown]
 # > **Takeaway.** With one input at a time, a layer takes as long as its weights take to be read. Fewer bits are less time if the kernel computes on the packed codes.
@@ -425,7 +379,7 @@ def runnable(network, bits):
 lines = [("bits everywhere", "bytes", "validation, 3 seeds")]
 for bits in (32, *WIDTHS):
     small = [quantized(network, bits) for network in folded]
-    accuracy = fit.over_seeds(lambda seed: fit.accuracy(small[seed], splits.validation))
+    accuracy = fit.over_seeds(lambda seed: fit.accuracy(small[seed], judges))
     lines.append((str(bits), f"{measure.stored_bytes(small[0]):,}", percent(accuracy)))
 print(aligned(lines))
 
@@ -516,7 +470,7 @@ check("4.5")
 # </details>
 
 # %% name="out-traces"
-PROBES = 16
+PROBES = 12
 with tqdm(total=1, desc="Hessian") as bar:
     traces = mixed.hessian_traces(model, splits.train.first(200), probes=PROBES, seed=0)
     bar.update()
@@ -546,7 +500,7 @@ predict(
 trials = mixed.Trials(model, WIDTHS, **clipped)
 drawn = torch.randint(len(WIDTHS), (100, len(LAYERS)), generator=torch.Generator().manual_seed(0))
 allocations = [{name: WIDTHS[place] for name, place in zip(LAYERS, row)} for row in drawn.tolist()]
-true_kl = trials.kl(splits.validation.first(300).images)
+true_kl = trials.kl(splits.validation.first(200).images)
 truth = [true_kl(bits) for bits in tqdm(allocations, desc="allocations")]
 
 by_weight = mixed.sensitivity_by_weight(model, WIDTHS, **clipped)
@@ -895,15 +849,13 @@ predict(
 
 # %% name="out-controls"
 some = splits.train.first(1000)
-few = splits.train.first(2000)
 TWO = dict.fromkeys(LAYERS, 2)
 RULE = TWO | {LAYERS[0]: 8, LAYERS[-1]: 8}
 
 
 def chosen_for(seed, budget_bytes):
     """The exact choice for one of the three networks, by its own sensitivities."""
-    sensitivity = mixed.sensitivity_by_kl(folded[seed], WIDTHS, calibration, **clipped)
-    return mixed.allocate(costs, sensitivity, budget_bytes=budget_bytes).bits
+    return mixed.allocate(costs, sensitivities[seed], budget_bytes=budget_bytes).bits
 
 
 def arms(seed, bits):
@@ -911,10 +863,11 @@ def arms(seed, bits):
     rough = quantized(networks[seed], bits)
     repaired = train.reestimate_batch_norm(rough, some.images)
     start = train.prepare(networks[seed], bits)
-    tuned = fit.fit(start, few, splits.validation, epochs=1, seed=seed, learning_rate=1e-3).model
-    return [fit.accuracy(one, splits.validation) for one in (rough, repaired, train.export(tuned))]
+    tuned = fit.fit(start, some, judges.first(100), epochs=1, seed=seed, learning_rate=2e-3).model
+    return [fit.accuracy(one, judges) for one in (rough, repaired, train.export(tuned))]
 
 
+sensitivities = [mixed.sensitivity_by_kl(network, WIDTHS, calibration, **clipped) for network in folded]
 picks = {seed: chosen_for(seed, budget) for seed in (0, 1, 2)}
 choices = {"2 bits everywhere": lambda seed: TWO, "8/2/8": lambda seed: RULE, "mixed": lambda seed: picks[seed]}
 results = {}
@@ -942,14 +895,15 @@ reveal("4.g", round(100 * (results["mixed"][0].mean - results["2 bits everywhere
 
 # %% name="out-ties"
 four = cost_of((4,) * len(LAYERS))
-rows = {
-    "4 bits everywhere": [fit.accuracy(quantized(network, 4), splits.validation) for network in folded],
-    "mixed, as many bytes": [
-        fit.accuracy(quantized(folded[seed], chosen_for(seed, four)), splits.validation) for seed in (0, 1, 2)
-    ],
-    "32 bits": [fit.accuracy(network, splits.validation) for network in folded],
+rivals = {
+    "4 bits everywhere": lambda seed: quantized(folded[seed], 4),
+    "mixed, as many bytes": lambda seed: quantized(folded[seed], chosen_for(seed, four)),
+    "32 bits": lambda seed: folded[seed],
 }
-print(aligned([("", "validation, 3 seeds"), *((name, percent(fit.Spread(values))) for name, values in rows.items())]))
+lines = [("", "validation, 3 seeds")]
+for name, build in rivals.items():
+    lines.append((name, percent(fit.over_seeds(lambda seed: fit.accuracy(build(seed), judges)))))
+print(aligned(lines))
 
 # %% [markdown]
 # > **Takeaway.** Mixed precision pays where the budget is tight and nothing is trained afterwards. Give every arm the same repairs before you count the gain.
@@ -967,9 +921,7 @@ for widths in sorted(harm, key=lambda widths: (cost_of(widths), harm[widths])):
 two_bits = cost_of((2,) * len(LAYERS))
 MORE = (0, 5, 10, 20, 50, 100)
 on_slider = {more: mixed.allocate(costs, by_kl, budget_bytes=int((1 + more / 100) * two_bits)) for more in MORE}
-accuracies = {
-    more: fit.accuracy(quantized(model, choice.bits), splits.validation) for more, choice in on_slider.items()
-}
+accuracies = {more: fit.accuracy(quantized(model, choice.bits), judges) for more, choice in on_slider.items()}
 
 
 def draw_budget(more):
@@ -1028,7 +980,7 @@ lines = [("budget, ms", "bits", "predicted, ms", "measured, ms", "off by", "vali
 for share, choice in by_time.items():
     allowed, predicted = ends[0] + share * (ends[1] - ends[0]), choice.cost.median_s
     off = measured[share].median_s / predicted - 1
-    accuracy = fit.accuracy(built[share], splits.validation)
+    accuracy = fit.accuracy(built[share], judges)
     cells = f"{1000 * allowed:.3f}", "/".join(map(str, choice.bits.values())), f"{1000 * predicted:.3f}"
     lines.append((*cells, str(measured[share]).removesuffix(" ms"), f"{100 * off:+.0f}%", f"{accuracy:.1%}"))
 print(aligned(lines))
@@ -1068,22 +1020,23 @@ print(aligned(lines))
 reveal("4.h", str(len({tuple(answer.bits.values()) for answer in answers.values()})))
 
 # %% [markdown]
-# Why? An optimizer spends where a microsecond removes the most harm. So divide: the KL that is removed between 2 bits and 4, by the microseconds that these bits cost on each machine. "Free" stands where the wider layer is not slower.
+# Why? An optimizer spends where a microsecond removes the most harm. So divide the KL that more bits remove by the microseconds that they cost on each machine. "Free" stands where the wider layer is not slower.
 
 # %% name="out-why"
-lines = [("KL removed per µs, 2 to 4 bits", *LAYERS)]
+lines = [("KL removed per µs", "", *LAYERS)]
 for title, table in machines.items():
-    cells = []
-    for name in LAYERS:
-        row = table.costs[name]
-        dearer = 1e6 * (row[4].median_s - row[2].median_s)
-        cells.append("free" if dearer <= 0 else f"{(by_kl[name][2] - by_kl[name][4]) / dearer:.3g}")
-    lines.append((title, *cells))
-print(aligned(lines))
+    for low, high in ((2, 4), (4, 8)):
+        cells = []
+        for name in LAYERS:
+            row = table.costs[name]
+            dearer = 1e6 * (row[high].median_s - row[low].median_s)
+            cells.append("free" if dearer <= 0 else f"{(by_kl[name][low] - by_kl[name][high]) / dearer:.3g}")
+        lines.append((title if low == 2 else "", f"{low} to {high} bits", *cells))
+print(aligned(lines, left=(0, 1)))
 
 # %% [markdown]
-# Follow one row from its largest number to its smallest: in this order the layers get their bits. On the bit-serial machine a bit costs time in proportion to a layer's MACs, so cheap layers come first. On the GPU, bits below 4 buy nothing, and a bit costs only the reading. On this processor what counts is how its kernel likes a width. The sensitivities are the same in all three rows. So
-# "the best mixed-precision model" does not exist; there is one for a machine, a kernel and a batch.
+# For one machine, go from its largest number to its smallest: in about this order the layers get their bits. On the bit-serial machine a bit costs time in proportion to the MACs of its layer, so the layers with few MACs come first. On the GPU all steps up to 4 bits are free, and from there to 8 a bit costs what it takes to read it: the layers with few weights come first. On this processor it is the kernel that decides:
+# what is "free" here is a width that the kernel likes no less than a smaller one. The sensitivities behind all rows are the same. So "the best mixed-precision model" does not exist. There is one for a machine, a kernel and a batch.
 
 # %% [markdown]
 # > **Takeaway.** The network says what a bit is worth, the machine says what it costs. Change the machine, and the answer changes.
