@@ -34,6 +34,7 @@ from mini_lib.quantize.mixed import (
     WidthCost,
     accelerator_costs,
     allocate,
+    deploy,
     kl_divergence,
     measure_costs,
     search_evolution,

@@ -32,7 +32,7 @@ def test_the_table_of_the_paper():
 
 
 def test_the_sixteen_values_of_e2m1():
-    """OCP 2023, table 5, and torchao's own decoding of each code."""
+    """OCP 2023, section 5.3.3, and torchao's own decoding of each code."""
     values = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
     assert E2M1.values.tolist() == values + [-value for value in values]
     kernels = oracle("torchao.prototype.mx_formats.kernels")

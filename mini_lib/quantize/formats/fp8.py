@@ -31,7 +31,7 @@ class FP8Format(ScaledFormat):
     >>> FP8Format().label
     'fp8 e4m3 per tensor'
 
-    Source: Micikevicius 2022, "FP8 Formats for Deep Learning", sections 3 and 4.
+    Source: Micikevicius 2022, "FP8 Formats for Deep Learning", section 3.
     """
 
     element: str = "e4m3"

@@ -27,7 +27,7 @@ class NVFP4Format(BlockFormat):
     >>> fmt.label, fmt.layout((64, 64))["tensor_scale"]
     ('nvfp4', (torch.float32, ()))
 
-    Source: NVIDIA 2025, "Pretraining Large Language Models with NVFP4" (arXiv:2509.25149), section 2.
+    Source: NVIDIA 2025, "Pretraining Large Language Models with NVFP4" (arXiv:2509.25149).
     """
 
     element = "e2m1"

@@ -37,6 +37,8 @@ def integer_chain(model: nn.Module) -> dict[str, nn.Module]:
     for name, module in model._modules.items():  # named_children would leave out a module that comes a second time
         if any(module is other for other in chain.values()):
             raise ValueError(f"module '{name}' stands in two places of the chain; give each place a module of its own")
+        if name.endswith("_input") and name.removesuffix("_input") in model._modules:
+            raise ValueError(f"'{name}' is the name of the step that rounds the input of a layer; rename the module")
         _check(name, module, started)
         started = started or isinstance(module, QuantizedLayer)
         chain[name] = module

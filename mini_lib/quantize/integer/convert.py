@@ -1,21 +1,22 @@
 """From a fake-quantized model to a network of integers that computes the same.
 
 The fake-quantized model, the *twin*, rounds weights and inputs to grids and then computes in floats. Each of its layers
-has an exact counterpart in integers; this is how far they are the same:
+has a counterpart in integers. For the same input codes, they are equal up to this:
 
-1. The codes of the input are equal, and so is the sum of products of codes, always: it is an exact whole number.
-2. The bias is rounded to the unit of that sum, u = scale_a * scale_w, so it is off by u / 2 at most. The twin that
-   `with_integer_biases` returns has such biases already, and then this difference is none.
+1. The sum of products of codes is a whole number, and exact in both.
+2. The bias is rounded to the unit of that sum, u = scale_a * scale_w, so it is off by u / 2 at most.
+   `with_integer_biases` returns a twin whose biases are such already, as near as float32 holds them.
 3. The scales become an integer multiplier, off by a share of 2**-31 at most.
 
 So the code that comes out is that of the twin, computed without rounding errors, unless the twin's value lies so close
-to the middle between two codes that points 2 and 3 take it to the other side. In steps of the next grid, for a sum s, a
-bias b and M = u / scale_out, that is as close as
+to the middle between two codes that points 2 and 3 take it to the other side; then the codes differ by one. In steps of
+the next grid, for a sum s, a bias b and M = u / scale_out, that is as close as
 
     M * |round(b / u) - b / u| + M * |s + round(b / u)| * 2**-31
 
-where the first part is at most M / 2, and 0 for `with_integer_biases`. The second is below 2**-22 for all codes inside
-a grid of 8 bits. Average pooling adds nothing: the sum is exact, and one over the number of places is part of M.
+The first part is at most M / 2, and with integer biases at most M * |b / u| * 2**-24. The second is at most 2**-23 for
+all codes inside a grid of 8 bits. Average pooling adds nothing: the sum is exact, and one over the number of places is
+part of M. A twin that runs in float32 has rounding errors of its own besides; `code_differences` counts what they do.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from mini_lib.quantize.integer.matmul import INT32_MAX, constant_terms, need_int
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer
 from mini_lib.surgery import swap
 
+AXES = {2: "[N, features]", 4: "[N, channels, height, width]"}
 DEAD_BIAS = 2**20  # a channel without a weight has no unit of its own: it gets one in which its bias is this many
 
 
@@ -81,19 +83,19 @@ def to_integers(model: nn.Module, example: Tensor) -> IntegerNet:
     observe(model, [batch[:1] for batch in batches([example])], layers, look)
     steps: dict[str, nn.Module] = {}
     first = next(name for name, layer in layers.items() if isinstance(layer, QuantizedLayer))
-    units, reach, relu = None, 0, False  # what accumulators count in, how far they go, whether a ReLU is due
+    units, reach, relu = None, 0, ""  # what accumulators count in, how far they go, the name of a ReLU that is due
     for name, layer in layers.items():
         if isinstance(layer, QuantizedLayer):
             if units is not None:
                 scale, zero_point = layer.input_scale.item(), layer.input_zero_point.item()
-                steps[f"{name}_input"] = Requantize(units, scale, zero_point, layer.input_fmt, relu)
+                steps[f"{name}_input"] = Requantize(units, scale, zero_point, layer.input_fmt, relu=bool(relu))
             steps[name], reach = _integer_layer(name, layer, read[name])
-            units, relu = accumulator_units(layer), False
+            units, relu = accumulator_units(layer), ""
         elif isinstance(layer, nn.ReLU):
-            relu = True
+            relu = name
         elif isinstance(layer, nn.AdaptiveAvgPool2d):
             if relu:
-                steps[f"{name}_relu"], relu = IntegerReLU(), False
+                steps[relu], relu = IntegerReLU(), ""
             places = tuple(read[name][2:])
             units, reach = units / prod(places), reach * prod(places)
             if reach > INT32_MAX:
@@ -106,7 +108,7 @@ def to_integers(model: nn.Module, example: Tensor) -> IntegerNet:
             steps[name] = nn.Flatten()
             units = units if units is None else units.repeat_interleave(prod(read[name][2:]))
     if relu:
-        steps["output_relu"] = IntegerReLU()
+        steps[relu] = IntegerReLU()
     return IntegerNet((first, layers[first]), steps, units)
 
 
@@ -114,8 +116,18 @@ def to_integers(model: nn.Module, example: Tensor) -> IntegerNet:
 def with_integer_biases(model: nn.Module) -> nn.Module:
     """Return the fake-quantized model with each bias rounded to the unit of its accumulator, as integers hold it.
 
+    `to_integers` gives the same network for both; this is the twin that it equals.
+
     Raises:
-        TypeError, ValueError: as `to_integers`.
+        TypeError: `model` is not a module.
+        ValueError: a module has no integer form, as `to_integers` says.
+
+    >>> from mini_lib.quantize import UNSIGNED_8_BITS, quantize_weights_and_activations
+    >>> model = nn.Sequential(nn.Linear(1, 1)).eval()
+    >>> model[0].weight.data, model[0].bias.data = torch.tensor([[127.0]]), torch.tensor([2.7])      # scale_w is 1
+    >>> twin = quantize_weights_and_activations(model, IntFormat(8), UNSIGNED_8_BITS, torch.tensor([[255.0]]))
+    >>> with_integer_biases(twin)[0].bias.tolist()                                  # scale_a is 1: 2.7 is no unit
+    [3.0]
 
     Source: Jacob 2018, section 2.4: scale_bias = scale_a * scale_w.
     """
@@ -133,11 +145,18 @@ def accumulator_units(layer: QuantizedLayer) -> Tensor:
     """Return what one step of each channel's accumulator is worth, scale_a * scale_w (float64 [out], exact).
 
     The weights of a dead channel are all 0, whatever their scale; its unit is chosen for its bias.
+
+    >>> from mini_lib.quantize import UNSIGNED_8_BITS, quantize_weights_and_activations
+    >>> model = nn.Sequential(nn.Linear(1, 1, bias=False)).eval()
+    >>> model[0].weight.data = torch.tensor([[7.0]])
+    >>> twin = quantize_weights_and_activations(model, IntFormat(4), UNSIGNED_8_BITS, torch.tensor([[510.0]]))
+    >>> accumulator_units(twin[0])                                           # scale_a is 2 and scale_w 1
+    tensor([2.], dtype=torch.float64)
     """
     weight = layer.qweight
     units = layer.input_scale.double() * weight.scale.double().expand(len(weight.codes))
     dead = (layer.weight.flatten(1) == 0).all(dim=1)
-    bias = torch.zeros(len(units)) if layer.bias is None else layer.bias
+    bias = torch.zeros(len(units)) if layer.bias is None else layer.bias.detach()
     return torch.where(dead & (bias != 0), bias.double().abs() / DEAD_BIAS, units)
 
 
@@ -154,9 +173,10 @@ def _integer_layer(name: str, layer: QuantizedLayer, read: torch.Size) -> tuple[
     constants = constant_terms(codes, zero_point, 0 if shifts is None else shifts, bias.long())
     held = weight.codes.to(code_dtype(weight.fmt)), constants, shifts
     reach = codes.shape[1] * input_reach * weight_reach + largest
-    if not isinstance(layer, QuantizedConv2d):
-        if len(read) != 2:
-            raise ValueError(f"layer '{name}' reads {len(read)} axes; flatten them to [N, features] first")
+    axes = 4 if isinstance(layer, QuantizedConv2d) else 2
+    if len(read) != axes:
+        raise ValueError(f"layer '{name}' reads {len(read)} axes; it takes {AXES[axes]}, a batch")
+    if axes == 2:
         return IntegerLinear(*held), reach
     stride, dilation = _pair(layer.stride), _pair(layer.dilation)
     return IntegerConv2d(*held, zero_point, stride, _padding(layer), dilation, layer.groups), reach

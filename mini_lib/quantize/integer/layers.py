@@ -23,6 +23,10 @@ class IntegerLinear(nn.Module):
 
     Buffers: `weight`, codes of 8 bits; `constants` int32 [out], the bias with the constant cross terms;
     `weight_zero_point` int32 [out], absent where all are 0.
+
+    >>> layer = IntegerLinear(torch.tensor([[3, -5]], dtype=torch.int8), torch.tensor([10]), None)
+    >>> layer(torch.tensor([[4, 1]], dtype=torch.uint8))                     # 4 * 3 - 1 * 5 + 10
+    tensor([[17]], dtype=torch.int32)
     """
 
     def __init__(self, weight: Tensor, constants: Tensor, weight_zero_point: Tensor | None) -> None:
@@ -44,7 +48,7 @@ class IntegerLinear(nn.Module):
 class IntegerConv2d(IntegerLinear):
     """From codes [N, in, H, W] to accumulators int32 [N, out, H', W']: a matrix product over the windows.
 
-    What is padded is the code of zero, the zero point. padding: left, right, top, bottom, as F.pad takes it.
+    The padding is the code of zero, which is the zero point. padding: left, right, top, bottom, as F.pad takes it.
     """
 
     def __init__(
@@ -76,6 +80,10 @@ class Requantize(nn.Module):
     """From accumulators int32 [N, channels, ...] to the codes of a grid; its ReLU is the clamp.
 
     units: the value of one step of the accumulator of each channel (float64 [channels]).
+
+    >>> layer = Requantize(torch.tensor([0.5]), 1.0, 10, IntFormat(8, signed=False), relu=True)
+    >>> layer(torch.tensor([[8], [-8]], dtype=torch.int32)).flatten()                        # 4, and -4 clamped to 0
+    tensor([14, 10], dtype=torch.uint8)
     """
 
     def __init__(self, units: Tensor, scale: float, zero_point: int, fmt: IntFormat, relu: bool) -> None:

@@ -25,7 +25,7 @@ def multiplier_and_shift(real: Tensor | float) -> tuple[Tensor, Tensor]:
     int32 to less than a half, which is code 0: it becomes multiplier 0 and shift 0.
 
     Raises:
-        ValueError: a number is not above 0, is not finite, or is 2**30 or more.
+        ValueError: a number is not above 0, is not finite, or is 2**29 or more.
 
     >>> multiplier_and_shift(0.75)                               # 0.75 * 2**0
     (tensor(1610612736, dtype=torch.int32), tensor(0, dtype=torch.int32))
@@ -35,9 +35,9 @@ def multiplier_and_shift(real: Tensor | float) -> tuple[Tensor, Tensor]:
     Source: Jacob 2018, section 2.2, equation 6.
     """
     real = torch.as_tensor(real, dtype=torch.float64)
-    if not bool(((real > 0) & (real < 2.0**30)).all()):
+    if not bool(((real > 0) & (real < 2.0**29)).all()):
         raise ValueError(
-            f"a multiplier must be above 0 and below 2**30, got {real.min():.4g} to {real.max():.4g}; it is "
+            f"a multiplier must be above 0 and below 2**29, got {real.min():.4g} to {real.max():.4g}; it is "
             "scale_a * scale_w / scale_out"
         )
     mantissa, exponent = torch.frexp(real)

@@ -11,7 +11,7 @@ from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost
 from mini_lib.quantize.mixed.evaluations import Evaluations, OutOfEvaluations, search_random
 from mini_lib.quantize.mixed.evolution import search_evolution
 from mini_lib.quantize.mixed.hessian import TraceEstimate, hessian_traces, sensitivity_by_hessian
-from mini_lib.quantize.mixed.measured import measure_costs
+from mini_lib.quantize.mixed.measured import deploy, measure_costs, time_in_use
 from mini_lib.quantize.mixed.sensitivity import (
     Sensitivities,
     sensitivity_by_bytes,

@@ -1,24 +1,68 @@
-"""What each layer costs at each width on this machine, timed where it runs: inside the model."""
+"""What each layer costs at each width on this machine, timed where it runs: inside the model.
+
+A layer timed alone in a loop finds its input and its weights in the nearest cache. In the model it finds what the
+layers before it left there. So whole models run, with a clock read before and after each layer. They are mixtures: in
+each, the layers have different widths, and together each layer has each width once. (With one width everywhere, a float
+layer would always follow a float layer; mixtures were then up to a fifth slower than predicted.) The clocks take time
+themselves, so the rest of the model is what a run without clocks takes beyond its layers.
+
+A model that is used again and again keeps its weights in the caches, as far as they fit. But models that are timed in
+turns push each other out, so each runs once for nothing before it is timed.
+"""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
 from torch import Tensor, nn
 
 from mini_lib.counting import evaluating
 from mini_lib.latency import Latency
+from mini_lib.quantize.choice import need_same_layers
 from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.ladder import rung
-from mini_lib.quantize.layers import is_weight_layer
+from mini_lib.quantize.layers import QuantizedLayer, is_weight_layer
 from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost, width_bytes
-from mini_lib.quantize.mixed.trials import mixed_layers, need_widths
+from mini_lib.quantize.mixed.trials import Bits, mixed_layers, need_widths
 from mini_lib.quantize.model import quantize_weights
 from mini_lib.quantize.observers import min_max
+from mini_lib.quantize.packed import is_packable, pack_for_speed
 from mini_lib.require import whole
-from mini_lib.surgery import Where
+from mini_lib.surgery import Where, find
+
+
+def deploy(
+    model: nn.Module, bits: Bits, *, fmt: Callable[[int], Format] = rung, observer: Observer = min_max
+) -> nn.Module:
+    """Return the model as it runs on this machine with its layers at these widths: packed, and float at 32 bits.
+
+    A layer that no packed kernel can run, such as a depthwise convolution, unpacks its codes in each pass.
+
+    Args:
+        model: batch norm folded; the argument stays as it is.
+        bits: the width of each layer, `{layer: bits}`; what it does not name stays in float too.
+        fmt, observer: those of `Trials`.
+
+    Raises:
+        TypeError: a width is no whole number.
+        ValueError: a layer is not the model's, or cannot be quantized.
+
+    >>> deploy(nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 2)), {"0": 4, "1": 32})
+    Sequential(
+      (0): PackedLinear([32, 64], weight=int4 per channel, bias=True)
+      (1): Linear(in_features=32, out_features=2, bias=True)
+    )
+    """
+    few = {name: fmt(width) for name, width in bits.items() if width != 32}
+    layers = mixed_layers(model, lambda name, module: True)
+    need_same_layers("bits", {**dict.fromkeys(layers), **bits}, layers)
+    if not few:
+        return model
+    small = quantize_weights(model, few, lambda name, module: name in few, observer)
+    can_pack = find(small, lambda name, module: isinstance(module, QuantizedLayer) and is_packable(name, module))
+    return pack_for_speed(small) if can_pack else small
 
 
 def measure_costs(
@@ -34,14 +78,15 @@ def measure_costs(
 ) -> CostTable:
     """Return the bytes and the measured seconds of each layer at each width, on this machine.
 
-    The whole model runs at each width, in turns, and a clock is read before and after each layer. So each layer finds
-    the caches as the layers before it leave them, which a layer timed alone in a loop does not.
+    As many mixtures as there are widths run in turns, each without clocks and then with a clock before and after each
+    layer. Bytes are those of `quantize_weights`: codes and scales.
 
     Args:
-        model: in eval mode, batch norm folded; the argument stays as it is.
+        model: batch norm folded; the argument stays as it is.
         example: an input of the model; its batch size is part of what is measured.
-        widths, fmt, where, observer: those of `Trials`.
-        repeats: so often each width is timed, after `warmup` runs that are thrown away.
+        widths: the bits that a layer may have; 32 is the float layer.
+        fmt, where, observer: those of `Trials`.
+        repeats: so often each mixture is timed, after `warmup` runs that are thrown away.
 
     Raises:
         TypeError: a width or count is no whole number.
@@ -51,53 +96,87 @@ def measure_costs(
     whole("repeats", repeats, low=1, fix="use 30 for a stable median")
     whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
     layers = mixed_layers(model, where)
-    models = {bits: quantize_weights(model, fmt(bits), where, observer) for bits in widths}
-    times_s: dict[int, list[dict[str, float]]] = {bits: [] for bits in widths}
-    for turn in range(warmup + repeats):
-        for bits, small in models.items():
-            clocked = _clocked(small, example, list(layers))
-            if turn >= warmup:
-                times_s[bits].append(clocked)
-    sizes, rest_bytes = width_bytes(model, layers, widths, fmt)
-    costs: dict[str, dict[int, WidthCost]] = {name: {} for name in layers}
-    for bits, runs in times_s.items():
-        for name in layers:
-            if name not in runs[0]:
-                raise ValueError(f"layer {name!r} does not run on the example; leave it out in where")
-            costs[name][bits] = _cost(sizes[name][bits], [run[name] for run in runs])
-    rest = _cost(rest_bytes, [run[""] for runs in times_s.values() for run in runs])
-    return CostTable(f"this machine, batch of {len(example)}", costs, rest)
-
-
-def _clocked(model: nn.Module, example: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """Run the model once; return the seconds of each layer by name, and under "" those of everything else."""
-    spent_s: dict[str, float] = {}
-    started_s: dict[nn.Module, float] = {}
-    known = {model.get_submodule(name): name for name in names}
-
-    def start(module: nn.Module, inputs: tuple) -> None:
-        started_s[module] = perf_counter()
-
-    def stop(module: nn.Module, inputs: tuple, output: object) -> None:
-        elapsed_s = perf_counter() - started_s[module]
-        spent_s[known[module]] = spent_s.get(known[module], 0.0) + elapsed_s
-
-    hooks = [
-        hook
-        for module in known
-        for hook in (module.register_forward_pre_hook(start), module.register_forward_hook(stop))
+    mixtures = [
+        {name: widths[(place + shift) % len(widths)] for place, name in enumerate(layers)}
+        for shift in range(len(widths))
     ]
+    models = [deploy(model, bits, fmt=fmt, observer=observer) for bits in mixtures]
+    alone: list[list[float]] = [[] for _ in models]
+    clocked: list[list[dict[str, float]]] = [[] for _ in models]
+    for turn in range(warmup + repeats):
+        for small, runs_s, runs_layers_s in zip(models, alone, clocked, strict=True):
+            _run_s(small, example)
+            run_s, layers_s = _run_s(small, example), _layers_s(small, example, layers)
+            if turn >= warmup:
+                runs_s.append(run_s)
+                runs_layers_s.append(layers_s)
+    sizes, rest_bytes = width_bytes(model, layers, widths, fmt)
+    costs: dict[str, dict[int, WidthCost]] = {name: dict.fromkeys(widths) for name in layers}
+    rests = []
+    for bits, runs_s, runs_layers_s in zip(mixtures, alone, clocked, strict=True):
+        rest_s = statistics.median(runs_s)
+        for name, width in bits.items():
+            if name not in runs_layers_s[0]:
+                raise ValueError(f"layer {name!r} does not run on the example; leave it out in where")
+            found = Latency(tuple(run[name] for run in runs_layers_s))
+            costs[name][width] = WidthCost(sizes[name][width], found.median_s, found.low_s, found.high_s)
+            rest_s -= found.median_s
+        rests.append(max(0.0, rest_s))
+    rest = WidthCost(rest_bytes, statistics.median(rests), min(rests), max(rests))
+    return CostTable(f"this machine, packed kernels, batch of {len(example)}", costs, rest)
+
+
+def time_in_use(
+    models: Mapping[str, nn.Module], example: Tensor, *, repeats: int = 30, warmup: int = 3
+) -> dict[str, Latency]:
+    """Return how long a forward pass of each model takes, timed in turns with warm caches, as `measure_costs` does.
+
+    Raises:
+        TypeError: a count is no whole number.
+        ValueError: `repeats` is below 1 or `warmup` below 0.
+
+    >>> import torch
+    >>> {name: len(found.times_s) for name, found in time_in_use({"a": nn.Linear(2, 2)}, torch.zeros(1, 2)).items()}
+    {'a': 30}
+    """
+    whole("repeats", repeats, low=1, fix="use 30 for a stable median")
+    whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
+    times_s: dict[str, list[float]] = {name: [] for name in models}
+    for turn in range(warmup + repeats):
+        for name, model in models.items():
+            _run_s(model, example)
+            run_s = _run_s(model, example)
+            if turn >= warmup:
+                times_s[name].append(run_s)
+    return {name: Latency(tuple(times)) for name, times in times_s.items()}
+
+
+def _run_s(model: nn.Module, example: Tensor) -> float:
+    with evaluating(model):
+        start_s = perf_counter()
+        model(example)
+        return perf_counter() - start_s
+
+
+def _layers_s(model: nn.Module, example: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, float]:
+    """Run the model once, and return the seconds that each layer took, all of its calls together."""
+    started_s: dict[str, float] = {}
+    spent_s: dict[str, float] = {}
+
+    def start(name: str) -> None:
+        started_s[name] = perf_counter()
+
+    def stop(name: str) -> None:
+        spent_s[name] = spent_s.get(name, 0.0) + perf_counter() - started_s[name]
+
+    hooks = []
+    for name in layers:
+        module = model.get_submodule(name)
+        hooks.append(module.register_forward_pre_hook(lambda module, inputs, name=name: start(name)))
+        hooks.append(module.register_forward_hook(lambda module, inputs, output, name=name: stop(name)))
     try:
-        with evaluating(model):
-            start_s = perf_counter()
-            model(example)
-            whole_s = perf_counter() - start_s
+        _run_s(model, example)
     finally:
         for hook in hooks:
             hook.remove()
-    return spent_s | {"": max(0.0, whole_s - sum(spent_s.values()))}
-
-
-def _cost(stored_bytes: int, times_s: list[float]) -> WidthCost:
-    found = Latency(tuple(times_s))
-    return WidthCost(stored_bytes, statistics.median(times_s), found.low_s, found.high_s)
+    return spent_s

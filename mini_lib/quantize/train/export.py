@@ -15,8 +15,24 @@ from mini_lib.surgery import find, swap
 def export(trained: nn.Module) -> nn.Module:
     """Return a model with packed weights that predicts what `trained` predicts in eval mode, to the last bit.
 
+    Its layers are the `QuantizedLinear` and `QuantizedConv2d` of post-training quantization, so `save_model` and
+    `load_model` take it. Batch norms that are not folded stay in float: re-estimate them before.
+
+    Args:
+        trained: what `prepare` made and `fit` trained; the argument stays as it is.
+
     Raises:
-        ValueError: there is no fake-quant layer, or one holds what cannot be stored; the message names the layer.
+        TypeError: `trained` is not a module.
+        ValueError: there is no fake-quant layer, or one holds what cannot be stored, such as NaN, a step that is not
+            finite and positive, or a value that its dtype cannot hold; the message names the layer.
+
+    >>> from mini_lib.quantize import IntFormat, prepare
+    >>> trained = prepare(nn.Sequential(nn.Linear(2, 1, bias=False)), IntFormat(4))
+    >>> _ = trained[0].fake_weight.latent.data.copy_(trained[0].fake_weight.step() * torch.tensor([[7.0, -2.2]]))
+    >>> export(trained)[0].qweight.codes
+    tensor([[ 7, -2]], dtype=torch.int32)
+
+    Source: Jacob 2018, section 3.
     """
     found = find(trained, lambda name, module: isinstance(module, FakeQuantLayer))
     if not found:

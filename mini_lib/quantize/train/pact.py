@@ -54,9 +54,7 @@ class PACT(nn.Module):
             ValueError: the clip is no longer positive.
         """
         if not 0 < self.clip < torch.inf:
-            raise ValueError(
-                f"the trained clip is {self.clip.item():.4g}, not positive; lower the learning rate"
-            )
+            raise ValueError(f"the trained clip is {self.clip.item():.4g}, not positive; lower the learning rate")
         return self.fmt, self.scale.clone(), torch.zeros((), dtype=torch.int32)
 
     def extra_repr(self) -> str:
