@@ -1,7 +1,8 @@
 """Count multiply-accumulates where they happen, at torch's operators.
 
 A convolution is a convolution whoever calls it, so a layer of your own counts as well as one of
-torch's. Each operator is charged to the module that is running when it is called.
+torch's. Each operator is charged to the module that is running when it is called. A layer that
+computes outside of torch has a method `own_macs(output)`, which says what it did there.
 """
 
 from collections import defaultdict
@@ -76,6 +77,8 @@ class _MacCounter(TorchDispatchMode):
     def leave(self, module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
         self._running.pop()
         self.tallies[module].output_bytes += _tensor_bytes(output)
+        if hasattr(module, "own_macs"):
+            self.tallies[module].macs += module.own_macs(output)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         # An operator made of others (linear in inference mode) is taken apart, and those are counted.

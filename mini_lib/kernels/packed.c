@@ -16,20 +16,25 @@
    the sum: -zero * (sum of the activations). One bit stands for -1 and 1: 2 * code - 1.
 
    The portable code below is C with the vectors of GCC and Clang, or with plain numbers where a compiler has none. An
-   instruction set has a file of its own, which is put before this one and defines the same five things: `word`,
-   `activation`, `partial`, `dot` and `widen`. */
+   instruction set has a file of its own, which is put before this one and defines the same things: `word`, `sums`,
+   `floats`, `activation`, `partial`, `dot` and `widen`. */
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
 #define TILE 16
+#ifndef __GNUC__
+#define __attribute__(ignored)
+#endif
 
 #ifndef INTRINSICS
-#if defined(__AVX512BW__)
+#if defined(PLAIN) || !defined(__GNUC__)
+#elif defined(__AVX512BW__)
 #define VECTOR(type) type __attribute__((vector_size(64), aligned(4), may_alias))
 #elif defined(__AVX2__)
 #define VECTOR(type) type __attribute__((vector_size(32), aligned(4), may_alias))
-#elif defined(__GNUC__)
+#else
 #define VECTOR(type) type __attribute__((vector_size(16), aligned(4), may_alias))
 #endif
 /* Lanes of 16 bits: even and odd bytes of a word, each times an activation of 16 bits. A lane sums two products per step
@@ -99,10 +104,23 @@ typedef struct {
     const float *bias;            /* [rows], or NULL */
 } weights;
 
+/* The outputs of one tile and one vector: times the step of its activations, plus the bias. */
+static __attribute__((noinline)) void put(const weights *w, int64_t at, const float *result, float step, float *y,
+                                          int64_t row_stride) {
+    int64_t left = w->rows - at * TILE, here = left < TILE ? left : TILE;
+    for (int64_t r = 0; r < here; r++)
+        y[r * row_stride] = result[r] * step + (w->bias ? w->bias[at * TILE + r] : 0);
+}
+
+static __attribute__((noinline)) void put_sums(const weights *w, int64_t at, const int32_t *result, int32_t *y) {
+    int64_t left = w->rows - at * TILE;
+    memcpy(y, result, (left < TILE ? left : TILE) * 4);
+}
+
 /* One tile of rows times M vectors. M is known where this is inlined, so the sums stay in registers. */
 static inline __attribute__((always_inline)) void tile(const int M, const weights *w, int64_t at, const activation *a,
                                                        const int32_t *totals, const float *steps, float *y,
-                                                       int64_t vector_stride, int64_t row_stride) {
+                                                       int64_t vector_stride, int64_t row_stride, int32_t *whole) {
     int64_t units = w->padded / UNIT, columns = w->groups * w->padded;
     const uint32_t *codes = w->codes + at * w->groups * units * WORDS * TILE;
     floats result[MOST][VECTORS];
@@ -136,7 +154,11 @@ static inline __attribute__((always_inline)) void tile(const int M, const weight
                 }
             for (int m = 0; m < M; m++)
                 for (int v = 0; v < VECTORS; v++)
-                    for (int p = 0; p < PLANES; p++) sum[m][v] += widen(t[p][m][v]) << (BITS == 1 ? 1 : 4 * p);
+                    for (int p = 0; p < PLANES; p++) sum[m][v] += widen(t[p][m][v]) * (BITS == 1 ? 2 : 1 << 4 * p);
+        }
+        if (whole) { /* integers to integers: the sums themselves, of the only group */
+            for (int m = 0; m < M; m++) put_sums(w, at, (const int32_t *)sum[m], whole + m * vector_stride + at * TILE);
+            return;
         }
         for (int v = 0; v < VECTORS; v++) {
             floats scale;
@@ -144,33 +166,27 @@ static inline __attribute__((always_inline)) void tile(const int M, const weight
             for (int m = 0; m < M; m++) result[m][v] += FLOATS(sum[m][v]) * scale;
         }
     }
-    int64_t left = w->rows - at * TILE, here = left < TILE ? left : TILE;
-    for (int m = 0; m < M; m++) {
-        float lanes[TILE];
-        memcpy(lanes, result[m], sizeof lanes);
-        for (int64_t r = 0; r < here; r++)
-            y[m * vector_stride + (at * TILE + r) * row_stride] =
-                lanes[r] * steps[m] + (w->bias ? w->bias[at * TILE + r] : 0);
-    }
+    for (int m = 0; m < M; m++)
+        put(w, at, (const float *)result[m], steps[m], y + m * vector_stride + at * TILE * row_stride, row_stride);
 }
 
 /* All tiles times `count` vectors: the codes of a tile are loaded for 8 vectors at a time. */
 static __attribute__((noinline)) void product(const weights *w, int64_t count, const activation *a, const int32_t *totals, const float *steps,
-                    float *y, int64_t vector_stride, int64_t row_stride) {
+                    float *y, int64_t vector_stride, int64_t row_stride, int32_t *whole) {
     int64_t columns = w->groups * w->padded;
     for (int64_t at = 0; at * TILE < w->rows; at++) {
         int64_t n = 0;
 #define SOME(M)                                                                                                   \
     for (; n + M <= count; n += M)                                                                                \
         tile(M, w, at, a + n * columns, totals + n * w->groups, steps + n, y + n * vector_stride, vector_stride,  \
-             row_stride);
-        SOME(8) SOME(4) SOME(2) SOME(1)
+             row_stride, whole ? whole + n * vector_stride : 0);
+        SOME(8) SOME(4) SOME(1)
     }
 }
 
 /* Round to int8 and return the step. The largest magnitude is found among the bits of the floats, which are in the order
    of the numbers, NaN and infinity last: these make the step, and with it every output, NaN. */
-static float round_to_bytes(int64_t count, const float *x, int8_t *to) {
+static __attribute__((noinline)) float round_to_bytes(int64_t count, const float *x, int8_t *to) {
     uint32_t largest = 0;
     for (int64_t i = 0; i < count; i++) {
         uint32_t bits;
@@ -180,7 +196,7 @@ static float round_to_bytes(int64_t count, const float *x, int8_t *to) {
     }
     if (largest >= 0x7F800000) {
         memset(to, 0, count);
-        return __builtin_nanf("");
+        return NAN;
     }
     float top;
     memcpy(&top, &largest, 4);
@@ -196,7 +212,7 @@ static float round_to_bytes(int64_t count, const float *x, int8_t *to) {
 }
 
 /* Lay a vector out by groups as `dot` wants it, and sum each group. */
-static void lay_out(const weights *w, int64_t size, const int8_t *from, activation *to, int32_t *totals) {
+static __attribute__((noinline)) void lay_out(const weights *w, int64_t size, const int8_t *from, activation *to, int32_t *totals) {
     for (int64_t g = 0; g < w->groups; g++, from += size, to += w->padded) {
         int32_t total = 0;
         for (int64_t k = 0; k < size; k++) total += from[k];
@@ -229,7 +245,18 @@ void linear(int64_t rows, int64_t groups, int64_t size, int64_t padded, int64_t 
         steps[n] = round_to_bytes(groups * size, x + n * groups * size, line);
         lay_out(&w, size, line, a + n * groups * padded, totals + n * groups);
     }
-    product(&w, count, a, totals, steps, y, rows, 1);
+    product(&w, count, a, totals, steps, y, rows, 1, 0);
+}
+
+/* Integers to integers: int8 activations as they are, and the sums as they are. */
+void integers(int64_t rows, int64_t groups, int64_t size, int64_t padded, int64_t constant_zero, const uint32_t *codes,
+              const float *scales, const uint8_t *zeros, const float *bias, int64_t count, const int8_t *x, int32_t *y,
+              uint8_t *scratch) {
+    weights w = {rows, groups, padded, (int32_t)constant_zero, codes, scales, zeros, bias};
+    activation *a = piece(&scratch, count * padded * sizeof(activation));
+    int32_t *totals = piece(&scratch, count * 4);
+    for (int64_t n = 0; n < count; n++) lay_out(&w, size, x + n * size, a + n * padded, totals + n);
+    product(&w, count, a, totals, scales, 0, rows, 1, y);
 }
 
 /* A convolution: round an image with its border of zeros, lay out what each place of the output sees (im2col), multiply.
@@ -268,6 +295,6 @@ void convolution(int64_t rows, int64_t groups, int64_t size, int64_t padded, int
             lay_out(&w, size, line, a + p * columns, totals + p * groups);
             steps[p] = step;
         }
-        product(&w, places, a, totals, steps, y, 1, places);
+        product(&w, places, a, totals, steps, y, 1, places, 0);
     }
 }

@@ -1,4 +1,4 @@
-"""Layers that compute on packed codes: a quantized model that is smaller and, where memory is what it waits for, faster."""
+"""Layers that compute on packed codes: a quantized model that is small and, where it waits for memory, fast."""
 
 from mini_lib.quantize.packed.layers import PackedConv2d, PackedLayer, PackedLinear
 from mini_lib.quantize.packed.pack import is_packable, pack_for_speed

@@ -1,25 +1,36 @@
-"""Layers that multiply on packed codes, in C: what a `QuantizedLayer` stores, in the layout of `mini_lib.kernels.packed`.
+"""Layers that multiply on packed codes, in C: what a `QuantizedLayer` stores, in the layout of the kernels.
 
-A `QuantizedLayer` unpacks its codes to floats in every pass. These layers do not: they read 2 to 8 bits per weight and no
-more. They differ from it in one thing: the inputs are rounded to int8, with one scale per row of the input (per image
-for a convolution) that is taken from the input itself. An output moves by at most max |x| / 254 * sum |w|.
+A `QuantizedLayer` unpacks its codes to floats in every pass. These layers do not: they read 1 to 8 bits per weight and
+no more. They differ from it in one thing: the inputs are rounded to int8, with one scale per row of the input (per
+image for a convolution) that is taken from the input itself. An output moves by at most max |x| / 254 * sum |w|.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from mini_lib.kernels import PackedMatrix, Places, pack_matrix, packed_convolution, packed_linear
+from mini_lib.kernels import (
+    TORCH,
+    PackedMatrix,
+    Places,
+    instruction_sets,
+    pack_matrix,
+    packed_convolution,
+    packed_linear,
+)
 from mini_lib.quantize.formats import BinaryFormat, IntFormat, TernaryFormat
 from mini_lib.quantize.granularity import PerChannel, PerGroup, PerTensor
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 
+_PARTS = ("codes", "scales", "zeros", "bias")
+
 
 class PackedLayer(nn.Module):
-    """What the two packed layers have in common: buffers `codes`, `scales`, `zeros` and `bias`, which are all that is stored.
+    """What the two packed layers have in common: the buffers `codes`, `scales`, `zeros`, `bias` are all that is stored.
 
     They compute in eval mode alone, on float32 on the CPU, and without gradients. `instructions` names how (one of
     `kernels.instruction_sets()`; None is the best of this machine).
@@ -36,17 +47,16 @@ class PackedLayer(nn.Module):
         self.weight_fmt, self.weight_shape = weight.fmt, weight.shape
         self.instructions: str | None = None
         self._matrix = _packed(layer)
-        for name in ("codes", "scales", "zeros"):
+        for name in _PARTS:
             self.register_buffer(name, getattr(self._matrix, name))
-        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())
         self.train(layer.training)
 
     @property
     def matrix(self) -> PackedMatrix:
         """The weight, one row per output, as the kernels take it."""
-        own, kept = (self.codes, self.scales, self.zeros), self._matrix
-        if any(one is not other for one, other in zip(own, (kept.codes, kept.scales, kept.zeros))):
-            self._matrix = PackedMatrix(kept.bits, kept.rows, kept.groups, kept.size, *own, kept.constant_zero)
+        kept, own = self._matrix, self._buffers
+        if any(own[name] is not getattr(kept, name) for name in _PARTS):  # after .to(...), or assigned
+            self._matrix = replace(kept, **{name: own[name] for name in _PARTS})
         return self._matrix
 
     @property
@@ -56,8 +66,13 @@ class PackedLayer(nn.Module):
 
     @property
     def encoded_parameters(self) -> int:
-        """How many weights the packed codes stand for."""
-        return prod(self.weight_shape)
+        """How many weights the packed codes stand for, and the bias."""
+        return prod(self.weight_shape) + (0 if self.bias is None else self.bias.numel())
+
+    def own_macs(self, output: Tensor) -> int:
+        """Return the MACs that gave this output, as far as torch does not see them."""
+        in_torch = (self.instructions or instruction_sets()[0]) == TORCH
+        return 0 if in_torch else output.numel() * prod(self.weight_shape[1:])
 
     def extra_repr(self) -> str:
         return f"{list(self.weight_shape)}, weight={self.weight_fmt.label}, bias={self.bias is not None}"
@@ -88,12 +103,9 @@ class PackedLinear(PackedLayer):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        self._checked(x, 0)
-        if x.dim() != 2:
-            return packed_linear(
-                self.matrix, x.reshape(-1, x.shape[-1]).contiguous(), self.bias, self.instructions
-            ).view(*x.shape[:-1], -1)
-        return packed_linear(self.matrix, x.contiguous(), self.bias, self.instructions)
+        rows = self._checked(x, 0).reshape(-1, x.shape[-1]).contiguous()
+        y = packed_linear(self.matrix, rows, self.instructions)
+        return y if x.dim() == 2 else y.view(*x.shape[:-1], len(y.T))
 
 
 class PackedConv2d(PackedLayer):
@@ -117,9 +129,7 @@ class PackedConv2d(PackedLayer):
         self.places = Places(kernel, stride, dilation, border)
 
     def forward(self, x: Tensor) -> Tensor:
-        return packed_convolution(
-            self.matrix, self._checked(x, 4).contiguous(), self.places, self.bias, self.instructions
-        )
+        return packed_convolution(self.matrix, self._checked(x, 4).contiguous(), self.places, self.instructions)
 
 
 def why_not_packable(layer: nn.Module) -> str | None:
@@ -146,14 +156,14 @@ def _packed(layer: QuantizedLayer) -> PackedMatrix:
     rows, fmt = weight.shape[0], weight.fmt
     scales = weight.scale.reshape(1, 1) if weight.scale.dim() == 0 else weight.scale.reshape(rows, -1)
     scales = scales.expand(rows, -1).contiguous()
-    codes = weight.codes.reshape(rows, -1)
+    codes, bias = weight.codes.reshape(rows, -1), None if layer.bias is None else layer.bias.detach().clone()
     if isinstance(fmt, BinaryFormat):
-        return pack_matrix((codes > 0).int(), scales, 0, 1)
+        return pack_matrix((codes > 0).int(), scales, 0, 1, bias)
     bits = 2 if isinstance(fmt, TernaryFormat) else fmt.bits
     if weight.zero_point is None:
-        return pack_matrix(codes - fmt.qmin, scales, -fmt.qmin, bits)
+        return pack_matrix(codes - fmt.qmin, scales, -fmt.qmin, bits, bias)
     zeros = weight.zero_point.reshape(-1, scales.shape[1]).expand(rows, -1)
-    return pack_matrix(codes - fmt.qmin, scales, zeros.contiguous() - fmt.qmin, bits)
+    return pack_matrix(codes - fmt.qmin, scales, zeros.contiguous() - fmt.qmin, bits, bias)
 
 
 def _two(sides: int | tuple[int, int]) -> tuple[int, int]:

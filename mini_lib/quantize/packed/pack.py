@@ -52,8 +52,8 @@ def pack_for_speed(model: nn.Module, where: Where = is_packable) -> nn.Module:
         raise ValueError(f"{refused[0]}; leave it out of `where`")
     if instruction_sets() == (TORCH,):
         warnings.warn(
-            "there is no C compiler, so packed layers unpack their codes and multiply in torch: small but slow. Install "
-            "gcc or clang, or `pip install ziglang`",
+            "there is no C compiler, so packed layers unpack their codes and multiply in torch: small but slow. "
+            "Install gcc or clang, or `pip install ziglang`",
             stacklevel=2,
         )
     return swap(model, {name: _packed_layer(module) for name, module in chosen}).eval()

@@ -1,0 +1,267 @@
+"""Products with packed matrices: integers exact in every instruction set, floats within a derived bound."""
+
+import gc
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mini_lib import kernels, native
+from mini_lib.kernels import (
+    PACKED_WIDTHS,
+    PackedMatrix,
+    Places,
+    instruction_sets,
+    most_columns,
+    pack_matrix,
+    pack_signs,
+    packed_convolution,
+    packed_integers,
+    packed_linear,
+    xnor_product,
+)
+
+SETS = instruction_sets()
+EPS = 2.0**-24  # half a unit in the last place of float32
+
+
+def some_matrix(bits, rows, groups, size, seed=0, affine=True):
+    """A packed matrix, and the same in float64 from the definition: scale * (code - zero)."""
+    chance = torch.Generator().manual_seed(seed)
+    codes = torch.randint(2**bits, (rows, groups * size), generator=chance)
+    scales = torch.rand(rows, groups, generator=chance) + 0.1
+    if bits == 1:
+        zeros, steps = 0, 2 * codes - 1
+    else:
+        zeros = torch.randint(2**bits, (rows, groups), generator=chance) if affine else 2 ** (bits - 1)
+        steps = codes - (zeros.repeat_interleave(size, 1) if affine else zeros)
+    bias = torch.randn(rows, generator=chance)
+    dense = steps.double() * scales.double().repeat_interleave(size, 1)
+    return pack_matrix(codes, scales, zeros, bits, bias), dense, codes
+
+
+def rounded(x):
+    """What the kernels are to make of a vector: int8 with the scale max |x| / 127, in float64."""
+    step = x.abs().amax(-1, keepdim=True).double() / 127
+    return torch.round(x.double() / step) * step
+
+
+def bound(dense, x, groups):
+    """The error of float32 against exact arithmetic on the rounded x.
+
+    Each group adds a conversion, a product and a sum; the step and the bias add four more roundings; each is at most
+    EPS of a number below sum |w| |x|. Besides, x * (127 / max) carries two roundings, so where x lies that close to the
+    middle between two steps it may go to the other one. The tests draw x off the middles, except where it is whole.
+    """
+    return (3 * groups + 8) * EPS * (rounded(x).abs() @ dense.abs().T + 5)
+
+
+def off_the_middles(shape, chance):
+    """Numbers within a quarter of a step of whole steps; the largest is 127 steps."""
+    steps = torch.randint(-126, 127, shape, generator=chance) + (torch.rand(shape, generator=chance) - 0.5) / 2
+    steps[..., 0] = 127
+    return steps * 0.037
+
+
+@pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize("bits", PACKED_WIDTHS)
+@pytest.mark.parametrize(
+    "rows, groups, size", [(1, 1, 1), (5, 1, 37), (33, 3, 40), (48, 2, 96), (16, 5, 9), (17, 1, 700)]
+)
+def test_floats(bits, rows, groups, size, instructions):
+    chance = torch.Generator().manual_seed(rows)
+    for affine in (True, False):
+        matrix, dense, _ = some_matrix(bits, rows, groups, size, affine=affine)
+        for count in (*range(1, 10), 13):
+            x = off_the_middles((count, groups * size), chance)
+            got = packed_linear(matrix, x, instructions)
+            want = rounded(x) @ dense.T + matrix.bias.double()
+            assert (got - want).abs().le(bound(dense, x, groups)).all()
+            # and against the product with x itself: half a step per input, as the docstring promises
+            top = x.abs().amax(1, keepdim=True).double()
+            promised = top / 254 * dense.abs().sum(1) + bound(dense, x, groups)
+            assert (got - (x.double() @ dense.T + matrix.bias)).abs().le(promised).all()
+
+
+@pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize("bits", PACKED_WIDTHS)
+@given(rows=st.integers(1, 40), size=st.integers(1, 90), count=st.integers(1, 10), seed=st.integers(0, 99))
+@settings(max_examples=15)
+def test_integers_are_exact(bits, instructions, rows, size, count, seed):
+    matrix, _, codes = some_matrix(bits, rows, 1, size, seed)
+    x = torch.randint(-128, 128, (count, size), generator=torch.Generator().manual_seed(seed)).to(torch.int8)
+    steps = 2 * codes - 1 if bits == 1 else codes - matrix.unpacked()[2].long()
+    assert torch.equal(packed_integers(matrix, x, instructions).long(), x.long() @ steps.T)
+
+
+@pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize("bits", PACKED_WIDTHS)
+def test_the_largest_sums_fit(bits, instructions):
+    """Codes, zeros and activations at their ends, in the longest group that is allowed (at most 100,000 columns)."""
+    size = min(most_columns(bits), 100_000)
+    top = 2**bits - 1
+    for code, zero, activation in [(top, 0, -128), (0, top, -128), (top, 0, 127), (0, top, 127), (top, top, -128)]:
+        zero = 0 if bits == 1 else zero
+        matrix = pack_matrix(torch.full((2, size), code), torch.ones(2, 1), zero, bits)
+        step = 2 * code - 1 if bits == 1 else code - zero
+        got = packed_integers(matrix, torch.full((1, size), activation, dtype=torch.int8), instructions)
+        assert got.tolist() == [[step * activation * size] * 2]
+        assert abs(top * 128 * size) * 2 < 2**31
+
+
+@pytest.mark.parametrize("bits", PACKED_WIDTHS)
+@given(rows=st.integers(1, 40), groups=st.integers(1, 4), size=st.integers(1, 70), seed=st.integers(0, 99))
+@settings(max_examples=25)
+def test_the_layout_gives_back_what_was_packed(bits, rows, groups, size, seed):
+    matrix, dense, codes = some_matrix(bits, rows, groups, size, seed)
+    again, scales, _ = matrix.unpacked()
+    assert torch.equal(again.flatten(1).long(), codes)
+    assert torch.equal(matrix.dense(), dense.float())
+    tiles, unit = -(-rows // 16), {8: 4, 4: 8, 3: 32, 2: 16, 1: 32}[bits]
+    filled = groups * -(-size // unit) * unit
+    zeros_bytes = 0 if bits == 1 else 1
+    assert matrix.stored_bytes == tiles * 16 * (filled * bits // 8 + groups * (4 + zeros_bytes)) + rows * 4
+
+
+def test_the_layout_by_hand():
+    """Row 0 of 4 bits: columns 0 to 3 are the low halves of the four bytes, columns 4 to 7 the high ones."""
+    codes = torch.zeros(2, 8, dtype=torch.int64)
+    codes[0] = torch.tensor([1, 2, 3, 4, 5, 6, 7, 8])
+    words = pack_matrix(codes, torch.ones(2, 1), 0, 4).codes.flatten()
+    assert words[0] & 0xFFFFFFFF == 0x84736251 - 2**32 or int(words[0]) == 0x84736251 - 2**32
+    assert words[1:].tolist() == [0] * 15
+
+
+@pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize("places, sides", [
+    (Places((3, 3), border=((1, 1), (1, 1))), (7, 6)),
+    (Places((3, 3), (2, 2), border=((1, 1), (1, 1))), (9, 8)),
+    (Places((1, 1)), (5, 3)),
+    (Places((2, 5), (1, 3), (2, 1), ((0, 1), (2, 0))), (6, 9)),
+    (Places((3, 2), (2, 1), (1, 2)), (8, 8)),
+    (Places((1, 11), border=((0, 0), (5, 5))), (2, 12)),
+])  # fmt: skip
+def test_convolutions(places, sides, instructions):
+    chance = torch.Generator().manual_seed(3)
+    for bits, channels, groups in ((4, 3, 1), (3, 2, 2), (8, 1, 1)):
+        kernel = places.kernel[0] * places.kernel[1]
+        matrix, dense, _ = some_matrix(bits, 19, groups, channels * kernel // groups)
+        x = off_the_middles((3, channels * sides[0] * sides[1]), chance)
+        (top, bottom), (left, right) = places.border
+        image = torch.nn.functional.pad(rounded(x).view(3, channels, *sides), (left, right, top, bottom))
+        weight = dense.view(19, channels, *places.kernel)
+        want = torch.nn.functional.conv2d(image, weight, matrix.bias.double(), places.stride, 0, places.dilation)
+        largest = x.abs().amax() * dense.abs().sum(1).amax() + 5
+        got = packed_convolution(matrix, x.view(3, channels, *sides), places, instructions)
+        assert got.shape == want.shape and (got - want).abs().max() <= (3 * groups + 8) * EPS * largest
+
+
+@pytest.mark.parametrize("instructions", SETS)
+def test_what_is_not_finite_shows(instructions):
+    matrix, _, _ = some_matrix(4, 3, 1, 20)
+    x = torch.ones(4, 20)
+    x[1, 3], x[2, 4], x[3] = float("nan"), float("-inf"), 0
+    y = packed_linear(matrix, x, instructions)
+    assert y[1:3].isnan().all() and y[0].isfinite().all() and torch.equal(y[3], matrix.bias)
+
+
+@pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize("size", [1e-44, 1e-38, 1e-30, 1e30, 3e38])
+def test_tiny_and_huge_inputs(size, instructions):
+    matrix = pack_matrix(torch.tensor([[1], [2]]), torch.full((2, 1), 0.01), 0, 8)
+    y = packed_linear(matrix, torch.tensor([[size]]), instructions).double()
+    allowed = 2.0**-101 / 127 * 0.02 + size * 1e-6  # below 2**-100 the step stays as it is
+    assert (y - torch.tensor([0.01, 0.02]).double() * size).abs().max() <= allowed
+
+
+def test_no_compiler_gives_the_same(monkeypatch):
+    matrix, _, _ = some_matrix(3, 20, 2, 33)
+    x = off_the_middles((5, 66), torch.Generator().manual_seed(0))
+    signs = pack_signs(torch.randn(3, 70))
+    here, agree = packed_linear(matrix, x, SETS[0]), xnor_product(signs, signs, 70)
+
+    def none():
+        raise native.NoCompiler("no C compiler works")
+
+    monkeypatch.setattr(native, "find_compiler", none)
+    instruction_sets.cache_clear()
+    try:
+        assert instruction_sets() == ("torch",)
+        torch.testing.assert_close(packed_linear(matrix, x), here, rtol=0, atol=1e-4)
+        assert torch.equal(xnor_product(signs, signs, 70), agree)
+        with pytest.raises(
+            ValueError, match="instructions must be 'torch', got 'vnni'"
+        ):
+            packed_linear(matrix, x, "vnni")
+    finally:
+        instruction_sets.cache_clear()
+
+
+def test_the_tensors_may_change_and_go():
+    """A call reads the tensors as they are then, and its result outlives everything."""
+    matrix, _, _ = some_matrix(8, 4, 1, 12)
+    x = torch.full((1, 12), 2.0)
+    first = packed_linear(matrix, x)
+    matrix.bias.add_(1)
+    second = packed_linear(matrix, x)
+    kept = first.clone()
+    del x, matrix
+    gc.collect()
+    _ = [torch.full((4,), 9.0) for _ in range(50)]
+    assert torch.equal(first, kept)
+    torch.testing.assert_close(second, first + 1, rtol=0, atol=1e-4)
+
+
+@given(rows=st.integers(1, 9), columns=st.integers(1, 150), count=st.integers(1, 4), seed=st.integers(0, 99))
+@settings(max_examples=30)
+def test_signs(rows, columns, count, seed):
+    chance = np.random.default_rng(seed)
+    w, x = chance.integers(0, 2, (rows, columns)) * 2 - 1, chance.integers(0, 2, (count, columns)) * 2 - 1
+    got = xnor_product(pack_signs(torch.from_numpy(w)), pack_signs(torch.from_numpy(x)), columns)
+    assert got.tolist() == (x @ w.T).tolist()
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+MATRIX = some_matrix(4, 3, 2, 16)[0]
+CODES, SCALES = torch.zeros(3, 8, dtype=torch.int64), torch.ones(3, 1)
+
+
+@pytest.mark.parametrize("call, kind, message", [
+    (lambda: packed_linear(MATRIX, torch.ones(2, 31)), ValueError, "x must have shape [any, 32], got [2, 31]"),
+    (lambda: packed_linear(MATRIX, torch.ones(2, 32).double()), TypeError, "x must be torch.float32, got torch.float64"),
+    (lambda: packed_linear(MATRIX, torch.ones(32, 2).T), ValueError, "x must be contiguous on the CPU"),
+    (lambda: packed_linear(MATRIX, torch.ones(2, 32), "sse9"), ValueError, "got 'sse9'; the others"),
+    (lambda: packed_integers(MATRIX, torch.ones(2, 32)), TypeError, "x must be torch.int8"),
+    (lambda: packed_integers(MATRIX, torch.ones(2, 32).to(torch.int8)), ValueError, "one group, got 2"),
+    (lambda: packed_convolution(MATRIX, torch.ones(1, 3, 9, 9), Places((4, 4))), ValueError, "x must have 2 channels, got 3"),
+    (lambda: packed_convolution(MATRIX, torch.ones(1, 2, 3, 9), Places((4, 4))), ValueError, "does not fit an image of 3 x 9"),
+    (lambda: pack_matrix(CODES, SCALES, 0, 5), ValueError, "bits must be 8, 4, 3, 2 or 1, got 5"),
+    (lambda: pack_matrix(CODES + 16, SCALES, 0, 4), ValueError, "codes must be whole numbers from 0 to 15"),
+    (lambda: pack_matrix(CODES - 1, SCALES, 0, 4), ValueError, "codes must be whole numbers from 0 to 15"),
+    (lambda: pack_matrix(CODES.float(), SCALES, 0, 4), ValueError, "codes must be whole numbers"),
+    (lambda: pack_matrix(CODES, SCALES, 16, 4), ValueError, "zeros must be whole numbers from 0 to 15"),
+    (lambda: pack_matrix(CODES, torch.ones(3, 3), 0, 4), ValueError, "scales must be [3, a divisor of 8], got [3, 3]"),
+    (lambda: pack_matrix(CODES, SCALES, 1, 1), ValueError, "codes of 1 bit stand for -1 and 1 and have no zero"),
+    (lambda: pack_matrix(CODES, SCALES, 0, 4, torch.ones(4)), ValueError, "bias must have shape [3], got [4]"),
+    (lambda: pack_matrix(torch.zeros(1, 40_000, dtype=torch.int64), torch.ones(1, 1), 0, 8), ValueError,
+     "a group of 40,000 columns of 8 bits may not fit a sum of 32 bits; use groups of at most 32,767"),
+    (lambda: PackedMatrix(4, 3, 1, 8, torch.zeros(1, 1, 1, 1, 15, dtype=torch.int32), torch.ones(1, 1, 16)), ValueError,
+     "codes must have shape [1, 1, 1, 1, 16], got [1, 1, 1, 1, 15]"),
+    (lambda: PackedMatrix(4, 17, 1, 8, torch.zeros(1, 1, 1, 1, 16, dtype=torch.int32), torch.ones(1, 1, 16)), ValueError,
+     "codes must have shape [2, 1, 1, 1, 16]"),
+    (lambda: pack_signs(torch.tensor([[float("nan")]])), ValueError, "a NaN has no sign"),
+    (lambda: xnor_product(torch.zeros(2, 1, dtype=torch.int64), torch.zeros(2, 1, dtype=torch.int64), 65), ValueError,
+     "weights must have shape [any, 2], got [2, 1]"),
+])  # fmt: skip
+def test_what_does_not_fit_never_reaches_c(call, kind, message):
+    with pytest.raises(kind, match=re.escape(message)):
+        call()
+
+
+def test_c_is_shipped_and_stands_alone():
+    assert kernels.PACKED_WIDTHS == (8, 4, 3, 2, 1)
+    assert SETS[-3:] == ("portable", "plain", "torch")
