@@ -682,7 +682,7 @@ print(aligned(lines))
 #
 # The classic way is **greedy**. Start with 2 bits everywhere, and look at the steps that lead one layer to its next width. Take the one that removes the most error per byte, among those that still fit. Repeat until nothing fits.
 #
-# By hand: layer a has 10 bytes at 2 bits with error 1.0, and 20 bytes at 4 bits with error 0.5. Layer b has 100 bytes with error 1.0, or 200 with error 0.25. The budget is 210, and 110 are spent. The step of a removes 0.5 for 10 bytes, 0.05 per byte; that of b removes 0.75 for 100 bytes, 0.0075 per byte. So a gets its step first. Then 90 bytes are left, and the step of b no longer fits.
+# By hand: layer a has 10 bytes at 2 bits with error 1.0, and 20 bytes at 4 bits with error 0.5. Layer b has 100 bytes with error 1.0, or 200 with error 0.25. The budget is 210, and 110 are spent. The step of a removes 0.5 for 10 bytes, 0.05 per byte; that of b removes 0.75 for 100 bytes, 0.0075 per byte. So a gets its step first. Then 90 bytes are left, and the step of b no longer fits. The errors add up to 1.5. (With the step of b alone it would have been 1.25: greedy is good, and not the best.)
 
 # %% [markdown]
 # ### Exercise 4.7 - Where the next byte is spent best (10 min)
