@@ -10,7 +10,6 @@ from types import MappingProxyType
 from torch import nn
 
 from mini_lib.columns import aligned
-from mini_lib.latency import milliseconds
 from mini_lib.measure import stored_bytes
 from mini_lib.quantize.choice import need_same_layers
 from mini_lib.quantize.formats import Format
@@ -68,10 +67,15 @@ class CostTable:
     Raises:
         ValueError: there is no layer, or layers have different widths.
 
-    >>> costs = {"conv": {8: WidthCost(80, 3e-3, 3e-3, 3e-3), 2: WidthCost(20, 1e-3, 1e-3, 1e-3)}}
-    >>> table = CostTable("a machine", costs, WidthCost(10, 5e-4, 5e-4, 5e-4))
+    >>> costs = {"conv": {8: WidthCost(80, 3e-4, 3e-4, 3e-4), 2: WidthCost(20, 1e-4, 1e-4, 1e-4)}}
+    >>> table = CostTable("a machine", costs, WidthCost(10, 5e-5, 4e-5, 7e-5))
     >>> table.total({"conv": 2}).stored_bytes, table.total({"conv": 2}).median_s
-    (30, 0.0015)
+    (30, 0.00015)
+    >>> print(table)
+    a machine
+    us        8 bits  2 bits  8 bits, bytes  2 bits, bytes
+    conv         300     100             80             20
+    rest  50 (40-70)                     10
     """
 
     device: str
@@ -112,14 +116,20 @@ class CostTable:
         return total
 
     def __str__(self) -> str:
-        lines = [("", *(f"{bits} bits, ms" for bits in self.widths), *(f"{bits} bits, bytes" for bits in self.widths))]
+        lines = [("us", *(f"{bits} bits" for bits in self.widths), *(f"{bits} bits, bytes" for bits in self.widths))]
         for name, row in self.costs.items():
-            times = (milliseconds(cost.median_s, cost.low_s, cost.high_s) for cost in row.values())
-            lines.append((name, *times, *(f"{cost.stored_bytes:,}" for cost in row.values())))
+            lines.append(
+                (name, *map(_microseconds, row.values()), *(f"{cost.stored_bytes:,}" for cost in row.values()))
+            )
         nothing = ("",) * (len(self.widths) - 1)
-        rest = milliseconds(self.rest.median_s, self.rest.low_s, self.rest.high_s)
-        lines.append(("rest", rest, *nothing, f"{self.rest.stored_bytes:,}", *nothing))
+        lines.append(("rest", _microseconds(self.rest), *nothing, f"{self.rest.stored_bytes:,}", *nothing))
         return f"{self.device}\n{aligned(lines)}"
+
+
+def _microseconds(cost: WidthCost) -> str:
+    """The median, with its spread where there is one."""
+    median, low, high = (f"{1e6 * seconds:.3g}" for seconds in (cost.median_s, cost.low_s, cost.high_s))
+    return median if cost.low_s == cost.high_s else f"{median} ({low}-{high})"
 
 
 def width_bytes(
