@@ -10,5 +10,6 @@ which compiles the function and returns the call. A topic's class (a sparse form
 from mini_lib.kernels.binding import bound, compiled_function, need_tensor
 from mini_lib.kernels.packed import TORCH, Places, instruction_sets, packed_convolution, packed_integers, packed_linear
 from mini_lib.kernels.packed_matrix import PACKED_WIDTHS, PackedMatrix, most_columns, pack_matrix
+from mini_lib.kernels.read import bind_read
 from mini_lib.kernels.sparse import bind_bitmap, bind_blocks, bind_csr, bind_dense, bind_n_of_m
 from mini_lib.kernels.xnor import pack_signs, xnor_product

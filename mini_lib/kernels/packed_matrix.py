@@ -22,10 +22,10 @@ UNIT = {8: 4, 4: 8, 3: 32, 2: 16, 1: 32}  # columns of a row in one unit of the 
 
 @dataclass(frozen=True, eq=False)
 class PackedMatrix:
-    """A matrix [rows, groups * size] of codes of `bits` bits, interleaved for the kernels; value = scale * (code - zero).
+    """A matrix [rows, groups * size] of codes of `bits` bits, interleaved; value = scale * (code - zero).
 
-    codes: int32 [tiles, groups, units, words, 16], the layout that packed.c describes. Rows are filled up to tiles of 16
-        and groups to whole units with codes 0, which are counted in `stored_bytes`.
+    codes: int32 [tiles, groups, units, words, 16], the layout that packed.c describes. Rows are filled up to tiles of
+        16 and groups to whole units with codes 0, which are counted in `stored_bytes`.
     scales: float32 [tiles, groups, 16]; zeros: uint8 of that shape, or None where all are `constant_zero`.
     bias: float32 [rows], added to each product, or None.
     One bit is -1 or 1, without a zero.

@@ -192,9 +192,7 @@ def test_no_compiler_gives_the_same(monkeypatch):
         assert instruction_sets() == ("torch",)
         torch.testing.assert_close(packed_linear(matrix, x), here, rtol=0, atol=1e-4)
         assert torch.equal(xnor_product(signs, signs, 70), agree)
-        with pytest.raises(
-            ValueError, match="instructions must be 'torch', got 'vnni'"
-        ):
+        with pytest.raises(ValueError, match="instructions must be 'torch', got 'vnni'"):
             packed_linear(matrix, x, "vnni")
     finally:
         instruction_sets.cache_clear()
