@@ -4,9 +4,9 @@
     python tools/mixed_precision.py --parts arms ranks --seeds 0
     python tools/mixed_precision.py --parts machines # half a minute
 
-arms: 2 bits everywhere against mixed bits of at most 10% more bytes, and 4 bits everywhere against mixed bits of at most
-as many; each also with batch norm re-estimated, and at 2 bits after a short training. Bits are chosen by KL divergence on
-validation pictures; test pictures are asked once, at the end.
+arms: 2 bits everywhere against mixed bits of at most 10% more bytes, and 4 bits everywhere against mixed bits of at
+most as many; each also with batch norm re-estimated, and at 2 bits after a short training. Bits are chosen by KL
+divergence on validation pictures; test pictures are asked once, at the end.
 searches: all 4^5 allocations of small_cnn are measured, which gives the true optimum; then how far from it exact and
 greedy allocation end (their errors add up), and evolution, the agent and random search (they measure), by evaluations.
 ranks: Spearman's rank correlation of each sensitivity with the measured loss and accuracy of 100 random allocations, on

@@ -11,10 +11,11 @@ REINFORCE, with a softmax over the widths and the mean of the last rewards as a 
 from __future__ import annotations
 
 from contextlib import suppress
-from math import log
+from math import ceil, log
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
 from mini_lib.quantize.mixed.cost_table import CostTable
@@ -43,7 +44,7 @@ def search_rl(
         budget_bytes, budget_s, budget_joules: exactly one, for the whole model.
         seed: of the agent's weights and of its picks; the global random state is left as it was found.
         learning_rate: of Adam.
-        walks: after so many of them the agent learns.
+        walks: after so many walks the agent learns.
 
     Raises:
         TypeError, ValueError: as `allocate`; or `learning_rate` is not positive, or `walks` below 1.
@@ -60,24 +61,22 @@ def search_rl(
     optimizer = torch.optim.Adam(policy.parameters(), lr=learning_rate)
     rewards: list[float] = []
     with suppress(OutOfEvaluations):
-        for _ in range(5 * evaluate.limit // walks):  # an agent that is sure of itself asks nothing new
-            losses = []
-            for _ in range(walks):
-                bits, log_probability, entropy = _walk(policy, prices, room, generator)
-                error = evaluate(lowered(bits, prices, room, table.layers))
-                rewards.append(-log(error + 1e-9))  # to halve the error is worth the same at any size
-                usual = torch.tensor(rewards[-32:])
-                advantage = (rewards[-1] - usual.mean()) / (usual.std(correction=0) + 1e-6)
-                losses.append(-advantage * log_probability - CURIOSITY * entropy)
+        for _ in range(ceil(5 * evaluate.limit / walks)):  # an agent that is sure of itself asks nothing new
+            plans, log_probabilities, entropies = _walks(policy, prices, room, walks, generator)
+            rewards += [-log(evaluate(lowered(bits, prices, room, table.layers)) + 1e-9) for bits in plans]
+            usual = torch.tensor(rewards[-max(32, walks) :])  # logs: to halve the error is worth the same at any size
+            advantages = (usual[-walks:] - usual.mean()) / (usual.std(correction=0) + 1e-6)
+            loss = -(advantages * log_probabilities + CURIOSITY * entropies).mean()
             optimizer.zero_grad()
-            torch.stack(losses).mean().backward()
+            loss.backward()
             optimizer.step()
     return evaluate.best(table, budget)
 
 
 def _policy(widths: int, generator: torch.Generator) -> nn.Module:
     """A small network from what the agent sees to a logit for each width: at first all widths are equally likely."""
-    policy = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, widths))
+    # Without the weights that torch would draw, from the global generator.
+    policy = nn.Sequential(skip_init(nn.Linear, 6, 32), nn.Tanh(), skip_init(nn.Linear, 32, widths))
     with torch.no_grad():
         for weights in policy.parameters():
             weights.copy_(torch.randn(weights.shape, generator=generator) / 32**0.5)
@@ -85,22 +84,23 @@ def _policy(widths: int, generator: torch.Generator) -> nn.Module:
     return policy
 
 
-def _walk(
-    policy: nn.Module, prices: Prices, room: float, generator: torch.Generator
-) -> tuple[dict[str, int], Tensor, Tensor]:
-    """Pick a width for each layer; return the bits, the log of the probability of these picks, and their entropy."""
-    bits: dict[str, int] = {}
-    log_probability, entropy = torch.zeros(()), torch.zeros(())
+def _walks(
+    policy: nn.Module, prices: Prices, room: float, walks: int, generator: torch.Generator
+) -> tuple[list[dict[str, int]], Tensor, Tensor]:
+    """Walk several times: the bits that were picked, the log of the probability of the picks, and their entropy."""
+    plans: list[dict[str, int]] = [{} for _ in range(walks)]
+    log_probabilities, entropies = torch.zeros(walks), torch.zeros(walks)
     for name, row in prices.items():
-        logs = policy(_state(bits, prices, room)).log_softmax(dim=0)
-        pick = int(torch.multinomial(logs.exp(), 1, generator=generator))
-        bits[name] = list(row)[pick]
-        log_probability = log_probability + logs[pick]
-        entropy = entropy - (logs.exp() * logs).sum()
-    return bits, log_probability, entropy
+        logs = policy(torch.tensor([_state(bits, prices, room) for bits in plans])).log_softmax(dim=1)
+        picks = torch.multinomial(logs.detach().exp(), 1, generator=generator)
+        log_probabilities = log_probabilities + logs.gather(1, picks)[:, 0]
+        entropies = entropies - (logs.exp() * logs).sum(dim=1)
+        for bits, pick in zip(plans, picks[:, 0].tolist(), strict=True):
+            bits[name] = list(row)[pick]
+    return plans, log_probabilities, entropies
 
 
-def _state(bits: dict[str, int], prices: Prices, room: float) -> Tensor:
+def _state(bits: dict[str, int], prices: Prices, room: float) -> list[float]:
     """What the agent sees at the layer that is next: six numbers, each between 0 and 2.
 
     Its place; whether it is the first or the last; its share of the dearest model, also as a root, which tells small
@@ -111,6 +111,4 @@ def _state(bits: dict[str, int], prices: Prices, room: float) -> Tensor:
     share = dearest[place] / (sum(dearest) or 1.0)
     before = list(bits.values())[-1] / max(max(row) for row in prices.values()) if bits else 1.0
     spent = sum(prices[name][width] for name, width in bits.items())
-    return torch.tensor(
-        [place / max(1, last), float(place in (0, last)), share, share**0.5, before, min(2.0, spent / room)]
-    )
+    return [place / max(1, last), float(place in (0, last)), share, share**0.5, before, min(2.0, spent / room)]

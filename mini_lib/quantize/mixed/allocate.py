@@ -19,6 +19,7 @@ Prices = dict[str, dict[int, float]]  # {layer: {bits: cost}}, in the unit of a 
 
 METHODS = {"exact": exact, "greedy": greedy}
 FINENESS = 10**7  # a knapsack counts in whole numbers: a budget of seconds or joules is so many of them
+TOLERANCE = 1e-5  # a hundred of them: what fits is not refused for the rounding of 200 layers, by half of one each
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,15 @@ class Budget:
             raise ValueError("the table knows no joules of this machine; give budget_bytes or budget_s")
         return found
 
+    @property
+    def most(self) -> float:
+        """What counts as within the budget."""
+        return self.amount * (1 + TOLERANCE * (self.of != "stored_bytes"))
+
     def prices(self, table: CostTable) -> tuple[Prices, float]:
         """Return what each width of each layer takes of the budget, and what the rest of the model leaves of it.
 
-        A rounding error of 1e-6 of the budget does not count.
+        Bytes are counted exactly. Of seconds and joules, `TOLERANCE` of the budget does not count.
 
         Raises:
             ValueError: the table knows no joules, or the cheapest width of every layer exceeds the budget; the message
@@ -86,12 +92,12 @@ class Budget:
         prices = {name: {bits: self.cost(cost) for bits, cost in row.items()} for name, row in table.costs.items()}
         rest = self.cost(table.rest)
         least = sum(min(row.values()) for row in prices.values()) + rest
-        if least > self.amount * (1 + 1e-6):
+        if least > self.most:
             raise ValueError(
                 f"{_ARGUMENT[self.of]} of {_shown(self.amount)} cannot be met: with the cheapest width of every layer "
                 f"the model still costs {_shown(least)}; give {_shown(least)} or more"
             )
-        return prices, self.amount * (1 + 1e-6) - rest
+        return prices, self.most - rest
 
 
 _ARGUMENT = {"stored_bytes": "budget_bytes", "median_s": "budget_s", "joules": "budget_joules"}
@@ -160,9 +166,7 @@ def knapsack_options(
         for bits, price in row.items():
             error = not_negative(f"the error of layer {name!r} at {bits} bits", sensitivity[name][bits], fix="clamp it")
             options[name].append(Option(bits, round(price / unit), float(error)))
-    # the price of each layer is rounded by half a unit at most, so what fits must not be refused for that
-    slack = 0 if unit == 1 else len(options) // 2
-    return options, floor(room / unit) + slack
+    return options, floor(room / unit)
 
 
 def _shown(amount: float) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 
-from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
+from mini_lib.quantize.mixed.allocate import TOLERANCE, Allocation, Budget, Prices
 from mini_lib.quantize.mixed.cost_table import CostTable
 from mini_lib.quantize.mixed.trials import Bits
-from mini_lib.require import finite, whole
+from mini_lib.require import not_negative, whole
 
 
 class OutOfEvaluations(Exception):
@@ -25,7 +25,7 @@ class Evaluations:
 
     Raises:
         TypeError: `limit` is no whole number.
-        ValueError: `limit` is below 1.
+        ValueError: `limit` is below 1; once it is called, an error is below 0 or not finite.
 
     >>> evaluate = Evaluations(lambda bits: 1 / bits["fc"], limit=2)
     >>> evaluate({"fc": 2}), evaluate({"fc": 4}), evaluate({"fc": 2}), evaluate.count
@@ -45,7 +45,8 @@ class Evaluations:
         if key not in self._errors:
             if self.count >= self.limit:
                 raise OutOfEvaluations(f"{self.count} allocations have been measured")
-            error = finite(f"the error of {dict(bits)}", self._error_of(bits), fix="check the weights and the images")
+            error = self._error_of(bits)
+            not_negative(f"the error of {dict(bits)}", error, fix="0 is no error; give a loss or KL, not a gain")
             self._errors[key] = dict(bits), error
         return self._errors[key][1]
 
@@ -62,7 +63,7 @@ class Evaluations:
         found = [
             Allocation(bits, cost, error)
             for bits, error in self._errors.values()
-            if budget.cost(cost := table.total(bits)) <= budget.amount * (1 + 2e-6)
+            if budget.cost(cost := table.total(bits)) <= budget.most * (1 + TOLERANCE)
         ]
         if not found:
             raise ValueError("no allocation within the budget has been measured; run a search first")
