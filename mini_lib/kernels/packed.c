@@ -95,11 +95,35 @@ static inline word quad(const word *w, int s) {
 #endif
 }
 
+/* Scales as they are stored: fp32, fp16 (SCALE 16) or bf16 (SCALE 8, the bits of its fraction and the leading one). Both
+   short ones are moved to where fp32 has these bits; fp16 then lacks a factor of 2^112, for its exponent starts from 15
+   and not from 127. */
+#ifndef SCALE
+#define SCALE 24
+#endif
+#if SCALE == 24
+typedef float scale_type;
+#else
+typedef uint16_t scale_type;
+#endif
+static inline floats scales_at(const scale_type *from) {
+    floats scale;
+#if SCALE == 24
+    memcpy(&scale, from, sizeof scale);
+#else
+    uint32_t lanes[LANES];
+    for (int l = 0; l < LANES; l++) lanes[l] = (uint32_t)from[l] << (SCALE == 16 ? 13 : 16);
+    memcpy(&scale, lanes, sizeof scale);
+    if (SCALE == 16) scale *= 0x1p112f;
+#endif
+    return scale;
+}
+
 typedef struct {
     int64_t rows, groups, padded; /* padded: columns of a group, a multiple of UNIT */
     int32_t constant_zero;        /* of all groups, where `zeros` is NULL */
     const uint32_t *codes;        /* [tiles, groups, units, WORDS, TILE] */
-    const float *scales;          /* [tiles, groups, TILE] */
+    const scale_type *scales;     /* [tiles, groups, TILE] */
     const uint8_t *zeros;         /* as scales */
     const float *bias;            /* [rows], or NULL */
 } weights;
@@ -161,8 +185,7 @@ static inline __attribute__((always_inline)) void tile(const int M, const weight
             return;
         }
         for (int v = 0; v < VECTORS; v++) {
-            floats scale;
-            memcpy(&scale, w->scales + (at * w->groups + g) * TILE + v * LANES, sizeof scale);
+            floats scale = scales_at(w->scales + (at * w->groups + g) * TILE + v * LANES);
             for (int m = 0; m < M; m++) result[m][v] += FLOATS(sum[m][v]) * scale;
         }
     }
@@ -234,7 +257,7 @@ static void *piece(uint8_t **scratch, int64_t size) {
 }
 
 void linear(int64_t rows, int64_t groups, int64_t size, int64_t padded, int64_t constant_zero, const uint32_t *codes,
-            const float *scales, const uint8_t *zeros, const float *bias, int64_t count, const float *x, float *y,
+            const scale_type *scales, const uint8_t *zeros, const float *bias, int64_t count, const float *x, float *y,
             uint8_t *scratch) {
     weights w = {rows, groups, padded, (int32_t)constant_zero, codes, scales, zeros, bias};
     activation *a = piece(&scratch, count * groups * padded * sizeof(activation));
@@ -250,20 +273,20 @@ void linear(int64_t rows, int64_t groups, int64_t size, int64_t padded, int64_t 
 
 /* Integers to integers: int8 activations as they are, and the sums as they are. */
 void integers(int64_t rows, int64_t groups, int64_t size, int64_t padded, int64_t constant_zero, const uint32_t *codes,
-              const float *scales, const uint8_t *zeros, const float *bias, int64_t count, const int8_t *x, int32_t *y,
+              const scale_type *scales, const uint8_t *zeros, const float *bias, int64_t count, const int8_t *x, int32_t *y,
               uint8_t *scratch) {
     weights w = {rows, groups, padded, (int32_t)constant_zero, codes, scales, zeros, bias};
     activation *a = piece(&scratch, count * padded * sizeof(activation));
     int32_t *totals = piece(&scratch, count * 4);
     for (int64_t n = 0; n < count; n++) lay_out(&w, size, x + n * size, a + n * padded, totals + n);
-    product(&w, count, a, totals, scales, 0, rows, 1, y);
+    product(&w, count, a, totals, 0, 0, rows, 1, y);
 }
 
 /* A convolution: round an image with its border of zeros, lay out what each place of the output sees (im2col), multiply.
    what: channels, height, width of the image; height, width of the kernel, of the stride, of the dilation, of the border
    above and left, of the output, of the image with its border. */
 void convolution(int64_t rows, int64_t groups, int64_t size, int64_t padded, int64_t constant_zero,
-                 const uint32_t *codes, const float *scales, const uint8_t *zeros, const float *bias, int64_t count,
+                 const uint32_t *codes, const scale_type *scales, const uint8_t *zeros, const float *bias, int64_t count,
                  const float *x, float *y, uint8_t *scratch, const int64_t *what) {
     weights w = {rows, groups, padded, (int32_t)constant_zero, codes, scales, zeros, bias};
     int64_t channels = what[0], height = what[1], width = what[2], kh = what[3], kw = what[4], sh = what[5];

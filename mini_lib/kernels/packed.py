@@ -32,6 +32,7 @@ _SETS = {
     "plain": (("packed.c",), ()),
 }
 _FLOAT, _BYTE, _INT8 = (torch.float32,), torch.uint8, (torch.int8,)
+_SCALE = {torch.float32: 24, torch.float16: 16, torch.bfloat16: 8}  # packed.c's name for each
 _SMALLEST = 2.0**-100  # as in packed.c
 _PIECE = 64  # scratch memory is cut into pieces that start on so many bytes
 
@@ -72,7 +73,7 @@ def packed_linear(matrix: PackedMatrix, x: Tensor, instructions: str | None = No
         return _in_torch(matrix, *_rounded(x))
     y = torch.empty(count, matrix.rows)
     scratch = torch.empty(_laid_out_bytes(matrix, count) + matrix.columns + _PIECE, dtype=_BYTE)
-    function = _function("linear", matrix.bits, chosen)
+    function = _function("linear", matrix.bits, matrix.scales.dtype, chosen)
     function(*_arguments(matrix), count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
     return y
 
@@ -99,7 +100,7 @@ def packed_integers(matrix: PackedMatrix, x: Tensor, instructions: str | None = 
         return (x.double() @ matrix.steps().flatten(1).double().T).int()
     y = torch.empty(count, matrix.rows, dtype=torch.int32)
     scratch = torch.empty(_laid_out_bytes(matrix, count), dtype=_BYTE)
-    function = _function("integers", matrix.bits, chosen)
+    function = _function("integers", matrix.bits, matrix.scales.dtype, chosen)
     function(*_arguments(matrix), count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
     return y
 
@@ -159,7 +160,7 @@ def packed_convolution(matrix: PackedMatrix, x: Tensor, places: Places, instruct
     scratch_bytes = _laid_out_bytes(matrix, high * wide) + matrix.columns + channels * pixels + 5 * _PIECE
     scratch = torch.empty(scratch_bytes, dtype=_BYTE)
     what = _what((channels, height, width, kh, kw, *places.stride, *places.dilation, top, left, high, wide, *bordered))
-    function = _function("convolution", matrix.bits, chosen)
+    function = _function("convolution", matrix.bits, matrix.scales.dtype, chosen)
     function(*_arguments(matrix), count, x.data_ptr(), y.data_ptr(), scratch.data_ptr(), what)
     return y
 
@@ -175,9 +176,9 @@ def _chosen(instructions: str | None) -> str:
 
 
 @cache
-def _function(name: str, bits: int, instructions: str) -> Callable[..., None]:
+def _function(name: str, bits: int, scales: torch.dtype, instructions: str) -> Callable[..., None]:
     plain = {"PLAIN": 1} if instructions == "plain" else {}
-    function = compiled_function(_SETS[instructions][0], name, BITS=bits, **plain)
+    function = compiled_function(_SETS[instructions][0], name, BITS=bits, SCALE=_SCALE[scales], **plain)
     number, address = ctypes.c_int64, ctypes.c_void_p
     function.argtypes = [*[number] * 5, *[address] * 4, number, *[address] * (4 if name == "convolution" else 3)]
     return function

@@ -17,6 +17,7 @@ from mini_lib.require import one_of
 
 PACKED_WIDTHS = (8, 4, 3, 2, 1)
 TILE = 16  # rows that lie interleaved
+SCALE_KINDS = (torch.float32, torch.float16, torch.bfloat16)
 UNIT = {8: 4, 4: 8, 3: 32, 2: 16, 1: 32}  # columns of a row in one unit of the layout
 
 
@@ -26,7 +27,8 @@ class PackedMatrix:
 
     codes: int32 [tiles, groups, units, words, 16], the layout that packed.c describes. Rows are filled up to tiles of
         16 and groups to whole units with codes 0, which are counted in `stored_bytes`.
-    scales: float32 [tiles, groups, 16]; zeros: uint8 of that shape, or None where all are `constant_zero`.
+    scales: float32, float16 or bfloat16 [tiles, groups, 16]; zeros: uint8 of that shape, or None where all are
+        `constant_zero`.
     bias: float32 [rows], added to each product, or None.
     One bit is -1 or 1, without a zero.
 
@@ -61,7 +63,7 @@ class PackedMatrix:
         need_tensor(
             "codes", self.codes, (torch.int32,), (tiles, self.groups, self.padded // UNIT[self.bits], words, TILE)
         )
-        need_tensor("scales", self.scales, (torch.float32,), (tiles, self.groups, TILE))
+        need_tensor("scales", self.scales, SCALE_KINDS, (tiles, self.groups, TILE))
         if self.zeros is not None:
             need_tensor("zeros", self.zeros, (torch.uint8,), (tiles, self.groups, TILE))
         if self.bias is not None:
@@ -102,7 +104,7 @@ class PackedMatrix:
 
     def dense(self) -> Tensor:
         """Return the values, float32 [rows, columns]."""
-        return (self.steps() * _from_tiles(self.scales, self.rows)[..., None]).flatten(1)
+        return (self.steps() * _from_tiles(self.scales, self.rows)[..., None].float()).flatten(1)
 
 
 def most_columns(bits: int) -> int:
@@ -123,8 +125,9 @@ def pack_matrix(
 ) -> PackedMatrix:
     """Interleave a matrix of codes for the kernels.
 
-    codes: whole numbers from 0 to 2**bits - 1 [rows, columns]; scales float [rows, groups], each for columns / groups
-    columns next to each other; zeros: codes [rows, groups], or one for all.
+    codes: whole numbers from 0 to 2**bits - 1 [rows, columns]. scales: float32, float16 or bfloat16 [rows, groups], each
+        for columns / groups columns next to each other. zeros: codes [rows, groups], or one for all.
+    bias: float32 [rows], or None.
 
     Raises:
         TypeError, ValueError: as `PackedMatrix`, or a code, a zero or the shape of the scales does not fit.
@@ -158,7 +161,7 @@ def pack_matrix(
         groups,
         size,
         interleaved,
-        _to_tiles(scales.float()),
+        _to_tiles(scales),
         None if constant else _to_tiles(zeros.to(torch.uint8)),
         zeros if constant else 0,
         bias,

@@ -49,7 +49,16 @@ from mini_lib.quantize.mixed import (
 )
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 from mini_lib.quantize.observers import entropy, min_max, mse, percentile
-from mini_lib.quantize.packed import PackedConv2d, PackedLayer, PackedLinear, is_packable, pack_for_speed
+from mini_lib.quantize.packed import (
+    PackedConv2d,
+    PackedLayer,
+    PackedLinear,
+    Race,
+    Runner,
+    is_packable,
+    pack_for_speed,
+    race_packed,
+)
 from mini_lib.quantize.qtensor import QTensor, from_parts, quantize
 from mini_lib.quantize.range_observer import RangeObserver
 from mini_lib.quantize.storage import StoredSize, file_bytes, load_model, save_model, stored_size

@@ -169,13 +169,13 @@ def _contestants(rows: int, columns: int, group_size: int, seed: int) -> dict[st
         packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
         enter(BASELINE, lambda w, s: torch.ops.aten._weight_int4pack_mm_for_cpu(half, w, group_size, s), packed, pairs)
     scales = torch.rand(rows, groups, generator=chance)
-    for bits in PACKED_WIDTHS:
+    best, *others = (one for one in instruction_sets() if one != TORCH)
+    ours = [(bits, one, torch.float32) for bits in PACKED_WIDTHS for one in (best, *(others if bits == 4 else ()))]
+    for bits, instructions, dtype in [*ours, (4, best, torch.float16)]:
         codes = torch.randint(2**bits, (rows, columns), generator=chance)
-        matrix = pack_matrix(codes, scales, 0 if bits == 1 else 2 ** (bits - 1), bits)
-        for instructions in instruction_sets() if bits == 4 else instruction_sets()[:1]:
-            if instructions != TORCH:
-                copy = partial(_copy_packed, matrix, x, instructions)
-                found[f"int{bits}, {instructions}"] = (matrix.stored_bytes, copy)
+        matrix = pack_matrix(codes, scales.to(dtype), 0 if bits == 1 else 2 ** (bits - 1), bits)
+        name = f"int{bits}, {instructions}" + (", fp16 scales" if dtype == torch.float16 else "")
+        found[name] = (matrix.stored_bytes, partial(_copy_packed, matrix, x, instructions))
     enter("signs times signs, xnor", lambda w: xnor_product(w, pack_signs(x), columns), pack_signs(weight))
     return found
 
