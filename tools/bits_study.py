@@ -1,7 +1,7 @@
 """How few bits a CNN can live on, and what a teacher gives: as recorded, or trained again.
 
     python tools/bits_study.py                         # the tables of studies/records/bits.json
-    python tools/bits_study.py --record DIR            # everything again, about forty minutes on one free core
+    python tools/bits_study.py --record DIR            # everything again, about twenty-five minutes on one core
     python tools/bits_study.py --record DIR --seeds 0  # one seed alone, to share the work among processes
 
 --record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again.
@@ -24,14 +24,16 @@ from studies.bits.record import (
     Study,
     accuracy_table,
     bytes_table,
+    choice_table,
     from_json,
     gain_table,
     recorded,
     to_json,
 )
 from studies.bits.run import Settings, parts_of, run_study
-from studies.bits.study import LONGER, ROUNDED, REESTIMATED
+from studies.bits.study import LONGER, ROUNDED, ROUNDED_ANEW, TRAINED_ANEW
 from studies.bits.teachers import HELPS, PLAIN
+from studies.factorize.record import percent
 
 
 def record(folder: Path, seeds: tuple[int, ...]) -> None:
@@ -59,15 +61,23 @@ def show_tables(study: Study) -> None:
     """Print all tables."""
     runs = study.few_bits
     for which in ("validation", "test"):
+        print(
+            f"the ensembles that teach: {which} accuracy {percent([getattr(one, which) for one in study.teachers])} %"
+        )
+    for which in ("validation", "test"):
         print(f"\nsmall_cnn, {which} accuracy in percent, mean ± standard deviation over seeds\n")
         print(accuracy_table(runs, which))
     print("\npoints of test accuracy more than the plain training of the same width, seed by seed\n")
-    print(gain_table(runs, (ROUNDED, REESTIMATED, *HELPS[1:], LONGER), PLAIN))
+    print(gain_table(runs, (ROUNDED, ROUNDED_ANEW, *HELPS[1:], TRAINED_ANEW, LONGER), PLAIN))
+    print(f"\nof these four trainings, all of the same steps\n\n{choice_table(runs, HELPS)}")
     print(f"\nwhole files\n\n{bytes_table(runs)}")
     for pictures, students in study.students.items():
-        print(f"\na float student of half the channels from scratch, {int(pictures):,} labelled pictures: test accuracy\n")
+        arms = list(dict.fromkeys(run.arm for run in students))
+        print(
+            f"\na float student of half the channels from scratch, {int(pictures):,} labelled pictures: test accuracy\n"
+        )
         print(accuracy_table(students))
-        print(f"\npoints more than plain\n\n{gain_table(students, [run.arm for run in students][1:], PLAIN)}")
+        print(f"\npoints more than plain\n\n{gain_table(students, arms[1:], PLAIN)}")
 
 
 def main() -> None:

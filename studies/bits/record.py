@@ -15,7 +15,7 @@ from studies.bits.study import Run
 from studies.factorize.record import percent, points
 
 RECORD_FILE = Path(__file__).parents[1] / "records" / "bits.json"
-RECORD_SHA256 = "0000000000000000000000000000000000000000000000000000000000000000"
+RECORD_SHA256 = "ba9cfc845e5720fae992d678718001a08c08285260b404124c10068ad1f53cdc"
 HOW_TO_GET_IT = (
     "run `git restore studies/records/bits.json` in the course's folder, "
     "or regenerate it with `python tools/bits_study.py --record DIR`"
@@ -27,10 +27,12 @@ Which = Literal["validation", "test"]
 class Study:
     """The parts of the study.
 
-    `few_bits` holds the runs of `run_width`, `students` those of `run_students` by the number of their labelled
-    pictures. `settings` says how all that was made, and on what machine.
+    `teachers` holds the ensembles themselves, one for each seed; `few_bits` the runs of `run_width`, and `students`
+    those of `run_students` by the number of their labelled pictures. `settings` says how all that was made, and on what
+    machine.
     """
 
+    teachers: tuple[Run, ...]
     few_bits: tuple[Run, ...]
     students: dict[str, tuple[Run, ...]]
     settings: dict[str, object]
@@ -88,6 +90,22 @@ def gain_table(runs: Sequence[Run], arms: Sequence[str], over: str, which: Which
     return aligned(lines)
 
 
+def choice_table(runs: Sequence[Run], arms: Sequence[str]) -> str:
+    """Return which of the `arms` validation data chooses at each width, and what test data says of it, in percent.
+
+    Widths at which one of them was not run are left out.
+    The last column is the difference of test accuracy to the first of the arms, seed by seed, in points.
+    """
+    lines = [["bits", "chosen on validation data", "validation", "test", f"test less {arms[0]}"]]
+    for width in dict.fromkeys(run.width for run in runs):
+        if not set(arms) <= {run.arm for run in runs if run.width == width}:
+            continue
+        best = best_arm(runs, width, arms)
+        accuracies = (percent(spread(runs, width, best, which).values) for which in ("validation", "test"))
+        lines.append([width, best, *accuracies, points(gain(runs, width, best, arms[0]))])
+    return aligned(lines, left=(0, 1))
+
+
 def bytes_table(runs: Sequence[Run]) -> str:
     """Return what each width stores in KiB, rounded after training and trained, and whether both models predict alike.
 
@@ -123,6 +141,7 @@ def from_json(text: str) -> Study:
     try:
         values = json.loads(text)
         return Study(
+            teachers=tuple(Run(**run) for run in values["teachers"]),
             few_bits=tuple(Run(**run) for run in values["few_bits"]),
             students={name: tuple(Run(**run) for run in runs) for name, runs in values["students"].items()},
             settings=values["settings"],

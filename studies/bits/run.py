@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from mini_lib.data import Splits
 from mini_lib.files import write_file
 from studies.bits.record import Study
 from studies.bits.students import Schooling, run_students
-from studies.bits.study import Plan, Run, run_width
+from studies.bits.study import FLOAT, Plan, Run, judged, run_width
+from studies.bits.teachers import ENSEMBLE, ensemble_for
 
 _SETTINGS = "settings.json"
 
@@ -22,10 +23,10 @@ class Settings:
     """What decides the results: the seeds, the plan of few bits, and the schoolings of students."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    few_bits: Plan = Plan()
+    few_bits: Plan = field(default_factory=Plan)
     students: tuple[Schooling, ...] = (
-        Schooling(pictures=16_000, epochs=6),
-        Schooling(pictures=1_000, epochs=48, unlabelled=16_000),
+        Schooling(pictures=8_000, epochs=5),
+        Schooling(pictures=1_000, epochs=32, unlabelled=8_000),
     )
 
 
@@ -33,18 +34,26 @@ Part = Callable[[Splits, Callable[[Run], None] | None], tuple[Run, ...]]
 
 
 def parts_of(settings: Settings) -> Mapping[str, Part]:
-    """Return the parts of a study by name, each made on its own: a width or a schooling, with one seed.
+    """Return the parts of a study by name, each made on its own: a teacher, a width or a schooling, of one seed.
 
     >>> list(parts_of(Settings(seeds=(0,))))[:2]
-    ['students-16000-0', 'students-1000-0']
+    ['teacher-0', 'bits-32-0']
     """
     parts: dict[str, Part] = {}
     for seed in settings.seeds:
-        for schooling in settings.students:
-            parts[f"students-{schooling.pictures}-{seed}"] = _part(run_students, schooling, seed)
+        parts[f"teacher-{seed}"] = _part(_run_teacher, seed)
         for width in settings.few_bits.widths:
             parts[f"bits-{width}-{seed}"] = _part(run_width, settings.few_bits, width, seed)
+        for schooling in settings.students:
+            parts[f"students-{schooling.pictures}-{seed}"] = _part(run_students, schooling, seed)
     return parts
+
+
+def _run_teacher(seed: int, splits: Splits, progress: Callable[[Run], None] | None) -> tuple[Run, ...]:
+    run = judged(ensemble_for(seed), splits, seed=seed, width=FLOAT, arm=ENSEMBLE)
+    if progress is not None:
+        progress(run)
+    return (run,)
 
 
 def _part(make: Callable[..., tuple[Run, ...]], *what: object) -> Part:
@@ -69,7 +78,7 @@ def run_study(
     _open(folder, settings)
     found = {}
     for name, make in parts_of(settings).items():
-        path = folder / f"{name}.json"
+        path = folder / f"{name.replace('/', '-')}.json"
         if not path.exists():
             runs = make(splits, None if progress is None else partial(progress, name))
             write_file(path, json.dumps([asdict(run) for run in runs]).encode())
@@ -77,14 +86,14 @@ def run_study(
             found[name] = tuple(Run(**run) for run in json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise ValueError(f"cannot read {path} ({error}); remove it, and it will be made again") from error
+
+    def together(part: str) -> tuple[Run, ...]:
+        return tuple(run for seed in settings.seeds for run in found[f"{part}-{seed}"])
+
     return Study(
-        few_bits=tuple(
-            run for width in settings.few_bits.widths for seed in settings.seeds for run in found[f"bits-{width}-{seed}"]
-        ),
-        students={
-            str(one.pictures): tuple(run for seed in settings.seeds for run in found[f"students-{one.pictures}-{seed}"])
-            for one in settings.students
-        },
+        teachers=together("teacher"),
+        few_bits=tuple(run for width in settings.few_bits.widths for run in together(f"bits-{width}")),
+        students={str(one.pictures): together(f"students-{one.pictures}") for one in settings.students},
         settings=_plain(settings) | {"machine": dict(machine)},
     )
 

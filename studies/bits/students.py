@@ -4,6 +4,9 @@ The student is a CNN with half the channels of `small_cnn`. It is trained plainl
 of its own size (the student that was trained plainly, on the same pictures) and with the ensemble. With few labels a
 teacher can do one more thing: answer where there is no label. So two arms see many pictures and no label at all, for as
 many steps: one with the ensemble, and its control with the plain student as the teacher.
+
+The ensemble was trained on all 16,000 labels. A student of few labels that it helps has learned from those too, at
+second hand; the teacher of the same size has seen the student's labels and no others.
 """
 
 from __future__ import annotations
@@ -15,11 +18,10 @@ from torch import nn
 
 from mini_lib.data import Split, Splits
 from mini_lib.distill import distillation
-from mini_lib.fit import Loss, accuracy, cross_entropy, fit
+from mini_lib.fit import Loss, cross_entropy, fit
 from mini_lib.fold import fold_batch_norm
-from mini_lib.quantize import file_bytes
 from mini_lib.require import positive, share, whole
-from studies.bits.study import FLOAT, Run
+from studies.bits.study import FLOAT, Run, judged
 from studies.bits.teachers import ENSEMBLE, HELPS, PLAIN, SAME_SIZE, Remembered, ensemble_for, losses
 from studies.factorize.nets import plain_cnn
 
@@ -46,7 +48,7 @@ class Schooling:
     batch_size: int = 64
     learning_rate: float = 0.01
     weight_decay: float = 0.1
-    temperature: float = 4.0
+    temperature: float = 2.0
     share: float = 0.9
     smoothing: float = 0.1
 
@@ -83,16 +85,7 @@ def run_students(
     """
     runs = []
     for arm, model in _students(schooling, seed, splits):
-        runs.append(
-            Run(
-                seed=seed,
-                width=FLOAT,
-                arm=arm,
-                validation=accuracy(model, splits.validation),
-                test=accuracy(model, splits.test),
-                file_bytes=file_bytes(fold_batch_norm(model)),
-            )
-        )
+        runs.append(judged(fold_batch_norm(model), splits, seed=seed, width=FLOAT, arm=arm))
         if progress is not None:
             progress(runs[-1])
     return tuple(runs)

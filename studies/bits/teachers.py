@@ -1,15 +1,14 @@
 """The losses that a student is trained with: plain, and with three kinds of help of which two are controls.
 
-The teacher that is tried is an ensemble of shipped checkpoints, better than any student here. What it gives must be more
-than what costs nothing: label smoothing, which knows nothing about a picture, and a teacher of the student's own size,
-its own checkpoint, which knows nothing that the student does not.
+The teacher that is tried is an ensemble of shipped checkpoints, better than any student here. It must give more than
+what costs nothing: label smoothing, which knows nothing about a picture, and a teacher of the student's own size, its
+own checkpoint, which knows nothing that the student did not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from mini_lib import zoo
@@ -39,7 +38,7 @@ class Remembered(nn.Module):
 
     Only where nothing changes the pictures; one that it was not asked about is refused.
 
-    >>> images = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> images = Tensor([[1.0, 2.0], [3.0, 4.0]])
     >>> Remembered(nn.Flatten(), images)(images[1:])
     tensor([[3., 4.]])
     """
