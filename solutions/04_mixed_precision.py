@@ -180,9 +180,9 @@ show(
 ) if HAS_COMPILER else None
 
 # %% [markdown]
-# "Read only" reads memory and does nothing with it: that is the limit. A kernel near 100% of it waits for memory and does nothing else, and no kernel that reads these bytes can be faster. In the figure it lies on the dotted line. Where the share is lower, the arithmetic takes the time, and unpacking is part of it.
+# "Read only" reads memory and does nothing with it: that is the limit. A kernel near 100% of it waits for memory and does nothing else, and no kernel that reads these bytes can be faster. In the figure it lies on the dotted line. Where the share is lower, the arithmetic takes the time, and unpacking is part of it. (Shares above 100% mean that something else was using the memory while the limit was measured. Run the cell again on a quiet machine.)
 #
-# Compare our 4-bit kernels with torch's: all of them multiply 4-bit codes in groups of 32. ("Portable" is C with vectors for any processor, "plain" is C without; the others use instructions that yours has.) And follow our widths from 8 bits down to 1: from where on does the time no longer fall with the bits? (They keep their scales in 32 bits, hence the 4 + 32 / 32 = 5 bits per weight.)
+# Compare our 4-bit kernels with torch's: all of them multiply 4-bit codes in groups of 32. ("Portable" is C with vectors for any processor, "plain" is C without; the others use instructions that yours has.) And follow our widths from 8 bits down to 1: from where on does the time no longer fall with the bits? (Their scales have 32 bits, hence 4 + 32 / 32 = 5 bits per weight; with 16-bit scales it is 4.5.)
 
 # %% [markdown]
 # > **Takeaway.** With one input at a time, a layer takes as long as its weights take to be read. Fewer bits are less time if the kernel computes on the packed codes.
@@ -1015,7 +1015,7 @@ chosen = {
 }
 built = {name: mixed.deploy(model, bits, **clipped) for name, bits in chosen.items()}
 measured = mixed.time_in_use(built, example, repeats=100)
-lines = [("ms, one picture", "bits", "kB", "predicted", "measured", "off by", "validation")]
+lines = [("ms, one picture", "bits", "kB", "predicted", "measured", "off by", "accuracy")]
 for name, bits in chosen.items():
     predicted = costs.total(bits)
     off = measured[name].median_s / predicted.median_s - 1
