@@ -1,0 +1,298 @@
+"""Lesson 04, exercises 4.6 and 4.7: what a layer costs on a machine, and where the next byte is spent best."""
+
+import itertools
+
+import numpy as np
+import torch
+
+from mini_lib import knapsack
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+Rates = dict[int, float]
+Layers = dict[str, list[tuple[int, int, float]]]
+
+# 4.6 ------------------------------------------------------------------------------------------------
+
+
+def layer_seconds(macs: int, weights: int, bits: int, macs_per_s: Rates, bytes_per_s: float) -> float:
+    """The time of a layer on the narrowest unit that is wide enough: computing, or reading weights of that width."""
+    unit = min(width for width in macs_per_s if width >= bits)
+    return max(macs / macs_per_s[unit], weights * unit / 8 / bytes_per_s)
+
+
+def _seconds_by_search(macs, weights, bits, macs_per_s, bytes_per_s):
+    for width in sorted(macs_per_s):
+        if width >= bits:
+            computing, reading = macs / macs_per_s[width], weights * width / (8 * bytes_per_s)
+            break
+    return reading if reading > computing else computing
+
+
+def _seconds_in_numpy(macs, weights, bits, macs_per_s, bytes_per_s):
+    widths = np.sort(list(macs_per_s))
+    unit = int(widths[np.searchsorted(widths, bits)])
+    return np.maximum(macs / macs_per_s[unit], weights / 8 * unit / bytes_per_s)
+
+
+def _on_unit(choose):
+    """A wrong answer: the right one, but for the unit that `choose(widths, bits)` picks."""
+
+    def wrong(macs, weights, bits, macs_per_s, bytes_per_s):
+        unit = choose(macs_per_s, bits)
+        return max(macs / macs_per_s[unit], weights * unit / 8 / bytes_per_s)
+
+    return wrong
+
+
+def _unit(macs_per_s: Rates, bits: int) -> int:
+    return min(width for width in macs_per_s if width >= bits)
+
+
+def _interpolated(macs, weights, bits, macs_per_s, bytes_per_s):
+    widths = sorted(macs_per_s)
+    rate = np.interp(bits, widths, [macs_per_s[width] for width in widths])
+    return max(macs / rate, weights * _unit(macs_per_s, bits) / 8 / bytes_per_s)
+
+
+def _seconds_case(generator: torch.Generator) -> Case:
+    rate = float(random_whole(generator, 1, 9)) * 1e9
+    macs, weights = random_whole(generator, 1, 40) * 100_000, random_whole(generator, 1, 40) * 100_000
+    rates = {4: 4 * rate, 8: 2 * rate, 16: rate}
+    return Case(macs, weights, random_whole(generator, 2, 16), rates, random_whole(generator, 1, 12) * 1e9)
+
+
+LAYER_SECONDS = Exercise(
+    id="4.6",
+    title="What a bit costs on a machine with fixed widths",
+    reference=layer_seconds,
+    cases=(
+        Case(1_000_000, 300_000, 4, {4: 4e9, 8: 2e9}, 1e9),
+        Case(1_000_000, 300_000, 5, {4: 4e9, 8: 2e9}, 1e9),
+        Case(1_000_000, 400_000, 5, {4: 4e9, 8: 2e9}, 0.5e9),
+        Case(1_000_000, 1_000_000, 3, {4: 4e9, 8: 2e9}, 1e9),
+        Case(4_000_000, 1_000_000, 6, {4: 4e9, 8: 2e9}, 1e9),
+        *random_cases(10, seed=46, make=_seconds_case),
+    ),
+    mistakes=(
+        Mistake(
+            _on_unit(lambda rates, bits: min(rates, key=lambda width: (abs(width - bits), width))),
+            "That takes the unit whose width is nearest. A 5-bit code does not fit into a 4-bit unit: take the "
+            "narrowest one that is wide enough.",
+        ),
+        Mistake(
+            _on_unit(lambda rates, bits: min((w for w in rates if w > bits), default=max(rates))),
+            "A code that has exactly the width of a unit fits into it: >= and not >.",
+        ),
+        Mistake(
+            _on_unit(lambda rates, bits: max(rates)),
+            "That always takes the widest unit. A narrower one that is wide enough multiplies faster.",
+        ),
+        Mistake(
+            _on_unit(lambda rates, bits: min(rates)),
+            "That always takes the narrowest unit, and a wider code does not fit into it.",
+        ),
+        Mistake(_interpolated, "There is no unit between two widths: 5 bits take as long to multiply as 8."),
+        Mistake(
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: (
+                macs / macs_per_s[_unit(macs_per_s, bits)] + weights * _unit(macs_per_s, bits) / 8 / bytes_per_s
+            ),
+            "That adds the two times. The machine reads the next weights while it computes, so the longer of the two "
+            "counts.",
+        ),
+        Mistake(
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: macs / macs_per_s[_unit(macs_per_s, bits)],
+            "The weights must be read as well, and a layer with few MACs per weight waits for them.",
+        ),
+        Mistake(
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: (
+                weights * _unit(macs_per_s, bits) / 8 / bytes_per_s
+            ),
+            "That is reading alone. A layer with many MACs per weight waits for the arithmetic.",
+        ),
+        Mistake(
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: max(
+                macs / macs_per_s[_unit(macs_per_s, bits)], weights * bits / 8 / bytes_per_s
+            ),
+            "That reads `bits` bits per weight. The unit takes codes of its own width, so the weights are stored that "
+            "wide: five bits take the room of eight.",
+        ),
+        Mistake(
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: max(
+                macs / macs_per_s[_unit(macs_per_s, bits)], weights * _unit(macs_per_s, bits) / bytes_per_s
+            ),
+            "That takes bits for bytes. A byte has 8 of them.",
+        ),
+    ),
+    also_correct=(_seconds_by_search, _seconds_in_numpy),
+)
+
+# 4.7 ------------------------------------------------------------------------------------------------
+
+
+def spend(layers: Layers, budget: int) -> dict[str, int]:
+    """Bits for each layer: from the fewest on, always the affordable step that saves the most error per byte."""
+    place = dict.fromkeys(layers, 0)
+    left = budget - sum(options[0][1] for options in layers.values())
+    while True:
+        steps = [step for step in _steps(layers, place) if step[1] <= left]
+        if not steps:
+            return {name: layers[name][at][0] for name, at in place.items()}
+        name, more, _ = max(steps, key=lambda step: step[2] / step[1])
+        place[name] += 1
+        left -= more
+
+
+def _steps(layers: Layers, place: dict[str, int]) -> list[tuple[str, int, float]]:
+    """For each layer that has a next option: (name, bytes more, error saved)."""
+    found = []
+    for name, options in layers.items():
+        if place[name] + 1 < len(options):
+            (_, now, error), (_, then, less) = options[place[name] : place[name] + 2]
+            found.append((name, then - now, error - less))
+    return found
+
+
+def _spend_by_bytes(layers: Layers, budget: int) -> dict[str, int]:
+    """The same, kept as bytes and found by sorting."""
+    bits = {name: options[0][0] for name, options in layers.items()}
+    spent = sum(options[0][1] for options in layers.values())
+    open_layers = True
+    while open_layers:
+        ranked = []
+        for name, options in layers.items():
+            at = [option[0] for option in options].index(bits[name])
+            for option in options[at + 1 : at + 2]:
+                more = option[1] - options[at][1]
+                ranked.append((-(options[at][2] - option[2]) / more, name, option[0], more))
+        fitting = sorted(step for step in ranked if spent + step[3] <= budget)
+        open_layers = bool(fitting)
+        for _, name, width, more in fitting[:1]:
+            bits[name] = width
+            spent += more
+    return bits
+
+
+def _greedy(rank, *, stop=False, fits=lambda more, left: more <= left):
+    """A wrong answer: step by step, the best by `rank(more bytes, error saved, error left)`."""
+
+    def wrong(layers: Layers, budget: int) -> dict[str, int]:
+        place = dict.fromkeys(layers, 0)
+        left = budget - sum(options[0][1] for options in layers.values())
+        while True:
+            steps = [
+                (rank(more, saved, layers[name][place[name] + 1][2]), name, more)
+                for name, more, saved in _steps(layers, place)
+            ]
+            if not stop:
+                steps = [step for step in steps if fits(step[2], left)]
+            if not steps or not fits(max(steps)[2], left):
+                return {name: layers[name][at][0] for name, at in place.items()}
+            _, name, more = max(steps)
+            place[name] += 1
+            left -= more
+
+    return wrong
+
+
+def _total(options) -> int:
+    return sum(option[1] for option in options)
+
+
+def _same_for_all(layers: Layers, budget: int) -> dict[str, int]:
+    counts = range(min(len(options) for options in layers.values()))
+    affordable = [at for at in counts if _total(options[at] for options in layers.values()) <= budget]
+    return {name: options[max(affordable)][0] for name, options in layers.items()}
+
+
+def _best_of_all(layers: Layers, budget: int) -> dict[str, int]:
+    every = itertools.product(*layers.values())
+    best = min((one for one in every if _total(one) <= budget), key=lambda one: sum(option[2] for option in one))
+    return {name: option[0] for name, option in zip(layers, best)}
+
+
+def _one_by_one(layers: Layers, budget: int) -> dict[str, int]:
+    left = budget - _total(options[0] for options in layers.values())
+    bits = {}
+    for name, options in layers.items():
+        bits[name], cost, _ = max(option for option in options if option[1] - options[0][1] <= left)
+        left -= cost - options[0][1]
+    return bits
+
+
+def _spend_case(generator: torch.Generator) -> Case:
+    """Three layers of very different size whose error falls fast at first, no two steps of equal worth."""
+    while True:
+        layers = {}
+        for name in ("conv1", "conv2", "linear"):
+            size, start = random_whole(generator, 4, 60), random_whole(generator, 20, 400)
+            falls = [
+                start,
+                start * random_whole(generator, 25, 60) // 100,
+                start * random_whole(generator, 5, 20) // 100,
+            ]
+            widths = ((2, 3, 4), (2, 4, 8))[random_whole(generator, 0, 1)]
+            layers[name] = [(bits, size * bits, error / 100) for bits, error in zip(widths, falls)]
+        least, most = (_total(options[at] for options in layers.values()) for at in (0, -1))
+        budget = random_whole(generator, least + 1, most - 1)
+        worth = sorted(
+            (options[at][2] - options[at + 1][2]) / (options[at + 1][1] - options[at][1])
+            for options in layers.values()
+            for at in (0, 1)
+        )
+        if all(high - low > 1e-4 for low, high in itertools.pairwise(worth)):
+            return Case(layers, budget)
+
+
+SPEND = Exercise(
+    id="4.7",
+    title="Where the next byte is spent best",
+    reference=spend,
+    cases=(
+        Case({"a": [(2, 10, 1.0), (4, 20, 0.5)], "b": [(2, 10, 1.0), (4, 20, 0.0)]}, 30),
+        Case({"a": [(2, 10, 1.0), (4, 20, 0.5)], "b": [(2, 100, 1.0), (4, 200, 0.25)]}, 210),
+        Case({"a": [(2, 10, 1.0), (3, 15, 0.5), (4, 20, 0.25)], "b": [(2, 100, 5.0), (4, 200, 0.0)]}, 120),
+        Case({"a": [(2, 10, 1.0), (4, 11, 0.0)], "b": [(2, 10, 9.0), (4, 20, 0.0)]}, 30),
+        *random_cases(12, seed=47, make=_spend_case),
+    ),
+    mistakes=(
+        Mistake(
+            _greedy(lambda more, saved, left: saved),
+            "That takes the step that saves the most error, whatever it costs. Divide by the bytes: ten small steps "
+            "may save more for the same price.",
+        ),
+        Mistake(
+            _greedy(lambda more, saved, left: -more),
+            "That takes the cheapest step first. A cheap step may save nothing worth having: compare error saved per "
+            "byte.",
+        ),
+        Mistake(
+            _greedy(lambda more, saved, left: -left),
+            "That looks at the error that is left after the step. What a step buys is the *difference*.",
+        ),
+        Mistake(
+            _greedy(lambda more, saved, left: saved / more, stop=True),
+            "You stopped at the first step that does not fit. A smaller step elsewhere may still fit: leave out only "
+            "those that are too expensive.",
+        ),
+        Mistake(
+            _greedy(lambda more, saved, left: saved / more, fits=lambda more, left: more < left),
+            "A step that spends exactly what is left is affordable: <= and not <.",
+        ),
+        Mistake(
+            _same_for_all,
+            "All layers have the same bits. That is the control: layers differ in what they cost and in what they "
+            "suffer.",
+        ),
+        Mistake(
+            _one_by_one,
+            "The first layer takes all it can get, and the others share the rest. In each step, compare all layers.",
+        ),
+        Mistake(
+            _best_of_all,
+            "That tries every combination and finds the best one, which is more than was asked for. With 4 widths and "
+            "50 layers there are 10**30 of them: go step by step.",
+        ),
+    ),
+    also_correct=(_spend_by_bytes,),
+    forbidden=(knapsack.exact, knapsack.greedy, knapsack.evolutionary),
+)

@@ -1,0 +1,185 @@
+"""Lesson 04, exercises 4.4 and 4.5: two measures of what a layer suffers, by its outputs and by its curvature."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, tensor
+from torch.nn import functional as F
+
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+# 4.4 ------------------------------------------------------------------------------------------------
+
+
+def output_divergence(logits: Tensor, changed: Tensor) -> Tensor:
+    """The mean over the images of KL(p || q): p the probabilities before, q those after."""
+    before, after = logits.log_softmax(dim=1), changed.log_softmax(dim=1)
+    return (before.exp() * (before - after)).sum(dim=1).mean()
+
+
+def _divergence_of_torch(logits: Tensor, changed: Tensor) -> Tensor:
+    return F.kl_div(changed.log_softmax(1), logits.log_softmax(1), reduction="batchmean", log_target=True)
+
+
+def _divergence_by_hand(logits: Tensor, changed: Tensor) -> float:
+    rows = []
+    for before, after in zip(logits.numpy().astype(np.float64), changed.numpy().astype(np.float64)):
+        p, q = np.exp(before) / np.exp(before).sum(), np.exp(after) / np.exp(after).sum()
+        rows.append(sum(a * np.log(a / b) for a, b in zip(p, q)))
+    return sum(rows) / len(rows)
+
+
+def _over_images(logits: Tensor, changed: Tensor) -> Tensor:
+    return output_divergence(logits.T, changed.T)
+
+
+def _logits_case(generator: torch.Generator) -> Case:
+    images, classes = random_whole(generator, 2, 5), random_whole(generator, 3, 6)
+    logits = 2 * torch.randn(images, classes, generator=generator)
+    return Case(logits, logits + torch.randn(images, classes, generator=generator))
+
+
+OUTPUT_DIVERGENCE = Exercise(
+    id="4.4",
+    title="How far the outputs move",
+    reference=output_divergence,
+    cases=(
+        Case(tensor([[0.0, 0.0]]), tensor([[1.0986123, 0.0]])),
+        Case(tensor([[2.0, 0.0]]), tensor([[0.0, 1.0]])),
+        Case(tensor([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]]), tensor([[0.0, 1.5, 1.0], [1.0, 0.0, 0.5]])),
+        *random_cases(8, seed=44, make=_logits_case),
+    ),
+    # KL is a small difference of logarithms: each is off by a few units of 2**-24 of numbers up to about 16.
+    atol=2.0**-19,
+    mistakes=(
+        Mistake(
+            lambda logits, changed: output_divergence(changed, logits),
+            "The two are exchanged. The weights p are the probabilities of the *unchanged* model: the question is how "
+            "much is lost of what it says.",
+        ),
+        Mistake(
+            lambda logits, changed: output_divergence(logits, changed) * len(logits),
+            "That is the sum over the images. Divide by how many there are.",
+        ),
+        Mistake(
+            lambda logits, changed: output_divergence(logits, changed) / logits.shape[1],
+            "That divides by the number of classes too. Sum over the classes, and take the mean over the images: in "
+            'torch that is reduction="batchmean", not "mean".',
+        ),
+        Mistake(
+            _over_images,
+            "The softmax runs over the images. Each image has its own probabilities, one per class: axis 1.",
+        ),
+        Mistake(
+            lambda logits, changed: -(logits.softmax(1) * changed.log_softmax(1)).sum(1).mean(),
+            "That is the cross-entropy. It also counts how unsure the unchanged model is: subtract log q from log p.",
+        ),
+        Mistake(
+            lambda logits, changed: (logits - changed).square().sum(1).mean(),
+            "That is the distance of the logits. The same distance matters little where a class is certain, and much "
+            "where two are close: compare probabilities.",
+        ),
+        Mistake(
+            lambda logits, changed: output_divergence(logits, changed) / np.log(2),
+            "That is in bits, with logarithms to base 2. Here the natural logarithm is asked for, as in the loss.",
+        ),
+        Mistake(
+            lambda logits, changed: (logits.softmax(1) * (logits - changed)).sum(1).mean(),
+            "Logits are not yet logarithms of probabilities: use log_softmax of both.",
+        ),
+    ),
+    also_correct=(_divergence_of_torch, _divergence_by_hand),
+)
+
+# 4.5 ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class TimesHessian:
+    """v -> H v, and nothing else: a network gives no more of its Hessian than that."""
+
+    rows: Tensor
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        return self.rows @ vector.to(self.rows.dtype)
+
+    def __repr__(self) -> str:
+        return f"v -> {self.rows.tolist()} @ v" if len(self.rows) < 4 else f"v -> H @ v, H of {len(self.rows)} rows"
+
+
+def trace_estimate(times_hessian: TimesHessian, probes: Tensor) -> Tensor:
+    """The mean of v . (H v) over the probes v, the rows of `probes`."""
+    return torch.stack([probe @ times_hessian(probe) for probe in probes]).mean()
+
+
+def _trace_by_columns(times_hessian: TimesHessian, probes: Tensor) -> float:
+    products = times_hessian(probes.T)
+    return float((products * probes.T).sum()) / len(probes)
+
+
+def _trace_by_hand(times_hessian: TimesHessian, probes: Tensor) -> float:
+    found = [sum(a * b for a, b in zip(probe.tolist(), times_hessian(probe).tolist())) for probe in probes]
+    return sum(found) / len(found)
+
+
+def _hessian_case(generator: torch.Generator) -> Case:
+    # Whole numbers: all sums are exact. Not positive definite, so that a sign is seen.
+    size, count = random_whole(generator, 3, 6), random_whole(generator, 2, 4)
+    half = torch.randint(-4, 5, (size, size), generator=generator).float()
+    probes = 2.0 * torch.randint(0, 2, (count, size), generator=generator) - 1
+    return Case(TimesHessian(half + half.T + 2 * torch.eye(size)), probes)
+
+
+def _on_all(times_hessian: TimesHessian, probes: Tensor) -> Tensor:
+    return torch.stack([times_hessian(probe) for probe in probes])
+
+
+TRACE_ESTIMATE = Exercise(
+    id="4.5",
+    title="The trace of a matrix that nobody has",
+    reference=trace_estimate,
+    cases=(
+        Case(TimesHessian(tensor([[2.0, 1.0], [1.0, 3.0]])), tensor([[1.0, -1.0]])),
+        Case(TimesHessian(tensor([[2.0, 1.0], [1.0, 3.0]])), tensor([[1.0, -1.0], [1.0, 1.0]])),
+        Case(TimesHessian(tensor([[1.0, 2.0], [2.0, -4.0]])), tensor([[1.0, 1.0], [1.0, -1.0]])),
+        *random_cases(8, seed=45, make=_hessian_case),
+    ),
+    mistakes=(
+        Mistake(
+            lambda times_hessian, probes: trace_estimate(times_hessian, probes) * len(probes),
+            "That adds up the probes. Each of them estimates the whole trace: take their mean.",
+        ),
+        Mistake(
+            lambda times_hessian, probes: trace_estimate(times_hessian, probes) / probes.shape[1],
+            "That divides by v . v, the number of weights. It estimates the *mean* of the diagonal; the trace is its "
+            "sum.",
+        ),
+        Mistake(
+            lambda times_hessian, probes: _on_all(times_hessian, probes).sum(1).mean(),
+            "That adds up H v. Multiply it by v once more: only then does each diagonal element meet v * v = 1.",
+        ),
+        Mistake(
+            lambda times_hessian, probes: _on_all(times_hessian, probes).norm(dim=1).mean(),
+            "That is the length of H v. The trace needs its product with v.",
+        ),
+        Mistake(
+            lambda times_hessian, probes: _on_all(times_hessian, probes).square().sum(1).mean(),
+            "The square of H v estimates the trace of H times H, and so loses every sign.",
+        ),
+        Mistake(
+            lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1).abs().mean(),
+            "One probe may well come out negative. With absolute values the errors no longer cancel.",
+        ),
+        Mistake(
+            lambda times_hessian, probes: trace_estimate(times_hessian, probes[:1]),
+            "That uses the first probe only. One probe is off by the elements beside the diagonal; the mean over "
+            "several is better.",
+        ),
+        Mistake(
+            lambda times_hessian, probes: probes.mean(0) @ times_hessian(probes.mean(0)),
+            "You averaged the probes first, and there they cancel. Average the results.",
+        ),
+    ),
+    also_correct=(_trace_by_columns, _trace_by_hand),
+)
