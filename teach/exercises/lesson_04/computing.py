@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib import packing
+from mini_lib.quantize import integer
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
 # 4.1 ------------------------------------------------------------------------------------------------
@@ -296,4 +297,5 @@ REQUANTIZE = Exercise(
         ),
     ),
     also_correct=(_requantize_exactly, _requantize_in_torch),
+    forbidden=(integer.requantize,),
 )
