@@ -215,10 +215,9 @@ def _laid_out_bytes(matrix: PackedMatrix, count: int) -> int:
 
 def _rounded(x: Tensor) -> tuple[Tensor, Tensor]:
     """Each row rounded to int8 (float64 [n, columns]), and its step [n, 1]."""
-    top = x.abs().amax(dim=1, keepdim=True)
-    steps = torch.where(top.isfinite(), top.clamp(min=_SMALLEST) / 127, torch.nan)
-    codes = torch.round(x * (127 / top.clamp(min=_SMALLEST)))
-    return torch.where(top.isfinite(), codes, 0).double(), steps
+    top = x.abs().amax(dim=1, keepdim=True).clamp(min=_SMALLEST)
+    codes = torch.round(x * (127 / top))
+    return torch.where(top.isfinite(), codes, 0).double(), top / 127  # 0 times infinity is NaN
 
 
 def _in_torch(matrix: PackedMatrix, x: Tensor, steps: Tensor) -> Tensor:

@@ -125,8 +125,9 @@ def pack_matrix(
 ) -> PackedMatrix:
     """Interleave a matrix of codes for the kernels.
 
-    codes: whole numbers from 0 to 2**bits - 1 [rows, columns]. scales: float32, float16 or bfloat16 [rows, groups], each
-        for columns / groups columns next to each other. zeros: codes [rows, groups], or one for all.
+    codes: whole numbers from 0 to 2**bits - 1 [rows, columns].
+    scales: float32, float16 or bfloat16 [rows, groups], each for columns / groups columns next to each other.
+    zeros: codes [rows, groups], or one for all.
     bias: float32 [rows], or None.
 
     Raises:

@@ -193,6 +193,16 @@ def test_tiny_and_huge_inputs(size, instructions):
     assert (y - torch.tensor([0.01, 0.02]).double() * size).abs().max() <= allowed
 
 
+@pytest.mark.parametrize("instructions", SETS)
+def test_what_fills_a_unit_does_not_count(instructions):
+    """One column of eight is used; the seven others hold codes of 15, and scratch memory holds anything."""
+    matrix = pack_matrix(torch.ones(16, 1, dtype=torch.int64), torch.ones(16, 1), 0, 4)
+    matrix.codes.bitwise_or_(-16)
+    for _ in range(20):
+        _ = [torch.full((size,), 0x55, dtype=torch.uint8) for size in (300, 400, 500, 600)]
+        assert packed_linear(matrix, torch.tensor([[127.0]]), instructions).tolist() == [[127.0] * 16]
+
+
 def test_no_compiler_gives_the_same(monkeypatch):
     matrix, _, _ = some_matrix(3, 20, 2, 33)
     x = off_the_middles((5, 66), torch.Generator().manual_seed(0))
