@@ -11,7 +11,7 @@ from torch import nn
 from mini_lib import knapsack, packing
 from mini_lib.data import Split
 from mini_lib.quantize import integer, mixed
-from teach.exercises.lesson_04 import PACKED_DOT, computing, spending, suffering
+from teach.exercises.lesson_04 import PACKED_DOT, integers, packed, spending, suffering
 from teach.judge import judge
 
 SEEDS = st.integers(0, 2**16)
@@ -26,7 +26,7 @@ def test_the_product_on_packed_codes_is_that_of_the_unpacked_weights(seed, pairs
     chance = generator(seed)
     codes = torch.randint(16, (2 * pairs,), generator=chance)
     x = torch.randint(-8, 9, (2 * pairs,), generator=chance) / 4  # sums of quarters are exact
-    found = computing.packed_dot(packing.pack(codes, bits=4), x, 0.5, zero_point)
+    found = packed.packed_dot(packing.pack(codes, bits=4), x, 0.5, zero_point)
     assert float(found) == float((codes - zero_point).double() @ x.double()) / 2
 
 
@@ -42,7 +42,7 @@ def test_whoever_subtracts_in_bytes_is_told_so():
 def test_the_cross_terms_are_those_of_the_integer_product(seed, count, zero_a, zero_b):
     a, b = torch.randint(256, (2, count), generator=generator(seed))
     expected = integer.integer_matmul(a[None], b[None], zero_a, zero_b)
-    found = computing.without_zero_points(int(a @ b), int(a.sum()), int(b.sum()), count, zero_a, zero_b)
+    found = integers.without_zero_points(int(a @ b), int(a.sum()), int(b.sum()), count, zero_a, zero_b)
     assert found == int(expected)
 
 
@@ -51,7 +51,7 @@ def test_a_code_is_that_of_the_library_but_for_ties(accumulator, real, zero_poin
     multiplier, shift = (int(part) for part in integer.multiplier_and_shift(real))
     where = torch.tensor(accumulator, dtype=torch.int32), *integer.multiplier_and_shift(real)
     expected = int(integer.requantize(*where, zero_point, -128, 127))
-    found = computing.requantize(accumulator, multiplier, 31 + shift, zero_point, -128, 127)
+    found = integers.requantize(accumulator, multiplier, 31 + shift, zero_point, -128, 127)
     tie = 2 * accumulator * multiplier % 2 ** (32 + shift) == 2 ** (31 + shift)
     assert found == expected or (tie and abs(found - expected) == 1)
 

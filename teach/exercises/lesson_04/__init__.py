@@ -1,6 +1,7 @@
 """Lesson 04, Which layer deserves which bits, on this machine? Its exercises, and what people get wrong in them."""
 
-from teach.exercises.lesson_04.computing import PACKED_DOT, REQUANTIZE, WITHOUT_ZERO_POINTS
+from teach.exercises.lesson_04.integers import REQUANTIZE, WITHOUT_ZERO_POINTS
+from teach.exercises.lesson_04.packed import PACKED_DOT
 from teach.exercises.lesson_04.spending import LAYER_SECONDS, SPEND
 from teach.exercises.lesson_04.suffering import OUTPUT_DIVERGENCE, TRACE_ESTIMATE
 

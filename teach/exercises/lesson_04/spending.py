@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mini_lib import knapsack
+from mini_lib.quantize import mixed
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
 Rates = dict[int, float]
@@ -104,9 +105,7 @@ LAYER_SECONDS = Exercise(
             "The weights must be read as well, and a layer with few MACs per weight waits for them.",
         ),
         Mistake(
-            lambda macs, weights, bits, macs_per_s, bytes_per_s: (
-                weights * _unit(macs_per_s, bits) / 8 / bytes_per_s
-            ),
+            lambda macs, weights, bits, macs_per_s, bytes_per_s: weights * _unit(macs_per_s, bits) / 8 / bytes_per_s,
             "That is reading alone. A layer with many MACs per weight waits for the arithmetic.",
         ),
         Mistake(
@@ -294,5 +293,5 @@ SPEND = Exercise(
         ),
     ),
     also_correct=(_spend_by_bytes,),
-    forbidden=(knapsack.exact, knapsack.greedy, knapsack.evolutionary),
+    forbidden=(knapsack.exact, knapsack.greedy, knapsack.evolutionary, mixed.allocate),
 )

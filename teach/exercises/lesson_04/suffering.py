@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, tensor
 from torch.nn import functional as F
 
+from mini_lib.quantize import mixed
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
 # 4.4 ------------------------------------------------------------------------------------------------
@@ -90,6 +91,7 @@ OUTPUT_DIVERGENCE = Exercise(
         ),
     ),
     also_correct=(_divergence_of_torch, _divergence_by_hand),
+    forbidden=(mixed.kl_divergence,),
 )
 
 # 4.5 ------------------------------------------------------------------------------------------------
