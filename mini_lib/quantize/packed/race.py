@@ -2,10 +2,10 @@
 
 A matrix-vector product uses each weight once, so it takes as long as its weights take to arrive. In a model they arrive
 from memory: by the time a layer is called again, the other layers have filled the caches. A benchmark that multiplies
-by one matrix again and again measures the cache instead, which holds the small formats and not the large ones. So each
-contestant has several copies of its matrix, together twice the last-level cache, and takes the next one at each call.
-The code is warm, though, as in a model of such layers: before each timed call the same product runs on a small matrix.
-All run on one thread, in turns.
+by one matrix again and again measures the cache instead, which holds the small formats and not the large ones. Here the
+contestants run in turns, and each has several copies of its matrix and takes the next one at each call: so many that
+before it meets one again, twice the last-level cache has been read. The code is warm, though, as in a model of such
+layers: before each timed call the same product runs on a small matrix. All run on one thread.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
+from math import ceil
 
 import numpy as np
 import torch
@@ -133,10 +134,12 @@ def race_packed(
         memory, seen = torch.zeros(2**26, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
         calls, sizes = {READ: bind_read(memory, seen)}, {READ: memory.nbytes}
         small = _contestants(64, 2 * group_size, group_size, seed)
-        for name, (sizes[name], copy) in _contestants(rows, columns, group_size, seed).items():
-            copies = cycle([copy() for _ in range(min(64, 1 + -(-2 * last_level_cache_bytes() // sizes[name])))])
+        large = _contestants(rows, columns, group_size, seed)
+        sizes |= {name: size for name, (size, _) in large.items()}
+        copies = min(64, 1 + ceil(2 * last_level_cache_bytes() / sum(sizes.values())))  # a turn reads the sum
+        for name, (_, copy) in large.items():
             calls[f"before {name}"] = small[name][1]()
-            calls[name] = partial(_call_next, copies)
+            calls[name] = partial(_call_next, cycle([copy() for _ in range(copies)]))
         with torch.no_grad():
             times = compare_latency(calls, repeats=repeats, clock=clock)
     finally:
