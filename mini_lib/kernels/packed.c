@@ -24,7 +24,11 @@
 #include <string.h>
 
 #define TILE 16
-#ifndef __GNUC__
+#define AHEAD 1024 /* words, a page: the processor fetches ahead by itself, but not across the end of a page */
+#ifdef __GNUC__
+#define PREFETCH __builtin_prefetch
+#else
+#define PREFETCH(address)
 #define __attribute__(ignored)
 #endif
 
@@ -146,16 +150,17 @@ static inline __attribute__((always_inline)) void tile(const int M, const weight
                                                        const int32_t *totals, const float *steps, float *y,
                                                        int64_t vector_stride, int64_t row_stride, int32_t *whole) {
     int64_t units = w->padded / UNIT, columns = w->groups * w->padded;
-    const uint32_t *codes = w->codes + at * w->groups * units * WORDS * TILE;
     floats result[MOST][VECTORS];
     memset(result, 0, sizeof result);
     for (int64_t g = 0; g < w->groups; g++) {
+        int64_t place = at * w->groups + g;
+        const uint32_t *codes = w->codes + place * units * WORDS * TILE;
         sums sum[MOST][VECTORS];
         for (int v = 0; v < VECTORS; v++) {
             sums zero = w->constant_zero - (sums){0};
             if (w->zeros) {
                 int32_t lanes[LANES];
-                for (int l = 0; l < LANES; l++) lanes[l] = w->zeros[(at * w->groups + g) * TILE + v * LANES + l];
+                for (int l = 0; l < LANES; l++) lanes[l] = w->zeros[place * TILE + v * LANES + l];
                 memcpy(&zero, lanes, sizeof zero);
             }
             for (int m = 0; m < M; m++) sum[m][v] = -zero * totals[m * w->groups + g];
@@ -164,7 +169,8 @@ static inline __attribute__((always_inline)) void tile(const int M, const weight
             int64_t end = units - u < PARTIAL_COLUMNS / UNIT ? units : u + PARTIAL_COLUMNS / UNIT;
             partial t[PLANES][MOST][VECTORS];
             memset(t, 0, sizeof t);
-            for (; u < end; u++, codes += WORDS * TILE)
+            for (; u < end; u++, codes += WORDS * TILE) {
+                for (int i = 0; i < WORDS; i++) PREFETCH(codes + i * TILE + AHEAD);
                 for (int v = 0; v < VECTORS; v++) {
                     word here[WORDS];
                     for (int i = 0; i < WORDS; i++) here[i] = *(const word *)(codes + i * TILE + v * LANES);
@@ -176,26 +182,27 @@ static inline __attribute__((always_inline)) void tile(const int M, const weight
                         }
                     }
                 }
+            }
             for (int m = 0; m < M; m++)
                 for (int v = 0; v < VECTORS; v++)
                     for (int p = 0; p < PLANES; p++) sum[m][v] += widen(t[p][m][v]) * (BITS == 1 ? 2 : 1 << 4 * p);
         }
-        if (whole) { /* integers to integers: the sums themselves, of the only group */
-            for (int m = 0; m < M; m++) put_sums(w, at, (const int32_t *)sum[m], whole + m * vector_stride + at * TILE);
-            return;
-        }
         for (int v = 0; v < VECTORS; v++) {
-            floats scale = scales_at(w->scales + (at * w->groups + g) * TILE + v * LANES);
+            floats scale = scales_at(w->scales + place * TILE + v * LANES);
             for (int m = 0; m < M; m++) result[m][v] += FLOATS(sum[m][v]) * scale;
         }
+        if (whole) /* integers to integers: the sums themselves, of the only group */
+            for (int m = 0; m < M; m++)
+                put_sums(w, at, (const int32_t *)sum[m], whole + m * vector_stride + at * TILE);
     }
-    for (int m = 0; m < M; m++)
+    for (int m = 0; m < M && !whole; m++)
         put(w, at, (const float *)result[m], steps[m], y + m * vector_stride + at * TILE * row_stride, row_stride);
 }
 
 /* All tiles times `count` vectors: the codes of a tile are loaded for 8 vectors at a time. */
-static __attribute__((noinline)) void product(const weights *w, int64_t count, const activation *a, const int32_t *totals, const float *steps,
-                    float *y, int64_t vector_stride, int64_t row_stride, int32_t *whole) {
+static __attribute__((noinline)) void product(const weights *w, int64_t count, const activation *a,
+                                              const int32_t *totals, const float *steps, float *y,
+                                              int64_t vector_stride, int64_t row_stride, int32_t *whole) {
     int64_t columns = w->groups * w->padded;
     for (int64_t at = 0; at * TILE < w->rows; at++) {
         int64_t n = 0;
