@@ -136,6 +136,8 @@ class _Mean(nn.Module):
 
 def _like(logits: Tensor, taught: Tensor) -> Tensor:
     """Return the teacher's logits, once they can be compared with the student's."""
+    if not isinstance(taught, Tensor):
+        raise TypeError(f"the teacher must give a tensor of logits, got {type(taught).__name__}; wrap it in a module")
     if taught.shape != logits.shape:
         raise ValueError(
             f"the teacher gives logits {list(taught.shape)} and the student {list(logits.shape)}; both must tell the "

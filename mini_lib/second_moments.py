@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -153,8 +154,11 @@ def need_finite(second_moments: Tensor) -> Tensor:
     """Return H if all of it is finite: no comparison holds for NaN, so what looks for the best would keep the first.
 
     Raises:
+        TypeError: it is not a tensor.
         ValueError: it holds NaN or infinity.
     """
+    if not isinstance(second_moments, Tensor):
+        raise TypeError(f"second_moments must be a tensor, got {second_moments!r}; second_moments_of gives them")
     if not second_moments.isfinite().all():
         raise ValueError(
             "second moments hold NaN or infinity; check the calibration data, and what the layers before this one give"
@@ -207,7 +211,7 @@ def by_group(weight: Tensor, second_moments: Tensor) -> tuple[Tensor, Tensor]:
     >>> rows.shape, moments.shape
     (torch.Size([2, 3, 9]), torch.Size([2, 9, 9]))
     """
-    inputs = weight[0].numel()
+    inputs = prod(weight.shape[1:])
     groups = len(second_moments) if second_moments.dim() == 3 else 1
     if second_moments.shape[-2:] != (inputs, inputs) or second_moments.dim() not in (2, 3) or len(weight) % groups:
         raise ValueError(

@@ -33,6 +33,7 @@ from torch.nn.modules import activation
 from mini_lib.fold import FoldedBatchNorm, find_batch_norms
 from mini_lib.graph import Call, Flow, data_flow
 from mini_lib.quantize.layers import need_plain_weight
+from mini_lib.surgery import need_module
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 # What may stand between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
@@ -115,7 +116,7 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
         factors: for pairs of `find_pairs(model)`, one positive number for each channel between the two layers.
 
     Raises:
-        ValueError: a layer is masked, or holds NaN or infinity after the change.
+        ValueError: a layer is masked, shares its bias, holds NaN or infinity, or would after the change.
 
     >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).eval()
     >>> _ = model[0].weight.data.copy_(torch.tensor([[8.0], [0.5]]))
@@ -124,12 +125,14 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
     >>> moved[0].weight.flatten().tolist(), moved[2].weight.flatten().tolist()
     ([2.0, 0.5], [8.0, 2.0])
     """
+    for name in {name: None for pair in factors for name in (pair.first, pair.second)}:
+        need_plain_weight(name, model.get_submodule(name))
+    for pair in factors:
+        _need_own_bias(model, pair.first)
     model = copy.deepcopy(model)
     moved: dict[nn.Parameter, Tensor] = {}
     for pair, each in factors.items():
         first, second = model.get_submodule(pair.first), model.get_submodule(pair.second)
-        need_plain_weight(pair.first, first)
-        need_plain_weight(pair.second, second)
         moved[first.weight] = _scale_outputs(moved.get(first.weight, first.weight.double()), 1 / each)
         weight, groups = moved.get(second.weight, second.weight.double()), getattr(second, "groups", 1)
         moved[second.weight] = scale_inputs(weight, each, groups)
@@ -139,6 +142,11 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
         if not values.isfinite().all():
             raise ValueError("a weight or bias holds NaN or infinity; find out where they come from")
         parameter.copy_(values)
+        if not parameter.isfinite().all():
+            raise ValueError(
+                f"a weight or bias would become {values.abs().max():.3g}, beyond what {parameter.dtype} holds; call "
+                "model.float() first, or find out why two layers are of such different size"
+            )
     return model
 
 
@@ -155,6 +163,7 @@ def find_pairs(model: nn.Module) -> list[LayerPair]:
     ...                          nn.Conv2d(8, 4, 1)).eval())
     [LayerPair(first='0', second='2'), LayerPair(first='2', second='4')]
     """
+    need_module(model)
     norms = find_batch_norms(model)
     if norms:
         raise ValueError(
@@ -244,6 +253,17 @@ def _factors(first: Tensor, second: Tensor, groups: int) -> Tensor:
     in_range = in_range.reshape(len(out_range), -1).amax(dim=1)
     alive = (out_range > 0) & (in_range > 0)
     return torch.where(alive, torch.sqrt(out_range / in_range), 1.0)
+
+
+def _need_own_bias(model: nn.Module, name: str) -> None:
+    layer = model.get_submodule(name)
+    if layer.bias is None:
+        return
+    if "bias" not in layer._parameters:
+        raise ValueError(f"the bias of layer '{name}' is masked, or parametrized in another way; make it plain first")
+    for other, module in model.named_modules():
+        if module is not layer and any(each is layer.bias for each in module.parameters(recurse=False)):
+            raise ValueError(f"layers '{name}' and '{other}' share one bias; give each its own")
 
 
 def _scale_outputs(weight: Tensor, factors: Tensor) -> Tensor:

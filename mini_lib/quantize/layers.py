@@ -11,7 +11,6 @@ from math import prod
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from mini_lib.quantize.affine import fake_quantize
 from mini_lib.quantize.formats import Format, IntFormat
@@ -140,10 +139,11 @@ def need_plain_weight(name: str, layer: nn.Module) -> None:
     Raises:
         ValueError: it is; what is written to such a weight is lost.
     """
-    if parametrize.is_parametrized(layer, "weight"):
+    # torch.nn.utils.prune and weight_norm leave no parametrization: they take the parameter away and set a tensor
+    if "weight" not in layer._parameters:
         raise ValueError(
             f"the weight of layer '{name}' is masked, or parametrized in another way; make it plain first, with "
-            "baked(model) or torch's remove_parametrizations"
+            "baked(model), torch's remove_parametrizations or prune.remove(layer, 'weight')"
         )
 
 

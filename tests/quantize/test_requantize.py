@@ -112,5 +112,5 @@ def test_a_multiplier_that_is_none_is_refused(real):
 
 
 def test_an_accumulator_is_int32():
-    with pytest.raises(TypeError, match="an accumulator is int32, got torch.int64; integer_matmul gives one"):
+    with pytest.raises(TypeError, match="an accumulator is an int32 tensor, got torch.int64"):
         requantize(torch.tensor([1]), *multiplier_and_shift(0.5), 0, 0, 255)

@@ -66,6 +66,7 @@ class MiniFloat:
         becomes the highest code, and a zero keeps its sign.
 
         Raises:
+            TypeError: `x` is not a tensor.
             ValueError: `x` holds NaN, and the type has no code for it.
 
         >>> E4M3.encode(torch.tensor([0.0, 1.0, 1.0625, -1.1875, 448.0, 1e9])).tolist()  # 2**0 is code (0 + 7) * 8
@@ -73,6 +74,8 @@ class MiniFloat:
 
         Source: OCP 2023, "OCP Microscaling Formats (MX) Specification" 1.0, section 6.3.
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x must be a tensor of floats, got {x!r}; use torch.tensor([...])")
         magnitude = x.float().abs()
         not_a_number = magnitude.isnan()
         if not self.specials and bool(not_a_number.any()):

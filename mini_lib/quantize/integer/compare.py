@@ -11,6 +11,7 @@ from mini_lib.calibration import batches, observe
 from mini_lib.quantize.affine import to_codes
 from mini_lib.quantize.integer.layers import IntegerNet
 from mini_lib.quantize.layers import QuantizedLayer
+from mini_lib.surgery import need_module
 
 _IMAGES_AT_ONCE = 64
 
@@ -34,6 +35,10 @@ def code_differences(twin: nn.Module, net: IntegerNet, images: Tensor) -> list[C
 
     Both run from the images on, so a code that differs in one layer may bring others in the next.
 
+    Raises:
+        TypeError: `twin` is not a module, `net` is not an IntegerNet, or the images are not a tensor.
+        ValueError: the twin is in training mode, or the images are empty or not finite.
+
     >>> from mini_lib.quantize import UNSIGNED_8_BITS, IntFormat, quantize_weights_and_activations, to_integers
     >>> images = torch.rand(9, 1, 4, 4)
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)).eval()
@@ -41,6 +46,9 @@ def code_differences(twin: nn.Module, net: IntegerNet, images: Tensor) -> list[C
     >>> [difference.codes for difference in code_differences(twin, to_integers(twin, images), images)]
     [144, 72]
     """
+    need_module(twin)
+    if not isinstance(net, IntegerNet):
+        raise TypeError(f"net must be an IntegerNet, got {type(net).__name__}; to_integers(twin, images) makes it")
     layers = {name: module for name, module in twin.named_modules() if isinstance(module, QuantizedLayer)}
     counts, differ, largest = (dict.fromkeys(layers, 0) for _ in range(3))
     integers: dict[str, Tensor] = {}

@@ -73,7 +73,7 @@ class IntegerConv2d(IntegerLinear):
         places = seen.shape[2:4]  # seen is [N, in, H', W', height, width]
         seen = seen.unflatten(1, (self.groups, -1)).permute(1, 0, 3, 4, 2, 5, 6)
         sums = self.accumulate(seen.reshape(self.groups, -1, prod(self.weight.shape[1:])), self.groups)
-        return sums.movedim(0, 1).reshape(len(codes), *places, -1).permute(0, 3, 1, 2)
+        return sums.movedim(0, 1).reshape(len(codes), *places, len(self.weight)).permute(0, 3, 1, 2)
 
 
 class Requantize(nn.Module):

@@ -34,8 +34,9 @@ def integer_matmul(
         bias: integers [..., out] in units of the accumulator, scale_a * scale_w.
 
     Raises:
-        TypeError: the codes are not integers.
-        ValueError: the sum could leave int32: k * 255 * 127 is below 2**31 up to k = 66,311.
+        TypeError: the codes, a zero point or the bias are not whole numbers.
+        ValueError: inputs and weights are empty or do not fit; or the sum could leave int32:
+            k * 255 * 127 is below 2**31 up to k = 66,311.
 
     >>> inputs, weights = torch.tensor([[1, 2]]), torch.tensor([[3, 5]])
     >>> integer_matmul(inputs, weights, 1, 4)                    # (1-1) (3-4) + (2-1) (5-4); or 13 - 4*3 - 1*8 + 2*1*4
@@ -45,9 +46,17 @@ def integer_matmul(
     section 2.3, equation 7.
     """
     for name, codes in (("inputs", inputs), ("weights", weights)):
-        if codes.is_floating_point() or codes.is_complex():
-            raise TypeError(f"{name} must be codes, whole numbers, got {codes.dtype}; to_codes gives them")
-    largest_bias = 0 if bias is None else int(bias.abs().max())
+        if not isinstance(codes, Tensor) or codes.is_floating_point() or codes.is_complex():
+            raise TypeError(f"{name} must be codes, whole numbers, got {_kind(codes)}; to_codes gives them")
+        if codes.numel() == 0 or codes.shape[-1:] != inputs.shape[-1:]:
+            raise ValueError(
+                f"inputs {list(inputs.shape)} and weights {list(codes.shape)} do not fit; expected [..., n, k] and "
+                "[..., out, k], not empty"
+            )
+    input_zero_point = _whole("input_zero_point", input_zero_point)
+    weight_zero_point = _whole("weight_zero_point", weight_zero_point)
+    bias = None if bias is None else _whole("bias", bias)
+    largest_bias = 0 if bias is None else max(-int(bias.min()), int(bias.max()))
     need_int32(
         inputs.shape[-1], _reach(inputs, input_zero_point), _reach(weights, weight_zero_point), bias=largest_bias
     )
@@ -106,6 +115,18 @@ def need_int32(count: int, input_reach: int, weight_reach: int, bias: int = 0, w
             f"{what} of {count} products of up to {input_reach} * {weight_reach}, and a bias of up to {bias}, may "
             f"reach {reach}, beyond the {INT32_MAX} of an int32 accumulator; use fewer bits or inputs"
         )
+
+
+def _whole(name: str, value: Tensor | int) -> Tensor:
+    """Return the value in int64: products of 8-bit tensors would wrap around."""
+    value = torch.as_tensor(value)
+    if value.is_floating_point() or value.is_complex():
+        raise TypeError(f"{name} must be whole numbers, got {value.dtype}; round them first")
+    return value.long()
+
+
+def _kind(value: object) -> str:
+    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
 
 
 def _reach(codes: Tensor, zero_point: Tensor | int) -> int:

@@ -59,7 +59,8 @@ def requantize(accumulator: Tensor, multiplier: Tensor, shift: Tensor, zero_poin
         multiplier, shift: from `multiplier_and_shift`; they must broadcast against the accumulator.
 
     Raises:
-        TypeError: the accumulator is not int32.
+        TypeError: the accumulator is not int32, or multiplier or shift are not whole.
+        ValueError: qmin is above qmax.
 
     >>> half = multiplier_and_shift(0.5)
     >>> requantize(torch.tensor([3, 5, -3, 400], dtype=torch.int32), *half, zero_point=10, qmin=0, qmax=100)
@@ -67,10 +68,19 @@ def requantize(accumulator: Tensor, multiplier: Tensor, shift: Tensor, zero_poin
 
     Source: Jacob 2018, sections 2.2 and 2.4.
     """
-    if accumulator.dtype != torch.int32:
-        raise TypeError(f"an accumulator is int32, got {accumulator.dtype}; integer_matmul gives one")
+    if not isinstance(accumulator, Tensor) or accumulator.dtype != torch.int32:
+        raise TypeError(f"an accumulator is an int32 tensor, got {_kind(accumulator)}; integer_matmul gives one")
+    for name, value in (("multiplier", multiplier), ("shift", shift)):
+        if not isinstance(value, Tensor) or value.is_floating_point():
+            raise TypeError(f"{name} must be an int32 tensor, got {_kind(value)}; multiplier_and_shift gives it")
+    if qmin > qmax:
+        raise ValueError(f"qmin must be at most qmax, got {qmin} and {qmax}; they are the ends of the grid")
     product = accumulator.long() * multiplier.long()  # below 2**31 * 2**31 = 2**62
     places = 31 + shift.long()  # 1 to 62
     half = torch.ones_like(places) << (places - 1)
     odd = (product >> places) & 1  # >> rounds down; with half less one added it rounds half down, with an odd one up
     return ((product + half - 1 + odd >> places) + zero_point).clamp(qmin, qmax).to(torch.int32)
+
+
+def _kind(value: object) -> str:
+    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__

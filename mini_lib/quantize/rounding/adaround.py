@@ -25,6 +25,7 @@ from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import QTensor
 from mini_lib.quantize.rounding.grids import fixed_grid
 from mini_lib.quantize.rounding.layers import round_layers
+from mini_lib.quantize.validate import finite_float32
 from mini_lib.require import not_negative, whole
 from mini_lib.second_moments import by_group, need_finite
 from mini_lib.surgery import Where
@@ -102,7 +103,7 @@ def adaround_weight(
         observer: chooses the range of each integer grid.
 
     Raises:
-        TypeError: as `quantize`, or `steps` or `penalty` is no number.
+        TypeError: as `quantize`, or `steps` or `penalty` is no number, or second_moments no tensor.
         ValueError: as `quantize`; `steps` is below 1, `penalty` is negative, the shapes do not fit, or second_moments
             hold NaN or infinity.
 
@@ -116,6 +117,7 @@ def adaround_weight(
     """
     whole("steps", steps, low=1, fix="1000 is enough for a small layer")
     not_negative("penalty", penalty, fix="30 settles every weight")
+    finite_float32("weight", weight)
     rows, moments = by_group(weight, need_finite(second_moments))
     nearest, grid = fixed_grid(weight, fmt, observer, lambda each: each.reshape(rows.shape))
 

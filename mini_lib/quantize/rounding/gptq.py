@@ -27,8 +27,9 @@ from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import QTensor
 from mini_lib.quantize.rounding.grids import fixed_grid
 from mini_lib.quantize.rounding.layers import round_layers
+from mini_lib.quantize.validate import finite_float32
 from mini_lib.require import whole
-from mini_lib.second_moments import by_group, damped
+from mini_lib.second_moments import by_group, damped, need_finite
 from mini_lib.surgery import Where
 
 
@@ -106,7 +107,7 @@ def gptq_weight(
         observer: chooses the range of each integer grid.
 
     Raises:
-        TypeError: as `quantize`, or `damp` is no number.
+        TypeError: as `quantize`, or `damp` is no number, or second_moments no tensor.
         ValueError: as `quantize`; `block_size` is below 1, the shapes do not fit, second_moments hold NaN or infinity,
             or H is singular and damp 0.
 
@@ -122,7 +123,8 @@ def gptq_weight(
     https://github.com/IST-DASLab/gptq.
     """
     whole("block_size", block_size, low=1, fix="the paper has 128")
-    rows, moments = by_group(weight, second_moments)
+    finite_float32("weight", weight)
+    rows, moments = by_group(weight, need_finite(second_moments))
     order = torch.arange(rows.shape[-1]).expand(len(rows), -1)
     if activation_order:
         order = moments.diagonal(dim1=-2, dim2=-1).argsort(dim=-1, descending=True, stable=True)

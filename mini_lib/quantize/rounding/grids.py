@@ -112,7 +112,8 @@ def fixed_grid(
         return rounded, _Uniform(lay(scale), lay(zero_point), fmt.qmin, fmt.qmax)
     numbers = _code_numbers(fmt)
     levels = torch.stack([lay(_all_of_code(rounded, number)) for number in numbers], dim=-1)
-    levels, order = levels.nan_to_num(torch.inf).sort(dim=-1, stable=True)  # a code may stand for NaN
+    # a code may stand for NaN or infinity, which no weight takes
+    levels, order = levels.where(levels.isfinite(), torch.inf).sort(dim=-1, stable=True)
     return rounded, _Table(levels, torch.tensor(numbers, dtype=torch.int32)[order])
 
 

@@ -15,7 +15,7 @@ from mini_lib.quantize.formats import FloatFormat, Format
 from mini_lib.quantize.layers import need_plain_weight, quantized_layer
 from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.qtensor import QTensor, quantize
-from mini_lib.surgery import Where, swap
+from mini_lib.surgery import Where, need_module, swap
 
 # (weight, second moments of what the layer reads, format) -> the rounded weight
 RoundWeight = Callable[[Tensor, Tensor, Format], QTensor]
@@ -35,8 +35,9 @@ def round_layers(
         ValueError: the model is in training mode; no layer is chosen; a chosen layer does not run, is masked, shares
             its weight, holds NaN or cannot be quantized (it is named); calibration is empty or holds NaN.
     """
+    names = layers_to_round(model, where)  # a masked model is refused here, before torch refuses to copy it
     rounded = deepcopy(model)
-    layers = layers_to_round(rounded, where)
+    layers = {name: rounded.get_submodule(name) for name in names}
     formats, new = choose_formats(fmt, layers), {}
     for name, layer, moments in layer_by_layer(rounded, calibration, layers):
         try:
@@ -62,6 +63,7 @@ def layers_to_round(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     >>> list(layers_to_round(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), lambda name, module: True))
     ['0', '2']
     """
+    need_module(model)
     owners: dict[nn.Parameter, list[str]] = {}
     for name, module in model.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):

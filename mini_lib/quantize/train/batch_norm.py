@@ -107,7 +107,7 @@ _FROZEN = {nn.BatchNorm1d: FrozenBatchNorm1d, nn.BatchNorm2d: FrozenBatchNorm2d}
 
 def _frozen(norm: nn.Module) -> nn.Module:
     new = _FROZEN[type(norm)](norm.num_features, norm.eps, norm.momentum, norm.affine)
-    new.load_state_dict(norm.state_dict())
+    new._parameters, new._buffers = norm._parameters, norm._buffers  # `norm` is a copy: dtypes and all stay
     return new.eval()
 
 

@@ -39,7 +39,9 @@ class FakeQuantLayer(nn.Module):
     def __init__(self, layer: nn.Module, fake_weight: FakeQuantWeight, input_grid: nn.Module | None = None) -> None:
         super().__init__()
         self.fake_weight, self.input_grid = fake_weight, input_grid
-        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
+        self.bias = None
+        if layer.bias is not None:
+            self.bias = nn.Parameter(layer.bias.detach().clone(), layer.bias.requires_grad)
         self.train(layer.training)
 
     @property

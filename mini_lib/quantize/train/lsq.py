@@ -21,7 +21,7 @@ from mini_lib.quantize.formats import IntFormat
 from mini_lib.require import positive, whole
 
 
-def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradient_scale: float | None = None) -> Tensor:
+def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradient_scale: float = 1.0) -> Tensor:
     """Round `x` to the codes qmin to qmax times `step`, with the paper's gradients for `x` and for `step`.
 
     The value is `fake_quantize(x, step, 0, qmin, qmax)` to the last bit. For a grid with a zero point z, pass
@@ -30,10 +30,14 @@ def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradien
     and 0, where the paper gives 0 and qmax. Everywhere else the two agree.
 
     Args:
-        x: floats of any shape.
-        step: positive; broadcasts against `x`, so [channels, 1] is one step per row.
+        x: float32 of any shape.
+        step: positive, float32; broadcasts against `x`, so [channels, 1] is one step per row.
         qmin, qmax: the lowest and the highest code, numbers or tensors that broadcast.
         gradient_scale: multiplies the step's gradient, see `lsq_gradient_scale`.
+
+    Raises:
+        TypeError: `x` or `step` is not a tensor of floats.
+        ValueError: a step is not above 0.
 
     x / s = 0.4, 1.8, 2.5 on codes -1 to 2: gradients 0 - 0.4, 2 - 1.8 and 2, together 1.8:
 
@@ -45,6 +49,13 @@ def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradien
 
     Source: S. Esser et al., "Learned Step Size Quantization", 2020, section 2, equations 1 to 5.
     """
+    for name, value in (("x", x), ("step", step)):
+        if not (isinstance(value, Tensor) and value.is_floating_point()):
+            raise TypeError(f"{name} must be a tensor of floats, got {value!r}; use torch.tensor([...])")
+    if (step <= 0).any():
+        raise ValueError(
+            f"a step must be above 0, got {step.min():.4g}; learn its logarithm, or lower the learning rate"
+        )
     return _LSQ.apply(x, step, qmin, qmax, gradient_scale)
 
 

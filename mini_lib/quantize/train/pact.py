@@ -45,6 +45,7 @@ class PACT(nn.Module):
         return self.clip.detach() / self.fmt.qmax
 
     def forward(self, x: Tensor) -> Tensor:
+        self._check_clip()
         return _PACT.apply(x, self.clip, self.scale, self.fmt.qmax)
 
     def grid(self) -> tuple[IntFormat, Tensor, Tensor]:
@@ -53,9 +54,12 @@ class PACT(nn.Module):
         Raises:
             ValueError: the clip is no longer positive.
         """
+        self._check_clip()
+        return self.fmt, self.scale.clone(), torch.zeros((), dtype=torch.int32)
+
+    def _check_clip(self) -> None:
         if not 0 < self.clip < torch.inf:
             raise ValueError(f"the trained clip is {self.clip.item():.4g}, not positive; lower the learning rate")
-        return self.fmt, self.scale.clone(), torch.zeros((), dtype=torch.int32)
 
     def extra_repr(self) -> str:
         return f"bits={self.fmt.bits}, clip={self.clip.item():.4g}"

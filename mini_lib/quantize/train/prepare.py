@@ -135,7 +135,9 @@ def _check(model: nn.Module, layers: dict[str, nn.Module]) -> None:
         raise ValueError("where chooses no nn.Conv2d or nn.Linear with a float weight; there is nothing to train")
     for name, module in model.named_modules():
         # a mask of torch.nn.utils.prune leaves the module's class as it is, and moves its weight to weight_orig
-        if is_parametrized(module) or (is_weight_layer(name, module) and "weight" not in module._parameters):
+        if is_parametrized(module) or (
+            is_weight_layer(name, module) and not {"weight", "bias"} <= {*module._parameters}
+        ):
             raise ValueError(
                 f"'{name}' is masked, or parametrized otherwise, and rounded floats would not stay so; make it plain "
                 "first, a mask with prune.baked(model)"
@@ -143,6 +145,8 @@ def _check(model: nn.Module, layers: dict[str, nn.Module]) -> None:
     for name, layer in layers.items():
         if layer.weight.dtype != torch.float32:
             raise ValueError(f"layer '{name}' holds {layer.weight.dtype}; training needs float32: call model.float()")
+        if layer.bias is not None and not layer.bias.isfinite().all():
+            raise ValueError(f"layer '{name}': the bias holds NaN or infinity; find out where they come from")
         for other, module in model.named_modules():
             if module is not layer and any(weight is layer.weight for weight in module.parameters(recurse=False)):
                 raise ValueError(

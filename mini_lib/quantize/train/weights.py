@@ -26,7 +26,7 @@ from mini_lib.quantize.formats import (
 )
 from mini_lib.quantize.formats.scaled import ScaledFormat
 from mini_lib.quantize.train.lsq import lsq, lsq_gradient_scale
-from mini_lib.quantize.train.ste import sign_ste, straight_through
+from mini_lib.quantize.train.ste import straight_through
 from mini_lib.quantize.train.step import SMALLEST, LearnedStep
 from mini_lib.quantize.validate import cast_finite, finite_float32
 
@@ -78,7 +78,7 @@ class GridWeight(LatentWeight):
         grid = fmt if isinstance(fmt, IntFormat) else IntFormat(2, scale_dtype=fmt.scale_dtype)
         rows = self.rows().detach()
         scale, zero_point = (each[:, None] for each in choose_qparams(*observer(rows, grid), grid))
-        self.step = LearnedStep(scale, fmt.scale_dtype, learned)
+        self.step = LearnedStep(scale, fmt.scale_dtype, learned and weight.requires_grad)
         self.register_buffer("zero_point", zero_point)
         self.affine, self.qmin, self.qmax = not grid.symmetric, grid.qmin, grid.qmax
         self.gradient_scale = lsq_gradient_scale(rows.shape[1], grid.qmax)
@@ -132,7 +132,7 @@ class BinaryWeight(LatentWeight):
         if learned and not scale.all():
             raise ValueError("a row of zeros has no scale to learn from; method='ste' keeps it at zero")
         stored = fmt.from_rows(self.rows(), scale, self.shape)["scale"].float().reshape(-1, 1)
-        self.step = LearnedStep(stored, fmt.scale_dtype) if learned else None
+        self.step = LearnedStep(stored, fmt.scale_dtype, weight.requires_grad) if learned else None
 
     def scale(self, rows: Tensor) -> Tensor:
         """Return the scale of each row [rows, 1], as it is stored."""
@@ -145,7 +145,9 @@ class BinaryWeight(LatentWeight):
         """Return -scale or scale for each weight."""
         rows = self.rows()
         scale = self.scale(rows)
-        return sign_ste(rows / scale.detach().clamp(min=SMALLEST)) * scale
+        in_steps = rows / scale.detach().clamp(min=SMALLEST)
+        # the signs of `sign_ste(in_steps)`, but a quotient may underflow to 0 and lose its own
+        return straight_through(torch.where(rows < 0, -1.0, 1.0), in_steps.clamp(-1, 1)) * scale
 
     @torch.no_grad()
     def fields(self) -> dict[str, Tensor]:
