@@ -18,7 +18,7 @@ from mini_lib.require import not_negative, one_of, positive
 Prices = dict[str, dict[int, float]]  # {layer: {bits: cost}}, in the unit of a budget
 
 METHODS = {"exact": exact, "greedy": greedy}
-FINENESS = 10**7  # a knapsack counts in whole numbers: a budget of seconds or joules is so many of them
+FINENESS = 10**15  # a knapsack counts in whole numbers: a budget of seconds or joules is so many of them
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ class Budget:
             raise ValueError(f"give exactly one of budget_bytes, budget_s and budget_joules, got {len(found)} of them")
         return found[0]
 
+    @property
+    def most(self) -> float:
+        """The amount, and for seconds and joules what their sum may round up."""
+        return self.amount if self.of == "stored_bytes" else self.amount * (1 + 1e-12)
+
     def cost(self, cost: WidthCost) -> float:
         """Return that part of a cost which the budget limits.
 
@@ -77,7 +82,7 @@ class Budget:
     def prices(self, table: CostTable) -> tuple[Prices, float]:
         """Return what each width of each layer takes of the budget, and what the rest of the model leaves of it.
 
-        A rounding error of 1e-6 of the budget does not count.
+        Bytes are counted; sums of seconds and joules depend on their order, and 1e-12 of the budget does not count.
 
         Raises:
             ValueError: the table knows no joules, or the cheapest width of every layer exceeds the budget; the message
@@ -86,12 +91,12 @@ class Budget:
         prices = {name: {bits: self.cost(cost) for bits, cost in row.items()} for name, row in table.costs.items()}
         rest = self.cost(table.rest)
         least = sum(min(row.values()) for row in prices.values()) + rest
-        if least > self.amount * (1 + 1e-6):
+        if least > self.most:
             raise ValueError(
                 f"{_ARGUMENT[self.of]} of {_shown(self.amount)} cannot be met: with the cheapest width of every layer "
                 f"the model still costs {_shown(least)}; give {_shown(least)} or more"
             )
-        return prices, self.amount * (1 + 1e-6) - rest
+        return prices, self.most - rest
 
 
 _ARGUMENT = {"stored_bytes": "budget_bytes", "median_s": "budget_s", "joules": "budget_joules"}
@@ -117,7 +122,7 @@ def allocate(
         method: "exact" finds the optimum; "greedy" exchanges step by step, see `mini_lib.knapsack`.
 
     Raises:
-        TypeError: a budget is not a number.
+        TypeError: a budget or an error is not a number, or a layer's errors are no mapping.
         ValueError: not exactly one budget is given, or it cannot be met (the message says what the least cost is); the
             layers or widths of the sensitivity are not those of the table; an error is negative or not finite; the
             table knows no joules; or `method` is another word.
@@ -144,25 +149,27 @@ def knapsack_options(
 ) -> tuple[dict[str, list[Option]], int]:
     """Return the options of a knapsack, and the budget that the rest of the model leaves for them.
 
-    Bytes are whole numbers. Seconds and joules are counted in ten-millionths of the budget.
+    Bytes are whole numbers. Seconds and joules are counted in units of 1e-15 of the budget.
 
     Raises:
-        ValueError: as `allocate`.
+        TypeError, ValueError: as `allocate`.
     """
     need_same_layers("sensitivity", sensitivity, table.layers)
     prices, room = budget.prices(table)
     unit = 1 if budget.of == "stored_bytes" else budget.amount / FINENESS
     options: dict[str, list[Option]] = {}
     for name, row in prices.items():
+        if not isinstance(sensitivity[name], Mapping):
+            raise TypeError(
+                f"sensitivity[{name!r}] must be {{bits: error}}, got {sensitivity[name]!r}; measure all widths"
+            )
         if missing := [bits for bits in row if bits not in sensitivity[name]]:
             raise ValueError(f"sensitivity says nothing about {missing[0]} bits of layer {name!r}; measure all widths")
         options[name] = []
         for bits, price in row.items():
             error = not_negative(f"the error of layer {name!r} at {bits} bits", sensitivity[name][bits], fix="clamp it")
-            options[name].append(Option(bits, round(price / unit), float(error)))
-    # the price of each layer is rounded by half a unit at most, so what fits must not be refused for that
-    slack = 0 if unit == 1 else len(options) // 2
-    return options, floor(room / unit) + slack
+            options[name].append(Option(bits, ceil(price / unit), float(error)))
+    return options, max(floor(room / unit), sum(min(option.cost for option in row) for row in options.values()))
 
 
 def _shown(amount: float) -> str:
