@@ -230,7 +230,7 @@ def _checked(options: Options, budget: int) -> tuple[dict[str, list[Option]], in
 
 
 def _solved(options: Mapping[str, Sequence[Option]], budget: int, scale: float) -> dict[str, Option]:
-    """The best choice, as exactly as the solver sees it: within 1e-10 of `scale`, an error that is known to be enough."""
+    """The best choice, as exactly as the solver sees: within 1e-10 of `scale`, an error that is known to be enough."""
     import numpy as np
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -246,7 +246,7 @@ def _solved(options: Mapping[str, Sequence[Option]], budget: int, scale: float) 
     extra = np.array([cost for _, _, cost, _ in flat], float)
     one_each = np.zeros((len(options), len(flat)))
     one_each[[layer for layer, *_ in flat], range(len(flat))] = 1
-    # The solver stops within 1e-6 of the best, and takes a sum for equal within 1e-6: so errors are up to 10^4, costs 10^7.
+    # The solver stops within 1e-6 of the best, and overspends by up to 1e-6: so errors go to 10^4, and costs to 10^7.
     errors = 1e4 * (np.array([error for *_, error in flat]) / scale)
     unit = max(1.0, room / 1e7)
     constraints = [LinearConstraint(one_each, 1, 1), LinearConstraint(extra / unit, -inf, room / unit)]
