@@ -418,8 +418,8 @@ def test_bytes_are_never_overspent_not_by_one_in_a_million(method):
 def test_seconds_and_joules_are_not_overspent_by_a_millionth(part, layers):
     dear, cheap = (WidthCost(1, cost, cost, cost, cost) for cost in (2e-6, 1e-6))
     names = [f"layer {k}" for k in range(layers)]
-    table = CostTable("by hand", dict.fromkeys(names, {8: dear, 4: cheap}), WidthCost(0, 0.0, 0.0, 0.0, 0.0))
-    errors = dict.fromkeys(names, {8: 0.0, 4: 1.0})
+    table = CostTable("by hand", {name: {8: dear, 4: cheap} for name in names}, WidthCost(0, 0.0, 0.0, 0.0, 0.0))
+    errors = {name: {8: 0.0, 4: 1.0} for name in names}
     one_dear = (layers + 1) * 1e-6
     for budget, expected in ((one_dear, layers - 1), (one_dear * (1 - 1e-9), layers)):
         assert allocate(table, errors, **{part: budget}).error == expected
