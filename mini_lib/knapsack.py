@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import inf
+from math import fsum, inf
 from random import Random
 
 from mini_lib.require import finite, not_negative, whole
@@ -51,8 +51,8 @@ def exact(options: Options, budget: int) -> dict[str, Option]:
 
     Raises:
         TypeError: the budget is not a Python int.
-        ValueError: there is no layer, a layer has no option, or the budget cannot be met; the message says what the
-            least cost is.
+        ValueError: there is no layer, a layer has no option, the errors add up to infinity, or the budget cannot be
+            met; the message says what the least cost is.
         RuntimeError: the solver found no solution.
 
     A budget of 6 does not buy the best of both layers; the second one gains more per unit of cost.
@@ -64,45 +64,26 @@ def exact(options: Options, budget: int) -> dict[str, Option]:
     Source: the multiple-choice knapsack problem; H. Kellerer, U. Pferschy, D. Pisinger, "Knapsack Problems", 2004,
     chapter 11.
     """
-    import numpy as np
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
-    options, room = _checked(options, budget)
+    options, _ = _checked(options, budget)
     useful = {name: _worth_considering(choices) for name, choices in options.items()}
-    # What an option costs beyond its layer's cheapest one; an option that alone exceeds the room is left out.
-    flat = [
-        (layer, option, option.cost - choices[0].cost)
-        for layer, choices in enumerate(useful.values())
-        for option in choices
-        if option.cost - choices[0].cost <= room
-    ]
-    extra = np.array([cost for _, _, cost in flat], float)
-    errors = np.array([option.error for _, option, _ in flat], float)
-    one_each = np.zeros((len(useful), len(flat)))
-    one_each[[layer for layer, _, _ in flat], range(len(flat))] = 1
-    # The solver stops within 1e-6 of the best: on a scale where the largest error is 10^4 that is 1e-10 of it.
-    errors *= 1e4 / max(errors.max(), 1e-300)
-    constraints = [LinearConstraint(one_each, 1, 1), LinearConstraint(extra, -inf, room)]
-    while True:
-        # Its presolve calls a few solvable problems infeasible where costs of 10^8 differ by 1; without, it is slower.
-        for presolve in (True, False):
-            found = milp(
-                errors,
-                integrality=np.ones(len(flat)),
-                bounds=Bounds(0, 1),
-                constraints=constraints,
-                options={"mip_rel_gap": 0, "presolve": presolve},
-            )
-            if found.x is not None:
-                break
-        else:
-            raise RuntimeError(f"scipy.optimize.milp found no solution: {found.message}; give costs in larger units")
-        picked = found.x.round()
-        taken = [option for (_, option, _), is_picked in zip(flat, picked, strict=True) if is_picked]
-        if sum(option.cost for option in taken) <= budget:
-            return dict(zip(useful, taken, strict=True))
-        # Overspent by less than the solver sees: forbid this one choice, and ask again.
-        constraints.append(LinearConstraint(picked, -inf, len(useful) - 1))
+
+    def excess(taken: Mapping[str, Option]) -> float:
+        return fsum(option.error - useful[name][-1].error for name, option in taken.items())
+
+    best = greedy(useful, budget)
+    while known := excess(best):
+        # An option that alone is worse than a whole choice is left out, and with it an error of 10^12, beside which the
+        # solver would not see one of 1.
+        few = {
+            name: [option for option in choices if option.error - choices[-1].error <= known]
+            for name, choices in useful.items()
+        }
+        found = _solved(few, budget, known)
+        if excess(found) <= known:
+            best = found
+        if excess(found) > known / 2:
+            break
+    return best
 
 
 def greedy(options: Options, budget: int) -> dict[str, Option]:
@@ -241,9 +222,54 @@ def _checked(options: Options, budget: int) -> tuple[dict[str, list[Option]], in
     for name, choices in options.items():
         if not choices:
             raise ValueError(f"layer {name!r} has no option; give at least the one to leave it alone")
+    if sum(max(option.error for option in choices) for choices in options.values()) == inf:
+        raise ValueError("the errors must add up to a finite number; divide them all by the largest")
     least = sum(min(option.cost for option in choices) for choices in options.values())
     need_affordable(least, budget, "budget")
     return options, budget - least
+
+
+def _solved(options: Mapping[str, Sequence[Option]], budget: int, scale: float) -> dict[str, Option]:
+    """The best choice, as exactly as the solver sees: within 1e-10 of `scale`, an error that is known to be enough."""
+    import numpy as np
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    least = {name: min(option.cost for option in choices) for name, choices in options.items()}
+    room = budget - sum(least.values())
+    # What an option costs beyond its layer's cheapest one; an option that alone exceeds the room is left out.
+    flat = [
+        (layer, option, option.cost - least[name], option.error - min(one.error for one in options[name]))
+        for layer, name in enumerate(options)
+        for option in options[name]
+        if option.cost - least[name] <= room
+    ]
+    extra = np.array([cost for _, _, cost, _ in flat], float)
+    one_each = np.zeros((len(options), len(flat)))
+    one_each[[layer for layer, *_ in flat], range(len(flat))] = 1
+    # The solver stops within 1e-6 of the best, and overspends by up to 1e-6: so errors go to 10^4, and costs to 10^7.
+    errors = 1e4 * (np.array([error for *_, error in flat]) / scale)
+    unit = max(1.0, room / 1e7)
+    constraints = [LinearConstraint(one_each, 1, 1), LinearConstraint(extra / unit, -inf, room / unit)]
+    while True:
+        # Its presolve calls a few solvable problems infeasible where costs of 10^8 differ by 1; without, it is slower.
+        for presolve in (True, False):
+            found = milp(
+                errors,
+                integrality=np.ones(len(flat)),
+                bounds=Bounds(0, 1),
+                constraints=constraints,
+                options={"mip_rel_gap": 0, "presolve": presolve},
+            )
+            if found.x is not None:
+                break
+        else:
+            raise RuntimeError(f"scipy.optimize.milp found no solution: {found.message}; give costs in larger units")
+        picked = found.x.round()
+        taken = [option for (_, option, *_), is_picked in zip(flat, picked, strict=True) if is_picked]
+        if sum(option.cost for option in taken) <= budget:
+            return dict(zip(options, taken, strict=True))
+        # Overspent by less than the solver sees: forbid this one choice, and ask again.
+        constraints.append(LinearConstraint(picked, -inf, len(options) - 1))
 
 
 def _worth_considering(choices: Sequence[Option]) -> list[Option]:

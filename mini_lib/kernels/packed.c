@@ -100,8 +100,8 @@ static inline word quad(const word *w, int s) {
 }
 
 /* Scales as they are stored: fp32, fp16 (SCALE 16) or bf16 (SCALE 8, the bits of its fraction and the leading one). Both
-   short ones are moved to where fp32 has these bits; fp16 then lacks a factor of 2^112, for its exponent starts from 15
-   and not from 127. */
+   short ones are moved to where fp32 has these bits. The exponent of fp16 starts from 15 and not from 127: it gets 112
+   more, and twice that where it stands for infinity and NaN. Below 2^-14 fp16 counts steps of 2^-24. */
 #ifndef SCALE
 #define SCALE 24
 #endif
@@ -116,9 +116,18 @@ static inline floats scales_at(const scale_type *from) {
     memcpy(&scale, from, sizeof scale);
 #else
     uint32_t lanes[LANES];
-    for (int l = 0; l < LANES; l++) lanes[l] = (uint32_t)from[l] << (SCALE == 16 ? 13 : 16);
+    for (int l = 0; l < LANES; l++) lanes[l] = (uint32_t)from[l] << (SCALE == 16 ? 0 : 16);
     memcpy(&scale, lanes, sizeof scale);
-    if (SCALE == 16) scale *= 0x1p112f;
+#if SCALE == 16
+    word all, bits, steps, below, finite;
+    memcpy(&all, &scale, sizeof all);
+    bits = all & 0x7FFF, below = (word)((sums)(bits - 0x400) >> 31), finite = (word)((sums)(bits - 0x7C00) >> 31);
+    scale = FLOATS((sums)bits) * 0x1p-24f;
+    memcpy(&steps, &scale, sizeof steps);
+    bits = (bits << 13) + (112u << 23) + (~finite & 112u << 23);
+    bits = (below & steps) | (~below & bits) | (all & 0x8000) << 16;
+    memcpy(&scale, &bits, sizeof scale);
+#endif
 #endif
     return scale;
 }

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from mini_lib import native
 from mini_lib.kernels.binding import compiled_function, need_tensor
 from mini_lib.kernels.packed_matrix import PackedMatrix
-from mini_lib.require import one_of
+from mini_lib.require import one_of, whole
 
 TORCH = "torch"  # the path that needs no compiler
 
@@ -73,8 +73,9 @@ def packed_linear(matrix: PackedMatrix, x: Tensor, instructions: str | None = No
         return _in_torch(matrix, *_rounded(x))
     y = torch.empty(count, matrix.rows)
     scratch = torch.empty(_laid_out_bytes(matrix, count) + matrix.columns + _PIECE, dtype=_BYTE)
+    arguments = _arguments(matrix)
     function = _function("linear", matrix.bits, matrix.scales.dtype, chosen)
-    function(*_arguments(matrix), count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
+    function(*arguments, count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
     return y
 
 
@@ -100,8 +101,9 @@ def packed_integers(matrix: PackedMatrix, x: Tensor, instructions: str | None = 
         return (x.double() @ matrix.steps().flatten(1).double().T).int()
     y = torch.empty(count, matrix.rows, dtype=torch.int32)
     scratch = torch.empty(_laid_out_bytes(matrix, count), dtype=_BYTE)
+    arguments = _arguments(matrix)
     function = _function("integers", matrix.bits, matrix.scales.dtype, chosen)
-    function(*_arguments(matrix), count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
+    function(*arguments, count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
     return y
 
 
@@ -110,12 +112,25 @@ class Places:
     """Where a convolution reads: sides as (height, width).
 
     border: zeros (above, below), (left, right) of the image.
+
+    Raises:
+        TypeError: a side is no whole number, or not one of a pair.
+        ValueError: a side is below 1, or a border below 0.
     """
 
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
     border: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+
+    def __post_init__(self) -> None:
+        wanted = {"kernel": (self.kernel, 1), "stride": (self.stride, 1), "dilation": (self.dilation, 1)}
+        wanted |= {f"border[{k}]": (sides, 0) for k, sides in enumerate(self.border)}
+        for name, (sides, low) in wanted.items():
+            if not isinstance(sides, tuple) or len(sides) != 2 or len(self.border) != 2:
+                raise TypeError(f"{name} must be a pair (height, width), a border a pair of pairs, got {self}")
+            for side in sides:
+                whole(name, side, low=low, fix="give sides in pixels")
 
     def output(self, height: int, width: int) -> tuple[int, int]:
         """Return the sides of the output for an image of these sides.
@@ -147,6 +162,8 @@ def packed_convolution(matrix: PackedMatrix, x: Tensor, places: Places, instruct
     kh, kw = places.kernel
     if channels * kh * kw != matrix.columns:
         raise ValueError(f"x must have {matrix.columns // (kh * kw)} channels, got {channels}")
+    if not height * width:
+        raise ValueError(f"images must have a pixel or more, got {height} x {width}; leave them out")
     high, wide = places.output(height, width)
     if min(high, wide) < 1:
         raise ValueError(f"a kernel of {kh} x {kw} does not fit an image of {height} x {width} with its border")
@@ -160,8 +177,9 @@ def packed_convolution(matrix: PackedMatrix, x: Tensor, places: Places, instruct
     scratch_bytes = _laid_out_bytes(matrix, high * wide) + matrix.columns + channels * pixels + 5 * _PIECE
     scratch = torch.empty(scratch_bytes, dtype=_BYTE)
     what = _what((channels, height, width, kh, kw, *places.stride, *places.dilation, top, left, high, wide, *bordered))
+    arguments = _arguments(matrix)
     function = _function("convolution", matrix.bits, matrix.scales.dtype, chosen)
-    function(*_arguments(matrix), count, x.data_ptr(), y.data_ptr(), scratch.data_ptr(), what)
+    function(*arguments, count, x.data_ptr(), y.data_ptr(), scratch.data_ptr(), what)
     return y
 
 
@@ -191,17 +209,13 @@ def _what(sides: tuple[int, ...]) -> ctypes.Array:
 
 def _arguments(matrix: PackedMatrix) -> tuple[int | None, ...]:
     """The first arguments of each function: the matrix."""
-    zeros, bias = matrix.zeros, matrix.bias
     return (
         matrix.rows,
         matrix.groups,
         matrix.size,
         matrix.padded,
         1 if matrix.bits == 1 else matrix.constant_zero,
-        matrix.codes.data_ptr(),
-        matrix.scales.data_ptr(),
-        None if zeros is None else zeros.data_ptr(),
-        None if bias is None else bias.data_ptr(),
+        *matrix.addresses(),
     )
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mini_lib.kernels.binding import need_tensor
-from mini_lib.require import one_of
+from mini_lib.require import one_of, whole
 
 PACKED_WIDTHS = (8, 4, 3, 2, 1)
 TILE = 16  # rows that lie interleaved
@@ -50,6 +51,8 @@ class PackedMatrix:
 
     def __post_init__(self) -> None:
         one_of("bits", self.bits, PACKED_WIDTHS, fix="other widths have no packed kernel")
+        for name, low in {"rows": 0, "groups": 1, "size": 1, "constant_zero": 0}.items():
+            whole(name, getattr(self, name), low=low, fix="pack_matrix fills it in")
         if self.size > most_columns(self.bits):
             raise ValueError(
                 f"a group of {self.size:,} columns of {self.bits} bits may not fit a sum of 32 bits; "
@@ -57,8 +60,12 @@ class PackedMatrix:
             )
         if self.bits == 1 and (self.zeros is not None or self.constant_zero):
             raise ValueError("codes of 1 bit stand for -1 and 1 and have no zero; pass zeros=0")
-        if not 0 <= self.constant_zero < 2**self.bits:
+        if self.constant_zero >= 2**self.bits:
             raise ValueError(f"constant_zero must be a code, 0 to {2**self.bits - 1}, got {self.constant_zero}")
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        """Check what the kernels read, and remember where it lies."""
         tiles, words = -(-self.rows // TILE), 3 if self.bits == 3 else 1
         need_tensor(
             "codes", self.codes, (torch.int32,), (tiles, self.groups, self.padded // UNIT[self.bits], words, TILE)
@@ -68,6 +75,21 @@ class PackedMatrix:
             need_tensor("zeros", self.zeros, (torch.uint8,), (tiles, self.groups, TILE))
         if self.bias is not None:
             need_tensor("bias", self.bias, (torch.float32,), (self.rows,))
+        object.__setattr__(self, "_checked", self._addresses())
+
+    def _addresses(self) -> tuple[int | None, ...]:
+        parts = (self.codes, self.scales, self.zeros, self.bias)
+        return tuple(None if part is None else part.data_ptr() for part in parts)
+
+    def addresses(self) -> tuple[int | None, ...]:
+        """Return where codes, scales, zeros and bias lie; where one has moved (`scales.data = ...`), check it again.
+
+        Raises:
+            TypeError, ValueError: as the class.
+        """
+        if self._addresses() != self._checked:
+            self._check_parts()
+        return self._checked
 
     @cached_property
     def padded(self) -> int:
@@ -140,10 +162,17 @@ def pack_matrix(
     128
     """
     one_of("bits", bits, PACKED_WIDTHS, fix="other widths have no packed kernel")
+    if not isinstance(codes, Tensor) or codes.dim() != 2 or not codes.shape[1]:
+        got = list(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
+        raise ValueError(f"codes must be a tensor [rows, 1 column or more], got {got}; reshape it")
     rows, columns = codes.shape
-    groups = scales.shape[-1]
-    if scales.shape != (rows, groups) or not groups or columns % groups:
-        raise ValueError(f"scales must be [{rows}, a divisor of {columns}], got {list(scales.shape)}")
+    if not isinstance(scales, Tensor) or scales.dim() != 2 or len(scales) != rows or columns % (scales.shape[1] or inf):
+        got = list(scales.shape) if isinstance(scales, Tensor) else type(scales).__name__
+        raise ValueError(f"scales must be [{rows}, a divisor of {columns}], got {got}")
+    groups = scales.shape[1]
+    if not isinstance(zeros, int) and (not isinstance(zeros, Tensor) or zeros.shape != scales.shape):
+        got = list(zeros.shape) if isinstance(zeros, Tensor) else repr(zeros)
+        raise ValueError(f"zeros must be one int, or a tensor {list(scales.shape)} as the scales, got {got}")
     for name, values in {"codes": codes, "zeros": torch.as_tensor(zeros)}.items():
         if values.is_floating_point() or (values.numel() and not 0 <= int(values.min()) <= int(values.max()) < 2**bits):
             raise ValueError(f"{name} must be whole numbers from 0 to {2**bits - 1}; subtract the lowest code first")

@@ -20,15 +20,18 @@ def pack_signs(values: Tensor) -> Tensor:
     """Return the signs of a matrix [n, columns] as bits, int64 [n, ceil(columns / 64)]: 1 for 0 or more.
 
     Raises:
-        ValueError: `values` is not a matrix, or holds NaN.
+        TypeError: `values` is not a tensor.
+        ValueError: it is not a matrix, or holds NaN.
 
     >>> pack_signs(torch.tensor([[1.0, -2.0, 0.0]]))                       # 1 + 4
     tensor([[5]])
     """
+    if not isinstance(values, Tensor):
+        raise TypeError(f"values must be a tensor, got {type(values).__name__}; use torch.tensor(values)")
     if values.dim() != 2 or bool(values.isnan().any()):
         raise ValueError(f"values must be a matrix without NaN, got shape {list(values.shape)}; a NaN has no sign")
     mask = F.pad(values >= 0, (0, -values.shape[1] % 64))
-    return torch.from_numpy(pack_mask(mask).numpy().view(np.int64)).view(len(values), -1)
+    return torch.from_numpy(pack_mask(mask).numpy().view(np.int64)).view(len(mask), mask.shape[1] // 64)
 
 
 def xnor_product(weights: Tensor, x: Tensor, columns: int) -> Tensor:

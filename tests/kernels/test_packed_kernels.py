@@ -2,6 +2,7 @@
 
 import gc
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -296,3 +297,83 @@ def test_what_does_not_fit_never_reaches_c(call, kind, message):
 def test_c_is_shipped_and_stands_alone():
     assert kernels.PACKED_WIDTHS == (8, 4, 3, 2, 1)
     assert SETS[-3:] == ("portable", "plain", "torch")
+
+
+# --- what a hostile user tries --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("instructions", instruction_sets())
+@pytest.mark.parametrize("flush", [False, True])
+def test_every_float16_is_read_as_it_is(instructions, flush):
+    # All 65,536: negative ones, those below 2^-14 (also where the processor takes such fp32 for 0), infinity, NaN.
+    scales = torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.float16)[:, None]
+    packed = pack_matrix(torch.ones(2**16, 1, dtype=torch.int64), scales, 0, 4)
+    torch.set_flush_denormal(flush)
+    try:
+        found = packed_linear(packed, torch.tensor([[127.0]]), instructions)
+    finally:
+        torch.set_flush_denormal(False)
+    # 127 steps of 1, and a number of 11 bits: exact
+    assert torch.equal(found[0].nan_to_num(-7.0), (127 * scales[:, 0].float()).nan_to_num(-7.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda matrix: matrix.scales.double(), TypeError),
+        (lambda matrix: matrix.scales[:, :1].clone(), ValueError),
+        (lambda matrix: matrix.scales[:0].clone(), ValueError),
+    ],
+)
+def test_a_tensor_that_was_put_elsewhere_is_checked_again(change, error):
+    packed = pack_matrix(torch.ones(3, 8, dtype=torch.int64), torch.ones(3, 2), 0, 4)
+    packed.scales.data = change(packed)
+    with pytest.raises(error, match="scales must"):
+        packed_linear(packed, torch.ones(1, 8))
+    packed.scales.data = torch.full((1, 2, 16), 2.0)
+    assert packed_linear(packed, torch.full((1, 8), 127.0)).tolist() == [[8 * 2 * 127.0] * 3]
+
+
+@pytest.mark.parametrize(
+    ("sides", "error"),
+    [
+        ({"border": ((-1, 0), (0, 0))}, ValueError),
+        ({"border": ((0, 0), (0, -1))}, ValueError),
+        ({"stride": (0, 1)}, ValueError),
+        ({"dilation": (1, -1)}, ValueError),
+        ({"kernel": (0, 2)}, ValueError),
+        ({"kernel": 2}, TypeError),
+        ({"stride": (1.0, 1)}, TypeError),
+        ({"border": (1, 1)}, TypeError),
+    ],
+)
+def test_places_that_lie_outside(sides, error):
+    with pytest.raises(error, match=f"{next(iter(sides))}.* must be"):
+        Places(**{"kernel": (2, 2), **sides})
+
+
+@pytest.mark.parametrize("instructions", instruction_sets())
+def test_an_image_without_pixels(instructions):
+    packed = pack_matrix(torch.ones(1, 4, dtype=torch.int64), torch.ones(1, 1), 0, 4)
+    with pytest.raises(ValueError, match="images must have a pixel or more, got 0 x 4; leave them out"):
+        packed_convolution(packed, torch.ones(1, 1, 0, 4), Places((2, 2), border=((1, 1), (1, 1))), instructions)
+
+
+def test_parts_that_do_not_fit_together():
+    codes, scales = torch.ones(20, 48, dtype=torch.int64), torch.ones(20, 2)
+    for zeros in (torch.ones(17, 2, dtype=torch.int64), torch.tensor(8), 8.0):  # 17 rows would be filled up with 0
+        with pytest.raises(ValueError, match=r"zeros must be one int, or a tensor \[20, 2\] as the scales, got"):
+            pack_matrix(codes, scales, zeros, 4)
+    for bad in (codes[0], codes[:, :0], [[1]]):
+        with pytest.raises(ValueError, match=r"codes must be a tensor \[rows, 1 column or more\], got"):
+            pack_matrix(bad, scales, 8, 4)
+    packed = pack_matrix(codes, scales, 8, 4)
+    for name, value, error in (("rows", -5, ValueError), ("rows", 20.0, TypeError), ("size", 0, ValueError)):
+        with pytest.raises(error, match=f"{name} must be a whole number"):
+            replace(packed, **{name: value})
+
+
+def test_signs_of_nothing():
+    assert pack_signs(torch.zeros(0, 70)).shape == (0, 2)
+    with pytest.raises(TypeError, match=r"values must be a tensor, got list; use torch.tensor\(values\)"):
+        pack_signs([[1.0]])

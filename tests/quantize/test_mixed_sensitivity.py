@@ -322,3 +322,46 @@ def test_second_moments_take_training_mode_for_an_error_and_trials_run_in_eval_m
     assert sensitivity_by_kl(model, (2,), split().images) == expected and model.training
     with pytest.raises(ValueError, match="is in training mode"):
         sensitivity_by_output(model, (2,), split().images)
+
+
+# --- what a hostile user tries --------------------------------------------------------------------------------------
+
+
+def test_a_layer_that_makes_the_loss_nan_is_not_harmless():
+    class Fragile(nn.Module):
+        """Gives NaN once its weight is not the one that it was made with."""
+
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(36, 3, bias=False)
+            self.register_buffer("own", self.fc.weight.detach().clone())
+
+        def forward(self, x):
+            return self.fc(x.flatten(1)) + (0.0 if torch.equal(self.fc.weight, self.own) else math.nan)
+
+    with pytest.raises(ValueError, match="the error of layer 'fc' at 4 bits must be a finite number, got nan"):
+        sensitivity_by_loss(Fragile().eval(), [4], split())
+
+
+def test_divergence_is_of_a_matrix_of_logits():
+    for shape in ((3,), (2, 3, 4)):  # torch would divide by the first of them, whatever it counts
+        with pytest.raises(ValueError, match=r"must have one shape \[N, classes\], got .*; take the same images"):
+            kl_divergence(torch.zeros(shape), torch.ones(shape))
+
+
+def test_traces_need_no_gradients_switched_on_and_refuse_a_layer_that_does_not_run():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Linear(36, 3), nn.Linear(36, 3)
+
+        def forward(self, x):
+            return self.used(x.flatten(1))
+
+    model, pictures, used = Idle().eval(), split(), lambda name, module: name == "used"
+    expected = hessian_traces(model, pictures, where=used)
+    for off in (torch.no_grad(), torch.inference_mode()):
+        with off:
+            assert hessian_traces(model, pictures, where=used) == expected
+    with pytest.raises(ValueError, match="layer 'idle' does not run on the pictures; leave it out in where"):
+        hessian_traces(model, split())

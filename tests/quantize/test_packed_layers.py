@@ -212,3 +212,47 @@ def test_without_a_compiler_it_is_slow_and_says_so(monkeypatch):
         assert macs(packed, x) == 2 * (4 * 9 * 9 + 36 * 2)
     finally:
         instruction_sets.cache_clear()
+
+
+# --- what a hostile user tries --------------------------------------------------------------------------------------
+
+
+def packed(*layers: nn.Module, fmt=None) -> nn.Sequential:
+    return pack_for_speed(quantize_weights(nn.Sequential(*layers).eval(), fmt or IntFormat(8)))
+
+
+@pytest.mark.parametrize("padding", [-1, (0, -1)])
+def test_a_negative_padding_reads_nothing(padding):
+    with pytest.raises(ValueError, match=r"layer '0': border\[.\] must be a whole number of 0 or more, got -1"):
+        packed(nn.Conv2d(1, 3, 2, padding=padding))
+
+
+def test_a_trace_would_keep_one_result_for_ever():
+    model = packed(nn.Linear(8, 3))
+    with pytest.raises(ValueError, match="a trace does not see what PackedLinear computes; trace the model before"):
+        torch.jit.trace(model, (torch.ones(1, 8),), check_trace=False)
+
+
+def test_layers_that_cannot_be_packed_stay():
+    per_channel = IntFormat(8, granularity=PerChannel(0))
+    model = packed(nn.Linear(32_768, 2), nn.Linear(2, 2), fmt=per_channel)
+    assert [type(layer).__name__ for layer in model] == ["QuantizedLinear", "PackedLinear"]
+    with pytest.raises(
+        ValueError, match="layer '0': sums over 32,768 weights with one scale may not fit 32 bits; use "
+    ):
+        packed(nn.Linear(32_768, 2), fmt=per_channel)
+    with pytest.raises(ValueError, match="layer '0': its bias is torch.float64, and packed layers compute in float32"):
+        packed(nn.Linear(2, 2).double())
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        ("x", TypeError, r"PackedLinear takes a tensor, got str; use torch.tensor\(x\)"),
+        (torch.tensor(1.0), ValueError, r"PackedLinear takes 1 or more dimensions, got shape \[\]"),
+        (torch.zeros(2, 0), ValueError, r"x must have shape \[any, 8\], got \[2, 0\]"),
+    ],
+)
+def test_inputs_that_are_none(x, error, message):
+    with pytest.raises(error, match=message):
+        packed(nn.Linear(8, 3))[0](x)

@@ -20,7 +20,7 @@ from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost, width_bytes
 from mini_lib.quantize.mixed.trials import mixed_layers, need_widths
-from mini_lib.require import positive
+from mini_lib.require import positive, whole
 from mini_lib.surgery import Where
 
 ACTIVATION_BITS = 8  # what both machines read and write between layers
@@ -64,11 +64,13 @@ class Accelerator:
         """Return the width at which a weight of `bits` is stored and multiplied: the next that the machine has.
 
         Raises:
-            ValueError: the machine has no such width.
+            TypeError: `bits` is no whole number.
+            ValueError: it is below 1, or the machine has no such width.
 
         >>> [INT4_INT8_GPU.runs_as(bits) for bits in (2, 3, 4, 5, 8)], BIT_SERIAL.runs_as(3)
         ([4, 4, 4, 8, 8], 3)
         """
+        whole("bits", bits, low=1, fix="give the bits of a weight")
         wide = [width for width in self.widths if width >= bits]
         if not wide:
             raise ValueError(f"{self.name} multiplies weights of up to {max(self.widths)} bits, got {bits}")
@@ -169,9 +171,10 @@ def accelerator_costs(
     rows = {row.name: row for row in layer_costs(model, example)}
     runs_as = {bits: accelerator.runs_as(bits) for bits in widths}
     sizes, rest_bytes = width_bytes(model, layers, sorted(set(runs_as.values())), fmt)
+    element_bytes = {name: layer.weight.itemsize for name, layer in layers.items()}  # of the float model
     costs = {
         name: {
-            bits: _width_cost(accelerator, _need_macs(rows[name]), width, sizes[name][width])
+            bits: _width_cost(accelerator, _need_macs(rows[name]), width, sizes[name][width], element_bytes[name])
             for bits, width in runs_as.items()
         }
         for name in layers
@@ -179,9 +182,11 @@ def accelerator_costs(
     return CostTable(f"{accelerator.name}, batch of {len(example)}", costs, WidthCost(rest_bytes, 0.0, 0.0, 0.0, 0.0))
 
 
-def _width_cost(accelerator: Accelerator, row: LayerCost, bits: int, stored_bytes: int) -> WidthCost:
+def _width_cost(
+    accelerator: Accelerator, row: LayerCost, bits: int, stored_bytes: int, element_bytes: int
+) -> WidthCost:
     on_chip = accelerator.activations_on_chip
-    activation_bytes = (row.input_bytes + row.output_bytes) * ACTIVATION_BITS / 32
+    activation_bytes = (row.input_bytes + row.output_bytes) / element_bytes * ACTIVATION_BITS / 8
     seconds = max(
         accelerator.compute_s(row.macs, bits), accelerator.memory_s(stored_bytes + (0 if on_chip else activation_bytes))
     )

@@ -19,7 +19,7 @@ from torch.nn.utils import skip_init
 
 from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
 from mini_lib.quantize.mixed.cost_table import CostTable
-from mini_lib.quantize.mixed.evaluations import Evaluations, OutOfEvaluations, lowered
+from mini_lib.quantize.mixed.evaluations import Evaluations, OutOfEvaluations, lowered, need_evaluations
 from mini_lib.require import positive, whole
 
 CURIOSITY = 0.5  # what an entropy of one nat is worth, in standard deviations of the reward: it keeps the agent asking
@@ -47,6 +47,7 @@ def search_rl(
         walks: after so many walks the agent learns.
 
     Raises:
+        TypeError: `evaluate` is no Evaluations.
         TypeError, ValueError: as `allocate`; or `learning_rate` is not positive, or `walks` below 1.
 
     Source: K. Wang et al., "HAQ: Hardware-Aware Automated Quantization with Mixed Precision", 2019, section 3;
@@ -54,6 +55,7 @@ def search_rl(
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
     prices, room = budget.prices(table)
+    need_evaluations(evaluate)
     positive("learning_rate", learning_rate, fix="0.05 is a good start")
     whole("walks", walks, low=1, fix="4 are a good start")
     generator = torch.Generator().manual_seed(whole("seed", seed, fix="any will do"))
@@ -111,4 +113,4 @@ def _state(bits: dict[str, int], prices: Prices, room: float) -> list[float]:
     share = dearest[place] / (sum(dearest) or 1.0)
     before = list(bits.values())[-1] / max(max(row) for row in prices.values()) if bits else 1.0
     spent = sum(prices[name][width] for name, width in bits.items())
-    return [place / max(1, last), float(place in (0, last)), share, share**0.5, before, min(2.0, spent / room)]
+    return [place / max(1, last), float(place in (0, last)), share, share**0.5, before, min(2.0, spent / (room or 1.0))]

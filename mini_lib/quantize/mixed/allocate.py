@@ -18,8 +18,7 @@ from mini_lib.require import not_negative, one_of, positive
 Prices = dict[str, dict[int, float]]  # {layer: {bits: cost}}, in the unit of a budget
 
 METHODS = {"exact": exact, "greedy": greedy}
-FINENESS = 10**7  # a knapsack counts in whole numbers: a budget of seconds or joules is so many of them
-TOLERANCE = 1e-5  # a hundred of them: what fits is not refused for the rounding of 200 layers, by half of one each
+FINENESS = 10**15  # a knapsack counts in whole numbers: a budget of seconds or joules is so many of them
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,11 @@ class Budget:
             raise ValueError(f"give exactly one of budget_bytes, budget_s and budget_joules, got {len(found)} of them")
         return found[0]
 
+    @property
+    def most(self) -> float:
+        """The amount, and for seconds and joules what their sum may round up."""
+        return self.amount if self.of == "stored_bytes" else self.amount * (1 + 1e-12)
+
     def cost(self, cost: WidthCost) -> float:
         """Return that part of a cost which the budget limits.
 
@@ -75,15 +79,10 @@ class Budget:
             raise ValueError("the table knows no joules of this machine; give budget_bytes or budget_s")
         return found
 
-    @property
-    def most(self) -> float:
-        """What counts as within the budget."""
-        return self.amount * (1 + TOLERANCE * (self.of != "stored_bytes"))
-
     def prices(self, table: CostTable) -> tuple[Prices, float]:
         """Return what each width of each layer takes of the budget, and what the rest of the model leaves of it.
 
-        Bytes are counted exactly. Of seconds and joules, `TOLERANCE` of the budget does not count.
+        Bytes are counted; sums of seconds and joules depend on their order, and 1e-12 of the budget does not count.
 
         Raises:
             ValueError: the table knows no joules, or the cheapest width of every layer exceeds the budget; the message
@@ -123,7 +122,7 @@ def allocate(
         method: "exact" finds the optimum; "greedy" exchanges step by step, see `mini_lib.knapsack`.
 
     Raises:
-        TypeError: a budget is not a number.
+        TypeError: a budget or an error is not a number, or a layer's errors are no mapping.
         ValueError: not exactly one budget is given, or it cannot be met (the message says what the least cost is); the
             layers or widths of the sensitivity are not those of the table; an error is negative or not finite; the
             table knows no joules; or `method` is another word.
@@ -150,23 +149,27 @@ def knapsack_options(
 ) -> tuple[dict[str, list[Option]], int]:
     """Return the options of a knapsack, and the budget that the rest of the model leaves for them.
 
-    Bytes are whole numbers. Seconds and joules are counted in ten-millionths of the budget.
+    Bytes are whole numbers. Seconds and joules are counted in units of 1e-15 of the budget.
 
     Raises:
-        ValueError: as `allocate`.
+        TypeError, ValueError: as `allocate`.
     """
     need_same_layers("sensitivity", sensitivity, table.layers)
     prices, room = budget.prices(table)
     unit = 1 if budget.of == "stored_bytes" else budget.amount / FINENESS
     options: dict[str, list[Option]] = {}
     for name, row in prices.items():
+        if not isinstance(sensitivity[name], Mapping):
+            raise TypeError(
+                f"sensitivity[{name!r}] must be {{bits: error}}, got {sensitivity[name]!r}; measure all widths"
+            )
         if missing := [bits for bits in row if bits not in sensitivity[name]]:
             raise ValueError(f"sensitivity says nothing about {missing[0]} bits of layer {name!r}; measure all widths")
         options[name] = []
         for bits, price in row.items():
             error = not_negative(f"the error of layer {name!r} at {bits} bits", sensitivity[name][bits], fix="clamp it")
-            options[name].append(Option(bits, round(price / unit), float(error)))
-    return options, floor(room / unit)
+            options[name].append(Option(bits, ceil(price / unit), float(error)))
+    return options, max(floor(room / unit), sum(min(option.cost for option in row) for row in options.values()))
 
 
 def _shown(amount: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 
-from mini_lib.quantize.mixed.allocate import TOLERANCE, Allocation, Budget, Prices
+from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
 from mini_lib.quantize.mixed.cost_table import CostTable
 from mini_lib.quantize.mixed.trials import Bits
 from mini_lib.require import not_negative, whole
@@ -45,9 +45,10 @@ class Evaluations:
         if key not in self._errors:
             if self.count >= self.limit:
                 raise OutOfEvaluations(f"{self.count} allocations have been measured")
-            error = self._error_of(bits)
-            not_negative(f"the error of {dict(bits)}", error, fix="0 is no error; give a loss or KL, not a gain")
-            self._errors[key] = dict(bits), error
+            bits = dict(bits)
+            error = self._error_of(dict(bits))  # a copy, which it may change
+            not_negative(f"the error of {bits}", error, fix="0 is no error; give a loss or KL, not a gain")
+            self._errors[key] = bits, error
         return self._errors[key][1]
 
     @property
@@ -63,7 +64,7 @@ class Evaluations:
         found = [
             Allocation(bits, cost, error)
             for bits, error in self._errors.values()
-            if budget.cost(cost := table.total(bits)) <= budget.most * (1 + TOLERANCE)
+            if budget.cost(cost := table.total(bits)) <= budget.most
         ]
         if not found:
             raise ValueError("no allocation within the budget has been measured; run a search first")
@@ -84,17 +85,29 @@ def search_random(
     Each draws the width of every layer, and lowers those of random layers until it fits.
 
     Raises:
+        TypeError: `evaluate` is no Evaluations, or `seed` no whole number.
         TypeError, ValueError: as `allocate`.
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
     prices, room = budget.prices(table)
-    random = Random(seed)
+    need_evaluations(evaluate)
+    random = Random(whole("seed", seed, fix="any will do"))
     with suppress(OutOfEvaluations):
         for _ in range(100 * evaluate.limit):  # where there are fewer allocations than evaluations, all will be met
             bits = {name: random.choice(table.widths) for name in table.layers}
             order = random.sample(table.layers, len(table.layers))
             evaluate(lowered(bits, prices, room, order))
     return evaluate.best(table, budget)
+
+
+def need_evaluations(evaluate: object) -> None:
+    """Refuse a bare function, whose calls nobody counts.
+
+    Raises:
+        TypeError: it is no Evaluations.
+    """
+    if not isinstance(evaluate, Evaluations):
+        raise TypeError(f"evaluate must count its calls, got {evaluate!r}; use Evaluations(error_of, limit=100)")
 
 
 def lowered(bits: Bits, prices: Prices, room: float, order: Sequence[str]) -> dict[str, int]:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from mini_lib.knapsack import Option, evolutionary
 from mini_lib.quantize.mixed.allocate import Allocation, Budget, knapsack_options
 from mini_lib.quantize.mixed.cost_table import CostTable
-from mini_lib.quantize.mixed.evaluations import Evaluations, OutOfEvaluations
+from mini_lib.quantize.mixed.evaluations import Evaluations, OutOfEvaluations, need_evaluations
+from mini_lib.require import whole
 
 
 def search_evolution(
@@ -29,6 +30,7 @@ def search_evolution(
         seed, population: those of `mini_lib.knapsack.evolutionary`.
 
     Raises:
+        TypeError: `evaluate` is no Evaluations, or `seed` no whole number.
         TypeError, ValueError: as `allocate`; or `population` is below 2.
 
     Two layers that harm each other where both have few bits; no sum of errors knows that:
@@ -44,6 +46,8 @@ def search_evolution(
     which searches widths so.
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
+    need_evaluations(evaluate)
+    whole("seed", seed, fix="any will do")
     nothing = {name: dict.fromkeys(row, 0.0) for name, row in table.costs.items()}
     options, room = knapsack_options(table, nothing, budget)
 

@@ -70,7 +70,7 @@ def hessian_traces(
 
     Raises:
         TypeError: `split` is not a data.Split, or `probes` or `seed` is no whole number.
-        ValueError: `probes` is below 1, the loss is not finite, or as `Trials`.
+        ValueError: `probes` is below 1, the loss is not finite, a layer does not run, or as `Trials`.
 
     Source: Z. Dong et al., "HAWQ-V2: Hessian Aware trace-Weighted Quantization of Neural Networks", 2020, section 3.2;
     M. Hutchinson, "A Stochastic Estimator of the Trace of the Influence Matrix", 1990.
@@ -79,23 +79,26 @@ def hessian_traces(
         raise TypeError(f"split must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
     whole("probes", probes, low=1, fix="16 are a start")
     generator = torch.Generator().manual_seed(whole("seed", seed, fix="any will do"))
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    layers = mixed_layers(model, where)
-    weights = [layer.weight.requires_grad_() for layer in layers.values()]
-    loss = F.cross_entropy(model(split.images), split.labels)
-    if not loss.isfinite():
-        raise ValueError(f"the loss is {loss.item()}; check the weights and the images for NaN or infinity")
-    gradients = torch.autograd.grad(loss, weights, create_graph=True)
 
     def sample(weight: nn.Parameter, gradient: Tensor) -> float:
         signs = torch.randint(0, 2, weight.shape, generator=generator).to(weight.dtype) * 2 - 1
         [product] = torch.autograd.grad(gradient, weight, signs, retain_graph=True)  # H v
         return (signs.double() * product.double()).sum().item()
 
-    return {
-        name: TraceEstimate(tuple(sample(weight, gradient) for _ in range(probes)))
-        for name, weight, gradient in zip(layers, weights, gradients, strict=True)
-    }
+    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
+        model = copy.deepcopy(model).eval().requires_grad_(False)
+        layers = mixed_layers(model, where)
+        weights = [layer.weight.requires_grad_() for layer in layers.values()]
+        loss = F.cross_entropy(model(split.images), split.labels)
+        if not loss.isfinite():
+            raise ValueError(f"the loss is {loss.item()}; check the weights and the images for NaN or infinity")
+        gradients = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
+        if idle := [name for name, gradient in zip(layers, gradients, strict=True) if gradient is None]:
+            raise ValueError(f"layer {idle[0]!r} does not run on the pictures; leave it out in where")
+        return {
+            name: TraceEstimate(tuple(sample(weight, gradient) for _ in range(probes)))
+            for name, weight, gradient in zip(layers, weights, gradients, strict=True)
+        }
 
 
 def sensitivity_by_hessian(

@@ -63,7 +63,8 @@ def sensitivity_by_loss(
     trials = Trials(model, widths, fmt=fmt, where=where, observer=observer)
     loss_of = trials.loss(split)
     whole = finite("the loss of the float model", loss_of({}), fix="check its weights and the images for NaN")
-    return _one_at_a_time(trials, lambda bits: max(0.0, loss_of(bits) - whole), progress)
+    # In this order a NaN stays NaN: max(0.0, nan) is 0.
+    return _one_at_a_time(trials, lambda bits: max(loss_of(bits) - whole, 0.0), progress)
 
 
 def sensitivity_by_kl(

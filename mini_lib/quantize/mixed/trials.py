@@ -112,7 +112,7 @@ def kl_divergence(reference: Tensor, logits: Tensor) -> float:
     p is the softmax of `reference`, and q that of `logits`. It is 0 where they agree, and never below.
 
     Raises:
-        ValueError: the shapes differ, or the logits hold NaN or infinity.
+        ValueError: the shapes differ or are not [N, classes], or the logits hold NaN or infinity.
 
     p = (1/2, 1/2) and q = (1/4, 3/4): log(2) / 2 + log(2/3) / 2 = log(4/3) / 2.
 
@@ -121,9 +121,10 @@ def kl_divergence(reference: Tensor, logits: Tensor) -> float:
 
     Source: S. Kullback, R. Leibler, "On Information and Sufficiency", 1951.
     """
-    if reference.shape != logits.shape:
+    if reference.shape != logits.shape or reference.dim() != 2:
         raise ValueError(
-            f"reference has shape {list(reference.shape)} and logits {list(logits.shape)}; take the same images"
+            f"reference and logits must have one shape [N, classes], got {list(reference.shape)} and "
+            f"{list(logits.shape)}; take the same images, and one output per image"
         )
     p, q = F.log_softmax(reference.double(), dim=-1), F.log_softmax(logits.double(), dim=-1)
     found = F.kl_div(q, p, log_target=True, reduction="batchmean").item()

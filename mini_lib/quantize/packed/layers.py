@@ -18,11 +18,12 @@ from mini_lib.kernels import (
     PackedMatrix,
     Places,
     instruction_sets,
+    most_columns,
     pack_matrix,
     packed_convolution,
     packed_linear,
 )
-from mini_lib.quantize.formats import BinaryFormat, IntFormat, TernaryFormat
+from mini_lib.quantize.formats import BinaryFormat, Format, IntFormat, TernaryFormat
 from mini_lib.quantize.granularity import PerChannel, PerGroup, PerTensor
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 
@@ -78,6 +79,12 @@ class PackedLayer(nn.Module):
         return f"{list(self.weight_shape)}, weight={self.weight_fmt.label}, bias={self.bias is not None}"
 
     def _checked(self, x: Tensor, sides: int) -> Tensor:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{type(self).__name__} takes a tensor, got {type(x).__name__}; use torch.tensor(x)")
+        if torch.jit.is_tracing():
+            raise ValueError(
+                f"a trace does not see what {type(self).__name__} computes; trace the model before packing"
+            )
         if self.training:
             raise ValueError(
                 f"{type(self).__name__} computes in eval mode alone; call .eval(), and train the model that was packed"
@@ -88,8 +95,10 @@ class PackedLayer(nn.Module):
             raise TypeError(
                 f"{type(self).__name__} takes float32 on the CPU, got {x.dtype} on {x.device.type}; call .float().cpu()"
             )
-        if sides and x.dim() != sides:
-            raise ValueError(f"{type(self).__name__} takes {sides} dimensions, got shape {list(x.shape)}")
+        if x.dim() != sides if sides else not x.dim():
+            raise ValueError(
+                f"{type(self).__name__} takes {sides or '1 or more'} dimensions, got shape {list(x.shape)}"
+            )
         return x
 
 
@@ -103,7 +112,7 @@ class PackedLinear(PackedLayer):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = self._checked(x, 0).reshape(-1, x.shape[-1]).contiguous()
+        rows = self._checked(x, 0).reshape(x.shape[:-1].numel(), x.shape[-1]).contiguous()
         y = packed_linear(self.matrix, rows, self.instructions)
         return y if x.dim() == 2 else y.view(*x.shape[:-1], len(y.T))
 
@@ -147,6 +156,11 @@ def why_not_packable(layer: nn.Module) -> str | None:
         return f"there is no packed kernel for {fmt.bits} bits; there are 8, 4, 3, 2, and 1 (BinaryFormat)"
     if fmt.granularity not in (PerTensor(), PerChannel(0)) and not isinstance(fmt.granularity, PerGroup):
         return f"packed kernels take one scale per tensor, output channel or group, not {fmt.granularity.label}"
+    size = fmt.granularity.size if isinstance(fmt.granularity, PerGroup) else prod(layer.weight_shape[1:])
+    if size > (most := most_columns(_bits(fmt))):
+        return f"sums over {size:,} weights with one scale may not fit 32 bits; use groups of at most {most:,}"
+    if layer.bias is not None and layer.bias.dtype != torch.float32:
+        return f"its bias is {layer.bias.dtype}, and packed layers compute in float32"
     return None
 
 
@@ -159,11 +173,15 @@ def _packed(layer: QuantizedLayer) -> PackedMatrix:
     codes, bias = weight.codes.reshape(rows, -1), None if layer.bias is None else layer.bias.detach().clone()
     if isinstance(fmt, BinaryFormat):
         return pack_matrix((codes > 0).int(), scales, 0, 1, bias)
-    bits = 2 if isinstance(fmt, TernaryFormat) else fmt.bits
+    bits = _bits(fmt)
     if weight.zero_point is None:
         return pack_matrix(codes - fmt.qmin, scales, -fmt.qmin, bits, bias)
     zeros = weight.zero_point.reshape(-1, scales.shape[1]).expand(rows, -1)
     return pack_matrix(codes - fmt.qmin, scales, zeros.contiguous() - fmt.qmin, bits, bias)
+
+
+def _bits(fmt: Format) -> int:
+    return {BinaryFormat: 1, TernaryFormat: 2}.get(type(fmt)) or fmt.bits
 
 
 def _two(sides: int | tuple[int, int]) -> tuple[int, int]:

@@ -56,8 +56,11 @@ def pack_for_speed(model: nn.Module, where: Where = is_packable) -> nn.Module:
             "Install gcc or clang, or `pip install ziglang`",
             stacklevel=2,
         )
-    return swap(model, {name: _packed_layer(module) for name, module in chosen}).eval()
+    return swap(model, {name: _packed_layer(name, module) for name, module in chosen}).eval()
 
 
-def _packed_layer(layer: QuantizedLayer) -> PackedLayer:
-    return PackedConv2d(layer) if isinstance(layer, QuantizedConv2d) else PackedLinear(layer)
+def _packed_layer(name: str, layer: QuantizedLayer) -> PackedLayer:
+    try:
+        return PackedConv2d(layer) if isinstance(layer, QuantizedConv2d) else PackedLinear(layer)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"layer '{name}': {error}") from error
