@@ -147,3 +147,9 @@ def test_a_frozen_norm_keeps_its_dtype_and_what_is_not_trained():
     assert torch.equal(frozen(x), model(x)) and not frozen[0].weight.requires_grad
     frozen[0].running_mean.zero_()
     assert model[0].running_mean.all()  # a copy
+
+
+def test_what_is_no_model_is_refused():
+    for change in (freeze_batch_norm, lambda model: reestimate_batch_norm(model, torch.ones(2, 3))):
+        with pytest.raises(TypeError, match="model must be an nn.Module, got NoneType; pass the model itself"):
+            change(None)
