@@ -41,7 +41,7 @@ def distillation(teacher: nn.Module, *, temperature: float, share: float) -> Los
         share: of the teacher, in [0, 1]; 1 does without labels, 0 without the teacher.
 
     Raises:
-        TypeError: the teacher is not a module, or a setting is not a number.
+        TypeError: the teacher is not a module or gives no tensor, or a setting is not a number.
         ValueError: the temperature is not positive or the share outside [0, 1]; and from the loss: the teacher's logits
             have another shape than the student's, or are not finite.
 

@@ -236,3 +236,9 @@ def test_ensembles_that_are_none():
         distill.mean_of([3])
     with pytest.raises(ValueError, match=r"logits of one shape, got \[\(4, 2\), \(4, 3\)\]; leave one out"):
         distill.mean_of([net(), net(classes=3)])(torch.zeros(4, 2))
+
+
+def test_a_teacher_that_gives_no_tensor_is_refused():
+    loss = distill.distillation(nn.LSTM(2, 2), temperature=1.0, share=0.5)
+    with pytest.raises(TypeError, match="the teacher must give a tensor of logits, got tuple; wrap it in a module"):
+        loss(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))

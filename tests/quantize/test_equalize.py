@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 from mini_lib import data, zoo
 from mini_lib.fit import accuracy
 from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import IntFormat, PerChannel, PerTensor, quantize
-from mini_lib.quantize.equalize import LayerPair, equalize, find_pairs
+from mini_lib.quantize.equalize import LayerPair, equalize, find_pairs, rescaled
 from mini_lib.quantize.model import quantize_weights
 
 # In float64 an equalized model differs from the original by a few roundings of 2**-53 in each weight and by those of
@@ -275,3 +276,40 @@ def test_weights_that_are_not_finite_are_named():
     model[2].weight.data[0, 0, 0, 0] = float("nan")
     with pytest.raises(ValueError, match="layer '2': the weight holds NaN or infinity"):
         equalize(model)
+
+
+def _three_layers():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+
+
+@pytest.mark.parametrize("method", ["mask", "weight_norm"])
+def test_a_weight_that_torch_computes_anew_in_each_forward_pass_is_refused(method):
+    # what is written to such a weight is gone after the next forward pass, while the bias stays scaled
+    model = _three_layers()
+    if method == "mask":
+        prune.l1_unstructured(model[2], "weight", amount=0.5)
+    else:
+        with pytest.warns(FutureWarning):
+            torch.nn.utils.weight_norm(model[2])
+    model(torch.ones(1, 4))  # after this, the weight is no leaf, and torch refuses to copy the model
+    with pytest.raises(ValueError, match="the weight of layer '2' is masked, or parametrized in another way"):
+        equalize(model)
+
+
+def test_a_bias_that_is_masked_or_shared_is_refused():
+    masked = _three_layers()
+    prune.l1_unstructured(masked[0], "bias", amount=0.5)
+    with pytest.raises(ValueError, match="the bias of layer '0' is masked, or parametrized in another way; make it"):
+        equalize(masked)
+    shared = _three_layers()
+    shared[2].bias = shared[0].bias
+    with pytest.raises(ValueError, match="layers '0' and '2' share one bias; give each its own"):
+        equalize(shared)
+
+
+def test_a_weight_that_would_overflow_is_refused():
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 1, bias=False)).eval()
+    model[0].weight.data.fill_(1e20)
+    with pytest.raises(ValueError, match="would become 1e.50, beyond what torch.float32 holds; call model.float"):
+        rescaled(model, {LayerPair("0", "2"): torch.tensor([1e-30], dtype=torch.float64)})

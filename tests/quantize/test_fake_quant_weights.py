@@ -210,3 +210,11 @@ def test_what_does_not_fit_is_refused():
         fake_quant_weight(parameter(2, 8), IntFormat(4, granularity=PerGroup(5)), "lsq", mse)
     with pytest.raises(ValueError, match="the weight holds 1 NaN or infinite of 2 values"):
         fake_quant_weight(nn.Parameter(torch.tensor([1.0, torch.nan])), IntFormat(4), "lsq", mse)
+
+
+@pytest.mark.parametrize("method", ["lsq", "ste"])
+def test_a_binary_weight_keeps_its_sign_where_its_quotient_underflows(method):
+    weight = torch.tensor([[100.0, -1e-45, 1e-45]])  # -1e-45 divided by the scale of 33.3 is -0.0
+    held = fake_quant_weight(nn.Parameter(weight), BinaryFormat(), method, mse)
+    assert held().sign().tolist() == [[1.0, -1.0, 1.0]]
+    assert torch.equal(held(), QTensor(held.fmt, held.shape, held.fields()).dequantize())

@@ -346,3 +346,23 @@ def test_what_is_no_format_is_refused():
         gptq(pair(), 4.5, X)
     with pytest.raises(TypeError, match="calibration batch 0 must be a tensor"):
         gptq(pair(), FMT, [(X, X)])
+
+
+def test_what_is_no_tensor_is_refused():
+    weight, moments = torch.ones(2, 3), torch.eye(3)
+    with pytest.raises(TypeError, match="second_moments must be a tensor, got None; second_moments_of gives them"):
+        gptq_weight(weight, None, IntFormat(4))
+    with pytest.raises(TypeError, match="weight must be a torch.Tensor, got list"):
+        gptq_weight([[1.0]], moments, IntFormat(4))
+    with pytest.raises(ValueError, match="weight is empty"):
+        gptq_weight(torch.ones(0, 3), moments, IntFormat(4))
+    with pytest.raises(TypeError, match="model must be an nn.Module, got NoneType"):
+        gptq(None, IntFormat(4), torch.ones(1, 3))
+
+
+def test_a_model_masked_by_torch_is_refused_before_it_is_copied():
+    model = nn.Sequential(nn.Linear(3, 2)).eval()
+    torch.nn.utils.prune.l1_unstructured(model[0], "weight", amount=0.5)
+    model(torch.ones(1, 3))
+    with pytest.raises(ValueError, match="the weight of layer '0' is masked"):
+        gptq(model, IntFormat(4), torch.ones(1, 3))

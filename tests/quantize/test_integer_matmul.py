@@ -113,3 +113,26 @@ def test_floats_are_no_codes(which):
     says = f"{which} must be codes, whole numbers, got torch.float32; to_codes gives them"
     with pytest.raises(TypeError, match=re.escape(says)):
         integer_matmul(**codes)
+
+
+def test_zero_points_of_eight_bits_do_not_wrap_around():
+    inputs, weights = torch.tensor([[250, 3]], dtype=torch.uint8), torch.tensor([[-100, 7]], dtype=torch.int8)
+    small = torch.tensor(200, dtype=torch.uint8), torch.tensor([-50], dtype=torch.int8)
+    # (250 - 200) (-100 + 50) + (3 - 200) (7 + 50)
+    assert integer_matmul(inputs, weights, *small).tolist() == [[-2500 - 11229]]
+
+
+def test_what_is_not_whole_or_does_not_fit_is_refused():
+    codes = torch.ones(2, 3, dtype=torch.int8)
+    with pytest.raises(TypeError, match="bias must be whole numbers, got torch.float32; round them first"):
+        integer_matmul(codes, codes, bias=torch.tensor([0.5, 1.0]))
+    with pytest.raises(TypeError, match="input_zero_point must be whole numbers, got torch.float32"):
+        integer_matmul(codes, codes, 0.5)
+    with pytest.raises(TypeError, match="inputs must be codes, whole numbers, got list"):
+        integer_matmul([1], codes)
+    with pytest.raises(
+        ValueError, match=re.escape("inputs [2, 3] and weights [2, 2] do not fit; expected [..., n, k]")
+    ):
+        integer_matmul(codes, codes[:, :2])
+    with pytest.raises(ValueError, match="not empty"):
+        integer_matmul(codes[:0], codes)

@@ -473,3 +473,18 @@ def test_a_convolution_needs_a_batch():
     says = "layer 'conv' reads 3 axes; it takes [N, channels, height, width], a batch"
     with pytest.raises(ValueError, match=re.escape(says)):
         to_integers(twin, torch.ones(1, 4, 4))
+
+
+def test_no_images_give_no_outputs():
+    images = torch.rand(2, 1, 5, 5)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(18, 3)).eval()
+    twin = quantize_weights_and_activations(model, IntFormat(8), UNSIGNED_8_BITS, images)
+    assert to_integers(twin, images)(images[:0]).shape == twin(images[:0]).shape == (0, 3)
+
+
+def test_differences_are_asked_of_a_twin_and_an_integer_net():
+    twin = nn.Sequential(nn.Linear(2, 2)).eval()
+    with pytest.raises(TypeError, match="net must be an IntegerNet, got Sequential; to_integers"):
+        code_differences(twin, twin, torch.ones(1, 2))
+    with pytest.raises(TypeError, match="model must be an nn.Module, got NoneType"):
+        code_differences(None, twin, torch.ones(1, 2))

@@ -149,3 +149,16 @@ def test_bad_arguments_are_refused():
         lsq_gradient_scale(0, 1)
     with pytest.raises(ValueError, match="qmax must be a finite number above 0"):
         lsq_gradient_scale(1, 0)
+
+
+def test_the_gradient_scale_can_be_left_out():
+    x, step = torch.tensor([0.2, 0.9, 1.25]), torch.tensor(0.5, requires_grad=True)
+    lsq(x, step, -1, 2).sum().backward()
+    assert step.grad.item() == pytest.approx(1.8)  # (0 - 0.4) + (2 - 1.8) + 2
+
+
+def test_what_is_no_step_is_refused():
+    with pytest.raises(ValueError, match="a step must be above 0, got -0.5; learn its logarithm"):
+        lsq(torch.ones(2), torch.tensor(-0.5), -1, 2)
+    with pytest.raises(TypeError, match="step must be a tensor of floats, got 0.5; use torch.tensor"):
+        lsq(torch.ones(2), 0.5, -1, 2)

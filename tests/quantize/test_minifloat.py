@@ -104,3 +104,8 @@ def test_random_floats_of_every_size_are_rounded_as_torch_rounds_them(name):
     x = torch.cat([x[x.abs() <= kind.largest], torch.randn(100_000, generator=generator)])
     assert len(x) > 300_000
     assert torch.equal(kind.encode(x), x.to(dtype).view(torch.uint8).int())
+
+
+def test_what_is_no_tensor_is_refused_by_encode():
+    with pytest.raises(TypeError, match="x must be a tensor of floats, got .1.0.; use torch.tensor"):
+        E4M3.encode([1.0])

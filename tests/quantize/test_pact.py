@@ -56,3 +56,10 @@ def test_bad_arguments_are_refused():
     gone.clip.data.fill_(-1.0)
     with pytest.raises(ValueError, match="the trained clip is -1, not positive; lower the learning rate"):
         gone.grid()
+
+
+def test_a_clip_that_turned_negative_is_named():
+    pact = PACT(bits=4)
+    pact.clip.data.fill_(-1.0)
+    with pytest.raises(ValueError, match="the trained clip is -1, not positive; lower the learning rate"):
+        pact(torch.ones(1))

@@ -192,3 +192,20 @@ def test_a_layer_that_never_runs_has_no_input_grid():
     model.forward = lambda x: model[0](x)
     with pytest.raises(ValueError, match="the input of layer 'spare': no batch has been seen"):
         prepare(model.eval(), rung(4), activations=UNSIGNED_8_BITS, calibration=torch.ones(3, 2))
+
+
+def test_a_frozen_layer_stays_frozen():
+    model = nn.Sequential(nn.Linear(2, 2)).requires_grad_(False)
+    for fmt in (IntFormat(4), BinaryFormat(), CodebookFormat(2)):
+        assert not [name for name, each in prepare(model, fmt).named_parameters() if each.requires_grad]
+
+
+def test_a_bias_that_is_masked_or_not_finite_is_refused():
+    model = nn.Sequential(nn.Linear(2, 2))
+    prune.l1_unstructured(model[0], "bias", amount=1)
+    with pytest.raises(ValueError, match="'0' is masked, or parametrized otherwise"):
+        prepare(model, IntFormat(4))
+    model = nn.Sequential(nn.Linear(2, 2))
+    model[0].bias.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="layer '0': the bias holds NaN or infinity; find out where they come from"):
+        prepare(model, IntFormat(4))

@@ -136,3 +136,20 @@ def test_what_cannot_be_frozen_is_refused():
         freeze_batch_norm(nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False)))
     with pytest.raises(ValueError, match="cannot freeze batch norm '0', a BatchNorm3d; use BatchNorm1d or 2d"):
         freeze_batch_norm(nn.Sequential(nn.BatchNorm3d(1)))
+
+
+def test_a_frozen_norm_keeps_its_dtype_and_what_is_not_trained():
+    model = nn.Sequential(nn.BatchNorm1d(3).double()).eval()
+    model[0].running_mean.copy_(torch.tensor([1.0, 2.0, 3.0]) / 3)  # float32 does not hold these
+    model[0].weight.requires_grad_(False)
+    frozen = freeze_batch_norm(model)
+    x = torch.ones(2, 3, dtype=torch.float64)
+    assert torch.equal(frozen(x), model(x)) and not frozen[0].weight.requires_grad
+    frozen[0].running_mean.zero_()
+    assert model[0].running_mean.all()  # a copy
+
+
+def test_what_is_no_model_is_refused():
+    for change in (freeze_batch_norm, lambda model: reestimate_batch_norm(model, torch.ones(2, 3))):
+        with pytest.raises(TypeError, match="model must be an nn.Module, got NoneType; pass the model itself"):
+            change(None)

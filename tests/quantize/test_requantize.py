@@ -114,3 +114,11 @@ def test_a_multiplier_that_is_none_is_refused(real):
 def test_an_accumulator_is_int32():
     with pytest.raises(TypeError, match="an accumulator is an int32 tensor, got torch.int64"):
         requantize(torch.tensor([1]), *multiplier_and_shift(0.5), 0, 0, 255)
+
+
+def test_what_is_no_tensor_of_whole_numbers_is_refused():
+    accumulator = torch.zeros(1, dtype=torch.int32)
+    with pytest.raises(TypeError, match="multiplier must be an int32 tensor, got float; multiplier_and_shift gives it"):
+        requantize(accumulator, 0.5, torch.tensor(0), 0, 0, 10)
+    with pytest.raises(ValueError, match="qmin must be at most qmax, got 10 and 0"):
+        requantize(accumulator, *multiplier_and_shift(0.5), 0, 10, 0)

@@ -8,7 +8,8 @@ upper Cholesky factor U of the inverse, H^-1 = U^T U,
     column i costs e^2 = ((w - q) / U_ii)^2        and moves what is right of it by -e * U_i,i:
 
 so that the errors of all columns, squared, add up to tr(D H D^T) exactly. Here H is the matrix that U belongs to, with
-its damping. Nothing promises that the loss falls too: the sum counts all outputs alike.
+its damping. Each column is rounded without a look at the next, so that the sum is mostly below that of rounding to
+nearest, and sometimes above. Nor need the loss fall with it: the sum counts all outputs alike.
 """
 
 from __future__ import annotations

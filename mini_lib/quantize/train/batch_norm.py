@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, observe, running_order
 from mini_lib.fold import find_batch_norms
-from mini_lib.surgery import replace
+from mini_lib.surgery import need_module, replace
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def reestimate_batch_norm(model: nn.Module, calibration: Calibration) -> nn.Modu
         calibration: inputs [N, ...], a batch or an iterable of batches; training images, never test ones.
 
     Raises:
-        TypeError: a batch is not a tensor.
+        TypeError: `model` is not a module, or a batch is not a tensor.
         ValueError: the model is in training mode or has no batch norm, or one that keeps no running statistics, that
             does not run, whose input is not finite, or has fewer than two values per channel; or calibration is empty
             or not finite.
@@ -45,6 +45,7 @@ def reestimate_batch_norm(model: nn.Module, calibration: Calibration) -> nn.Modu
 
     Source: Y. Wu, J. Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3 ("PreciseBN").
     """
+    need_module(model)
     data = batches(calibration)
     model = copy.deepcopy(model)
     norms = {name: model.get_submodule(name) for name in find_batch_norms(model)}
@@ -66,6 +67,7 @@ def freeze_batch_norm(model: nn.Module) -> nn.Module:
     gamma and beta still learn. `model.train()`, which `fit` calls, does not change that.
 
     Raises:
+        TypeError: `model` is not a module.
         ValueError: the model has no batch norm, or one that keeps no running statistics or is neither 1-D nor 2-D.
 
     >>> frozen = freeze_batch_norm(nn.Sequential(nn.BatchNorm1d(1))).train()
@@ -74,6 +76,7 @@ def freeze_batch_norm(model: nn.Module) -> nn.Module:
 
     Source: Krishnamoorthi 2018 (arXiv:1806.08342), section 3.2.2, "batch normalization freezing".
     """
+    need_module(model)
     names = find_batch_norms(model)
     if not names:
         raise ValueError("the model has no batch norm to freeze; a folded one is still already")
