@@ -101,7 +101,8 @@ static inline word quad(const word *w, int s) {
 
 /* Scales as they are stored: fp32, fp16 (SCALE 16) or bf16 (SCALE 8, the bits of its fraction and the leading one). Both
    short ones are moved to where fp32 has these bits. The exponent of fp16 starts from 15 and not from 127: it gets 112
-   more, and twice that where it stands for infinity and NaN. Below 2^-14 fp16 counts steps of 2^-24. */
+   more, and twice that where it stands for infinity and NaN. Below 2^-14 fp16 counts steps of 2^-24. x86 has an
+   instruction for it: FLOATS_OF_HALVES. */
 #ifndef SCALE
 #define SCALE 24
 #endif
@@ -112,7 +113,9 @@ typedef uint16_t scale_type;
 #endif
 static inline floats scales_at(const scale_type *from) {
     floats scale;
-#if SCALE == 24
+#if SCALE == 16 && defined FLOATS_OF_HALVES && defined __F16C__
+    scale = FLOATS_OF_HALVES(from);
+#elif SCALE == 24
     memcpy(&scale, from, sizeof scale);
 #else
     uint32_t lanes[LANES];

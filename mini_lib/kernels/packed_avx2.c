@@ -11,6 +11,7 @@ typedef int32_t sums __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float floats __attribute__((vector_size(32), aligned(4), may_alias));
 typedef __m256i partial;
 #define FLOATS(s) __builtin_convertvector(s, floats)
+#define FLOATS_OF_HALVES(from) ((floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(from))))
 static inline partial dot(partial t, word bytes, const activation *a) {
     int32_t four;
     memcpy(&four, a, 4);

@@ -10,11 +10,13 @@ typedef int8_t activation;
 #define BYTES 64
 #define ADD_DOT _mm512_dpbusd_epi32
 #define BROADCAST _mm512_set1_epi32
+#define FLOATS_OF_HALVES(from) ((floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(from))))
 typedef __m512i lanes;
 #else
 #define BYTES 32
 #define ADD_DOT _mm256_dpbusd_avx_epi32
 #define BROADCAST _mm256_set1_epi32
+#define FLOATS_OF_HALVES(from) ((floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(from))))
 typedef __m256i lanes;
 #endif
 typedef uint32_t word __attribute__((vector_size(BYTES), aligned(4), may_alias));
