@@ -157,6 +157,33 @@ static __attribute__((noinline)) void put_sums(const weights *w, int64_t at, con
     memcpy(y, result, (left < TILE ? left : TILE) * 4);
 }
 
+/* Add the products of one group: 16 rows times M vectors, which are `columns` apart. */
+static inline __attribute__((always_inline)) void add_group(const int M, const int64_t units, int64_t columns,
+                                                            const uint32_t *codes, const activation *a,
+                                                            sums (*sum)[VECTORS]) {
+    for (int64_t u = 0; u < units;) {
+        int64_t end = units - u < PARTIAL_COLUMNS / UNIT ? units : u + PARTIAL_COLUMNS / UNIT;
+        partial t[PLANES][MOST][VECTORS];
+        memset(t, 0, sizeof t);
+        for (; u < end; u++, codes += WORDS * TILE) {
+            for (int i = 0; i < WORDS; i++) PREFETCH(codes + i * TILE + AHEAD);
+            for (int v = 0; v < VECTORS; v++) {
+                word here[WORDS];
+                for (int i = 0; i < WORDS; i++) here[i] = *(const word *)(codes + i * TILE + v * LANES);
+                for (int s = 0; s < STEPS; s++) {
+                    word four = quad(here, s);
+                    for (int m = 0; m < M; m++)
+                        for (int p = 0; p < PLANES; p++)
+                            t[p][m][v] = dot(t[p][m][v], four >> 4 * p & PLANE, a + m * columns + u * UNIT + 4 * s);
+                }
+            }
+        }
+        for (int m = 0; m < M; m++)
+            for (int v = 0; v < VECTORS; v++)
+                for (int p = 0; p < PLANES; p++) sum[m][v] += widen(t[p][m][v]) * (BITS == 1 ? 2 : 1 << 4 * p);
+    }
+}
+
 /* One tile of rows times M vectors. M is known where this is inlined, so the sums stay in registers. */
 static inline __attribute__((always_inline)) void tile(const int M, const weights *w, int64_t at, const activation *a,
                                                        const int32_t *totals, const float *steps, float *y,
@@ -177,28 +204,10 @@ static inline __attribute__((always_inline)) void tile(const int M, const weight
             }
             for (int m = 0; m < M; m++) sum[m][v] = -zero * totals[m * w->groups + g];
         }
-        for (int64_t u = 0; u < units;) {
-            int64_t end = units - u < PARTIAL_COLUMNS / UNIT ? units : u + PARTIAL_COLUMNS / UNIT;
-            partial t[PLANES][MOST][VECTORS];
-            memset(t, 0, sizeof t);
-            for (; u < end; u++, codes += WORDS * TILE) {
-                for (int i = 0; i < WORDS; i++) PREFETCH(codes + i * TILE + AHEAD);
-                for (int v = 0; v < VECTORS; v++) {
-                    word here[WORDS];
-                    for (int i = 0; i < WORDS; i++) here[i] = *(const word *)(codes + i * TILE + v * LANES);
-                    for (int s = 0; s < STEPS; s++) {
-                        word four = quad(here, s);
-                        for (int m = 0; m < M; m++) {
-                            const activation *x = a + m * columns + g * w->padded + u * UNIT + 4 * s;
-                            for (int p = 0; p < PLANES; p++) t[p][m][v] = dot(t[p][m][v], four >> 4 * p & PLANE, x);
-                        }
-                    }
-                }
-            }
-            for (int m = 0; m < M; m++)
-                for (int v = 0; v < VECTORS; v++)
-                    for (int p = 0; p < PLANES; p++) sum[m][v] += widen(t[p][m][v]) * (BITS == 1 ? 2 : 1 << 4 * p);
-        }
+        if (units == 32 / UNIT) /* a common size: known in advance, its loop has no counter */
+            add_group(M, 32 / UNIT, columns, codes, a + g * w->padded, sum);
+        else
+            add_group(M, units, columns, codes, a + g * w->padded, sum);
         for (int v = 0; v < VECTORS; v++) {
             floats scale = scales_at(w->scales + place * TILE + v * LANES);
             for (int m = 0; m < M; m++) result[m][v] += FLOATS(sum[m][v]) * scale;
