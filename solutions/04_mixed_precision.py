@@ -938,7 +938,7 @@ for name, build in rivals.items():
 print(aligned(lines))
 
 # %% [markdown]
-# > **Takeaway.** Mixed precision pays where the budget is tight and nothing is trained afterwards. Give every arm the same repairs before you count the gain.
+# > **Takeaway.** Mixed precision pays most where the budget is tight and nothing is trained afterwards. Give every arm the same repairs before you count the gain.
 #
 # ## 6 The whole front
 #
