@@ -349,7 +349,12 @@ check("4.3")
 predict(
     "4.c",
     "Of all the codes that pass between the layers, how many differ between the integer network and its fake-quantized twin?",
-    choices=("fewer than 1 in 10,000", "between 1 in 10,000 and 1 in 100", "up to 1 in 3", "more than 1 in 3"),
+    choices=(
+        "fewer than 1 in 10,000",
+        "between 1 in 10,000 and 1 in 100",
+        "between 1 in 100 and 1 in 3",
+        "more than 1 in 3",
+    ),
 )
 
 # %% name="out-integers"
@@ -368,7 +373,7 @@ print(f"accuracy: integers {fit.accuracy(nets['float biases'], pictures):.1%}, t
 share_that_differs = sum(row.differ for row in found["float biases"]) / sum(row.codes for row in found["float biases"])
 
 # %%
-in_words = {0.33: "more than 1 in 3", 0.01: "up to 1 in 3", 0.0001: "between 1 in 10,000 and 1 in 100"}
+in_words = {0.33: "more than 1 in 3", 0.01: "between 1 in 100 and 1 in 3", 0.0001: "between 1 in 10,000 and 1 in 100"}
 reveal("4.c", next((say for limit, say in in_words.items() if share_that_differs > limit), "fewer than 1 in 10,000"))
 
 # %% [markdown]
