@@ -178,8 +178,8 @@ check("3.1")
 # %%
 predict(
     "3.a",
-    "conv3 at 3 bits, alone. To what share of the output error of round-to-nearest does GPTQ come?",
-    choices=("to less than a quarter", "to less than a half", "to less than three quarters", "it stays about the same"),
+    "conv3 at 3 bits, alone. How much of the output error of round-to-nearest is left with GPTQ?",
+    choices=("less than a quarter", "a quarter to a half", "a half to three quarters", "more than three quarters"),
 )
 
 # %% [markdown]
@@ -230,8 +230,8 @@ table(METHODS, (4, 3, 2), lambda *key: f"{100 * errors[key]:.2f}%", "conv3, erro
 
 # %%
 ratio = errors["GPTQ", 3] / errors["nearest", 3]
-shares = {0.25: "to less than a quarter", 0.5: "to less than a half", 0.75: "to less than three quarters"}
-reveal("3.a", next((answer for limit, answer in shares.items() if ratio < limit), "it stays about the same"))
+shares = {0.25: "less than a quarter", 0.5: "a quarter to a half", 0.75: "a half to three quarters"}
+reveal("3.a", next((answer for limit, answer in shares.items() if ratio < limit), "more than three quarters"))
 
 # %% [markdown]
 # And the whole model, all layers rounded, over three seeds? The table shows the loss as well as the accuracy, since the loss also notices a right answer that has become less sure.
@@ -263,7 +263,7 @@ print()
 table(METHODS, WIDTHS, lambda *key: percent(judged_methods[key][1]), "validation accuracy, bits:")
 
 # %% [markdown]
-# Read the table column by column. At 4 bits round-to-nearest loses a little, and who looks at the inputs loses next to nothing. At 3 bits looking at the inputs brings back most of what rounding lost. At 2 bits it is not enough, whatever the method: with three values per weight there is no rounding that keeps
+# Read the table column by column. At 4 bits round-to-nearest loses a little, and the two methods that look at the inputs lose next to nothing. At 3 bits they bring back most of what rounding lost. At 2 bits neither of them is enough on average: with three values per weight, none of these roundings reliably keeps
 # what this network knows.
 #
 # And look at the spreads. AdaRound leaves the smaller error in conv3 and the smaller loss, but at 2 bits its accuracy swings widely from seed to seed. A small error of each layer's output is no promise for the whole. So the network itself must change.
@@ -669,7 +669,7 @@ reveal(
 )
 
 # %% [markdown]
-# Look at the steps. Adam moves a parameter by at most about its learning rate per update, however large the gradient is. Fifty updates of at most 0.002 cannot shorten a step to a third. LSQ's authors trained for 90 epochs, thousands of times as many updates. In a short training the *start* decides.
+# Look at the steps. Adam moves a parameter by at most about its learning rate per update, however large the gradient is. Our parameter is the *logarithm* of the step, so that the step stays positive. Fifty updates of at most 0.002 move it by 0.1 at most, and so shorten a step by about a tenth. This one would have to lose more than half of its length. LSQ's authors trained for 90 epochs, thousands of times as many updates. In a short training the *start* decides.
 #
 # ### Where an activation ends
 #
@@ -1251,7 +1251,7 @@ table(FORMATS, ("bits", "error", "all", "not conv1"), format_row)
 # %% [markdown]
 # ## 7 Where it stops working
 #
-# - **Training has a price.** Second-order rounding needs 100 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits you do not need it: better rounding is enough, as the first column in section 1 shows.
+# - **Training has a price.** GPTQ and AdaRound need 100 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits you do not need it: better rounding is enough, as the first column in section 1 shows.
 # - **A short training shows the start.** What ran live in this notebook was 50 updates long, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer and has three seeds, and is still short: papers train far longer.
 # - **Low error is not high accuracy.** Less error of the output, less error of the weights, and more accuracy usually go together, but not always. Compare MXFP4 in the table of formats.
 # - **One model, one data set.** Ten kinds of clothing are easy. On harder problems, networks lose more at 2 bits than ours.

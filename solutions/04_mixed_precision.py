@@ -349,7 +349,12 @@ check("4.3")
 predict(
     "4.c",
     "Of all the codes that pass between the layers, how many differ between the integer network and its fake-quantized twin?",
-    choices=("fewer than 1 in 10,000", "between 1 in 10,000 and 1 in 100", "up to 1 in 3", "more than 1 in 3"),
+    choices=(
+        "fewer than 1 in 10,000",
+        "between 1 in 10,000 and 1 in 100",
+        "between 1 in 100 and 1 in 3",
+        "more than 1 in 3",
+    ),
 )
 
 # %% name="out-integers"
@@ -368,11 +373,11 @@ print(f"accuracy: integers {fit.accuracy(nets['float biases'], pictures):.1%}, t
 share_that_differs = sum(row.differ for row in found["float biases"]) / sum(row.codes for row in found["float biases"])
 
 # %%
-in_words = {0.33: "more than 1 in 3", 0.01: "up to 1 in 3", 0.0001: "between 1 in 10,000 and 1 in 100"}
+in_words = {0.33: "more than 1 in 3", 0.01: "between 1 in 100 and 1 in 3", 0.0001: "between 1 in 10,000 and 1 in 100"}
 reveal("4.c", next((say for limit, say in in_words.items() if share_that_differs > limit), "fewer than 1 in 10,000"))
 
 # %% [markdown]
-# The codes that still differ lie half-way between two steps of the grid, where the last bit of a float decides. With biases rounded to the unit of the sum, as an integer machine holds them, that is the only cause left. So an accuracy measured by fake quantization *is* the accuracy of the integer machine. (This integer network is written to be read. It is slower than floats.)
+# The codes that still differ lie half-way between two steps of the grid, where the last bit of a float decides. With biases rounded to the unit of the sum, as an integer machine holds them, that is the only cause left (and such a code changes a few of those that are computed from it). So an accuracy measured by fake quantization *is* the accuracy of the integer machine. (This integer network is written to be read. It is slower than floats.)
 
 # %% [markdown]
 # > **Takeaway.** Between input and logits a quantized network needs whole numbers only: products of codes, corrections for the zero points, and one multiplication with a shift per output.
@@ -572,7 +577,7 @@ show(
 )
 
 # %% [markdown]
-# The left cloud is thin and the right one is hardly more than noise, yet the right one is the error that one computes first. A large layer makes a large error in its weights, wherever these weights matter or not. **Look at what the network says, not at how far its numbers moved.**
+# The left cloud is thin and the right one is hardly more than noise, yet the right one is the error that one computes first. A large layer makes a large error in its weights, whether these weights matter or not. **Look at what the network says, not at how far its numbers moved.**
 
 # %% [markdown]
 # > **Takeaway.** Test a sensitivity against whole allocations before you believe it. The KL of the outputs passes with one run per layer and width, and without labels; the error of the weights fails.
@@ -714,7 +719,7 @@ print(aligned(lines))
 #
 # ## 5 Spend the budget
 #
-# Each layer has four widths, each width a cost and a harm, and the budget holds for the whole model: the **knapsack** of lesson 08. Our budget: the bytes of 2 bits everywhere, plus 10%.
+# Each layer has four widths, each width a cost and a harm, and the budget holds for the whole model. This is a **knapsack problem**: fill a bag of limited size with what is worth most. (Lesson 08 meets it again.) Our budget: the bytes of 2 bits everywhere, plus 10%.
 #
 # The classic way is **greedy**. Start with 2 bits everywhere, and look at the steps that lead one layer to its next width. Take the one that removes the most error per byte, among those that still fit. Repeat until nothing fits.
 #
@@ -938,7 +943,7 @@ for name, build in rivals.items():
 print(aligned(lines))
 
 # %% [markdown]
-# > **Takeaway.** Mixed precision pays where the budget is tight and nothing is trained afterwards. Give every arm the same repairs before you count the gain.
+# > **Takeaway.** Mixed precision pays most where the budget is tight and nothing is trained afterwards. Give every arm the same repairs before you count the gain.
 #
 # ## 6 The whole front
 #

@@ -11,7 +11,7 @@ from torch import nn
 from mini_lib import knapsack, packing
 from mini_lib.data import Split
 from mini_lib.quantize import integer, mixed
-from teach.exercises.lesson_04 import PACKED_DOT, integers, packed, spending, suffering
+from teach.exercises.lesson_04 import PACKED_DOT, integers, machines, packed, spending, suffering
 from teach.judge import judge
 
 SEEDS = st.integers(0, 2**16)
@@ -84,7 +84,7 @@ def test_a_trace_is_estimated_as_the_library_does_it():
 def test_a_layer_takes_as_long_as_on_the_described_gpu(macs, weights, bits):
     gpu = mixed.INT4_INT8_GPU
     rates = {width: gpu.bit_macs_per_s / width for width in gpu.widths}
-    found = spending.layer_seconds(macs, weights, bits, rates, gpu.bandwidth_bytes_per_s)
+    found = machines.layer_seconds(macs, weights, bits, rates, gpu.bandwidth_bytes_per_s)
     width = gpu.runs_as(bits)
     expected = max(gpu.compute_s(macs, bits), gpu.memory_s(weights * width / 8))
     assert found == pytest.approx(expected, rel=1e-12)  # a handful of float64 roundings

@@ -70,6 +70,10 @@ BEST_SCALE = Exercise(
             "All magnitudes over all codes: weights with code 0 still count here. Multiply each weight by its code.",
         ),
         Mistake(
+            lambda w, codes: (w * codes).sum(dim=1) / codes.abs().sum(dim=1),
+            "Square the codes below the line as well: a weight with code 2 counts there four times, not twice.",
+        ),
+        Mistake(
             lambda w, codes: (w * codes).sum() / (codes * codes).sum(),
             "That is one scale for all rows. Each row, an output channel, has its own.",
         ),
@@ -85,7 +89,7 @@ def best_ternary(w: Tensor) -> Tensor:
     size = w.abs().sort(descending=True).values
     gain = size.cumsum(0) ** 2 / torch.arange(1, len(w) + 1)
     threshold = size[gain.argmax()]
-    return w.sign() * (w.abs() >= threshold)
+    return torch.where(w.abs() >= threshold, w.sign(), 0.0)
 
 
 def _error(w: Tensor, codes: Tensor) -> float:
@@ -134,7 +138,8 @@ BEST_TERNARY = Exercise(
         ),
         Mistake(
             lambda w: w.sign(),
-            "That has no zeros: two values, not three. A small weight is nearer to 0 than to the scale.",
+            "That has no zeros: two values, not three. A small weight is nearer to 0 than to the scale. The gain is "
+            "divided by k, the number of weights kept; otherwise it always grows.",
         ),
         Mistake(
             lambda w: _keep_if(w.abs() >= w.abs().max() / 2, w),
@@ -142,8 +147,8 @@ BEST_TERNARY = Exercise(
         ),
         Mistake(
             lambda w: _keep_if(w.abs() >= w.abs().max(), w),
-            "Only the largest is kept. With k weights kept, the gain is (sum of their magnitudes)² / k: squared, then "
-            "divided.",
+            "Only the largest is kept. With k weights kept, the gain is (sum of their magnitudes)² / k: summed, then "
+            "squared, then divided by k, which begins at 1.",
         ),
         Mistake(
             lambda w: _keep_if(w.abs() >= w.abs().median(), w),

@@ -96,6 +96,12 @@ STRAIGHT_THROUGH = Exercise(
             ),
             "The last code belongs to the grid: a weight that rounds to it can still be moved. Use <= and >=.",
         ),
+        Mistake(
+            lambda x, scale, lowest, highest, gradient: (
+                gradient * ((x / scale >= lowest - 0.5) & (x / scale <= highest + 0.5))
+            ),
+            "Exactly half-way, `round` goes to the even code: 1.5 becomes 2, which is beyond 1. Round, then compare.",
+        ),
     ),
     also_correct=(_straight_through_by_hand, _straight_through_by_autograd, _straight_through_by_torch),
     forbidden=(quantize.fake_quantize_ste,),
@@ -164,6 +170,7 @@ STEP_GRADIENT = Exercise(
         Case(tensor([0.75]), 1.0, 1, tensor([1.0])),
         Case(tensor([3.0]), 1.0, 1, tensor([1.0])),
         Case(tensor([-3.0]), 1.0, 1, tensor([2.0])),
+        Case(tensor([1.0]), 1.0, 1, tensor([1.0])),
         Case(tensor([0.75, 3.0]), 1.0, 1, tensor([1.0, 1.0])),
         Case(tensor([1.25, -1.25]), 1.0, 1, tensor([1.0, 2.0])),
         Case(tensor([0.5, 0.75, 2.5]), 0.5, 3, tensor([1.0, 2.0, -1.0])),
@@ -191,6 +198,12 @@ STEP_GRADIENT = Exercise(
         Mistake(
             lambda w, step, highest, gradient: (gradient * _slope(w, step, highest, only_v=True)).sum(),
             "The slope inside is round(v) - v: code * step is multiplied by the step too, and that part is missing.",
+        ),
+        Mistake(
+            lambda w, step, highest, gradient: (
+                gradient * ((w / step).round().clamp(-highest, highest) - w / step)
+            ).sum(),
+            "Beyond the ends nothing of v is left in the value: it is highest * step, and its slope has no -v.",
         ),
         Mistake(
             lambda w, step, highest, gradient: _slope(w, step, highest).sum(),
@@ -237,6 +250,7 @@ CLIP_GRADIENT = Exercise(
         Case(tensor([3.0, 1.0]), 2.0, tensor([0.5, 4.0])),
         Case(tensor([3.0, 5.0, -1.0]), 2.0, tensor([0.5, -1.5, 4.0])),
         Case(tensor([2.0, 1.0]), 2.0, tensor([0.25, 4.0])),
+        Case(tensor([3.0, -4.0]), 2.0, tensor([0.5, 1.0])),
         *random_cases(8, seed=34, make=_clip_case),
     ),
     mistakes=(

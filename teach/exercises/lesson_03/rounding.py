@@ -94,8 +94,8 @@ ROUND_IN_TURN = Exercise(
     mistakes=(
         Mistake(
             lambda w, moments, scale, highest: _rounded(w, scale, highest),
-            "That rounds each weight as it was at the start, blind to the inputs. Move the weights still to come, and "
-            "round them as they then are.",
+            "The result is round-to-nearest, as if nothing had moved. Move the weights still to come by the error, and "
+            "round them as they then are. Take the error before you overwrite `w[at]`: a slice of a tensor is a view.",
         ),
         Mistake(
             lambda *a: _turn(*a, sign=-1),

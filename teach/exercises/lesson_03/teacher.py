@@ -111,6 +111,35 @@ DISTILLATION_LOSS = Exercise(
             ),
             "That keeps only the teacher's first choice. What it knows is how likely it finds *each* class.",
         ),
+        Mistake(
+            lambda z, t, y, temperature, share: _mixed(
+                z, y, share, temperature**2 * F.cross_entropy(z / temperature, (t / temperature).softmax(1))
+            ),
+            "That is the cross-entropy with the teacher's soft answer. Its gradient is the same, but KL also subtracts "
+            "how unsure the teacher itself is: sum p * (log p - log q).",
+        ),
+        Mistake(
+            lambda z, t, y, temperature, share: _mixed(
+                z, y, share, temperature * _kl(t / temperature, z / temperature)
+            ),
+            "One factor is missing. Softening divides by the temperature twice: multiply by its square.",
+        ),
+        Mistake(
+            lambda z, t, y, temperature, share: _mixed(
+                z,
+                y,
+                share,
+                temperature**2
+                * F.kl_div((z / temperature).softmax(1), (t / temperature).softmax(1), reduction="batchmean"),
+            ),
+            "The first argument of `kl_div` is a *logarithm* of probabilities: use log_softmax for the student.",
+        ),
+        Mistake(
+            lambda z, t, y, temperature, share: (
+                temperature**2 * _mixed(z, y, share, _kl(t / temperature, z / temperature))
+            ),
+            "The labels are multiplied by temperature**2 too. The factor belongs to the soft part only.",
+        ),
     ),
     also_correct=(_by_torch, _in_numpy),
     rtol=1e-4,

@@ -182,6 +182,10 @@ TRACE_ESTIMATE = Exercise(
             lambda times_hessian, probes: probes.mean(0) @ times_hessian(probes.mean(0)),
             "You averaged the probes first, and there they cancel. Average the results.",
         ),
+        Mistake(
+            lambda times_hessian, probes: sum(times_hessian(unit) @ unit for unit in torch.eye(probes.shape[1])),
+            "That is the trace itself, at one product per weight: 36,864 for conv4. Estimate it from the given probes.",
+        ),
     ),
     also_correct=(_trace_by_columns, _trace_by_hand),
 )
