@@ -326,7 +326,7 @@ show(
 # Where exactly does the grid end? A value that *rounds* to the last code has not been cut off. 1.4 rounds to 1 and gets its gradient, 1.6 would be 2 and gets none. PyTorch's own function has the same rule.
 
 # %% [markdown]
-# ### Exercise 3.2 - A gradient through a staircase (8 min)
+# ### Exercise 3.2 - A gradient through a staircase (6 min)
 
 
 # %% name="ex-3-2" tags=["exercise"]
@@ -525,7 +525,7 @@ show(
 # sawtooth goes on for half a step beyond the end, where LSQ's paper already counts the weight as cut off.
 
 # %% [markdown]
-# ### Exercise 3.3 - Let the step learn (10 min)
+# ### Exercise 3.3 - Let the step learn (8 min)
 #
 # The paper's rule: a weight counts as inside where |w / step| < highest.
 
@@ -907,7 +907,7 @@ reveal("3.d", round(100 * lowest_accuracy["binary, 1 bit", "trained"], 1))
 # By hand: (+1, -1, +1) and (+1, +1, -1) are the bits 101 and 110. XOR gives 011, two ones, and 3 - 2 · 2 = -1. Check: 1 - 1 - 1 = -1.
 
 # %% [markdown]
-# ### Exercise 3.7 - A product of bits (8 min)
+# ### Exercise 3.7 - A product of bits (5 min)
 
 
 # %% name="ex-3-7" tags=["exercise"]
