@@ -166,7 +166,7 @@ def _models(plan: Plan, width: str, seed: int, splits: Splits) -> Iterator[tuple
     if width == FLOAT:
         yield AS_IT_IS, fold_batch_norm(own), None
     else:
-        # With a scale per channel, folding scales a channel and its grid alike: the codes are those of the unfolded.
+        # With a scale per channel, folding scales a channel and its grid alike: both models have the same codes.
         yield ROUNDED, quantize_weights(fold_batch_norm(own), FORMATS[width], observer=mse), None
         unfolded = quantize_weights(own, FORMATS[width], observer=mse)
         yield ROUNDED_ANEW, reestimate_batch_norm(unfolded, calibration), None
