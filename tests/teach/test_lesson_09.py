@@ -23,8 +23,17 @@ def view_at(monkeypatch, answer, ratio):
 class TestWhatIsSeen:
     def test_a_fast_schedule(self, monkeypatch):
         seen = view_at(monkeypatch, NAIVE.reorder("m k n"), racing.WANTED)
-        expected = {"kind": "fast", "sizes": [16, 32, 16], "ratio": racing.WANTED, "by": "clock"}
+        expected = {"kind": "fast", "sizes": [16, 32, 16], "ratio": racing.WANTED, "by": "clock", "cause": "slow"}
         assert seen == expected
+
+    def test_a_clock_that_says_both_does_not_hide_the_cause(self, monkeypatch):
+        gathers = NAIVE.reorder("n k m").split("m", 8).vectorize("m.i")
+        lucky, usual = (view_at(monkeypatch, gathers, share * racing.WANTED) for share in (1.1, 0.4))
+        right = view_at(monkeypatch, NAIVE.reorder("m k n"), 2 * racing.WANTED)
+        assert racing.compare_views(lucky, usual) is None
+        assert racing.compare_views(lucky, right) is None
+        assert "times are wanted" in racing.compare_views(usual, right)
+        assert racing.compare_views(view_at(monkeypatch, NAIVE.reorder("m k n"), 1.0), right) is not None
 
     @pytest.mark.parametrize(
         "kind, answer",

@@ -49,14 +49,17 @@ def schedule_view(answer: Any) -> dict[str, Any]:
     if not (computes_a_product(answer) if timed else looks_like_a_product(answer)):
         return seen
     ratio = speedup(naive, answer) if timed else predicted_speedup(naive, answer)
-    return seen | {"kind": "fast" if ratio >= WANTED else _why_slow(naive, answer), "ratio": ratio}
+    cause = _why_slow(naive, answer)
+    return seen | {"kind": "fast" if ratio >= WANTED else cause, "ratio": ratio, "cause": cause}
 
 
 def compare_views(got: Any, expected: dict[str, Any]) -> str | None:
     """None where two schedules are of one kind and for the same sizes, else what is to be said of the first."""
     if got is None:
         return "you returned None: did you forget `return`?"
-    if got["kind"] == expected["kind"] and got["sizes"] == expected["sizes"]:
+    # A named cause can be read off the loops. The clock decides only who passes: near the limit it may say both.
+    same = got["kind"] == expected["kind"] or got.get("cause", "slow") == expected.get("cause", "fast") != "slow"
+    if same and got["sizes"] == expected["sizes"]:
         return None
     if got["kind"] == "no nest":
         return f"you returned something of type {got['what']}, expected the rewritten nest"
