@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mini_lib.batch import Augment, Batch
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.require import not_negative, positive, whole
 
-# A loss of one batch: logits [N, classes], images [N, ...] as the model saw them, labels [N] -> the mean, one number.
+# A loss of one batch: logits [N, classes], images [N, ...] as the model saw them, labels [N], or [N, classes] where an
+# augmentation mixed pictures -> the mean, one number.
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -73,6 +75,7 @@ def fit(
     batch_size: int = 128,
     weight_decay: float = 0.0,
     loss: Loss = cross_entropy,
+    augment: Augment | None = None,
     progress: Callable[[Epoch], None] | None = None,
 ) -> Fitted:
     """Return a trained copy of `model`; the argument stays as it is.
@@ -80,15 +83,18 @@ def fit(
     AdamW lowers `loss(logits, images, labels)`, where the logits are `model(images)` [N, classes]: the cross-entropy
     unless another is given. The learning rate climbs to `learning_rate` over the first three tenths of the steps and
     falls to nearly zero after (one cycle).
-    `seed` decides the order of the pictures and any dropout: the same seed gives the same weights on the same machine
-    with the same number of threads, and the global random state is left as it was found.
+    `augment(batch, generator)` changes each training batch before the model sees it, and no validation picture.
+    `seed` decides the order of the pictures, what `augment` draws and any dropout: the same seed gives the same weights
+    on the same machine with the same number of threads, and the global random state is left as it was found. The order
+    of the pictures does not depend on what `augment` draws.
     The weights returned are those of the last epoch. `progress` is called after each epoch, to move a bar, say.
 
     Raises:
-        TypeError: a split is not a `Split`, a setting is not a number, or `loss` is not a function that gives a tensor.
+        TypeError: a split is not a `Split`, a setting is not a number, `loss` is not a function that gives a tensor, or
+            `augment` not one that gives a `Batch`.
         ValueError: `epochs` or `batch_size` is below 1, the learning rate not positive, the weight decay negative; the
-            model has no trainable parameters or gives no logits [N, classes]; a label lies beyond its classes; or the
-            loss is not one finite number with a gradient.
+            model has no trainable parameters or gives no logits [N, classes]; a label lies beyond its classes; the loss
+            is not one finite number with a gradient; or `augment` gives more pictures than it got, or fewer.
 
     >>> dots = Split(torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1]))     # class 1 lies right of class 0
     >>> fitted = fit(nn.Linear(1, 2), dots, dots, epochs=10, seed=0, learning_rate=1.0)
@@ -98,7 +104,7 @@ def fit(
     Source: I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019, algorithm 2;
     L. Smith, N. Topin, "Super-Convergence", 2018, section 3.
     """
-    _check(model, train, validation, epochs, learning_rate, batch_size, weight_decay, loss)
+    _check(model, train, validation, epochs, learning_rate, batch_size, weight_decay, loss, augment)
     # Convolutions on a CPU train faster with channels innermost in memory: small_cnn 2 to 4 times, measured here.
     model = copy.deepcopy(model).to(memory_format=torch.channels_last)
     steps = math.ceil(len(train) / batch_size)
@@ -108,16 +114,19 @@ def fit(
         optimizer, learning_rate, epochs=epochs, steps_per_epoch=steps, cycle_momentum=False
     )
     order = torch.Generator().manual_seed(seed)
+    chance = _another_generator(seed)
     history = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for dropout and the like, which know only the global generator
         for epoch in range(1, epochs + 1):
             model.train()
             loss_sum, correct = 0.0, 0
-            for step, batch in enumerate(torch.randperm(len(train), generator=order).split(batch_size), start=1):
-                images, labels = train.images[batch], train.labels[batch]
-                logits = model(images)
-                now = _one_number(loss(logits, images, labels))
+            for step, chosen in enumerate(torch.randperm(len(train), generator=order).split(batch_size), start=1):
+                batch = Batch(train.images[chosen], train.labels[chosen])
+                if augment is not None:
+                    batch = _as_many(augment(batch, chance), batch)
+                logits = model(batch.images)
+                now = _one_number(loss(logits, batch.images, batch.labels))
                 if not now.isfinite():
                     raise ValueError(
                         f"the loss is {now.item()} in epoch {epoch}, step {step} of {steps}; check the images and "
@@ -128,7 +137,7 @@ def fit(
                 optimizer.step()
                 schedule.step()
                 loss_sum += now.item() * len(batch)
-                correct += int((logits.argmax(dim=1) == labels).sum())
+                correct += int((logits.argmax(dim=1) == batch.main_labels).sum())
             logits = predict(model, validation.images)
             row = Epoch(
                 epoch=epoch,
@@ -228,6 +237,7 @@ def _check(
     batch_size: int,
     weight_decay: float,
     loss: Loss,
+    augment: Augment | None,
 ) -> None:
     for name, split in (("train", train), ("validation", validation)):
         if not isinstance(split, Split):
@@ -238,6 +248,8 @@ def _check(
     not_negative("weight_decay", weight_decay, fix="0 leaves it out")
     if not callable(loss):
         raise TypeError(f"loss must be a function (logits, images, labels) -> tensor, got {loss!r}; see cross_entropy")
+    if augment is not None and not callable(augment):
+        raise TypeError(f"augment must be a function (batch, generator) -> batch, got {augment!r}; None leaves it out")
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ValueError("the model has no trainable parameter, so there is nothing to fit; set requires_grad on some")
     logits = predict(model, train.images[:1])
@@ -249,6 +261,21 @@ def _check(
             f"the highest label is {highest}, but the model tells {logits.shape[1]} classes apart; "
             f"give its last layer {highest + 1} outputs"
         )
+
+
+def _another_generator(seed: int) -> torch.Generator:
+    """Return a generator that depends on the seed, and whose numbers are not those of the order of the pictures."""
+    (drawn,) = torch.randint(2**31, (1,), generator=torch.Generator().manual_seed(seed)).tolist()
+    return torch.Generator().manual_seed(drawn)
+
+
+def _as_many(augmented: object, batch: Batch) -> Batch:
+    """Return what an augmentation gave, once it is a batch of as many pictures."""
+    if not isinstance(augmented, Batch):
+        raise TypeError(f"augment must give a Batch, got {type(augmented).__name__}; use Batch(images, batch.labels)")
+    if len(augmented) != len(batch):
+        raise ValueError(f"augment made {len(augmented)} pictures of {len(batch)}; it must keep their number")
+    return augmented
 
 
 def _one_number(loss: object) -> Tensor:

@@ -242,3 +242,11 @@ def test_a_teacher_that_gives_no_tensor_is_refused():
     loss = distill.distillation(nn.LSTM(2, 2), temperature=1.0, share=0.5)
     with pytest.raises(TypeError, match="the teacher must give a tensor of logits, got tuple; wrap it in a module"):
         loss(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
+
+
+def test_losses_take_the_shares_of_mixed_pictures():
+    logits, classes = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 1])
+    hot = F.one_hot(classes, 3).double()
+    for loss in (distill.label_smoothing(0.1), distill.distillation(nn.Flatten(), temperature=2.0, share=0.5)):
+        taught = torch.randn(4, 3, dtype=torch.float64)
+        torch.testing.assert_close(loss(logits, taught, hot), loss(logits, taught, classes))

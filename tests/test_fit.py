@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mini_lib import data, fit
+from mini_lib.batch import Batch
 from mini_lib.data import Split
 
 
@@ -284,3 +285,76 @@ def test_a_loss_that_is_not_finite_stops_training(value):
 def test_training_that_blows_up_stops_with_the_learning_rate():
     with pytest.raises(ValueError, match=r"the loss is (inf|nan) in epoch \d, step .*lower learning_rate \(1e\+38\)"):
         fit.fit(nn.Linear(2, 2), TRAIN, VALIDATION, epochs=3, seed=0, learning_rate=1e38, batch_size=64)
+
+
+class TestAugment:
+    def test_it_sees_each_training_batch_and_no_validation_picture(self):
+        seen = []
+
+        def watch(batch, generator):
+            seen.append(batch)
+            return batch
+
+        short(augment=watch)
+        assert sum(len(batch) for batch in seen) == 2 * len(TRAIN)
+        assert all(any(torch.equal(row, known) for known in TRAIN.images) for row in seen[0].images[:5])
+
+    def test_what_it_draws_changes_no_order_and_repeats_with_the_seed(self):
+        orders, draws = [], []
+
+        def noisy(batch, generator):
+            orders.append(batch.labels)
+            draws.append(torch.rand(3, generator=generator))
+            return Batch(batch.images + torch.randn(batch.images.shape, generator=generator), batch.labels)
+
+        first, second = short(augment=noisy), short(augment=noisy)
+        half = len(orders) // 2
+        assert same_weights(first.model, second.model)
+        assert all(torch.equal(a, b) for a, b in zip(draws[:half], draws[half:]))
+        plain = []
+        short(augment=lambda batch, generator: plain.append(batch.labels) or batch)
+        assert all(torch.equal(a, b) for a, b in zip(orders, plain))
+
+    def test_leaving_all_as_it_is_is_no_augmentation(self):
+        assert same_weights(short().model, short(augment=lambda batch, generator: batch).model)
+
+    def test_mixed_labels_are_learned_by_their_shares(self):
+        def mix(batch, generator):
+            hot = F.one_hot(batch.labels, 2).float()
+            return Batch((batch.images + batch.images.flip(0)) / 2, (hot + hot.flip(0)) / 2)
+
+        fitted = short(augment=mix, epochs=8)
+        assert fitted.history[-1].validation_accuracy > 0.9
+        assert fitted.history[-1].train_loss > 0.3  # half of the pairs are of two classes: their loss is ln 2 at best
+
+    @pytest.mark.parametrize(
+        "augment, error, message",
+        [
+            ("flip", TypeError, r"augment must be a function \(batch, generator\) -> batch, got 'flip'"),
+            (lambda batch, generator: batch.images, TypeError, "augment must give a Batch, got Tensor"),
+            (
+                lambda batch, generator: Batch(batch.images[1:], batch.labels[1:]),
+                ValueError,
+                "augment made 63 pictures of 64",
+            ),
+        ],
+    )
+    def test_what_is_no_augmentation(self, augment, error, message):
+        with pytest.raises(error, match=message):
+            short(augment=augment)
+
+
+class TestBatch:
+    @pytest.mark.parametrize(
+        "images, labels, error, message",
+        [
+            (torch.zeros(2, 3), [0, 1], TypeError, "labels of a batch must be a tensor, got list"),
+            (torch.zeros(2, 3), torch.zeros(2), TypeError, "must be int64"),
+            (torch.zeros(2, 3), torch.zeros(3, dtype=torch.int64), ValueError, "one label for each"),
+            (torch.zeros(2, 3), torch.zeros(1, 10), ValueError, "one label for each"),
+            (torch.zeros(2, 3), torch.zeros(2, 1, dtype=torch.int64), ValueError, "one label for each"),
+        ],
+    )
+    def test_what_is_no_batch(self, images, labels, error, message):
+        with pytest.raises(error, match=message):
+            Batch(images, labels)

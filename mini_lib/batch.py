@@ -1,0 +1,55 @@
+"""One batch of training: pictures with what each of them is, and the function type of an augmentation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures and what each of them is: a class, or shares of several classes where pictures were mixed.
+
+    images: [N, channels, height, width]; labels: int64 [N], classes counted from 0, or floating point [N, classes],
+    whose rows add up to 1.
+
+    Raises:
+        TypeError: the two are not tensors, or the labels have another dtype.
+        ValueError: the labels do not match the images.
+
+    >>> half_and_half = Batch(torch.zeros(1, 1, 28, 28), torch.tensor([[0.5, 0.0, 0.5]]))
+    >>> half_and_half.main_labels, Batch(torch.zeros(2, 1, 28, 28), torch.tensor([3, 9])).main_labels
+    (tensor([0]), tensor([3, 9]))
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        for name, value in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(value, Tensor):
+                raise TypeError(f"the {name} of a batch must be a tensor, got {type(value).__name__}; use torch.tensor")
+        soft = self.labels.ndim == 2 and self.labels.is_floating_point()
+        if not soft and self.labels.dtype != torch.int64:
+            raise TypeError(
+                f"labels must be int64 [N] or floating point [N, classes], got {self.labels.dtype} "
+                f"{list(self.labels.shape)}; convert classes with labels.long()"
+            )
+        if self.images.ndim < 2 or len(self.labels) != len(self.images) or (not soft and self.labels.ndim != 1):
+            raise ValueError(
+                "a batch needs images [N, ...] and one label for each, "
+                f"got images {list(self.images.shape)} and labels {list(self.labels.shape)}; select both the same way"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def main_labels(self) -> Tensor:
+        """The class of each picture, int64 [N]; of a mixed picture, the one with the largest share."""
+        return self.labels.argmax(dim=1) if self.labels.ndim == 2 else self.labels
+
+
+# What is done to a batch before the model sees it. All chance comes from the generator.
+Augment = Callable[[Batch, torch.Generator], Batch]
