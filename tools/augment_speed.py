@@ -69,18 +69,18 @@ def _calls(operation: Operation, images: Tensor) -> dict[str, Callable[[], objec
     signs = 1 - 2 * torch.randint(2, (len(images),), generator=_generator()) if operation.signed else 1
     each = torch.full((len(images),), one) * signs
     floats = images / 255
-    theirs = partial(_by_torchvision, operation.name)
+    theirs = partial(by_torchvision, operation.name)
     strengths = each.tolist()
     return {
         "ours, each": lambda: operation(images, each),
         "ours, one": lambda: operation(images, one),
         "torchvision, one": lambda: theirs(images, one),
         "torchvision, loop": lambda: [theirs(image, one) for image, one in zip(images, strengths, strict=True)],
-        "kornia, each": lambda: _by_kornia(operation.name, floats, each),
+        "kornia, each": lambda: by_kornia(operation.name, floats, each),
     }
 
 
-def _by_torchvision(name: str, images: Tensor, strength: float) -> Tensor:
+def by_torchvision(name: str, images: Tensor, strength: float) -> Tensor:
     """Return what torchvision v2 makes of a batch, called as its AutoAugment calls it."""
     height, width = images.shape[-2:]
     affine = partial(functional.affine, images, angle=0.0, scale=1.0)
@@ -105,7 +105,7 @@ def _by_torchvision(name: str, images: Tensor, strength: float) -> Tensor:
     }[name]()
 
 
-def _by_kornia(name: str, images: Tensor, strengths: Tensor) -> Tensor:
+def by_kornia(name: str, images: Tensor, strengths: Tensor) -> Tensor:
     """Return what kornia makes of a batch with a strength per picture; nearest, as the others."""
     height, width = images.shape[-2:]
     transform, enhance = kornia.geometry.transform, kornia.enhance
