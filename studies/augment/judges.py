@@ -32,7 +32,7 @@ WAYS = ("matched", "undone", "backwards", "child")
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judgement:
     """One policy: its reward in each of the four ways, and the test accuracy of its child; all in [0, 1]."""
 
     name: str
@@ -51,12 +51,12 @@ class Judges:
     has taken, for all policies together.
     """
 
-    rows: tuple[Judged, ...]
+    rows: tuple[Judgement, ...]
     upright: float
     shifted: float
     spent: Mapping[str, Spent]
 
-    def choice(self, way: str) -> Judged:
+    def choice(self, way: str) -> Judgement:
         """Return the policy with the highest reward in one of the `WAYS`; of equal ones the first."""
         return max(self.rows, key=lambda row: getattr(row, way))
 
@@ -129,7 +129,7 @@ def judge_policies(
             spent["child"] += child.spent
         if progress is not None:
             progress(len(columns["child"]))
-    rows = tuple(Judged(name, *values) for name, *values in zip(policies, *columns.values()))
+    rows = tuple(Judgement(name, *values) for name, *values in zip(policies, *columns.values()))
     return Judges(rows, accuracy(plain.model, other), plain.validation_accuracy, spent)
 
 

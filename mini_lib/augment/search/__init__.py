@@ -5,6 +5,6 @@ from mini_lib.augment.search.controller import Controller, Learned
 from mini_lib.augment.search.density_matching import DensityMatching, Matched, fast_autoaugment, folds
 from mini_lib.augment.search.policy_gradient import PPO, Reinforce
 from mini_lib.augment.search.population import PopulationResult, explored, population_based
-from mini_lib.augment.search.schedule import Schedule
+from mini_lib.augment.search.schedule import PolicySchedule
 from mini_lib.augment.search.space import SearchSpace
 from mini_lib.augment.search.spent import Spent

@@ -30,7 +30,7 @@ class ChildRecipe:
     `halve_at`: after so many steps, of those that still train the better half goes on (of an odd number, the smaller
     half), judged on validation data. `batches_at_once`: so many batches are augmented by one call, which takes less
     time than one call for each. That changes nothing for an augmentation whose pictures draw for themselves, but leave
-    it at 1 for one that counts its batches, such as a `Schedule`.
+    it at 1 for one that counts its batches, such as a `PolicySchedule`.
 
     Raises:
         TypeError: a setting is not a number.
