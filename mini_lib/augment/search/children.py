@@ -30,7 +30,7 @@ class ChildRecipe:
     `halve_at`: after so many steps, of those that still train the better half goes on (of an odd number, the smaller
     half), judged on validation data. `batches_at_once`: so many batches are augmented by one call, which takes less
     time than one call for each. That changes nothing for an augmentation whose pictures draw for themselves, but leave
-    it at 1 for one that counts its batches, such as a `PolicySchedule`.
+    it at 1 for one that counts its batches, such as a `Schedule`.
 
     Raises:
         TypeError: a setting is not a number.
@@ -218,7 +218,10 @@ def _labels_together(batches: Sequence[Batch]) -> Tensor:
     soft = [batch.labels.shape[1] for batch in batches if batch.labels.ndim == 2]
     if soft and len(soft) < len(batches):
         return torch.stack(
-            [batch.labels if batch.labels.ndim == 2 else F.one_hot(batch.labels, soft[0]).float() for batch in batches]
+            [
+                batch.labels if batch.labels.ndim == 2 else F.one_hot(batch.labels, soft[0]).float()
+                for batch in batches
+            ]
         )
     return torch.stack([batch.labels for batch in batches])
 
@@ -276,6 +279,4 @@ def _check(
         )
     for augment in augments:
         if augment is not None and not callable(augment):
-            raise TypeError(
-                f"augment must be a function (batch, generator) -> batch, got {augment!r}; None leaves it out"
-            )
+            raise TypeError(f"augment must be a function (batch, generator) -> batch, got {augment!r}; None leaves it out")
