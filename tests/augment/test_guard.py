@@ -1,4 +1,4 @@
-"""A guard is kept: no step of a guarded policy goes beyond the limit of its picture's class, whatever the policy draws."""
+"""A guard is kept: no step of a guarded policy goes beyond the limit of its class, whatever the policy draws."""
 
 import re
 from dataclasses import replace

@@ -44,7 +44,7 @@ class Settings:
     judge_steps: int = 500
     judge_batch_size: int = 64
     judged_pictures: int = 1500
-    at_least: float = 0.9
+    at_least: float = 0.8
 
 
 @dataclass(frozen=True)
