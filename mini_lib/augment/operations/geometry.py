@@ -69,7 +69,7 @@ def _nearest(images: Tensor, matrix: tuple[Entry, ...], fill: int) -> Tensor:
     x, y = torch.arange(width, dtype=torch.int32), torch.arange(height, dtype=torch.int32).unsqueeze(1)
     column = (x * a + c + y * b).bitwise_right_shift_(16).clamp_(0, width + 1)
     row = (x * d + f + y * e).bitwise_right_shift_(16).clamp_(0, height + 1)
-    index = torch.add(column, row, alpha=width + 2).expand(count, height, width).long().view(count, 1, -1)
+    index = torch.add(column, row, alpha=width + 2).expand(count, height, width).long().view(count, 1, height * width)
     framed = images.new_full((count, channels, height + 2, width + 2), fill)
     framed[:, :, 1:-1, 1:-1] = images
     return framed.flatten(2).gather(2, index.expand(-1, channels, -1)).view(images.shape)
@@ -96,7 +96,7 @@ def _bilinear(images: Tensor, matrix: tuple[Entry, ...], fill: int) -> Tensor:
 
     def corner(right: int, below: int) -> Tensor:
         index = (top + below).clamp(0, height - 1) * width + (left + right).clamp(0, width - 1)
-        index = index.long().view(count, 1, -1).expand(-1, channels, -1)
+        index = index.long().view(count, 1, height * width).expand(-1, channels, -1)
         return images.flatten(2).gather(2, index).view(images.shape).float()
 
     upper_left, lower_left = corner(0, 0), corner(0, 1)
