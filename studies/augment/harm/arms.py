@@ -33,11 +33,15 @@ SIX_AND_NINE = "180 degrees, but 6 and 9 up to 30"
 
 # Grey pictures have no colour; a digit turned further than AutoAugment's 30 degrees is what this study is about.
 STRENGTHS: tuple[tuple[Operation, tuple[float, ...]], ...] = (
-    *((one, (0.5, 1.0) if one.weakest != one.strongest else (1.0,)) for one in AUTOAUGMENT_OPERATIONS if one not in (color, rotate)),
+    *(
+        (one, (0.5, 1.0) if one.weakest != one.strongest else (1.0,))
+        for one in AUTOAUGMENT_OPERATIONS
+        if one not in (color, rotate)
+    ),
     (solarize_add, (0.5, 1.0)),
     (flip, (1.0,)),
     (TURN, (15 / 180, 30 / 180, 90 / 180, 1.0)),
-)  # fmt: skip
+)
 
 
 def up_to(operation: Operation, strongest: float | None = None, guard: Guard | None = None) -> Augment:
@@ -47,9 +51,7 @@ def up_to(operation: Operation, strongest: float | None = None, guard: Guard | N
 
 def affine(degrees: float, shear: float, shift: float) -> Augment:
     """Return an augmentation that turns, slants and shifts each picture, each by any amount up to the given one."""
-    return Chain(
-        up_to(rotate, degrees), up_to(shear_x, shear), up_to(translate_x, shift), up_to(translate_y, shift)
-    )
+    return Chain(up_to(rotate, degrees), up_to(shear_x, shear), up_to(translate_x, shift), up_to(translate_y, shift))
 
 
 AFFINE: Mapping[str, Augment | None] = {NONE: None, MILD: affine(10.0, 0.1, 0.1), STRONG: affine(30.0, 0.3, 0.2)}

@@ -51,7 +51,7 @@ class Measured:
 def measure_safety(
     task: Task, *, width: int, labels: int, pictures: int, steps: int, learning_rate: float, batch_size: int, seed: int
 ) -> tuple[Measured, ...]:
-    """Train the judges on the first `labels` reference pictures, and let them judge the first `pictures` for training."""
+    """Train judges on the first `labels` reference pictures; let them judge the first `pictures` training pictures."""
     operations = [operation for operation, _ in STRENGTHS]
     augments = [None, *(TrivialAugment((operation, identity)) for operation in operations)]
     judges = train(
