@@ -61,15 +61,11 @@ def show_tables(study: Study) -> None:
     for cell in cells_of(study.turning):
         print(f"\ndigits, {said(cell)}: test accuracy in percent, mean ± standard deviation over seeds\n")
         print(turning_table(study, cell))
-        print(
-            f"\nwhat turning adds to the accuracy of each digit, in points, upright test digits\n\n{class_table(study, cell)}"
-        )
+        print(f"\nwhat turning adds to the accuracy of each upright digit, in points\n\n{class_table(study, cell)}")
         print(f"\nwhat turned test digits are taken for, in percent\n\n{shortcut_table(study, cell)}")
     print("\ntest accuracy without augmentation, in percent, and what augmentation adds, in points (95% interval)\n")
     print(width_table(study))
-    print(
-        "\nwhat an operation on half of the pictures adds, in points (95% interval); pictures that kept their class, %\n"
-    )
+    print("\nwhat an operation on half of the pictures adds, in points (95% interval); kept classes, %\n")
     print(operation_table(study))
     print(f"\nhelps or harms where the interval lies on one side of 0\n\n{effect_table(study)}")
     print("\nSpearman's rank correlation of label safety and gain\n")

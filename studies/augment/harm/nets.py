@@ -32,8 +32,8 @@ class Cell:
 def small_net(width: int, seed: int) -> nn.Sequential:
     """Return an untrained net: two 3x3 convolutions with stride 2, then one linear layer.
 
-    The convolutions have `width` and `2 * width` channels. Takes images [N, 1, 28, 28], gives logits [N, 10]. `seed` decides the initial weights; the global random state is
-    left as it was found.
+    The convolutions have `width` and `2 * width` channels. Takes images [N, 1, 28, 28], gives logits [N, 10]. `seed`
+    decides the initial weights; the global random state is left as it was found.
 
     By hand, for width 2: 9*2 + 2 = 20, 9*2*4 + 4 = 76, 7*7*4*10 + 10 = 1,970:
 
