@@ -59,7 +59,8 @@ def parts_of(settings: Settings) -> Mapping[str, Part]:
         parts[f"safety-{task}"] = partial(_safety, settings, task)
         if task == "digits":
             parts[_name("turning", settings.few)] = partial(_turning, settings, _cell(settings, task, settings.few))
-        for labels_and_steps in (settings.few, settings.longer, settings.more_labels):
+        controls = (settings.longer, settings.more_labels) if task == "digits" else ()
+        for labels_and_steps in (settings.few, *controls):
             for width in settings.widths:
                 name = _name(f"width-{task}-{width}", labels_and_steps)
                 parts[name] = partial(_widths, settings, Cell(task, *labels_and_steps, width))
