@@ -1,4 +1,4 @@
-"""What augmentation does to labels and to accuracy, and what the search for a policy is worth beside its controls.
+"""Augmentation as an experiment: what it does to labels and accuracy, what a search finds, spends, and where it fails.
 
 A docstring alone: the modules are used one by one.
 """
