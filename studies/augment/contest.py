@@ -6,14 +6,15 @@ Only the test pictures are the same for all, and nothing is chosen by them.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from mini_lib.data import Split, Splits, fashion
 from mini_lib.require import positive, whole
-from studies.factorize.nets import plain_cnn
 
 # Each searched method is an arm: its policy trains the final nets.
 RANDOM_SEARCH, EVOLUTION, FORWARD, TPE = "random search", "evolution", "forward selection", "Optuna TPE"
@@ -35,9 +36,24 @@ WITH_TWICE_THE_STEPS = tuple(arm + TWICE for arm in (NONE, TRIVIAL, JOINED))
 ARMS = (*UNSEARCHED, *METHODS, *WITH_TWICE_THE_STEPS, *WITH_ALL_LABELS)
 
 
-def narrow_cnn(seed: int) -> nn.Module:
-    """Return the untrained net of the contest: `small_cnn` with half its channels, 15,554 weights."""
-    return plain_cnn((8, 16, 32, 32), seed)
+def quick_cnn(seed: int) -> nn.Module:
+    """Return the untrained net of the contest: three 3x3 convolutions of 8, 16 and 32 channels, the first two of stride 2.
+
+    Takes images [N, 1, 28, 28], gives logits [N, 10]. A step takes a fifth of the time that it takes with `small_cnn`.
+
+    By hand: convolutions 9 * (8 + 8*16 + 16*32), batch norms 2 * (8 + 16 + 32), linear 32*10 + 10:
+
+    >>> sum(weight.numel() for weight in quick_cnn(0).parameters())
+    6274
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for number, (inputs, outputs, stride) in enumerate(((1, 8, 2), (8, 16, 2), (16, 32, 1)), start=1):
+            layers[f"conv{number}"] = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+            layers |= {f"conv{number}_bn": nn.BatchNorm2d(outputs), f"conv{number}_relu": nn.ReLU()}
+        layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "linear": nn.Linear(32, 10)}
+    return nn.Sequential(layers)
 
 
 @dataclass(frozen=True)
@@ -65,10 +81,10 @@ class Contest:
     again: int = 4
     nets: int = 4
     final_steps: int = 400
-    batch_size: int = 64
+    batch_size: int = 50
     learning_rate: float = 0.01
     weight_decay: float = 0.1
-    build: Callable[[int], nn.Module] = narrow_cnn
+    build: Callable[[int], nn.Module] = quick_cnn
     load_data: Callable[[], Splits] = fashion
 
     def __post_init__(self) -> None:
@@ -168,7 +184,10 @@ class Search:
 
 @dataclass(frozen=True)
 class Final:
-    """The final nets of one arm and seed: their validation and test accuracies, one for each net."""
+    """The final nets of one arm and seed: their validation and test accuracies, one for each net.
+
+    Nets that were trained on the validation pictures have no validation accuracy.
+    """
 
     seed: int
     arm: str

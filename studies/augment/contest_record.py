@@ -12,7 +12,7 @@ from typing import Literal
 from mini_lib import _assets
 from mini_lib.columns import aligned
 from mini_lib.fit import Spread
-from studies.augment.contest import Final, Search
+from studies.augment.contest import ALL_LABELS, Final, Search
 from studies.augment.paired import Paired, holm, paired
 from studies.factorize.record import percent, points
 
@@ -48,9 +48,11 @@ def accuracies(results: Results, arm: str, which: Which = "test") -> dict[int, f
     """Return the accuracy of an arm for each seed, mean over its nets.
 
     Raises:
-        ValueError: there is no such arm.
+        ValueError: there is no such arm, or it was trained on the validation pictures.
     """
-    found = {one.seed: fmean(getattr(one, which)) for one in results.finals if one.arm == arm}
+    found = {one.seed: fmean(getattr(one, which)) for one in results.finals if one.arm == arm and getattr(one, which)}
+    if not found and arm in results.arms:
+        raise ValueError(f"{arm!r} has no validation accuracy, since it was trained on those pictures; ask for test")
     if not found:
         raise ValueError(f"no nets were trained with {arm!r}; there are {', '.join(results.arms)}")
     return dict(sorted(found.items()))
@@ -82,9 +84,13 @@ def accuracy_table(results: Results, arms: Sequence[str] = ()) -> str:
     ranked = sorted(arms or results.arms, key=lambda arm: -spread(results, arm).mean)
     lines = [["", "validation", "test", "validation less test"]]
     for arm in ranked:
-        both = (percent(spread(results, arm, which).values) for which in ("validation", "test"))
-        seen, unseen = accuracies(results, arm, "validation"), accuracies(results, arm)
-        lines.append([arm, *both, points(Spread(tuple(seen[seed] - unseen[seed] for seed in seen)))])
+        test = accuracies(results, arm)
+        validation, too_much = "-", "-"
+        if not arm.startswith(ALL_LABELS):
+            seen = accuracies(results, arm, "validation")
+            validation = percent(list(seen.values()))
+            too_much = points(Spread(tuple(seen[seed] - test[seed] for seed in seen)))
+        lines.append([arm, validation, percent(list(test.values())), too_much])
     return aligned(lines)
 
 
