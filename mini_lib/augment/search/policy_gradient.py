@@ -4,11 +4,11 @@ A sampler draws decisions a with probability p(a), and is told a reward R. The g
 
     grad E[R] = E[(R - b) * grad log p(a)]
 
-for any baseline b that does not depend on a, since E[grad log p] = 0. Decisions that did better than the baseline become
-likelier, the others less likely. **REINFORCE** takes one step along it for each group of rewards. **PPO** takes several:
-after the first, the decisions come from a sampler that is no longer the present one, so each counts by the ratio
-r = p_now(a) / p_then(a), and where r has left [1 - clip, 1 + clip] in the direction that the reward asks for, it counts
-no more. A bonus for entropy keeps the sampler from being sure too early.
+for any baseline b that does not depend on a, since E[grad log p] = 0. Decisions that did better than the baseline
+become likelier, the others less likely. **REINFORCE** takes one step along it for each group of rewards. **PPO** takes
+several: after the first, the decisions come from a sampler that is no longer the present one, so each counts by the
+ratio r = p_now(a) / p_then(a), and once r has left [1 - clip, 1 + clip] in the direction that the reward asks for, it
+counts no more. A bonus for entropy keeps the sampler from being sure too early.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Reinforce:
 
     Attributes:
         learning_rate: of Adam.
-        entropy_bonus: what a nat of entropy is worth, in units of the reward.
+        entropy_bonus: what a nat of entropy is worth, in units of the reward; a tenth of their spread is a start.
         baseline_decay: of the baseline, a moving average of the rewards: b <- decay * b + (1 - decay) * R.
 
     Raises:
@@ -36,8 +36,8 @@ class Reinforce:
     1992, section 4; B. Zoph, Q. Le, "Neural Architecture Search with Reinforcement Learning", 2017, section 3.2.
     """
 
-    learning_rate: float = 0.01
-    entropy_bonus: float = 1e-5
+    learning_rate: float = 0.005
+    entropy_bonus: float = 0.005
     baseline_decay: float = 0.95
 
     def __post_init__(self) -> None:
@@ -70,21 +70,21 @@ class PPO:
         learning_rate: of Adam.
         epochs: steps for each group; 1 makes it REINFORCE.
         clip: how far a ratio may leave 1, above 0; infinity never clips.
-        entropy_bonus: what a nat of entropy is worth, in units of the reward.
+        entropy_bonus: what a nat of entropy is worth, in units of the reward; a tenth of their spread is a start.
         baseline_decay: of the baseline, a moving average of the rewards: b <- decay * b + (1 - decay) * R.
 
     Raises:
         TypeError: a setting is not a number.
-        ValueError: the learning rate or the clip is not positive, there is no epoch, the bonus is negative, or the decay
-            outside [0, 1).
+        ValueError: the learning rate or the clip is not positive, there is no epoch, the bonus is negative, or the
+            decay lies outside [0, 1).
 
     Source: J. Schulman et al., "Proximal Policy Optimization Algorithms", 2017, equation 7.
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float = 0.003
     epochs: int = 4
     clip: float = 0.2
-    entropy_bonus: float = 1e-5
+    entropy_bonus: float = 0.005
     baseline_decay: float = 0.95
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class PPO:
 
 
 def _check(update: Reinforce | PPO) -> None:
-    require.positive("learning_rate", update.learning_rate, fix="0.01 is a good start for some hundred trials")
+    require.positive("learning_rate", update.learning_rate, fix="0.005 suits some hundred trials")
     require.not_negative("entropy_bonus", update.entropy_bonus, fix="0 leaves it out")
     require.share("baseline_decay", update.baseline_decay, zero=True, one=False, fix="0.95 averages about 20 trials")
 
