@@ -18,9 +18,9 @@ from mini_lib.require import positive, whole
 
 # Each searched method is an arm: its policy trains the final nets.
 RANDOM_SEARCH, EVOLUTION, FORWARD, TPE = "random search", "evolution", "forward selection", "Optuna TPE"
-REINFORCE, PPO = "controller, REINFORCE", "controller, PPO"
+CONTROLLER = "controller, PPO"
 POPULATION, DENSITY = "population-based", "density matching"
-SEARCHED = (RANDOM_SEARCH, EVOLUTION, FORWARD, REINFORCE, PPO, TPE, POPULATION, DENSITY)
+SEARCHED = (RANDOM_SEARCH, EVOLUTION, FORWARD, CONTROLLER, TPE, POPULATION, DENSITY)
 # Its count and magnitude are tuned with the same compute, on the same validation pictures.
 RANDAUGMENT = "RandAugment, tuned"
 METHODS = (*SEARCHED, RANDAUGMENT)
@@ -60,8 +60,8 @@ def quick_cnn(seed: int) -> nn.Module:
 class Contest:
     """What decides the results. Every method may train `trials` children for `child_steps` steps each.
 
-    A searched policy is `joined` trials in one, of `sub_policies` each. A final net takes `final_steps` steps; there
-    are `nets` of them for each arm and seed. `again` nets train as children with the winner of a search once more: how
+    `together` children are asked for at a time. A searched policy is the `joined` best trials in one, of `sub_policies`
+    each. A final net takes `final_steps` steps; there are `nets` of them for each arm and seed. `again` nets train as children with the winner of a search once more: how
     much of its reward was luck. `build(seed)` makes an untrained net and `load_data()` the pictures; both are functions
     that another process can import by name.
 
@@ -74,15 +74,16 @@ class Contest:
     methods: tuple[str, ...] = METHODS
     train_pictures: int = 500
     validation_pictures: int = 500
-    trials: int = 60
+    trials: int = 40
     child_steps: int = 80
+    together: int = 8
     sub_policies: int = 5
     joined: int = 5
-    again: int = 4
-    nets: int = 4
+    again: int = 3
+    nets: int = 2
     final_steps: int = 400
-    batch_size: int = 50
-    learning_rate: float = 0.01
+    batch_size: int = 32
+    learning_rate: float = 0.03
     weight_decay: float = 0.1
     build: Callable[[int], nn.Module] = quick_cnn
     load_data: Callable[[], Splits] = fashion
@@ -115,6 +116,7 @@ _COUNTS = (
     "validation_pictures",
     "trials",
     "child_steps",
+    "together",
     "sub_policies",
     "joined",
     "again",
@@ -146,9 +148,7 @@ def pictures_of(contest: Contest, seed: int, splits: Splits) -> Splits:
             f"use seeds below {len(splits.train) // each}, or fewer pictures for each"
         )
     middle = first + contest.train_pictures
-    return Splits(
-        _rows(splits.train, first, middle), _rows(splits.train, middle, first + each), splits.test
-    )
+    return Splits(_rows(splits.train, first, middle), _rows(splits.train, middle, first + each), splits.test)
 
 
 def _rows(split: Split, first: int, end: int) -> Split:

@@ -12,11 +12,11 @@ from typing import TypeVar
 from joblib import delayed
 
 from mini_lib.files import write_file
+from mini_lib.parallel import as_they_are_done
 from studies.augment.contest import ALL_LABELS, SEARCHED, Contest, Final, Search
 from studies.augment.contest_record import Results
 from studies.augment.finals import train_final
 from studies.augment.searches import search
-from studies.parallel import as_they_are_done
 
 Part = TypeVar("Part", Search, Final)
 _SETTINGS = "settings.json"
@@ -52,7 +52,11 @@ def run_contest(
         _open(store, contest)
     searches = _made(
         Search,
-        {f"search-{seed}-{method}": delayed(search)(contest, seed, method) for method in contest.methods for seed in contest.seeds},
+        {
+            f"search-{seed}-{method}": delayed(search)(contest, seed, method)
+            for method in contest.methods
+            for seed in contest.seeds
+        },
         store,
         progress,
     )
@@ -96,7 +100,9 @@ def _made(
 ) -> list[Part]:
     """Make what is missing, and return all, in the order of the tasks."""
     arm = "method" if kind is Search else "arm"
-    found = {} if folder is None else {name: _read(kind, path) for name in tasks if (path := _path(folder, name)).exists()}
+    found = (
+        {} if folder is None else {name: _read(kind, path) for name in tasks if (path := _path(folder, name)).exists()}
+    )
     for part in as_they_are_done(task for name, task in tasks.items() if name not in found):
         name = f"{kind.__name__.lower()}-{part.seed}-{getattr(part, arm)}"
         found[name] = part

@@ -10,14 +10,16 @@ from mini_lib.augment.chain import Standardised
 from mini_lib.augment.operations import rotate, shear_x, translate_x, translate_y
 from mini_lib.augment.policy import Policy, Step, SubPolicy
 from mini_lib.augment.random_policies import TrivialAugment
+from mini_lib.augment.search.children import train_children
 from mini_lib.batch import Augment
 from mini_lib.data import Split, Splits
-from mini_lib.fit import accuracy, fit
+from mini_lib.fit import accuracy
 from studies.augment.contest import (
     AFFINE,
     ALL_LABELS,
     JOINED,
     NONE,
+    POPULATION,
     RANDOM,
     TRIVIAL,
     TWICE,
@@ -26,7 +28,7 @@ from studies.augment.contest import (
     Search,
     pictures_of,
 )
-from studies.augment.searches import augment_of, joined, random_policies
+from studies.augment.searches import augment_of, joined, random_policies, recipe_of
 from studies.tickets.study import load_once
 
 # What somebody writes who knows clothes and never searched: a pixel or two aside, or turned and slanted a little.
@@ -49,26 +51,22 @@ def train_final(contest: Contest, seed: int, arm: str, search: Search | None = N
     policy = arm.removeprefix(ALL_LABELS).removesuffix(TWICE)
     steps = contest.final_steps * (2 if arm.endswith(TWICE) else 1)
     train = _together(splits) if arm.startswith(ALL_LABELS) else splits.train
-    validation, test = [], []
-    for net in range(contest.nets):
-        own = contest.nets * seed + net  # another for each net, the same in all arms
-        augment = _augment(contest, policy, search, own, steps)
-        model = fit(
-            contest.build(own),
-            train,
-            splits.validation.first(1),  # judged in the end, not after each epoch
-            epochs=_epochs(steps, contest.batch_size, len(train)),
-            seed=own,
-            learning_rate=contest.learning_rate,
-            batch_size=contest.batch_size,
-            weight_decay=contest.weight_decay,
-            augment=augment,
-        ).model
-        test.append(accuracy(model, splits.test))
-        if train is splits.train:
-            validation.append(accuracy(model, splits.validation))
+    seeds = [contest.nets * seed + net for net in range(contest.nets)]  # the same in all arms
+    nets = train_children(
+        contest.build,
+        [_augment(contest, policy, search, own, steps) for own in seeds],
+        train,
+        splits.validation,
+        recipe_of(contest, steps, 1 if policy == POPULATION else 10),  # a schedule counts its batches
+        seeds,
+    )
     return Final(
-        seed, arm, tuple(validation), tuple(test), steps * contest.batch_size, round(time.perf_counter() - begun_s, 2)
+        seed=seed,
+        arm=arm,
+        validation=tuple(round(net.validation_accuracy, 4) for net in nets) if train is splits.train else (),
+        test=tuple(round(accuracy(net.model, splits.test), 5) for net in nets),
+        trained_pictures=steps * contest.batch_size,
+        seconds=round(time.perf_counter() - begun_s, 2),
     )
 
 
@@ -88,13 +86,3 @@ def _augment(contest: Contest, policy: str, search: Search | None, own: int, ste
 def _together(splits: Splits) -> Split:
     parts = (splits.train, splits.validation)
     return Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
-
-
-def _epochs(steps: int, batch_size: int, pictures: int) -> int:
-    """How often the pictures are seen in so many steps: a whole number, or the arms would not take the same steps."""
-    if pictures % batch_size or steps * batch_size % pictures:
-        raise ValueError(
-            f"{steps} steps of {batch_size} are no whole number of passes over {pictures} pictures; "
-            "choose final_steps and batch_size so that they are, and batch_size so that it divides the pictures"
-        )
-    return steps * batch_size // pictures
