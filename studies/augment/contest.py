@@ -74,9 +74,9 @@ class Contest:
     methods: tuple[str, ...] = METHODS
     train_pictures: int = 500
     validation_pictures: int = 500
-    trials: int = 40
+    trials: int = 60
     child_steps: int = 80
-    together: int = 8
+    together: int = 10
     sub_policies: int = 5
     joined: int = 5
     again: int = 3
