@@ -88,8 +88,12 @@ def best_searched(finals: Iterable[Final]) -> str | None:
 def plain(contest: Contest) -> dict[str, object]:
     """Return the settings as plain values; functions are known by their names."""
     values = {one.name: getattr(contest, one.name) for one in fields(contest)}
-    named = {name: value.__qualname__ if callable(value) else value for name, value in values.items()}
+    named = {name: _name_of(value) if callable(value) else value for name, value in values.items()}
     return json.loads(json.dumps(named))
+
+
+def _name_of(function: Callable) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)
 
 
 def _made(
