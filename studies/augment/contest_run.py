@@ -111,7 +111,7 @@ def _made(
         name = f"{kind.__name__.lower()}-{part.seed}-{getattr(part, arm)}"
         found[name] = part
         if folder is not None:
-            write_file(_path(folder, name), json.dumps(asdict(part)).encode())
+            write_file(paths[name], json.dumps(asdict(part)).encode())
         if progress is not None:
             progress(part)
     return [found[name] for name in tasks]
