@@ -104,9 +104,8 @@ def _made(
 ) -> list[Part]:
     """Make what is missing, and return all, in the order of the tasks."""
     arm = "method" if kind is Search else "arm"
-    found = (
-        {} if folder is None else {name: _read(kind, path) for name in tasks if (path := _path(folder, name)).exists()}
-    )
+    paths = {} if folder is None else {name: _path(folder, name) for name in tasks}
+    found = {name: _read(kind, path) for name, path in paths.items() if path.exists()}
     for part in as_they_are_done(task for name, task in tasks.items() if name not in found):
         name = f"{kind.__name__.lower()}-{part.seed}-{getattr(part, arm)}"
         found[name] = part

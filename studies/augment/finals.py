@@ -17,12 +17,12 @@ from mini_lib.fit import accuracy
 from studies.augment.contest import (
     AFFINE,
     ALL_LABELS,
+    HALF,
     JOINED,
     NONE,
     POPULATION,
     RANDOM,
     TRIVIAL,
-    HALF,
     Contest,
     Final,
     Search,

@@ -23,6 +23,7 @@ from studies.augment.contest import (
     DENSITY,
     EVOLUTION,
     FORWARD,
+    HALF,
     JOINED,
     METHODS,
     NONE,
@@ -33,7 +34,6 @@ from studies.augment.contest import (
     SEARCHED,
     TPE,
     TRIVIAL,
-    HALF,
     Contest,
     Final,
     Search,
@@ -190,7 +190,7 @@ def test_all_arms_take_the_same_steps_from_the_same_weights(asked):
     for arm in contest.arms:
         train_final(contest, 1, arm)
     for arm, (augments, train, recipe, seeds) in zip(contest.arms, asked, strict=True):
-        assert recipe.steps == (16 if arm.endswith(HALF) else 8)
+        assert recipe.steps == (4 if arm.endswith(HALF) else 8)
         assert len(train) == (32 if arm.startswith(ALL_LABELS) else 16)
         assert seeds == [2, 3] and (None in augments) == (NONE in arm)
 
