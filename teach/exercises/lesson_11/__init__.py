@@ -5,12 +5,4 @@ from teach.exercises.lesson_11.mixing import MIX_PAIRS, PASTED_SHARE
 from teach.exercises.lesson_11.safety import SAFE_STRENGTHS
 from teach.exercises.lesson_11.turning import STRENGTHS, TURN_MATRIX
 
-EXERCISES = (
-    TURN_MATRIX,
-    STRENGTHS,
-    APPLY_STEPS,
-    SAFE_STRENGTHS,
-    VALIDATION_ACCURACY,
-    MIX_PAIRS,
-    PASTED_SHARE,
-)
+EXERCISES = (TURN_MATRIX, STRENGTHS, APPLY_STEPS, SAFE_STRENGTHS, VALIDATION_ACCURACY, MIX_PAIRS, PASTED_SHARE)

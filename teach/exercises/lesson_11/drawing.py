@@ -100,7 +100,7 @@ APPLY_STEPS = Exercise(
         ),
         Mistake(
             lambda pictures, steps, draws: apply_steps(pictures, steps, draws[:1].expand_as(draws)),
-            "All steps use the first step's draws, so they happen together or not at all. Each step draws again: row s.",
+            "All steps use the first step's draws, so they happen together or never. Each step draws anew: row s.",
         ),
         Mistake(
             lambda pictures, steps, draws: apply_steps(pictures, [(change, 1.0) for change, _ in steps], draws),
@@ -108,13 +108,13 @@ APPLY_STEPS = Exercise(
         ),
         Mistake(
             lambda pictures, steps, draws: apply_steps(pictures, [(change, 1 - p) for change, p in steps], 1 - draws),
-            "That is the wrong side. A draw from 0 to 1 is below 0.3 with probability 0.3: a step happens where the draw "
-            "is *below*.",
+            "That is the wrong side. A draw from 0 to 1 is below 0.3 with probability 0.3: a step happens where the "
+            "draw is *below*.",
         ),
         Mistake(
             _from_the_start,
-            "The second step starts from the original and undoes the first. Steps are done one after the other, on what "
-            "the last one left.",
+            "The second step starts from the original and undoes the first. Steps are done one after the other, on "
+            "what the last one left.",
         ),
         Mistake(
             lambda pictures, steps, draws: apply_steps(pictures, steps[::-1], draws.flip(0)),
@@ -131,7 +131,7 @@ Labelled = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Shift:
-    """An augmentation by another amount in each epoch: plus 1, plus 2 and so on; `by` in the first epoch."""
+    """An augmentation by another amount in each epoch: `by` in the first, twice that in the second, and so on."""
 
     by: float
 
@@ -144,7 +144,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A model of one number: class 1 above it, class 0 below. Learning moves it to the mean of the training pictures."""
+    """A model of one number: class 1 above it, class 0 below."""
 
     at: float = 0.0
 
@@ -220,7 +220,7 @@ def _training_case(generator: torch.Generator) -> Case:
         values = 4 * torch.rand(count, generator=generator) + 3 * labels
         return values.round(decimals=1).reshape(-1, 1, 1), labels
 
-    by = random_whole(generator, 2, 8) / 4
+    by = random_whole(generator, 2, 4) / 8
     return Case(Threshold(), some(8), some(40), Shift(by), random_whole(generator, 3, 4))
 
 
@@ -249,8 +249,8 @@ VALIDATION_ACCURACY = Exercise(
         ),
         Mistake(
             _once,
-            "Augmented once, before the loop: the model sees the same changed pictures in every epoch. Change them anew "
-            "in each.",
+            "Augmented once, before the loop: the model sees the same changed pictures in every epoch. Change them "
+            "anew in each.",
         ),
         Mistake(
             _piled_up,

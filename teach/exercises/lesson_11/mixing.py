@@ -17,10 +17,7 @@ def mix_pairs(pictures: Tensor, labels: Tensor, partner: Tensor, shares: Tensor,
     """Pictures mixed with their partners, and labels as shares of the classes, float [N, classes]."""
     own = shares[:, None, None]
     hot = torch.eye(classes)[labels]
-    return (
-        own * pictures + (1 - own) * pictures[partner],
-        own[:, 0] * hot + (1 - own[:, 0]) * hot[partner],
-    )
+    return (own * pictures + (1 - own) * pictures[partner], own[:, 0] * hot + (1 - own[:, 0]) * hot[partner])
 
 
 def _mix_by_loop(pictures, labels, partner, shares, classes):
@@ -89,14 +86,14 @@ MIX_PAIRS = Exercise(
                 mix_pairs(pictures, labels, partner, shares, classes)[0],
                 F.one_hot(labels, classes).float(),
             ),
-            "The labels are not mixed. Three quarters of a 6 and one quarter of a 1 would be called a 6, whole and certain.",
+            "The labels are not mixed. Three quarters of a 6 and a quarter of a 1 would be called a 6, and nothing else.",
         ),
         Mistake(
             lambda pictures, labels, partner, shares, classes: (
                 mix_pairs(pictures, labels, partner, shares, classes)[0],
                 _labels(pictures, labels, partner, 1 - shares, classes),
             ),
-            "The shares of the labels are exchanged: shares[i] belongs to picture i itself, and the rest to its partner.",
+            "The shares of the labels are exchanged: shares[i] is for picture i itself, and the rest for its partner.",
         ),
         Mistake(
             lambda pictures, labels, partner, shares, classes: mix_pairs(
@@ -111,8 +108,8 @@ MIX_PAIRS = Exercise(
         ),
         Mistake(
             _overwritten,
-            "Where both pictures are of one class, the second share overwrites the first. Add them up: it is that class "
-            "with 1.",
+            "Where both pictures are of one class, the second share overwrites the first. Add them up: that "
+            "class has 1.",
         ),
         Mistake(
             lambda pictures, labels, partner, shares, classes: (

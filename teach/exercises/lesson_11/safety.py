@@ -52,7 +52,8 @@ def _table_case(generator: torch.Generator) -> Case:
     count, classes = random_whole(generator, 3, 4), random_whole(generator, 2, 3)
     kept = torch.randint(7, 11, (count, classes), generator=generator) / 10
     kept[:, 0] = tensor([0.9, 0.7, 1.0, 0.6])[:count]  # safe again beyond a gap
-    kept[0, 1] = 0.5  # never safe
+    if torch.rand((), generator=generator) < 0.5:
+        kept[0, 1] = 0.5  # never safe
     return Case([15.0 * (at + 1) for at in range(count)], kept, 0.85)
 
 
@@ -64,17 +65,17 @@ SAFE_STRENGTHS = Exercise(
         Case([30.0, 90.0], tensor([[0.99], [0.6]]), 0.95),
         Case([30.0, 90.0, 180.0], tensor([[0.98, 0.9], [0.5, 0.2], [0.97, 0.1]]), 0.95),
         Case([10.0, 20.0], tensor([[1.0, 1.0], [1.0, 0.9]]), 1.0),
+        Case([10.0, 20.0], tensor([[0.875, 1.0, 1.0], [0.75, 0.5, 1.0]]), 0.75),
         *random_cases(8, seed=114, make=_table_case),
     ),
     mistakes=(
         Mistake(
             _strongest_safe,
-            "An 8 at 180 degrees is an 8 again, but on the way it is none. All weaker strengths must be safe too: stop at "
-            "the first that is not.",
+            "An 8 at 180 degrees is an 8 again, but on the way it is none. All weaker strengths must be safe too: "
+            "stop at the first that is not.",
         ),
         Mistake(
-            _first_unsafe,
-            "That is the first strength that is *not* safe. The limit is the one before it, or None.",
+            _first_unsafe, "That is the first strength that is *not* safe. The limit is the one before it, or None."
         ),
         Mistake(
             lambda strengths, kept, at_least: (
@@ -97,8 +98,8 @@ SAFE_STRENGTHS = Exercise(
             lambda strengths, kept, at_least: [
                 0.0 if limit is None else limit for limit in safe_strengths(strengths, kept, at_least)
             ],
-            "Where not even the weakest strength is safe, say None. A limit of 0 would still apply the operation, and for "
-            "some (invert) there is no harmless strength.",
+            "Where not even the weakest strength is safe, say None. A limit of 0 would still apply the operation, and "
+            "for some (invert) there is no harmless strength.",
         ),
     ),
     also_correct=(_by_running_product, _in_numpy),

@@ -15,7 +15,7 @@ Matrix = list[list[float]]
 
 
 def turn_matrix(degrees: float, width: int, height: int) -> Matrix:
-    """Where the pixels of a picture come from that was turned anticlockwise about its centre, [[a, b, c], [d, e, f]]."""
+    """Where each pixel of a picture that is turned anticlockwise about its centre comes from, [[a, b, c], [d, e, f]]."""
     return _about((width - 1) / 2, (height - 1) / 2, math.radians(degrees))
 
 
@@ -74,7 +74,7 @@ TURN_MATRIX = Exercise(
         ),
         Mistake(
             lambda degrees, width, height: [
-                row[:2] + [centre]
+                [*row[:2], centre]
                 for row, centre in zip(turn_matrix(degrees, 1, 1), ((width - 1) / 2, (height - 1) / 2))
             ],
             "The centre is added back, but was not taken off first. Turn the way from the centre to the pixel, "
@@ -113,7 +113,8 @@ _TURN, _GREY, _BITS = (0.0, 30.0, True), (255.0, 0.0, False), (8.0, 4.0, False) 
 def _strengths_case(generator: torch.Generator) -> Case:
     scale = (_TURN, _GREY, _BITS, (0.0, 0.9, True))[random_whole(generator, 0, 3)]
     negative = torch.rand(6, generator=generator) < 0.5
-    negative[:2] = tensor([False, True])  # both occur
+    negative[0] = torch.rand((), generator=generator) < 0.5
+    negative[1] = ~negative[0]  # both occur
     return Case(torch.randint(1, 10, (6,), generator=generator), negative, *scale)
 
 
@@ -124,14 +125,13 @@ STRENGTHS = Exercise(
     cases=(
         Case(tensor([9]), tensor([False]), *_TURN),
         Case(tensor([3, 3]), tensor([False, True]), *_TURN),
+        Case(tensor([3, 6]), tensor([True, False]), *_TURN),
         Case(tensor([9, 0]), tensor([False, True]), *_BITS),
         *random_cases(8, seed=112, make=_strengths_case),
     ),
     mistakes=(
         Mistake(
-            lambda magnitudes, negative, weakest, strongest, signed: (
-                weakest + (strongest - weakest) * magnitudes / 9
-            ),
+            lambda magnitudes, negative, weakest, strongest, signed: weakest + (strongest - weakest) * magnitudes / 9,
             "The sign is never negative: all pictures turn the same way, and the model never sees the other half. "
             "Where `negative` is True, turn it round.",
         ),
@@ -158,8 +158,8 @@ STRENGTHS = Exercise(
             lambda magnitudes, negative, weakest, strongest, signed: strengths(
                 magnitudes, negative, 0.0, strongest, signed
             ),
-            "A scale does not have to begin at 0, nor to rise. It runs from `weakest`: of 8 bits that posterize keeps at "
-            "magnitude 0, it keeps 4 at 9.",
+            "A scale does not have to begin at 0, nor to rise. It runs from `weakest`: posterize keeps 8 bits at "
+            "magnitude 0, and 4 at 9.",
         ),
     ),
     also_correct=(_strengths_by_hand, _strengths_in_numpy),
