@@ -1,7 +1,7 @@
 """A guard that a policy carries: no operation is applied more strongly than its limit, class by class where known."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 import torch
@@ -18,22 +18,24 @@ Limit = float | None
 class Guard:
     """The largest strength of each operation, by its name: one `Limit` for all classes, or one per class.
 
-    Strengths are in the operation's unit (degrees, pixels, bits ...), so a limit holds for every range of magnitudes. A
-    limit on an operation without a strength says only whether it may be applied: any number, or None.
-    `LabelSafety.limits` measures limits.
+    Strengths are in the operation's unit (degrees, pixels, bits ...), so a limit holds for every range of magnitudes.
+    `units` says which units those are; an operation that counts in others is refused. A limit on an operation without
+    a strength says only whether it may be applied: any number, or None. `LabelSafety.guard` makes a guard from
+    measurements.
 
     Raises:
         TypeError: a limit is not a number.
-        ValueError: a limit is not finite, or two operations have limits for different numbers of classes.
+        ValueError: a limit is not finite, or operations have limits for different numbers of classes.
 
     >>> from mini_lib.augment.operations import rotate
-    >>> guard = Guard({"rotate": (180.0, 30.0, None)})             # digit 0 in any way, 1 a little, 2 not at all
+    >>> guard = Guard({"rotate": (180, 30, None)})                 # digit 0 in any way, 1 a little, 2 not at all
     >>> strengths, allowed = guard.limited(rotate, torch.tensor([-90.0, -90.0, 10.0]), torch.tensor([0, 1, 2]))
     >>> strengths.tolist()[:2], allowed.tolist()
     ([-90.0, -30.0], [True, True, False])
     """
 
     limits: Mapping[str, Limit | Sequence[Limit]]
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         limits = {
@@ -46,59 +48,63 @@ class Guard:
     def limited(self, operation: Operation, strengths: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return strengths [N] within the limits, and whether each picture may be changed by the operation, bool [N].
 
-        Strengths are in the operation's unit; a negative sign stays. `labels` are classes [N] or, where pictures were
-        mixed, shares of classes [N, classes]: the strictest class that has a share counts. None means that the classes
-        are not known: then the strictest of all counts.
+        Strengths are in the operation's unit; a sign stays. `labels` are classes [N] or, where pictures were mixed,
+        shares of classes [N, classes]: the strictest class that has a share counts. None means that the classes are
+        not known: then the strictest of all counts.
 
         Raises:
             ValueError: the guard has no limit for the operation, or none for one of the labels.
         """
         self.check([operation])
         reach = self._reach(operation, labels, len(strengths))
-        # How far a strength lies from the harmless end of its scale. The scale of posterize runs down, from 8 bits.
-        if operation.signed:
-            limited = strengths.sign() * strengths.abs().minimum(reach)
-        elif operation.strongest < operation.weakest:
-            limited = operation.weakest - (operation.weakest - strengths).minimum(reach)
-        else:
-            limited = operation.weakest + (strengths - operation.weakest).minimum(reach)
+        # Strengths are counted from the harmless end of the scale; that of posterize runs down, from 8 bits.
+        start = 0.0 if operation.signed else operation.weakest
+        beyond = (strengths - start).abs() > reach
+        limited = start + (strengths - start).sign() * reach
         allowed = reach >= 0
-        return torch.where(allowed, limited, strengths).to(strengths.dtype), allowed
+        return torch.where(beyond & allowed, limited, strengths).to(strengths.dtype), allowed
 
     def check(self, operations: Iterable[Operation]) -> None:
         """Make sure that there is a limit for each of these operations; one that changes nothing needs none.
 
         Raises:
-            ValueError: there is not.
+            ValueError: there is not, or it is in another unit than the operation's strengths.
         """
         for operation in operations:
-            if operation.name not in self.limits and operation.name != "identity":
+            name, unit = operation.name, self.units.get(operation.name, operation.unit)
+            if name not in self.limits and name != "identity":
                 raise ValueError(
-                    f"the guard has no limit for {operation.name!r}, only for {', '.join(self.limits) or 'nothing'}; "
+                    f"the guard has no limit for {name!r}, only for {', '.join(self.limits) or 'nothing'}; "
                     "measure it with label_safety, or leave the operation out"
+                )
+            if unit != operation.unit:
+                raise ValueError(
+                    f"the guard limits {name} in {unit!r}, but this one counts in {operation.unit!r}; measure this one"
                 )
 
     def _reach(self, operation: Operation, labels: Tensor | None, count: int) -> Tensor:
         """Return how far from its harmless end the operation may go, for each picture: -inf where not at all, [N]."""
         limit = self.limits.get(operation.name, inf)
         each = [_reach(operation, one) for one in (limit if isinstance(limit, tuple) else [limit])]
-        reach = torch.tensor(each, dtype=torch.float32)
+        reach = torch.tensor(each, dtype=torch.float64)
+        reach = reach.floor() if operation.whole else reach  # half a bit more would be a whole one, once rounded
         if len(each) == 1 or labels is None:
             return reach.min().expand(count)
         if labels.ndim == 2 and labels.shape[1] == len(each):
             return torch.where(labels > 0, reach, inf).amin(dim=1)
-        if labels.ndim == 1 and int(labels.max()) < len(each):
+        if labels.ndim == 1 and (count == 0 or int(labels.max()) < len(each)):
             return reach[labels]
-        highest = int(labels.max()) if labels.ndim == 1 else labels.shape[1] - 1
+        classes = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
         raise ValueError(
-            f"the guard has limits for classes 0 to {len(each) - 1}, got the label {highest}; measure them for all classes"
+            f"the guard has limits for classes 0 to {len(each) - 1}, got labels up to {classes - 1}; "
+            "measure them for all classes"
         )
 
 
 def _reach(operation: Operation, limit: Limit) -> float:
     if limit is None:
         return -inf
-    return max(0.0, abs(limit) if operation.signed else abs(limit - operation.weakest))
+    return abs(limit) if operation.signed else abs(limit - operation.weakest)
 
 
 def _check(limits: Mapping[str, Limit | tuple[Limit, ...]]) -> None:
@@ -106,6 +112,6 @@ def _check(limits: Mapping[str, Limit | tuple[Limit, ...]]) -> None:
     for name, limit in limits.items():
         for one in limit if isinstance(limit, tuple) else (limit,):
             if one is not None:
-                finite(f"the limit of {name}", one, fix="None never applies it")
+                finite(f"the limit of {name}", one, fix="None never applies the operation")
     if len(set(classes.values())) > 1 or 0 in classes.values():
-        raise ValueError(f"limits must be given for the same classes everywhere, got {classes}; give one for each class")
+        raise ValueError(f"limits per class must be as many for each operation, got {classes}; give one for each class")

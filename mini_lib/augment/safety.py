@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mini_lib.augment.guard import Limit
+from mini_lib.augment.guard import Guard, Limit
 from mini_lib.augment.operations import Operation
+from mini_lib.augment.pictures import need_pictures
 from mini_lib.batch import Batch
 from mini_lib.columns import aligned
 from mini_lib.data import PIXEL_MEAN, PIXEL_STD
@@ -40,7 +41,7 @@ class LabelSafety:
         return self.counts.diagonal(dim1=2, dim2=3) / self.counts.sum(dim=3)
 
     def limits(self, *, at_least: float = 0.95, per_class: bool = True) -> Mapping[str, Limit | tuple[Limit, ...]]:
-        """Return limits for a `Guard`: the strength up to which at least this share of pictures kept their class.
+        """Return up to which strength of each operation at least this share of pictures kept their class, for `Guard`.
 
         All weaker strengths that were measured must be as safe: an 8 is an 8 again at 180 degrees, but not at 90. None
         stands where the weakest strength is not safe. Per class, or one limit for the pictures of all classes together.
@@ -51,12 +52,22 @@ class LabelSafety:
         """
         check_share("at_least", at_least, fix="0.95 lets one picture of twenty change")
         kept = self.kept if per_class else _kept_together(self.counts)
-        safe = (kept >= at_least).long().cumprod(dim=1).sum(dim=1)  # [operations, classes]: how many strengths are safe
+        # [operations, classes]: up to how many strengths from the weakest on are safe.
+        safe = (kept >= at_least).long().cumprod(dim=1).sum(dim=1)
         limits = {}
         for name, strengths, row in zip(self.names, self.strengths, safe.tolist()):
             each = tuple(strengths[count - 1] if count else None for count in row)
             limits[name] = each if per_class else each[0]
         return limits
+
+    def guard(self, *, at_least: float = 0.95, per_class: bool = True) -> Guard:
+        """Return a guard with the `limits`, which knows their units.
+
+        Raises:
+            TypeError: `at_least` is not a number.
+            ValueError: it lies outside (0, 1].
+        """
+        return Guard(self.limits(at_least=at_least, per_class=per_class), dict(zip(self.names, self.units)))
 
     def __str__(self) -> str:
         """A table: for each operation and strength the share kept, and the class that suffers most."""
@@ -130,6 +141,7 @@ def label_safety(
 
 def _recognised(reference: nn.Module, pictures: Tensor, labels: Tensor, mean: object, std: object) -> Batch:
     """Return the pictures that the reference gets right as they are, with their labels."""
+    need_pictures(pictures)
     batch = Batch(pictures, labels)
     if labels.ndim != 1:
         raise TypeError(f"label safety needs one class per picture, int64 [N], got {list(labels.shape)}; mix nothing")
