@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mini_lib.augment.operations import Operation
-from mini_lib.require import finite
+from mini_lib.require import finite, one_of
 
 # The largest strength that is allowed, in the operation's own unit; None where the operation is never allowed.
 Limit = float | None
@@ -23,9 +24,13 @@ class Guard:
     a strength says only whether it may be applied: any number, or None. `LabelSafety.guard` makes a guard from
     measurements.
 
+    A strength beyond the limit becomes the limit ("cut"). Where strengths are drawn from a range, that puts many
+    pictures at the limit; "rescale" shrinks the whole range so that it ends there.
+
     Raises:
         TypeError: a limit is not a number.
-        ValueError: a limit is not finite, or operations have limits for different numbers of classes.
+        ValueError: a limit is not finite, operations have limits for different numbers of classes, or `beyond` is
+            neither "cut" nor "rescale".
 
     >>> from mini_lib.augment.operations import rotate
     >>> guard = Guard({"rotate": (180, 30, None)})                 # digit 0 in any way, 1 a little, 2 not at all
@@ -36,6 +41,7 @@ class Guard:
 
     limits: Mapping[str, Limit | Sequence[Limit]]
     units: Mapping[str, str] = field(default_factory=dict)
+    beyond: Literal["cut", "rescale"] = "cut"
 
     def __post_init__(self) -> None:
         limits = {
@@ -44,6 +50,7 @@ class Guard:
         }
         object.__setattr__(self, "limits", limits)
         _check(limits)
+        one_of("beyond", self.beyond, ("cut", "rescale"), fix="'cut' changes the fewest strengths")
 
     def limited(self, operation: Operation, strengths: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return strengths [N] within the limits, and whether each picture may be changed by the operation, bool [N].
@@ -59,10 +66,13 @@ class Guard:
         reach = self._reach(operation, labels, len(strengths))
         # Strengths are counted from the harmless end of the scale; that of posterize runs down, from 8 bits.
         start = 0.0 if operation.signed else operation.weakest
-        beyond = (strengths - start).abs() > reach
-        limited = start + (strengths - start).sign() * reach
+        far = strengths.double() - start
+        if self.beyond == "rescale" and operation.strongest != start:
+            far = far * (reach / abs(operation.strongest - start)).clamp(max=1)
+            far = far.trunc() if operation.whole else far
+        far = torch.where(far.abs() > reach, far.sign() * reach, far)
         allowed = reach >= 0
-        return torch.where(beyond & allowed, limited, strengths).to(strengths.dtype), allowed
+        return torch.where(allowed, start + far, strengths).to(strengths.dtype), allowed
 
     def check(self, operations: Iterable[Operation]) -> None:
         """Make sure that there is a limit for each of these operations; one that changes nothing needs none.

@@ -7,6 +7,7 @@ a safety of 0.95 is good evidence, and a low one a warning: look at the pictures
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,14 +61,16 @@ class LabelSafety:
             limits[name] = each if per_class else each[0]
         return limits
 
-    def guard(self, *, at_least: float = 0.95, per_class: bool = True) -> Guard:
+    def guard(
+        self, *, at_least: float = 0.95, per_class: bool = True, beyond: Literal["cut", "rescale"] = "cut"
+    ) -> Guard:
         """Return a guard with the `limits`, which knows their units.
 
         Raises:
             TypeError: `at_least` is not a number.
-            ValueError: it lies outside (0, 1].
+            ValueError: it lies outside (0, 1], or `beyond` is neither "cut" nor "rescale".
         """
-        return Guard(self.limits(at_least=at_least, per_class=per_class), dict(zip(self.names, self.units)))
+        return Guard(self.limits(at_least=at_least, per_class=per_class), dict(zip(self.names, self.units)), beyond)
 
     def __str__(self) -> str:
         """A table: for each operation and strength the share kept, and the class that suffers most."""

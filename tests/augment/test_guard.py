@@ -90,10 +90,11 @@ def test_no_step_goes_beyond_the_limit_of_its_class(kind):
 @given(
     st.sampled_from([*WIDE_OPERATIONS[1:], solarize]),
     st.lists(st.none() | st.floats(-50, 300, width=32), min_size=CLASSES, max_size=CLASSES),
+    st.sampled_from(["cut", "rescale"]),
     st.integers(0, 2**31),
 )
-def test_limited_strengths_keep_sign_and_limit(operation, limits, seed):
-    guard = Guard({operation.name: limits})
+def test_limited_strengths_keep_sign_and_limit(operation, limits, beyond, seed):
+    guard = Guard({operation.name: limits}, beyond=beyond)
     strengths = operation.strength(torch.rand(50, generator=chance(seed), dtype=torch.float64))
     strengths = strengths * (1 - 2 * torch.randint(2, (50,), generator=chance(seed))) if operation.signed else strengths
     labels = torch.randint(CLASSES, (50,), generator=chance(seed))
@@ -102,7 +103,8 @@ def test_limited_strengths_keep_sign_and_limit(operation, limits, seed):
         assert may == (limits[label] is not None)
         if may:
             assert not farther(operation, after, limits[label])
-            assert after == before or farther(operation, before, limits[label]) or operation.whole
+            if beyond == "cut" and not operation.whole:
+                assert after == before or farther(operation, before, limits[label])
             assert after * before >= 0
 
 
@@ -135,6 +137,25 @@ def test_of_a_mixed_picture_the_strictest_class_with_a_share_counts():
 def test_a_limit_between_two_whole_strengths_is_the_harmless_one():
     limited, _ = Guard({"posterize": 5.5}).limited(posterize, torch.tensor([4.0, 7.0]))
     assert limited.tolist() == [6, 7]
+
+
+def test_rescaling_shrinks_the_range_to_the_limit():
+    wide = replace(rotate, strongest=180.0)
+    guard = Guard({"rotate": (90, 30, None)}, beyond="rescale")
+    limited, allowed = guard.limited(wide, torch.tensor([180.0, -90.0, -60.0]), torch.tensor([0, 0, 1]))
+    assert limited.tolist() == [90, -45, -10] and allowed.all()
+    limited, allowed = guard.limited(rotate, torch.tensor([30.0, 30.0]), torch.tensor([0, 2]))
+    assert limited[0] == 30 and allowed.tolist() == [True, False]  # a range within the limit stays as it is
+    guard = Guard({"posterize": 6, "invert": 0}, beyond="rescale")
+    assert guard.limited(posterize, torch.tensor([4.0, 5.0, 8.0]))[0].tolist() == [6, 7, 8]  # 6.5 bits: the harmless 7
+    assert guard.limited(invert, torch.tensor([0.0]))[0].tolist() == [0]
+
+
+def test_a_rescaled_policy_is_the_policy_with_the_narrower_range():
+    batch = Batch(torch.randint(256, (300, 1, 8, 8), generator=chance(), dtype=torch.uint8), torch.zeros(300).long())
+    narrow = TrivialAugment((rotate,))(batch, chance(1)).images
+    guarded = TrivialAugment((replace(rotate, strongest=180.0),), guard=Guard({"rotate": (30,)}, beyond="rescale"))
+    assert torch.equal(guarded(batch, chance(1)).images, narrow)
 
 
 def test_identity_needs_no_limit_and_no_pictures_are_fine():
@@ -186,6 +207,18 @@ def test_a_label_without_a_limit_is_refused(labels):
 def test_limits_that_make_no_sense_are_refused(limits, error, message):
     with pytest.raises(error, match=re.escape(message)):
         Guard(limits)
+
+
+def test_another_way_to_limit_is_refused():
+    with pytest.raises(ValueError, match="beyond must be 'cut' or 'rescale', got 'clip'"):
+        Guard({"rotate": 30}, beyond="clip")
+
+
+def test_every_row_of_a_batch_may_be_forbidden():
+    pictures = torch.randint(256, (9, 1, 4, 4), generator=chance(), dtype=torch.uint8)
+    for operation in (rotate, posterize, invert):
+        guard = Guard({operation.name: None})
+        assert torch.equal(TrivialAugment((operation,), guard=guard)(pictures, chance()), pictures)
 
 
 def test_an_operation_of_your_own_is_limited_too():

@@ -29,15 +29,20 @@ NONE = "none"
 MILD, STRONG = "mild affine", "strong affine"
 TURN = replace(rotate, strongest=180.0)  # all the way round, to both sides
 ANGLES = (15.0, 30.0, 90.0, 180.0)
-SIX_AND_NINE = "180 degrees, but 6 and 9 up to 30"
+BY_HAND = "180 degrees, but 6 and 9 up to 30"
+BY_HAND_CUT = "180 degrees, but 6 and 9 cut at 30"
 
 # Grey pictures have no colour; a digit turned further than AutoAugment's 30 degrees is what this study is about.
 STRENGTHS: tuple[tuple[Operation, tuple[float, ...]], ...] = (
-    *((one, (0.5, 1.0) if one.weakest != one.strongest else (1.0,)) for one in AUTOAUGMENT_OPERATIONS if one not in (color, rotate)),
+    *(
+        (one, (0.5, 1.0) if one.weakest != one.strongest else (1.0,))
+        for one in AUTOAUGMENT_OPERATIONS
+        if one not in (color, rotate)
+    ),
     (solarize_add, (0.5, 1.0)),
     (flip, (1.0,)),
     (TURN, (15 / 180, 30 / 180, 90 / 180, 1.0)),
-)  # fmt: skip
+)
 
 
 def up_to(operation: Operation, strongest: float | None = None, guard: Guard | None = None) -> Augment:
@@ -47,9 +52,7 @@ def up_to(operation: Operation, strongest: float | None = None, guard: Guard | N
 
 def affine(degrees: float, shear: float, shift: float) -> Augment:
     """Return an augmentation that turns, slants and shifts each picture, each by any amount up to the given one."""
-    return Chain(
-        up_to(rotate, degrees), up_to(shear_x, shear), up_to(translate_x, shift), up_to(translate_y, shift)
-    )
+    return Chain(up_to(rotate, degrees), up_to(shear_x, shear), up_to(translate_x, shift), up_to(translate_y, shift))
 
 
 AFFINE: Mapping[str, Augment | None] = {NONE: None, MILD: affine(10.0, 0.1, 0.1), STRONG: affine(30.0, 0.3, 0.2)}
@@ -82,10 +85,11 @@ def single_operations() -> Mapping[str, Policy]:
 
 def turning(guards: Mapping[str, Guard]) -> Mapping[str, Augment | None]:
     """Return the ways to turn digits: not at all, up to an angle, and up to 180 degrees with a guard."""
-    by_hand = Guard({"rotate": tuple(30.0 if digit in (6, 9) else 180.0 for digit in range(10))})
+    limits = {"rotate": tuple(30.0 if digit in (6, 9) else 180.0 for digit in range(10))}
     return {
         NONE: None,
         **{f"up to {angle:g} degrees": up_to(rotate, angle) for angle in ANGLES},
-        SIX_AND_NINE: up_to(TURN, guard=by_hand),
+        BY_HAND: up_to(TURN, guard=Guard(limits, beyond="rescale")),
+        BY_HAND_CUT: up_to(TURN, guard=Guard(limits)),
         **{name: up_to(TURN, guard=guard) for name, guard in guards.items()},
     }

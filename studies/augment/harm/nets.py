@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Literal
@@ -30,10 +30,10 @@ class Cell:
 
 
 def small_net(width: int, seed: int) -> nn.Sequential:
-    """Return an untrained net: two 3x3 convolutions with stride 2, of `width` and `2 * width` channels, and one linear layer.
+    """Return an untrained net: two 3x3 convolutions with stride 2, then one linear layer.
 
-    Takes images [N, 1, 28, 28], gives logits [N, 10]. `seed` decides the initial weights; the global random state is
-    left as it was found.
+    The convolutions have `width` and `2 * width` channels. Takes images [N, 1, 28, 28], gives logits [N, 10]. `seed`
+    decides the initial weights; the global random state is left as it was found.
 
     By hand, for width 2: 9*2 + 2 = 20, 9*2*4 + 4 = 76, 7*7*4*10 + 10 = 1,970:
 

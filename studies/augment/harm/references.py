@@ -51,7 +51,7 @@ class Measured:
 def measure_safety(
     task: Task, *, width: int, labels: int, pictures: int, steps: int, learning_rate: float, batch_size: int, seed: int
 ) -> tuple[Measured, ...]:
-    """Train the judges on the first `labels` reference pictures, and let them judge the first `pictures` for training."""
+    """Train judges on the first `labels` reference pictures; let them judge the first `pictures` training pictures."""
     operations = [operation for operation, _ in STRENGTHS]
     augments = [None, *(TrivialAugment((operation, identity)) for operation in operations)]
     judges = train(
@@ -79,7 +79,7 @@ def measure_safety(
 
 
 def guards_of(rows: tuple[Measured, ...], at_least: float) -> dict[str, Guard]:
-    """Return the guards against turning that the judges' opinions make: per class, and one limit for all classes.
+    """Return the guards against turning that the judges' opinions make, by name: a limit for each digit.
 
     Raises:
         ValueError: the rows hold no turned digits.
@@ -96,9 +96,8 @@ def guards_of(rows: tuple[Measured, ...], at_least: float) -> dict[str, Guard]:
             units=(turned[0].unit,),
             counts=torch.tensor([[row.counts for row in turned]]),
         )
-        for per_class in (True, False):
-            name = f"guard by the {judge} judge, {'per class' if per_class else 'one limit'}"
-            guards[name] = Guard(safety.limits(at_least=at_least, per_class=per_class))
+        name = f"180 degrees, limits per class by the {judge} judge"
+        guards[name] = safety.guard(at_least=at_least, beyond="rescale")
     return guards
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
-import torch
-
-from mini_lib.augment.search.children import Child
-from mini_lib.batch import Augment, Batch
+from mini_lib.batch import Augment
 from mini_lib.data import Split
 from mini_lib.files import write_file
-from mini_lib.fit import predict
-from studies.augment.harm.arms import AFFINE, TURN, single_operations, turning, up_to
-from studies.augment.harm.nets import Cell, Task, splits_of, standardised, train
+from studies.augment.harm.arms import AFFINE, NONE, single_operations, turning
+from studies.augment.harm.cells import Run, as_tuples, run_arms, turned_test
+from studies.augment.harm.nets import Cell, Task
+from studies.augment.harm.record import Study
 from studies.augment.harm.references import Measured, guards_of, measure_safety
 
 TASKS: tuple[Task, ...] = ("digits", "clothes")
@@ -47,26 +45,6 @@ class Settings:
     at_least: float = 0.8
 
 
-@dataclass(frozen=True)
-class Run:
-    """One net: what it was trained with (`arm`) and how accurate it is, as shares; `per_class` on test data.
-
-    `turned[i][j]`: of the test digits of class i, turned by any angle, how many it took for class j; None where nothing
-    was turned.
-    """
-
-    task: Task
-    labels: int
-    steps: int
-    width: int
-    arm: str
-    seed: int
-    validation: float
-    test: float
-    per_class: tuple[float, ...]
-    turned: tuple[tuple[int, ...], ...] | None = None
-
-
 Part = Callable[[Mapping[str, object]], tuple[Run, ...] | tuple[Measured, ...]]
 
 
@@ -81,7 +59,8 @@ def parts_of(settings: Settings) -> Mapping[str, Part]:
         parts[f"safety-{task}"] = partial(_safety, settings, task)
         if task == "digits":
             parts[_name("turning", settings.few)] = partial(_turning, settings, _cell(settings, task, settings.few))
-        for labels_and_steps in (settings.few, settings.longer, settings.more_labels):
+        controls = (settings.longer, settings.more_labels) if task == "digits" else ()
+        for labels_and_steps in (settings.few, *controls):
             for width in settings.widths:
                 name = _name(f"width-{task}-{width}", labels_and_steps)
                 parts[name] = partial(_widths, settings, Cell(task, *labels_and_steps, width))
@@ -110,23 +89,48 @@ def make_part(settings: Settings, folder: Path, name: str) -> tuple[Run, ...] | 
         before = {"safety-digits": make_part(settings, folder, "safety-digits")} if name.startswith("turning") else {}
         write_file(path, json.dumps([asdict(row) for row in parts_of(settings)[name](before)]).encode())
     try:
-        return tuple(kind(**_tuples(row)) for row in json.loads(path.read_text(encoding="utf-8")))
+        return tuple(kind(**as_tuples(row)) for row in json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(f"cannot read {path} ({error}); remove it, and it will be made again") from error
 
 
-def open_folder(folder: Path, settings: Settings) -> None:
-    """Make the folder, or make sure that its parts were made with these settings.
+def run_study(
+    settings: Settings, folder: Path, machine: Mapping[str, object], progress: Callable[[str], None] | None = None
+) -> Study:
+    """Make the parts that are missing in the folder, and return the study of all of them.
+
+    `progress` is called with a part's name when it is there. A run that is stopped loses the part that it was at.
 
     Raises:
-        ValueError: they were made with others.
+        ValueError: the folder belongs to a study with other settings, or a part cannot be read.
     """
+    _open(folder, settings)
+    found: dict[str, list] = {"safety": [], "turning": [], "width": [], "operations": []}
+    for name in parts_of(settings):
+        found[name.split("-")[0]] += make_part(settings, folder, name)
+        if progress is not None:
+            progress(name)
+    return Study(
+        safety=tuple(found["safety"]),
+        turning=tuple(found["turning"]),
+        widths=tuple(found["width"]),
+        operations=tuple(found["operations"]),
+        settings=_plain(settings) | {"machine": dict(machine)},
+    )
+
+
+def _open(folder: Path, settings: Settings) -> None:
+    """Make the folder, or make sure that its parts were made with these settings."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, wanted = folder / _SETTINGS, json.loads(json.dumps(asdict(settings)))
+    path = folder / _SETTINGS
     if not path.exists():
-        write_file(path, json.dumps(wanted, indent=1).encode())
-    elif json.loads(path.read_text(encoding="utf-8")) != wanted:
+        write_file(path, json.dumps(_plain(settings), indent=1).encode())
+    elif json.loads(path.read_text(encoding="utf-8")) != _plain(settings):
         raise ValueError(f"{folder} holds a study with other settings, see {path.name} in it; give a new folder")
+
+
+def _plain(settings: Settings) -> dict[str, object]:
+    return json.loads(json.dumps(asdict(settings)))
 
 
 def _safety(settings: Settings, task: Task, before: Mapping[str, object]) -> tuple[Measured, ...]:
@@ -144,66 +148,20 @@ def _safety(settings: Settings, task: Task, before: Mapping[str, object]) -> tup
 
 def _turning(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tuple[Run, ...]:
     arms = turning(guards_of(before["safety-digits"], settings.at_least))
-    return _runs(settings, cell, arms, turned=turned_test())
+    return _run(settings, cell, arms, turned_test())
 
 
 def _operations(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tuple[Run, ...]:
-    return _runs(settings, cell, {"none": None, **single_operations()})
+    return _run(settings, cell, {NONE: None, **single_operations()})
 
 
 def _widths(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tuple[Run, ...]:
-    return _runs(settings, cell, AFFINE)
+    return _run(settings, cell, AFFINE)
 
 
-@cache
-def turned_test() -> Split:
-    """Return the test digits, each turned by any angle up to 180 degrees to either side: the same ones for all nets."""
-    test = splits_of("digits").test
-    turn = standardised(up_to(TURN), "digits")
-    batch = turn(Batch(test.images, test.labels), torch.Generator().manual_seed(0))
-    return Split(batch.images, batch.labels)
-
-
-def _runs(
+def _run(
     settings: Settings, cell: Cell, arms: Mapping[str, Augment | None], turned: Split | None = None
 ) -> tuple[Run, ...]:
-    runs = []
-    for arm, augment in arms.items():
-        children = train(
-            cell,
-            [augment] * len(settings.seeds),
-            settings.seeds,
-            learning_rate=settings.learning_rate,
-            batch_size=settings.batch_size,
-        )
-        runs += [judged(child, cell, arm, seed, turned) for child, seed in zip(children, settings.seeds)]
-    return tuple(runs)
-
-
-def judged(child: Child, cell: Cell, arm: str, seed: int, turned: Split | None = None) -> Run:
-    """Return what a trained net is worth on test data."""
-    test = splits_of(cell.task).test
-    right = predict(child.model, test.images).argmax(dim=1) == test.labels
-    per_class = tuple(right[test.labels == label].double().mean().item() for label in range(10))
-    confusion = None
-    if turned is not None:
-        taken = predict(child.model, turned.images).argmax(dim=1)
-        confusion = tuple(map(tuple, (turned.labels * 10 + taken).bincount(minlength=100).reshape(10, 10).tolist()))
-    return Run(
-        **asdict(cell),
-        arm=arm,
-        seed=seed,
-        validation=child.validation_accuracy,
-        test=right.double().mean().item(),
-        per_class=per_class,
-        turned=confusion,
+    return run_arms(
+        cell, arms, settings.seeds, learning_rate=settings.learning_rate, batch_size=settings.batch_size, turned=turned
     )
-
-
-def _tuples(row: Mapping[str, object]) -> dict[str, object]:
-    """Turn the lists of JSON back into tuples."""
-
-    def back(value: object) -> object:
-        return tuple(map(back, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-    return {name: back(value) for name, value in row.items()}
