@@ -317,7 +317,8 @@ def test_whether_a_number_is_a_bool_is_asked_in_one_place():
 
 
 SEVERAL_MEANINGS = {  # public names that stand for several things in mini_lib, and why
-    "load": "read with its module: zoo.load gives a trained model, native.load a compiled library"
+    "load": "read with its module: zoo.load gives a trained model, native.load a compiled library",
+    "Step": "read with its topic: a step of an augmentation policy, and one of a memory plan in loops",
 }
 
 

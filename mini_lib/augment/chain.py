@@ -1,0 +1,112 @@
+"""Augmentations put together: one after the other, and on standardised pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mini_lib.augment.pictures import need_generator
+from mini_lib.batch import Augment, Batch
+from mini_lib.data import PIXEL_MEAN, PIXEL_STD
+
+
+@dataclass(frozen=True, init=False)
+class Chain:
+    """Augmentations one after the other, as one: `Chain(first, second)(batch, generator)`.
+
+    Raises:
+        TypeError: one of them cannot be called.
+        ValueError: there is none.
+
+    >>> both = Chain(lambda images, _: images + 1, lambda images, _: images * 2)
+    >>> both(torch.tensor([3]), torch.Generator())
+    tensor([8])
+    """
+
+    augments: tuple[Augment, ...]
+
+    def __init__(self, *augments: Augment) -> None:
+        for augment in augments:
+            _need_augment("each part of a chain", augment)
+        if not augments:
+            raise ValueError("a chain needs at least one augmentation, got none; for no augmentation use augment=None")
+        object.__setattr__(self, "augments", augments)
+
+    def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:
+        """Return what the last augmentation makes of what those before it made."""
+        for augment in self.augments:
+            batch = augment(batch, generator)
+        return batch
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """An augmentation of uint8 pictures, for standardised ones: turned back into bytes, changed, standardised again.
+
+    The pictures are floating point [N, channels, height, width], (byte / 255 - mean) / std, as those of `fashion()`;
+    mean and std are numbers, or one per channel. A picture that the augmentation leaves alone comes back bit for bit.
+
+    Raises:
+        TypeError: `augment` cannot be called; and from the call: the pictures are not floating point.
+        ValueError: a std is not positive; and from the call: the pictures are no bytes with this mean and std.
+
+    >>> grey = (torch.full((1, 1, 1, 1), 100.0) / 255 - PIXEL_MEAN) / PIXEL_STD
+    >>> dark = Standardised(lambda pixels, _: pixels // 2)(grey, torch.Generator())
+    >>> ((dark * PIXEL_STD + PIXEL_MEAN) * 255).round()
+    tensor([[[[50.]]]])
+    """
+
+    augment: Augment
+    mean: float | tuple[float, ...] = PIXEL_MEAN
+    std: float | tuple[float, ...] = PIXEL_STD
+
+    def __post_init__(self) -> None:
+        _need_augment("augment", self.augment)
+        if not (torch.as_tensor(self.std) > 0).all():
+            raise ValueError(f"std must be above 0, got {self.std}; give that of the training pixels")
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(value) if isinstance(value, Sequence) else value)
+
+    def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:
+        """Return the batch, standardised as it was, with its pictures changed by the augmentation."""
+        need_generator(generator)
+        images = batch.images if isinstance(batch, Batch) else batch
+        pixels = self._to_bytes(images)
+        changed = self.augment(Batch(pixels, batch.labels) if isinstance(batch, Batch) else pixels, generator)
+        if isinstance(changed, Batch):
+            return Batch(self._standardise(changed.images, images.dtype), changed.labels)
+        return self._standardise(changed, images.dtype)
+
+    def _to_bytes(self, images: Tensor) -> Tensor:
+        if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim != 4:
+            got = f"{images.dtype} {list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+            raise TypeError(
+                f"Standardised takes floating-point pictures [N, channels, height, width], got {got}; "
+                "uint8 pictures go to the augmentation itself"
+            )
+        mean, std = self._per_channel(images)
+        exact = (images * std + mean) * 255
+        pixels = exact.round()
+        # A rounding error is below 1e-4 of a grey level; a wrong mean or std leaves most pixels far from whole levels.
+        if not (((exact - pixels).abs() < 0.01) & (pixels >= 0) & (pixels <= 255)).all():
+            raise ValueError(
+                f"these are not bytes standardised with mean {self.mean} and std {self.std}: turned back, their pixels "
+                f"go from {exact.min():.2f} to {exact.max():.2f}, expected whole numbers from 0 to 255; give the mean "
+                "and std of this data, and mix pictures (Mixup, say) after this or inside it"
+            )
+        return pixels.to(torch.uint8)
+
+    def _standardise(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+        images = pixels.to(dtype)
+        mean, std = self._per_channel(images)
+        return images.div_(255).sub_(mean).div_(std)
+
+    def _per_channel(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return tuple(torch.as_tensor(value, dtype=images.dtype).view(-1, 1, 1) for value in (self.mean, self.std))
+
+
+def _need_augment(name: str, augment: object) -> None:
+    if not callable(augment):
+        raise TypeError(f"{name} must be callable as augment(batch, generator), got {augment!r}; use a Policy, say")

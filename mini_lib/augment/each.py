@@ -1,0 +1,64 @@
+"""Each picture gets an operation of its own, and yet each operation runs once: what all policies are made of.
+
+The pictures that drew the same operation are selected, transformed together, each with its own strength, and put back.
+A batch thus takes as many calls as there are operations, however many pictures it has.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mini_lib.augment.operations import Operation
+
+
+class StrengthLimit(Protocol):
+    """What a policy can carry as `guard`: it has the last word on how strongly a picture is changed."""
+
+    def check(self, operations: Sequence[Operation]) -> None:
+        """Refuse operations that it knows nothing of, once, when the policy is made."""
+
+    def limited(self, operation: Operation, strengths: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the strengths [n] that are safe, and which of the n pictures may be changed at all, bool [n].
+
+        strengths: in the operation's unit, with their sign; labels: those of the n pictures, int64 [n] or floating
+        point [n, classes], or None where only pictures were given.
+        """
+
+
+def change_each(
+    images: Tensor,
+    labels: Tensor | None,
+    operations: Sequence[Operation],
+    which: Tensor,
+    shares: Tensor,
+    generator: torch.Generator,
+    guard: StrengthLimit | None = None,
+) -> Tensor:
+    """Return the pictures, number i changed by `operations[which[i]]` at `shares[i]` of its scale.
+
+    images: uint8 [N, channels, height, width]; labels: as in `Batch`, or None; which: int64 [N], -1 leaves a picture
+    alone; shares: floating point [N] in [0, 1]. A signed operation goes the other way in half of
+    the pictures.
+
+    >>> from mini_lib.augment.operations import invert
+    >>> pictures = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1, 1)
+    >>> chance = torch.Generator().manual_seed(0)
+    >>> change_each(pictures, None, [invert], torch.tensor([0, -1, 0]), torch.zeros(3), chance).flatten()
+    tensor([245,  20, 225], dtype=torch.uint8)
+    """
+    changed = images.clone()
+    signs = 1 - 2 * torch.randint(2, (len(images),), generator=generator)
+    for number, operation in enumerate(operations):
+        rows = (which == number).nonzero().squeeze(1)
+        if len(rows) == 0:
+            continue
+        strengths = operation.strength(shares[rows])
+        if operation.signed:
+            strengths = strengths * signs[rows]
+        if guard is not None:
+            strengths, allowed = guard.limited(operation, strengths, None if labels is None else labels[rows])
+            rows, strengths = rows[allowed], strengths[allowed]
+        changed[rows] = operation(images[rows], strengths, generator)
+    return changed

@@ -1,0 +1,67 @@
+"""What every augmentation asks for, checked in one place: a batch or a bare tensor of pictures, and a generator."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mini_lib.batch import Batch
+
+
+def on_images(
+    batch: Batch | Tensor,
+    generator: torch.Generator,
+    change: Callable[[Tensor, Tensor | None], Tensor],
+    *,
+    any_unit: bool = False,
+) -> Batch | Tensor:
+    """Return `batch` with its pictures changed by `change(images, labels)`: a batch of a batch, a tensor of a tensor.
+
+    `change` gets the labels of the batch, or None where only pictures were given. It must not write to the pictures
+    that it gets. `any_unit` allows floating-point pictures of any unit, where the change is the same in each.
+
+    Raises:
+        TypeError: `batch` is neither, the pictures have another dtype, or `generator` is not a `torch.Generator`.
+        ValueError: the pictures have another shape than [N, 1 or 3, height, width].
+    """
+    need_generator(generator)
+    if isinstance(batch, Batch):
+        need_pictures(batch.images, any_unit=any_unit)
+        return Batch(change(batch.images, batch.labels), batch.labels)
+    need_pictures(batch, any_unit=any_unit)
+    return change(batch, None)
+
+
+def need_pictures(images: object, *, any_unit: bool = False) -> None:
+    """Refuse what is not uint8 [N, 1 or 3, height, width]; `any_unit` allows floating point too.
+
+    Raises:
+        TypeError: it is not a tensor, or has another dtype.
+        ValueError: it has another shape.
+
+    >>> need_pictures(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+    """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"augmentation takes a Batch or a tensor of pictures, got {type(images).__name__}")
+    if images.dtype != torch.uint8 and not (any_unit and images.is_floating_point()):
+        raise TypeError(
+            f"pictures must be uint8, 0 for black to 255 for white, got {images.dtype}; for standardised pictures, as "
+            "those of fashion(), use Standardised(augment)"
+        )
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
+        raise ValueError(
+            f"pictures must have shape [N, 1 or 3 channels, height, width], got {list(images.shape)}; "
+            "one picture alone is image.unsqueeze(0), and grey pictures need images.unsqueeze(1)"
+        )
+
+
+def need_generator(generator: object) -> None:
+    """Refuse what is not a generator: with None, torch would draw from its global random state.
+
+    Raises:
+        TypeError: it is not a `torch.Generator`.
+    """
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(
+            f"generator must be a torch.Generator, got {type(generator).__name__}; use torch.Generator().manual_seed(0)"
+        )

@@ -1,0 +1,193 @@
+"""An augmentation policy as in AutoAugment: sub-policies, of which each picture draws one, of steps that may happen.
+
+A *step* is an operation with a probability and a magnitude. A *sub-policy* is a few steps, one after the other. A
+*policy* is a list of sub-policies. Every picture draws for itself: which sub-policy, whether each of its steps happens,
+and in which direction. One draw for a whole batch would show the model far fewer kinds of pictures per step.
+
+Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data", 2019, section 3.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mini_lib import require
+from mini_lib.augment.each import StrengthLimit, change_each
+from mini_lib.augment.operations import Operation, operation_named
+from mini_lib.augment.pictures import on_images
+from mini_lib.batch import Batch
+from mini_lib.columns import aligned
+
+TOP_MAGNITUDE = 9  # AutoAugment's magnitudes are 0 to 9: ten levels from an operation's weakest to its strongest
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operation, the probability that it happens to a picture, and its magnitude, 0 (weakest) to 9 (strongest).
+
+    The magnitude of an operation without strength, such as invert, does not matter; leave it out.
+
+    Raises:
+        TypeError: `operation` is not an `Operation`, or a number is none.
+        ValueError: the probability lies outside [0, 1], the magnitude outside [0, 9], or it is missing.
+    """
+
+    operation: Operation
+    probability: float = field(kw_only=True)
+    magnitude: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        need_operation(self.operation)
+        require.share("probability", self.probability, zero=True, fix="0.5 changes half of the pictures")
+        need_magnitude(self.magnitude, TOP_MAGNITUDE, self.operation)
+
+    @property
+    def share(self) -> float:
+        """Where the magnitude lies on the operation's scale, in [0, 1]."""
+        return (self.magnitude or 0) / TOP_MAGNITUDE
+
+
+@dataclass(frozen=True, init=False)
+class SubPolicy:
+    """Steps that a picture goes through in this order, each of which happens with its own probability.
+
+    Raises:
+        TypeError: one of them is not a `Step`.
+        ValueError: there is none.
+    """
+
+    steps: tuple[Step, ...]
+
+    def __init__(self, *steps: Step) -> None:
+        for step in steps:
+            if not isinstance(step, Step):
+                raise TypeError(f"a sub-policy is made of steps, got {step!r}; use SubPolicy(Step(...), Step(...))")
+        if not steps:
+            raise ValueError("a sub-policy needs at least one step, got none; use identity for one that does nothing")
+        object.__setattr__(self, "steps", steps)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Sub-policies, of which each picture draws one, all with the same probability.
+
+    `policy(batch, generator)` returns a new `Batch`, or, of a tensor of pictures, a new tensor. Pictures are uint8
+    [N, 1 or 3, height, width]. A `guard` limits strengths, by operation and class. `print(policy)` shows its steps.
+
+    Raises:
+        TypeError: something else than a `SubPolicy` is in it; and from the call: the pictures are not uint8.
+        ValueError: there is no sub-policy; and from the call: the pictures have another shape.
+
+    >>> from mini_lib.augment.operations import invert
+    >>> policy = Policy([SubPolicy(Step(invert, probability=1.0))])
+    >>> policy(torch.tensor([[[[0, 255, 100]]]], dtype=torch.uint8), torch.Generator().manual_seed(0))
+    tensor([[[[255,   0, 155]]]], dtype=torch.uint8)
+    """
+
+    sub_policies: tuple[SubPolicy, ...]
+    guard: StrengthLimit | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sub_policies, SubPolicy) or not isinstance(self.sub_policies, Sequence):
+            raise TypeError(f"sub_policies must be a list, got {type(self.sub_policies).__name__}; use Policy([...])")
+        for one in self.sub_policies:
+            if not isinstance(one, SubPolicy):
+                raise TypeError(f"a policy is a list of sub-policies, got {one!r} in it; use SubPolicy(Step(...))")
+        if not self.sub_policies:
+            raise ValueError("a policy needs at least one sub-policy, got none; for no augmentation use augment=None")
+        object.__setattr__(self, "sub_policies", tuple(self.sub_policies))
+        if self.guard is not None:
+            self.guard.check(self.operations)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations of its steps, each once, in order of appearance."""
+        return tuple(dict.fromkeys(step.operation for one in self.sub_policies for step in one.steps))
+
+    def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:
+        """Return the batch with each picture changed by the steps that it drew."""
+        return on_images(batch, generator, lambda images, labels: self._changed(images, labels, generator))
+
+    def _changed(self, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> Tensor:
+        operations = self.operations
+        drawn = torch.randint(len(self.sub_policies), (len(images),), generator=generator)
+        for place in range(max(len(one.steps) for one in self.sub_policies)):
+            # The steps that the sub-policies have in this place are done together; a short one has none here.
+            steps = [one.steps[place] if place < len(one.steps) else None for one in self.sub_policies]
+            operation = torch.tensor([-1 if step is None else operations.index(step.operation) for step in steps])
+            probability = torch.tensor([0.0 if step is None else step.probability for step in steps])
+            share = torch.tensor([0.0 if step is None else step.share for step in steps])
+            happens = torch.rand(len(images), generator=generator) < probability[drawn]
+            which = operation[drawn].where(happens, -1)
+            images = change_each(images, labels, operations, which, share[drawn], generator, self.guard)
+        return images
+
+    def __str__(self) -> str:
+        longest = max(len(one.steps) for one in self.sub_policies)
+        lines = [["", *("operation", "probability", "magnitude") * longest]]
+        for number, one in enumerate(self.sub_policies, start=1):
+            cells = [
+                cell
+                for step in one.steps
+                for cell in (
+                    step.operation.name,
+                    f"{step.probability:g}",
+                    "-" if step.magnitude is None else f"{step.magnitude:g}",
+                )
+            ]
+            lines.append([str(number), *cells, *[""] * (3 * (longest - len(one.steps)))])
+        return aligned(lines, left=tuple(range(1, 3 * longest + 1, 3)))
+
+    def to_json(self) -> str:
+        """Return the policy as JSON: for each step its operation's name, its probability and its magnitude."""
+        rows = [
+            [(one.operation.name, one.probability, one.magnitude) for one in row.steps] for row in self.sub_policies
+        ]
+        return json.dumps(rows)
+
+
+def policy_from_json(text: str) -> Policy:
+    """Return the policy that `Policy.to_json` wrote.
+
+    Raises:
+        ValueError: the text is not one of its texts, or names an operation that does not exist.
+    """
+    return Policy(
+        [
+            SubPolicy(*(Step(operation_named(name), probability=p, magnitude=m) for name, p, m in steps))
+            for steps in json.loads(text)
+        ]
+    )
+
+
+def need_operation(operation: object) -> None:
+    """Refuse what is not an operation.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: it is a name that no operation has.
+    """
+    if isinstance(operation, str):
+        operation_named(operation)
+        raise TypeError(f"operation must be an Operation, got the name {operation!r}; use operation_named(name)")
+    if not isinstance(operation, Operation):
+        raise TypeError(f"operation must be an Operation, got {operation!r}; use rotate, invert or another one")
+
+
+def need_magnitude(magnitude: object, top: int, operation: Operation | None = None) -> None:
+    """Refuse a magnitude outside [0, top], and a missing one where the operation has a strength.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it lies outside, or is missing.
+    """
+    if magnitude is None and operation is not None and operation.weakest == operation.strongest:
+        return
+    fix = f"0 is the weakest and {top} the strongest"
+    if magnitude is None:
+        raise ValueError(f"{operation.name} needs a magnitude from 0 to {top}, got None; {fix}")
+    if require.not_negative("magnitude", magnitude, fix=fix) > top:
+        raise ValueError(f"magnitude must be a number from 0 to {top}, got {magnitude}; {fix}")
