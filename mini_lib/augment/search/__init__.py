@@ -1,0 +1,5 @@
+"""Searching for a policy: methods that ask and are told, and ways of judging what they ask for."""
+
+from mini_lib.augment.search.controller import Controller, Learned
+from mini_lib.augment.search.policy_gradient import PPO, Reinforce
+from mini_lib.augment.search.spent import Spent
