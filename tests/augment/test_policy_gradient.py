@@ -55,7 +55,7 @@ def test_ppo_stops_where_the_ratio_has_gone_far_enough(ratio, advantage, slope):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Reinforce(learning_rate=0), "learning_rate must be a finite number above 0, got 0; 0.01"),
+        (lambda: Reinforce(learning_rate=0), "learning_rate must be a finite number above 0, got 0; 0.005"),
         (lambda: Reinforce(entropy_bonus=-1), "entropy_bonus must be a finite number of 0 or more, got -1; 0 leaves"),
         (lambda: Reinforce(baseline_decay=1), r"baseline_decay must lie in \[0, 1\), got 1; 0.95 averages"),
         (lambda: PPO(epochs=0), "epochs must be a whole number of 1 or more, got 0; 1 makes it REINFORCE"),

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_lib import require
+from mini_lib.augment.policy import Policy
 from mini_lib.augment.search.policy_gradient import PPO, Reinforce, seeded
+from mini_lib.augment.search.space import SearchSpace
 
 _KINDS = 3  # of decision: operation, probability, magnitude
 
@@ -56,12 +58,12 @@ class Controller:
 
     def __init__(
         self,
-        space,
+        space: SearchSpace,
         *,
         seed: int,
         sub_policies: int = 5,
         units: int = 100,
-        update: Reinforce | PPO = PPO(),  # noqa: B008 - frozen
+        update: Reinforce | PPO = PPO(),  # noqa: B008 - it is frozen
     ) -> None:
         require.whole("seed", seed, low=0, fix="any whole number will do")
         require.whole("sub_policies", sub_policies, low=1, fix="the paper has 5")
@@ -73,7 +75,7 @@ class Controller:
         self._seed = seed
         self._asked = self._told = 0  # trials; with the seed, they decide what is drawn next
 
-    def ask(self, count: int) -> list:
+    def ask(self, count: int) -> list[Policy]:
         """Return `count` policies, drawn from the network as it is.
 
         Raises:
@@ -85,7 +87,7 @@ class Controller:
         self._asked += count
         return [self.space.policy(row) for row in genes.tolist()]
 
-    def tell(self, policies: Sequence, rewards: Sequence[float]) -> None:
+    def tell(self, policies: Sequence[Policy], rewards: Sequence[float]) -> None:
         """Learn from the rewards of policies: likelier where they lie above the baseline, less likely where below.
 
         The policies are taken as drawn from the network as it is: tell of what was asked for before you ask again.
@@ -113,7 +115,7 @@ class Controller:
         self._told += len(rewards)
         self._asked = max(self._asked, self._told)  # a log that is told again was once asked for
 
-    def log_probabilities(self, policies: Sequence) -> Tensor:
+    def log_probabilities(self, policies: Sequence[Policy]) -> Tensor:
         """Return the logarithm of how likely the network draws each policy, [N], with a gradient to `net`'s weights.
 
         Raises:
@@ -136,7 +138,7 @@ class Controller:
         shape = (self.sub_policies, self.space.steps, -1)
         return Learned(*(torch.stack(shares[kind::_KINDS]).reshape(shape) for kind in range(_KINDS)))
 
-    def _genes(self, policies: Sequence, rewards: Sequence[object]) -> Tensor:
+    def _genes(self, policies: Sequence[Policy], rewards: Sequence[object]) -> Tensor:
         """The decisions [N, decisions] that policies are made of."""
         if not policies or len(policies) != len(rewards):
             raise ValueError(f"tell one reward per policy, got {len(policies)} policies and {len(rewards)} rewards")
@@ -170,12 +172,12 @@ class _Recurrent(nn.Module):
         """Return log-probabilities [N, decisions] of decisions that were made, and the entropy [N] of what to decide."""
         read = F.pad(genes[:, :-1] + self.firsts[:-1], (1, 0))
         states, _ = self.lstm(self.embed(read))
-        chosen, entropy = torch.empty(genes.shape), torch.zeros(len(genes))
+        chosen, entropy = [], 0.0
         for kind, head in enumerate(self.heads):
-            log_p = F.log_softmax(head(states[:, kind::_KINDS]), dim=2)
-            chosen[:, kind::_KINDS] = log_p.gather(2, genes[:, kind::_KINDS, None])[..., 0]
+            log_p = F.log_softmax(head(states[:, kind::_KINDS]), dim=2)  # [N, steps, choices]
+            chosen.append(log_p.gather(2, genes[:, kind::_KINDS, None]))
             entropy = entropy - (log_p.exp() * log_p).sum(dim=(1, 2))
-        return chosen, entropy
+        return torch.cat(chosen, dim=2).flatten(1), entropy
 
     @torch.no_grad()
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[Tensor]]:

@@ -25,7 +25,7 @@ class Reinforce:
 
     Attributes:
         learning_rate: of Adam.
-        entropy_bonus: what a nat of entropy is worth, in units of the reward.
+        entropy_bonus: what a nat of entropy is worth, in units of the reward; a tenth of their spread is a start.
         baseline_decay: of the baseline, a moving average of the rewards: b <- decay * b + (1 - decay) * R.
 
     Raises:
@@ -36,8 +36,8 @@ class Reinforce:
     1992, section 4; B. Zoph, Q. Le, "Neural Architecture Search with Reinforcement Learning", 2017, section 3.2.
     """
 
-    learning_rate: float = 0.01
-    entropy_bonus: float = 1e-5
+    learning_rate: float = 0.005
+    entropy_bonus: float = 0.005
     baseline_decay: float = 0.95
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class PPO:
         learning_rate: of Adam.
         epochs: steps for each group; 1 makes it REINFORCE.
         clip: how far a ratio may leave 1, above 0; infinity never clips.
-        entropy_bonus: what a nat of entropy is worth, in units of the reward.
+        entropy_bonus: what a nat of entropy is worth, in units of the reward; a tenth of their spread is a start.
         baseline_decay: of the baseline, a moving average of the rewards: b <- decay * b + (1 - decay) * R.
 
     Raises:
@@ -81,10 +81,10 @@ class PPO:
     Source: J. Schulman et al., "Proximal Policy Optimization Algorithms", 2017, equation 7.
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float = 0.003
     epochs: int = 4
     clip: float = 0.2
-    entropy_bonus: float = 1e-5
+    entropy_bonus: float = 0.005
     baseline_decay: float = 0.95
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class PPO:
 
 
 def _check(update: Reinforce | PPO) -> None:
-    require.positive("learning_rate", update.learning_rate, fix="0.01 is a good start for some hundred trials")
+    require.positive("learning_rate", update.learning_rate, fix="0.005 suits some hundred trials")
     require.not_negative("entropy_bonus", update.entropy_bonus, fix="0 leaves it out")
     require.share("baseline_decay", update.baseline_decay, zero=True, one=False, fix="0.95 averages about 20 trials")
 

@@ -28,9 +28,7 @@ class Spent:
             require.whole(name, getattr(self, name), low=0, fix="count each picture each time a network sees it")
 
     def __add__(self, other: "Spent") -> "Spent":
-        return Spent(
-            self.trained_pictures + other.trained_pictures, self.judged_pictures + other.judged_pictures
-        )
+        return Spent(self.trained_pictures + other.trained_pictures, self.judged_pictures + other.judged_pictures)
 
     def __str__(self) -> str:
         return f"{self.trained_pictures:,} pictures trained on, {self.judged_pictures:,} judged"
