@@ -8,8 +8,8 @@ Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data"
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -48,6 +48,12 @@ class Step:
     def share(self) -> float:
         """Where the magnitude lies on the operation's scale, in [0, 1]."""
         return (self.magnitude or 0) / TOP_MAGNITUDE
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """Operation, probability and magnitude, as they stand in a table."""
+        magnitude = "-" if self.magnitude is None else f"{self.magnitude:g}"
+        return self.operation.name, f"{self.probability:g}", magnitude
 
 
 @dataclass(frozen=True, init=False)
@@ -129,38 +135,51 @@ class Policy:
         longest = max(len(one.steps) for one in self.sub_policies)
         lines = [["", *("operation", "probability", "magnitude") * longest]]
         for number, one in enumerate(self.sub_policies, start=1):
-            cells = [
-                cell
-                for step in one.steps
-                for cell in (
-                    step.operation.name,
-                    f"{step.probability:g}",
-                    "-" if step.magnitude is None else f"{step.magnitude:g}",
-                )
-            ]
+            cells = [cell for step in one.steps for cell in step.cells]
             lines.append([str(number), *cells, *[""] * (3 * (longest - len(one.steps)))])
-        return aligned(lines, left=tuple(range(1, 3 * longest + 1, 3)))
+        return aligned(lines, left=range(1, 3 * longest + 1, 3))
 
     def to_json(self) -> str:
-        """Return the policy as JSON: for each step its operation's name, its probability and its magnitude."""
-        rows = [
-            [(one.operation.name, one.probability, one.magnitude) for one in row.steps] for row in self.sub_policies
-        ]
-        return json.dumps(rows)
+        """Return the policy as JSON: a list of sub-policies, which are lists of steps [name, probability, magnitude].
+
+        A step whose operation differs from `operation_named(name)`, by a wider range, say, ends with what differs.
+
+        Raises:
+            ValueError: the policy has a guard, or an operation whose difference is no plain value.
+        """
+        if self.guard is not None:
+            raise ValueError("JSON holds no guard, and this policy has one; use replace(policy, guard=None).to_json()")
+        return json.dumps([[_step_to_list(step) for step in one.steps] for one in self.sub_policies])
 
 
 def policy_from_json(text: str) -> Policy:
     """Return the policy that `Policy.to_json` wrote.
 
     Raises:
-        ValueError: the text is not one of its texts, or names an operation that does not exist.
+        ValueError: it is no such text, names an unknown operation, or a number lies out of range.
+
+    >>> print(policy_from_json('[[["rotate", 0.7, 2], ["invert", 0.5, null]]]'))
+       operation  probability  magnitude  operation  probability  magnitude
+    1  rotate             0.7          2  invert             0.5          -
     """
-    return Policy(
-        [
-            SubPolicy(*(Step(operation_named(name), probability=p, magnitude=m) for name, p, m in steps))
-            for steps in json.loads(text)
-        ]
-    )
+    try:
+        rows = [[_step_from_list(*step) for step in steps] for steps in json.loads(text)]
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ValueError(f"expected a policy as to_json writes it, got {text!r:.80} ({error})") from error
+    return Policy([SubPolicy(*steps) for steps in rows])
+
+
+def _step_to_list(step: Step) -> list:
+    usual = operation_named(step.operation.name)
+    settings = {one.name: getattr(step.operation, one.name) for one in fields(usual)}
+    other = {name: value for name, value in settings.items() if value != getattr(usual, name)}
+    if not all(value is None or isinstance(value, (int, float, str)) for value in other.values()):
+        raise ValueError(f"JSON cannot hold {', '.join(other)} of a changed {usual.name}; keep this policy as code")
+    return [usual.name, step.probability, step.magnitude, *([other] if other else [])]
+
+
+def _step_from_list(name: str, probability: float, magnitude: float | None, other: Mapping | None = None) -> Step:
+    return Step(replace(operation_named(name), **(other or {})), probability=probability, magnitude=magnitude)
 
 
 def need_operation(operation: object) -> None:

@@ -7,7 +7,9 @@ good and unlikely among the bad. Fast AutoAugment searches with it.
 from collections.abc import Sequence
 
 from mini_lib import require
+from mini_lib.augment.policy import Policy
 from mini_lib.augment.search.policy_gradient import seeded
+from mini_lib.augment.search.space import SearchSpace
 
 _GET_OPTUNA = "Optuna is not installed; it comes with the packages of the tests: run `pip install 'optuna>=4.5,<6'`"
 
@@ -27,26 +29,25 @@ class OptunaTPE:
         TypeError: a count is not a whole number.
         ValueError: a count is below 1, or Optuna is not installed.
 
-    Source: J. Bergstra, R. Bardenet, Y. Bengio, B. Kégl, "Algorithms for Hyper-Parameter Optimization", 2011, section 4;
+    Source: J. Bergstra et al., "Algorithms for Hyper-Parameter Optimization", 2011, section 4;
     T. Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Framework", 2019.
     """
 
-    def __init__(self, space, *, seed: int, sub_policies: int = 5) -> None:
+    def __init__(self, space: SearchSpace, *, seed: int, sub_policies: int = 5) -> None:
         require.whole("seed", seed, low=0, fix="any whole number will do")
         require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
         self.space, self.sub_policies = space, sub_policies
         self._seed = seed
         self._optuna = _optuna()
         self._choices = {
-            f"{kind} {number}": self._distribution(kind, choices)
-            for number, choices in enumerate(space.choices * sub_policies)
-            for kind in [("operation", "probability", "magnitude")[number % 3]]
+            f"{('operation', 'probability', 'magnitude')[gene % 3]} {gene}": self._distribution(gene, choices)
+            for gene, choices in enumerate(space.choices * sub_policies)
         }
         self._study = self._empty_study()
         self._waiting = {}  # the trials that were asked for and not yet told of, by their genes
         self._asked = self._told = 0
 
-    def ask(self, count: int) -> list:
+    def ask(self, count: int) -> list[Policy]:
         """Return `count` policies to try; each knows of those that wait for their reward.
 
         Raises:
@@ -65,7 +66,7 @@ class OptunaTPE:
             policies.append(self.space.policy(genes))
         return policies
 
-    def tell(self, policies: Sequence, rewards: Sequence[float]) -> None:
+    def tell(self, policies: Sequence[Policy], rewards: Sequence[float]) -> None:
         """Let Optuna know the rewards of policies, asked for or not.
 
         Raises:
@@ -87,8 +88,8 @@ class OptunaTPE:
         self._told += len(policies)
         self._asked = max(self._asked, self._told)  # a log that is told again was once asked for
 
-    def _distribution(self, kind: str, choices: int) -> object:
-        if kind == "operation":
+    def _distribution(self, gene: int, choices: int) -> object:
+        if gene % 3 == 0:  # an operation
             return self._optuna.distributions.CategoricalDistribution(range(choices))
         return self._optuna.distributions.IntDistribution(0, choices - 1)
 

@@ -1,7 +1,7 @@
 """Density matching: a policy is judged without training a net for it, as in Fast AutoAugment.
 
-A net is trained once, without augmentation, on one part of the training data. It then judges policies on the other part:
-a policy is good if the net still recognises the pictures that the policy made of it. Augmented pictures that it
+A net is trained once, without augmentation, on one part of the training data. It then judges policies on the other
+part: a policy is good if the net still recognises the pictures that the policy made of it. Augmented pictures that it
 recognises lie where its training data is dense, hence the name. One judgement costs forward passes only, where a child
 costs a whole training.
 

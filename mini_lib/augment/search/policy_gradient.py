@@ -4,11 +4,11 @@ A sampler draws decisions a with probability p(a), and is told a reward R. The g
 
     grad E[R] = E[(R - b) * grad log p(a)]
 
-for any baseline b that does not depend on a, since E[grad log p] = 0. Decisions that did better than the baseline become
-likelier, the others less likely. **REINFORCE** takes one step along it for each group of rewards. **PPO** takes several:
-after the first, the decisions come from a sampler that is no longer the present one, so each counts by the ratio
-r = p_now(a) / p_then(a), and where r has left [1 - clip, 1 + clip] in the direction that the reward asks for, it counts
-no more. A bonus for entropy keeps the sampler from being sure too early.
+for any baseline b that does not depend on a, since E[grad log p] = 0. Decisions that did better than the baseline
+become likelier, the others less likely. **REINFORCE** takes one step along it for each group of rewards. **PPO** takes
+several: after the first, the decisions come from a sampler that is no longer the present one, so each counts by the
+ratio r = p_now(a) / p_then(a), and once r has left [1 - clip, 1 + clip] in the direction that the reward asks for, it
+counts no more. A bonus for entropy keeps the sampler from being sure too early.
 """
 
 from dataclasses import dataclass
@@ -75,8 +75,8 @@ class PPO:
 
     Raises:
         TypeError: a setting is not a number.
-        ValueError: the learning rate or the clip is not positive, there is no epoch, the bonus is negative, or the decay
-            outside [0, 1).
+        ValueError: the learning rate or the clip is not positive, there is no epoch, the bonus is negative, or the
+            decay lies outside [0, 1).
 
     Source: J. Schulman et al., "Proximal Policy Optimization Algorithms", 2017, equation 7.
     """

@@ -49,7 +49,7 @@ class Schedule:
 
         Raises:
             TypeError: `steps` is not a whole number.
-            ValueError: it is below 1; and from the augmentation: it got more batches than that, as in a second training.
+            ValueError: it is below 1; and from the augmentation: it got more batches, as in a second training.
         """
         require.whole("steps", steps, low=1, fix="epochs times batches per epoch")
         done = 0
@@ -58,8 +58,8 @@ class Schedule:
             nonlocal done
             if done == steps:
                 raise ValueError(
-                    f"this schedule was begun for {steps} steps, got one more; give schedule.begin(...) the steps of the "
-                    "whole training (epochs times batches per epoch), and call it again for each training"
+                    f"this schedule was begun for {steps} steps, got one more; give schedule.begin(...) the steps of "
+                    "the whole training (epochs times batches per epoch), and call it again for each training"
                 )
             done += 1
             return self.at(done - 1, steps)(batch, generator)

@@ -1,0 +1,123 @@
+"""An operation: what it does to pixels, and the scale of strengths on which a magnitude is a place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor
+
+from mini_lib.augment.pictures import need_pictures
+from mini_lib.require import finite
+
+# From pictures uint8 [N, channels, height, width] and strengths float64 [N] to new pictures of the same shape. One that
+# draws gets a third argument: the generator.
+Pixels = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is done to pictures, each with a strength of its own, and the scale on which its strength is published.
+
+    Strengths are in natural units (`unit`). The scale runs from `weakest` (share 0) to `strongest` (share 1); what lies
+    outside the scale but inside `limits` can be asked for too. `signed`: the strength is as often negative as positive.
+    `whole`: only whole strengths have a meaning. `draws`: a part of the change is drawn, so it needs a generator.
+    An operation whose `weakest` is its `strongest` has no strength, and needs none.
+
+    Raises:
+        TypeError: `pixels` cannot be called, or an end of the scale is not a number.
+        ValueError: an end of the scale is not finite, or lies outside the limits.
+
+    >>> darker = Operation("darker", lambda images, strengths: images - 10)
+    >>> darker(torch.full((2, 1, 1, 1), 30, dtype=torch.uint8)).flatten()
+    tensor([20, 20], dtype=torch.uint8)
+    >>> Operation("turn", lambda images, strengths: images, 0.0, 30.0, "degrees", limits=(-360, 360)).strength(0.5)
+    15.0
+    """
+
+    name: str
+    pixels: Pixels
+    weakest: float = 0.0
+    strongest: float = 0.0
+    unit: str = ""
+    signed: bool = False
+    whole: bool = False
+    draws: bool = False
+    limits: tuple[float, float] = (-inf, inf)
+
+    def __post_init__(self) -> None:
+        if not callable(self.pixels):
+            raise TypeError(f"pixels must be a function of pictures and strengths, got {self.pixels!r}")
+        for end in ("weakest", "strongest"):
+            value = finite(f"{end} of {self.name}", getattr(self, end), fix="both ends of the scale are numbers")
+            if not self.limits[0] <= value <= self.limits[1]:
+                raise ValueError(f"{end} of {self.name} must lie in {list(self.limits)}, got {value}; change the scale")
+
+    def strength(self, share: float | Tensor) -> float | Tensor:
+        """Return the strength at a share of the scale, in natural units: 0 is the weakest, 1 the strongest.
+
+        Raises:
+            ValueError: a share lies outside [0, 1].
+        """
+        low, high = (float(share.min()), float(share.max())) if isinstance(share, Tensor) and share.numel() else (0, 0)
+        low, high = (low, high) if isinstance(share, Tensor) else (share, share)
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"a share of the scale of {self.name} must lie in [0, 1], got {low if low < 0 else high}")
+        strength = self.weakest + (self.strongest - self.weakest) * share
+        return _rounded(strength) if self.whole else strength
+
+    def __call__(
+        self, images: Tensor, strength: float | Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return new pictures, number i changed with `strength[i]` (one number: all of them with this one).
+
+        images: uint8 [N, 1 or 3, height, width]; N may be 0.
+
+        Raises:
+            TypeError: the pictures are not uint8, the strength is no number, or there is no generator to draw from.
+            ValueError: the pictures have another shape, or a strength is missing, not finite or out of the limits.
+        """
+        need_pictures(images)
+        strengths = self._checked(strength, len(images))
+        if not self.draws:
+            return self.pixels(images, strengths)
+        if not isinstance(generator, torch.Generator):
+            raise TypeError(
+                f"{self.name} draws for each picture and needs a torch.Generator, got {type(generator).__name__}; "
+                "use torch.Generator().manual_seed(0)"
+            )
+        return self.pixels(images, strengths, generator)
+
+    def _checked(self, strength: float | Tensor | None, count: int) -> Tensor:
+        """Return the strengths as float64 [count]."""
+        low, high = self.limits
+        wanted = f"the strength of {self.name} must be"
+        if strength is None:
+            if self.weakest != self.strongest:
+                raise ValueError(f"{wanted} given, a number or a tensor [{count}]; use {self.name}.strength(share)")
+            strength = self.weakest
+        if isinstance(strength, bool) or not isinstance(strength, int | float | Tensor):
+            raise TypeError(
+                f"{wanted} a number or a tensor [{count}], got {strength!r}; one number serves all pictures"
+            )
+        strengths = torch.as_tensor(strength, dtype=torch.float64)
+        if strengths.ndim != 0 and strengths.shape != (count,):
+            raise ValueError(
+                f"{wanted} one number or have shape [{count}], got {list(strengths.shape)}; one per picture"
+            )
+        if not bool(((strengths >= low) & (strengths <= high) & strengths.isfinite()).all()):
+            unit = f" {self.unit}" if self.unit else ""
+            raise ValueError(
+                f"{wanted} finite and in [{low:g}, {high:g}]{unit}, got {_worst(strengths, low, high):g}; "
+                f"its scale runs from {self.weakest:g} to {self.strongest:g}"
+            )
+        return strengths.expand(count)
+
+
+def _worst(strengths: Tensor, low: float, high: float) -> float:
+    outside = ~((strengths >= low) & (strengths <= high) & strengths.isfinite())
+    return float(strengths.reshape(-1)[outside.reshape(-1)][0])
+
+
+def _rounded(strength: float | Tensor) -> float | Tensor:
+    return strength.round() if isinstance(strength, Tensor) else float(round(strength))
