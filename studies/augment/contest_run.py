@@ -88,8 +88,12 @@ def best_searched(finals: Iterable[Final]) -> str | None:
 def plain(contest: Contest) -> dict[str, object]:
     """Return the settings as plain values; functions are known by their names."""
     values = {one.name: getattr(contest, one.name) for one in fields(contest)}
-    named = {name: value.__qualname__ if callable(value) else value for name, value in values.items()}
+    named = {name: _name_of(value) if callable(value) else value for name, value in values.items()}
     return json.loads(json.dumps(named))
+
+
+def _name_of(function: Callable) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)
 
 
 def _made(
@@ -100,14 +104,13 @@ def _made(
 ) -> list[Part]:
     """Make what is missing, and return all, in the order of the tasks."""
     arm = "method" if kind is Search else "arm"
-    found = (
-        {} if folder is None else {name: _read(kind, path) for name in tasks if (path := _path(folder, name)).exists()}
-    )
+    paths = {} if folder is None else {name: _path(folder, name) for name in tasks}
+    found = {name: _read(kind, path) for name, path in paths.items() if path.exists()}
     for part in as_they_are_done(task for name, task in tasks.items() if name not in found):
         name = f"{kind.__name__.lower()}-{part.seed}-{getattr(part, arm)}"
         found[name] = part
         if folder is not None:
-            write_file(_path(folder, name), json.dumps(asdict(part)).encode())
+            write_file(paths[name], json.dumps(asdict(part)).encode())
         if progress is not None:
             progress(part)
     return [found[name] for name in tasks]

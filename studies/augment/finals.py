@@ -1,4 +1,4 @@
-"""The final nets: every arm for as many steps, from the same initial weights, on the same pictures in the same order."""
+"""The final nets: all arms take as many steps, from the same weights, and see the pictures in the same order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mini_lib.fit import accuracy
 from studies.augment.contest import (
     AFFINE,
     ALL_LABELS,
+    HALF,
     JOINED,
     NONE,
     POPULATION,
     RANDOM,
     TRIVIAL,
-    TWICE,
     Contest,
     Final,
     Search,
@@ -48,8 +48,8 @@ def train_final(contest: Contest, seed: int, arm: str, search: Search | None = N
     """
     begun_s = time.perf_counter()
     splits = pictures_of(contest, seed, load_once(contest.load_data))
-    policy = arm.removeprefix(ALL_LABELS).removesuffix(TWICE)
-    steps = contest.final_steps * (2 if arm.endswith(TWICE) else 1)
+    policy = arm.removeprefix(ALL_LABELS).removesuffix(HALF)
+    steps = contest.final_steps // (2 if arm.endswith(HALF) else 1)
     train = _together(splits) if arm.startswith(ALL_LABELS) else splits.train
     seeds = [contest.nets * seed + net for net in range(contest.nets)]  # the same in all arms
     nets = train_children(

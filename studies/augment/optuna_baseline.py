@@ -71,14 +71,14 @@ class OptunaTPE:
 
         Raises:
             TypeError: a reward is not a number.
-            ValueError: not as many rewards as policies, or a reward that is not finite.
+            ValueError: not as many rewards as policies, a reward that is not finite, or a policy it cannot ask for.
         """
         if len(policies) != len(rewards):
             raise ValueError(f"tell one reward per policy, got {len(policies)} policies and {len(rewards)} rewards")
         for reward in rewards:
             require.finite("a reward", reward, fix="find out why the child failed")
         for policy, reward in zip(policies, rewards):
-            genes = tuple(self.space.genes(policy))
+            genes = self._genes(policy)
             if waiting := self._waiting.get(genes):
                 self._study.tell(waiting.pop(0), reward)
             else:
@@ -87,6 +87,14 @@ class OptunaTPE:
                 self._study.add_trial(trial)
         self._told += len(policies)
         self._asked = max(self._asked, self._told)  # a log that is told again was once asked for
+
+    def _genes(self, policy: Policy) -> tuple[int, ...]:
+        if len(policy.sub_policies) != self.sub_policies:
+            raise ValueError(
+                f"this search asks for policies of {self.sub_policies} sub-policies, got one of "
+                f"{len(policy.sub_policies)}; give its sub_policies when you make it"
+            )
+        return self.space.genes(policy)
 
     def _distribution(self, gene: int, choices: int) -> object:
         if gene % 3 == 0:  # an operation

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 import torch
-from mini_lib.augment.search.population import population_based
 
 from mini_lib.augment.chain import Standardised
 from mini_lib.augment.policy import Policy, policy_from_json
@@ -21,25 +20,14 @@ from mini_lib.augment.random_policies import RandAugment
 from mini_lib.augment.search.children import Child, ChildRecipe, train_children
 from mini_lib.augment.search.controller import Controller
 from mini_lib.augment.search.density_matching import DensityMatching
+from mini_lib.augment.search.population import population_based
 from mini_lib.augment.search.schedule import Schedule
 from mini_lib.augment.search.space import SearchSpace
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment
 from mini_lib.data import Splits
 from mini_lib.fit import accuracy
-from studies.augment.contest import (
-    CONTROLLER,
-    DENSITY,
-    EVOLUTION,
-    FORWARD,
-    POPULATION,
-    RANDAUGMENT,
-    RANDOM_SEARCH,
-    TPE,
-    Contest,
-    Search,
-    pictures_of,
-)
+from studies.augment.contest import CONTROLLER, DENSITY, POPULATION, RANDAUGMENT, TPE, Contest, Search, pictures_of
 from studies.augment.optuna_baseline import OptunaTPE
 from studies.tickets.study import load_once
 
@@ -113,7 +101,7 @@ def search(contest: Contest, seed: int, method: str) -> Search:
     elif method == DENSITY:
         found = _density(contest, splits, seed)
     else:
-        found = _asked(contest, method_of(method, contest, seed), evaluate)
+        found = _asked(contest, method_of(method, contest, seed), evaluate, contest.trials)
     seconds = round(time.perf_counter() - begun_s, 2)
     winner = [augment_of(method, found.best, contest.child_steps) for _ in range(contest.again)]
     children = evaluate.children(winner, [OTHER_SEED + seed * contest.again + net for net in range(contest.again)])
@@ -221,5 +209,5 @@ def _density(contest: Contest, splits: Splits, seed: int) -> Found:
     recipe = recipe_of(contest, contest.final_steps)
     (child,) = train_children(contest.build, [None], splits.train, splits.validation, recipe, [seed])
     judge = DensityMatching(child.model, splits.validation, seed=seed)
-    found = _asked(contest, method_of(TPE, contest, seed), judge, trials=JUDGED_PER_TRIAL * contest.trials)
+    found = _asked(contest, method_of(TPE, contest, seed), judge, JUDGED_PER_TRIAL * contest.trials)
     return replace(found, spent=child.spent + judge.spent)

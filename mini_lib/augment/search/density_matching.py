@@ -11,6 +11,7 @@ data may profit from a policy that this net takes for noise (`studies/augment/tu
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,6 +20,8 @@ from torch.nn import functional as F
 
 from mini_lib import require
 from mini_lib.augment.chain import Standardised
+from mini_lib.augment.policy import Policy
+from mini_lib.augment.search.children import Build, ChildRecipe, train_children
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment, Batch
 from mini_lib.data import Split
@@ -91,6 +94,55 @@ class DensityMatching:
         if self.reward == "loss":
             return -F.cross_entropy(logits, changed.labels).item()
         return (logits.argmax(dim=1) == changed.main_labels).double().mean().item()
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The policy that density matching has found, and what it took: the nets that judged, and what they judged."""
+
+    policy: Policy
+    spent: Spent
+
+
+def fast_autoaugment(
+    build: Build,
+    train: Split,
+    search: Callable[[DensityMatching, int], Sequence[Policy]],
+    *,
+    recipe: ChildRecipe,
+    seed: int,
+    count: int = 5,
+    top: int = 10,
+    wrap: Callable[[Augment], Augment] = Standardised,
+    reward: Literal["accuracy", "loss"] = "loss",
+    draws: int = 1,
+) -> Matched:
+    """Return the best policies of each fold joined into one: no validation data, and one training per fold.
+
+    For each of `count` folds, a net is trained by `recipe`, without augmentation, on the other folds, and judges the
+    policies that `search(evaluate, fold)` tries. It returns them, the best first, and the sub-policies of the `top`
+    first ones are joined:
+
+        def search(evaluate, fold):
+            return run_search(RandomSearch(space, seed=fold), evaluate, trials=200).policies
+
+    Raises:
+        TypeError: a number is not a whole one, or `train` is no `Split`.
+        ValueError: a number is too small, there are fewer pictures of a class than folds, or `search` returns nothing.
+
+    Source: S. Lim et al., "Fast AutoAugment", 2019, section 3.2 and algorithm 1.
+    """
+    require.whole("top", top, low=1, fix="the paper has 10")
+    joined, spent = [], Spent()
+    for fold, (learned, judged) in enumerate(folds(train, count, seed=seed)):
+        (child,) = train_children(build, [None], learned, judged, recipe, [seed + fold])
+        evaluate = DensityMatching(child.model, judged, wrap=wrap, reward=reward, draws=draws, seed=seed)
+        best = list(search(evaluate, fold))[:top]
+        if not best:
+            raise ValueError(f"the search of fold {fold} returned no policy; return those that it tried, best first")
+        joined += [one for policy in best for one in policy.sub_policies]
+        spent += child.spent + evaluate.spent
+    return Matched(Policy(joined), spent)
 
 
 def folds(split: Split, count: int, *, seed: int) -> Iterator[tuple[Split, Split]]:
