@@ -59,14 +59,20 @@ def parts_of(settings: Settings) -> Mapping[str, Part]:
         parts[f"safety-{task}"] = partial(_safety, settings, task)
         if task == "digits":
             parts[_name("turning", settings.few)] = partial(_turning, settings, _cell(settings, task, settings.few))
-        controls = (settings.longer, settings.more_labels) if task == "digits" else ()
-        for labels_and_steps in (settings.few, *controls):
-            for width in settings.widths:
-                name = _name(f"width-{task}-{width}", labels_and_steps)
-                parts[name] = partial(_widths, settings, Cell(task, *labels_and_steps, width))
+        for cell in width_cells(settings):
+            if cell.task == task:
+                name = _name(f"width-{task}-{cell.width}", (cell.labels, cell.steps))
+                parts[name] = partial(_widths, settings, cell)
         parts[f"operations-{task}"] = partial(_operations, settings, _cell(settings, task, settings.few))
     parts[_name("turning", settings.more)] = partial(_turning, settings, _cell(settings, "digits", settings.more))
     return parts
+
+
+def width_cells(settings: Settings) -> tuple[Cell, ...]:
+    """Return the trainings of nets of each width: few labels, and on digits longer or with more labels as controls."""
+    trainings = [("digits", how) for how in (settings.few, settings.longer, settings.more_labels)]
+    trainings.append(("clothes", settings.few))
+    return tuple(Cell(task, *how, width) for task, how in trainings for width in settings.widths)
 
 
 def _name(what: str, labels_and_steps: tuple[int, int]) -> str:
