@@ -41,6 +41,7 @@ def test_every_part_is_there_with_every_arm_and_seed(shipped):
             [Cell(task, *SETTINGS.few, SETTINGS.width) for task in run.TASKS],
             [arms.NONE, *arms.single_operations()],
         ),
+        "control": ([Cell(task, *SETTINGS.more, SETTINGS.width) for task in run.TASKS], [arms.NONE, *arms.CONTROLLED]),
         "widths": (run.width_cells(SETTINGS), list(arms.AFFINE)),
     }
     for name, (where, names) in expected.items():
@@ -59,7 +60,7 @@ def test_it_was_made_with_the_settings_of_the_code(shipped):
 
 
 def test_accuracies_are_shares_of_the_test_pictures(shipped):
-    for name in ("turning", "widths", "operations"):
+    for name in ("turning", "widths", "operations", "control"):
         for one in getattr(shipped, name):
             count = 150 if one.task == "digits" else 400
             assert all(abs(share * count - round(share * count)) < 1e-6 for share in one.per_class)

@@ -146,6 +146,7 @@ def folder(tmp_path):
 
 def test_a_study_that_was_stopped_goes_on_and_ends_the_same(folder, monkeypatch):
     monkeypatch.setattr(run, "single_operations", lambda: {"flip": arms.single_operations()["flip"]})
+    monkeypatch.setattr(run, "CONTROLLED", ("flip",))
     done = []
     whole = run.run_study(TINY, folder, {"threads": 1}, done.append)
     assert done == list(run.parts_of(TINY))
@@ -156,7 +157,7 @@ def test_a_study_that_was_stopped_goes_on_and_ends_the_same(folder, monkeypatch)
     assert (folder / "width-digits-1-20-2.json").stat().st_mtime_ns == kept
     assert record.from_json(record.to_json(whole)) == whole
     assert len(whole.widths) == (3 + 1) * 3 * 2  # trainings (of clothes one), arms, seeds
-    assert len(whole.operations) == 2 * 2 * 2 and len(whole.turning) == 2 * 9 * 2
+    assert len(whole.operations) == len(whole.control) == 2 * 2 * 2 and len(whole.turning) == 2 * 9 * 2
     for one in whole.turning:
         assert sum(map(sum, one.turned)) == 1500
         assert one.test == pytest.approx(sum(one.per_class) / 10)
@@ -241,7 +242,7 @@ def test_the_rank_correlation_is_that_of_the_ranks(monkeypatch):
     )
     runs = [one_run("none", seed, flat(0.5)) for seed in (0, 1)]
     runs += [one_run(name, seed, flat(0.5 + g)) for name, g in zip(names, gains) for seed in (0, 1)]
-    study = record.Study(safety, (), (), tuple(runs), {})
+    study = record.Study(safety, (), (), tuple(runs), (), {})
     assert record.rank_correlation(study, "digits", "clean") == pytest.approx(1.0)
     assert rankdata(kept).tolist() == rankdata(gains).tolist()
 

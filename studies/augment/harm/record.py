@@ -27,10 +27,14 @@ HOW_TO_GET_IT = (
 )
 
 
+_QUESTIONS = ("turning", "widths", "operations", "control")
+
+
 @dataclass(frozen=True)
 class Study:
     """The parts of the study: what the judges said, and the nets by the question that they answer.
 
+    `control` tries a few of the operations again, with more labels and longer training.
     `settings` says how all that was made, and on what machine.
     """
 
@@ -38,6 +42,7 @@ class Study:
     turning: tuple[Run, ...]
     widths: tuple[Run, ...]
     operations: tuple[Run, ...]
+    control: tuple[Run, ...]
     settings: dict[str, object]
 
 
@@ -156,6 +161,17 @@ def operation_table(study: Study) -> str:
     return aligned(lines)
 
 
+def control_table(study: Study) -> str:
+    """Return what some operations add with few labels, and with more labels and longer training, in points."""
+    arms = arms_of(study.control)[1:]
+    lines = [["data", "labels", "steps", *arms]]
+    for runs in (study.operations, study.control):
+        for cell in cells_of(runs):
+            gains = (interval_text(gain(runs, cell, arm)) for arm in arms)
+            lines.append([cell.task, str(cell.labels), str(cell.steps), *gains])
+    return aligned(lines)
+
+
 def effect(gained: Paired) -> str:
     """Return "helps" or "harms" if the 95% interval of the mean lies on one side of 0, otherwise "unclear".
 
@@ -220,9 +236,7 @@ def from_json(text: str) -> Study:
     """
     try:
         values = json.loads(text)
-        runs = {
-            name: tuple(Run(**as_tuples(run)) for run in values[name]) for name in ("turning", "widths", "operations")
-        }
+        runs = {name: tuple(Run(**as_tuples(run)) for run in values[name]) for name in _QUESTIONS}
         safety = tuple(Measured(**as_tuples(row)) for row in values["safety"])
         return Study(safety=safety, **runs, settings=values["settings"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:

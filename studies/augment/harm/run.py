@@ -11,7 +11,7 @@ from pathlib import Path
 from mini_lib.batch import Augment
 from mini_lib.data import Split
 from mini_lib.files import write_file
-from studies.augment.harm.arms import AFFINE, NONE, single_operations, turning
+from studies.augment.harm.arms import AFFINE, CONTROLLED, NONE, single_operations, turning
 from studies.augment.harm.cells import Run, as_tuples, run_arms, turned_test
 from studies.augment.harm.nets import Cell, Task
 from studies.augment.harm.record import Study
@@ -64,6 +64,8 @@ def parts_of(settings: Settings) -> Mapping[str, Part]:
                 name = _name(f"width-{task}-{cell.width}", (cell.labels, cell.steps))
                 parts[name] = partial(_widths, settings, cell)
         parts[f"operations-{task}"] = partial(_operations, settings, _cell(settings, task, settings.few))
+    for task in TASKS:
+        parts[f"control-{task}"] = partial(_control, settings, _cell(settings, task, settings.more))
     parts[_name("turning", settings.more)] = partial(_turning, settings, _cell(settings, "digits", settings.more))
     return parts
 
@@ -111,7 +113,7 @@ def run_study(
         ValueError: the folder belongs to a study with other settings, or a part cannot be read.
     """
     _open(folder, settings)
-    found: dict[str, list] = {"safety": [], "turning": [], "width": [], "operations": []}
+    found: dict[str, list] = {"safety": [], "turning": [], "width": [], "operations": [], "control": []}
     for name in parts_of(settings):
         found[name.split("-")[0]] += make_part(settings, folder, name)
         if progress is not None:
@@ -121,6 +123,7 @@ def run_study(
         turning=tuple(found["turning"]),
         widths=tuple(found["width"]),
         operations=tuple(found["operations"]),
+        control=tuple(found["control"]),
         settings=_plain(settings) | {"machine": dict(machine)},
     )
 
@@ -159,6 +162,11 @@ def _turning(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tu
 
 def _operations(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tuple[Run, ...]:
     return _run(settings, cell, {NONE: None, **single_operations()})
+
+
+def _control(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tuple[Run, ...]:
+    policies = single_operations()
+    return _run(settings, cell, {NONE: None, **{name: policies[name] for name in CONTROLLED}})
 
 
 def _widths(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tuple[Run, ...]:
