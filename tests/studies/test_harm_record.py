@@ -63,8 +63,8 @@ def test_accuracies_are_shares_of_the_test_pictures(shipped):
     for name in ("turning", "widths", "operations", "control"):
         for one in getattr(shipped, name):
             count = 150 if one.task == "digits" else 400
-            assert all(abs(share * count - round(share * count)) < 1e-6 for share in one.per_class)
-            assert one.test == pytest.approx(sum(one.per_class) / 10)
+            assert all(abs(share * count - round(share * count)) < 1e-6 * count for share in one.per_class)
+            assert one.test == pytest.approx(sum(one.per_class) / 10, abs=2e-6)  # rounded to six decimals
 
 
 # --- what lesson 11 says of it --------------------------------------------------------------------------------------
@@ -132,6 +132,23 @@ def test_clean_judges_take_strange_for_changed(shipped):
         assert clean < 0.5 and experienced > 0.9
 
 
-def test_flip_harms_digits(shipped):
-    digits = Cell("digits", *SETTINGS.few, SETTINGS.width)
-    assert effect(gain(shipped.operations, digits, "flip")) == "harms"
+def test_flip_harms_digits_and_does_not_help_clothes(shipped):
+    for runs, how in ((shipped.operations, SETTINGS.few), (shipped.control, SETTINGS.more)):
+        assert effect(gain(runs, Cell("digits", *how, SETTINGS.width), "flip")) == "harms"
+        assert effect(gain(runs, Cell("clothes", *how, SETTINGS.width), "flip")) == "unclear"
+
+
+def test_no_operation_helps_clothes_and_harms_digits_but_the_other_way_round_some_do(shipped):
+    digits, clothes = (Cell(task, *SETTINGS.few, SETTINGS.width) for task in run.TASKS)
+    found = {
+        name: (effect(gain(shipped.operations, digits, name)), effect(gain(shipped.operations, clothes, name)))
+        for name in arms.single_operations()
+    }
+    assert ("harms", "helps") not in found.values()
+    assert found["rotate 30"] == found["invert"] == ("helps", "harms")
+
+
+def test_label_safety_ranks_harm_on_clothes_and_hardly_on_digits(shipped):
+    for judge in references.JUDGES:
+        assert record.rank_correlation(shipped, "clothes", judge) > 0.6
+        assert record.rank_correlation(shipped, "digits", judge) < 0.4

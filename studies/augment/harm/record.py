@@ -20,7 +20,7 @@ from studies.augment.paired import Paired
 from studies.factorize.record import percent
 
 RECORD_FILE = Path(__file__).parents[2] / "records" / "augment.json"
-RECORD_SHA256 = "?"
+RECORD_SHA256 = "6aa125d4e3d351f482c3e5567d93918d7732605a53c68a285856cf09014364a3"
 HOW_TO_GET_IT = (
     "run `git restore studies/records/augment.json` in the course's folder, "
     "or regenerate it with `python tools/harm_study.py --record DIR`"
@@ -183,7 +183,10 @@ def effect(gained: Paired) -> str:
 
 
 def effect_table(study: Study) -> str:
-    """Return which operations help or harm digits (rows) and clothes (columns)."""
+    """Return which operations help or harm digits and clothes.
+
+    So many intervals are asked here that one of twenty may lie on one side of 0 by chance: small effects are doubtful.
+    """
     digits, clothes = cells_of(study.operations)
     found: dict[tuple[str, str], list[str]] = {}
     for arm in arms_of(study.operations)[1:]:
@@ -224,8 +227,9 @@ def interval_text(gained: Paired) -> str:
 
 
 def to_json(study: Study) -> str:
-    """Return the study as text that `from_json` reads."""
-    return json.dumps(asdict(study), indent=None, separators=(",", ":")).replace("},{", "},\n{") + "\n"
+    """Return the study as text that `from_json` reads; shares are rounded to six decimals."""
+    rounded = json.loads(json.dumps(asdict(study)), parse_float=lambda text: round(float(text), 6))
+    return json.dumps(rounded, separators=(",", ":")).replace("},{", "},\n{") + "\n"
 
 
 def from_json(text: str) -> Study:
