@@ -104,7 +104,7 @@ def test_turning_spares_6_and_9_where_it_says_so():
 def test_judges_are_asked_about_every_operation_and_strength(monkeypatch):
     monkeypatch.setattr(references, "STRENGTHS", ((flip, (1.0,)), (posterize, (0.5, 1.0))))
     rows = references.measure_safety(
-        "digits", width=2, labels=300, pictures=200, steps=40, learning_rate=0.02, batch_size=50, seed=0
+        "digits", width=2, labels=200, pictures=100, steps=30, learning_rate=0.02, batch_size=50, seed=0
     )
     assert [(row.judge, row.operation, row.strength) for row in rows] == [
         ("clean", "flip", 0), ("experienced", "flip", 0),
@@ -157,7 +157,9 @@ def test_a_study_that_was_stopped_goes_on_and_ends_the_same(folder, monkeypatch)
     assert (folder / "width-digits-1-20-2.json").stat().st_mtime_ns == kept
     read = record.from_json(record.to_json(whole))
     assert record.to_json(read) == record.to_json(whole)
-    assert [replace(one, per_class=()) for one in read.turning] == [replace(one, per_class=()) for one in whole.turning]
+    assert [(one.arm, one.seed, one.turned) for one in read.turning] == [
+        (one.arm, one.seed, one.turned) for one in whole.turning
+    ]
     assert len(whole.widths) == (3 + 1) * 3 * 2  # trainings (of clothes one), arms, seeds
     assert len(whole.operations) == len(whole.control) == 2 * 2 * 2 and len(whole.turning) == 2 * 9 * 2
     for one in whole.turning:
