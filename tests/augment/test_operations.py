@@ -174,8 +174,8 @@ def test_bilinear_as_pil_but_for_a_level(operation, channels, sides):
     warped = smooth(images, strengths)
     height, width = sides
     for image, strength, got in zip(images, strengths.tolist(), warped, strict=True):
-        matrix = [float(entry[0]) if isinstance(entry, torch.Tensor) else entry
-                  for entry in operation.pixels.source(torch.tensor([strength], dtype=torch.float64), height, width)]  # fmt: skip
+        entries = operation.pixels.source(torch.tensor([strength], dtype=torch.float64), height, width)
+        matrix = [float(entry) for entry in entries]
         picture = Image.fromarray(image[0].numpy() if channels == 1 else image.permute(1, 2, 0).numpy())
         fill = 77 if channels == 1 else (77, 77, 77)
         how = (Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
