@@ -73,7 +73,7 @@ def _bilinear(images: Tensor, matrix: Tensor, fill: int) -> Tensor:
 
     def corner(right: int, below: int) -> Tensor:
         index = (top + below).clamp(0, height - 1) * width + (left + right).clamp(0, width - 1)
-        index = index.long().view(count, 1, -1).expand(-1, channels, -1)
+        index = index.long().view(count, 1, height * width).expand(-1, channels, -1)
         return images.flatten(2).gather(2, index).view(images.shape).float()
 
     upper_left, lower_left = corner(0, 0), corner(0, 1)

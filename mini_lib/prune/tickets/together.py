@@ -1,7 +1,6 @@
 """Many nets of one shape, trained as one: their weights are stacked, and each step moves them all.
 
-A small net leaves a processor waiting for the next small piece of work. Twelve of them, as one batched matrix product,
-do not. The nets differ in weights, masks and the order of their pictures, and nothing passes from one to another.
+The nets differ in weights, masks and the order of their pictures, and nothing passes from one to another.
 """
 
 from collections.abc import Sequence
@@ -9,14 +8,13 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
-from torch.nn import functional as F
 
-from mini_lib.data import Split, Splits
+from mini_lib.data import Splits
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.tickets.alone import check_steps, not_finite
 from mini_lib.prune.tickets.net import Trained, Weights, weights_of
 from mini_lib.prune.tickets.recipe import Recipe
+from mini_lib.stacked import Stack, accuracies_together, losses_together, stack, unstack
 
 
 def train_together(
@@ -40,45 +38,42 @@ def train_together(
     """
     _check(model, starts, masks, orders, recipe, first_step, snapshot_at)
     shape = deepcopy(model).eval()
-    stacks, keeps = _stack(starts, masks)
+    stacks, keeps = _masked(starts, masks)
     order = torch.stack(list(orders), dim=1)  # [steps, nets, batch]
     images, labels = splits.train.images, splits.train.labels
-
-    def loss_of_one(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(functional_call(shape, weights, (x,)), y)
-
     optimizer = recipe.make_optimizer(stacks.values())
-    snapshot = _copy(stacks) if snapshot_at == first_step else None
+    nets = range(len(starts))
+    snapshots = [unstack(stacks, net) if snapshot_at == first_step else None for net in nets]
     curve = []
     for step in range(first_step, recipe.steps):
         optimizer.param_groups[0]["lr"] = recipe.rate_at(step)
-        losses = vmap(loss_of_one)(stacks, images[order[step]], labels[order[step]])
+        losses = losses_together(shape, stacks, images[order[step]], labels[order[step]])
         if not losses.isfinite().all():
             raise ValueError(not_finite(step, recipe))
         optimizer.zero_grad()
-        losses.sum().backward()  # a net's gradient is that of its own loss: no other depends on its weights
+        losses.sum().backward()
         for name, keep in keeps.items():
             stacks[name].grad.mul_(keep)
         optimizer.step()
         if step + 1 == snapshot_at:
-            snapshot = _copy(stacks)
+            snapshots = [unstack(stacks, net) for net in nets]
         if step + 1 in recipe.evaluate_at:
-            curve.append(_accuracies(shape, stacks, splits.validation))
-    test = _accuracies(shape, stacks, splits.test)
+            curve.append(accuracies_together(shape, stacks, splits.validation))
+    test = accuracies_together(shape, stacks, splits.test)
     return [
         Trained(
-            _unstack(stacks, net),
-            _unstack(snapshot, net) if snapshot else None,
+            unstack(stacks, net),
+            snapshots[net],
             tuple(accuracies[net] for accuracies in curve),
             test[net],
         )
-        for net in range(len(starts))
+        for net in nets
     ]
 
 
-def _stack(starts: Sequence[Weights], masks: Sequence[Mask | None]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _masked(starts: Sequence[Weights], masks: Sequence[Mask | None]) -> tuple[Stack, Stack]:
     """The weights of all nets, [nets, ...] by name, with zeros where a mask says so; and the masks, as 0 and 1."""
-    stacks = {name: torch.stack([start[name].detach() for start in starts]) for name in starts[0]}
+    stacks = stack(starts)
     pruned = {name for mask in masks if mask is not None for name in mask}
     keeps = {name: torch.ones_like(stacks[name]) for name in stacks if name in pruned}
     for net, mask in enumerate(masks):
@@ -86,27 +81,9 @@ def _stack(starts: Sequence[Weights], masks: Sequence[Mask | None]) -> tuple[dic
             keeps[name][net] = keep
     for name, keep in keeps.items():
         stacks[name].mul_(keep)
-    for stack in stacks.values():
-        stack.requires_grad_()
+    for stacked in stacks.values():
+        stacked.requires_grad_()
     return stacks, keeps
-
-
-def _copy(stacks: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: stack.detach().clone() for name, stack in stacks.items()}
-
-
-def _unstack(stacks: dict[str, Tensor], net: int) -> dict[str, Tensor]:
-    return {name: stack[net].detach().clone() for name, stack in stacks.items()}
-
-
-@torch.no_grad()
-def _accuracies(model: nn.Module, stacks: dict[str, Tensor], split: Split) -> list[float]:
-    """The share of pictures that each net gets right, in [0, 1]."""
-    correct = torch.zeros(len(next(iter(stacks.values()))), dtype=torch.int64)
-    logits_of = vmap(lambda weights, images: functional_call(model, weights, (images,)), in_dims=(0, None))
-    for images, labels in zip(split.images.split(500), split.labels.split(500)):
-        correct += (logits_of(stacks, images).argmax(dim=2) == labels).sum(dim=1)
-    return [count / len(split) for count in correct.tolist()]
 
 
 def _check(

@@ -1,0 +1,281 @@
+"""Children: small nets, each trained for a short while with its own augmentation, to see what that is worth.
+
+All children of a call are one grouped model (`mini_lib.stacked`): a step trains all of them, and takes less than as
+many steps of one. Those that fall behind can be stopped early: after each of `halve_at` steps the better half goes on.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mini_lib import require
+from mini_lib.augment.search.spent import Spent
+from mini_lib.batch import Augment, Batch
+from mini_lib.data import Split
+from mini_lib.stacked import Stack, accuracies_together, losses_together, stack, unstack
+
+Build = Callable[[int], nn.Module]
+State = Mapping[str, Tensor]  # what a net holds, as its `state_dict()` says
+
+
+@dataclass(frozen=True)
+class ChildRecipe:
+    """How every child is trained: AdamW, whose rate climbs in a straight line over the first three tenths of the steps
+    and falls to nearly zero after.
+
+    `halve_at`: after so many steps, of those that still train the better half goes on (of an odd number, the smaller
+    half), judged on validation data. `batches_at_once`: so many batches are augmented by one call, which takes less
+    time than one call for each. That changes nothing for an augmentation whose pictures draw for themselves, but leave
+    it at 1 for one that counts its batches, such as a `Schedule`.
+
+    Raises:
+        TypeError: a setting is not a number.
+        ValueError: a count is below 1, the rate not positive, the weight decay negative, or `halve_at` not rising and
+            below `steps`.
+
+    >>> recipe = ChildRecipe(steps=10, learning_rate=0.3)
+    >>> [round(recipe.rate_at(step), 2) for step in (0, 2, 3, 9)]                     # up by .1, down by .3 / 7
+    [0.1, 0.3, 0.3, 0.04]
+    """
+
+    steps: int = 80
+    batch_size: int = 64
+    learning_rate: float = 0.01
+    weight_decay: float = 0.1
+    halve_at: tuple[int, ...] = ()
+    batches_at_once: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "halve_at", tuple(self.halve_at))
+        require.whole("steps", self.steps, low=1, fix="80 steps tell a good policy from a bad one")
+        require.whole("batch_size", self.batch_size, low=1, fix="64 is a good start")
+        require.positive("learning_rate", self.learning_rate, fix="0.01 is a good start")
+        require.not_negative("weight_decay", self.weight_decay, fix="0 leaves it out")
+        require.whole("batches_at_once", self.batches_at_once, low=1, fix="8 saves most of the time that can be saved")
+        for step in self.halve_at:
+            require.whole("a step of halve_at", step, low=1, high=self.steps - 1, fix="() lets all children finish")
+        if list(self.halve_at) != sorted(set(self.halve_at)):
+            raise ValueError(f"halve_at must rise, got {self.halve_at}; give each step once, the first one first")
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        climbs = max(1, round(0.3 * self.steps))
+        return self.learning_rate * min((step + 1) / climbs, (self.steps - step) / max(1, self.steps - climbs))
+
+
+@dataclass(frozen=True, eq=False)
+class Child:
+    """A trained child, in evaluation mode, and what it took: `steps`, fewer than the recipe's if it was stopped early.
+
+    `validation_accuracy`, in [0, 1], is that after its last step.
+    """
+
+    model: nn.Module
+    validation_accuracy: float
+    steps: int
+    spent: Spent
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What the net holds, by name, to start another child from."""
+        return dict(self.model.state_dict())
+
+
+def train_children(
+    build: Build,
+    augments: Sequence[Augment | None],
+    train: Split,
+    validation: Split,
+    recipe: ChildRecipe,
+    seeds: Sequence[int],
+    *,
+    start: State | Sequence[State] | None = None,
+) -> list[Child]:
+    """Train one child for each augmentation, all in the same steps, and return them in this order.
+
+    Child i is `build(seeds[i])`, sees the training pictures in the order of its seed, and its augmentation draws by its
+    seed: children with the same seed differ only in their augmentation. None augments nothing. A child comes out as if
+    it had been trained alone, up to the rounding of sums, unless `recipe.halve_at` stops it.
+
+    `start` holds weights to begin with, one set for all (a shared start, trained once, saves each child's first
+    steps) or one for each; what it took to train them is not in `Child.spent`.
+
+    Raises:
+        TypeError: a split is not a `Split`, or an augmentation cannot be called or gives no `Batch`.
+        ValueError: there are no children, not as many seeds or starts as augmentations, a net that cannot be grouped,
+            an augmentation that changes the number of pictures, or a loss that is not finite.
+    """
+    _check(augments, train, validation, seeds, start)
+    nets = [build(seed) for seed in seeds]
+    if start is not None:
+        starts = [start] * len(nets) if isinstance(start, Mapping) else start
+        nets = [_started(net, own) for net, own in zip(nets, starts)]
+    _check_groups(nets)
+    group = _Group(nets[0], nets, recipe)
+    feeds = [_Feed(augment, train, recipe, seed) for augment, seed in zip(augments, seeds)]
+    accuracies, judged, trained = [0.0] * len(nets), [0] * len(nets), [0] * len(nets)
+    alive, done = list(range(len(nets))), 0
+    for end in (*recipe.halve_at, recipe.steps):
+        for step in range(done, end):
+            group.step(step, [feeds[child].batch(step) for child in alive])
+        done = end
+        for child, accuracy in zip(alive, group.accuracies(validation)):
+            accuracies[child], trained[child] = accuracy, end
+            judged[child] += len(validation)
+        if end < recipe.steps and len(alive) > 1:
+            best = sorted(range(len(alive)), key=lambda place: -accuracies[alive[place]])[: len(alive) // 2]
+            stay = sorted(best)
+            for place in set(range(len(alive))) - set(stay):
+                group.give_to(nets[alive[place]], place)
+            group.keep(stay)
+            alive = [alive[place] for place in stay]
+    for place, child in enumerate(alive):
+        group.give_to(nets[child], place)
+    return [
+        Child(net.eval(), accuracies[i], trained[i], Spent(trained[i] * recipe.batch_size, judged[i]))
+        for i, net in enumerate(nets)
+    ]
+
+
+class _Group:
+    """The children that still train, stacked, with their optimizer."""
+
+    def __init__(self, shape: nn.Module, nets: Sequence[nn.Module], recipe: ChildRecipe) -> None:
+        self.recipe = recipe
+        self.shape = copy.deepcopy(shape).train()
+        self.stacked: Stack = stack([net.state_dict() for net in nets])
+        self.trainable = [name for name, weight in self.shape.named_parameters() if weight.requires_grad]
+        self._optimize()
+
+    def _optimize(self) -> None:
+        weights = [self.stacked[name].requires_grad_() for name in self.trainable]
+        self.optimizer = torch.optim.AdamW(
+            weights, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay, fused=True
+        )
+
+    def step(self, step: int, batches: Sequence[Batch]) -> None:
+        """Move each child by one batch of its own."""
+        images = torch.stack([batch.images for batch in batches])
+        losses = losses_together(self.shape, self.stacked, images, _labels_together(batches))
+        if not losses.isfinite().all():
+            raise ValueError(
+                f"the loss of child {int((~losses.isfinite()).nonzero()[0])} is not finite at step {step}; check the "
+                f"images for values that are not finite, or lower learning_rate ({self.recipe.learning_rate:g})"
+            )
+        self.optimizer.param_groups[0]["lr"] = self.recipe.rate_at(step)
+        self.optimizer.zero_grad()
+        losses.sum().backward()
+        self.optimizer.step()
+
+    def accuracies(self, split: Split) -> list[float]:
+        return accuracies_together(self.shape, self.stacked, split)
+
+    def give_to(self, net: nn.Module, place: int) -> None:
+        """Write what the child in this place has learned into `net`."""
+        net.load_state_dict(unstack(self.stacked, place))
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Go on with these children only; each keeps what its optimizer remembers."""
+        memory = [self.optimizer.state[self.stacked[name]] for name in self.trainable]
+        self.stacked = {name: tensor.detach()[places] for name, tensor in self.stacked.items()}
+        self._optimize()
+        for name, remembered in zip(self.trainable, memory):
+            self.optimizer.state[self.stacked[name]] = {
+                key: value if value.ndim == 0 else value[places] for key, value in remembered.items()
+            }
+
+
+class _Feed:
+    """The batches of one child: pictures in a random order, epoch after epoch, augmented a few batches at once."""
+
+    def __init__(self, augment: Augment | None, train: Split, recipe: ChildRecipe, seed: int) -> None:
+        self.augment, self.train, self.recipe = augment, train, recipe
+        order = torch.Generator().manual_seed(seed)
+        # As many draws as an augmentation takes, they do not change the order of the pictures.
+        self.chance = torch.Generator().manual_seed(int(torch.randint(2**31, (1,), generator=order)))
+        wanted = recipe.steps * recipe.batch_size
+        epochs = [torch.randperm(len(train), generator=order) for _ in range(-(-wanted // len(train)))]
+        self.order = torch.cat(epochs)[:wanted]
+        self.first, self.ready = 0, None  # the step that the augmented pictures begin with, and these
+
+    def batch(self, step: int) -> Batch:
+        size = self.recipe.batch_size
+        if self.ready is None or step >= self.first + self.recipe.batches_at_once:
+            rows = self.order[step * size : (step + self.recipe.batches_at_once) * size]
+            batch = Batch(self.train.images[rows], self.train.labels[rows])
+            self.first = step
+            self.ready = batch if self.augment is None else _as_before(self.augment(batch, self.chance), batch)
+        here = slice((step - self.first) * size, (step - self.first + 1) * size)
+        return Batch(self.ready.images[here], self.ready.labels[here])
+
+
+def _labels_together(batches: Sequence[Batch]) -> Tensor:
+    """The labels of each child's batch, as shares of classes in all of them if they are in one."""
+    soft = [batch.labels.shape[1] for batch in batches if batch.labels.ndim == 2]
+    if soft and len(soft) < len(batches):
+        return torch.stack(
+            [batch.labels if batch.labels.ndim == 2 else F.one_hot(batch.labels, soft[0]).float() for batch in batches]
+        )
+    return torch.stack([batch.labels for batch in batches])
+
+
+def _as_before(augmented: object, batch: Batch) -> Batch:
+    if not isinstance(augmented, Batch):
+        raise TypeError(f"augment must give a Batch, got {type(augmented).__name__}; use Batch(images, batch.labels)")
+    if augmented.images.shape != batch.images.shape or augmented.images.dtype != batch.images.dtype:
+        raise ValueError(
+            f"augment must keep shape and dtype of its pictures, made {list(augmented.images.shape)} "
+            f"{augmented.images.dtype} of {list(batch.images.shape)} {batch.images.dtype}"
+        )
+    return augmented
+
+
+def _started(net: nn.Module, start: State) -> nn.Module:
+    try:
+        net.load_state_dict(dict(start))
+    except RuntimeError as error:
+        raise ValueError(f"start does not fit the net that `build` makes: {error}") from error
+    return net
+
+
+# What draws by itself would draw alike for all children, or from the global random state.
+_DRAWS = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d)
+
+
+def _check_groups(nets: Sequence[nn.Module]) -> None:
+    shapes = [{name: tensor.shape for name, tensor in net.state_dict().items()} for net in nets]
+    if any(one != shapes[0] for one in shapes):
+        raise ValueError("`build` makes nets of different shapes for different seeds; only equal ones can be grouped")
+    for name, module in nets[0].named_modules():
+        if isinstance(module, _DRAWS):
+            raise ValueError(
+                f"{name or 'the net'} is a {type(module).__name__}, which draws by itself, and children have one "
+                "generator each, for their augmentation; use a net without it"
+            )
+
+
+def _check(
+    augments: Sequence[Augment | None],
+    train: Split,
+    validation: Split,
+    seeds: Sequence[int],
+    start: State | Sequence[State] | None,
+) -> None:
+    for name, split in (("train", train), ("validation", validation)):
+        if not isinstance(split, Split):
+            raise TypeError(f"{name} must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
+    starts = len(augments) if start is None or isinstance(start, Mapping) else len(start)
+    if not augments or not len(augments) == len(seeds) == starts:
+        raise ValueError(
+            f"each child needs an augmentation (or None), a seed, and a start if there are several, got "
+            f"{len(augments)}, {len(seeds)} and {starts}"
+        )
+    for augment in augments:
+        if augment is not None and not callable(augment):
+            raise TypeError(
+                f"augment must be a function (batch, generator) -> batch, got {augment!r}; None leaves it out"
+            )

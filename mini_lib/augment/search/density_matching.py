@@ -1,0 +1,190 @@
+"""Density matching: a policy is judged without training a net for it, as in Fast AutoAugment.
+
+A net is trained once, without augmentation, on one part of the training data. It then judges policies on the other
+part: a policy is good if the net still recognises the pictures that the policy made of it. Augmented pictures that it
+recognises lie where its training data is dense, hence the name. One judgement costs forward passes only, where a child
+costs a whole training.
+
+What is measured is how little a policy harms, not how much it helps: the policy that does nothing is always near the
+top. And it is training data alone that decides. Where validation data looks different, a net trained on augmented
+data may profit from a policy that this net takes for noise (`studies/augment/turned.py`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mini_lib import require
+from mini_lib.augment.chain import Standardised
+from mini_lib.augment.policy import Policy
+from mini_lib.augment.search.by_children import fingerprint
+from mini_lib.augment.search.children import Build, ChildRecipe, train_children
+from mini_lib.augment.search.run import SearchOutcome
+from mini_lib.augment.search.spent import Spent
+from mini_lib.batch import Augment, Batch
+from mini_lib.data import Split
+from mini_lib.fit import predict
+
+
+class DensityMatching:
+    """An `evaluate` for `run_search`: how well a net recognises pictures that a policy has changed.
+
+    Each policy draws from a generator with the same seed, so a reward depends on the policy alone, and a search that
+    is started again finds what it found. `spent` adds up what this object has judged.
+
+    Args:
+        net: trained without augmentation, on other pictures than `held_out`.
+        held_out: the pictures that are changed and judged.
+        wrap: makes of a policy what can change `held_out`; it is `Standardised` for the course's standardised pictures.
+        reward: "accuracy" in [0, 1], or "loss": the cross-entropy in nats with its sign changed, as in the paper.
+        draws: how often each picture is changed and judged.
+        seed: decides what the policies draw.
+        setup: what the training of the net took; a search adds it to what it spent.
+
+    Raises:
+        TypeError: `net` is no module, `held_out` no `Split`, or a number is none.
+        ValueError: another reward, or `draws` below 1.
+
+    Source: S. Lim et al., "Fast AutoAugment", 2019, section 3.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        held_out: Split,
+        *,
+        wrap: Callable[[Augment], Augment] = Standardised,
+        reward: Literal["accuracy", "loss"] = "accuracy",
+        draws: int = 1,
+        seed: int = 0,
+        setup: Spent = Spent(),  # noqa: B008 - it is frozen
+    ) -> None:
+        if not isinstance(net, nn.Module):
+            raise TypeError(f"net must be an nn.Module that gives logits, got {type(net).__name__}; train one with fit")
+        if not isinstance(held_out, Split):
+            raise TypeError(f"held_out must be a data.Split, got {type(held_out).__name__}; take one of `folds(...)`")
+        require.one_of("reward", reward, ("accuracy", "loss"), fix="'loss' also sees how sure the net is")
+        require.whole("draws", draws, low=1, fix="more draws make a reward less noisy, and cost as much more")
+        require.whole("seed", seed, low=0, fix="any whole number will do")
+        self.net, self.held_out, self.wrap, self.reward, self.draws, self.seed = (
+            net,
+            held_out,
+            wrap,
+            reward,
+            draws,
+            seed,
+        )
+        self.spent, self.setup = Spent(), setup
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides the rewards, as plain values; net and pictures by a hash of their numbers."""
+        return {
+            "net": fingerprint(self.net.state_dict()),
+            "held_out": fingerprint(vars(self.held_out)),
+            "wrap": getattr(self.wrap, "__qualname__", type(self.wrap).__qualname__),
+            "reward": self.reward,
+            "draws": self.draws,
+            "seed": self.seed,
+        }
+
+    def __call__(self, policies: Sequence[Augment]) -> list[float]:
+        """Return one reward per policy."""
+        return [self._judge(self.wrap(policy)) for policy in policies]
+
+    def _judge(self, augment: Augment) -> float:
+        generator = torch.Generator().manual_seed(self.seed)
+        rewards = []
+        for _ in range(self.draws):
+            changed = augment(Batch(self.held_out.images, self.held_out.labels), generator)
+            logits = predict(self.net, changed.images)
+            self.spent += Spent(judged_pictures=len(logits))
+            rewards.append(self._reward(logits, changed))
+        return sum(rewards) / self.draws
+
+    def _reward(self, logits: Tensor, changed: Batch) -> float:
+        if self.reward == "loss":
+            return -F.cross_entropy(logits, changed.labels).item()
+        return (logits.argmax(dim=1) == changed.main_labels).double().mean().item()
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The policy that density matching has found, and what it took: the nets that judged, and what they judged."""
+
+    policy: Policy
+    spent: Spent
+
+
+def fast_autoaugment(
+    build: Build,
+    train: Split,
+    search: Callable[[DensityMatching, int], SearchOutcome],
+    *,
+    recipe: ChildRecipe,
+    seed: int,
+    count: int = 5,
+    top: int = 10,
+    wrap: Callable[[Augment], Augment] = Standardised,
+    reward: Literal["accuracy", "loss"] = "loss",
+    draws: int = 1,
+) -> Matched:
+    """Return the best policies of each fold joined into one: no validation data, and one training per fold.
+
+    For each of `count` folds, a net is trained by `recipe`, without augmentation, on the other folds, and judges the
+    policies that `search(evaluate, fold)` tries. The sub-policies of the `top` best of each fold are joined:
+
+        def search(evaluate, fold):
+            return run_search(RandomSearch(space, seed=fold), evaluate, trials=200)
+
+    Raises:
+        TypeError: a number is not a whole one, or `train` is no `Split`.
+        ValueError: a number is too small, or there are fewer pictures of a class than folds.
+
+    Source: S. Lim et al., "Fast AutoAugment", 2019, section 3.2 and algorithm 1.
+    """
+    require.whole("top", top, low=1, fix="the paper has 10")
+    joined, spent = [], Spent()
+    for fold, (learned, judged) in enumerate(folds(train, count, seed=seed)):
+        (child,) = train_children(build, [None], learned, judged, recipe, [seed + fold])
+        evaluate = DensityMatching(
+            child.model, judged, wrap=wrap, reward=reward, draws=draws, seed=seed, setup=child.spent
+        )
+        outcome = search(evaluate, fold)
+        joined += outcome.joined(min(top, len(outcome.trials))).sub_policies
+        spent += outcome.spent
+    return Matched(Policy(joined), spent)
+
+
+def folds(split: Split, count: int, *, seed: int) -> Iterator[tuple[Split, Split]]:
+    """Yield `count` pairs (what a net learns, what it judges), which together are `split`, each with all classes alike.
+
+    Every picture is judged in exactly one of the pairs.
+
+    Raises:
+        TypeError: `count` is not a whole number.
+        ValueError: it is below 2, or larger than the smallest class.
+
+    >>> six = Split(torch.zeros(6, 1), torch.tensor([0, 0, 0, 1, 1, 1]))
+    >>> [(len(learned), judged.labels.tolist()) for learned, judged in folds(six, 3, seed=0)]
+    [(4, [0, 1]), (4, [0, 1]), (4, [0, 1])]
+    """
+    require.whole("count", count, low=2, fix="one part judges, the others are learned; the paper has 5")
+    require.whole("seed", seed, low=0, fix="any whole number will do")
+    smallest = int(split.labels.unique(return_counts=True)[1].min())
+    if count > smallest:
+        raise ValueError(f"{count} folds need {count} pictures of each class, got {smallest} of one; use fewer folds")
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+    by_class = order[split.labels[order].argsort(stable=True)]
+    fold_of = torch.empty(len(split), dtype=torch.int64)
+    fold_of[by_class] = torch.arange(len(split)) % count  # class after class, dealt out in turn
+    for fold in range(count):
+        yield _where(split, fold_of != fold), _where(split, fold_of == fold)
+
+
+def _where(split: Split, keep: Tensor) -> Split:
+    return Split(split.images[keep], split.labels[keep])

@@ -1,0 +1,131 @@
+"""What a search may choose from: operations, probabilities and magnitudes, written as whole numbers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mini_lib import require
+from mini_lib.augment.operations import AUTOAUGMENT_OPERATIONS, Operation
+from mini_lib.augment.policy import Policy, Step, SubPolicy
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Sub-policies of `steps` steps, each an operation with a probability and a magnitude out of these.
+
+    A policy is written as *genes*: for each step of each sub-policy the place of its operation, its probability and its
+    magnitude in the lists. Three numbers per step, counted from 0.
+
+    Raises:
+        TypeError: `steps` is not a whole number.
+        ValueError: a list is empty or holds something twice, or `steps` is below 1.
+
+    >>> space = SearchSpace()                                              # AutoAugment's
+    >>> space.choices, f"{space.size:.1e} sub-policies"                    # (15 * 11 * 10) ** 2
+    ((15, 11, 10, 15, 11, 10), '2.7e+06 sub-policies')
+
+    Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Strategies from Data", 2019, section 3.
+    """
+
+    operations: tuple[Operation, ...] = AUTOAUGMENT_OPERATIONS
+    probabilities: tuple[float, ...] = tuple(tenth / 10 for tenth in range(11))
+    magnitudes: tuple[float, ...] = tuple(range(10))
+    steps: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("operations", "probabilities", "magnitudes"):
+            values = tuple(getattr(self, name))
+            object.__setattr__(self, name, values)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name} must be one or more different values, got {len(values)}, some twice or none")
+        require.whole("steps", self.steps, low=1, fix="the papers have 2")
+        for genes in [(operation, 0, 0) * self.steps for operation in range(len(self.operations))]:
+            self.policy(genes)  # each value is one that a step takes
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """How many values each gene of a sub-policy can have."""
+        return (len(self.operations), len(self.probabilities), len(self.magnitudes)) * self.steps
+
+    @property
+    def size(self) -> int:
+        """How many sub-policies there are."""
+        return math.prod(self.choices)
+
+    def policy(self, genes: Sequence[int]) -> Policy:
+        """Return the policy that genes stand for.
+
+        Raises:
+            ValueError: there are not as many as whole sub-policies need, or one lies outside.
+        """
+        width = len(self.choices)
+        if not genes or len(genes) % width:
+            raise ValueError(f"a sub-policy has {width} genes here, got {len(genes)}; give whole sub-policies")
+        for place, gene in enumerate(genes):
+            high = self.choices[place % width] - 1
+            require.whole("a gene", gene, low=0, high=high, fix="it is a place in a list, counted from 0")
+        steps = [
+            Step(self.operations[o], probability=self.probabilities[p], magnitude=self.magnitudes[m])
+            for o, p, m in zip(genes[::3], genes[1::3], genes[2::3])
+        ]
+        return Policy([SubPolicy(*steps[i : i + self.steps]) for i in range(0, len(steps), self.steps)])
+
+    def genes(self, policy: Policy) -> tuple[int, ...]:
+        """Return the genes of a policy.
+
+        Raises:
+            ValueError: the policy has a step that is not in this space, or sub-policies of another length.
+        """
+        genes = []
+        for one in policy.sub_policies:
+            if len(one.steps) != self.steps:
+                raise ValueError(f"sub-policies have {self.steps} steps here, got one of {len(one.steps)}")
+            for step in one.steps:
+                for name, values, value in (
+                    ("operation", self.operations, step.operation),
+                    ("probability", self.probabilities, step.probability),
+                    ("magnitude", self.magnitudes, step.magnitude),
+                ):
+                    if value not in values:
+                        shown = value.name if isinstance(value, Operation) else value
+                        raise ValueError(f"the {name} {shown} of a policy is not in the search space; add it there")
+                    genes.append(values.index(value))
+        return tuple(genes)
+
+    def random_policy(self, sub_policies: int, generator: torch.Generator) -> Policy:
+        """Return a policy of which each gene is drawn evenly from its values.
+
+        Raises:
+            ValueError: `sub_policies` is below 1.
+        """
+        require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
+        return self.policy(
+            [int(torch.randint(choices, (1,), generator=generator)) for choices in self.choices * sub_policies]
+        )
+
+    def neighbour(self, policy: Policy, generator: torch.Generator) -> Policy:
+        """Return a policy that differs from this one in one gene, drawn evenly, and its new value too.
+
+        Raises:
+            ValueError: the policy is not of this space, or the space has one value for each gene.
+        """
+        genes = list(self.genes(policy))
+        free = [place for place in range(len(genes)) if self.choices[place % len(self.choices)] > 1]
+        if not free:
+            raise ValueError("a space with one value for each gene has no neighbours; give it more to choose from")
+        place = free[int(torch.randint(len(free), (1,), generator=generator))]
+        choices = self.choices[place % len(self.choices)]
+        genes[place] = (genes[place] + int(torch.randint(1, choices, (1,), generator=generator))) % choices
+        return self.policy(genes)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What is in the space, as plain values."""
+        return {
+            "operations": [f"{one.name} {one.weakest:g} to {one.strongest:g} {one.unit}" for one in self.operations],
+            "probabilities": self.probabilities,
+            "magnitudes": self.magnitudes,
+            "steps": self.steps,
+        }

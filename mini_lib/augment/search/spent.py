@@ -1,0 +1,34 @@
+"""What a search has spent, counted in pictures: two methods are compared fairly only if they spend the same."""
+
+from dataclasses import dataclass
+
+from mini_lib import require
+
+
+@dataclass(frozen=True)
+class Spent:
+    """How many pictures passed through a network: to train it (forwards and backwards), or to judge (forwards only).
+
+    A picture counts each time it is seen. Sums are taken with `+`.
+
+    Raises:
+        TypeError: a count is not a whole number.
+        ValueError: a count is below 0.
+
+    >>> child = Spent(trained_pictures=80 * 64, judged_pictures=500)                # 80 steps of 64, then 500 pictures
+    >>> child + child
+    Spent(trained_pictures=10240, judged_pictures=1000)
+    """
+
+    trained_pictures: int = 0
+    judged_pictures: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("trained_pictures", "judged_pictures"):
+            require.whole(name, getattr(self, name), low=0, fix="count each picture each time a network sees it")
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.trained_pictures + other.trained_pictures, self.judged_pictures + other.judged_pictures)
+
+    def __str__(self) -> str:
+        return f"{self.trained_pictures:,} pictures trained on, {self.judged_pictures:,} judged"
