@@ -7,7 +7,7 @@ from drawn import generator
 from mini_lib.augment import AUTOAUGMENT_CIFAR10, Chain, Cutout, Mixup, Policy, Standardised, Step, SubPolicy
 from mini_lib.augment.operations import invert
 from mini_lib.batch import Batch
-from mini_lib.data import PIXEL_MEAN, PIXEL_STD, Split, fashion
+from mini_lib.data import PIXEL_MEAN, PIXEL_STD, fashion
 from mini_lib.fit import fit
 
 ALL_BYTES = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
@@ -28,8 +28,13 @@ def test_all_bytes_come_back_bit_for_bit(mean, std):
     assert torch.equal(Standardised(as_they_are, mean, std)(images, generator()), images)
 
 
-def test_the_courses_pictures_come_back_bit_for_bit():
-    images = fashion().validation.images
+@pytest.fixture(scope="module")
+def clothes():
+    return fashion().validation
+
+
+def test_the_courses_pictures_come_back_bit_for_bit(clothes):
+    images = clothes.images
     assert torch.equal(Standardised(as_they_are)(images, generator()), images)
 
 
@@ -59,11 +64,11 @@ def test_a_chain_does_one_after_the_other_with_one_generator():
     assert torch.equal(Chain(AUTOAUGMENT_CIFAR10, Cutout(3))(pixels, generator(5)), by_hand)
 
 
-def test_mixed_labels_leave_a_chain_and_are_trained_on():
+def test_mixed_labels_leave_a_chain_and_are_trained_on(clothes):
     augment = Chain(Standardised(INVERTED), Cutout(4), Mixup(0.4, classes=10))
-    some = fashion().validation.first(40)
+    some = clothes.first(40)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
-    fitted = fit(net, some, Split(some.images, some.labels), epochs=1, seed=0, learning_rate=0.01, augment=augment)
+    fitted = fit(net, some, some, epochs=1, seed=0, learning_rate=0.01, augment=augment)
     assert 0 < fitted.history[0].train_loss < 10
     assert augment(Batch(some.images, some.labels), generator()).labels.shape == (40, 10)
 

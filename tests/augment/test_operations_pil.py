@@ -1,15 +1,11 @@
 """Every operation at every published strength, pixel by pixel, compared with PIL.
 
-Equality is exact but in two places.
+Equality is exact but in one place.
 
 Blends (brightness, contrast, color, sharpness). PIL computes poorer + factor * (picture - poorer) in single precision
 and cuts. So do we, in the same order: equal on x86-64. A compiler for ARM may fuse the product and the sum, which
 rounds once instead of twice: where the exact result is a whole number, PIL may then cut to the one below. One level,
 and nowhere more.
-
-Bilinear warps. PIL mixes four pixels in double precision and cuts; we mix in single precision. Three mixes of
-values up to 255 are off by at most about 6 * 255 * 2**-24 < 1e-4, so two results differ only where a whole number lies
-between them: one level. Where the source lies in the picture is decided in double precision in both.
 
 Nearest warps need no tolerance: PIL adds up places in whole multiples of 1/65536 of a pixel, and so do we.
 """

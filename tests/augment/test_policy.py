@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from drawn import Recorder, generator, is_likely, numbered
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mini_lib.augment import Policy, Step, SubPolicy, policy_from_json
@@ -126,6 +126,7 @@ def test_a_picture_is_changed_by_what_it_drew_and_no_other():
 # --- how it is called ----------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.sampled_from([1, 3]), st.integers(0, 5))
 def test_the_same_seed_gives_the_same_pictures_and_nothing_else_is_touched(seed, channels, count):
     images = pictures(count, channels)
@@ -171,6 +172,7 @@ def policies(draw):
     return Policy(draw(st.lists(st.lists(steps, min_size=1, max_size=3).map(lambda s: SubPolicy(*s)), min_size=1)))
 
 
+@settings(max_examples=30)
 @given(policies())
 def test_json_gives_the_same_policy_back(policy):
     assert policy_from_json(policy.to_json()) == policy

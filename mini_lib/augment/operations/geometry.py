@@ -1,13 +1,14 @@
 """Operations that move pixels: each pixel of the result is fetched from a place in the picture, its source."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import floor, pi
+from math import pi
 
 import torch
 from torch import Tensor
 
 from mini_lib.augment.operations.operation import Operation
+from mini_lib.kernels import warp_nearest
 from mini_lib.require import one_of, whole
 
 # A number that is the same for all pictures, or one per picture, float64 [N].
@@ -36,8 +37,10 @@ class Warp:
 
     def __call__(self, images: Tensor, strengths: Tensor) -> Tensor:
         """Return the pictures, warped."""
-        matrix = self.source(strengths, images.shape[2], images.shape[3])
-        return (_nearest if self.interpolation == "nearest" else _bilinear)(images, matrix, self.fill)
+        matrix = strengths.new_empty(6, len(strengths))
+        for row, entry in zip(matrix, self.source(strengths, images.shape[2], images.shape[3]), strict=True):
+            row.copy_(entry) if isinstance(entry, Tensor) else row.fill_(entry)
+        return (warp_nearest if self.interpolation == "nearest" else _bilinear)(images, matrix, self.fill)
 
 
 def warped_with(operation: Operation, *, interpolation: str = "nearest", fill: int = 0) -> Operation:
@@ -56,39 +59,13 @@ def warped_with(operation: Operation, *, interpolation: str = "nearest", fill: i
     return replace(operation, pixels=replace(operation.pixels, interpolation=interpolation, fill=fill))
 
 
-def _nearest(images: Tensor, matrix: tuple[Entry, ...], fill: int) -> Tensor:
-    """Fetch each pixel whole. Places are whole multiples of 1/65536 of a pixel, as in PIL: no rounding accumulates.
-
-    A border of `fill`, one pixel wide, is put round each picture; sources further out are moved there. Channels share
-    their places.
-    """
-    count, channels, height, width = images.shape
-    a, b, c, d, e, f = matrix
-    c, f = c + 0.5 * (a + b) + 1, f + 0.5 * (d + e) + 1  # the middle of the first pixel, in the framed picture
-    a, b, c, d, e, f = _fixed((a, b, c, d, e, f))
-    x, y = torch.arange(width, dtype=torch.int32), torch.arange(height, dtype=torch.int32).unsqueeze(1)
-    column = (x * a + c + y * b).bitwise_right_shift_(16).clamp_(0, width + 1)
-    row = (x * d + f + y * e).bitwise_right_shift_(16).clamp_(0, height + 1)
-    index = torch.add(column, row, alpha=width + 2).expand(count, height, width).long().view(count, 1, height * width)
-    framed = images.new_full((count, channels, height + 2, width + 2), fill)
-    framed[:, :, 1:-1, 1:-1] = images
-    return framed.flatten(2).gather(2, index.expand(-1, channels, -1)).view(images.shape)
-
-
-def _fixed(entries: Sequence[Entry]) -> list[int | Tensor]:
-    """Return each entry in units of 1/65536, rounded; int32 [N, 1, 1] where it was a tensor."""
-    tensors = [entry for entry in entries if isinstance(entry, Tensor)]
-    fixed = iter((torch.stack(tensors) * 65536 + 0.5).floor().to(torch.int32)[..., None, None].unbind())
-    return [next(fixed) if isinstance(entry, Tensor) else floor(entry * 65536 + 0.5) for entry in entries]
-
-
-def _bilinear(images: Tensor, matrix: tuple[Entry, ...], fill: int) -> Tensor:
+def _bilinear(images: Tensor, matrix: Tensor, fill: int) -> Tensor:
     """Mix the four pixels whose centres surround the source, as PIL does; at its edge a picture goes on unchanged."""
     count, channels, height, width = images.shape
-    a, b, c, d, e, f = (entry.view(-1, 1, 1) if isinstance(entry, Tensor) else entry for entry in matrix)
+    a, b, c, d, e, f = matrix.view(6, count, 1, 1)
     x = torch.arange(width, dtype=torch.float64) + 0.5
     y = torch.arange(height, dtype=torch.float64).view(-1, 1) + 0.5
-    x_source, y_source = (source.expand(count, height, width) for source in (a * x + b * y + c, d * x + e * y + f))
+    x_source, y_source = a * x + b * y + c, d * x + e * y + f
     inside = (x_source >= 0) & (x_source < width) & (y_source >= 0) & (y_source < height)
     left, top = (x_source - 0.5).floor(), (y_source - 0.5).floor()
     x_share = (x_source - 0.5 - left).float().unsqueeze(1)

@@ -59,10 +59,10 @@ class Operation:
         Raises:
             ValueError: a share lies outside [0, 1].
         """
-        low, high = (float(share.min()), float(share.max())) if isinstance(share, Tensor) and share.numel() else (0, 0)
-        low, high = (low, high) if isinstance(share, Tensor) else (share, share)
-        if not 0 <= low <= high <= 1:
-            raise ValueError(f"a share of the scale of {self.name} must lie in [0, 1], got {low if low < 0 else high}")
+        ends = (share,) if not isinstance(share, Tensor) else share.aminmax() if share.numel() else ()
+        for end in map(float, ends):
+            if not 0 <= end <= 1:
+                raise ValueError(f"a share of the scale of {self.name} must lie in [0, 1], got {end:g}; 1 is its end")
         strength = self.weakest + (self.strongest - self.weakest) * share
         return _rounded(strength) if self.whole else strength
 

@@ -23,8 +23,8 @@ class SearchSpace:
         ValueError: a list is empty or holds something twice, or `steps` is below 1.
 
     >>> space = SearchSpace()                                              # AutoAugment's
-    >>> space.choices, f"{space.size:.1e} sub-policies"                    # (14 * 11 * 10) ** 2
-    ((14, 11, 10, 14, 11, 10), '2.4e+06 sub-policies')
+    >>> space.choices, f"{space.size:.1e} sub-policies"                    # (15 * 11 * 10) ** 2
+    ((15, 11, 10, 15, 11, 10), '2.7e+06 sub-policies')
 
     Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Strategies from Data", 2019, section 3.
     """
@@ -104,3 +104,28 @@ class SearchSpace:
         return self.policy(
             [int(torch.randint(choices, (1,), generator=generator)) for choices in self.choices * sub_policies]
         )
+
+    def neighbour(self, policy: Policy, generator: torch.Generator) -> Policy:
+        """Return a policy that differs from this one in one gene, drawn evenly, and its new value too.
+
+        Raises:
+            ValueError: the policy is not of this space, or the space has one value for each gene.
+        """
+        genes = list(self.genes(policy))
+        free = [place for place in range(len(genes)) if self.choices[place % len(self.choices)] > 1]
+        if not free:
+            raise ValueError("a space with one value for each gene has no neighbours; give it more to choose from")
+        place = free[int(torch.randint(len(free), (1,), generator=generator))]
+        choices = self.choices[place % len(self.choices)]
+        genes[place] = (genes[place] + int(torch.randint(1, choices, (1,), generator=generator))) % choices
+        return self.policy(genes)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What is in the space, as plain values."""
+        return {
+            "operations": [f"{one.name} {one.weakest:g} to {one.strongest:g} {one.unit}" for one in self.operations],
+            "probabilities": self.probabilities,
+            "magnitudes": self.magnitudes,
+            "steps": self.steps,
+        }

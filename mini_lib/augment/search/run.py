@@ -1,0 +1,179 @@
+"""The loop of every search: a method asks for policies, they are judged, and it is told what they are worth.
+
+A method has `ask(count) -> policies` and `tell(policies, rewards)`. All its chance comes from its seed, so the same
+rewards lead to the same policies: a search that was stopped goes on by telling the method again what is in the log.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from joblib import delayed
+
+from mini_lib import require
+from mini_lib.augment.policy import Policy
+from mini_lib.augment.search.log import Log, as_lists
+from mini_lib.augment.search.spent import Spent
+from mini_lib.parallel import as_they_are_done
+
+# From policies to one reward each, higher is better. What has `.spent` says what a call took; `.setup`, what was spent
+# before the first one; `.settings`, as plain values, what decides the rewards.
+Evaluate = Callable[[Sequence[Policy]], Sequence[float]]
+
+
+class SearchMethod(Protocol):
+    """What decides which policies are tried. It may have `.settings`: plain values that decide what it asks for."""
+
+    def ask(self, count: int) -> list[Policy]:
+        """Return at most `count` policies to try next; none when the search is finished."""
+
+    def tell(self, policies: Sequence[Policy], rewards: Sequence[float]) -> None:
+        """Take the rewards of policies that were asked for."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A policy and its reward."""
+
+    policy: Policy
+    reward: float
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """All policies that a search tried, in the order in which it asked for them, and what it spent.
+
+    Raises:
+        ValueError: there is none.
+    """
+
+    trials: tuple[Judged, ...]
+    spent: Spent
+
+    def __post_init__(self) -> None:
+        if not self.trials:
+            raise ValueError("an outcome needs at least one trial, got none; the method asked for no policy")
+
+    @property
+    def best(self) -> Judged:
+        """The first trial with the highest reward. Its reward is too good: it is the luckiest one, too."""
+        return max(self.trials, key=lambda trial: trial.reward)
+
+    @property
+    def history(self) -> tuple[float, ...]:
+        """The highest reward up to each trial."""
+        best, history = float("-inf"), []
+        for trial in self.trials:
+            best = max(best, trial.reward)
+            history.append(best)
+        return tuple(history)
+
+    def joined(self, count: int) -> Policy:
+        """Return the sub-policies of the `count` best trials as one policy: what AutoAugment trains with in the end.
+
+        Raises:
+            TypeError, ValueError: `count` is not a whole number from 1 to the number of trials.
+        """
+        require.whole("count", count, low=1, high=len(self.trials), fix="AutoAugment joins 5")
+        ranked = sorted(self.trials, key=lambda trial: -trial.reward)[:count]
+        return Policy([one for trial in ranked for one in trial.policy.sub_policies])
+
+
+def run_search(
+    method: SearchMethod,
+    evaluate: Evaluate,
+    *,
+    trials: int,
+    together: int = 8,
+    groups: int = 1,
+    log: str | Path | None = None,
+    progress: Callable[[Judged], None] | None = None,
+) -> SearchOutcome:
+    """Try `trials` policies, or fewer if the method is finished before, and return what came of them.
+
+    In each round the method is asked for `together * groups` policies. `evaluate` judges `together` of them per call:
+    children are then one grouped model. Each group is one task for joblib, which decides where it runs. By default that
+    is here, one group after the other. For one process per core, or for other machines, set another backend around:
+
+        with joblib.parallel_config(backend="loky", n_jobs=2):
+            run_search(method, evaluate, trials=160, groups=2)
+
+        client = distributed.Client(address)                # a scheduler of dask; its workers need this package
+        with joblib.parallel_config(backend="dask"):
+            run_search(method, evaluate, trials=160, groups=16)
+
+    The outcome is the same wherever a group runs, with as many threads. It depends on `together` and `groups`: larger
+    rounds know less when they ask. Give a fresh `method`; it ends up told of everything.
+
+    With a `log`, each group is written to that file when it is done. A search that was stopped, or killed, reads it
+    when it is started again with the same settings: only the groups that ran are lost, and the outcome is that of a
+    search that was never interrupted. `progress(judged)` is called for each trial, those of the log too.
+
+    Raises:
+        TypeError: a count is not a whole number, or a reward not a number.
+        ValueError: a count is below 1, not one finite reward per policy, or the log is damaged or that of another
+            search.
+    """
+    require.whole("trials", trials, low=1, fix="some hundred suit a small search")
+    require.whole("together", together, low=1, fix="8 children as one model take half the time of 8 alone")
+    require.whole("groups", groups, low=1, fix="as many as there are processes")
+    written = None if log is None else Log(log, _settings(method, evaluate, together, groups))
+    judged: list[Judged] = []
+    spent = getattr(evaluate, "setup", Spent())
+    number = 0  # of groups so far
+    while len(judged) < trials:
+        asked = method.ask(min(together * groups, trials - len(judged)))
+        if not asked:
+            break
+        waiting = {number + i // together: asked[i : i + together] for i in range(0, len(asked), together)}
+        number += len(waiting)
+        rewards: dict[int, Sequence[float]] = {}
+        for group, found, took in _judge_all(evaluate, waiting, written):
+            rewards[group] = found
+            spent += took
+            for policy, reward in zip(waiting[group], found):
+                if progress is not None:
+                    progress(Judged(policy, reward))
+        in_order = [reward for group in waiting for reward in rewards[group]]
+        method.tell(asked, in_order)
+        judged += [Judged(policy, reward) for policy, reward in zip(asked, in_order)]
+    return SearchOutcome(tuple(judged), spent)
+
+
+def _judge_all(evaluate: Evaluate, waiting: Mapping[int, list[Policy]], log: Log | None):
+    """Yield the number, the rewards and the cost of each group: first those that the log has."""
+    known = {} if log is None else {group: log.groups[group] for group in waiting if group in log.groups}
+    for group, found in known.items():
+        if found.policies != [as_lists(policy) for policy in waiting[group]]:
+            raise ValueError(
+                f"group {group} of {log.path} holds other policies than this search asks for: its method, space or seed "
+                "differs, or it ended with fewer trials; give a new file, or the old settings"
+            )
+        yield group, found.rewards, found.spent
+    tasks = (delayed(_judge)(evaluate, group, ours) for group, ours in waiting.items() if group not in known)
+    for group, found, took in as_they_are_done(tasks):
+        if log is not None:
+            log.add(group, waiting[group], found, took)
+        yield group, found, took
+
+
+def _judge(evaluate: Evaluate, group: int, policies: list[Policy]) -> tuple[int, list[float], Spent]:
+    """Judge a group, maybe in another process. What it took is counted on a copy: a process has its own anyway."""
+    own = copy.copy(evaluate)
+    counts = hasattr(own, "spent")
+    if counts:
+        own.spent = Spent()
+    rewards = [require.finite("a reward", float(one), fix="find out why the child failed") for one in own(policies)]
+    if len(rewards) != len(policies):
+        raise ValueError(f"evaluate must give one reward per policy, got {len(rewards)} for {len(policies)} policies")
+    return group, rewards, own.spent if counts else Spent()
+
+
+def _settings(method: SearchMethod, evaluate: Evaluate, together: int, groups: int) -> dict[str, object]:
+    settings: dict[str, object] = {"together": together, "groups": groups}
+    for role, thing in (("method", method), ("evaluate", evaluate)):
+        settings[role] = getattr(thing, "__qualname__", type(thing).__qualname__)
+        settings |= {f"{role}.{name}": value for name, value in getattr(thing, "settings", {}).items()}
+    return settings
