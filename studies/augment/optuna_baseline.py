@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from mini_lib import require
 from mini_lib.augment.policy import Policy
 from mini_lib.augment.search.policy_gradient import seeded
+from mini_lib.augment.search.random_search import need_rewards
 from mini_lib.augment.search.space import SearchSpace
 
 _GET_OPTUNA = "Optuna is not installed; it comes with the packages of the tests: run `pip install 'optuna>=4.5,<6'`"
@@ -47,6 +48,11 @@ class OptunaTPE:
         self._waiting = {}  # the trials that were asked for and not yet told of, by their genes
         self._asked = self._told = 0
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides which policies are asked for, as plain values."""
+        return {**self.space.settings, "seed": self._seed, "sub_policies": self.sub_policies}
+
     def ask(self, count: int) -> list[Policy]:
         """Return `count` policies to try; each knows of those that wait for their reward.
 
@@ -71,14 +77,11 @@ class OptunaTPE:
 
         Raises:
             TypeError: a reward is not a number.
-            ValueError: not as many rewards as policies, or a reward that is not finite.
+            ValueError: not as many rewards as policies, a reward that is not finite, or a policy it cannot ask for.
         """
-        if len(policies) != len(rewards):
-            raise ValueError(f"tell one reward per policy, got {len(policies)} policies and {len(rewards)} rewards")
-        for reward in rewards:
-            require.finite("a reward", reward, fix="find out why the child failed")
+        need_rewards(policies, rewards)
         for policy, reward in zip(policies, rewards):
-            genes = tuple(self.space.genes(policy))
+            genes = self._genes(policy)
             if waiting := self._waiting.get(genes):
                 self._study.tell(waiting.pop(0), reward)
             else:
@@ -87,6 +90,14 @@ class OptunaTPE:
                 self._study.add_trial(trial)
         self._told += len(policies)
         self._asked = max(self._asked, self._told)  # a log that is told again was once asked for
+
+    def _genes(self, policy: Policy) -> tuple[int, ...]:
+        if len(policy.sub_policies) != self.sub_policies:
+            raise ValueError(
+                f"this search asks for policies of {self.sub_policies} sub-policies, got one of "
+                f"{len(policy.sub_policies)}; give its sub_policies when you make it"
+            )
+        return self.space.genes(policy)
 
     def _distribution(self, gene: int, choices: int) -> object:
         if gene % 3 == 0:  # an operation

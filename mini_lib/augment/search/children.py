@@ -218,10 +218,7 @@ def _labels_together(batches: Sequence[Batch]) -> Tensor:
     soft = [batch.labels.shape[1] for batch in batches if batch.labels.ndim == 2]
     if soft and len(soft) < len(batches):
         return torch.stack(
-            [
-                batch.labels if batch.labels.ndim == 2 else F.one_hot(batch.labels, soft[0]).float()
-                for batch in batches
-            ]
+            [batch.labels if batch.labels.ndim == 2 else F.one_hot(batch.labels, soft[0]).float() for batch in batches]
         )
     return torch.stack([batch.labels for batch in batches])
 
@@ -279,4 +276,6 @@ def _check(
         )
     for augment in augments:
         if augment is not None and not callable(augment):
-            raise TypeError(f"augment must be a function (batch, generator) -> batch, got {augment!r}; None leaves it out")
+            raise TypeError(
+                f"augment must be a function (batch, generator) -> batch, got {augment!r}; None leaves it out"
+            )

@@ -23,8 +23,8 @@ class SearchSpace:
         ValueError: a list is empty or holds something twice, or `steps` is below 1.
 
     >>> space = SearchSpace()                                              # AutoAugment's
-    >>> space.choices, f"{space.size:.1e} sub-policies"                    # (14 * 11 * 10) ** 2
-    ((14, 11, 10, 14, 11, 10), '2.4e+06 sub-policies')
+    >>> space.choices, f"{space.size:.1e} sub-policies"                    # (15 * 11 * 10) ** 2
+    ((15, 11, 10, 15, 11, 10), '2.7e+06 sub-policies')
 
     Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Strategies from Data", 2019, section 3.
     """
