@@ -285,7 +285,6 @@ check("11.3")
 # %% name="fig-wall" tags=["widget", "hide-input"]
 WALL = {
     "rotate": TURN,
-    "shear_x": aug.shear_x,
     "translate_x": aug.translate_x,
     "solarize": aug.solarize,
     "cutout": replace(aug.cutout, strongest=0.75),
