@@ -145,7 +145,7 @@ def fast_autoaugment(
         TypeError: a number is not a whole one, or `train` is no `Split`.
         ValueError: a number is too small, or there are fewer pictures of a class than folds.
 
-    Source: S. Lim et al., "Fast AutoAugment", 2019, section 3.2 and algorithm 1.
+    Source: S. Lim et al., "Fast AutoAugment", 2019, section 3 and algorithm 1.
     """
     require.whole("top", top, low=1, fix="the paper has 10")
     joined, spent = [], Spent()
