@@ -7,7 +7,7 @@ costs a whole training.
 
 What is measured is how little a policy harms, not how much it helps: the policy that does nothing is always near the
 top. And it is training data alone that decides. Where validation data looks different, a net trained on augmented
-data may profit from a policy that this net takes for noise (`studies/augment/turned.py`).
+data may profit from a policy that this net takes for noise (`studies/augment/judges.py`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
