@@ -10,9 +10,10 @@ from statistics import fmean
 from typing import Literal
 
 from mini_lib import _assets
+from mini_lib.augment.policy import policy_from_json
 from mini_lib.columns import aligned
 from mini_lib.fit import Spread
-from studies.augment.contest import ALL_LABELS, WITHOUT_CHILDREN, Final, Search
+from studies.augment.contest import ALL_LABELS, POPULATION, RANDAUGMENT, WITHOUT_CHILDREN, Final, Search
 from studies.augment.paired import Paired, holm, paired
 from studies.factorize.record import percent, points
 
@@ -161,6 +162,14 @@ def luck_table(results: Results) -> str:
 def luck(search: Search) -> float:
     """Return by how much the winner's reward exceeds its validation accuracy when it is trained again, as a share."""
     return search.reward - fmean(search.again_validation)
+
+
+def winner_text(search: Search) -> str:
+    """Return the winner of a search as text: its steps as a table, one table for each part of a schedule."""
+    if search.method == RANDAUGMENT:
+        return ", ".join(f"{name} {value}" for name, value in json.loads(search.best).items())
+    parts = json.loads(search.best) if search.method == POPULATION else [json.loads(search.best)]
+    return "\n\n".join(str(policy_from_json(json.dumps(part))) for part in parts)
 
 
 def best_so_far(results: Results, method: str) -> tuple[Spread, ...]:
