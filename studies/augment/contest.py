@@ -24,6 +24,7 @@ SEARCHED = (RANDOM_SEARCH, EVOLUTION, FORWARD, CONTROLLER, TPE, POPULATION, DENS
 # Its count and magnitude are tuned with the same compute, on the same validation pictures.
 RANDAUGMENT = "RandAugment, tuned"
 METHODS = (*SEARCHED, RANDAUGMENT)
+WITHOUT_CHILDREN = (POPULATION, DENSITY)  # one trains whole nets, the other none: their rewards are something else
 # What nobody searched for. A random policy is drawn anew for each net; so is each of five that are joined.
 NONE, AFFINE, TRIVIAL = "none", "hand-written affine", "TrivialAugment"
 RANDOM, JOINED = "a random policy", "five random policies joined"
@@ -163,7 +164,8 @@ class Search:
 
     `policy` is what the final nets are trained with, `best` the trial with the highest reward, both as JSON. `rewards`
     are those that the method was told, trial by trial; `reward` is that of `best`. The winner was trained as a child
-    again, with other seeds: `again_validation` and `again_test` are what it reached. Trained and judged pictures are
+    again, with other seeds: `again_validation` and `again_test` are what it reached, and empty for `WITHOUT_CHILDREN`.
+    Trained and judged pictures are
     counted each time that one is seen.
     """
 

@@ -12,7 +12,7 @@ from typing import Literal
 from mini_lib import _assets
 from mini_lib.columns import aligned
 from mini_lib.fit import Spread
-from studies.augment.contest import ALL_LABELS, Final, Search
+from studies.augment.contest import ALL_LABELS, WITHOUT_CHILDREN, Final, Search
 from studies.augment.paired import Paired, holm, paired
 from studies.factorize.record import percent, points
 
@@ -140,10 +140,10 @@ def luck_table(results: Results) -> str:
 
     The reward is the validation accuracy that made it the winner. Trained again as a child with other seeds, it has
     another validation accuracy: the difference was luck in training. Its test accuracy is on pictures that no search
-    has seen. The first column is the mean of all trials of the search.
+    has seen. The first column is the mean of all trials of the search. Methods that train no children are left out.
     """
     lines = [["", "all trials", "reward of the winner", "again, validation", "luck, points", "again, test"]]
-    for method in results.methods:
+    for method in (one for one in results.methods if one not in WITHOUT_CHILDREN):
         own = _searches(results, method)
         lines.append(
             [

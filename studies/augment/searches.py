@@ -10,24 +10,42 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 import torch
+from joblib import parallel_config
 
 from mini_lib.augment.chain import Standardised
 from mini_lib.augment.policy import Policy, policy_from_json
 from mini_lib.augment.random_policies import RandAugment
+from mini_lib.augment.search.by_children import ByChildren
 from mini_lib.augment.search.children import Child, ChildRecipe, train_children
 from mini_lib.augment.search.controller import Controller
 from mini_lib.augment.search.density_matching import DensityMatching
+from mini_lib.augment.search.evolution import Evolution
+from mini_lib.augment.search.forward_selection import ForwardSelection
 from mini_lib.augment.search.population import population_based
+from mini_lib.augment.search.random_search import RandomSearch
+from mini_lib.augment.search.run import SearchOutcome, run_search
 from mini_lib.augment.search.schedule import Schedule
 from mini_lib.augment.search.space import SearchSpace
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment
 from mini_lib.data import Splits
 from mini_lib.fit import accuracy
-from studies.augment.contest import CONTROLLER, DENSITY, POPULATION, RANDAUGMENT, TPE, Contest, Search, pictures_of
+from studies.augment.contest import (
+    CONTROLLER,
+    DENSITY,
+    EVOLUTION,
+    FORWARD,
+    POPULATION,
+    RANDAUGMENT,
+    RANDOM_SEARCH,
+    TPE,
+    WITHOUT_CHILDREN,
+    Contest,
+    Search,
+    pictures_of,
+)
 from studies.augment.optuna_baseline import OptunaTPE
 from studies.tickets.study import load_once
 
@@ -35,6 +53,7 @@ SPACE = SearchSpace()
 COUNTS, MAGNITUDES = (1, 2), (3, 8, 14, 20, 27)  # of the grid of RandAugment
 PARTS = 4  # of a schedule
 JUDGED_PER_TRIAL = 3  # policies that density matching judges where another method trains one child
+AT_ONCE = 10  # batches that one call augments
 OTHER_SEED = 1_000_000  # added to a seed for chance that has nothing to do with it
 
 
@@ -47,31 +66,6 @@ def random_policies(contest: Contest, seed: int, count: int) -> list[Policy]:
     """Return policies that nobody searched for, drawn evenly from the space that the searches have."""
     generator = torch.Generator().manual_seed(OTHER_SEED + seed)
     return [SPACE.random_policy(contest.sub_policies, generator) for _ in range(count)]
-
-
-class Evaluate:
-    """Judges policies by the validation accuracy of a child each; `spent` is what that took."""
-
-    def __init__(self, contest: Contest, splits: Splits, seed: int) -> None:
-        self.contest, self.splits, self.seed = contest, splits, seed
-        self.spent = Spent()
-
-    def __call__(self, policies: Sequence[Augment]) -> list[float]:
-        """Return one reward per policy."""
-        children = self.children(policies, [self.seed] * len(policies))
-        self.spent = sum((child.spent for child in children), self.spent)
-        return [child.validation_accuracy for child in children]
-
-    def children(self, policies: Sequence[Augment], seeds: Sequence[int]) -> list[Child]:
-        """Return trained children; nothing is counted as spent."""
-        return train_children(
-            self.contest.build,
-            [Standardised(policy) for policy in policies],
-            self.splits.train,
-            self.splits.validation,
-            recipe_of(self.contest, self.contest.child_steps),
-            seeds,
-        )
 
 
 @dataclass(frozen=True)
@@ -93,18 +87,10 @@ def search(contest: Contest, seed: int, method: str) -> Search:
     """
     begun_s = time.perf_counter()
     splits = pictures_of(contest, seed, load_once(contest.load_data))
-    evaluate = Evaluate(contest, splits, seed)
-    if method == RANDAUGMENT:
-        found = _grid(contest, evaluate)
-    elif method == POPULATION:
-        found = _population(contest, splits, seed)
-    elif method == DENSITY:
-        found = _density(contest, splits, seed)
-    else:
-        found = _asked(contest, method_of(method, contest, seed), evaluate, contest.trials)
+    with parallel_config(backend="sequential"):  # a search is one task, and starts none elsewhere
+        found = _found(contest, splits, seed, method)
     seconds = round(time.perf_counter() - begun_s, 2)
-    winner = [augment_of(method, found.best, contest.child_steps) for _ in range(contest.again)]
-    children = evaluate.children(winner, [OTHER_SEED + seed * contest.again + net for net in range(contest.again)])
+    children = [] if method in WITHOUT_CHILDREN else _winner_again(contest, splits, seed, method, found.best)
     return Search(
         seed=seed,
         method=method,
@@ -128,6 +114,9 @@ def method_of(name: str, contest: Contest, seed: int) -> object:
     """
     each = contest.sub_policies
     makers: dict[str, Callable[[], object]] = {
+        RANDOM_SEARCH: lambda: RandomSearch(SPACE, seed=seed, sub_policies=each),
+        EVOLUTION: lambda: Evolution(SPACE, seed=seed, sub_policies=each),
+        FORWARD: lambda: ForwardSelection(SPACE, seed=seed, sub_policies=each, draws=1),
         CONTROLLER: lambda: Controller(SPACE, seed=seed, sub_policies=each),
         TPE: lambda: OptunaTPE(SPACE, seed=seed, sub_policies=each),
     }
@@ -145,7 +134,7 @@ def augment_of(method: str, text: str, steps: int) -> Augment:
     return policy_from_json(text)
 
 
-def recipe_of(contest: Contest, steps: int, batches_at_once: int = 10) -> ChildRecipe:
+def recipe_of(contest: Contest, steps: int, batches_at_once: int = AT_ONCE) -> ChildRecipe:
     """Return how every net of the contest is trained, children and final ones."""
     return ChildRecipe(
         steps=steps,
@@ -156,35 +145,64 @@ def recipe_of(contest: Contest, steps: int, batches_at_once: int = 10) -> ChildR
     )
 
 
-def _asked(
-    contest: Contest, method: object, evaluate: Callable[[Sequence[Policy]], list[float]], trials: int = 0
-) -> Found:
-    """Ask for policies and tell their rewards until the trials are spent; the best few, joined, are what is found."""
-    policies, rewards = [], []
-    while (left := (trials or contest.trials) - len(policies)) > 0:
-        asked = method.ask(min(left, contest.together))
-        told = evaluate(asked)
-        method.tell(asked, told)
-        policies += asked
-        rewards += told
-    ranked = sorted(range(len(policies)), key=lambda trial: -rewards[trial])
-    best = [policies[trial] for trial in ranked[: contest.joined]]
-    return Found(joined(best).to_json(), best[0].to_json(), rewards[ranked[0]], tuple(rewards), evaluate.spent)
+def _found(contest: Contest, splits: Splits, seed: int, method: str) -> Found:
+    if method == RANDAUGMENT:
+        return _grid(contest, splits, seed)
+    if method == POPULATION:
+        return _population(contest, splits, seed)
+    if method == DENSITY:
+        return _density(contest, splits, seed)
+    outcome = _until_spent(contest, by_children(contest, splits, (seed,)), seed, method)
+    return _of(outcome, 1 if method == FORWARD else contest.joined)  # it has grown one policy, trial after trial
 
 
-def _grid(contest: Contest, evaluate: Evaluate) -> Found:
+def _until_spent(contest: Contest, judge: ByChildren, seed: int, method: str) -> SearchOutcome:
+    """Search until all trials are spent; a method that is finished before begins once more, with another seed."""
+    trials, spent, begun = (), Spent(), 0
+    while len(trials) < contest.trials:
+        asks = method_of(method, contest, seed + OTHER_SEED * begun)
+        left = contest.trials - len(trials)
+        outcome = run_search(asks, judge, trials=left, together=contest.together)
+        trials, spent, begun = trials + outcome.trials, spent + outcome.spent, begun + 1
+    return SearchOutcome(trials, spent)
+
+
+def _winner_again(contest: Contest, splits: Splits, seed: int, method: str, text: str) -> list[Child]:
+    return train_children(
+        contest.build,
+        [Standardised(augment_of(method, text, contest.child_steps)) for _ in range(contest.again)],
+        splits.train,
+        splits.validation,
+        recipe_of(contest, contest.child_steps),
+        [OTHER_SEED + seed * contest.again + net for net in range(contest.again)],
+    )
+
+
+def by_children(contest: Contest, splits: Splits, seeds: Sequence[int]) -> ByChildren:
+    """Return what judges policies by the validation accuracy of children, one for each policy and seed."""
+    recipe = recipe_of(contest, contest.child_steps)
+    return ByChildren(contest.build, splits.train, splits.validation, recipe, seeds=seeds)
+
+
+def _of(outcome: SearchOutcome, count: int) -> Found:
+    return Found(
+        outcome.joined(min(count, len(outcome.trials))).to_json(),
+        outcome.best.policy.to_json(),
+        outcome.best.reward,
+        tuple(trial.reward for trial in outcome.trials),
+        outcome.spent,
+    )
+
+
+def _grid(contest: Contest, splits: Splits, seed: int) -> Found:
     """Every count with every magnitude, as many children of each as the trials allow: the highest mean is taken."""
     settings = [(count, magnitude) for count in COUNTS for magnitude in MAGNITUDES]
     each = max(1, contest.trials // len(settings))
-    means = []
-    for count, magnitude in settings:
-        policies = [RandAugment(count, magnitude)] * each
-        children = evaluate.children(policies, [evaluate.seed + OTHER_SEED * number for number in range(each)])
-        evaluate.spent = sum((child.spent for child in children), evaluate.spent)
-        means.append(fmean(child.validation_accuracy for child in children))
+    judge = by_children(contest, splits, [seed + OTHER_SEED * number for number in range(each)])
+    means = [judge([RandAugment(count, magnitude)])[0] for count, magnitude in settings]
     best = max(range(len(means)), key=means.__getitem__)
     text = json.dumps(dict(zip(("count", "magnitude"), settings[best])))
-    return Found(text, text, means[best], tuple(means), evaluate.spent)
+    return Found(text, text, means[best], tuple(means), judge.spent)
 
 
 def _population(contest: Contest, splits: Splits, seed: int) -> Found:
@@ -209,5 +227,7 @@ def _density(contest: Contest, splits: Splits, seed: int) -> Found:
     recipe = recipe_of(contest, contest.final_steps)
     (child,) = train_children(contest.build, [None], splits.train, splits.validation, recipe, [seed])
     judge = DensityMatching(child.model, splits.validation, seed=seed)
-    found = _asked(contest, method_of(TPE, contest, seed), judge, JUDGED_PER_TRIAL * contest.trials)
-    return replace(found, spent=child.spent + judge.spent)
+    trials = JUDGED_PER_TRIAL * contest.trials
+    outcome = run_search(method_of(TPE, contest, seed), judge, trials=trials, together=contest.together)
+    found = _of(outcome, contest.joined)
+    return replace(found, spent=child.spent + found.spent)

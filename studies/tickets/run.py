@@ -5,8 +5,8 @@ from pathlib import Path
 
 from joblib import delayed
 
-from mini_lib.require import whole
 from mini_lib.parallel import as_they_are_done
+from mini_lib.require import whole
 from studies.tickets import store
 from studies.tickets.results import Results, chosen
 from studies.tickets.study import State, Study, advance
