@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from mini_lib import require
 from mini_lib.augment.policy import Policy
 from mini_lib.augment.search.policy_gradient import seeded
+from mini_lib.augment.search.random_search import need_rewards
 from mini_lib.augment.search.space import SearchSpace
 
 _GET_OPTUNA = "Optuna is not installed; it comes with the packages of the tests: run `pip install 'optuna>=4.5,<6'`"
@@ -47,6 +48,11 @@ class OptunaTPE:
         self._waiting = {}  # the trials that were asked for and not yet told of, by their genes
         self._asked = self._told = 0
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides which policies are asked for, as plain values."""
+        return {**self.space.settings, "seed": self._seed, "sub_policies": self.sub_policies}
+
     def ask(self, count: int) -> list[Policy]:
         """Return `count` policies to try; each knows of those that wait for their reward.
 
@@ -73,10 +79,7 @@ class OptunaTPE:
             TypeError: a reward is not a number.
             ValueError: not as many rewards as policies, a reward that is not finite, or a policy it cannot ask for.
         """
-        if len(policies) != len(rewards):
-            raise ValueError(f"tell one reward per policy, got {len(policies)} policies and {len(rewards)} rewards")
-        for reward in rewards:
-            require.finite("a reward", reward, fix="find out why the child failed")
+        need_rewards(policies, rewards)
         for policy, reward in zip(policies, rewards):
             genes = self._genes(policy)
             if waiting := self._waiting.get(genes):

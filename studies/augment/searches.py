@@ -26,7 +26,7 @@ from mini_lib.augment.search.forward_selection import ForwardSelection
 from mini_lib.augment.search.population import population_based
 from mini_lib.augment.search.random_search import RandomSearch
 from mini_lib.augment.search.run import SearchOutcome, run_search
-from mini_lib.augment.search.schedule import Schedule
+from mini_lib.augment.search.schedule import PolicySchedule
 from mini_lib.augment.search.space import SearchSpace
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment
@@ -130,7 +130,7 @@ def augment_of(method: str, text: str, steps: int) -> Augment:
     if method == RANDAUGMENT:
         return RandAugment(**json.loads(text))
     if method == POPULATION:
-        return Schedule(tuple(policy_from_json(json.dumps(rows)) for rows in json.loads(text))).begin(steps)
+        return PolicySchedule(tuple(policy_from_json(json.dumps(rows)) for rows in json.loads(text))).begin(steps)
     return policy_from_json(text)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mini_lib.augment.search.schedule import Schedule
+from mini_lib.augment.search.schedule import PolicySchedule
 from mini_lib.batch import Batch
 from mini_lib.data import Split
 from mini_lib.fit import fit
@@ -25,7 +25,7 @@ def noting(name, notes):
 def test_each_policy_has_its_share_of_the_steps():
     """Seven steps in three parts: part i begins where step / 7 reaches i / 3, at 2.33 and 4.67."""
     notes = []
-    schedule = Schedule([noting(name, notes) for name in "abc"])
+    schedule = PolicySchedule([noting(name, notes) for name in "abc"])
     augment = schedule.begin(7)
     for _ in range(7):
         augment(BATCH, torch.Generator())
@@ -35,7 +35,7 @@ def test_each_policy_has_its_share_of_the_steps():
 
 def test_fit_goes_through_it_from_the_first_epoch_to_the_last():
     notes = []
-    schedule = Schedule([noting(name, notes) for name in "ab"])
+    schedule = PolicySchedule([noting(name, notes) for name in "ab"])
     five = Split(torch.randn(5, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 0, 1, 0]))
     for _ in range(2):  # a new one for each training
         fit(nn.Linear(2, 2), five, five, epochs=4, seed=0, learning_rate=0.01, batch_size=2, augment=schedule.begin(12))
@@ -43,7 +43,7 @@ def test_fit_goes_through_it_from_the_first_epoch_to_the_last():
 
 
 def test_a_schedule_that_was_used_up_is_not_used_again_in_silence():
-    augment = Schedule([lambda batch, generator: batch]).begin(2)
+    augment = PolicySchedule([lambda batch, generator: batch]).begin(2)
     for _ in range(2):
         augment(BATCH, torch.Generator())
     with pytest.raises(ValueError, match="begun for 2 steps, got one more; give schedule.begin"):
@@ -53,15 +53,15 @@ def test_a_schedule_that_was_used_up_is_not_used_again_in_silence():
 def test_fit_refuses_a_schedule_that_was_not_begun():
     one = Split(torch.zeros(1, 2), torch.tensor([0]))
     with pytest.raises(TypeError, match="augment must be a function"):
-        fit(nn.Linear(2, 2), one, one, epochs=1, seed=0, learning_rate=0.01, augment=Schedule([str]))
+        fit(nn.Linear(2, 2), one, one, epochs=1, seed=0, learning_rate=0.01, augment=PolicySchedule([str]))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Schedule([]), "a schedule needs at least one policy, got none"),
-        (lambda: Schedule([str]).begin(0), "steps must be a whole number of 1 or more, got 0; epochs times"),
-        (lambda: Schedule([str]).at(3, 3), "step must be a whole number from 0 to 2, got 3; steps 0 to 2"),
+        (lambda: PolicySchedule([]), "a schedule needs at least one policy, got none"),
+        (lambda: PolicySchedule([str]).begin(0), "steps must be a whole number of 1 or more, got 0; epochs times"),
+        (lambda: PolicySchedule([str]).at(3, 3), "step must be a whole number from 0 to 2, got 3; steps 0 to 2"),
     ],
 )
 def test_bad_input_is_refused(call, message):

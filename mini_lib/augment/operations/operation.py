@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 import torch
 from torch import Tensor
@@ -59,10 +59,10 @@ class Operation:
         Raises:
             ValueError: a share lies outside [0, 1].
         """
-        low, high = (float(share.min()), float(share.max())) if isinstance(share, Tensor) and share.numel() else (0, 0)
-        low, high = (low, high) if isinstance(share, Tensor) else (share, share)
-        if not 0 <= low <= high <= 1:
-            raise ValueError(f"a share of the scale of {self.name} must lie in [0, 1], got {low if low < 0 else high}")
+        ends = (share,) if not isinstance(share, Tensor) else share.aminmax() if share.numel() else ()
+        for end in map(float, ends):
+            if not 0 <= end <= 1:
+                raise ValueError(f"a share of the scale of {self.name} must lie in [0, 1], got {end:g}; 1 is its end")
         strength = self.weakest + (self.strongest - self.weakest) * share
         return _rounded(strength) if self.whole else strength
 
@@ -90,7 +90,6 @@ class Operation:
 
     def _checked(self, strength: float | Tensor | None, count: int) -> Tensor:
         """Return the strengths as float64 [count]."""
-        low, high = self.limits
         wanted = f"the strength of {self.name} must be"
         if strength is None:
             if self.weakest != self.strongest:
@@ -100,23 +99,19 @@ class Operation:
             raise TypeError(
                 f"{wanted} a number or a tensor [{count}], got {strength!r}; one number serves all pictures"
             )
-        strengths = torch.as_tensor(strength, dtype=torch.float64)
-        if strengths.ndim != 0 and strengths.shape != (count,):
+        if isinstance(strength, Tensor) and strength.shape not in ((), (count,)):
             raise ValueError(
-                f"{wanted} one number or have shape [{count}], got {list(strengths.shape)}; one per picture"
+                f"{wanted} one number or have shape [{count}], got {list(strength.shape)}; one per picture"
             )
-        if not bool(((strengths >= low) & (strengths <= high) & strengths.isfinite()).all()):
-            unit = f" {self.unit}" if self.unit else ""
-            raise ValueError(
-                f"{wanted} finite and in [{low:g}, {high:g}]{unit}, got {_worst(strengths, low, high):g}; "
-                f"its scale runs from {self.weakest:g} to {self.strongest:g}"
-            )
-        return strengths.expand(count)
-
-
-def _worst(strengths: Tensor, low: float, high: float) -> float:
-    outside = ~((strengths >= low) & (strengths <= high) & strengths.isfinite())
-    return float(strengths.reshape(-1)[outside.reshape(-1)][0])
+        strengths = torch.as_tensor(strength, dtype=torch.float64).expand(count)
+        low, high = self.limits
+        for end in (float(one) for one in (strengths.aminmax() if count else ())):
+            if not (low <= end <= high and isfinite(end)):
+                raise ValueError(
+                    f"{wanted} finite and in [{low:g}, {high:g}]{f' {self.unit}' if self.unit else ''}, got {end:g}; "
+                    f"its scale runs from {self.weakest:g} to {self.strongest:g}"
+                )
+        return strengths
 
 
 def _rounded(strength: float | Tensor) -> float | Tensor:

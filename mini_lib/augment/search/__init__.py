@@ -11,6 +11,6 @@ from mini_lib.augment.search.policy_gradient import PPO, Reinforce
 from mini_lib.augment.search.population import PopulationResult, explored, population_based
 from mini_lib.augment.search.random_search import RandomSearch
 from mini_lib.augment.search.run import Judged, SearchMethod, SearchOutcome, run_search
-from mini_lib.augment.search.schedule import Schedule
+from mini_lib.augment.search.schedule import PolicySchedule
 from mini_lib.augment.search.space import SearchSpace
 from mini_lib.augment.search.spent import Spent

@@ -77,14 +77,15 @@ class ByChildren:
         return {
             **{f"recipe.{name}": value for name, value in asdict(self.recipe).items()},
             "seeds": self.seeds,
-            "net": _hash(self.build(self.seeds[0]).state_dict() if self.start is None else self.start.weights),
-            "train": _hash(vars(self.train)),
-            "validation": _hash(vars(self.validation)),
+            "net": fingerprint(self.build(self.seeds[0]).state_dict() if self.start is None else self.start.weights),
+            "train": fingerprint(vars(self.train)),
+            "validation": fingerprint(vars(self.validation)),
             "wrap": getattr(self.wrap, "__qualname__", type(self.wrap).__qualname__),
         }
 
 
-def _hash(tensors: Mapping[str, Tensor]) -> str:
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """Return 16 hexadecimal digits that other tensors, or the same by other names, are all but certain to change."""
     found = hashlib.sha256()
     for name, tensor in tensors.items():
         found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())

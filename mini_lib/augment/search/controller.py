@@ -7,7 +7,7 @@ no derivative with respect to them, and the network learns by policy gradients (
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from mini_lib import require
 from mini_lib.augment.policy import Policy
 from mini_lib.augment.search.policy_gradient import PPO, Reinforce, seeded
+from mini_lib.augment.search.random_search import need_rewards
 from mini_lib.augment.search.space import SearchSpace
 
 _KINDS = 3  # of decision: operation, probability, magnitude
@@ -75,6 +76,12 @@ class Controller:
         self._seed = seed
         self._asked = self._told = 0  # trials; with the seed, they decide what is drawn next
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides which policies are asked for, as plain values."""
+        own = {"seed": self._seed, "sub_policies": self.sub_policies, "units": self.net.lstm.hidden_size}
+        return {**self.space.settings, **own, "update": type(self.update).__name__, **asdict(self.update)}
+
     def ask(self, count: int) -> list[Policy]:
         """Return `count` policies, drawn from the network as it is.
 
@@ -97,8 +104,8 @@ class Controller:
             ValueError: not as many rewards as policies, none at all, a reward that is not finite, or a policy that
                 this controller cannot draw.
         """
-        rewards = [require.finite("a reward", reward, fix="find out why the child failed") for reward in rewards]
-        genes = self._genes(policies, rewards)
+        need_rewards(policies, rewards)
+        genes = self._genes(policies)
         start = sum(rewards) / len(rewards) if self._baseline is None else self._baseline
         advantages = torch.tensor([reward - start for reward in rewards])
         with torch.no_grad():
@@ -121,7 +128,7 @@ class Controller:
         Raises:
             ValueError: there is none, or one that this controller cannot draw.
         """
-        return self.net(self._genes(policies, policies))[0].sum(dim=1)
+        return self.net(self._genes(policies))[0].sum(dim=1)
 
     def probabilities(self, samples: int = 256) -> Learned:
         """Return how likely the network makes each choice, as the mean over `samples` policies drawn for it.
@@ -138,10 +145,10 @@ class Controller:
         shape = (self.sub_policies, self.space.steps, -1)
         return Learned(*(torch.stack(shares[kind::_KINDS]).reshape(shape) for kind in range(_KINDS)))
 
-    def _genes(self, policies: Sequence[Policy], rewards: Sequence[object]) -> Tensor:
+    def _genes(self, policies: Sequence[Policy]) -> Tensor:
         """The decisions [N, decisions] that policies are made of."""
-        if not policies or len(policies) != len(rewards):
-            raise ValueError(f"tell one reward per policy, got {len(policies)} policies and {len(rewards)} rewards")
+        if not policies:
+            raise ValueError("a controller needs at least one policy, got none; ask for some")
         for policy in policies:
             if len(policy.sub_policies) != self.sub_policies:
                 raise ValueError(

@@ -21,7 +21,9 @@ from torch.nn import functional as F
 from mini_lib import require
 from mini_lib.augment.chain import Standardised
 from mini_lib.augment.policy import Policy
+from mini_lib.augment.search.by_children import fingerprint
 from mini_lib.augment.search.children import Build, ChildRecipe, train_children
+from mini_lib.augment.search.run import SearchOutcome
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment, Batch
 from mini_lib.data import Split
@@ -32,7 +34,7 @@ class DensityMatching:
     """An `evaluate` for `run_search`: how well a net recognises pictures that a policy has changed.
 
     Each policy draws from a generator with the same seed, so a reward depends on the policy alone, and a search that
-    is started again finds what it found. `spent` adds up what was judged.
+    is started again finds what it found. `spent` adds up what this object has judged.
 
     Args:
         net: trained without augmentation, on other pictures than `held_out`.
@@ -41,6 +43,7 @@ class DensityMatching:
         reward: "accuracy" in [0, 1], or "loss": the cross-entropy in nats with its sign changed, as in the paper.
         draws: how often each picture is changed and judged.
         seed: decides what the policies draw.
+        setup: what the training of the net took; a search adds it to what it spent.
 
     Raises:
         TypeError: `net` is no module, `held_out` no `Split`, or a number is none.
@@ -58,6 +61,7 @@ class DensityMatching:
         reward: Literal["accuracy", "loss"] = "accuracy",
         draws: int = 1,
         seed: int = 0,
+        setup: Spent = Spent(),  # noqa: B008 - it is frozen
     ) -> None:
         if not isinstance(net, nn.Module):
             raise TypeError(f"net must be an nn.Module that gives logits, got {type(net).__name__}; train one with fit")
@@ -74,7 +78,19 @@ class DensityMatching:
             draws,
             seed,
         )
-        self.spent = Spent()
+        self.spent, self.setup = Spent(), setup
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides the rewards, as plain values; net and pictures by a hash of their numbers."""
+        return {
+            "net": fingerprint(self.net.state_dict()),
+            "held_out": fingerprint(vars(self.held_out)),
+            "wrap": getattr(self.wrap, "__qualname__", type(self.wrap).__qualname__),
+            "reward": self.reward,
+            "draws": self.draws,
+            "seed": self.seed,
+        }
 
     def __call__(self, policies: Sequence[Augment]) -> list[float]:
         """Return one reward per policy."""
@@ -107,7 +123,7 @@ class Matched:
 def fast_autoaugment(
     build: Build,
     train: Split,
-    search: Callable[[DensityMatching, int], Sequence[Policy]],
+    search: Callable[[DensityMatching, int], SearchOutcome],
     *,
     recipe: ChildRecipe,
     seed: int,
@@ -120,15 +136,14 @@ def fast_autoaugment(
     """Return the best policies of each fold joined into one: no validation data, and one training per fold.
 
     For each of `count` folds, a net is trained by `recipe`, without augmentation, on the other folds, and judges the
-    policies that `search(evaluate, fold)` tries. It returns them, the best first, and the sub-policies of the `top`
-    first ones are joined:
+    policies that `search(evaluate, fold)` tries. The sub-policies of the `top` best of each fold are joined:
 
         def search(evaluate, fold):
-            return run_search(RandomSearch(space, seed=fold), evaluate, trials=200).policies
+            return run_search(RandomSearch(space, seed=fold), evaluate, trials=200)
 
     Raises:
         TypeError: a number is not a whole one, or `train` is no `Split`.
-        ValueError: a number is too small, there are fewer pictures of a class than folds, or `search` returns nothing.
+        ValueError: a number is too small, or there are fewer pictures of a class than folds.
 
     Source: S. Lim et al., "Fast AutoAugment", 2019, section 3.2 and algorithm 1.
     """
@@ -136,12 +151,12 @@ def fast_autoaugment(
     joined, spent = [], Spent()
     for fold, (learned, judged) in enumerate(folds(train, count, seed=seed)):
         (child,) = train_children(build, [None], learned, judged, recipe, [seed + fold])
-        evaluate = DensityMatching(child.model, judged, wrap=wrap, reward=reward, draws=draws, seed=seed)
-        best = list(search(evaluate, fold))[:top]
-        if not best:
-            raise ValueError(f"the search of fold {fold} returned no policy; return those that it tried, best first")
-        joined += [one for policy in best for one in policy.sub_policies]
-        spent += child.spent + evaluate.spent
+        evaluate = DensityMatching(
+            child.model, judged, wrap=wrap, reward=reward, draws=draws, seed=seed, setup=child.spent
+        )
+        outcome = search(evaluate, fold)
+        joined += outcome.joined(min(top, len(outcome.trials))).sub_policies
+        spent += outcome.spent
     return Matched(Policy(joined), spent)
 
 

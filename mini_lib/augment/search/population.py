@@ -16,7 +16,7 @@ from mini_lib.augment.chain import Standardised
 from mini_lib.augment.policy import Policy
 from mini_lib.augment.search.children import Build, ChildRecipe, train_children
 from mini_lib.augment.search.policy_gradient import seeded
-from mini_lib.augment.search.schedule import Schedule
+from mini_lib.augment.search.schedule import PolicySchedule
 from mini_lib.augment.search.space import SearchSpace
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment
@@ -34,7 +34,7 @@ class PopulationResult:
     member in the end, and `schedule` the policies that it, and those it descends from, were trained with.
     """
 
-    schedule: Schedule
+    schedule: PolicySchedule
     accuracy: float
     accuracies: tuple[tuple[float, ...], ...]
     spent: Spent
@@ -101,7 +101,7 @@ def population_based(
             good = ranked[int(torch.randint(quarter, (1,), generator=generator))]
             weights[poor], lines[poor] = weights[good], lines[good]
             policies[poor] = explored(space, policies[good], generator)
-    return PopulationResult(Schedule(lines[ranked[0]]), accuracies[-1][ranked[0]], tuple(accuracies), spent)
+    return PopulationResult(PolicySchedule(lines[ranked[0]]), accuracies[-1][ranked[0]], tuple(accuracies), spent)
 
 
 def explored(space: SearchSpace, policy: Policy, generator: torch.Generator) -> Policy:

@@ -9,7 +9,7 @@ from mini_lib.batch import Augment, Batch
 
 
 @dataclass(frozen=True)
-class Schedule:
+class PolicySchedule:
     """Policies in the order in which they are used, each for the same share of the training.
 
     Raises:
@@ -37,7 +37,7 @@ class Schedule:
             TypeError: one of them is not a whole number.
             ValueError: there is no such step.
 
-        >>> Schedule(("weak", "strong")).at(4, steps=10), Schedule(("weak", "strong")).at(5, steps=10)
+        >>> PolicySchedule(("weak", "strong")).at(4, steps=10), PolicySchedule(("weak", "strong")).at(5, steps=10)
         ('weak', 'strong')
         """
         require.whole("steps", steps, low=1, fix="count the batches of the whole training")
