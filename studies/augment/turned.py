@@ -66,5 +66,5 @@ def _parts(batch: Batch) -> tuple[Tensor, Tensor]:
 
 # As wide as TrivialAugment's ranges, and inverting, which is in AutoAugment's space and not in that one.
 TURNED_SPACE = SearchSpace(
-    operations=(*WIDE_OPERATIONS[1:], invert), probabilities=(0.5, 1.0), magnitudes=(1.5, 3, 4.5, 6, 7.5, 9), steps=2
+    operations=(*WIDE_OPERATIONS[1:], invert), probabilities=(0.5, 1.0), magnitudes=(1, 3, 5, 7, 9), steps=2
 )

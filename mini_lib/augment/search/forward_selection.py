@@ -17,8 +17,8 @@ NOTHING = Policy([SubPolicy(Step(identity, probability=1.0))])
 class ForwardSelection:
     """A search that starts with no augmentation and adds, in each round, the step that raises the reward most.
 
-    Each round tries every operation of the space `draws` times, with a probability and a magnitude drawn for it, as one
-    more step of the newest sub-policy. The best becomes the policy that the next round adds to, if its reward is higher
+    Each round tries every operation of the space with `draws` different probabilities and magnitudes, drawn for it, as
+    one more step of the newest sub-policy. The best becomes the policy that the next round adds to, if its reward is higher
     than any before. If none is, or the sub-policy has all `space.steps` steps, the next round tries them as the first
     step of a new sub-policy. The search is finished when that does not help either, or with `sub_policies` of them;
     `ask` then returns nothing.
@@ -36,11 +36,11 @@ class ForwardSelection:
     2009, section 3.3.2), with steps of a policy in place of variables.
     """
 
-    def __init__(self, space: SearchSpace, *, seed: int, sub_policies: int = 5, draws: int = 2) -> None:
+    def __init__(self, space: SearchSpace, *, seed: int, sub_policies: int = 5, draws: int = 3) -> None:
         self.space = space
         self.seed = require.whole("seed", seed, low=0, fix="any whole number will do")
         self.sub_policies = require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
-        self.draws = require.whole("draws", draws, low=1, fix="2 tries each operation twice per round")
+        self.draws = require.whole("draws", draws, low=1, fix="3 tries each operation three times per round")
         self._best, self._reward = NOTHING, float("-inf")  # what the round adds to
         self._round, self._opens = 0, False  # and whether the round adds a sub-policy, or a step to the newest
         self._candidates, self._asked = [NOTHING], 0  # of this round, and how many of them were asked for
@@ -97,8 +97,9 @@ class ForwardSelection:
             self._candidates = []
             return
         generator = seeded(self.seed, self._round)
-        operations = [operation for operation in self.space.operations for _ in range(self.draws)]
-        self._candidates = [self._grown(operation, generator) for operation in operations]
+        self._candidates = [
+            self._grown(step) for operation in self.space.operations for step in self._drawn(operation, generator)
+        ]
 
     @property
     def _kept(self) -> tuple[SubPolicy, ...]:
@@ -108,13 +109,18 @@ class ForwardSelection:
     def _newest(self) -> tuple[Step, ...]:
         return self._kept[-1].steps
 
-    def _grown(self, operation: Operation, generator: torch.Generator) -> Policy:
+    def _drawn(self, operation: Operation, generator: torch.Generator) -> list[Step]:
+        """Some of the steps that the space has with an operation, all different in what they do."""
+        magnitudes = self.space.magnitudes if operation.weakest != operation.strongest else self.space.magnitudes[:1]
+        steps = [
+            Step(operation, probability=probability, magnitude=magnitude)
+            for probability in self.space.probabilities
+            for magnitude in magnitudes
+        ]
+        return [steps[place] for place in torch.randperm(len(steps), generator=generator)[: self.draws].tolist()]
+
+    def _grown(self, step: Step) -> Policy:
         """What the policy becomes with one step more."""
-        probability, magnitude = (
-            values[int(torch.randint(len(values), (1,), generator=generator))]
-            for values in (self.space.probabilities, self.space.magnitudes)
-        )
-        step = Step(operation, probability=probability, magnitude=magnitude)
         if self._opens:
             return Policy([*self._kept, SubPolicy(step)])
         return Policy([*self._kept[:-1], SubPolicy(*self._newest, step)])
