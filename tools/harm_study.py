@@ -5,8 +5,8 @@
 
 --record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again.
 Once all parts are there it writes the file and prints its hash, for record.RECORD_SHA256 and studies/records/README.md.
-Settings were chosen on training and validation data; test data chose nothing. On another machine accuracies differ by a
-little.
+Settings were chosen on training and validation data. Which guards and which longer controls are shown was decided
+after a first run, with its test figures seen. On another machine accuracies differ by a little.
 """
 
 import argparse
