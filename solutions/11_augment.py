@@ -977,7 +977,7 @@ CHOSEN = {
     "shear 0.15": (aug.shear_x, 0.5),
     "shift 0.227": (aug.translate_x, 0.5),
     "invert": (aug.invert, 1.0),
-    "brightness 0.45": (aug.brightness, 0.5),
+    "contrast 0.45": (aug.contrast, 0.5),
     "posterize 4": (aug.posterize, 1.0),
     "equalize": (aug.equalize, 1.0),
     "cutout 0.181": (aug.cutout, 1.0),
@@ -1026,6 +1026,8 @@ print(f"\nhelps clothes and harms digits: {', '.join(harmful) or 'none of them'}
 # - **Posterize, cutout, equalize**: very safe, and they gain nothing. What hardly changes the picture cannot teach much.
 #
 # So is label safety worth measuring? As a *ranking* it tells much about clothes and little about digits. High safety is no promise of a gain, and low safety by a clean judge no proof of harm. What it does is to name the operations, strengths and classes that you should look at. The judge of an augmentation is the validation accuracy, and lesson 12 lets it choose.
+#
+# > **Takeaway.** Whether an operation helps is a question to the task, not to the operation. Safety says where to look, validation accuracy decides.
 
 # %% [markdown]
 # ## 7 Where it stops working
