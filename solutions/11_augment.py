@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from mini_lib import data, fit, measure
 from mini_lib import augment as aug
 from mini_lib.batch import Batch
-from studies.augment.harm import arms, nets
+from studies.augment.harm import arms, nets, record
 from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # sums then repeat to the last digit
@@ -151,11 +151,6 @@ check("11.1")
 
 # %% name="out-magnitudes"
 SHOWN = (aug.rotate, aug.translate_x, aug.shear_x, aug.brightness, aug.posterize, aug.solarize)
-table(
-    [f"{operation.name}, {operation.unit}" for operation in SHOWN],
-    ("magnitude 0", 3, 6, 9, "sign"),
-    lambda row, column: "",
-) if not SHOWN else None
 by_name = {f"{operation.name}, {operation.unit}": operation for operation in SHOWN}
 table(
     by_name,
@@ -342,27 +337,24 @@ predict(
 
 
 # %% name="fig-safety"
+SEEDS = (0, 1, 2)
+
+
+def train(task, augments, seeds, *, width=16, labels=500, steps=160, part="train"):
+    """Small nets, one per augmentation and seed: all see equally many pictures, 50 in each step."""
+    cell = nets.Cell(task, labels, steps, width)
+    return [net.model for net in nets.train(cell, augments, seeds, learning_rate=0.01, batch_size=50, part=part)]
+
+
 @cache
-def trained(task, arm, seed, width=16, labels=500, epochs=12, part="train"):
-    """A small net, trained on a few labelled pictures; `arm` names an augmentation in ARMS."""
-    splits = nets.splits_of(task)
-    return fit.fit(
-        nets.small_net(width, seed),
-        getattr(splits, part).first(labels),
-        splits.validation,
-        epochs=epochs,
-        seed=seed,
-        learning_rate=0.01,
-        batch_size=50,
-        augment=nets.standardised(ARMS[arm], task) if ARMS[arm] else None,
-    ).model
+def trained(task, arm, width=16):
+    """Three nets, one per seed, trained on 500 pictures; `arm` names an augmentation in ARMS."""
+    return train(task, [ARMS[arm]] * len(SEEDS), SEEDS, width=width)
 
 
 ARMS = {"none": None, "up to 15°": arms.up_to(aug.rotate, 15.0), "up to 180°": arms.up_to(TURN)}
-judges = {
-    "never saw a turned digit": trained("digits", "none", 0, labels=1500, epochs=8, part="reference"),
-    "saw turned digits": trained("digits", "up to 180°", 0, labels=1500, epochs=12, part="reference"),
-}
+two = train("digits", [ARMS["none"], ARMS["up to 180°"]], (0, 0), labels=1500, steps=360, part="reference")
+judges = dict(zip(("never saw a turned digit", "saw turned digits"), two))
 ANGLES = tuple(step / 12 for step in range(1, 13))  # shares of 180 degrees
 safeties = {
     name: aug.label_safety(
@@ -474,19 +466,19 @@ check("11.4")
 # </details>
 
 # %% [markdown]
-# In the library it is `safety.limits(at_least=...)`. A **guard** holds such limits, and a policy can carry it. The guard then has the last word: whatever the policy draws, no picture is changed more strongly than its class allows.
+# In the library it is `safety.limits(at_least=...)`. A **guard** holds such limits, and a policy can carry it. The guard then has the last word: whatever the policy draws, no picture is changed more strongly than its class allows. There are two ways to enforce a limit. To *cut* puts every draw beyond the limit exactly at it: of angles up to 180, five of six would become 30. So we *rescale*: the whole range shrinks until it ends at the limit.
 
 # %% name="out-guard"
 cautious = safeties["never saw a turned digit"]
-guard = aug.Guard(cautious.limits(at_least=0.85))
+guard = cautious.guard(at_least=0.8, beyond="rescale")
 table(
     ("most degrees",),
     range(10),
     lambda _, digit: "never" if guard.limits["rotate"][digit] is None else f"{guard.limits['rotate'][digit]:g}",
     "digit",
 )
-guarded = aug.TrivialAugment((TURN,), guard=guard)  # any angle up to 180 degrees, cut off at the guard's limit
-print(f"\n6 and 9 at 180 degrees: {guard.limited(TURN, torch.tensor([180.0, -180.0]), torch.tensor([6, 9]))[0].tolist()}")
+drawn, labels = torch.tensor([180.0, -90.0]), torch.tensor([6, 9])
+print(f"\na 6 and a 9 that drew {drawn.tolist()} are turned by {guard.limited(TURN, drawn, labels)[0].tolist()}")
 
 # %% [markdown]
 # ### Digits and clothes
@@ -507,7 +499,7 @@ OPERATIONS = (
 )
 task_judges = {
     "digits": judges["never saw a turned digit"],
-    "clothes": trained("clothes", "none", 0, labels=1500, epochs=8, part="reference"),
+    "clothes": train("clothes", [None], (0,), labels=1500, steps=240, part="reference")[0],
 }
 task_safety = {}
 for task, judge in task_judges.items():
@@ -586,8 +578,7 @@ predict(
 )
 
 # %% name="out-turning"
-SEEDS = (0, 1, 2)
-ARMS["up to 180°, guarded"] = guarded
+ARMS["up to 180°, guarded"] = arms.up_to(TURN, guard=guard)
 OTHERS = [digit for digit in range(10) if digit not in (6, 9)]
 
 
@@ -601,7 +592,7 @@ def share_right(network, task, classes=range(10)):
 groups = {"all digits": range(10), "6 and 9": (6, 9), "the others": OTHERS}
 turned = {
     arm: {
-        group: fit.over_seeds(lambda seed: share_right(trained("digits", arm, seed), "digits", classes), SEEDS)
+        group: fit.over_seeds(lambda seed: share_right(trained("digits", arm)[seed], "digits", classes), SEEDS)
         for group, classes in groups.items()
     }
     for arm in tqdm(ARMS, desc="arms")
@@ -639,7 +630,7 @@ predict(
 ARMS |= {"mild": arms.AFFINE[arms.MILD], "strong": arms.AFFINE[arms.STRONG]}
 WIDTHS = (2, 16)
 by_width = {
-    (width, arm): fit.over_seeds(lambda seed: share_right(trained("digits", arm, seed, width), "digits"), SEEDS)
+    (width, arm): fit.over_seeds(lambda seed: share_right(trained("digits", arm, width)[seed], "digits"), SEEDS)
     for width in tqdm(WIDTHS, desc="widths")
     for arm in ("none", "mild", "strong")
 }
@@ -786,35 +777,17 @@ check("11.7")
 # What do the labels of mixup do? Three arms: none, mixup, and the control that shows it: pictures mixed in the same way, but the label of the picture that has the larger part.
 
 # %% name="out-mix"
-def mixed_up(batch, generator):
-    return aug.Mixup(1.0, 10)(batch, generator)
-
-
 def labels_forgotten(batch, generator):
     mixed = aug.Mixup(1.0, 10)(batch, generator)
     return Batch(mixed.images, mixed.main_labels)
 
 
-MIXERS = {"none": None, "mixup": mixed_up, "mixup, labels not mixed": labels_forgotten}
+ARMS |= {"mixup": aug.Mixup(1.0, 10), "mixup, labels not mixed": labels_forgotten}
 
 
-@cache
-def mixed_net(name, seed):
-    return fit.fit(
-        nets.small_net(16, seed),
-        digits.train.first(500),
-        digits.validation,
-        epochs=12,
-        seed=seed,
-        learning_rate=0.01,
-        batch_size=50,
-        augment=MIXERS[name],
-    ).model
-
-
-def judged(name, what):
+def judged(arm, what):
     def figure_of(seed):
-        logits = fit.predict(mixed_net(name, seed), digits.validation.images)
+        logits = fit.predict(trained("digits", arm)[seed], digits.validation.images)
         if what == "accuracy":
             return (logits.argmax(dim=1) == digits.validation.labels).double().mean().item()
         if what == "mean confidence":
@@ -825,6 +798,7 @@ def judged(name, what):
     return f"{spread.mean:.3f} ± {spread.std:.3f}" if what == "loss" else percent(spread)
 
 
+MIXERS = ("none", "mixup", "mixup, labels not mixed")
 table(MIXERS, ("accuracy", "mean confidence", "loss"), judged, "500 digits, width 16")
 
 # %% [markdown]
@@ -844,13 +818,13 @@ table(MIXERS, ("accuracy", "mean confidence", "loss"), judged, "500 digits, widt
 CHOICES = ("none", "mild", "strong", "flip")
 ARMS["flip"] = aug.Policy([aug.SubPolicy(aug.Step(aug.flip, probability=0.5))])
 on_clothes = {
-    arm: fit.over_seeds(lambda seed: share_right(trained("clothes", arm, seed), "clothes"), SEEDS)
+    arm: fit.over_seeds(lambda seed: share_right(trained("clothes", arm)[seed], "clothes"), SEEDS)
     for arm in tqdm(CHOICES, desc="arms")
 }
 table(CHOICES, ("validation",), lambda arm, _: percent(on_clothes[arm]), "clothes, 500 labels")
 best = max(CHOICES, key=lambda arm: on_clothes[arm].mean)
 row_name = f"small net, 500 labels, {best}"
-chosen = trained("clothes", best, 0)
+chosen = trained("clothes", best)[0]
 report = measure.report(
     {row_name: chosen}, clothes.test.images[:1], accuracies={row_name: fit.accuracy(chosen, clothes.test)}
 )

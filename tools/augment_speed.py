@@ -8,6 +8,11 @@ is the median of thousands of pictures per second, with the 10th and 90th percen
 picture, "one" has one strength for the whole batch. torchvision can only do the latter with a batch; for a strength per
 picture it takes them one by one ("loop"). kornia gets its pictures as floating point in [0, 1], as it wants them, and
 the conversion is not counted. Where it differs from PIL, tests/augment/test_operations_others.py says so.
+
+The last rows are whole policies. Ours draws all of it for each picture. With a batch, torchvision draws the operations
+and one strength, kornia the operations, once for all pictures; for grey pictures kornia has no color, hence no policy.
+Each turn calls a contestant several times, so that what the one before it left in the cache matters little. The process
+starts itself again with settings that let the allocator keep its memory (studies/factorize/clean_process.py says why).
 """
 
 import argparse
@@ -23,6 +28,7 @@ import kornia
 import torch
 from torch import Tensor
 
+from mini_lib.augment import AUTOAUGMENT_CIFAR10, RandAugment
 from mini_lib.augment.operations import RANDAUGMENT_OPERATIONS, Operation, flip, invert
 from mini_lib.columns import aligned
 from mini_lib.latency import Latency, compare_latency
@@ -32,6 +38,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from torchvision_support import import_torchvision
 
 import_torchvision()
+from torchvision.transforms import v2  # noqa: E402
 from torchvision.transforms.v2 import functional  # noqa: E402
 
 SETTINGS = KEEP_MEMORY | ONE_THREAD
@@ -50,17 +57,25 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
     clock = thread_time if given.processor_time else perf_counter
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # what torchvision and kornia draw from
     for sides in SIDES:
         images = torch.randint(256, (given.batch, *sides), dtype=torch.uint8, generator=_generator())
         print(f"\n{given.batch} pictures of {' x '.join(map(str, sides))}, thousands of pictures per second")
         lines = [("", *CONTESTANTS, "each / torchvision", "each / kornia")]
-        for operation in OPERATIONS:
-            calls = _calls(operation, images)
-            lines.append(_line(operation.name, compare_latency(calls, repeats=given.repeats, clock=clock), given.batch))
+        contests = {operation.name: (_calls(operation, images), 3) for operation in OPERATIONS}
+        contests |= {name: (_policy_calls(name, images), 10) for name in ("RandAugment", "AutoAugment CIFAR-10")}
+        for name, (calls, times) in contests.items():
+            timed = {one: partial(_often, call, 1 if one in SLOW else times) for one, call in calls.items()}
+            latencies = compare_latency(timed, repeats=given.repeats, warmup=1, clock=clock)
+            seconds = {one: [s / (1 if one in SLOW else times) for s in latencies[one].times_s] for one in calls}
+            lines.append(_line(name, {one: Latency(tuple(seconds[one])) for one in calls}, given.batch))
         print(aligned(lines))
 
 
 CONTESTANTS = ("ours, each", "ours, one", "torchvision, one", "torchvision, loop", "kornia, each")
+
+
+SLOW = ("torchvision, loop",)  # called once per turn
 
 
 def _calls(operation: Operation, images: Tensor) -> dict[str, Callable[[], object]]:
@@ -78,6 +93,28 @@ def _calls(operation: Operation, images: Tensor) -> dict[str, Callable[[], objec
         "torchvision, loop": lambda: [theirs(image, one) for image, one in zip(images, strengths, strict=True)],
         "kornia, each": lambda: by_kornia(operation.name, floats, each),
     }
+
+
+def _policy_calls(name: str, images: Tensor) -> dict[str, Callable[[], object]]:
+    """Return what is timed of a policy; there is no "one": ours always draws for each picture."""
+    generator, floats = _generator(), images / 255
+    if name == "RandAugment":
+        ours, theirs = RandAugment(2, 9), v2.RandAugment(2, 9)
+        kornias = kornia.augmentation.auto.RandAugment(2, 9)
+    else:
+        ours, theirs = AUTOAUGMENT_CIFAR10, v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
+        kornias = kornia.augmentation.auto.AutoAugment("cifar10")
+    calls = {
+        "ours, each": lambda: ours(images, generator),
+        "torchvision, one": lambda: theirs(images),
+        "torchvision, loop": lambda: [theirs(image) for image in images],
+    }
+    return calls | ({"kornia, each": lambda: kornias(floats)} if images.shape[1] == 3 else {})
+
+
+def _often(call: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        call()
 
 
 def by_torchvision(name: str, images: Tensor, strength: float) -> Tensor:
@@ -139,8 +176,9 @@ def _rgb(images: Tensor) -> Tensor:
 
 def _line(name: str, times: dict[str, Latency], pictures: int) -> tuple[str, ...]:
     ours = times["ours, each"].median_s
-    ratios = [times[name].median_s / ours for name in ("torchvision, one", "kornia, each")]
-    return name, *(_speed(one, pictures) for one in times.values()), *(f"{ratio:.2f}" for ratio in ratios)
+    others = ("torchvision, one", "kornia, each")
+    ratios = [f"{times[other].median_s / ours:.2f}" if other in times else "-" for other in others]
+    return name, *(_speed(times[one], pictures) if one in times else "-" for one in CONTESTANTS), *ratios
 
 
 def _speed(latency: Latency, pictures: int) -> str:

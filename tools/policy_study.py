@@ -2,7 +2,7 @@
 
     python tools/policy_study.py                         # the tables of studies/records/policies.json
     python tools/policy_study.py --policies 0            # and the winners of one seed, as tables of steps
-    python tools/policy_study.py --record DIR            # everything again, about half an hour on one core
+    python tools/policy_study.py --record DIR            # everything again, three quarters of an hour on one core
     python tools/policy_study.py --record DIR --jobs 2   # two processes; for several machines see run_contest
 
 --record keeps each search and each arm's nets in DIR as they are done, and goes on where it was when it is called with
@@ -19,9 +19,8 @@ import torch
 from joblib import parallel_config
 from tqdm import tqdm
 
-from mini_lib.augment.policy import policy_from_json
 from mini_lib.files import write_file
-from studies.augment.contest import JOINED, NONE, RANDOM, TRIVIAL, Contest
+from studies.augment.contest import AFFINE, ALL_LABELS, JOINED, NONE, Contest
 from studies.augment.contest_record import (
     RECORD_FILE,
     Results,
@@ -32,6 +31,7 @@ from studies.augment.contest_record import (
     luck_table,
     recorded,
     to_json,
+    winner_text,
 )
 from studies.augment.contest_run import run_contest
 
@@ -59,7 +59,7 @@ def show_tables(results: Results) -> None:
     print(f"what a search took, mean over seeds\n\n{cost_table(results)}")
     print(f"\nwhat the winner of a search was promised to be worth, and is worth, in percent\n\n{luck_table(results)}")
     print(f"\nfinal nets: accuracies in percent, mean ± standard deviation over seeds\n\n{accuracy_table(results)}")
-    for over in (NONE, RANDOM, JOINED, TRIVIAL):
+    for over in (NONE, JOINED, AFFINE, ALL_LABELS + NONE):
         print(f"\npoints of test accuracy more than {over!r}, seed by seed\n\n{gain_table(results, over)}")
 
 
@@ -67,7 +67,7 @@ def show_policies(results: Results, seed: int) -> None:
     """Print the winner of each search of a seed."""
     for search in results.searches:
         if search.seed == seed:
-            print(f"\n{search.method}, reward {search.reward:.1%}\n\n{policy_from_json(search.best)}")
+            print(f"\n{search.method}, reward {search.reward:.1%}\n\n{winner_text(search)}")
 
 
 def main() -> None:

@@ -48,18 +48,21 @@ def change_each(
     >>> change_each(pictures, None, [invert], torch.tensor([0, -1, 0]), torch.zeros(3), chance).flatten()
     tensor([245,  20, 225], dtype=torch.uint8)
     """
-    signs = 1 - 2 * torch.randint(2, (len(images),), generator=generator)
+    scales = torch.tensor([(one.weakest, one.strongest, one.signed) for one in operations], dtype=torch.float64)
+    weakest, strongest, signed = scales[which].unbind(dim=1)
+    backwards = torch.randint(2, (len(images),), generator=generator) * signed
+    strengths = (weakest + (strongest - weakest) * shares.double()) * (1 - 2 * backwards)
     order = which.argsort(stable=True)
     sizes = (which + 1).bincount(minlength=len(operations) + 1).tolist()  # the first are left alone
     changed = list(images.index_select(0, order).split(sizes))  # index_select copies whole rows, images[order] bytes
-    drawn = zip(operations, *(values.split(sizes)[1:] for values in (shares[order], signs[order], order)))
-    for number, (operation, share, sign, rows) in enumerate(drawn, start=1):
+    drawn = zip(operations, strengths[order].split(sizes)[1:], order.split(sizes)[1:])
+    for number, (operation, strong, rows) in enumerate(drawn, start=1):
         if len(rows) == 0:
             continue
-        strengths = operation.strength(share) * sign if operation.signed else operation.strength(share)
+        strong = strong.round() if operation.whole else strong
         if guard is None:
-            changed[number] = operation(changed[number], strengths, generator)
+            changed[number] = operation.unchecked(changed[number], strong, generator)
         else:
-            strengths, allowed = guard.limited(operation, strengths, None if labels is None else labels[rows])
-            changed[number][allowed] = operation(changed[number][allowed], strengths[allowed], generator)
+            strong, allowed = guard.limited(operation, strong, None if labels is None else labels[rows])
+            changed[number][allowed] = operation(changed[number][allowed], strong[allowed], generator)
     return torch.cat(changed).index_select(0, order.argsort())

@@ -31,7 +31,7 @@ RANDOM, JOINED = "a random policy", "five random policies joined"
 UNSEARCHED = (NONE, AFFINE, TRIVIAL, RANDOM, JOINED)
 # The validation labels, which a search spends, are trained on as well: as many steps, twice the pictures.
 ALL_LABELS = "all labels: "
-WITH_ALL_LABELS = tuple(ALL_LABELS + arm for arm in (NONE, TRIVIAL, JOINED))  # and the best searched method
+WITH_ALL_LABELS = tuple(ALL_LABELS + arm for arm in (NONE, AFFINE, TRIVIAL, JOINED))  # and the best searched method
 HALF = ", half as long"
 WITH_HALF_THE_STEPS = tuple(arm + HALF for arm in (NONE, TRIVIAL, JOINED))
 ARMS = (*UNSEARCHED, *METHODS, *WITH_HALF_THE_STEPS, *WITH_ALL_LABELS)

@@ -10,14 +10,15 @@ from statistics import fmean
 from typing import Literal
 
 from mini_lib import _assets
+from mini_lib.augment.policy import policy_from_json
 from mini_lib.columns import aligned
 from mini_lib.fit import Spread
-from studies.augment.contest import ALL_LABELS, WITHOUT_CHILDREN, Final, Search
+from studies.augment.contest import ALL_LABELS, POPULATION, RANDAUGMENT, WITHOUT_CHILDREN, Final, Search
 from studies.augment.paired import Paired, holm, paired
 from studies.factorize.record import percent, points
 
 RECORD_FILE = Path(__file__).parents[1] / "records" / "policies.json"
-RECORD_SHA256 = ""
+RECORD_SHA256 = "9eef4490c98597b80e305a60f40e8faa2a368b3ba62e05d21f67a4dd1a37ec1c"
 HOW_TO_GET_IT = (
     "run `git restore studies/records/policies.json` in the course's folder, "
     "or regenerate it with `python tools/policy_study.py --record DIR`"
@@ -161,6 +162,14 @@ def luck_table(results: Results) -> str:
 def luck(search: Search) -> float:
     """Return by how much the winner's reward exceeds its validation accuracy when it is trained again, as a share."""
     return search.reward - fmean(search.again_validation)
+
+
+def winner_text(search: Search) -> str:
+    """Return the winner of a search as text: its steps as a table, one table for each part of a schedule."""
+    if search.method == RANDAUGMENT:
+        return ", ".join(f"{name} {value}" for name, value in json.loads(search.best).items())
+    parts = json.loads(search.best) if search.method == POPULATION else [json.loads(search.best)]
+    return "\n\n".join(str(policy_from_json(json.dumps(part))) for part in parts)
 
 
 def best_so_far(results: Results, method: str) -> tuple[Spread, ...]:

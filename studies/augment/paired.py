@@ -92,7 +92,7 @@ def paired(one: Mapping[int, float], other: Mapping[int, float]) -> Paired:
     if set(one) != set(other):
         odd = sorted(set(one) ^ set(other))
         raise ValueError(
-            f"a paired test needs both arms with every seed, and {odd} have one alone; run the missing ones"
+            f"a paired test needs every seed in both arms, and {odd} are in one alone; run the missing ones"
         )
     return Paired(tuple(one[seed] - other[seed] for seed in sorted(one)))
 

@@ -59,13 +59,16 @@ LIMITS = {"rotate": (180.0, 30.0, None), "posterize": (4.0, 6.0, 8.0), "invert":
 OPERATIONS = (replace(rotate, strongest=180.0), posterize, invert, solarize)
 POLICIES = {
     "Policy": lambda operations, guard: Policy(
-        [SubPolicy(Step(one, probability=0.9, magnitude=m), Step(operations[0], probability=0.5, magnitude=9))
-         for one in operations for m in (1, 9)],
+        [
+            SubPolicy(Step(one, probability=0.9, magnitude=m), Step(operations[0], probability=0.5, magnitude=9))
+            for one in operations
+            for m in (1, 9)
+        ],
         guard=guard,
     ),
     "RandAugment": lambda operations, guard: RandAugment(3, 30, operations, guard=guard),
     "TrivialAugment": lambda operations, guard: TrivialAugment(operations, guard=guard),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", POLICIES)

@@ -164,6 +164,13 @@ def test_a_schedule_comes_back_from_its_text():
         augment(images, torch.Generator())
 
 
+def test_winners_as_text():
+    texts = {one.method: record.winner_text(one) for one in whole().searches if one.seed == 0}
+    assert re.fullmatch(r"count \d, magnitude \d+", texts[RANDAUGMENT])
+    assert texts[POPULATION].count("operation") == 2 * searches.PARTS  # a table of two steps in a row for each part
+    assert texts[TPE].splitlines()[0].split() == 2 * ["operation", "probability", "magnitude"]
+
+
 def test_an_unknown_method():
     with pytest.raises(ValueError, match="there is no method 'luck'; there are random search, evolution"):
         searches.search(tiny.contest(), 0, "luck")

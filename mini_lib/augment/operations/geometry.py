@@ -112,8 +112,8 @@ def _translation_y_in_pixels(strengths: Tensor, height: int, width: int) -> tupl
 
 
 def _whole_pixels(pixels: Tensor) -> Tensor:
-    """Cut towards 0, as the published policies do; 1e-4 makes up for shares that were rounded to single precision."""
-    return (pixels + pixels.sign() * 1e-4).trunc()
+    """Cut towards 0, as the published policies do; the factor makes up for strengths in single precision."""
+    return (pixels * (1 + 2**-22)).trunc()
 
 
 def _rotation(strengths: Tensor, height: int, width: int) -> tuple[Entry, ...]:

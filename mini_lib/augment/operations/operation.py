@@ -79,14 +79,16 @@ class Operation:
         """
         need_pictures(images)
         strengths = self._checked(strength, len(images))
-        if not self.draws:
-            return self.pixels(images, strengths)
-        if not isinstance(generator, torch.Generator):
+        if self.draws and not isinstance(generator, torch.Generator):
             raise TypeError(
                 f"{self.name} draws for each picture and needs a torch.Generator, got {type(generator).__name__}; "
                 "use torch.Generator().manual_seed(0)"
             )
-        return self.pixels(images, strengths, generator)
+        return self.unchecked(images, strengths, generator)
+
+    def unchecked(self, images: Tensor, strengths: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return new pictures as a call does, for those who have checked pictures and strengths, float64 [N]."""
+        return self.pixels(images, strengths, generator) if self.draws else self.pixels(images, strengths)
 
     def _checked(self, strength: float | Tensor | None, count: int) -> Tensor:
         """Return the strengths as float64 [count]."""
@@ -95,14 +97,10 @@ class Operation:
             if self.weakest != self.strongest:
                 raise ValueError(f"{wanted} given, a number or a tensor [{count}]; use {self.name}.strength(share)")
             strength = self.weakest
-        if isinstance(strength, bool) or not isinstance(strength, int | float | Tensor):
-            raise TypeError(
-                f"{wanted} a number or a tensor [{count}], got {strength!r}; one number serves all pictures"
-            )
-        if isinstance(strength, Tensor) and strength.shape not in ((), (count,)):
-            raise ValueError(
-                f"{wanted} one number or have shape [{count}], got {list(strength.shape)}; one per picture"
-            )
+        if not isinstance(strength, Tensor):
+            finite(f"the strength of {self.name}", strength, fix=f"give a number for all, or a tensor [{count}]")
+        elif strength.shape not in ((), (count,)):
+            raise ValueError(f"{wanted} one number or have shape [{count}], got {list(strength.shape)}; give one each")
         strengths = torch.as_tensor(strength, dtype=torch.float64).expand(count)
         low, high = self.limits
         for end in (float(one) for one in (strengths.aminmax() if count else ())):

@@ -61,12 +61,7 @@ def train_together(
             curve.append(accuracies_together(shape, stacks, splits.validation))
     test = accuracies_together(shape, stacks, splits.test)
     return [
-        Trained(
-            unstack(stacks, net),
-            snapshots[net],
-            tuple(accuracies[net] for accuracies in curve),
-            test[net],
-        )
+        Trained(unstack(stacks, net), snapshots[net], tuple(accuracies[net] for accuracies in curve), test[net])
         for net in nets
     ]
 

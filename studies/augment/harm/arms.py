@@ -45,6 +45,10 @@ STRENGTHS: tuple[tuple[Operation, tuple[float, ...]], ...] = (
 )
 
 
+# Operations that are tried again with more labels and longer training: is it the operation, or the short training?
+CONTROLLED = ("flip", "invert", "rotate 15")
+
+
 def up_to(operation: Operation, strongest: float | None = None, guard: Guard | None = None) -> Augment:
     """Return an augmentation that applies an operation to each picture, at any strength up to `strongest`."""
     return TrivialAugment((operation if strongest is None else replace(operation, strongest=strongest),), guard=guard)

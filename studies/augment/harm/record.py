@@ -20,17 +20,21 @@ from studies.augment.paired import Paired
 from studies.factorize.record import percent
 
 RECORD_FILE = Path(__file__).parents[2] / "records" / "augment.json"
-RECORD_SHA256 = "?"
+RECORD_SHA256 = "6aa125d4e3d351f482c3e5567d93918d7732605a53c68a285856cf09014364a3"
 HOW_TO_GET_IT = (
     "run `git restore studies/records/augment.json` in the course's folder, "
     "or regenerate it with `python tools/harm_study.py --record DIR`"
 )
 
 
+_QUESTIONS = ("turning", "widths", "operations", "control")
+
+
 @dataclass(frozen=True)
 class Study:
     """The parts of the study: what the judges said, and the nets by the question that they answer.
 
+    `control` tries a few of the operations again, with more labels and longer training.
     `settings` says how all that was made, and on what machine.
     """
 
@@ -38,6 +42,7 @@ class Study:
     turning: tuple[Run, ...]
     widths: tuple[Run, ...]
     operations: tuple[Run, ...]
+    control: tuple[Run, ...]
     settings: dict[str, object]
 
 
@@ -156,6 +161,17 @@ def operation_table(study: Study) -> str:
     return aligned(lines)
 
 
+def control_table(study: Study) -> str:
+    """Return what some operations add with few labels, and with more labels and longer training, in points."""
+    arms = arms_of(study.control)[1:]
+    lines = [["data", "labels", "steps", *arms]]
+    for runs in (study.operations, study.control):
+        for cell in cells_of(runs):
+            gains = (interval_text(gain(runs, cell, arm)) for arm in arms)
+            lines.append([cell.task, str(cell.labels), str(cell.steps), *gains])
+    return aligned(lines)
+
+
 def effect(gained: Paired) -> str:
     """Return "helps" or "harms" if the 95% interval of the mean lies on one side of 0, otherwise "unclear".
 
@@ -167,7 +183,10 @@ def effect(gained: Paired) -> str:
 
 
 def effect_table(study: Study) -> str:
-    """Return which operations help or harm digits (rows) and clothes (columns)."""
+    """Return which operations help or harm digits and clothes.
+
+    So many intervals are asked here that one of twenty may lie on one side of 0 by chance: small effects are doubtful.
+    """
     digits, clothes = cells_of(study.operations)
     found: dict[tuple[str, str], list[str]] = {}
     for arm in arms_of(study.operations)[1:]:
@@ -208,8 +227,9 @@ def interval_text(gained: Paired) -> str:
 
 
 def to_json(study: Study) -> str:
-    """Return the study as text that `from_json` reads."""
-    return json.dumps(asdict(study), indent=None, separators=(",", ":")).replace("},{", "},\n{") + "\n"
+    """Return the study as text that `from_json` reads; shares are rounded to six decimals."""
+    rounded = json.loads(json.dumps(asdict(study)), parse_float=lambda text: round(float(text), 6))
+    return json.dumps(rounded, separators=(",", ":")).replace("},{", "},\n{") + "\n"
 
 
 def from_json(text: str) -> Study:
@@ -220,9 +240,7 @@ def from_json(text: str) -> Study:
     """
     try:
         values = json.loads(text)
-        runs = {
-            name: tuple(Run(**as_tuples(run)) for run in values[name]) for name in ("turning", "widths", "operations")
-        }
+        runs = {name: tuple(Run(**as_tuples(run)) for run in values[name]) for name in _QUESTIONS}
         safety = tuple(Measured(**as_tuples(row)) for row in values["safety"])
         return Study(safety=safety, **runs, settings=values["settings"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:

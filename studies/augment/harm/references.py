@@ -108,6 +108,7 @@ def safety_at(rows: tuple[Measured, ...], task: Task, judge: Judge, operation: O
         ValueError: there is none.
     """
     for row in rows:
-        if (row.task, row.judge, row.operation) == (task, judge, operation.name) and isclose(row.strength, strength):
+        same_strength = isclose(row.strength, strength, rel_tol=1e-4)  # the record is rounded
+        if (row.task, row.judge, row.operation) == (task, judge, operation.name) and same_strength:
             return row
     raise ValueError(f"there is no {operation.name} {strength:g} on {task} by the {judge} judge; measure it first")

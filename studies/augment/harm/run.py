@@ -11,7 +11,7 @@ from pathlib import Path
 from mini_lib.batch import Augment
 from mini_lib.data import Split
 from mini_lib.files import write_file
-from studies.augment.harm.arms import AFFINE, NONE, single_operations, turning
+from studies.augment.harm.arms import AFFINE, CONTROLLED, NONE, single_operations, turning
 from studies.augment.harm.cells import Run, as_tuples, run_arms, turned_test
 from studies.augment.harm.nets import Cell, Task
 from studies.augment.harm.record import Study
@@ -59,14 +59,22 @@ def parts_of(settings: Settings) -> Mapping[str, Part]:
         parts[f"safety-{task}"] = partial(_safety, settings, task)
         if task == "digits":
             parts[_name("turning", settings.few)] = partial(_turning, settings, _cell(settings, task, settings.few))
-        controls = (settings.longer, settings.more_labels) if task == "digits" else ()
-        for labels_and_steps in (settings.few, *controls):
-            for width in settings.widths:
-                name = _name(f"width-{task}-{width}", labels_and_steps)
-                parts[name] = partial(_widths, settings, Cell(task, *labels_and_steps, width))
+        for cell in width_cells(settings):
+            if cell.task == task:
+                name = _name(f"width-{task}-{cell.width}", (cell.labels, cell.steps))
+                parts[name] = partial(_widths, settings, cell)
         parts[f"operations-{task}"] = partial(_operations, settings, _cell(settings, task, settings.few))
+    for task in TASKS:
+        parts[f"control-{task}"] = partial(_control, settings, _cell(settings, task, settings.more))
     parts[_name("turning", settings.more)] = partial(_turning, settings, _cell(settings, "digits", settings.more))
     return parts
+
+
+def width_cells(settings: Settings) -> tuple[Cell, ...]:
+    """Return the trainings of nets of each width: few labels, and on digits longer or with more labels as controls."""
+    trainings = [("digits", how) for how in (settings.few, settings.longer, settings.more_labels)]
+    trainings.append(("clothes", settings.few))
+    return tuple(Cell(task, *how, width) for task, how in trainings for width in settings.widths)
 
 
 def _name(what: str, labels_and_steps: tuple[int, int]) -> str:
@@ -105,7 +113,7 @@ def run_study(
         ValueError: the folder belongs to a study with other settings, or a part cannot be read.
     """
     _open(folder, settings)
-    found: dict[str, list] = {"safety": [], "turning": [], "width": [], "operations": []}
+    found: dict[str, list] = {"safety": [], "turning": [], "width": [], "operations": [], "control": []}
     for name in parts_of(settings):
         found[name.split("-")[0]] += make_part(settings, folder, name)
         if progress is not None:
@@ -115,6 +123,7 @@ def run_study(
         turning=tuple(found["turning"]),
         widths=tuple(found["width"]),
         operations=tuple(found["operations"]),
+        control=tuple(found["control"]),
         settings=_plain(settings) | {"machine": dict(machine)},
     )
 
@@ -153,6 +162,11 @@ def _turning(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tu
 
 def _operations(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tuple[Run, ...]:
     return _run(settings, cell, {NONE: None, **single_operations()})
+
+
+def _control(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tuple[Run, ...]:
+    policies = single_operations()
+    return _run(settings, cell, {NONE: None, **{name: policies[name] for name in CONTROLLED}})
 
 
 def _widths(settings: Settings, cell: Cell, before: Mapping[str, object]) -> tuple[Run, ...]:
