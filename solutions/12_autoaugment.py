@@ -436,7 +436,7 @@ def say_learning(trials):
 explore(draw_learning, alt=say_learning, trials=(0, 40, 70, 100, 150, 400))
 
 # %% [markdown]
-# **PPO** learns faster, because it takes several steps from the same trials. That is dangerous: after the first step the trials are no longer what the controller would draw now. So each counts by the ratio $r = p_\text{now} / p_\text{then}$, and PPO stops to push where the ratio has moved by more than a share $c$ in the direction that the advantage $A$ asks for:
+# **PPO** learns faster, because it takes several steps from the same trials. That is dangerous: after the first step the trials are no longer what the controller would draw now. So each counts by the ratio $r = p_\text{now} / p_\text{then}$, and PPO stops pushing where the ratio has moved by more than a share $c$ in the direction that the advantage $A$ asks for:
 #
 # $$\text{mean of } \; \min\big( r A, \; \text{clip}(r, 1 - c, 1 + c) \, A \big).$$
 #
@@ -482,7 +482,7 @@ check("12.5")
 #
 # - **Small and short.** A child takes 80 steps here. It does not have to be good, it only has to rank policies as a long training would.
 # - **Several as one.** Children have the same shape, so their weights are stacked, and one grouped convolution computes several children at once, each with its own augmentation.
-# - **Half of them go.** A child that is bad after a few steps hardly ever wins. *Successive halving* trains all for a while, drops the worse half, trains the others further, and so on.
+# - **Half of them go.** A child that is bad after a few steps rarely wins. *Successive halving* trains all for a while, drops the worse half, trains the others further, and so on. (`ChildRecipe(halve_at=...)` does it in the library. The search below lets all its children finish, so that all rewards can be compared.)
 #
 # By hand: four children, stages that end at step 10 and step 30. All four train 10 steps: 40. Two stay and train 20 more: 40. Together 80 steps instead of 120.
 
@@ -534,8 +534,10 @@ check("12.6")
 # | --- | --- |
 # | random search | anything: the control |
 # | controller | what a recurrent network draws, which learns from the rewards (PPO) |
-# | evolution | a change of one step in the best of a few that were picked at random; then the *oldest* goes, so that a lucky one does not live for ever |
+# | evolution | one number changed in the best of a few that were picked at random; then the *oldest* goes, so that a lucky one does not live for ever |
 # | forward selection | one step more than the best so far, every operation in turn |
+#
+# The space is small, since the search must fit into this lesson: eight operations with TrivialAugment's wide ranges (turning goes up to 135 degrees), among them the two right ones; policies of up to five sub-policies.
 #
 # **Equal compute** means: each may train children on the same number of pictures, counted each time that a picture is seen. Seconds would depend on the machine and on the program.
 
@@ -669,7 +671,7 @@ reveal("12.e", max(matched, key=matched.get))
 #
 # ### A search that was stopped
 #
-# A long search is stopped some day, by you or by a power cut. So each trial is written to a **log**, a plain text file with one line of JSON per trial: the policy and its reward. All chance in a method comes from its seed and from what it was told. So the log is enough: a search that starts again reads it, tells the method what it was told, and goes on. Here the reward is the customer's taste again, and the power fails after
+# A long search is stopped some day, by you or by a power cut. So a search writes a **log**, a plain text file with one line of JSON per group of policies that were judged together: the policies and their rewards. All chance in a method comes from its seed and from what it was told. So the log is enough: a search that starts again reads it, tells the method what it was told, and goes on. Here the reward is the customer's taste again, and the power fails after
 # some trials.
 
 
@@ -860,7 +862,7 @@ check("12.8")
 # </details>
 
 # %% [markdown]
-# And there is a last control, the most embarrassing one. A search spends *labels*: thousands of validation labels that a network could have learned from. So: no search, but train on the validation pictures **too**.
+# And there is a last control, the most embarrassing one. A search spends *labels*: a network could have learned from the validation pictures. So: no search, but train on the validation pictures **too**.
 #
 # All of this takes longer than a lesson: it was **recorded**. Beside the methods that you know, two more take part: Optuna's TPE, which models where good policies lie, and *population-based augmentation*, which changes the policy while the networks train and so finds a schedule. The policy written by hand moves, turns and shears a little. The next cell reads a file that comes with the course, and says with which command you can make it anew. Few labels, ten seeds; each seed has pictures of its own to train and to validate on, and a search of its own.
 
