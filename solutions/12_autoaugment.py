@@ -143,7 +143,7 @@ reveal("12.a", len(str(paper_policies)))
 
 # %% name="out-task"
 TASK = turned_and_inverted(fashion)
-RECIPE = ChildRecipe(steps=80, batch_size=32, batches_at_once=10)
+RECIPE = ChildRecipe(steps=64, batch_size=32, batches_at_once=8)
 print(f"{len(TASK.train)} training, {len(TASK.validation)} validation, {len(TASK.test)} test pictures")
 print(RECIPE)
 
@@ -480,7 +480,7 @@ check("12.5")
 #
 # Now the rewards cost something: each is a child that has to be trained. How does one get many of them for little?
 #
-# - **Small and short.** A child takes 80 steps here. It does not have to be good, it only has to rank policies as a long training would.
+# - **Small and short.** A child takes 64 steps here. It does not have to be good, it only has to rank policies as a long training would.
 # - **Several as one.** Children have the same shape, so their weights are stacked, and one grouped convolution computes several children at once, each with its own augmentation.
 # - **Half of them go.** A child that is bad after a few steps rarely wins. *Successive halving* trains all for a while, drops the worse half, trains the others further, and so on. (`ChildRecipe(halve_at=...)` does it in the library. The search below lets all its children finish, so that all rewards can be compared.)
 #
@@ -548,7 +548,7 @@ predict(
     choices=("random search", "controller", "evolution", "forward selection"),
 )
 
-# %% name="out-search"
+# %%
 wide = {operation.name: operation for operation in WIDE_OPERATIONS}  # TrivialAugment's ranges: rotate up to 135 degrees
 CHOICES = ("rotate", "shear_x", "translate_x", "brightness", "contrast", "sharpness", "solarize")
 SPACE = SearchSpace(
@@ -570,6 +570,7 @@ with tqdm(total=len(METHODS) * SEARCH_TRIALS, unit="child") as bar:
             method, by_children, trials=SEARCH_TRIALS, together=CHILDREN, progress=lambda trial: bar.update()
         )
 
+# %% name="out-search"
 found = children_of({name: outcome.best.policy for name, outcome in outcomes.items()})
 lines = [("the best of", "trials", "pictures", "reward", "new seeds, validation", "new seeds, test")]
 for name, outcome in outcomes.items():
