@@ -15,7 +15,7 @@ def _kept(images: Tensor, strengths: Tensor) -> Tensor:
 
 
 def _inverted(images: Tensor, strengths: Tensor) -> Tensor:
-    return 255 - images
+    return ~images  # 255 - value
 
 
 def _solarized(images: Tensor, strengths: Tensor) -> Tensor:
