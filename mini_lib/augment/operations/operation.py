@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, isfinite
 
 import torch
@@ -98,7 +99,7 @@ class Operation:
                     f"the strength of {self.name} must be given, a number or a tensor [{count}]; "
                     f"use {self.name}.strength(share)"
                 )
-            return torch.full((count,), self.weakest, dtype=torch.float64)
+            return _alike(self.weakest, count)
         if not isinstance(strength, Tensor):
             finite(f"the strength of {self.name}", strength, fix=f"give a number for all, or a tensor [{count}]")
         elif strength.shape not in ((), (count,)):
@@ -115,7 +116,15 @@ class Operation:
                     f"{f' {self.unit}' if self.unit else ''}, got {end:g}; "
                     f"its scale runs from {self.weakest:g} to {self.strongest:g}"
                 )
-        return torch.as_tensor(strength, dtype=torch.float64).expand(count)
+        if not isinstance(strength, Tensor):
+            return _alike(strength, count)
+        return strength.double() if strength.ndim else strength.double().expand(count)
+
+
+@lru_cache
+def _alike(strength: float, count: int) -> Tensor:
+    """Return the same strength for all, kept for the next call: all are one element, so torch refuses to write to it."""
+    return torch.tensor(strength, dtype=torch.float64).expand(count)
 
 
 def _rounded(strength: float | Tensor) -> float | Tensor:
