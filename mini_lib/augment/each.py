@@ -63,10 +63,11 @@ def change_each(
     >>> change_each(pictures, None, [invert], torch.tensor([0, -1, 0]), torch.zeros(3), chance).flatten()
     tensor([245,  20, 225], dtype=torch.uint8)
     """
-    scales = torch.tensor([(one.weakest, one.strongest, one.signed) for one in operations], dtype=torch.float64)
-    weakest, strongest, signed = scales[which].unbind(dim=1)
+    # In single precision, as in torchvision: in a blend, the last bit can decide a level of grey.
+    scales = torch.tensor([(one.weakest, one.strongest - one.weakest, one.signed) for one in operations]).float()
+    weakest, length, signed = scales[which].unbind(dim=1)
     backwards = torch.randint(2, (len(images),), generator=generator) * signed
-    strengths = (weakest + (strongest - weakest) * shares.double()) * (1 - 2 * backwards)
+    strengths = ((weakest + length * shares.float()) * (1 - 2 * backwards)).double()
     order = which.argsort(stable=True)
     sizes = (which + 1).bincount(minlength=len(operations) + 1).tolist()  # the first are left alone
     changed = list(images.index_select(0, order).split(sizes))  # index_select copies whole rows, images[order] bytes
