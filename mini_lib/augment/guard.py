@@ -46,7 +46,9 @@ class Guard:
     def __post_init__(self) -> None:
         for name in ("limits", "units"):
             if not isinstance(getattr(self, name), Mapping):
-                raise TypeError(f"{name} must be a dict by operation, got {getattr(self, name)!r}; use {{'rotate': ...}}")
+                raise TypeError(
+                    f"{name} must be a dict by operation, got {getattr(self, name)!r}; use {{'rotate': ...}}"
+                )
         limits = {
             name: tuple(limit) if isinstance(limit, Sequence) and not isinstance(limit, str) else limit
             for name, limit in self.limits.items()

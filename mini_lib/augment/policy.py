@@ -88,7 +88,8 @@ class Policy:
     [N, 1 or 3, height, width]. A `guard` limits strengths, by operation and class. `print(policy)` shows its steps.
 
     Raises:
-        TypeError: something else than a `SubPolicy` is in it, or `guard` is no guard; and from the call: the pictures are not uint8.
+        TypeError: something else than a `SubPolicy` is in it, or `guard` is no guard; and from the call: the pictures
+            are not uint8.
         ValueError: there is no sub-policy; and from the call: the pictures have another shape.
 
     >>> from mini_lib.augment.operations import invert

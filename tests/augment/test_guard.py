@@ -223,7 +223,7 @@ def test_limits_that_make_no_sense_are_refused(limits, error, message):
 
 @pytest.mark.parametrize("beyond", ["cut", "rescale"])
 def test_a_limit_holds_for_a_range_that_begins_beyond_it(beyond):
-    few_bits = replace(posterize, weakest=4.0, strongest=0.0)  # AugMix's range; the limit of 5 bits was measured on 8..4
+    few_bits = replace(posterize, weakest=4.0, strongest=0.0)  # AugMix's; the limit was measured from 8 to 4 bits
     strengths, allowed = Guard({"posterize": 5}, beyond=beyond).limited(few_bits, torch.tensor([4.0, 3.0, 0.0]))
     assert strengths.tolist() == [5, 5, 5] and allowed.all()
     large = replace(cutout, weakest=0.2, strongest=0.5)
