@@ -26,7 +26,7 @@ def warp_nearest(pictures: Tensor, matrix: Tensor, fill: int) -> Tensor:
 
     Raises:
         TypeError: the pictures are not uint8, the matrix not float64.
-        ValueError: a shape differs, or a side is longer than 4096.
+        ValueError: a shape differs, a side is longer than 4096, or a number is out of range.
 
     >>> one_to_the_right = torch.tensor([[1.0], [0], [-1], [0], [1], [0]], dtype=torch.float64)
     >>> warp_nearest(torch.tensor([7, 8, 9], dtype=torch.uint8).view(1, 1, 1, 3), one_to_the_right, 0).flatten()
@@ -36,6 +36,12 @@ def warp_nearest(pictures: Tensor, matrix: Tensor, fill: int) -> Tensor:
     count, channels, height, width = need_tensor("pictures", pictures, (torch.uint8,), (None,) * 4)
     need_tensor("matrix", matrix, (torch.float64,), (6, count))
     whole("the longer side of a picture", max(height, width), high=4096, fix="scale it down before it is warped")
+    whole("fill", fill, low=0, high=255, fix="0 is black")
+    if not (matrix.abs() <= matrix.new_tensor([2, 2, 8192, 2, 2, 8192]).unsqueeze(1)).all():
+        raise ValueError(
+            "a, b, d and e of the matrix must lie in [-2, 2], c and f in [-8192, 8192], got up to "
+            f"{matrix.abs().amax(dim=1).tolist()}; places must fit into 32 bits"
+        )
     call = _compiled()
     if call is None:
         return _warped_by_torch(pictures, matrix, fill)

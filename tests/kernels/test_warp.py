@@ -52,5 +52,11 @@ def test_what_it_refuses():
         warp_nearest(torch.zeros(1, 1, 2, 2), matrix, 0)
     with pytest.raises(ValueError, match=r"matrix must have shape \[6, 2\], got \[6, 1\]"):
         warp_nearest(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), matrix, 0)
+    with pytest.raises(ValueError, match=r"fill must be a whole number from 0 to 255, got 300"):
+        warp_nearest(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), matrix, 300)
+    for place, number in ((0, 2.5), (2, 8193.0), (5, torch.nan)):
+        far = matrix.index_fill(0, torch.tensor(place), number)
+        with pytest.raises(ValueError, match=rf"c and f in \[-8192, 8192\], got up to .*{number}.*; places must fit"):
+            warp_nearest(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), far, 0)
     with pytest.raises(ValueError, match=r"of 4096 or less, got 4097; scale it down"):
         warp_nearest(torch.zeros(1, 1, 1, 4097, dtype=torch.uint8), matrix, 0)
