@@ -134,7 +134,7 @@ class Operation:
 
 @lru_cache
 def _alike(strength: float, count: int) -> Tensor:
-    """Return the same strength for all, kept for the next call: all are one element, so torch refuses to write to it."""
+    """Return the same strength for all, kept for the next call. All are one element, so torch writes to none of it."""
     return torch.tensor(strength, dtype=torch.float64).expand(count)
 
 
