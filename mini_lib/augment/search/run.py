@@ -148,8 +148,8 @@ def _judge_all(evaluate: Evaluate, waiting: Mapping[int, list[Policy]], log: Log
     for group, found in known.items():
         if found.policies != [as_lists(policy) for policy in waiting[group]]:
             raise ValueError(
-                f"group {group} of {log.path} holds other policies than this search asks for: its method, space or seed "
-                "differs, or it ended with fewer trials; give a new file, or the old settings"
+                f"group {group} of {log.path} holds other policies than this search asks for: its method, space or "
+                "seed differs, or it ended with fewer trials; give a new file, or the old settings"
             )
         yield group, found.rewards, found.spent
     tasks = (delayed(_judge)(evaluate, group, ours) for group, ours in waiting.items() if group not in known)
