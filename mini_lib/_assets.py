@@ -1,7 +1,11 @@
 """Read a file that is shipped with the library, and say clearly when it is missing or damaged."""
 
 import hashlib
+import io
+import lzma
 from pathlib import Path
+
+import numpy as np
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -24,3 +28,14 @@ def read_verified(path: Path, sha256: str, how_to_get_it: str) -> bytes:
             f"to get it back, {how_to_get_it}"
         )
     return content
+
+
+def read_arrays(path: Path, sha256: str, how_to_get_it: str) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz inside .xz by name, once its hash has been found right.
+
+    Raises:
+        ValueError: as `read_verified`.
+    """
+    content = lzma.decompress(read_verified(path, sha256, how_to_get_it))
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)

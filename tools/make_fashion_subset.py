@@ -4,7 +4,7 @@
 
 The folder holds the four original files, gzipped (Debian's package dataset-fashion-mnist installs them there).
 The choice is fixed by the seed, so the pictures are the same on every machine. The compressed file's hash is printed:
-it belongs in mini_lib/data.py and in mini_lib/assets/README.md.
+it belongs in mini_lib/data/fashion_mnist.py and in mini_lib/assets/README.md.
 """
 
 import argparse
@@ -61,6 +61,15 @@ def compress(arrays: dict[str, np.ndarray]) -> bytes:
     return lzma.compress(raw.getvalue(), preset=6)
 
 
+def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write the arrays and print what has to be noted: bytes and hash, and how bright the training pictures are."""
+    content = compress(arrays)
+    path.write_bytes(content)
+    pixels = arrays["train_images"] / 255
+    print(f"wrote {path}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
+    print(f"training pixels: mean {pixels.mean():.4f}, standard deviation {pixels.std():.4f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds train-images-idx3-ubyte.gz and its three companions")
@@ -68,11 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     arrays = subset(arguments.folder)
-    content = compress(arrays)
-    arguments.out.write_bytes(content)
-    pixels = arrays["train_images"] / 255
-    print(f"wrote {arguments.out}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
-    print(f"training pixels: mean {pixels.mean():.4f}, standard deviation {pixels.std():.4f}")
+    write(arguments.out, arrays)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from mini_lib.augment.augmix import AUGMIX_OPERATIONS, AugMix
 from mini_lib.augment.boxes import CutMix, Cutout
 from mini_lib.augment.chain import Chain, Standardised
 from mini_lib.augment.each import StrengthLimit, change_each
+from mini_lib.augment.guard import Guard, Limit
 from mini_lib.augment.mixing import Mixup, SamplePairing
 from mini_lib.augment.operations import (
     AUTOAUGMENT_OPERATIONS,
@@ -36,3 +37,4 @@ from mini_lib.augment.operations import (
 from mini_lib.augment.policy import Policy, Step, SubPolicy, policy_from_json
 from mini_lib.augment.published import AUTOAUGMENT_CIFAR10, AUTOAUGMENT_IMAGENET, AUTOAUGMENT_SVHN
 from mini_lib.augment.random_policies import RandAugment, TrivialAugment
+from mini_lib.augment.safety import LabelSafety, label_safety

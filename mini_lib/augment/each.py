@@ -1,7 +1,7 @@
 """Each picture gets an operation of its own, and yet each operation runs once: what all policies are made of.
 
-The pictures that drew the same operation are selected, transformed together, each with its own strength, and put back.
-A batch thus takes as many calls as there are operations, however many pictures it has.
+The pictures are put in the order of what they drew, so that those with the same operation are changed together, each
+with its own strength; then they are put back. A batch takes as many calls as there are operations, however large it is.
 """
 
 from collections.abc import Sequence
@@ -48,17 +48,23 @@ def change_each(
     >>> change_each(pictures, None, [invert], torch.tensor([0, -1, 0]), torch.zeros(3), chance).flatten()
     tensor([245,  20, 225], dtype=torch.uint8)
     """
-    changed = images.clone()
-    signs = 1 - 2 * torch.randint(2, (len(images),), generator=generator)
-    for number, operation in enumerate(operations):
-        rows = (which == number).nonzero().squeeze(1)
-        if len(rows) == 0:
+    scales = [(one.weakest, one.strongest - one.weakest, 2 * one.signed) for one in operations]
+    weakest, range_, signs = torch.tensor(scales, dtype=torch.float64).index_select(0, which.clamp(min=0)).unbind(dim=1)
+    signs = 1 - signs * torch.randint(2, (len(images),), generator=generator)
+    strengths = (weakest + range_ * shares.double()) * signs
+    order = which.argsort(stable=True)
+    sizes = (which + 1).bincount(minlength=len(operations) + 1).tolist()  # the first are left alone
+    # index_select copies whole rows, images[order] bytes.
+    changed = list(images.index_select(0, order).split_with_sizes(sizes))
+    strong = strengths.index_select(0, order).split_with_sizes(sizes)
+    for number, operation in enumerate(operations, start=1):
+        if sizes[number] == 0:
             continue
-        strengths = operation.strength(shares[rows])
-        if operation.signed:
-            strengths = strengths * signs[rows]
-        if guard is not None:
-            strengths, allowed = guard.limited(operation, strengths, None if labels is None else labels[rows])
-            rows, strengths = rows[allowed], strengths[allowed]
-        changed[rows] = operation(images[rows], strengths, generator)
-    return changed
+        each = strong[number].round() if operation.whole else strong[number]
+        if guard is None:
+            changed[number] = operation.unchecked(changed[number], each, generator)
+        else:
+            rows = order[sum(sizes[:number]) :][: sizes[number]]
+            each, allowed = guard.limited(operation, each, None if labels is None else labels[rows])
+            changed[number][allowed] = operation(changed[number][allowed], each[allowed], generator)
+    return torch.cat(changed).index_select(0, order.argsort())

@@ -42,7 +42,10 @@ class Step:
     def __post_init__(self) -> None:
         need_operation(self.operation)
         require.share("probability", self.probability, zero=True, fix="0.5 changes half of the pictures")
-        need_magnitude(self.magnitude, TOP_MAGNITUDE, self.operation)
+        if self.magnitude is not None:
+            need_magnitude(self.magnitude, TOP_MAGNITUDE)
+        elif self.operation.weakest != self.operation.strongest:
+            raise ValueError(f"{self.operation.name} needs a magnitude, from 0 to {TOP_MAGNITUDE}, got none; try 4")
 
     @property
     def share(self) -> float:
@@ -196,17 +199,13 @@ def need_operation(operation: object) -> None:
         raise TypeError(f"operation must be an Operation, got {operation!r}; use rotate, invert or another one")
 
 
-def need_magnitude(magnitude: object, top: int, operation: Operation | None = None) -> None:
-    """Refuse a magnitude outside [0, top], and a missing one where the operation has a strength.
+def need_magnitude(magnitude: object, top: int) -> None:
+    """Refuse a magnitude outside [0, top].
 
     Raises:
         TypeError: it is not a number.
-        ValueError: it lies outside, or is missing.
+        ValueError: it lies outside.
     """
-    if magnitude is None and operation is not None and operation.weakest == operation.strongest:
-        return
     fix = f"0 is the weakest and {top} the strongest"
-    if magnitude is None:
-        raise ValueError(f"{operation.name} needs a magnitude from 0 to {top}, got None; {fix}")
     if require.not_negative("magnitude", magnitude, fix=fix) > top:
         raise ValueError(f"magnitude must be a number from 0 to {top}, got {magnitude}; {fix}")

@@ -86,11 +86,14 @@ def some_operations(operations: Sequence[Operation], guard: StrengthLimit | None
         TypeError: one of them is not an `Operation`.
         ValueError: there is none, or the guard has no limit for one.
     """
-    operations = tuple(operations)
+    if not isinstance(operations, Sequence):
+        raise TypeError(
+            f"operations must be a list of operations, got {type(operations).__name__}; use (rotate, invert)"
+        )
     for operation in operations:
         need_operation(operation)
     if not operations:
         raise ValueError("operations must hold at least one operation, got none; leave it out for the published list")
     if guard is not None:
         guard.check(operations)
-    return operations
+    return tuple(operations)

@@ -1,1 +1,4 @@
-"""Augmentation as an experiment: what a search finds, what it spends, and where it fails."""
+"""Augmentation as an experiment: what it does to labels and accuracy, what a search finds, spends, and where it fails.
+
+A docstring alone: the modules are used one by one.
+"""

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from joblib import Parallel, delayed
+from joblib import delayed
 
+from mini_lib.parallel import as_they_are_done
 from mini_lib.require import whole
 from studies.tickets import store
 from studies.tickets.results import Results, chosen
@@ -53,7 +54,7 @@ def run_study(
         states = {seed: store.load(folder, seed) for seed in study.seeds}
     while groups := _next_groups(study, states, seeds_together or len(study.seeds)):
         tasks = (delayed(advance)(study, group) for group in groups)
-        for advanced in _parallel()(tasks):
+        for advanced in as_they_are_done(tasks):
             for state in advanced:
                 states[state.seed] = state
                 if folder is not None:
@@ -62,14 +63,6 @@ def run_study(
                     progress(state)
     runs = [run for state in states.values() for run in state.runs]
     return Results(chosen(runs, study.seeds, study.rounds), study.recipe.evaluate_at)
-
-
-def _parallel() -> Parallel:
-    """Each task by itself; results as they are done, to be saved at once, where a backend can (ray: all at the end)."""
-    try:
-        return Parallel(batch_size=1, return_as="generator_unordered")
-    except ValueError:
-        return Parallel(batch_size=1)
 
 
 def _next_groups(study: Study, states: Mapping[int, State], size: int) -> list[list[State]]:

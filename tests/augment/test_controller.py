@@ -8,6 +8,7 @@ import torch
 from mini_lib.augment.operations import AUTOAUGMENT_OPERATIONS
 from mini_lib.augment.search.controller import Controller
 from mini_lib.augment.search.policy_gradient import PPO, Reinforce
+from mini_lib.augment.search.run import run_search
 from mini_lib.augment.search.space import SearchSpace
 
 SPACE = SearchSpace(AUTOAUGMENT_OPERATIONS[:5], probabilities=(0.2, 0.6, 1.0), magnitudes=(1, 3, 5, 7))
@@ -160,6 +161,24 @@ def test_a_log_that_is_told_again_leads_on_alike(asked):
     assert Controller(SPACE, seed=6, sub_policies=2, units=20).ask(8) != log[0][0]
 
 
+def test_a_log_names_how_the_controller_learns(tmp_path):
+    """A search that is started again with another update would ask for other policies: it is refused."""
+    judged = lambda policies: [likeness(policy) for policy in policies]  # noqa: E731
+    log = tmp_path / "log"
+    whole = run_search(Controller(SPACE, seed=0, sub_policies=1, units=8), judged, trials=8, together=2)
+    run_search(Controller(SPACE, seed=0, sub_policies=1, units=8), judged, trials=4, together=2, log=log)
+    assert (
+        run_search(Controller(SPACE, seed=0, sub_policies=1, units=8), judged, trials=8, together=2, log=log) == whole
+    )
+    for other in (
+        Controller(SPACE, seed=0, sub_policies=1, units=8, update=PPO(clip=0.3)),
+        Controller(SPACE, seed=0, sub_policies=1, units=8, update=Reinforce(learning_rate=0.003)),
+        Controller(SPACE, seed=0, sub_policies=1, units=9),
+    ):
+        with pytest.raises(ValueError, match="method"):
+            run_search(other, judged, trials=8, together=2, log=log)
+
+
 def test_the_global_random_state_is_left_as_it_was():
     before = torch.get_rng_state()
     controller = Controller(SPACE, seed=0, sub_policies=1, units=8)
@@ -182,6 +201,7 @@ def test_drawing_a_figure_does_not_change_what_is_asked_for():
         (lambda c: Controller(SPACE, seed=0, units=0), "units must be a whole number of 1 or more, got 0"),
         (lambda c: c.ask(0), "count must be a whole number of 1 or more, got 0; ask for at least one policy"),
         (lambda c: c.tell([], []), "tell one reward per policy, got 0 policies and 0 rewards"),
+        (lambda c: c.log_probabilities([]), "a controller needs at least one policy, got none; ask for some"),
         (lambda c: c.tell(c.ask(2), [0.5]), "tell one reward per policy, got 2 policies and 1 rewards"),
         (lambda c: c.tell(c.ask(1), [math.nan]), "a reward must be a finite number, got nan; find out why"),
         (lambda c: c.tell([SPACE.policy(BEST * 2)], [0.5]), "draws policies of 1 sub-policies, got one of 2; give its"),

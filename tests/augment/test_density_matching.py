@@ -12,6 +12,9 @@ from mini_lib.augment.operations import identity, invert
 from mini_lib.augment.policy import Policy, Step, SubPolicy
 from mini_lib.augment.search.children import ChildRecipe
 from mini_lib.augment.search.density_matching import DensityMatching, fast_autoaugment, folds
+from mini_lib.augment.search.random_search import RandomSearch
+from mini_lib.augment.search.run import run_search
+from mini_lib.augment.search.space import SearchSpace
 from mini_lib.augment.search.spent import Spent
 from mini_lib.data import PIXEL_MEAN, PIXEL_STD, Split
 
@@ -67,6 +70,35 @@ def test_every_picture_judged_is_counted():
     assert judge.spent == Spent(judged_pictures=3 * 10 * 3)
 
 
+class Listed:
+    """A search method that asks for given policies, one after the other."""
+
+    def __init__(self, policies):
+        self.policies = list(policies)
+
+    def ask(self, count):
+        asked, self.policies = self.policies[:count], self.policies[count:]
+        return asked
+
+    def tell(self, policies, rewards):
+        pass
+
+
+def test_a_search_by_density_matching_goes_on_after_a_stop_and_not_with_another_net(tmp_path):
+    space = SearchSpace((identity, invert), probabilities=(0.2, 0.8), magnitudes=(0,), steps=1)
+    judge = DensityMatching(shade_net(), shades(8), setup=Spent(trained_pictures=5))
+    search = lambda judge, trials, log: run_search(  # noqa: E731
+        RandomSearch(space, seed=0, sub_policies=1), judge, trials=trials, together=2, log=log
+    )
+    search(judge, 4, tmp_path / "log")
+    whole = search(judge, 8, None)
+    assert search(judge, 8, tmp_path / "log") == whole
+    assert whole.spent == Spent(5, 8 * 8)
+    other = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(ValueError, match="evaluate.net"):
+        search(DensityMatching(other, shades(8)), 8, tmp_path / "log")
+
+
 @given(sizes=st.lists(st.integers(3, 9), min_size=1, max_size=4), count=st.integers(2, 3), seed=st.integers(0, 2**31))
 def test_folds_part_the_pictures_and_spread_the_classes(sizes, count, seed):
     labels = torch.cat([torch.full((size,), label) for label, size in enumerate(sizes)])
@@ -83,13 +115,13 @@ def test_folds_part_the_pictures_and_spread_the_classes(sizes, count, seed):
 
 def test_fast_autoaugment_joins_the_best_of_each_fold_and_judges_with_a_net_that_never_saw_the_pictures():
     train = shades(24)
+    tried = [policy_of(invert), policy_of(identity), policy_of(invert, 0.5)]
     seen = []
 
     def search(evaluate, fold):
-        tried = [policy_of(invert), policy_of(identity), policy_of(invert, 0.5)]
-        rewards = evaluate(tried)
-        seen.append((fold, len(evaluate.held_out), rewards[1] > rewards[0]))
-        return [policy for _, policy in sorted(zip(rewards, tried), key=lambda pair: -pair[0])]
+        outcome = run_search(Listed(tried), evaluate, trials=3, together=2)
+        seen.append((fold, len(evaluate.held_out), outcome.best.policy is tried[1]))
+        return outcome
 
     recipe = ChildRecipe(steps=20, batch_size=8, learning_rate=0.1)
     found = fast_autoaugment(shade_net, train, search, recipe=recipe, seed=0, count=3, top=1)
@@ -113,9 +145,9 @@ def test_fast_autoaugment_joins_the_best_of_each_fold_and_judges_with_a_net_that
         (lambda: next(folds(shades(4), 1, seed=0)), ValueError, "count must be a whole number of 2 or more, got 1"),
         (lambda: next(folds(shades(4), 3, seed=0)), ValueError, "3 folds need 3 pictures of each class, got 2 of one"),
         (
-            lambda: fast_autoaugment(shade_net, shades(4), lambda e, f: [], recipe=ChildRecipe(1, 2), seed=0, count=2),
+            lambda: fast_autoaugment(shade_net, shades(4), None, recipe=ChildRecipe(1, 2), seed=0, top=0),
             ValueError,
-            "the search of fold 0 returned no policy; return those that it tried",
+            "top must be a whole number of 1 or more, got 0; the paper has 10",
         ),
     ],
 )

@@ -61,16 +61,24 @@ def test_the_schedule_is_that_of_the_weights_that_won(made_up, seed):
     assert len(result.schedule.policies) == 6
 
 
-def test_the_poor_copy_the_good_and_the_others_go_on(made_up):
-    """Of eight, two are replaced: the other six gain what their policy of the first part is worth once more."""
+def test_the_poor_copy_the_good_and_the_others_go_on(made_up, monkeypatch):
+    """Of eight, the worst two take over the weights of the best two; the other six keep weights and policy."""
+    trained = []
+
+    def noted(build, augments, *rest, **start):
+        trained.append(augments)
+        return train_skills(build, augments, *rest, **start)
+
+    monkeypatch.setattr(population, "train_children", noted)
     first, second, *_ = made_up().accuracies
-    ranked = sorted(range(8), key=lambda member: -first[member])
-    for member in ranked[:-2]:
-        assert second[member] == pytest.approx(2 * first[member], rel=1e-12)
-    for member in ranked[-2:]:
-        gained_least = second[member] - max(first)
-        assert 0 <= gained_least + first[ranked[0]] - first[ranked[1]] <= 1 + first[ranked[0]]
-        assert second[member] >= first[ranked[1]]  # it began where one of the best two was
+    begun = [skill - worth(policy) for skill, policy in zip(second, trained[1])]
+    best, runner_up, *others, worse, worst = sorted(range(8), key=lambda member: -first[member])
+    for member in (best, runner_up, *others):
+        assert begun[member] == pytest.approx(first[member], rel=1e-12)
+        assert trained[1][member] == trained[0][member]
+    for member in (worse, worst):
+        assert min(abs(begun[member] - first[good]) for good in (best, runner_up)) < 1e-12
+        assert trained[1][member] not in trained[0]
 
 
 def test_a_population_beats_as_many_nets_that_never_copy(made_up):

@@ -17,6 +17,7 @@ class Cover:
     Regularization of Convolutional Neural Networks with Cutout", 2017, section 3.2).
 
     Raises:
+        TypeError: `fill` is no whole number.
         ValueError: `fill` is no grey value.
     """
 
@@ -28,16 +29,18 @@ class Cover:
     def __call__(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
         """Return the pictures, each with its square covered."""
         count, _, height, width = images.shape
-        side = (strengths * min(height, width) + 1e-4).floor().view(-1, 1)
+        side = (strengths * min(height, width) + 1e-4).long().unsqueeze(1)
         rows = _covered(side, height, torch.randint(height, (count, 1), generator=generator))
         columns = _covered(side, width, torch.randint(width, (count, 1), generator=generator))
-        return torch.where((rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(1), self.fill, images)
+        covered = (rows.unsqueeze(2) * columns.unsqueeze(1)).unsqueeze(1)
+        return images * (1 - covered) + covered * self.fill
 
 
 def _covered(side: Tensor, length: int, centre: Tensor) -> Tensor:
+    """Return 1 for each place along a side of the picture that the square covers and 0 elsewhere, uint8 [N, length]."""
+    first = centre - side // 2
     place = torch.arange(length)
-    first = centre - (side / 2).floor()
-    return (place >= first) & (place < first + side)
+    return ((place >= first) & (place < first + side)).to(torch.uint8)
 
 
 # 60 of the 331 pixels of the pictures that AutoAugment was published with, as for translate_x and translate_y.

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from functools import lru_cache
+from math import inf, isfinite
 
 import torch
 from torch import Tensor
@@ -59,10 +60,10 @@ class Operation:
         Raises:
             ValueError: a share lies outside [0, 1].
         """
-        low, high = (float(share.min()), float(share.max())) if isinstance(share, Tensor) and share.numel() else (0, 0)
-        low, high = (low, high) if isinstance(share, Tensor) else (share, share)
-        if not 0 <= low <= high <= 1:
-            raise ValueError(f"a share of the scale of {self.name} must lie in [0, 1], got {low if low < 0 else high}")
+        ends = (share,) if not isinstance(share, Tensor) else share.aminmax() if share.numel() else ()
+        for end in map(float, ends):
+            if not 0 <= end <= 1:
+                raise ValueError(f"a share of the scale of {self.name} must lie in [0, 1], got {end:g}; 1 is its end")
         strength = self.weakest + (self.strongest - self.weakest) * share
         return _rounded(strength) if self.whole else strength
 
@@ -79,44 +80,51 @@ class Operation:
         """
         need_pictures(images)
         strengths = self._checked(strength, len(images))
-        if not self.draws:
-            return self.pixels(images, strengths)
-        if not isinstance(generator, torch.Generator):
+        if self.draws and not isinstance(generator, torch.Generator):
             raise TypeError(
                 f"{self.name} draws for each picture and needs a torch.Generator, got {type(generator).__name__}; "
                 "use torch.Generator().manual_seed(0)"
             )
-        return self.pixels(images, strengths, generator)
+        return self.unchecked(images, strengths, generator)
+
+    def unchecked(self, images: Tensor, strengths: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return new pictures as a call does, for those who have checked pictures and strengths, float64 [N]."""
+        return self.pixels(images, strengths, generator) if self.draws else self.pixels(images, strengths)
 
     def _checked(self, strength: float | Tensor | None, count: int) -> Tensor:
         """Return the strengths as float64 [count]."""
-        low, high = self.limits
-        wanted = f"the strength of {self.name} must be"
         if strength is None:
             if self.weakest != self.strongest:
-                raise ValueError(f"{wanted} given, a number or a tensor [{count}]; use {self.name}.strength(share)")
-            strength = self.weakest
-        if isinstance(strength, bool) or not isinstance(strength, int | float | Tensor):
-            raise TypeError(
-                f"{wanted} a number or a tensor [{count}], got {strength!r}; one number serves all pictures"
-            )
-        strengths = torch.as_tensor(strength, dtype=torch.float64)
-        if strengths.ndim != 0 and strengths.shape != (count,):
+                raise ValueError(
+                    f"the strength of {self.name} must be given, a number or a tensor [{count}]; "
+                    f"use {self.name}.strength(share)"
+                )
+            return _alike(self.weakest, count)
+        if not isinstance(strength, Tensor):
+            finite(f"the strength of {self.name}", strength, fix=f"give a number for all, or a tensor [{count}]")
+        elif strength.shape not in ((), (count,)):
             raise ValueError(
-                f"{wanted} one number or have shape [{count}], got {list(strengths.shape)}; one per picture"
+                f"the strength of {self.name} must be one number or have shape [{count}], "
+                f"got {list(strength.shape)}; give one each"
             )
-        if not bool(((strengths >= low) & (strengths <= high) & strengths.isfinite()).all()):
-            unit = f" {self.unit}" if self.unit else ""
-            raise ValueError(
-                f"{wanted} finite and in [{low:g}, {high:g}]{unit}, got {_worst(strengths, low, high):g}; "
-                f"its scale runs from {self.weakest:g} to {self.strongest:g}"
-            )
-        return strengths.expand(count)
+        low, high = self.limits
+        ends = (strength,) if not isinstance(strength, Tensor) else strength.aminmax() if strength.numel() else ()
+        for end in map(float, ends):
+            if not (low <= end <= high and isfinite(end)):
+                raise ValueError(
+                    f"the strength of {self.name} must be finite and in [{low:g}, {high:g}]"
+                    f"{f' {self.unit}' if self.unit else ''}, got {end:g}; "
+                    f"its scale runs from {self.weakest:g} to {self.strongest:g}"
+                )
+        if not isinstance(strength, Tensor):
+            return _alike(strength, count)
+        return strength.double() if strength.ndim else strength.double().expand(count)
 
 
-def _worst(strengths: Tensor, low: float, high: float) -> float:
-    outside = ~((strengths >= low) & (strengths <= high) & strengths.isfinite())
-    return float(strengths.reshape(-1)[outside.reshape(-1)][0])
+@lru_cache
+def _alike(strength: float, count: int) -> Tensor:
+    """Return the same strength for all, kept for the next call: all are one element, so torch refuses to write to it."""
+    return torch.tensor(strength, dtype=torch.float64).expand(count)
 
 
 def _rounded(strength: float | Tensor) -> float | Tensor:

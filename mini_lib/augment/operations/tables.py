@@ -76,6 +76,6 @@ def operation_named(name: str) -> Operation:
     """
     if name in _ALL:
         return _ALL[name]
-    near = get_close_matches(str(name), _ALL, n=3)
+    near = get_close_matches(str(name).lower(), _ALL, n=3)
     known = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(sorted(_ALL))}"
     raise ValueError(f"no operation is called {name!r}; {known}")

@@ -7,7 +7,7 @@ costs a whole training.
 
 What is measured is how little a policy harms, not how much it helps: the policy that does nothing is always near the
 top. And it is training data alone that decides. Where validation data looks different, a net trained on augmented
-data may profit from a policy that this net takes for noise (`studies/augment/turned.py`).
+data may profit from a policy that this net takes for noise (`studies/augment/judges.py`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -145,7 +145,7 @@ def fast_autoaugment(
         TypeError: a number is not a whole one, or `train` is no `Split`.
         ValueError: a number is too small, or there are fewer pictures of a class than folds.
 
-    Source: S. Lim et al., "Fast AutoAugment", 2019, section 3.2 and algorithm 1.
+    Source: S. Lim et al., "Fast AutoAugment", 2019, section 3 and algorithm 1.
     """
     require.whole("top", top, low=1, fix="the paper has 10")
     joined, spent = [], Spent()

@@ -78,7 +78,7 @@ def population_based(
         ValueError: a number is too small, the recipe halves, or a net cannot be trained (see `train_children`).
 
     Source: D. Ho et al., "Population Based Augmentation: Efficient Learning of Augmentation Policy Schedules", 2019,
-    section 3; exploit and explore as in its section 3.2 and algorithm 2.
+    section 3; explore as in its algorithm 2.
     """
     _check(recipe, seed, parts, population, sub_policies)
     generator = seeded(seed, 0)

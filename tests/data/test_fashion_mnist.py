@@ -11,7 +11,7 @@ import torch
 from torchvision_support import import_torchvision
 
 from mini_lib import _assets, data
-from mini_lib.data import Split
+from mini_lib.data import Split, fashion_mnist
 from studies.tickets.results import RECORDED_FOLDER
 
 SIZES = {"train": 16_000, "validation": 2_000, "test": 4_000}
@@ -96,7 +96,7 @@ def test_shipped_data_is_below_10_mb():
 
 
 def test_a_missing_file_says_how_to_get_it_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "FASHION_FILE", tmp_path / "fashion.npz.xz")
+    monkeypatch.setattr(fashion_mnist, "FASHION_FILE", tmp_path / "fashion.npz.xz")
     with pytest.raises(ValueError, match=r"fashion\.npz\.xz is missing; to get it back, run `git restore mini_lib/"):
         data.fashion()
 
@@ -105,7 +105,7 @@ def test_a_missing_file_says_how_to_get_it_back(tmp_path, monkeypatch):
 def test_a_damaged_file_is_never_read(tmp_path, monkeypatch, damage):
     path = tmp_path / "fashion.npz.xz"
     path.write_bytes(damage(data.FASHION_FILE.read_bytes()))
-    monkeypatch.setattr(data, "FASHION_FILE", path)
+    monkeypatch.setattr(fashion_mnist, "FASHION_FILE", path)
     message = r"is damaged: its \d+ bytes have sha256 \w{12}\.\.\., expected 721f.*; to get it back, run `git restore"
     with pytest.raises(ValueError, match=message):
         data.fashion()

@@ -1,0 +1,127 @@
+"""A guard that a policy carries: no operation is applied more strongly than its limit, class by class where known."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mini_lib.augment.operations import Operation
+from mini_lib.require import finite, one_of
+
+# The largest strength that is allowed, in the operation's own unit; None where the operation is never allowed.
+Limit = float | None
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The largest strength of each operation, by its name: one `Limit` for all classes, or one per class.
+
+    Strengths are in the operation's unit (degrees, pixels, bits ...), so a limit holds for every range of magnitudes.
+    `units` says which units those are; an operation that counts in others is refused. A limit on an operation without
+    a strength says only whether it may be applied: any number, or None. `LabelSafety.guard` makes a guard from
+    measurements.
+
+    A strength beyond the limit becomes the limit ("cut"). Where strengths are drawn from a range, that puts many
+    pictures at the limit; "rescale" shrinks the whole range so that it ends there.
+
+    Raises:
+        TypeError: a limit is not a number.
+        ValueError: a limit is not finite, operations have limits for different numbers of classes, or `beyond` is
+            neither "cut" nor "rescale".
+
+    >>> from mini_lib.augment.operations import rotate
+    >>> guard = Guard({"rotate": (180, 30, None)})                 # digit 0 in any way, 1 a little, 2 not at all
+    >>> strengths, allowed = guard.limited(rotate, torch.tensor([-90.0, -90.0, 10.0]), torch.tensor([0, 1, 2]))
+    >>> strengths.tolist()[:2], allowed.tolist()
+    ([-90.0, -30.0], [True, True, False])
+    """
+
+    limits: Mapping[str, Limit | Sequence[Limit]]
+    units: Mapping[str, str] = field(default_factory=dict)
+    beyond: Literal["cut", "rescale"] = "cut"
+
+    def __post_init__(self) -> None:
+        limits = {
+            name: tuple(limit) if isinstance(limit, Sequence) and not isinstance(limit, str) else limit
+            for name, limit in self.limits.items()
+        }
+        object.__setattr__(self, "limits", limits)
+        _check(limits)
+        one_of("beyond", self.beyond, ("cut", "rescale"), fix="'cut' changes the fewest strengths")
+
+    def limited(self, operation: Operation, strengths: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return strengths [N] within the limits, and whether each picture may be changed by the operation, bool [N].
+
+        Strengths are in the operation's unit; a sign stays. `labels` are classes [N] or, where pictures were mixed,
+        shares of classes [N, classes]: the strictest class that has a share counts. None means that the classes are
+        not known: then the strictest of all counts.
+
+        Raises:
+            ValueError: the guard has no limit for the operation, or none for one of the labels.
+        """
+        self.check([operation])
+        reach = self._reach(operation, labels, len(strengths))
+        # Strengths are counted from the harmless end of the scale; that of posterize runs down, from 8 bits.
+        start = 0.0 if operation.signed else operation.weakest
+        far = strengths.double() - start
+        if self.beyond == "rescale" and operation.strongest != start:
+            far = far * (reach / abs(operation.strongest - start)).clamp(max=1)
+            far = far.trunc() if operation.whole else far
+        far = torch.where(far.abs() > reach, far.sign() * reach, far)
+        allowed = reach >= 0
+        return torch.where(allowed, start + far, strengths).to(strengths.dtype), allowed
+
+    def check(self, operations: Iterable[Operation]) -> None:
+        """Make sure that there is a limit for each of these operations; one that changes nothing needs none.
+
+        Raises:
+            ValueError: there is not, or it is in another unit than the operation's strengths.
+        """
+        for operation in operations:
+            name, unit = operation.name, self.units.get(operation.name, operation.unit)
+            if name not in self.limits and name != "identity":
+                raise ValueError(
+                    f"the guard has no limit for {name!r}, only for {', '.join(self.limits) or 'nothing'}; "
+                    "measure it with label_safety, or leave the operation out"
+                )
+            if unit != operation.unit:
+                raise ValueError(
+                    f"the guard limits {name} in {unit!r}, but this one counts in {operation.unit!r}; measure this one"
+                )
+
+    def _reach(self, operation: Operation, labels: Tensor | None, count: int) -> Tensor:
+        """Return how far from its harmless end the operation may go, for each picture: -inf where not at all, [N]."""
+        limit = self.limits.get(operation.name, inf)
+        each = [_reach(operation, one) for one in (limit if isinstance(limit, tuple) else [limit])]
+        reach = torch.tensor(each, dtype=torch.float64)
+        reach = reach.floor() if operation.whole else reach  # half a bit more would be a whole one, once rounded
+        if len(each) == 1 or labels is None:
+            return reach.min().expand(count)
+        if labels.ndim == 2 and labels.shape[1] == len(each):
+            return torch.where(labels > 0, reach, inf).amin(dim=1)
+        if labels.ndim == 1 and (count == 0 or int(labels.max()) < len(each)):
+            return reach[labels]
+        classes = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
+        raise ValueError(
+            f"the guard has limits for classes 0 to {len(each) - 1}, got labels up to {classes - 1}; "
+            "measure them for all classes"
+        )
+
+
+def _reach(operation: Operation, limit: Limit) -> float:
+    if limit is None:
+        return -inf
+    return abs(limit) if operation.signed else abs(limit - operation.weakest)
+
+
+def _check(limits: Mapping[str, Limit | tuple[Limit, ...]]) -> None:
+    classes = {name: len(limit) for name, limit in limits.items() if isinstance(limit, tuple)}
+    for name, limit in limits.items():
+        for one in limit if isinstance(limit, tuple) else (limit,):
+            if one is not None:
+                finite(f"the limit of {name}", one, fix="None never applies the operation")
+    if len(set(classes.values())) > 1 or 0 in classes.values():
+        raise ValueError(f"limits per class must be as many for each operation, got {classes}; give one for each class")

@@ -1,0 +1,178 @@
+"""Label safety: which operation, at which strength, changes what a picture is. Turned round, a 6 is a 9.
+
+A classifier that was trained on clean pictures of another split judges each picture before and after. What it says is
+a measurement with an instrument: a strange picture may mislead it although a person would still see the same digit. So
+a safety of 0.95 is good evidence, and a low one a warning: look at the pictures.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mini_lib.augment.guard import Guard, Limit
+from mini_lib.augment.operations import Operation
+from mini_lib.augment.pictures import need_pictures
+from mini_lib.batch import Batch
+from mini_lib.columns import aligned
+from mini_lib.data import PIXEL_MEAN, PIXEL_STD
+from mini_lib.fit import predict
+from mini_lib.require import share as check_share
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSafety:
+    """How often pictures were still taken for their class, per operation, strength and class.
+
+    `strengths` [operations][shares] are in the operation's unit. `counts` int64 [operations, shares, classes, classes]:
+    how many pictures of the class of the row were taken for the class of the column.
+    """
+
+    names: tuple[str, ...]
+    shares: tuple[float, ...]
+    strengths: tuple[tuple[float, ...], ...]
+    units: tuple[str, ...]
+    counts: Tensor
+
+    @property
+    def kept(self) -> Tensor:
+        """The share of pictures that kept their class, [operations, shares, classes]."""
+        return self.counts.diagonal(dim1=2, dim2=3) / self.counts.sum(dim=3)
+
+    def limits(self, *, at_least: float = 0.95, per_class: bool = True) -> Mapping[str, Limit | tuple[Limit, ...]]:
+        """Return up to which strength of each operation at least this share of pictures kept their class, for `Guard`.
+
+        All weaker strengths that were measured must be as safe: an 8 is an 8 again at 180 degrees, but not at 90. None
+        stands where the weakest strength is not safe. Per class, or one limit for the pictures of all classes together.
+
+        Raises:
+            TypeError: `at_least` is not a number.
+            ValueError: it lies outside (0, 1].
+        """
+        check_share("at_least", at_least, fix="0.95 lets one picture of twenty change")
+        kept = self.kept if per_class else _kept_together(self.counts)
+        # [operations, classes]: up to how many strengths from the weakest on are safe.
+        safe = (kept >= at_least).long().cumprod(dim=1).sum(dim=1)
+        limits = {}
+        for name, strengths, row in zip(self.names, self.strengths, safe.tolist()):
+            each = tuple(strengths[count - 1] if count else None for count in row)
+            limits[name] = each if per_class else each[0]
+        return limits
+
+    def guard(
+        self, *, at_least: float = 0.95, per_class: bool = True, beyond: Literal["cut", "rescale"] = "cut"
+    ) -> Guard:
+        """Return a guard with the `limits`, which knows their units.
+
+        Raises:
+            TypeError: `at_least` is not a number.
+            ValueError: it lies outside (0, 1], or `beyond` is neither "cut" nor "rescale".
+        """
+        return Guard(self.limits(at_least=at_least, per_class=per_class), dict(zip(self.names, self.units)), beyond)
+
+    def __str__(self) -> str:
+        """A table: for each operation and strength the share kept, and the class that suffers most."""
+        lines = [("operation", "strength", "unit", "kept", "worst class", "kept", "taken for")]
+        together = _kept_together(self.counts)[..., 0]
+        for place, (name, unit) in enumerate(zip(self.names, self.units)):
+            for at, strength in enumerate(self.strengths[place]):
+                worst = int(self.kept[place, at].argmin())
+                others = self.counts[place, at, worst].clone()
+                others[worst] = -1
+                lines.append(
+                    (
+                        name,
+                        f"{strength:g}",
+                        unit,
+                        f"{together[place, at]:.0%}",
+                        str(worst),
+                        f"{self.kept[place, at, worst]:.0%}",
+                        str(int(others.argmax())),
+                    )
+                )
+        return aligned(lines, left=(0, 2))
+
+
+def label_safety(
+    reference: nn.Module,
+    pictures: Tensor,
+    labels: Tensor,
+    operations: Sequence[Operation],
+    shares: Sequence[float] = (0.2, 0.4, 0.6, 0.8, 1.0),
+    *,
+    mean: float | Sequence[float] = PIXEL_MEAN,
+    std: float | Sequence[float] = PIXEL_STD,
+    seed: int = 0,
+) -> LabelSafety:
+    """Return how often `reference` still takes a changed picture for its class.
+
+    `reference` gives logits [N, classes] for pictures standardised by `mean` and `std`, and has not been trained on
+    these. pictures: uint8 [N, channels, height, width], labels: int64 [N]. Only pictures that it gets right as they are
+    count: of the others it knows nothing. An operation with a sign is applied with both; one that draws a place takes
+    it from `seed`.
+
+    Raises:
+        TypeError: pictures or labels have another dtype.
+        ValueError: the two do not match, there is no operation, a share lies outside (0, 1] or is no larger than the
+            one before, or the reference recognises no picture of a class.
+    """
+    shares = tuple(shares)
+    recognised = _recognised(reference, pictures, labels, mean, std)
+    _check(operations, shares)
+    images, truth = recognised.images, recognised.labels
+    classes = predict(reference, _standardised(images[:1], mean, std)).shape[1]
+    counts = torch.zeros(len(operations), len(shares), classes, classes, dtype=torch.int64)
+    for place, operation in enumerate(operations):
+        for at, share in enumerate(shares):
+            generator = torch.Generator().manual_seed(seed)
+            strength = float(operation.strength(share))
+            for signed in (strength, -strength) if operation.signed else (strength,):
+                changed = operation(images, signed, generator)
+                taken = predict(reference, _standardised(changed, mean, std)).argmax(dim=1)
+                cells = (truth * classes + taken).bincount(minlength=classes**2)
+                counts[place, at] += cells.reshape(classes, classes)
+    return LabelSafety(
+        names=tuple(operation.name for operation in operations),
+        shares=shares,
+        strengths=tuple(tuple(float(operation.strength(share)) for share in shares) for operation in operations),
+        units=tuple(operation.unit for operation in operations),
+        counts=counts,
+    )
+
+
+def _recognised(reference: nn.Module, pictures: Tensor, labels: Tensor, mean: object, std: object) -> Batch:
+    """Return the pictures that the reference gets right as they are, with their labels."""
+    need_pictures(pictures)
+    batch = Batch(pictures, labels)
+    if labels.ndim != 1:
+        raise TypeError(f"label safety needs one class per picture, int64 [N], got {list(labels.shape)}; mix nothing")
+    logits = predict(reference, _standardised(pictures, mean, std))
+    right = logits.argmax(dim=1) == labels
+    missing = [label for label in range(logits.shape[1]) if not right[labels == label].any()]
+    if missing:
+        raise ValueError(
+            f"the reference recognises no picture of class {missing[0]}; give pictures of every class, "
+            "and a reference that was trained on pictures standardised in the same way"
+        )
+    return Batch(batch.images[right], labels[right])
+
+
+def _kept_together(counts: Tensor) -> Tensor:
+    """Return the share of the pictures of all classes together that kept their class, [operations, shares, 1]."""
+    return (counts.diagonal(dim1=2, dim2=3).sum(dim=2) / counts.sum(dim=(2, 3)))[..., None]
+
+
+def _standardised(pictures: Tensor, mean: float | Sequence[float], std: float | Sequence[float]) -> Tensor:
+    mean, std = (torch.as_tensor(value, dtype=torch.float32).reshape(-1, 1, 1) for value in (mean, std))
+    return (pictures.float() / 255 - mean) / std
+
+
+def _check(operations: Sequence[Operation], shares: tuple[float, ...]) -> None:
+    if not operations:
+        raise ValueError("label safety needs at least one operation, got none; give AUTOAUGMENT_OPERATIONS, say")
+    if not shares or list(shares) != sorted(set(shares)):
+        raise ValueError(f"shares must rise from the weakest to the strongest, got {list(shares)}; sort them")
+    for share in shares:
+        check_share("each of the shares", share, fix="1 is the strongest of an operation's scale")

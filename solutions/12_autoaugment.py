@@ -1,0 +1,1051 @@
+# %% [markdown]
+# # Can the data tell us how to augment it?
+#
+# Lesson 12 · about 75 minutes · before it: [11 When does augmentation hurt?](11_augment.ipynb)
+#
+# In lesson 11 you chose the augmentation. You knew that a 9 turned round is a 6, and you measured what else changes the label. For other pictures, X-rays or satellite images, who knows? In 2018 a group at Google proposed to let the data decide: try a policy, train a small network with it, see
+# how it does on validation data, and propose a better one. Their program tried 15,000 policies for each data set and called the result **AutoAugment**. It set new records. It also raised questions. Was it the search that helped, or the many operations? Would random policies have done as well? And who paid for the labels that the search looked at?
+#
+# In this lesson you build the search and see it learn. Then you give it a task whose answer is known, and in the end you compare it with what a search must beat.
+#
+# **You will be able to**
+# 1. write an augmentation policy as data, and say how many there are and what a policy may be judged by;
+# 2. search for a policy with a controller that learns from rewards, and with simpler methods at equal compute;
+# 3. say how much of what a search seems to gain is luck, how much is variety, and what it must be compared with.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
+
+# %%
+import statistics
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from tqdm.auto import tqdm
+
+from mini_lib import data, fit, measure
+from mini_lib.augment import AUTOAUGMENT_CIFAR10, Policy, Standardised, TrivialAugment
+from mini_lib.augment.operations import AUTOAUGMENT_OPERATIONS, WIDE_OPERATIONS, invert
+from mini_lib.augment.search import (
+    PPO,
+    ByChildren,
+    ChildRecipe,
+    Controller,
+    DensityMatching,
+    Evolution,
+    ForwardSelection,
+    RandomSearch,
+    Reinforce,
+    SearchSpace,
+    child_cnn,
+    folds,
+    run_search,
+    train_children,
+)
+from mini_lib.augment.search.forward_selection import NOTHING
+from mini_lib.columns import aligned
+from studies.augment import contest, contest_record
+from studies.augment.paired import holm
+from studies.augment.searches import augment_of
+from studies.augment.turned import Disturbance, turned_and_inverted
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
+
+torch.set_num_threads(1)  # one core a process; sums then repeat to the last digit
+figures.use_style()
+COLOURS = figures.COLOURS
+fashion = data.fashion()
+
+# %% [markdown]
+# ## 1 A policy is data
+#
+# A **step** is an operation, the *probability* that it happens to a picture, and a *magnitude* from 0 to 9, from weak to strong. A **sub-policy** is two steps, one after the other. A **policy** is a list of sub-policies, and each picture draws one of them. Nothing in it has to be
+# computed: a policy is a small table, and it can be printed, stored and changed by a program. Here are the first rows of the policy that AutoAugment found for CIFAR-10.
+
+# %% name="out-policy"
+print(Policy(AUTOAUGMENT_CIFAR10.sub_policies[:6]))
+
+
+# %% name="fig-policy" tags=["hide-input"]
+def draw_policy():
+    pictures = fashion.train.first(8)
+    change, chance = Standardised(AUTOAUGMENT_CIFAR10), torch.Generator().manual_seed(1)
+    rows = [pictures.images, *(change(pictures.images, chance) for _ in range(3))]
+    figure, grid = plt.subplots(4, 8, figsize=(9, 4.8))
+    for row, (line, name) in enumerate(zip(rows, ("as it is", "draw 1", "draw 2", "draw 3"))):
+        for axes, picture in zip(grid[row], line):
+            axes.imshow(data.to_pixels(picture[0]), cmap="gray", vmin=0, vmax=1)
+            axes.set(xticks=(), yticks=())
+            axes.grid(False)
+        grid[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=13)
+    return figure
+
+
+show(
+    draw_policy(),
+    alt="Eight pictures of clothes as they are, and below each three draws of the policy for CIFAR-10: moved, sheared, inverted, with other contrast.",
+)
+
+# %% [markdown]
+# Magnitudes and probabilities are rounded to a few values, so a search space is finite. But is it small? By hand: 3 operations, 2 probabilities and 2 magnitudes are 12 possible steps. For each first step there are 12 second ones, so there are 144 sub-policies of two steps. A policy of 5 such sub-policies has ten steps.
+
+# %% [markdown]
+# ### Exercise 12.1 - The size of the search space (4 min)
+
+
+# %% name="ex-12-1" tags=["exercise"]
+def space_size(operations, probabilities, magnitudes, steps, sub_policies):
+    """How many policies there are, counted with their order.
+
+    operations, probabilities, magnitudes: how many of each a step can choose from.
+    steps: of each sub-policy; sub_policies: of each policy. Returns a whole number.
+    """
+    ### BEGIN SOLUTION
+    options = operations * probabilities * magnitudes
+    return options ** (steps * sub_policies)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("12.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: one step</summary>
+#
+# A step makes three choices. For each operation there are all probabilities, and for each of these all magnitudes.
+# </details>
+# <details><summary>Hint 2: many steps</summary>
+#
+# Each further step multiplies the number by the options of one step. How many steps does a whole policy have?
+# </details>
+
+# %% [markdown]
+# AutoAugment had 16 operations, 11 probabilities, 10 magnitudes, and 5 sub-policies of 2 steps.
+
+# %%
+predict("12.a", "How many digits has the number of policies in AutoAugment's search space?", unit="digits")
+
+# %% name="out-space"
+paper_policies = (16 * 11 * 10) ** (2 * 5)
+print(f"{paper_policies:.1e} policies; AutoAugment tried 15,000 of them")
+print(f"at ten policies per second, all of them would take {paper_policies / 10 / (365 * 24 * 3600):.0e} years")
+
+# %%
+reveal("12.a", len(str(paper_policies)))
+
+# %% [markdown]
+# > **Takeaway.** A policy is a table that a program can write. There are far too many of them to try all, so a search tries a few and learns from them, or it only believes that it does.
+#
+# ## 2 A task whose answer is known
+#
+# To see whether a search works, you need a task whose answer you know. Take clothes, with a catch: the training pictures stand upright and are bright on dark. The validation and test pictures are turned by up to 72 degrees in either direction, and half of them are inverted. So the right policy turns and inverts. You know that; the search does not. And it never sees how a validation
+# picture looks. It sees only one number per policy.
+
+# %% name="out-task"
+TASK = turned_and_inverted(fashion)
+RECIPE = ChildRecipe(steps=64, batch_size=32, batches_at_once=8)
+print(f"{len(TASK.train)} training, {len(TASK.validation)} validation, {len(TASK.test)} test pictures")
+print(RECIPE)
+
+
+# %% name="fig-task" tags=["hide-input"]
+def draw_task():
+    figure, grid = plt.subplots(2, 9, figsize=(10, 2.8))
+    for row, (split, name) in enumerate(((TASK.train, "training"), (TASK.validation, "validation"))):
+        for axes, picture in zip(grid[row], split.images):
+            axes.imshow(data.to_pixels(picture[0]), cmap="gray", vmin=0, vmax=1)
+            axes.set(xticks=(), yticks=())
+            axes.grid(False)
+        grid[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=13)
+    return figure
+
+
+show(
+    draw_task(),
+    alt="Nine training pictures, upright and bright on dark, and nine validation pictures, turned and half of them inverted.",
+)
+
+# %% [markdown]
+# A **child** is a small network that is trained with one policy, for a short time. What its policy is worth, the **reward**, is an accuracy of this child. On which pictures? There are three splits, and only one of them will do.
+
+# %% [markdown]
+# ### Exercise 12.2 - What a policy is worth (6 min)
+
+
+# %% name="ex-12-2" tags=["exercise"]
+def reward(child, augment, splits):
+    """What a policy is worth: the accuracy, in [0, 1], of a child that was trained with it.
+
+    child: a function from pictures [N, ...] to logits [N, classes]. augment: what the child was trained with, a function
+    from pictures to pictures. splits: {"train": (pictures, labels), "validation": ..., "test": ...}. Returns a number.
+    """
+    ### BEGIN SOLUTION
+    pictures, labels = splits["validation"]
+    return (child(pictures).argmax(dim=1) == labels).float().mean()
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("12.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: which split</summary>
+#
+# The policy that does nothing makes the training pictures easiest to learn by heart. And what has chosen the policy cannot report how good it is.
+# </details>
+# <details><summary>Hint 2: augmented or not</summary>
+#
+# In use, nobody will augment the pictures that the network gets.
+# </details>
+
+# %% [markdown]
+# Now three children that know what to expect. One is trained without augmentation. One is trained with TrivialAugment, which draws any operation at any strength for each picture. And one has an *oracle*: the policy that the task was made from.
+
+# %%
+predict(
+    "12.b",
+    "By how many points is a child with TrivialAugment better than one without augmentation, on the turned and inverted pictures?",
+    unit="points",
+)
+
+# %% name="out-known"
+NEW_SEEDS = (100, 101, 102, 103)  # no search has seen them
+
+
+def children_of(policies, splits=TASK, recipe=RECIPE, seeds=NEW_SEEDS):
+    """One child per policy and seed, all trained as one grouped model: {name: children}."""
+    names = [name for name in policies for _ in seeds]
+    changes = [policies[name] and Standardised(policies[name]) for name in names]
+    trained = train_children(child_cnn, changes, splits.train, splits.validation, recipe, [*seeds] * len(policies))
+    return {name: [child for one, child in zip(names, trained) if one == name] for name in policies}
+
+
+def judged(children, split=None):
+    """Accuracies of children over their seeds: on validation pictures, or on those of another split."""
+    if split is None:
+        return fit.Spread(tuple(child.validation_accuracy for child in children))
+    return fit.Spread(tuple(fit.accuracy(child.model, split) for child in children))
+
+
+known = children_of({"none": None, "TrivialAugment": TrivialAugment(), "oracle": Disturbance()})
+lines = [("trained with", "validation", "test")]
+for name, children in known.items():
+    lines.append((name, str(judged(children)), str(judged(children, TASK.test))))
+print(aligned(lines))
+
+# %%
+of_known = {name: judged(children, TASK.test).mean for name, children in known.items()}
+reveal("12.b", round(100 * (of_known["TrivialAugment"] - of_known["none"]), 1))
+
+# %% [markdown]
+# Chance level is 10%. TrivialAugment turns one picture in fourteen and never inverts one: an augmentation that does a little of everything hardly contains the one thing that this task needs. (How it does on ordinary pictures, section 6 will show.) The oracle shows how much there is to find.
+#
+# ## 3 A controller that learns
+#
+# How does a program write better policies? AutoAugment has a **controller**, a recurrent network. It makes one decision after the other: which operation, which probability, which magnitude, then the next step. Each decision is drawn from a softmax over the options. The child's accuracy is the reward. It has no derivative with respect to the decisions, since between them lies a
+# whole training. So nothing can be backpropagated, and yet the controller can learn.
+#
+# The trick is called **REINFORCE** (Williams, 1992). Draw a policy, get its reward $R$, and make the decisions that were drawn a little more likely if the reward was better than usual, and a little less likely if it was worse:
+#
+# $$\nabla \, \mathbb{E}[R] = \mathbb{E}\big[ (R - b) \; \nabla \log p(\text{policy}) \big].$$
+#
+# The baseline $b$ stands for "usual". Without it every policy would be made more likely, since accuracies are never negative. It changes nothing in the mean, and makes the steps far less noisy. A **moving average** serves: $b \leftarrow d \cdot b + (1 - d) \cdot R$. It starts as the first reward.
+#
+# By hand, with $d = 0.5$: rewards 0.5, 0.75, 0.5. The first advantage is 0.5 - 0.5 = 0. The second is 0.75 - 0.5 = 0.25, and afterwards $b$ = 0.625. The third is 0.5 - 0.625 = -0.125.
+
+# %% [markdown]
+# ### Exercise 12.3 - Better than usual (6 min)
+
+
+# %% name="ex-12-3" tags=["exercise"]
+def advantages(rewards, decay):
+    """How much better than usual each reward is: the reward minus a moving average of those before it.
+
+    rewards: a list, in the order of the trials. decay: the share of the old average that stays when a reward is mixed in.
+    The average starts as the first reward. Returns one number per reward.
+    """
+    ### BEGIN SOLUTION
+    found, baseline = [], rewards[0]
+    for one in rewards:
+        found.append(one - baseline)
+        baseline = decay * baseline + (1 - decay) * one
+    return found
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("12.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: the order</summary>
+#
+# What was usual before a trial does not know the result of that trial. Compare first, update afterwards.
+# </details>
+# <details><summary>Hint 2: the update</summary>
+#
+# `decay` times the old average, and the rest of the new one comes from the reward.
+# </details>
+
+# %% [markdown]
+# Now $\nabla \log p$. The decisions are drawn one after the other, so the probability of a policy is a product, and its logarithm is a **sum** over the decisions. For one decision with logits $z$ and probabilities $p = \text{softmax}(z)$, where option $a$ was drawn,
+#
+# $$\frac{\partial \log p_a}{\partial z_k} = [k = a] - p_k.$$
+#
+# By hand: four options, all with logit 0, so each has probability ¼. Option 2 was drawn. The derivative is (-¼, -¼, ¾, -¼). With an advantage of -0.5 the gradient is (0.125, 0.125, -0.375, 0.125): option 2 becomes less likely, all others more.
+
+# %% [markdown]
+# ### Exercise 12.4 - The gradient of REINFORCE (8 min)
+
+
+# %% name="ex-12-4" tags=["exercise"]
+def policy_gradient(logits, choices, advantage):
+    """The direction in which REINFORCE moves the logits: advantage times the gradient of log p(all choices).
+
+    logits: [decisions, options]; choices: [decisions], the option that was drawn in each; advantage: a number.
+    Returns [decisions, options].
+    """
+    ### BEGIN SOLUTION
+    chosen = torch.zeros_like(logits)
+    chosen[torch.arange(len(choices)), choices] = 1
+    return advantage * (chosen - logits.softmax(dim=1))
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("12.4")
+
+# %% [markdown]
+# <details><summary>Hint 1: one decision</summary>
+#
+# Two parts: 1 at the option that was drawn and 0 elsewhere, minus the probabilities of all options. The row adds up to 0.
+# </details>
+# <details><summary>Hint 2: several decisions</summary>
+#
+# The logarithm is a sum over the decisions, and each row of logits appears in one term only. So each row has the gradient of its own decision.
+# </details>
+# <details><summary>Hint 3: torch</summary>
+#
+# `torch.nn.functional.one_hot(choices, logits.shape[1])` has the ones; `logits.softmax(dim=1)` the probabilities of each row.
+# </details>
+
+# %% [markdown]
+# ### See it learn
+#
+# First with a reward that costs nothing, so that one can watch. A customer likes pictures that are turned first and inverted second. The customer says only one number per policy: 0.3, plus 0.2 if the first step turns, plus 0.2 if the second one inverts. And the number is noisy, as an accuracy is: a standard deviation of 0.05. The controller knows nothing about turning or
+# inverting. For the first step it has as many operations to choose from as the table below says.
+
+# %%
+predict(
+    "12.c",
+    "Policies are tried ten at a time. After how many trials does the controller choose the right operation, in both steps, with a probability above one half?",
+    unit="trials",
+)
+
+# %% name="out-toy"
+TOY = SearchSpace(AUTOAUGMENT_OPERATIONS, probabilities=(0.25, 0.5, 0.75, 1.0), magnitudes=(1, 3, 5, 7, 9), steps=2)
+TRIALS, TOGETHER = 400, 10
+
+
+def taste(policy):
+    """What the customer says of a policy with one sub-policy, without the noise."""
+    first, second = policy.sub_policies[0].steps
+    return 0.3 + 0.2 * (first.operation.name == "rotate") + 0.2 * (second.operation.name == "invert")
+
+
+def watch(update, seed):
+    """The probabilities of all operations in both steps, [2, operations], before the first trial and after each ten."""
+    controller, noise = Controller(TOY, seed=seed, sub_policies=1, update=update), torch.Generator().manual_seed(seed)
+    seen = [controller.probabilities(64).operation[0]]
+    for _ in range(TRIALS // TOGETHER):
+        policies = controller.ask(TOGETHER)
+        said = [taste(policy) + 0.05 * torch.randn((), generator=noise).item() for policy in policies]
+        controller.tell(policies, said)
+        seen.append(controller.probabilities(64).operation[0])
+    return torch.stack(seen)
+
+
+WANTED = [[one.name for one in TOY.operations].index(name) for name in ("rotate", "invert")]
+UPDATES = {"REINFORCE": Reinforce(), "PPO": PPO()}
+runs = [(name, seed) for name in UPDATES for seed in (0, 1, 2)]
+watched = {name: [] for name in UPDATES}
+for name, seed in tqdm(runs, desc="controllers"):
+    watched[name].append(watch(UPDATES[name], seed))
+
+
+def trials_until(seen, share=0.5):
+    """After how many trials both steps have the wanted operation with a probability above `share`; None if never."""
+    both = (seen[:, [0, 1], WANTED] > share).all(dim=1).nonzero()
+    return TOGETHER * int(both[0]) if len(both) else None
+
+
+print(f"{len(TOY.operations)} operations; trials until both wanted ones are above one half")
+for name, of_seeds in watched.items():
+    told = (f"seed {seed}: {trials_until(seen)}" for seed, seen in enumerate(of_seeds))
+    print(f"{name:<12}{', '.join(told)}")
+
+
+# %% name="fig-toy" tags=["hide-input"]
+def draw_toy():
+    figure, axes = plt.subplots(figsize=(8, 4.2))
+    for (name, of_seeds), (colour, line) in zip(watched.items(), (("orange", "--"), ("blue", "-"))):
+        for seed, seen in enumerate(of_seeds):
+            both = seen[:, [0, 1], WANTED].prod(dim=1)
+            trials = [TOGETHER * number for number in range(len(both))]
+            label = name if seed == 0 else None
+            axes.plot(trials, both, color=COLOURS[colour], linestyle=line, linewidth=2, label=label)
+    axes.set(xlabel="trials", ylabel="probability of both", ylim=(0, 1.02))
+    axes.legend()
+    return figure
+
+
+show(
+    draw_toy(),
+    alt="Probability that the controller draws the wanted operations in both steps, over trials, for three seeds: near zero at first, then it rises to nearly one, with PPO sooner than with REINFORCE.",
+)
+
+# %%
+reveal("12.c", trials_until(watched["PPO"][0]) or TRIALS)
+
+# %% [markdown]
+# Move the slider: these are the probabilities of the controller's two decisions about operations, as it learns. At first all options are alike. Watch what happens to the options that nobody wanted: they do not fade at the same pace. A lucky trial pulls its operation up, and later trials pull it down again.
+
+
+# %% name="fig-learning" tags=["widget"]
+def draw_learning(trials):
+    names = [one.name.replace("_", " ") for one in TOY.operations]
+    figure, both = plt.subplots(1, 2, figsize=(12, 4.8), sharey=True)
+    for step, axes in enumerate(both):
+        for offset, (name, colour) in zip((-0.2, 0.2), (("REINFORCE", "orange"), ("PPO", "blue"))):
+            shares = watched[name][0][trials // TOGETHER, step]
+            places = [place + offset for place in range(len(names))]
+            axes.barh(places, shares.tolist(), height=0.38, color=COLOURS[colour], label=name)
+        axes.set(xlim=(0, 1), xlabel="probability", title=("first step", "second step")[step])
+        axes.set_yticks(range(len(names)), names, fontsize=13)
+    both[0].legend(loc="lower right")
+    return figure
+
+
+def say_learning(trials):
+    shares = {name: of_seeds[0][trials // TOGETHER, [0, 1], WANTED] for name, of_seeds in watched.items()}
+    told = "; ".join(
+        f"{name}: rotate {rotates:.0%}, invert {inverts:.0%}" for name, (rotates, inverts) in shares.items()
+    )
+    return f"Probabilities of each operation in both steps. {told}."
+
+
+explore(draw_learning, alt=say_learning, trials=(0, 40, 70, 100, 150, 400))
+
+# %% [markdown]
+# **PPO** learns faster, because it takes several steps from the same trials. That is dangerous: after the first step the trials are no longer what the controller would draw now. So each counts by the ratio $r = p_\text{now} / p_\text{then}$, and PPO stops pushing where the ratio has moved by more than a share $c$ in the direction that the advantage $A$ asks for:
+#
+# $$\text{mean of } \; \min\big( r A, \; \text{clip}(r, 1 - c, 1 + c) \, A \big).$$
+#
+# By hand, with $c = ¼$: a choice had probability ¼ and has ½ now, so $r = 2$. If $A = 1$, the two products are 2 and 1.25, and the smaller one counts: 1.25. Its derivative is 0, there is no reason to go on. If $A = -1$, they are -2 and -1.25, and the smaller one is -2: the choice was bad and became likelier, so this must be undone at full strength.
+
+# %% [markdown]
+# ### Exercise 12.5 - PPO clips what has moved enough (8 min)
+
+
+# %% name="ex-12-5" tags=["exercise"]
+def clipped_objective(new, old, advantage, clip):
+    """What PPO makes as large as it can: the mean of min(ratio * advantage, clipped ratio * advantage).
+
+    new, old: the logarithms of the probabilities of what was drawn, now and when it was drawn, [N]. advantage: [N].
+    clip: how far a ratio may leave 1. Returns one number.
+    """
+    ### BEGIN SOLUTION
+    ratio = (new - old).exp()
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    return torch.minimum(ratio * advantage, clipped * advantage).mean()
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("12.5")
+
+# %% [markdown]
+# <details><summary>Hint 1: the ratio</summary>
+#
+# You are given logarithms. The logarithm of a ratio is a difference.
+# </details>
+# <details><summary>Hint 2: what the minimum is of</summary>
+#
+# Of two products. Multiply by the advantage first: with a negative one, the order of the two is turned round.
+# </details>
+
+# %% [markdown]
+# > **Takeaway.** A controller learns without a derivative of the reward: what was drawn becomes likelier if it did better than usual. It pays for this with trials, since one noisy number has to teach many decisions.
+#
+# ## 4 The real search
+#
+# Now the rewards cost something: each is a child that has to be trained. How does one get many of them for little?
+#
+# - **Small and short.** A child takes 64 steps here. It does not have to be good, it only has to rank policies as a long training would.
+# - **Several as one.** Children have the same shape, so their weights are stacked, and one grouped convolution computes several children at once, each with its own augmentation.
+# - **Half of them go.** A child that is bad after a few steps rarely wins. *Successive halving* trains all for a while, drops the worse half, trains the others further, and so on. (`ChildRecipe(halve_at=...)` does it in the library. The search below lets all its children finish, so that all rewards can be compared.)
+#
+# By hand: four children, stages that end at step 10 and step 30. All four train 10 steps: 40. Two stay and train 20 more: 40. Together 80 steps instead of 120.
+
+# %% [markdown]
+# ### Exercise 12.6 - Half of the children go (10 min)
+
+
+# %% name="ex-12-6" tags=["exercise"]
+def halving(accuracies, steps):
+    """Which child is left when the worse half goes after each stage, and how many steps were trained.
+
+    accuracies: [children, stages], each child's validation accuracy at the end of each stage; all different in a stage.
+    steps: the step at which each stage ends, such as [10, 30]. After each stage but the last, half of those who are
+    left go. Returns (number of the best one of those left at the end, steps of all children together).
+    """
+    ### BEGIN SOLUTION
+    alive, trained, reached = list(range(len(accuracies))), 0, 0
+    for stage, end in enumerate(steps):
+        trained += len(alive) * (end - reached)
+        reached = end
+        alive.sort(key=lambda child: float(accuracies[child][stage]), reverse=True)
+        if stage < len(steps) - 1:
+            del alive[len(alive) // 2 :]
+    return alive[0], trained
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("12.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: what to remember</summary>
+#
+# A list of the children that are left. For each stage: pay for its new steps, sort by the accuracy of this stage, keep the first half.
+# </details>
+# <details><summary>Hint 2: the bill</summary>
+#
+# Children are trained on, not anew: from step 10 to step 30 are 20 steps, for each of those who are left.
+# </details>
+# <details><summary>Hint 3: sorting</summary>
+#
+# `sorted(alive, key=lambda child: accuracies[child][stage], reverse=True)` has the best first.
+# </details>
+
+# %% [markdown]
+# Four methods search the same space. They differ only in what they propose next.
+#
+# | method | proposes |
+# | --- | --- |
+# | random search | anything: the control |
+# | controller | what a recurrent network draws, which learns from the rewards (PPO) |
+# | evolution | one number changed in the best of a few that were picked at random; then the *oldest* goes, so that a lucky one does not live for ever |
+# | forward selection | one step more than the best so far, every operation in turn |
+#
+# The space is small, since the search must fit into this lesson: eight operations with TrivialAugment's wide ranges (turning goes up to 135 degrees), among them the two right ones; policies of up to five sub-policies.
+#
+# **Equal compute** means: each may train children on the same number of pictures, counted each time that a picture is seen. Seconds would depend on the machine and on the program.
+
+# %%
+predict(
+    "12.d",
+    "Equal compute, one number per policy. Whose best policy gets nearest to the oracle on the test pictures?",
+    choices=("random search", "controller", "evolution", "forward selection"),
+)
+
+# %%
+wide = {operation.name: operation for operation in WIDE_OPERATIONS}  # TrivialAugment's ranges: rotate up to 135 degrees
+CHOICES = ("rotate", "shear_x", "translate_x", "brightness", "contrast", "sharpness", "solarize")
+SPACE = SearchSpace(
+    (*(wide[name] for name in CHOICES), invert), probabilities=(0.5, 1.0), magnitudes=(1.5, 3, 4.5, 6, 7.5, 9)
+)
+SEARCH_TRIALS, CHILDREN = 48, 8  # trials of each method; children trained as one
+METHODS = {
+    "random search": RandomSearch(SPACE, seed=0),
+    "controller": Controller(SPACE, seed=0),
+    "evolution": Evolution(SPACE, seed=0),
+    "forward selection": ForwardSelection(SPACE, seed=0, draws=2),
+}
+outcomes = {}
+with tqdm(total=len(METHODS) * SEARCH_TRIALS, unit="child") as bar:
+    for name, method in METHODS.items():
+        bar.set_description(name)
+        by_children = ByChildren(child_cnn, TASK.train, TASK.validation, RECIPE)
+        outcomes[name] = run_search(
+            method, by_children, trials=SEARCH_TRIALS, together=CHILDREN, progress=lambda trial: bar.update()
+        )
+
+# %% name="out-search"
+found = children_of({name: outcome.best.policy for name, outcome in outcomes.items()})
+lines = [("the best of", "trials", "pictures", "reward", "new seeds, validation", "new seeds, test")]
+for name, outcome in outcomes.items():
+    pictures, best = f"{outcome.spent.trained_pictures:,}", f"{outcome.best.reward:.1%}"
+    again = (str(judged(found[name], split)).split(" (")[0] for split in (None, TASK.test))
+    lines.append((name, str(len(outcome.trials)), pictures, best, *again))
+for name, children in known.items():
+    again = (str(judged(children, split)).split(" (")[0] for split in (None, TASK.test))
+    lines.append((name, "-", "-", "-", *again))
+print(aligned(lines))
+
+# %%
+of_found = {name: judged(children, TASK.test).mean for name, children in found.items()}
+reveal("12.d", max(of_found, key=of_found.get))
+
+
+# %% name="fig-search" tags=["hide-input"]
+def draw_search():
+    figure, axes = plt.subplots(figsize=(9, 4.8))
+    looks = (("black", ":"), ("blue", "-"), ("orange", "--"), ("green", "-."))
+    for (name, outcome), (colour, line) in zip(outcomes.items(), looks):
+        each = outcome.spent.trained_pictures / len(outcome.trials) / 1000
+        seen = [each * (number + 1) for number in range(len(outcome.trials))]
+        axes.step(
+            seen,
+            [100 * best for best in outcome.history],
+            where="post",
+            color=COLOURS[colour],
+            linestyle=line,
+            label=name,
+        )
+    end = max(outcome.spent.trained_pictures for outcome in outcomes.values()) / 1000
+    for number, (name, children) in enumerate(known.items()):
+        level, last = 100 * judged(children).mean, number == 1  # none and TrivialAugment are near each other
+        axes.axhline(level, color="#888888", linewidth=1.2)
+        place = {"xytext": (0, -4 if last else 4), "va": "top" if last else "bottom", "ha": "right" if last else "left"}
+        axes.annotate(
+            name, (end if last else 0, level), textcoords="offset points", fontsize=12, color="#555555", **place
+        )
+    axes.margins(y=0.12)
+    axes.set(xlabel="thousands of pictures trained on", ylabel="best reward so far, in %")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+show(
+    draw_search(),
+    alt="Best reward so far over the pictures trained on, one rising line per method, with the levels of no augmentation, TrivialAugment and the oracle.",
+)
+
+# %%
+winner = max(of_found, key=of_found.get)
+print(f"found by {winner}:")
+print(outcomes[winner].best.policy)
+
+# %% [markdown]
+# First the column of pictures: is the compute equal? Then the reward, which was used to choose, and the last two columns, which belong to other children with new seeds: only those are a report. Compare them with the last three rows. One search per method does not say which method is better; it shows what a search *can* find. The right policy turns and inverts; does the policy above?
+
+# %% [markdown]
+# > **Takeaway.** A search is compared with random search at equal compute. What it wins beyond that, it has learned.
+#
+# ### Without any child: density matching
+#
+# Training a child for every policy is expensive. **Fast AutoAugment** (Lim et al., 2019) trains *no* child. One network is trained without augmentation on one half of the training pictures. Then each policy augments the other half, and its reward is how well this network recognizes the augmented pictures. That needs forward passes only, a small fraction of the compute. The idea: a policy is good if its pictures look as if they came
+# from the same data. On CIFAR-10 it found policies that were as good as AutoAugment's.
+
+# %%
+predict(
+    "12.e",
+    "Density matching on our task: which policy gets the highest reward?",
+    choices=("the oracle", "TrivialAugment", "the policy that changes nothing"),
+)
+
+# %% name="out-density"
+learned, held_out = next(folds(TASK.train, 2, seed=0))
+[plain] = train_children(child_cnn, [None], learned, held_out, ChildRecipe(steps=320, batches_at_once=10), [0])
+matching = DensityMatching(plain.model, held_out)
+candidates = {
+    "the oracle": Disturbance(),
+    "TrivialAugment": TrivialAugment(),
+    "the policy that changes nothing": NOTHING,
+}
+matched = dict(zip(candidates, matching(list(candidates.values()))))
+print("reward of density matching, and of a child")
+by_child = dict(zip(candidates, ("oracle", "TrivialAugment", "none")))
+for name, share in matched.items():
+    print(f"{name:<33}{share:6.1%}{judged(known[by_child[name]]).mean:8.1%}")
+
+densest = run_search(RandomSearch(SPACE, seed=1), DensityMatching(plain.model, held_out), trials=64, together=8)
+[of_densest] = children_of({"densest": densest.best.policy}).values()
+print(f"\nthe best of {len(densest.trials)} random policies by density matching, as a child on test pictures:")
+print(judged(of_densest, TASK.test))
+
+# %%
+reveal("12.e", max(matched, key=matched.get))
+
+# %% [markdown]
+# Its question is: "which pictures does the network know *already*?" Turned and inverted pictures are those that it does not know, and that is why it needs them. Density matching keeps the labels safe, as in lesson 11, and it cannot find out that the validation data looks different, since it never sees any of it. A child can: its reward is measured on validation pictures.
+#
+# ### A search that was stopped
+#
+# A long search is stopped some day, by you or by a power cut. So a search writes a **log**, a plain text file with one line of JSON per group of policies that were judged together: the policies and their rewards. All chance in a method comes from its seed and from what it was told. So the log is enough: a search that starts again reads it, tells the method what it was told, and goes on. Here the reward is the customer's taste again, and the power fails after
+# some trials.
+
+
+# %% name="out-stopped"
+class PowerCut(Exception):
+    """The power has failed."""
+
+
+class Customer:
+    """Says what each policy is worth, without noise; the power fails after some groups of policies."""
+
+    def __init__(self, fails_after=None):
+        self.fails_after, self.judged = fails_after, []
+
+    def __call__(self, policies):
+        if self.fails_after is not None and len(self.judged) == self.fails_after:
+            raise PowerCut
+        self.judged.append(policies)
+        return [taste(policy) for policy in policies]
+
+
+LOG = Path(tempfile.mkdtemp()) / "search.jsonl"
+
+
+def search_with(customer, log=LOG, seed=0):
+    method = Evolution(TOY, seed=seed, sub_policies=1)
+    return run_search(method, customer, trials=80, together=8, log=log)
+
+
+try:
+    search_with(Customer(fails_after=4))
+except PowerCut:
+    entries = LOG.read_text().splitlines()
+    print(f"the power failed; the log has {len(entries)} lines, and the last one begins with")
+    print(entries[-1][:100], "...")
+
+# %% name="out-resumed"
+customer = Customer()
+resumed, uninterrupted = search_with(customer), search_with(Customer(), log=None)
+print(f"started again: {len(customer.judged)} groups were judged, the others came from the log")
+print(f"the same {len(resumed.trials)} trials as without a power cut: {resumed.trials == uninterrupted.trials}")
+try:
+    search_with(Customer(), seed=1)
+except ValueError as refusal:
+    print("with another seed:", str(refusal).replace(str(LOG), "the log"))
+
+# %% [markdown]
+# ## 5 Luck
+#
+# A search reports the best of many trials. Each trial is a noisy number: another seed, another accuracy. If you take the largest of many noisy numbers, it is large partly because its noise was. This is the **winner's curse**, and the more you try, the worse it gets.
+#
+# To see it alone, take away everything else: many children with *the same* policy, on the upright clothes. There is nothing to find. What does the best of $n$ promise, and what is it worth?
+
+# %%
+predict(
+    "12.f",
+    "48 children with the same policy, which differ in their seeds only. By how many points is the best validation accuracy above the mean?",
+    unit="points",
+)
+
+# %% name="out-luck"
+UPRIGHT = data.Splits(fashion.train.first(500), fashion.validation.first(500), fashion.test.first(2000))
+ALIKE = 48
+[alike] = children_of({"the same": None}, splits=UPRIGHT, seeds=range(ALIKE)).values()
+promised = torch.tensor([child.validation_accuracy for child in alike])
+real = torch.tensor([fit.accuracy(child.model, UPRIGHT.test) for child in alike])
+
+
+def leads(count, draws=2000):
+    """Of many draws of `count` children: the best one's lead in validation, in test, and that of the children not drawn.
+
+    Leads are in points over the mean of all children on the same pictures.
+    """
+    chance = torch.Generator().manual_seed(count)
+    order = torch.stack([torch.randperm(ALIKE, generator=chance) for _ in range(draws)])
+    best = order[:, :count].gather(1, promised[order[:, :count]].argmax(dim=1, keepdim=True))[:, 0]
+    others = real[order[:, count:]].mean(dim=1)
+    three = promised[best] - promised.mean(), real[best] - real.mean(), others - real.mean()
+    return [100 * one.mean().item() for one in three]
+
+
+print(
+    f"{ALIKE} children, one policy: validation {fit.Spread(tuple(promised.tolist()))}, test {fit.Spread(tuple(real.tolist()))}"
+)
+print("points above the mean:  best, validation   best, test   new children, test")
+for count in (1, 2, 4, 8, 16, 32):
+    told, network, others = leads(count)
+    print(f"best of {count:>2}{told:+26.2f}{network:+13.2f}{others:+21.2f}")
+
+
+# %% name="fig-luck" tags=["hide-input"]
+def draw_luck():
+    counts = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+    names = ("what the best promises: validation", "this network: test", "its policy, new seeds: test")
+    figure, axes = plt.subplots(figsize=(8, 4.5))
+    looks = (("vermillion", "-", "o"), ("blue", "--", "s"), ("black", ":", "D"))
+    for name, values, (colour, line, marker) in zip(names, zip(*map(leads, counts)), looks):
+        axes.plot(counts, values, color=COLOURS[colour], linestyle=line, marker=marker, label=name)
+    axes.set(xlabel="children tried (logarithmic)", ylabel="points above the mean", xscale="log", ylim=(-0.5, None))
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    axes.legend(loc="upper left")
+    return figure
+
+
+show(
+    draw_luck(),
+    alt="Lead of the best of n children with one policy, in points over the mean, over n: its validation accuracy rises and rises, its test accuracy does not follow, and new children with the same policy stay at zero.",
+)
+
+# %%
+reveal("12.f", round(100 * (promised.max() - promised.mean()).item(), 1))
+
+# %% [markdown]
+# Three curves, three different numbers. The validation accuracy of the best one rises with every trial. The second curve is the test accuracy of *this very network*: what remains of its lead was real, the rest was luck. But a search does not ship the child. It ships the *policy*, and with this policy new networks are trained, with new seeds. They are where they have always been: at the mean.
+#
+# So choose with one set of numbers, and report another one. By hand: policy A reached 0.75 and 0.5 in validation, B 0.625 and 0.75. A has a mean of 0.625, B of 0.6875: choose B, although the best single run is as high in A. Its test accuracies are 0.5 and 0.75: report 0.625.
+
+# %% [markdown]
+# ### Exercise 12.7 - Choose with one, report with another (5 min)
+
+
+# %% name="ex-12-7" tags=["exercise"]
+def choose_and_report(validation, test):
+    """Which policy is best, and how good it is.
+
+    validation, test: for each policy a list of accuracies, one for each seed. Two policies never have the same mean.
+    Returns (number of the policy that you choose, the accuracy that you report for it).
+    """
+    ### BEGIN SOLUTION
+    means = [sum(of_policy) / len(of_policy) for of_policy in validation]
+    best = means.index(max(means))
+    return best, sum(test[best]) / len(test[best])
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("12.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: what must not choose</summary>
+#
+# If the test accuracies take part in the choice, no honest number is left to be reported.
+# </details>
+# <details><summary>Hint 2: several seeds</summary>
+#
+# The best single run of a policy says how many runs there were, not how good it is. Take means.
+# </details>
+
+# %% [markdown]
+# > **Takeaway.** The best of many noisy numbers is too good to be true. Train the winner again with new seeds, and report test accuracy.
+#
+# ## 6 What a searched policy must beat
+#
+# AutoAugment joins the five best policies of its search into one: 25 sub-policies instead of 5. So the result is also more *varied* than any policy that was tried. Is it good because its parts are good, or because there are many of them? The control is a random policy **of the same size**: as many sub-policies, drawn by chance, without looking at any reward.
+
+# %% [markdown]
+# ### Exercise 12.8 - A control of the same size (6 min)
+
+
+# %% name="ex-12-8" tags=["exercise"]
+def size_matched(searched, rewards, drawn, top):
+    """The best policies of a search joined into one, and its control.
+
+    searched: policies, each a list of sub-policies; rewards: one for each, all different. drawn: policies that chance has
+    drawn, more than enough of them. Returns two lists of sub-policies: those of the `top` best searched policies, the best first; and as many
+    of the drawn ones, in their order.
+    """
+    ### BEGIN SOLUTION
+    order = sorted(range(len(searched)), key=lambda at: rewards[at], reverse=True)
+    joined = [one for at in order[:top] for one in searched[at]]
+    control = [one for policy in drawn for one in policy]
+    return joined, control[: len(joined)]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("12.8")
+
+# %% [markdown]
+# <details><summary>Hint 1: what is counted</summary>
+#
+# A picture draws one sub-policy. So the size of a policy is its number of sub-policies, and policies may differ in it.
+# </details>
+# <details><summary>Hint 2: flat lists</summary>
+#
+# `[one for policy in policies for one in policy]` joins a list of lists.
+# </details>
+
+# %% [markdown]
+# And there is a last control, the most embarrassing one. A search spends *labels*: a network could have learned from the validation pictures. So: no search, but train on the validation pictures **too**.
+#
+# All of this takes longer than a lesson: it was **recorded**. Beside the methods that you know, two more take part: Optuna's TPE, which models where good policies lie, and *population-based augmentation*, which changes the policy while the networks train and so finds a schedule. The policy written by hand moves, turns and shears a little. The next cell reads a file that comes with the course, and says with which command you can make it anew. Few labels, ten seeds; each seed has pictures of its own to train and to validate on, and a search of its own.
+
+# %% name="out-recorded"
+record = contest_record.recorded()
+settings = record.settings
+print("RECORDED, not run here; to make it anew:\npython tools/policy_study.py --record DIR\n")
+print(
+    f"{len(settings['seeds'])} seeds; {settings['train_pictures']} training and {settings['validation_pictures']} validation pictures each"
+)
+print(
+    f"each search: {settings['trials']} children of {settings['child_steps']} steps; the best {settings['joined']} policies are joined"
+)
+print(f"final nets: {settings['nets']} for each arm and seed, {settings['final_steps']} steps\n")
+print(contest_record.cost_table(record))
+
+# %%
+predict(
+    "12.g",
+    "Which has the highest mean test accuracy in the record?",
+    choices=(
+        "a searched policy",
+        "RandAugment, tuned with equal compute",
+        "TrivialAugment",
+        "random policies, joined",
+        "a policy written by hand",
+        "any of them, trained on the validation labels too",
+    ),
+)
+
+# %% name="out-contest"
+SHOWN = [arm for arm in record.arms if not arm.endswith(contest.HALF)]
+print(contest_record.accuracy_table(record, SHOWN))
+
+
+# %% name="fig-contest" tags=["hide-input"]
+def kind_of(arm):
+    """What sort of arm it is: the words of prediction 12.g where they fit."""
+    if arm.startswith(contest.ALL_LABELS):
+        return "any of them, trained on the validation labels too"
+    if arm in contest.SEARCHED:
+        return "a searched policy"
+    return {
+        contest.RANDAUGMENT: "RandAugment, tuned with equal compute",
+        contest.TRIVIAL: "TrivialAugment",
+        contest.JOINED: "random policies, joined",
+        contest.AFFINE: "a policy written by hand",
+    }.get(arm, arm)
+
+
+def draw_contest():
+    ranked = sorted(SHOWN, key=lambda arm: contest_record.spread(record, arm).mean)
+    looks = {
+        "a searched policy": ("blue", "o"),
+        "any of them, trained on the validation labels too": ("vermillion", "^"),
+    }
+    figure, axes = plt.subplots(figsize=(10, 0.36 * len(ranked) + 1.4))
+    for place, arm in enumerate(ranked):
+        colour, marker = looks.get(kind_of(arm), ("black", "s"))
+        values = [100 * one for one in contest_record.spread(record, arm).values]
+        axes.plot(values, [place] * len(values), ".", color=COLOURS[colour], alpha=0.35, markersize=7)
+        axes.plot(statistics.fmean(values), place, marker, color=COLOURS[colour], markersize=10)
+    axes.set_yticks(range(len(ranked)), ranked, fontsize=12)
+    axes.set(xlabel="test accuracy, in % (small: each seed)")
+    return figure
+
+
+show(
+    draw_contest(),
+    alt="Test accuracy of all arms of the record, sorted by their mean, with a small dot for each seed; circles are searched policies, triangles were trained on the validation labels too, squares are neither.",
+)
+
+# %%
+best_arm = max(SHOWN, key=lambda arm: contest_record.spread(record, arm).mean)
+reveal("12.g", kind_of(best_arm))
+
+# %% [markdown]
+# Are the differences real? Subtract seed by seed, as in lesson 06. The interval holds 95% of what the mean could be, and $p$ says how often chance alone would make a difference of this size, if signs were thrown like coins. The last column takes into account that there are several comparisons.
+
+# %% name="out-paired"
+print(f"test accuracy less that of {contest.JOINED!r}")
+print(contest_record.gain_table(record, contest.JOINED, SHOWN))
+
+# %% name="out-verdict"
+best = record.settings["best"]  # the searched method with the highest validation accuracy
+CLAIMS = {
+    "the search beats no augmentation": (best, contest.NONE),
+    "five random policies, joined, beat one": (contest.JOINED, contest.RANDOM),
+    "the search beats five random ones, joined": (best, contest.JOINED),
+    "the search beats random search": (best, contest.RANDOM_SEARCH),
+    "the controller beats random search": (contest.CONTROLLER, contest.RANDOM_SEARCH),
+    "the search beats RandAugment, tuned": (best, contest.RANDAUGMENT),
+    "the search beats TrivialAugment": (best, contest.TRIVIAL),
+    "the search beats a policy by hand": (best, contest.AFFINE),
+    "all labels, without any of this, beat it": (contest.ALL_LABELS + contest.NONE, best),
+}
+claims = {claim: contest_record.gain(record, *pair) for claim, pair in CLAIMS.items() if pair[0] != pair[1]}
+print(f"the search (by validation): {best}; the best of all on test data: {best_arm}\n")
+lines = [("claim", "points", "95 % interval", f"p of {len(claims)}", "true?")]
+for (claim, gain), p in zip(claims.items(), holm([gain.p_value for gain in claims.values()])):
+    low, high = (100 * end for end in gain.interval())
+    true = "not known" if p > 0.05 else "yes" if gain.mean > 0 else "no, less"
+    lines.append((claim, f"{100 * gain.mean:+.1f}", f"{low:+.1f} to {high:+.1f}", f"{p:.3f}", true))
+print(aligned(lines))
+
+# %% [markdown]
+# And the winner's curse, in the same record: what each search was told that its winner is worth, and what this very policy is worth with new seeds.
+
+# %% name="out-curse"
+print(contest_record.luck_table(record))
+
+# %% [markdown]
+# > **Takeaway.** A searched policy is worth what it has beyond a random one of the same size, beyond TrivialAugment, and beyond the labels that it has spent.
+#
+# ## 7 Where it stops working
+#
+# - **It is easy to find nothing.** On ordinary pictures most policies of a good space are about equally good, and one noisy number per child does not tell them apart. There, a search is an expensive way to draw a random policy. On the constructed task a single operation is worth dozens of points: there, a search pays.
+# - **The proxy may lie.** A small child that is trained for a short time likes weaker augmentation than a large network that is trained for long (lesson 11: capacity). What is best for the child does not have to be best for you.
+# - **The validation data must look like the use.** The search on our task could work only because the validation pictures were turned and inverted. It adapts to whatever it is shown, and to its mistakes as well.
+# - **Labels are spent.** With few labels, training on all of them may be the better use. With very many, the validation part costs little.
+# - **The space is the knowledge.** Somebody chose operations that keep the label. If the right one is not among them, no search will find it.
+#
+# ## The ledger
+#
+# What is kept is a network, and augmentation costs it no byte and no operation: it changes what the weights have learned.
+
+# %% name="out-ledger"
+own = contest.pictures_of(contest.Contest(), 0, fashion)  # those that search number 0 has seen
+[search] = [one for one in record.searches if (one.seed, one.method) == (0, best)]
+longer = ChildRecipe(steps=400, batches_at_once=10)
+arms = {"without augmentation": None, f"policy of {best}": augment_of(search.method, search.policy, longer.steps)}
+nets = {
+    f"child_cnn, {len(own.train)} labels, {name}": train_children(
+        child_cnn, [change and Standardised(change)], own.train, own.validation, longer, [0]
+    )[0].model
+    for name, change in arms.items()
+}
+report = measure.report(
+    nets, own.test.images[:1], accuracies={name: fit.accuracy(net, own.test) for name, net in nets.items()}
+)
+for row in report.rows:
+    table = ledger(row, lesson=12)
+table
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Paper and pencil
+#
+# **1.** A search tries $n$ policies that are all equally good. Their validation accuracies have a standard deviation of 1 point. For $n$ = 2, the larger of two has an expected lead over the mean of $1/\sqrt{\pi}$ = 0.56 standard deviations, for 15 it is about 1.7. How large is the lead that a search with 15 trials will report, although there is nothing to find? What changes if each policy is tried with 4 seeds, and the means are compared?
+#
+# <details><summary>Answer</summary>
+#
+# 1.7 points. The mean of 4 seeds has a standard deviation of 1 / √4 = 0.5 points, so the lead is about 0.85 points, for four times the compute. It gets smaller, and it stays: only new seeds for the winner take it away.
+# </details>
+#
+# **2.** A controller chooses between two options with probabilities ¾ and ¼. The first is worth a reward of 0.5, the second 0.9. What is the expected gradient of REINFORCE with respect to the two logits, without a baseline and with the baseline 0.6?
+#
+# <details><summary>Answer</summary>
+#
+# First option: advantage times (¼, -¼); second: advantage times (-¾, ¾). Without a baseline: ¾ · 0.5 · (¼, -¼) + ¼ · 0.9 · (-¾, ¾) = (0.09375 - 0.16875, ...) = (-0.075, 0.075). With 0.6: ¾ · (-0.1) · (¼, -¼) + ¼ · 0.3 · (-¾, ¾) = (-0.01875 - 0.05625, ...) = (-0.075, 0.075). The same: a baseline does not change the mean. But without it, drawing the worse option makes this option *likelier*; with it, each single step points the right way.
+# </details>
+#
+# **3.** Eight children, stages that end at 10, 20 and 40 steps, and half of those that are left go after the first two stages. How many steps are trained? For how many children would this have been enough without halving?
+#
+# <details><summary>Answer</summary>
+#
+# 8 · 10 + 4 · 10 + 2 · 20 = 160 steps, enough for 4 children of 40 steps.
+# </details>
+#
+# ## Summary
+#
+# - A policy is a table: operations with probabilities and magnitudes. There are too many to try, and the policies nearest to each other are nearly equally good.
+# - The reward is the accuracy of a child on validation pictures, as they are: not on training pictures, never on test pictures.
+# - REINFORCE makes what was drawn likelier by how much it was better than usual. PPO takes several steps from the same trials, and clips.
+# - Equal compute, counted in pictures. Random search is the control of every search.
+# - Density matching asks which pictures a network knows already. It cannot discover what the training data lacks.
+# - The best of many is lucky. Train the winner again, with new seeds.
+# - Compare with a random policy of the same size, with TrivialAugment, and with training on the labels that the search has spent.
+#
+# **References.** Cubuk et al. 2019, *AutoAugment: Learning Augmentation Strategies from Data*. Zoph and Le 2017, *Neural Architecture Search with Reinforcement Learning*. Williams 1992, *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning*. Schulman et al. 2017, *Proximal Policy Optimization Algorithms*. Real et al. 2019, *Regularized Evolution for Image Classifier
+# Architecture Search*. Ho et al. 2019, *Population Based Augmentation*. Lim et al. 2019, *Fast AutoAugment*. Cubuk et al. 2020, *RandAugment*. Müller and Hutter 2021, *TrivialAugment*. Jamieson and Talwalkar 2016, *Non-stochastic Best Arm Identification and Hyperparameter Optimization* (successive halving).
+#
+# **In the library.** In `mini_lib/augment/search`, `space.py` is what is searched, `children.py` how children are trained as one, `controller.py` and `policy_gradient.py` the controller, `evolution.py` and `forward.py` the other methods, `density_matching.py` the reward without children, `run.py` the loop with its log. `studies/augment` has the task with a known answer and the recorded contest.

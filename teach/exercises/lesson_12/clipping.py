@@ -1,0 +1,112 @@
+"""Lesson 12, exercise 12.5: how far a controller may follow one batch of trials."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, tensor
+
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+# 12.5 -----------------------------------------------------------------------------------------------
+
+
+def clipped_objective(new: Tensor, old: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """PPO: the mean of min(ratio * advantage, clipped ratio * advantage)."""
+    ratio = (new - old).exp()
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage).mean()
+
+
+def _clipped_in_numpy(new, old, advantage, clip):
+    ratio, advantage = np.exp(new.numpy() - old.numpy()), advantage.numpy()
+    return np.minimum(ratio * advantage, np.clip(ratio, 1 - clip, 1 + clip) * advantage).mean()
+
+
+def _clipped_case_by_case(new, old, advantage, clip):
+    total = 0.0
+    for after, before, a in zip(new.tolist(), old.tolist(), advantage.tolist()):
+        ratio = math.exp(after - before)
+        ratio = min(ratio, 1 + clip) if a >= 0 else max(ratio, 1 - clip)
+        total += ratio * a
+    return total / len(new)
+
+
+def _ratio(new, old):
+    return (new - old).exp()
+
+
+def _trials_case(generator: torch.Generator) -> Case:
+    """Ratios on both sides of the clip, with advantages of both signs."""
+    count = random_whole(generator, 4, 6)
+    old = torch.randn(count, generator=generator).sub(4).round(decimals=1)
+    moved = tensor([0.5, -0.5, 0.6, -0.7, 0.1, -0.4])[:count]
+    advantage = tensor([0.2, 0.3, -0.1, -0.4, 0.2, -0.2])[:count] * random_whole(generator, 1, 4)
+    return Case(old + moved, old, advantage.round(decimals=1), 0.2)
+
+
+def _logs(*probabilities: float) -> Tensor:
+    return tensor(probabilities).log()
+
+
+CLIPPED_OBJECTIVE = Exercise(
+    id="12.5",
+    title="PPO clips what has moved enough",
+    reference=clipped_objective,
+    cases=(
+        Case(_logs(0.5), _logs(0.25), tensor([1.0]), 0.25),
+        Case(_logs(0.25), _logs(0.5), tensor([1.0]), 0.25),
+        Case(_logs(0.5), _logs(0.25), tensor([-1.0]), 0.25),
+        Case(_logs(0.25), _logs(0.5), tensor([-1.0]), 0.25),
+        Case(_logs(0.5, 0.25), _logs(0.25, 0.5), tensor([1.0, -1.0]), 0.25),
+        *random_cases(6, seed=125, make=_trials_case),
+    ),
+    mistakes=(
+        Mistake(
+            lambda new, old, advantage, clip: (_ratio(new, old) * advantage).mean(),
+            "Nothing is clipped. Then one lucky trial is followed for as long as the steps last: compare with the "
+            "clipped ratio.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: (_ratio(new, old).clamp(1 - clip, 1 + clip) * advantage).mean(),
+            "The ratio is always clipped, so a step in the *wrong* direction can no longer be taken back: its gradient "
+            "is zero. Take the smaller of the clipped and the unclipped product.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: (
+                torch.minimum(_ratio(new, old), _ratio(new, old).clamp(1 - clip, 1 + clip)) * advantage
+            ).mean(),
+            "The smaller *ratio* was taken, and then multiplied. With a negative advantage that is the larger product: "
+            "multiply first, then take the smaller product.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: torch.maximum(
+                _ratio(new, old) * advantage, _ratio(new, old).clamp(1 - clip, 1 + clip) * advantage
+            ).mean(),
+            "The larger product is the hopeful one: it rewards going too far. Take the smaller.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: clipped_objective(new - old, torch.ones_like(new), advantage, clip),
+            "The ratio is exp(new - old), of the two logarithms and nothing else.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: clipped_objective(
+                (new / old).log(), torch.zeros_like(new), advantage, clip
+            ),
+            "Those are logarithms: the ratio of two probabilities is exp(new - old), not new / old.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: clipped_objective(old, new, advantage, clip),
+            "The ratio is upside down: the new probability over the old one.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: -clipped_objective(new, old, advantage, clip),
+            "That is the loss that one minimizes. Asked is the objective itself, which grows when good policies become "
+            "more likely.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: clipped_objective(new, old, advantage, clip) * len(new),
+            "That is the sum over the trials. The objective is their mean.",
+        ),
+    ),
+    also_correct=(_clipped_in_numpy, _clipped_case_by_case),
+)

@@ -1,0 +1,194 @@
+"""Pictures per second: each operation and whole policies, next to torchvision v2 and kornia.
+
+    python tools/augment_speed.py                            # about two minutes, on one thread
+    python tools/augment_speed.py --batch 1024 --repeats 50
+
+All contestants get the same batch, and run in turns: the machine slows down or speeds up for all of them alike. A cell
+is the median of thousands of pictures per second, with the 10th and 90th percentile. "each" has a strength for each
+picture, "one" has one strength for the whole batch. torchvision can only do the latter with a batch; for a strength per
+picture it takes them one by one ("loop"). kornia gets its pictures as floating point in [0, 1], as it wants them, and
+the conversion is not counted. Where it differs from PIL, tests/augment/test_operations_others.py says so.
+
+The last rows are whole policies. Ours draws all of it for each picture. With a batch, torchvision draws the operations
+and one strength, kornia the operations, once for all pictures; for grey pictures kornia has no color, hence no policy.
+Each turn calls a contestant several times, so that what the one before it left in the cache matters little. The process
+starts itself again with settings that let the allocator keep its memory (studies/factorize/clean_process.py says why).
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from math import atan, degrees
+from pathlib import Path
+from time import perf_counter, thread_time
+
+import kornia
+import torch
+from torch import Tensor
+
+from mini_lib.augment import AUTOAUGMENT_CIFAR10, RandAugment
+from mini_lib.augment.operations import RANDAUGMENT_OPERATIONS, Operation, flip, invert
+from mini_lib.columns import aligned
+from mini_lib.latency import Latency, compare_latency
+from studies.factorize.clean_process import KEEP_MEMORY, ONE_THREAD
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from torchvision_support import import_torchvision
+
+import_torchvision()
+from torchvision.transforms import v2  # noqa: E402
+from torchvision.transforms.v2 import functional  # noqa: E402
+
+SETTINGS = KEEP_MEMORY | ONE_THREAD
+SIDES = ((1, 28, 28), (3, 32, 32))
+OPERATIONS = (*RANDAUGMENT_OPERATIONS[1:], invert, flip)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--processor-time", action="store_true", help="for a machine that others use too")
+    given = parser.parse_args()
+    if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
+    clock = thread_time if given.processor_time else perf_counter
+    torch.set_num_threads(1)
+    torch.manual_seed(0)  # what torchvision and kornia draw from
+    for sides in SIDES:
+        images = torch.randint(256, (given.batch, *sides), dtype=torch.uint8, generator=_generator())
+        print(f"\n{given.batch} pictures of {' x '.join(map(str, sides))}, thousands of pictures per second")
+        lines = [("", *CONTESTANTS, "each / torchvision", "each / kornia")]
+        contests = {operation.name: (_calls(operation, images), 3) for operation in OPERATIONS}
+        contests |= {name: (_policy_calls(name, images), 10) for name in ("RandAugment", "AutoAugment CIFAR-10")}
+        for name, (calls, times) in contests.items():
+            timed = {one: partial(_often, call, 1 if one in SLOW else times) for one, call in calls.items()}
+            latencies = compare_latency(timed, repeats=given.repeats, warmup=1, clock=clock)
+            seconds = {one: [s / (1 if one in SLOW else times) for s in latencies[one].times_s] for one in calls}
+            lines.append(_line(name, {one: Latency(tuple(seconds[one])) for one in calls}, given.batch))
+        print(aligned(lines))
+
+
+CONTESTANTS = ("ours, each", "ours, one", "torchvision, one", "torchvision, loop", "kornia, each")
+
+
+SLOW = ("torchvision, loop",)  # called once per turn
+
+
+def _calls(operation: Operation, images: Tensor) -> dict[str, Callable[[], object]]:
+    """Return what is timed: the operation at a third of its scale, with a drawn sign where each picture has its own."""
+    one = float(operation.strength(1 / 3))
+    signs = 1 - 2 * torch.randint(2, (len(images),), generator=_generator()) if operation.signed else 1
+    each = torch.full((len(images),), one) * signs
+    floats = images / 255
+    theirs = partial(by_torchvision, operation.name)
+    strengths = each.tolist()
+    return {
+        "ours, each": lambda: operation(images, each),
+        "ours, one": lambda: operation(images, one),
+        "torchvision, one": lambda: theirs(images, one),
+        "torchvision, loop": lambda: [theirs(image, one) for image, one in zip(images, strengths, strict=True)],
+        "kornia, each": lambda: by_kornia(operation.name, floats, each),
+    }
+
+
+def _policy_calls(name: str, images: Tensor) -> dict[str, Callable[[], object]]:
+    """Return what is timed of a policy; there is no "one": ours always draws for each picture."""
+    generator, floats = _generator(), images / 255
+    if name == "RandAugment":
+        ours, theirs = RandAugment(2, 9), v2.RandAugment(2, 9)
+        kornias = kornia.augmentation.auto.RandAugment(2, 9)
+    else:
+        ours, theirs = AUTOAUGMENT_CIFAR10, v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
+        kornias = kornia.augmentation.auto.AutoAugment("cifar10")
+    calls = {
+        "ours, each": lambda: ours(images, generator),
+        "torchvision, one": lambda: theirs(images),
+        "torchvision, loop": lambda: [theirs(image) for image in images],
+    }
+    return calls | ({"kornia, each": lambda: kornias(floats)} if images.shape[1] == 3 else {})
+
+
+def _often(call: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        call()
+
+
+def by_torchvision(name: str, images: Tensor, strength: float) -> Tensor:
+    """Return what torchvision v2 makes of a batch, called as its AutoAugment calls it."""
+    height, width = images.shape[-2:]
+    affine = partial(functional.affine, images, angle=0.0, scale=1.0)
+    at_corner = partial(affine, translate=[0, 0], center=[0, 0])
+    tilt = degrees(atan(strength))
+    return {
+        "shear_x": lambda: at_corner(shear=[tilt, 0.0]),
+        "shear_y": lambda: at_corner(shear=[0.0, tilt]),
+        "translate_x": lambda: affine(translate=[int(strength * width), 0], shear=[0.0, 0.0]),
+        "translate_y": lambda: affine(translate=[0, int(strength * height)], shear=[0.0, 0.0]),
+        "rotate": lambda: functional.rotate(images, strength),
+        "brightness": lambda: functional.adjust_brightness(images, 1 + strength),
+        "color": lambda: functional.adjust_saturation(images, 1 + strength),
+        "contrast": lambda: functional.adjust_contrast(images, 1 + strength),
+        "sharpness": lambda: functional.adjust_sharpness(images, 1 + strength),
+        "posterize": lambda: functional.posterize(images, int(strength)),
+        "solarize": lambda: functional.solarize(images, strength),
+        "auto_contrast": lambda: functional.autocontrast(images),
+        "equalize": lambda: functional.equalize(images),
+        "invert": lambda: functional.invert(images),
+        "flip": lambda: functional.horizontal_flip(images),
+    }[name]()
+
+
+def by_kornia(name: str, images: Tensor, strengths: Tensor) -> Tensor:
+    """Return what kornia makes of a batch with a strength per picture; nearest, as the others."""
+    height, width = images.shape[-2:]
+    transform, enhance = kornia.geometry.transform, kornia.enhance
+    zeros = torch.zeros_like(strengths)
+    return {
+        "shear_x": lambda: transform.shear(images, torch.stack([strengths, zeros], 1), mode="nearest"),
+        "shear_y": lambda: transform.shear(images, torch.stack([zeros, strengths], 1), mode="nearest"),
+        "translate_x": lambda: transform.translate(
+            images, torch.stack([(strengths * width).trunc(), zeros], 1), mode="nearest"
+        ),
+        "translate_y": lambda: transform.translate(
+            images, torch.stack([zeros, (strengths * height).trunc()], 1), mode="nearest"
+        ),
+        "rotate": lambda: transform.rotate(images, strengths, mode="nearest"),
+        "brightness": lambda: enhance.adjust_brightness_accumulative(images, 1 + strengths),
+        "color": lambda: enhance.adjust_saturation_with_gray_subtraction(_rgb(images), 1 + strengths),
+        "contrast": lambda: enhance.adjust_contrast_with_mean_subtraction(images, 1 + strengths),
+        "sharpness": lambda: enhance.sharpness(images, 1 + strengths),
+        "posterize": lambda: enhance.posterize(images, strengths.int()),
+        "solarize": lambda: enhance.solarize(images, strengths / 255),
+        "auto_contrast": lambda: enhance.normalize_min_max(images),
+        "equalize": lambda: enhance.equalize(images),
+        "invert": lambda: enhance.invert(images),
+        "flip": lambda: transform.hflip(images),
+    }[name]()
+
+
+def _rgb(images: Tensor) -> Tensor:
+    return images.expand(-1, 3, -1, -1)
+
+
+def _line(name: str, times: dict[str, Latency], pictures: int) -> tuple[str, ...]:
+    ours = times["ours, each"].median_s
+    others = ("torchvision, one", "kornia, each")
+    ratios = [f"{times[other].median_s / ours:.2f}" if other in times else "-" for other in others]
+    return name, *(_speed(times[one], pictures) if one in times else "-" for one in CONTESTANTS), *ratios
+
+
+def _speed(latency: Latency, pictures: int) -> str:
+    median, low, high = (pictures / time_s / 1000 for time_s in (latency.median_s, latency.high_s, latency.low_s))
+    return f"{median:,.0f} ({low:,.0f}-{high:,.0f})"
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+if __name__ == "__main__":
+    main()
