@@ -55,6 +55,16 @@ def test_the_loss_is_the_cross_entropy_with_its_sign_changed():
     )
 
 
+def test_a_net_that_trains_is_judged_by_a_copy_that_does_not():
+    """Threads share a net: one that leaves it in training mode again moves the batch norm of another."""
+    net = nn.Sequential(shade_net(), nn.BatchNorm1d(2))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    judge = DensityMatching(net, shades(10))
+    assert net.training and not judge.net.training and judge.net is not net
+    judge([policy_of(identity)])
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
 def test_a_reward_depends_on_the_policy_alone():
     often, seldom = policy_of(invert, 0.7), policy_of(invert, 0.2)
     judge = DensityMatching(shade_net(), shades(50), seed=3)

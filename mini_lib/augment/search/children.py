@@ -5,6 +5,7 @@ many steps of one. Those that fall behind can be stopped early: after each of `h
 """
 
 import copy
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from mini_lib.batch import Augment, Batch
 from mini_lib.data import Split
 from mini_lib.stacked import Stack, accuracies_together, losses_together, stack, unstack
 
+_BUILDING = threading.Lock()  # `build` may seed torch's global random state for a moment, which threads share
 Build = Callable[[int], nn.Module]
 State = Mapping[str, Tensor]  # what a net holds, as its `state_dict()` says
 
@@ -110,7 +112,8 @@ def train_children(
             an augmentation that changes the number of pictures, or a loss that is not finite.
     """
     _check(augments, train, validation, seeds, start)
-    nets = [build(seed) for seed in seeds]
+    with _BUILDING:
+        nets = [build(seed) for seed in seeds]
     if start is not None:
         starts = [start] * len(nets) if isinstance(start, Mapping) else start
         nets = [_started(net, own) for net, own in zip(nets, starts)]
