@@ -152,6 +152,7 @@ def test_fast_autoaugment_joins_the_best_of_each_fold_and_judges_with_a_net_that
             "reward must be 'accuracy' or 'loss'",
         ),
         (lambda: DensityMatching(shade_net(), shades(2), draws=0), ValueError, "draws must be a whole number of 1 or"),
+        (lambda: next(folds("x", 2, seed=0)), TypeError, "folds are made of a data.Split, got str"),
         (lambda: next(folds(shades(4), 1, seed=0)), ValueError, "count must be a whole number of 2 or more, got 1"),
         (lambda: next(folds(shades(4), 3, seed=0)), ValueError, "3 folds need 3 pictures of each class, got 2 of one"),
         (

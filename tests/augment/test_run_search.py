@@ -14,6 +14,7 @@ import pytest
 import tiny_children as tiny
 import torch
 
+from mini_lib.augment.operations import rotate, warped_with
 from mini_lib.augment.search import (
     ByChildren,
     ChildRecipe,
@@ -21,6 +22,7 @@ from mini_lib.augment.search import (
     Judged,
     RandomSearch,
     SearchOutcome,
+    SearchSpace,
     Spent,
     run_search,
     train_children,
@@ -309,6 +311,14 @@ def test_other_settings_are_refused_by_name(given, name, before, now, tmp_path):
         ),
     ):
         run_search(log=log, **given)
+
+
+def test_operations_that_move_pixels_in_another_way_are_another_search(tmp_path):
+    log = tmp_path / "log.jsonl"
+    smooth = SearchSpace(operations=(warped_with(rotate, interpolation="bilinear"),))
+    run_search(RandomSearch(SearchSpace(operations=(rotate,)), seed=0), tiny.Worth(), log=log, trials=1)
+    with pytest.raises(ValueError, match="is the log of a search with method.operations = .*nearest.* has .*bilinear"):
+        run_search(RandomSearch(smooth, seed=0), tiny.Worth(), log=log, trials=1)
 
 
 @pytest.mark.parametrize("other", ["recipe", "train", "validation", "net", "seeds"])
