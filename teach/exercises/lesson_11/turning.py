@@ -15,7 +15,7 @@ Matrix = list[list[float]]
 
 
 def turn_matrix(degrees: float, width: int, height: int) -> Matrix:
-    """Where each pixel of a picture that is turned anticlockwise about its centre comes from, [[a, b, c], [d, e, f]]."""
+    """Where each pixel of a picture turned anticlockwise about its centre comes from, [[a, b, c], [d, e, f]]."""
     return _about((width - 1) / 2, (height - 1) / 2, math.radians(degrees))
 
 
@@ -58,6 +58,10 @@ TURN_MATRIX = Exercise(
         Mistake(
             lambda degrees, width, height: _about(width / 2, height / 2, math.radians(degrees)),
             "Half a pixel off. Pixels are counted from 0, so the centre of `width` pixels is (width - 1) / 2.",
+        ),
+        Mistake(
+            lambda degrees, width, height: _about((width - 1) // 2, (height - 1) // 2, math.radians(degrees)),
+            "The centre of an even number of pixels lies between two of them: `//` drops the half, so use `/`.",
         ),
         Mistake(
             lambda degrees, width, height: _about((width - 1) / 2, (height - 1) / 2, degrees),
