@@ -205,7 +205,7 @@ PASTED_SHARE = Exercise(
         ),
         Mistake(
             lambda picture, box, centre: 1 - pasted_share(picture, box, centre),
-            "That is what is left of the picture itself. The answer is the share of the other picture, which is pasted.",
+            "That is what is left of the picture itself. The answer is the share of the other one, which is pasted.",
         ),
         Mistake(
             lambda picture, box, centre: pasted_share(picture, box, centre) * picture[0] * picture[1],
