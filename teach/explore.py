@@ -149,7 +149,9 @@ def _contact_sheet(pictures: list[tuple[str, bytes]], columns: int) -> bytes:
     columns = min(columns, len(pictures))
     width = (SHEET_WIDTH - GAP * (columns - 1)) // columns
     font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans-Bold.ttf", 24)
-    opened = [(_in_lines(label, font, width), Image.open(io.BytesIO(png)).convert("RGB")) for label, png in pictures]
+    opened = [
+        (_in_lines(label, font, width - 12), Image.open(io.BytesIO(png)).convert("RGB")) for label, png in pictures
+    ]
     small = [(label, picture.resize((width, picture.height * width // picture.width))) for label, picture in opened]
     room = 38 + 32 * max(label.count("\n") for label, _ in small)  # the height of a label
     height = max(picture.height for _, picture in small) + room + GAP

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, isfinite
 
 import torch
@@ -92,24 +93,38 @@ class Operation:
 
     def _checked(self, strength: float | Tensor | None, count: int) -> Tensor:
         """Return the strengths as float64 [count]."""
-        wanted = f"the strength of {self.name} must be"
         if strength is None:
             if self.weakest != self.strongest:
-                raise ValueError(f"{wanted} given, a number or a tensor [{count}]; use {self.name}.strength(share)")
-            strength = self.weakest
+                raise ValueError(
+                    f"the strength of {self.name} must be given, a number or a tensor [{count}]; "
+                    f"use {self.name}.strength(share)"
+                )
+            return _alike(self.weakest, count)
         if not isinstance(strength, Tensor):
             finite(f"the strength of {self.name}", strength, fix=f"give a number for all, or a tensor [{count}]")
         elif strength.shape not in ((), (count,)):
-            raise ValueError(f"{wanted} one number or have shape [{count}], got {list(strength.shape)}; give one each")
-        strengths = torch.as_tensor(strength, dtype=torch.float64).expand(count)
+            raise ValueError(
+                f"the strength of {self.name} must be one number or have shape [{count}], "
+                f"got {list(strength.shape)}; give one each"
+            )
         low, high = self.limits
-        for end in (float(one) for one in (strengths.aminmax() if count else ())):
+        ends = (strength,) if not isinstance(strength, Tensor) else strength.aminmax() if strength.numel() else ()
+        for end in map(float, ends):
             if not (low <= end <= high and isfinite(end)):
                 raise ValueError(
-                    f"{wanted} finite and in [{low:g}, {high:g}]{f' {self.unit}' if self.unit else ''}, got {end:g}; "
+                    f"the strength of {self.name} must be finite and in [{low:g}, {high:g}]"
+                    f"{f' {self.unit}' if self.unit else ''}, got {end:g}; "
                     f"its scale runs from {self.weakest:g} to {self.strongest:g}"
                 )
-        return strengths
+        if not isinstance(strength, Tensor):
+            return _alike(strength, count)
+        return strength.double() if strength.ndim else strength.double().expand(count)
+
+
+@lru_cache
+def _alike(strength: float, count: int) -> Tensor:
+    """Return the same strength for all, kept for the next call: all are one element, so torch refuses to write to it."""
+    return torch.tensor(strength, dtype=torch.float64).expand(count)
 
 
 def _rounded(strength: float | Tensor) -> float | Tensor:
