@@ -148,10 +148,12 @@ def _contact_sheet(pictures: list[tuple[str, bytes]], columns: int) -> bytes:
 
     columns = min(columns, len(pictures))
     width = (SHEET_WIDTH - GAP * (columns - 1)) // columns
-    opened = [(label, Image.open(io.BytesIO(png)).convert("RGB")) for label, png in pictures]
-    small = [(label, picture.resize((width, picture.height * width // picture.width))) for label, picture in opened]
     font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans-Bold.ttf", 24)
-    room = 38  # the height of a label
+    opened = [
+        (_in_lines(label, font, width - 12), Image.open(io.BytesIO(png)).convert("RGB")) for label, png in pictures
+    ]
+    small = [(label, picture.resize((width, picture.height * width // picture.width))) for label, picture in opened]
+    room = 38 + 32 * max(label.count("\n") for label, _ in small)  # the height of a label
     height = max(picture.height for _, picture in small) + room + GAP
     sheet = Image.new("RGB", (SHEET_WIDTH, height * math.ceil(len(small) / columns)), "white")
     pen = ImageDraw.Draw(sheet)
@@ -160,3 +162,16 @@ def _contact_sheet(pictures: list[tuple[str, bytes]], columns: int) -> bytes:
         pen.text((left + 6, top + 6), label, fill="black", font=font)
         sheet.paste(picture, (left, top + room))
     return figures.small_png(sheet, SHEET_PALETTE)
+
+
+def _in_lines(label: str, font: Any, width: int) -> str:
+    """Return a label with a line break after a value where it would run into the next picture."""
+    lines = [""]
+    for part in label.split(", "):
+        longer = f"{lines[-1]}, {part}" if lines[-1] else part
+        if lines[-1] and font.getlength(longer) > width:
+            lines[-1] += ","
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)

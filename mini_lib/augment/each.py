@@ -64,21 +64,23 @@ def change_each(
     tensor([245,  20, 225], dtype=torch.uint8)
     """
     # In single precision, as in torchvision: in a blend, the last bit can decide a level of grey.
-    scales = torch.tensor([(one.weakest, one.strongest - one.weakest, one.signed) for one in operations]).float()
-    weakest, length, signed = scales[which].unbind(dim=1)
-    backwards = torch.randint(2, (len(images),), generator=generator) * signed
-    strengths = ((weakest + length * shares.float()) * (1 - 2 * backwards)).double()
+    scales = torch.tensor([(one.weakest, one.strongest - one.weakest, 2 * one.signed) for one in operations]).float()
+    weakest, range_, signs = scales.index_select(0, which.clamp(min=0)).unbind(dim=1)
+    signs = 1 - signs * torch.randint(2, (len(images),), generator=generator)
+    strengths = ((weakest + range_ * shares.float()) * signs).double()
     order = which.argsort(stable=True)
     sizes = (which + 1).bincount(minlength=len(operations) + 1).tolist()  # the first are left alone
-    changed = list(images.index_select(0, order).split(sizes))  # index_select copies whole rows, images[order] bytes
-    drawn = zip(operations, strengths[order].split(sizes)[1:], order.split(sizes)[1:])
-    for number, (operation, strong, rows) in enumerate(drawn, start=1):
-        if len(rows) == 0:
+    # index_select copies whole rows, images[order] bytes.
+    changed = list(images.index_select(0, order).split_with_sizes(sizes))
+    strong = strengths.index_select(0, order).split_with_sizes(sizes)
+    for number, operation in enumerate(operations, start=1):
+        if sizes[number] == 0:
             continue
-        strong = strong.round() if operation.whole else strong
+        each = strong[number].round() if operation.whole else strong[number]
         if guard is None:
-            changed[number] = operation.unchecked(changed[number], strong, generator)
+            changed[number] = operation.unchecked(changed[number], each, generator)
         else:
-            strong, allowed = guard.limited(operation, strong, None if labels is None else labels[rows])
-            changed[number][allowed] = operation(changed[number][allowed], strong[allowed], generator)
+            rows = order[sum(sizes[:number]) :][: sizes[number]]
+            each, allowed = guard.limited(operation, each, None if labels is None else labels[rows])
+            changed[number][allowed] = operation(changed[number][allowed], each[allowed], generator)
     return torch.cat(changed).index_select(0, order.argsort())

@@ -139,7 +139,9 @@ def test_the_worse_half_stops_and_the_others_do_not_notice():
     assert rest == [9, 9, 12, 12]
     assert sum(child.spent.trained_pictures for child in children) == 66 * 16
     assert sum(child.spent.judged_pictures for child in children) == (8 + 4 + 2) * 40
-    for child, finished in zip(children, train_children(tiny.build_in_doubles, augments, TRAIN, VALIDATION, RECIPE, [0] * 8)):
+    for child, finished in zip(
+        children, train_children(tiny.build_in_doubles, augments, TRAIN, VALIDATION, RECIPE, [0] * 8)
+    ):
         assert child.validation_accuracy == accuracy(child.model, VALIDATION)
         if child.steps == 12:  # what its optimizer remembers stayed with it; tolerance as above
             assert largest_difference(child.model, finished.model) <= 2.4e-8
@@ -243,7 +245,9 @@ def test_nets_that_cannot_be_grouped_are_refused_by_name():
     def growing(seed):
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 4 + seed))
 
-    with pytest.raises(ValueError, match=says("1 is a Dropout, which draws by itself, and children have one generator")):
+    with pytest.raises(
+        ValueError, match=says("1 is a Dropout, which draws by itself, and children have one generator")
+    ):
         train_children(with_dropout, [None], TRAIN, VALIDATION, RECIPE, [0])
     with pytest.raises(ValueError, match=says("`build` makes nets of different shapes for different seeds")):
         train_children(growing, [None, None], TRAIN, VALIDATION, RECIPE, [0, 1])

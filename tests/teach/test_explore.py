@@ -84,6 +84,15 @@ def test_two_names_make_a_table_with_the_last_along_the_rows(two_names):
     assert green[1] > max(green[0], green[2]) and max(black) < 10 and orange[0] > orange[1] > orange[2]
 
 
+def test_a_label_does_not_run_into_the_next_picture():
+    long = ["a" * 12, "b" * 12]
+    explored = explore(lambda **_: draw(2), alt="grey", operation=long, probability=[0.25, 0.75], magnitude=[3, 6, 9])
+    sheet = Image.open(io.BytesIO(explored.contact_sheet())).convert("L")
+    width = (1440 - 2 * 10) // 3  # three columns, with a gap of 10 between them
+    gaps = [sheet.crop((left - 10, 0, left, sheet.height)) for left in (width + 10, 2 * (width + 10))]
+    assert [gap.getextrema() for gap in gaps] == [(255, 255)] * 2  # white from top to bottom: no letter crosses
+
+
 def test_the_sheets_alternative_text_tells_every_value(two_names):
     assert two_names.alt.startswith("6 figures for bits = 2, 4; shade = green, black, orange. ")
     assert "bits = 4, shade = orange: orange at 4" in two_names.alt

@@ -40,8 +40,11 @@ def _sharpened(images: Tensor, strengths: Tensor) -> Tensor:
 
 
 def _blended(poorer: Tensor, values: Tensor, strengths: Tensor) -> Tensor:
-    """Return poorer + (1 + strength) (values - poorer), rounded to single precision twice, as PIL does."""
-    return _pixels((values - poorer).mul_(_factor(strengths)).add_(poorer))
+    """Return poorer + (1 + strength) (values - poorer), rounded to single precision twice, as PIL does.
+
+    It is worked out in `values`, which must be a tensor of its own: a new one would cost as much as the arithmetic.
+    """
+    return _pixels(values.sub_(poorer).mul_(_factor(strengths)).add_(poorer))
 
 
 def _factor(strengths: Tensor) -> Tensor:

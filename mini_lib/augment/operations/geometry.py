@@ -37,9 +37,9 @@ class Warp:
 
     def __call__(self, images: Tensor, strengths: Tensor) -> Tensor:
         """Return the pictures, warped."""
-        matrix = strengths.new_empty(6, len(strengths))
-        for row, entry in zip(matrix, self.source(strengths, images.shape[2], images.shape[3]), strict=True):
-            row.copy_(entry) if isinstance(entry, Tensor) else row.fill_(entry)
+        entries = self.source(strengths, images.shape[2], images.shape[3])
+        each = [one if isinstance(one, Tensor) else torch.full_like(strengths, one) for one in entries]
+        matrix = torch.stack(each)
         return (warp_nearest if self.interpolation == "nearest" else _bilinear)(images, matrix, self.fill)
 
 

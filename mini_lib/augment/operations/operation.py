@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, isfinite
 
 import torch
@@ -97,26 +98,45 @@ class Operation:
 
     def _checked(self, strength: float | Tensor | None, count: int) -> Tensor:
         """Return the strengths as float64 [count]."""
-        wanted = f"the strength of {self.name} must be"
         if strength is None:
             if self.weakest != self.strongest:
-                raise ValueError(f"{wanted} given, a number or a tensor [{count}]; use {self.name}.strength(share)")
+                raise ValueError(
+                    f"the strength of {self.name} must be given, a number or a tensor [{count}]; "
+                    f"use {self.name}.strength(share)"
+                )
             strength = self.weakest
         if not isinstance(strength, Tensor):
             finite(f"the strength of {self.name}", strength, fix=f"give a number for all, or a tensor [{count}]")
         elif strength.shape not in ((), (count,)):
-            raise ValueError(f"{wanted} one number or have shape [{count}], got {list(strength.shape)}; give one each")
+            raise ValueError(
+                f"the strength of {self.name} must be one number or have shape [{count}], "
+                f"got {list(strength.shape)}; give one each"
+            )
         elif strength.dtype == torch.bool or strength.is_complex() or strength.device.type != "cpu":
-            raise TypeError(f"{wanted} real numbers on the CPU, got {strength.dtype} on {strength.device}; convert")
-        strengths = torch.as_tensor(strength, dtype=torch.float64).detach().expand(count)
+            raise TypeError(
+                f"the strength of {self.name} must be real numbers on the CPU, "
+                f"got {strength.dtype} on {strength.device}; convert them"
+            )
         low, high = self.limits
-        for end in (float(one) for one in (strengths.aminmax() if count else ())):
+        ends = (
+            (strength,) if not isinstance(strength, Tensor) else strength.detach().aminmax() if strength.numel() else ()
+        )
+        for end in map(float, ends):
             if not (low <= end <= high and isfinite(end)):
                 raise ValueError(
-                    f"{wanted} finite and in [{low:g}, {high:g}]{f' {self.unit}' if self.unit else ''}, got {end:g}; "
+                    f"the strength of {self.name} must be finite and in [{low:g}, {high:g}]"
+                    f"{f' {self.unit}' if self.unit else ''}, got {end:g}; "
                     f"its scale runs from {self.weakest:g} to {self.strongest:g}"
                 )
-        return strengths
+        if not isinstance(strength, Tensor) and count > 1:
+            return _alike(strength, count)
+        return torch.as_tensor(strength, dtype=torch.float64).detach().expand(count)
+
+
+@lru_cache
+def _alike(strength: float, count: int) -> Tensor:
+    """Return the same strength for all, kept for the next call: they are one element, which torch refuses to write to."""
+    return torch.tensor(strength, dtype=torch.float64).expand(count)
 
 
 def _rounded(strength: float | Tensor) -> float | Tensor:

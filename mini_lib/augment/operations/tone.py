@@ -15,7 +15,7 @@ def _kept(images: Tensor, strengths: Tensor) -> Tensor:
 
 
 def _inverted(images: Tensor, strengths: Tensor) -> Tensor:
-    return 255 - images
+    return ~images  # 255 - value
 
 
 def _solarized(images: Tensor, strengths: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def _solarize_added(images: Tensor, strengths: Tensor) -> Tensor:
 
 def _posterized(images: Tensor, strengths: Tensor) -> Tensor:
     """Keep the highest bits."""
-    return images & (0xFF00 >> strengths.round().int()).to(torch.uint8).view(-1, 1, 1, 1)
+    return images & _HIGHEST_BITS.index_select(0, strengths.round().int())
 
 
 def _auto_contrasted(images: Tensor, strengths: Tensor) -> Tensor:
@@ -72,6 +72,8 @@ def _where_negative(values: Tensor) -> Tensor:
     """Return 255 where an int16 is negative and 0 elsewhere, uint8."""
     return (values >> 15).to(torch.uint8)
 
+
+_HIGHEST_BITS = torch.tensor([0xFF00 >> bits & 0xFF for bits in range(9)], dtype=torch.uint8).view(9, 1, 1, 1)
 
 identity = Operation("identity", _kept)
 invert = Operation("invert", _inverted)

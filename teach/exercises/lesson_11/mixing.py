@@ -86,7 +86,7 @@ MIX_PAIRS = Exercise(
                 mix_pairs(pictures, labels, partner, shares, classes)[0],
                 F.one_hot(labels, classes).float(),
             ),
-            "The labels are not mixed. Three quarters of a 6 and a quarter of a 1 would be called a 6, and nothing else.",
+            "The labels are not mixed. Three quarters of a 6 and a quarter of a 1 would be called a 6 alone.",
         ),
         Mistake(
             lambda pictures, labels, partner, shares, classes: (

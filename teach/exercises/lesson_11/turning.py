@@ -15,7 +15,7 @@ Matrix = list[list[float]]
 
 
 def turn_matrix(degrees: float, width: int, height: int) -> Matrix:
-    """Where each pixel of a picture that is turned anticlockwise about its centre comes from, [[a, b, c], [d, e, f]]."""
+    """Where each pixel of a picture turned anticlockwise about its centre comes from, [[a, b, c], [d, e, f]]."""
     return _about((width - 1) / 2, (height - 1) / 2, math.radians(degrees))
 
 

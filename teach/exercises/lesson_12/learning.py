@@ -90,6 +90,11 @@ ADVANTAGES = Exercise(
             "knows only earlier trials, and forgets the oldest.",
         ),
         Mistake(
+            lambda rewards, decay: [0.0] + [rewards[at] - sum(rewards[:at]) / at for at in range(1, len(rewards))],
+            "That is the plain mean of all earlier rewards, and the decay is not used. A moving average forgets: each "
+            "update keeps the share `decay` of the old one.",
+        ),
+        Mistake(
             lambda rewards, decay: [0.0] + [now - before for before, now in itertools.pairwise(rewards)],
             "That compares with the last reward alone. The baseline remembers older ones, with the share `decay`.",
         ),
