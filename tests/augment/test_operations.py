@@ -251,6 +251,17 @@ def test_a_strength_that_is_learned_is_a_number_here(operation):
     assert torch.equal(operation(pictures, strength.clone().requires_grad_()), operation(pictures, strength))
 
 
+def test_a_pixel_function_that_writes_to_its_strengths_does_not_change_the_next_call():
+    def doubled(images, strengths):
+        seen.append(strengths.mul_(2).item())
+        return images
+
+    seen = []
+    for strength in (3.0, 3.0, None, None):
+        Operation("doubled", doubled, 1.0, 1.0)(some_pictures(1), strength)
+    assert seen == [6, 6, 2, 2]
+
+
 @pytest.mark.parametrize("operation", [brightness, contrast, color, sharpness], ids=lambda operation: operation.name)
 def test_a_sign_that_is_drawn_stays_within_the_limits(operation):
     with pytest.raises(ValueError, match=r"must lie in \[-1, 9\], got -5.0 \(its sign is drawn\); change the scale"):

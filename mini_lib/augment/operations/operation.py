@@ -104,7 +104,7 @@ class Operation:
                     f"the strength of {self.name} must be given, a number or a tensor [{count}]; "
                     f"use {self.name}.strength(share)"
                 )
-            return _alike(self.weakest, count)
+            strength = self.weakest
         if not isinstance(strength, Tensor):
             finite(f"the strength of {self.name}", strength, fix=f"give a number for all, or a tensor [{count}]")
         elif strength.shape not in ((), (count,)):
@@ -115,11 +115,12 @@ class Operation:
         elif strength.dtype == torch.bool or strength.is_complex() or strength.device.type != "cpu":
             raise TypeError(
                 f"the strength of {self.name} must be real numbers on the CPU, "
-                f"got {strength.dtype} on {strength.device}; convert"
+                f"got {strength.dtype} on {strength.device}; convert them"
             )
-        strength = strength.detach() if isinstance(strength, Tensor) else strength
         low, high = self.limits
-        ends = (strength,) if not isinstance(strength, Tensor) else strength.aminmax() if strength.numel() else ()
+        ends = (
+            (strength,) if not isinstance(strength, Tensor) else strength.detach().aminmax() if strength.numel() else ()
+        )
         for end in map(float, ends):
             if not (low <= end <= high and isfinite(end)):
                 raise ValueError(
@@ -127,14 +128,14 @@ class Operation:
                     f"{f' {self.unit}' if self.unit else ''}, got {end:g}; "
                     f"its scale runs from {self.weakest:g} to {self.strongest:g}"
                 )
-        if not isinstance(strength, Tensor):
+        if not isinstance(strength, Tensor) and count > 1:
             return _alike(strength, count)
-        return strength.double() if strength.ndim else strength.double().expand(count)
+        return torch.as_tensor(strength, dtype=torch.float64).detach().expand(count)
 
 
 @lru_cache
 def _alike(strength: float, count: int) -> Tensor:
-    """Return the same strength for all, kept for the next call. All are one element, so torch writes to none of it."""
+    """Return the same strength for all, kept for the next call: they are one element, which torch refuses to write to."""
     return torch.tensor(strength, dtype=torch.float64).expand(count)
 
 
