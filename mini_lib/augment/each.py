@@ -48,10 +48,11 @@ def change_each(
     >>> change_each(pictures, None, [invert], torch.tensor([0, -1, 0]), torch.zeros(3), chance).flatten()
     tensor([245,  20, 225], dtype=torch.uint8)
     """
+    # In the precision of the shares, as `operation.strength(share)`: the last bit of a factor may decide a pixel.
     scales = [(one.weakest, one.strongest - one.weakest, 2 * one.signed) for one in operations]
-    weakest, range_, signs = torch.tensor(scales, dtype=torch.float64).index_select(0, which.clamp(min=0)).unbind(dim=1)
-    signs = 1 - signs * torch.randint(2, (len(images),), generator=generator)
-    strengths = (weakest + range_ * shares.double()) * signs
+    scales = torch.tensor(scales, dtype=shares.dtype).index_select(0, which.clamp(min=0))
+    weakest, length, signed = scales.unbind(dim=1)
+    strengths = (weakest + length * shares) * (1 - signed * torch.randint(2, (len(images),), generator=generator))
     order = which.argsort(stable=True)
     sizes = (which + 1).bincount(minlength=len(operations) + 1).tolist()  # the first are left alone
     # index_select copies whole rows, images[order] bytes.
@@ -62,7 +63,7 @@ def change_each(
             continue
         each = strong[number].round() if operation.whole else strong[number]
         if guard is None:
-            changed[number] = operation.unchecked(changed[number], each, generator)
+            changed[number] = operation.unchecked(changed[number], each.double(), generator)
         else:
             rows = order[sum(sizes[:number]) :][: sizes[number]]
             each, allowed = guard.limited(operation, each, None if labels is None else labels[rows])
