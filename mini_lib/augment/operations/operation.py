@@ -135,7 +135,7 @@ class Operation:
 
 @lru_cache
 def _alike(strength: float, count: int) -> Tensor:
-    """Return the same strength for all, kept for the next call: they are one element, which torch refuses to write to."""
+    """Return one strength for all, kept for the next call: all are one element, so torch refuses to write to it."""
     return torch.tensor(strength, dtype=torch.float64).expand(count)
 
 
