@@ -64,10 +64,10 @@ def change_each(
     tensor([245,  20, 225], dtype=torch.uint8)
     """
     # In single precision, as in torchvision: in a blend, the last bit can decide a level of grey.
-    scales = torch.tensor([(one.weakest, one.strongest - one.weakest, 2 * one.signed) for one in operations]).float()
-    weakest, range_, signs = scales.index_select(0, which.clamp(min=0)).unbind(dim=1)
+    scales = torch.tensor([(one.weakest, one.strongest - one.weakest, 2 * one.signed) for one in operations])
+    weakest, length, signs = scales.float().index_select(0, which.clamp(min=0)).unbind(dim=1)
     signs = 1 - signs * torch.randint(2, (len(images),), generator=generator)
-    strengths = ((weakest + range_ * shares.float()) * signs).double()
+    strengths = ((weakest + length * shares.float()) * signs).double()
     order = which.argsort(stable=True)
     sizes = (which + 1).bincount(minlength=len(operations) + 1).tolist()  # the first are left alone
     # index_select copies whole rows, images[order] bytes.

@@ -42,12 +42,33 @@ def warp_nearest(pictures: Tensor, matrix: Tensor, fill: int) -> Tensor:
             "a, b, d and e of the matrix must lie in [-2, 2], c and f in [-8192, 8192], got up to "
             f"{matrix.abs().amax(dim=1).tolist()}; places must fit into 32 bits"
         )
-    call = _compiled()
+    call = _compiled("warp")
     if call is None:
         return _warped_by_torch(pictures, matrix, fill)
     places, result = torch.empty(width, dtype=torch.int32), torch.empty_like(pictures)
     numbers = map(ctypes.c_int64, (count, channels, height, width, fill))
     call(*numbers, *(ctypes.c_void_p(one.data_ptr()) for one in (pictures, matrix, places, result)))
+    return result
+
+
+def mirrored(pictures: Tensor) -> Tensor:
+    """Return pictures, uint8 [N, channels, height, width], with left and right exchanged: `flip(3)`, but faster.
+
+    Raises:
+        TypeError: the pictures are not uint8.
+        ValueError: they have another shape.
+
+    >>> mirrored(torch.tensor([7, 8, 9], dtype=torch.uint8).view(1, 1, 1, 3)).flatten()
+    tensor([9, 8, 7], dtype=torch.uint8)
+    """
+    pictures = pictures.contiguous()
+    count, channels, height, width = need_tensor("pictures", pictures, (torch.uint8,), (None,) * 4)
+    call = _compiled("mirror")
+    if call is None:
+        return pictures.flip(3)
+    result = torch.empty_like(pictures)
+    numbers = map(ctypes.c_int64, (count * channels * height, width))
+    call(*numbers, *(ctypes.c_void_p(one.data_ptr()) for one in (pictures, result)))
     return result
 
 
@@ -67,10 +88,10 @@ def _warped_by_torch(pictures: Tensor, matrix: Tensor, fill: int) -> Tensor:
 
 
 @cache
-def _compiled():
-    """Return the function in C, or None where there is no compiler."""
+def _compiled(function: str):
+    """Return this function of warp.c, or None where there is no compiler."""
     try:
         native.find_compiler()
     except native.NoCompiler:
         return None
-    return compiled_function(("warp.c",), "warp")
+    return compiled_function(("warp.c",), function)

@@ -53,7 +53,7 @@ class Recording:
 
 def alone(net: nn.Module, images: torch.Tensor, labels: torch.Tensor, recipe: ChildRecipe) -> nn.Module:
     """The plain loop: one net, given all its batches, with AdamW written out."""
-    weights = [weight for weight in net.train().parameters()]
+    weights = list(net.train().parameters())
     first, second = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
     for step, (x, y) in enumerate(zip(images.split(recipe.batch_size), labels.split(recipe.batch_size)), start=1):
         gradients = torch.autograd.grad(F.cross_entropy(net(x), y), weights)

@@ -19,9 +19,9 @@ class ForwardSelection:
 
     Each round tries every operation of the space with `draws` different probabilities and magnitudes, drawn for it, as
     one more step of the newest sub-policy. The best becomes the policy that the next round adds to, if its reward is
-    higher than any before. If none is, or the sub-policy has all `space.steps` steps, the next round tries them as the first
-    step of a new sub-policy. The search is finished when that does not help either, or with `sub_policies` of them;
-    `ask` then returns nothing.
+    higher than any before. If none is, or the sub-policy has all `space.steps` steps, the next round tries them as the
+    first step of a new sub-policy. The search is finished when that does not help either, or with `sub_policies` of
+    them; `ask` then returns nothing.
 
     Raises:
         TypeError: a count is not a whole number.
