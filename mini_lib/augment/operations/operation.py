@@ -115,12 +115,11 @@ class Operation:
         elif strength.dtype == torch.bool or strength.is_complex() or strength.device.type != "cpu":
             raise TypeError(
                 f"the strength of {self.name} must be real numbers on the CPU, "
-                f"got {strength.dtype} on {strength.device}; convert them"
+                f"got {strength.dtype} on {strength.device}; convert"
             )
+        strength = strength.detach() if isinstance(strength, Tensor) else strength
         low, high = self.limits
-        ends = (
-            (strength,) if not isinstance(strength, Tensor) else strength.detach().aminmax() if strength.numel() else ()
-        )
+        ends = (strength,) if not isinstance(strength, Tensor) else strength.aminmax() if strength.numel() else ()
         for end in map(float, ends):
             if not (low <= end <= high and isfinite(end)):
                 raise ValueError(
@@ -128,15 +127,17 @@ class Operation:
                     f"{f' {self.unit}' if self.unit else ''}, got {end:g}; "
                     f"its scale runs from {self.weakest:g} to {self.strongest:g}"
                 )
-        if not isinstance(strength, Tensor) and count > 1:
+        if not isinstance(strength, Tensor) and count == 1:
+            return torch.tensor([float(strength)], dtype=torch.float64)  # one element could be written to
+        if not isinstance(strength, Tensor):
             return _alike(strength, count)
-        return torch.as_tensor(strength, dtype=torch.float64).detach().expand(count)
+        return strength.double() if strength.ndim else strength.double().expand(count)
 
 
 @lru_cache
 def _alike(strength: float, count: int) -> Tensor:
-    """Return one strength for all, kept for the next call: all are one element, so torch refuses to write to it."""
-    return torch.tensor(strength, dtype=torch.float64).expand(count)
+    """Return the same strength for all, kept for the next call: torch refuses to write to one element that is many."""
+    return torch.tensor(float(strength), dtype=torch.float64).expand(count)
 
 
 def _rounded(strength: float | Tensor) -> float | Tensor:
