@@ -183,7 +183,7 @@ def need_classes(model: nn.Module, *splits: Split) -> None:
     Raises:
         ValueError: it gives no logits [N, classes], or a label lies beyond its classes.
 
-    >>> need_classes(nn.Flatten(), Split(torch.zeros(1, 1, 2, 2), torch.tensor([3])))           # 4 logits, labels 0 to 3
+    >>> need_classes(nn.Flatten(), Split(torch.zeros(1, 1, 2, 2), torch.tensor([3])))          # 4 logits, labels 0 to 3
     """
     logits = predict(model, splits[0].images[:1])
     if logits.ndim != 2:
