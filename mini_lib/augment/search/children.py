@@ -17,7 +17,7 @@ from mini_lib import require
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment, Batch
 from mini_lib.data import Split
-from mini_lib.fit import predict
+from mini_lib.fit import need_classes
 from mini_lib.stacked import Stack, accuracies_together, losses_together, stack, unstack
 
 _BUILDING = threading.Lock()  # `build` may seed torch's global random state for a moment, which threads share
@@ -121,7 +121,7 @@ def train_children(
         starts = [start] * len(nets) if isinstance(start, Mapping) else start
         nets = [_started(net, own) for net, own in zip(nets, starts)]
     _check_groups(nets)
-    _check_logits(nets[0], train, validation)
+    need_classes(nets[0], train, validation)
     group = _Group(nets[0], nets, recipe)
     feeds = [_Feed(augment, train, recipe, seed) for augment, seed in zip(augments, seeds)]
     accuracies, judged, trained = [0.0] * len(nets), [0] * len(nets), [0] * len(nets)
@@ -265,18 +265,6 @@ def _check_groups(nets: Sequence[nn.Module]) -> None:
                 f"{name or 'the net'} is a {type(module).__name__}, which draws by itself, and children have one "
                 "generator each, for their augmentation; use a net without it"
             )
-
-
-def _check_logits(net: nn.Module, train: Split, validation: Split) -> None:
-    logits = predict(net, train.images[:1])
-    if logits.ndim != 2:
-        raise ValueError(f"a child must give logits [N, classes], got {list(logits.shape)}; flatten its output")
-    highest = int(max(train.labels.max(), validation.labels.max()))
-    if highest >= logits.shape[1]:
-        raise ValueError(
-            f"the highest label is {highest}, but the net that `build` makes tells {logits.shape[1]} classes apart; "
-            f"give its last layer {highest + 1} outputs"
-        )
 
 
 def _check(
