@@ -14,9 +14,10 @@ picture together. color changes nothing in a grey picture: ours returns a copy, 
 nothing done, and kornia, which wants three channels, gets the grey one as three.
 
 The last rows are whole policies. Ours draws all of it for each picture. With a batch, torchvision draws the operations
-and their direction once for all pictures, kornia the operations; for grey pictures kornia has no color, hence no policy.
-Each turn calls a contestant several times, so that what the one before it left in the cache matters little. The process
-starts itself again with settings that let the allocator keep its memory (studies/factorize/clean_process.py says why).
+and their direction once for all pictures, kornia the operations; for grey pictures kornia has no color, hence no
+policy. Each turn calls a contestant 20 times (a policy 10 times, the loop once), so that what the one before it left in
+the cache matters little: with 3 times, invert seemed a third slower where it followed kornia. The process starts itself
+again with settings that let the allocator keep its memory (studies/factorize/clean_process.py says why).
 """
 
 import argparse
@@ -66,7 +67,7 @@ def main() -> None:
         images = torch.randint(256, (given.batch, *sides), dtype=torch.uint8, generator=_generator())
         print(f"\n{given.batch} pictures of {' x '.join(map(str, sides))}, thousands of pictures per second")
         lines = [("", *CONTESTANTS, "each / torchvision", "each / kornia")]
-        contests = {operation.name: (_calls(operation, images), 3) for operation in OPERATIONS}
+        contests = {operation.name: (_calls(operation, images), 20) for operation in OPERATIONS}
         contests |= {name: (_policy_calls(name, images), 10) for name in ("RandAugment", "AutoAugment CIFAR-10")}
         for name, (calls, times) in contests.items():
             timed = {one: partial(_often, call, 1 if one in SLOW else times) for one, call in calls.items()}
