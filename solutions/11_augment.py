@@ -341,7 +341,7 @@ predict(
 )
 
 
-# %% name="fig-safety"
+# %%
 SEEDS = (0, 1, 2)
 
 
@@ -373,6 +373,8 @@ safeties = {
     )
     for name, judge in judges.items()
 }
+
+# %% name="fig-safety" tags=["hide-input"]
 LOOKS = {6: ("vermillion", "-", "o"), 9: ("orange", "--", "s"), 0: ("blue", "-.", "^"), 7: ("green", ":", "D")}
 
 
@@ -421,7 +423,7 @@ six = safeties["never saw a turned digit"].counts[0, -1, 6]
 reveal("11.b", round(100 * (six[9] / six.sum()).item()))
 
 # %% [markdown]
-# Look at the left half of the figure and the left column of the table first. An upside-down 6 is taken for a 9 more often than for anything else, and a 9 for a 6. That is the famous case: the label would be a lie. But look at the 3 and the 7. They are not turned into another digit: they are turned into *nothing that this judge has ever seen*, and it answers something. A low
+# Look at the left half of the figure and the left column of the table first. An upside-down 6 is taken for a 9 more often than for anything else, and a 9 for a 6. That is the famous case: the label would be a lie. But look at the 3 and the 7. Turned round, they are no digit at all to you. The judge has *never seen anything like them*, and must answer something: it may call a turned 7 a 6, and be quite sure of it. A low
 # safety has two causes:
 #
 # - the picture **has become another class**, and nobody could tell;
@@ -706,7 +708,7 @@ predict(
     ),
 )
 
-# %% name="fig-width"
+# %% name="out-width"
 ARMS |= {"mild": arms.AFFINE[arms.MILD], "strong": arms.AFFINE[arms.STRONG]}
 WIDTHS = (2, 16)
 by_width = {
@@ -714,8 +716,10 @@ by_width = {
     for width in tqdm(WIDTHS, desc="widths")
     for arm in ("none", "mild", "strong")
 }
+table(("none", "mild", "strong"), WIDTHS, lambda arm, width: percent(by_width[width, arm]), "channels")
 
 
+# %% name="fig-width" tags=["hide-input"]
 def draw_width():
     figure, axes = plt.subplots(figsize=(8, 4.2))
     looks = {2: ("vermillion", "--", "s"), 16: ("blue", "-", "o")}
@@ -738,7 +742,6 @@ def draw_width():
     return figure
 
 
-table(("none", "mild", "strong"), WIDTHS, lambda arm, width: percent(by_width[width, arm]), "channels")
 show(
     draw_width(),
     alt="Validation accuracy for no, mild and strong augmentation, with the spread over three seeds, for a narrow and a wide network.",
