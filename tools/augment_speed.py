@@ -8,16 +8,18 @@ is the median of thousands of pictures per second, with the 10th and 90th percen
 picture, "one" has one strength for the whole batch; auto_contrast, equalize, invert and flip have none. torchvision can
 only do the latter with a batch; for a strength per picture it takes them one by one ("loop"). Each gets strengths as it
 works with them: ours in double precision, as policies draw them, torchvision Python numbers, kornia single precision.
-kornia gets its pictures as floating point in [0, 1], as it wants them, and the conversion is not counted. Where the
-results differ, tests/augment/test_operations_others.py says so. kornia's auto_contrast stretches all channels of a
-picture together. color changes nothing in a grey picture: ours returns a copy, torchvision the very same tensor, with
-nothing done, and kornia, which wants three channels, gets the grey one as three.
+kornia gets its pictures as floating point in [0, 1], as it wants them, and leaves them so: the way from whole numbers
+and back, a large part of our brightness and contrast, is not counted for it. Where results differ,
+tests/augment/test_operations_others.py says so. kornia's auto_contrast stretches all channels of a picture together.
+color changes nothing in a grey picture: ours returns a copy, torchvision the very same tensor, with nothing done, and
+kornia, which wants three channels, gets the grey one as three.
 
 The last rows are whole policies. Ours draws all of it for each picture. With a batch, torchvision draws the operations
 and their direction once for all pictures, kornia the operations; for grey pictures kornia has no color, hence no
-policy. Each turn calls a contestant 20 times (a policy 10 times, the loop once), so that what the one before it left in
-the cache matters little: with 3 times, invert seemed a third slower where it followed kornia. The process starts itself
-again with settings that let the allocator keep its memory (studies/factorize/clean_process.py says why).
+policy. Each turn calls a contestant once for nothing and then 20 times (a policy 10 times, the loop once and no more),
+so that what the one before it left in the cache does not count: without, invert seemed a third slower where it followed
+kornia. The process starts itself again with settings that let the allocator keep its memory
+(studies/factorize/clean_process.py says why).
 """
 
 import argparse
@@ -70,7 +72,10 @@ def main() -> None:
         contests = {operation.name: (_calls(operation, images), 20) for operation in OPERATIONS}
         contests |= {name: (_policy_calls(name, images), 10) for name in ("RandAugment", "AutoAugment CIFAR-10")}
         for name, (calls, times) in contests.items():
-            timed = {one: partial(_often, call, 1 if one in SLOW else times) for one, call in calls.items()}
+            timed = {}
+            for one, call in calls.items():  # first once for nothing, to have its pictures in the cache
+                timed |= {f"warm {one}": call} if one not in SLOW else {}
+                timed[one] = partial(_often, call, 1 if one in SLOW else times)
             latencies = compare_latency(timed, repeats=given.repeats, warmup=1, clock=clock)
             seconds = {one: [s / (1 if one in SLOW else times) for s in latencies[one].times_s] for one in calls}
             lines.append(_line(name, {one: Latency(tuple(seconds[one])) for one in calls}, given.batch))
