@@ -661,7 +661,7 @@ for name, share in matched.items():
 
 densest = run_search(RandomSearch(SPACE, seed=1), DensityMatching(plain.model, held_out), trials=64, together=8)
 [of_densest] = children_of({"densest": densest.best.policy}).values()
-print(f"\nthe best of {len(densest.trials)} random policies by density matching, as a child on test pictures:")
+print(f"\nthe best of {len(densest.trials)} random policies by density matching,\nas a child on test pictures:")
 print(judged(of_densest, TASK.test))
 
 # %%
@@ -961,7 +961,7 @@ CLAIMS = {
     "all labels, without any of this, beat it": (contest.ALL_LABELS + contest.NONE, best),
 }
 claims = {claim: contest_record.gain(record, *pair) for claim, pair in CLAIMS.items() if pair[0] != pair[1]}
-print(f"the search (by validation): {best}; the best of all on test data: {best_arm}\n")
+print(f"the search (by validation): {best}\nthe best of all on test data: {best_arm}\n")
 lines = [("claim", "points", "95 % interval", f"p of {len(claims)}", "true?")]
 for (claim, gain), p in zip(claims.items(), holm([gain.p_value for gain in claims.values()])):
     low, high = (100 * end for end in gain.interval())
