@@ -16,7 +16,7 @@ class Batch:
 
     Raises:
         TypeError: the two are not tensors, or the labels have another dtype.
-        ValueError: the labels do not match the images.
+        ValueError: the labels do not match the images, a class is negative, or shares do not add up to 1.
 
     >>> half_and_half = Batch(torch.zeros(1, 1, 28, 28), torch.tensor([[0.5, 0.0, 0.5]]))
     >>> half_and_half.main_labels, Batch(torch.zeros(2, 1, 28, 28), torch.tensor([3, 9])).main_labels
@@ -40,6 +40,14 @@ class Batch:
             raise ValueError(
                 "a batch needs images [N, ...] and one label for each, "
                 f"got images {list(self.images.shape)} and labels {list(self.labels.shape)}; select both the same way"
+            )
+
+        if len(self.labels) and not soft and self.labels.min() < 0:
+            raise ValueError(f"labels count classes from 0, got {int(self.labels.min())}; shift them to start at 0")
+        if soft and not ((self.labels >= 0).all() and ((self.labels.sum(dim=1) - 1).abs() < 0.01).all()):
+            raise ValueError(
+                "labels as shares must be 0 or more and add up to 1 for each picture, got rows that add up to "
+                f"{self.labels.sum(dim=1)[:3].tolist()} ...; divide them by their sum"
             )
 
     def __len__(self) -> int:

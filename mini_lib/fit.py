@@ -177,6 +177,25 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
         return torch.cat([model(batch) for batch in images.split(batch_size)])
 
 
+def need_classes(model: nn.Module, *splits: Split) -> None:
+    """Refuse a model that does not tell all classes of the splits apart.
+
+    Raises:
+        ValueError: it gives no logits [N, classes], or a label lies beyond its classes.
+
+    >>> need_classes(nn.Flatten(), Split(torch.zeros(1, 1, 2, 2), torch.tensor([3])))          # 4 logits, labels 0 to 3
+    """
+    logits = predict(model, splits[0].images[:1])
+    if logits.ndim != 2:
+        raise ValueError(f"the model must give logits [N, classes], got {list(logits.shape)}; flatten its output")
+    highest = int(max(split.labels.max() for split in splits))
+    if highest >= logits.shape[1]:
+        raise ValueError(
+            f"the highest label is {highest}, but the model tells {logits.shape[1]} classes apart; "
+            f"give its last layer {highest + 1} outputs"
+        )
+
+
 @dataclass(frozen=True)
 class Spread:
     """One figure measured several times, once for each seed.
@@ -252,15 +271,7 @@ def _check(
         raise TypeError(f"augment must be a function (batch, generator) -> batch, got {augment!r}; None leaves it out")
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ValueError("the model has no trainable parameter, so there is nothing to fit; set requires_grad on some")
-    logits = predict(model, train.images[:1])
-    if logits.ndim != 2:
-        raise ValueError(f"the model must give logits [N, classes], got {list(logits.shape)}; flatten its output")
-    highest = int(max(train.labels.max(), validation.labels.max()))
-    if highest >= logits.shape[1]:
-        raise ValueError(
-            f"the highest label is {highest}, but the model tells {logits.shape[1]} classes apart; "
-            f"give its last layer {highest + 1} outputs"
-        )
+    need_classes(model, train, validation)
 
 
 def _another_generator(seed: int) -> torch.Generator:

@@ -37,9 +37,10 @@ def losses_together(model: nn.Module, stacked: Stack, images: Tensor, labels: Te
     """Return the cross-entropy of each net on its own batch, [nets], in nats.
 
     `model` gives the shape and the mode; its own weights do not matter. images: [nets, N, ...]; labels: int64
-    [nets, N], or shares [nets, N, classes]. The gradient of the sum of all losses holds each net's own, since no other
-    loss depends on its weights. A batch norm in training mode normalises each net by its own batch, and moves the
-    running averages in `stacked`.
+    [nets, N], or shares [nets, N, classes]. A batch norm in training mode normalises each net by its own batch, and
+    moves the running averages in `stacked`.
+
+    The gradient of the sum of all losses gives each net the gradient of its own: no other loss depends on its weights.
     """
 
     def loss_of_one(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:

@@ -10,7 +10,7 @@
 # **You will be able to**
 # 1. apply an operation at a published magnitude, with a draw of its own for each picture, and mix labels as you mix pictures;
 # 2. measure up to which strength an operation leaves a picture what it was, and say what such a measurement can and cannot show;
-# 3. predict, from the task and the size of the network, where augmentation will hurt, and check it over several seeds beside a control.
+# 3. predict, from the task and the size of the network, where augmentation will hurt, and check it over several seeds, compared with a control.
 #
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
 # run everything, and come back.
@@ -51,7 +51,7 @@ def percent(spread):
 # ## 1 Same label, other pixels
 #
 # Two tasks run through this lesson, and their pictures have the same size: handwritten **digits** (MNIST) and **clothes** (Fashion-MNIST). An **operation** changes the pixels of a picture. How much is its **strength**, in a unit of its own: degrees, a share of the
-# side, bits. Here are some operations at the strongest of their published ranges. For each picture ask yourself: would I still give it the same label?
+# side, bits. Here are some operations at high strengths, some of them beyond the published ranges. For each picture ask yourself: would I still give it the same label?
 
 # %% name="fig-operations" tags=["hide-input"]
 digits, clothes = nets.splits_of("digits"), nets.splits_of("clothes")
@@ -341,7 +341,7 @@ predict(
 )
 
 
-# %% name="fig-safety"
+# %%
 SEEDS = (0, 1, 2)
 
 
@@ -373,6 +373,8 @@ safeties = {
     )
     for name, judge in judges.items()
 }
+
+# %% name="fig-safety" tags=["hide-input"]
 LOOKS = {6: ("vermillion", "-", "o"), 9: ("orange", "--", "s"), 0: ("blue", "-.", "^"), 7: ("green", ":", "D")}
 
 
@@ -402,7 +404,7 @@ def draw_safety():
 
 show(
     draw_safety(),
-    alt="Share of digits that keep their label over the angle, for two judges. For the one that never saw turned digits, all curves fall, those of 6 and 9 to zero, that of 0 least. For the other one all stay high.",
+    alt="Share of digits that keep their label over the angle, for two judges. For the one that never saw turned digits, all curves fall at first, and some rise again towards 180 degrees; those of 3, 6, 7 and 9 end near zero. For the other one all stay above 70%.",
 )
 
 
@@ -421,21 +423,21 @@ six = safeties["never saw a turned digit"].counts[0, -1, 6]
 reveal("11.b", round(100 * (six[9] / six.sum()).item()))
 
 # %% [markdown]
-# Look at the left half of the figure and the left column of the table first. An upside-down 6 is taken for a 9 more often than for anything else, and a 9 for a 6. That is the famous case: the label would be a lie. But look at the 3 and the 7. They are not turned into another digit: they are turned into *nothing that this judge has ever seen*, and it answers something. A low
+# Look at the left half of the figure and the left column of the table first. An upside-down 6 is taken for a 9 more often than for anything else, and a 9 for a 6. That is the famous case: the label would be a lie. But look at the 3 and the 7. Turned round, they are no digit at all to you. The judge has *never seen anything like them*, and must answer something: it may call a turned 7 a 6, and be quite sure of it. A low
 # safety has two causes:
 #
 # - the picture **has become another class**, and nobody could tell;
 # - the picture is only **strange to the judge**, and whoever had learned from such pictures would know it.
 #
-# So we ask a second judge, the right column, that was trained with turned digits on the same reference pictures. What even *it* mistakes is lost for a net of this size. It tells most digits apart at any angle, and even most 6s from 9s: hands write the two differently. The 6 that became a 9 is less lost than the story says.
+# So we ask a second judge, the right column, that was trained with turned digits on the same reference pictures. The digits that even this judge mistakes are lost for a net of this size. But it tells most digits apart at any angle, and even most 6s from 9s: hands write the two differently. The 6 that became a 9 is less lost than the story says.
 # It is *expensive*: a network must learn a fine difference where an easy one would do.
 #
-# Which judge is right? If your network is to read upright digits, the first: what confuses it teaches your network something it does not need. The limits that it sets are cautious, and that is what a guard is for.
+# Which judge is right? Each for its own question. The first says what looks like nothing that an upright digit looks like, and its limits are cautious. The second says what a network could still learn. If your network will read upright digits only, begin with the cautious one, and measure.
 
 # %% [markdown]
 # ### Exercise 11.4 - The strongest that is safe (8 min)
 #
-# From such a table follows a **limit** per class: the largest strength up to which the class is safe. *Up to which*: an 8 turned by 180 degrees is an 8 again, but at 90 it is not, and whoever draws an angle up to 180 will draw 90 too. By hand: strengths 30, 90, 180, shares kept 0.98, 0.50, 0.97, at least 0.95: the limit is 30.
+# From such a table follows a **limit** per class: the largest strength up to which the class is safe. *Up to which*: a 1 turned by 180 degrees is a 1 again, but at 90 it is not, and a policy that draws angles up to 180 will draw 90 too. By hand: strengths 30, 90, 180, shares kept 0.98, 0.50, 0.97, at least 0.95: the limit is 30.
 
 
 # %% name="ex-11-4" tags=["exercise"]
@@ -538,7 +540,7 @@ by_operation = dict(zip((operation.name for operation in OPERATIONS), difference
 reveal("11.c", names[max(names, key=by_operation.get)])
 
 # %% [markdown]
-# A mirrored shirt is a shirt, and a mirrored 3 is no digit. But all shoes of this data set point to the left, and the judge does not know the sneaker that points to the right. And keep the two causes in mind: an inverted 3 is a 3 to you, at once, and next to no inverted picture is what it was to the judge. It is only strange to it, and may even be good to learn from. We will see in section 6.
+# A mirrored shirt is a shirt, and a mirrored 3 is no digit. But nearly all shoes of this data set point to the left, and the judge does not know the sneaker that points to the right. And keep the two causes in mind: an inverted 3 is a 3 to you, at once, but the judge recognises hardly any inverted picture. Such pictures are only strange to it, and may even be good to learn from. We will see in section 6.
 #
 # > **Takeaway.** Label safety is measured with a judge, per class and strength. A high one is good evidence. A low one is a warning: look whether the picture has become another class, or is only strange.
 
@@ -609,7 +611,7 @@ table(ARMS, groups, lambda arm, group: percent(turned[arm][group]), "digits, upr
 reveal("11.d", round(100 * (turned["up to 180°"]["all digits"].mean - turned["none"]["all digits"].mean), 1))
 
 # %% [markdown]
-# A little turning helps: hands do not write upright. Turning all the way round costs many points. All nets saw equally many pictures; those that were turned are harder, and most of them useless for upright digits.
+# (Each entry is the mean and the spread, one standard deviation, over the seeds.) A little turning seems to help, though with three seeds the spreads nearly touch: hands do not write exactly upright. Turning all the way round costs many points. All nets saw equally many pictures; those that were turned are harder, and most of them useless for upright digits.
 #
 # The guard takes the harm away, and most of the turning with it. It does not know what turning is good for. It knows only what it must not do.
 #
@@ -681,9 +683,9 @@ rest = record.gain(study.turning, few, WAYS["180°"], OTHERS)
 print(f"6 and 9 together {record.interval_text(pair)}, the others {record.interval_text(rest)}")
 
 # %% [markdown]
-# The 6 pays most, by far, and 6 and 9 together more than the others. The 9 alone does not: some of what was a 6 goes to the 9, and so it looks better than it is. Nor are the two the only victims. A net of eight channels that must know ten digits at all angles knows each of them less well.
+# The 6 pays most, by far, and 6 and 9 together more than the others. The 9 alone does not. (A possible reason: a net that cannot tell the two apart has to choose, and each 6 that it calls a 9 is a mistake for the 6 only.) Nor are the two the only victims. A net of eight channels that must know ten digits at all angles knows nearly all of them less well.
 #
-# Then the row in which only 6 and 9 are spared, by hand. It should be the remedy, and it is a trap. The 6 and the 9 recover. But the net has now been taught that *whatever is turned is neither a 6 nor a 9*, and that what is upright often is one, so others are lost: look at the 4 and the 7. And of turned digits (last column) it recognises fewer than the row above. A policy that depends on the class tells the class. **Limits that differ between classes are a shortcut that a network will find.**
+# Then the row in which only 6 and 9 are spared, by hand. It should be the remedy, and it is a trap. The 6 and the 9 recover. But the net has now been taught, it seems, that *whatever is turned is neither a 6 nor a 9*, and that what is upright often is one, so others are lost: look at the 4 and the 7. And of turned digits (last column) it recognises fewer than the row above. A policy that depends on the class tells the class. **Limits that differ between classes are a shortcut that a network will find.**
 #
 # The guards avoid the harm. But they do not beat turning by up to 30 degrees, which anybody could have tried. And the net that was turned most, and lost most, is the best one on turned digits: whether augmentation hurts depends on what you want to recognise.
 #
@@ -706,7 +708,7 @@ predict(
     ),
 )
 
-# %% name="fig-width"
+# %% name="out-width"
 ARMS |= {"mild": arms.AFFINE[arms.MILD], "strong": arms.AFFINE[arms.STRONG]}
 WIDTHS = (2, 16)
 by_width = {
@@ -714,8 +716,10 @@ by_width = {
     for width in tqdm(WIDTHS, desc="widths")
     for arm in ("none", "mild", "strong")
 }
+table(("none", "mild", "strong"), WIDTHS, lambda arm, width: percent(by_width[width, arm]), "channels")
 
 
+# %% name="fig-width" tags=["hide-input"]
 def draw_width():
     figure, axes = plt.subplots(figsize=(8, 4.2))
     looks = {2: ("vermillion", "--", "s"), 16: ("blue", "-", "o")}
@@ -738,7 +742,6 @@ def draw_width():
     return figure
 
 
-table(("none", "mild", "strong"), WIDTHS, lambda arm, width: percent(by_width[width, arm]), "channels")
 show(
     draw_width(),
     alt="Validation accuracy for no, mild and strong augmentation, with the spread over three seeds, for a narrow and a wide network.",
@@ -758,7 +761,7 @@ answer = (
 reveal("11.e", "both gain" if min(lost.values()) > 0 else answer)
 
 # %% [markdown]
-# The same augmentation helps one network and ruins another. Is it only a matter of time? The record has five seeds, four times the steps, and three times the labels as well. Points of test accuracy over no augmentation, and in brackets the 95% interval of the mean:
+# The same strong augmentation costs the wide network little and ruins the narrow one. Is it only a matter of time? The record has five seeds, four times the steps, and three times the labels as well. Points of test accuracy over no augmentation, and in brackets the 95% interval of the mean:
 
 # %% name="out-study-width"
 print(record.width_table(study))
@@ -798,9 +801,9 @@ show(
 # %% [markdown]
 # Read it line by line.
 #
-# - **Narrow nets lose**, wherever they were asked, and lose less with four times the steps. Part of the burden is time. (The mild one, which costs them nothing in the short training, helps them in the long one.)
-# - **The wide net gains with few labels**, and gains more with time. Without augmentation longer training gave it nothing: it knew its 500 pictures by heart.
-# - **With three times the labels** the wide net loses a little to strong augmentation in the same number of steps: it needs it less, and has less time per picture.
+# - **Narrow nets lose** to strong augmentation in all four settings, and lose less with four times the steps. Part of the burden is time. (With 500 digits the mild one costs them nothing that we could measure in the short training, and helps them in the long one.)
+# - **The wide net gains with few labels**, and gains more with time. Without augmentation longer training gave it nothing: probably it knew its 500 pictures by heart.
+# - **With three times the labels** the wide net loses a little to strong augmentation in the same number of steps: we suppose that it needs it less, and it has less time per picture.
 # - **Clothes**: strong augmentation hurts even the wide net, and so does the mild one. What is mild for a digit, which has empty space around it, cuts the sleeves off a shirt that fills its frame.
 #
 # > **Takeaway.** Augmentation is work. A wide network with time to train has capacity for it, and a narrow one pays with what it knew.
@@ -823,7 +826,7 @@ def in_words(shares):
 def draw_mix():
     figure, several = plt.subplots(2, 6, figsize=(10, 4.6))
     for row, (name, mix) in zip(several, {"Mixup": aug.Mixup(1.0, 10), "CutMix": aug.CutMix(1.0, 10)}.items()):
-        mixed = mix(six_digits, torch.Generator().manual_seed(3))
+        mixed = mix(six_digits, torch.Generator().manual_seed(8))
         for axes, picture, shares in zip(row, mixed.images, mixed.labels):
             axes.imshow(picture[0], cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=(), yticks=())
@@ -950,11 +953,11 @@ verdicts = {True: "confidence is higher: too sure", False: "confidence is lower:
 reveal("11.f", "within 2 points: just right" if abs(over) < 0.02 else verdicts[over > 0])
 
 # %% [markdown]
-# Compare the last two rows. The pictures were mixed in the same way; only the labels differ. A net that is told "48% of this and 52% of that" learns to hedge, and hedges on clean digits as well. A net that is told one class for the same picture stays as sure of itself as the one without mixup. So the labels do what the paper says: they tame the confidence, here by too much.
+# Compare the last two rows. The pictures were mixed in the same way; only the labels differ. A net that is told "half this, half that" learns to hedge, and hedges on clean digits as well. A net that is told one class for the same picture stays nearly as sure of itself as the one without mixup. So the labels do what the paper says: they tame the confidence, here by too much.
 #
-# What did *not* come out is the gain in accuracy that mixup is known for. It was shown for large networks and long trainings. Section 4 says what to expect of a small one in a short training.
+# What did *not* come out is the gain in accuracy that mixup is known for. The control is even a little ahead of mixup, in accuracy (within the spread) and in loss: being too modest costs loss as well. Mixup was shown for large networks and long trainings, and these are small and short ones, as in section 4.
 #
-# > **Takeaway.** If you mix pictures, mix the labels, in the proportion of what is really in the picture.
+# > **Takeaway.** A mixed picture has a mixed label, in the proportion of what is really in the picture. That makes a network more modest. Whether it also makes it better is a question for a control.
 
 # %% [markdown]
 # ## 6 Which operations, for which task?
@@ -1011,23 +1014,27 @@ table(
     lambda judge, task: f"{record.rank_correlation(study, task, judge):+.2f}",
     "rank correlation of safety and gain, judge:",
 )
-harmful = [
-    arm
+found = {
+    arm: tuple(record.effect(record.gain(study.operations, of_task[task], arm)) for task in ("digits", "clothes"))
     for arm in record.arms_of(study.operations)[1:]
-    if record.effect(record.gain(study.operations, of_task["digits"], arm)) == "harms"
-    and record.effect(record.gain(study.operations, of_task["clothes"], arm)) == "helps"
-]
-print(f"\nhelps clothes and harms digits: {', '.join(harmful) or 'none of them'}")
+}
+print(f"\nof {len(found)} operations and strengths in the record")
+for text, wanted in {
+    "help digits and harm clothes": lambda digits, clothes: (digits, clothes) == ("helps", "harms"),
+    "help clothes and harm digits": lambda digits, clothes: (digits, clothes) == ("harms", "helps"),
+    "help clothes at all": lambda digits, clothes: clothes == "helps",
+}.items():
+    print(f"{text}: {', '.join(arm for arm, both in found.items() if wanted(*both)) or 'none'}")
 
 # %% [markdown]
-# - **Flip** harms digits clearly, and does nothing for clothes. "Flips help on natural pictures" is not true of these.
-# - **Rotate 15 and 30, shear**: good for digits, of no use or harmful for clothes, which were photographed upright and filling the frame. We found several operations that help digits and harm clothes, and not one that does the opposite.
-# - **Invert** *helps* digits, although the clean judge knows next to none of them again. It knew no inverted picture. The experienced one knows nearly all: the label was safe all along. A net that sees both kinds must look at shapes.
-# - **Posterize, cutout, equalize**: very safe, and they gain nothing. What hardly changes the picture cannot teach much.
+# - **Flip** harms digits clearly, and does nothing for clothes that we could measure. "Flips help on natural pictures" does not hold for these.
+# - **Rotate 15 and 30, shear**: good for digits, of no use or harmful for clothes, which were photographed upright and filling the frame. Several operations help digits and harm clothes, and not one does the opposite. (The one that helps clothes at all may be luck: of so many intervals at 95%, one or two miss by chance.)
+# - **Invert** *helps* digits, although the clean judge recognises hardly any inverted digit. It had never seen one. The experienced one recognises nearly all: the label was safe all along. Our guess: a net that sees both kinds must look at shapes.
+# - **Posterize, cutout, equalize**: very safe, and they gain nothing that we could measure. An operation that hardly changes the picture cannot teach much.
 #
-# So is label safety worth measuring? As a *ranking* it tells much about clothes and little about digits. High safety is no promise of a gain, and low safety by a clean judge no proof of harm. What it does is to name the operations, strengths and classes that you should look at. The judge of an augmentation is the validation accuracy, and lesson 12 lets it choose.
+# So is label safety worth measuring? As a *ranking* (+1: both in the same order, 0: no relation) it tells much about clothes and little about digits. High safety is no promise of a gain, and low safety by a clean judge no proof of harm. What it does is to name the operations, strengths and classes that you should look at. The judge of an augmentation is the validation accuracy, and lesson 12 lets it choose.
 #
-# > **Takeaway.** Whether an operation helps is a question to the task, not to the operation. Safety says where to look, validation accuracy decides.
+# > **Takeaway.** Whether an operation helps depends on the task, not on the operation alone. Safety says where to look, validation accuracy decides.
 
 # %% [markdown]
 # ## 7 Where it stops working
@@ -1035,7 +1042,7 @@ print(f"\nhelps clothes and harms digits: {', '.join(harmful) or 'none of them'}
 # - **The judge is a network.** Where it has no experience, its answer is noise. Two judges with different experience tell you more than one with a higher accuracy.
 # - **Strengths add up.** All limits here are for one operation. Turned by a safe angle *and* sheared by a safe amount can be too much.
 # - **Safe on average is not safe for all.** A limit of 80% lets one picture in five change.
-# - **Small nets, few pictures, short trainings.** The signs in the table of widths changed with labels and steps. Expect that they change again with your data, and measure with a control.
+# - **Small nets, few pictures, short trainings.** The effects in the table of widths changed with labels and steps. Expect that they change again with your data, and measure with a control.
 # - **A gain on one test set.** Turned digits were worthless only because the test digits are upright. If users hold the camera as they like, the last column of the table in section 3 is the one that counts.
 
 # %% [markdown]
@@ -1094,7 +1101,7 @@ progress()
 # - Ask what a changed picture *is*, per class and strength, and ask a judge that has seen such pictures too: become another class, or only strange?
 # - A limit per class is a hint about the class. Networks find such shortcuts.
 # - Augmentation is work: narrow nets and short trainings pay for it, wide nets with few labels gain.
-# - Mix labels with pictures, by what is really pasted. Judge by clean pictures.
+# - Mix labels with pictures, by what is really pasted: the network becomes more modest, not always better. Judge by clean pictures.
 #
 # **References.** Zhang et al. 2018, *mixup: Beyond Empirical Risk Minimization*. DeVries and Taylor 2017, *Improved Regularization of Convolutional Neural Networks with Cutout*. Yun et al. 2019, *CutMix*. Cubuk et al. 2019, *AutoAugment: Learning Augmentation Policies from Data* (operations and magnitudes).
 # Cubuk et al. 2020, *RandAugment*. Müller and Hutter 2021, *TrivialAugment*. LeCun et al. 1998, *Gradient-Based Learning Applied to Document Recognition* (MNIST). Xiao, Rasul and Vollgraf 2017, *Fashion-MNIST*.

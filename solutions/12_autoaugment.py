@@ -3,7 +3,7 @@
 #
 # Lesson 12 · about 75 minutes · before it: [11 When does augmentation hurt?](11_augment.ipynb)
 #
-# In lesson 11 you chose the augmentation. You knew that a 9 turned round is a 6, and you measured what else changes the label. For other pictures, X-rays or satellite images, who knows? In 2018 a group at Google proposed to let the data decide: try a policy, train a small network with it, see
+# In lesson 11 you chose the augmentation. You knew that a 9 turned upside down is a 6, and you measured what else changes the label. For other pictures, X-rays or satellite images, who knows? In 2018 a group at Google proposed to let the data decide: try a policy, train a small network with it, see
 # how it does on validation data, and propose a better one. Their program tried 15,000 policies for each data set and called the result **AutoAugment**. It set new records. It also raised questions. Was it the search that helped, or the many operations? Would random policies have done as well? And who paid for the labels that the search looked at?
 #
 # In this lesson you build the search and see it learn. Then you give it a task whose answer is known, and in the end you compare it with what a search must beat.
@@ -51,7 +51,7 @@ from studies.augment.searches import augment_of
 from studies.augment.turned import Disturbance, turned_and_inverted
 from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
-torch.set_num_threads(1)  # one core a process; sums then repeat to the last digit
+torch.set_num_threads(1)  # one core per process; sums then repeat to the last digit
 figures.use_style()
 COLOURS = figures.COLOURS
 fashion = data.fashion()
@@ -238,7 +238,7 @@ of_known = {name: judged(children, TASK.test).mean for name, children in known.i
 reveal("12.b", round(100 * (of_known["TrivialAugment"] - of_known["none"]), 1))
 
 # %% [markdown]
-# Chance level is 10%. TrivialAugment turns one picture in fourteen and never inverts one: an augmentation that does a little of everything hardly contains the one thing that this task needs. (How it does on ordinary pictures, section 6 will show.) The oracle shows how much there is to find.
+# Chance level is 10%. TrivialAugment turns one picture in fourteen, and only its strongest solarizing inverts a picture: an augmentation that does a little of everything hardly contains what this task needs. (How it does on ordinary pictures, section 6 will show.) The oracle shows how much there is to find.
 #
 # ## 3 A controller that learns
 #
@@ -332,12 +332,12 @@ check("12.4")
 # ### See it learn
 #
 # First with a reward that costs nothing, so that one can watch. A customer likes pictures that are turned first and inverted second. The customer says only one number per policy: 0.3, plus 0.2 if the first step turns, plus 0.2 if the second one inverts. And the number is noisy, as an accuracy is: a standard deviation of 0.05. The controller knows nothing about turning or
-# inverting. For the first step it has as many operations to choose from as the table below says.
+# inverting: each step chooses among all operations of AutoAugment that need a single picture. Two updates are compared: REINFORCE as above, and **PPO**, which takes several steps from the same trials (more about it below).
 
 # %%
 predict(
     "12.c",
-    "Policies are tried ten at a time. After how many trials does the controller choose the right operation, in both steps, with a probability above one half?",
+    "Policies are tried ten at a time. After how many trials does the controller with PPO choose the right operation, in both steps, with a probability above one half?",
     unit="trials",
 )
 
@@ -436,7 +436,7 @@ def say_learning(trials):
 explore(draw_learning, alt=say_learning, trials=(0, 40, 70, 100, 150, 400))
 
 # %% [markdown]
-# **PPO** learns faster, because it takes several steps from the same trials. That is dangerous: after the first step the trials are no longer what the controller would draw now. So each counts by the ratio $r = p_\text{now} / p_\text{then}$, and PPO stops pushing where the ratio has moved by more than a share $c$ in the direction that the advantage $A$ asks for:
+# **PPO** learns faster here, because it takes several steps from the same trials. That is dangerous: after the first step the trials are no longer what the controller would draw now. So each counts by the ratio $r = p_\text{now} / p_\text{then}$, and PPO stops pushing where the ratio has moved by more than a share $c$ in the direction that the advantage $A$ asks for:
 #
 # $$\text{mean of } \; \min\big( r A, \; \text{clip}(r, 1 - c, 1 + c) \, A \big).$$
 #
@@ -470,7 +470,7 @@ check("12.5")
 # </details>
 # <details><summary>Hint 2: what the minimum is of</summary>
 #
-# Of two products. Multiply by the advantage first: with a negative one, the order of the two is turned round.
+# Of two products. Multiply by the advantage first: with a negative one, the order of the two is reversed.
 # </details>
 
 # %% [markdown]
@@ -482,7 +482,7 @@ check("12.5")
 #
 # - **Small and short.** A child takes 64 steps here. It does not have to be good, it only has to rank policies as a long training would.
 # - **Several as one.** Children have the same shape, so their weights are stacked, and one grouped convolution computes several children at once, each with its own augmentation.
-# - **Half of them go.** A child that is bad after a few steps rarely wins. *Successive halving* trains all for a while, drops the worse half, trains the others further, and so on. (`ChildRecipe(halve_at=...)` does it in the library. The search below lets all its children finish, so that all rewards can be compared.)
+# - **Half of them go.** The hope is that a child that is bad after a few steps rarely wins. *Successive halving* trains all for a while, drops the worse half, trains the others further, and so on. (`ChildRecipe(halve_at=...)` does it in the library. The search below lets all its children finish, so that all rewards can be compared.)
 #
 # By hand: four children, stages that end at step 10 and step 30. All four train 10 steps: 40. Two stay and train 20 more: 40. Together 80 steps instead of 120.
 
@@ -539,7 +539,7 @@ check("12.6")
 #
 # The space is small, since the search must fit into this lesson: eight operations with TrivialAugment's wide ranges (turning goes up to 135 degrees), among them the two right ones; policies of up to five sub-policies.
 #
-# **Equal compute** means: each may train children on the same number of pictures, counted each time that a picture is seen. Seconds would depend on the machine and on the program.
+# **Equal compute** means: each may train children on the same number of pictures, and a picture counts every time that it is seen. Seconds would depend on the machine and on the program.
 
 # %%
 predict(
@@ -627,7 +627,7 @@ print(f"found by {winner}:")
 print(outcomes[winner].best.policy)
 
 # %% [markdown]
-# First the column of pictures: is the compute equal? Then the reward, which was used to choose, and the last two columns, which belong to other children with new seeds: only those are a report. Compare them with the last three rows. One search per method does not say which method is better; it shows what a search *can* find. The right policy turns and inverts; does the policy above?
+# First the column of pictures: is the compute equal? Then the reward, which chose the policy of each search. The last two columns belong to other children with new seeds, and only the test column is on pictures that no search has used: that one is the report. Compare them with the last three rows. One search per method does not say which method is better; it shows what a search *can* find. The right policy turns and inverts; does the policy above?
 
 # %% [markdown]
 # > **Takeaway.** A search is compared with random search at equal compute. What it wins beyond that, it has learned.
@@ -635,7 +635,7 @@ print(outcomes[winner].best.policy)
 # ### Without any child: density matching
 #
 # Training a child for every policy is expensive. **Fast AutoAugment** (Lim et al., 2019) trains *no* child. One network is trained without augmentation on one half of the training pictures. Then each policy augments the other half, and its reward is how well this network recognizes the augmented pictures. That needs forward passes only, a small fraction of the compute. The idea: a policy is good if its pictures look as if they came
-# from the same data. On CIFAR-10 it found policies that were as good as AutoAugment's.
+# from the same data. On CIFAR-10 it found policies that were about as good as AutoAugment's.
 
 # %%
 predict(
@@ -661,7 +661,7 @@ for name, share in matched.items():
 
 densest = run_search(RandomSearch(SPACE, seed=1), DensityMatching(plain.model, held_out), trials=64, together=8)
 [of_densest] = children_of({"densest": densest.best.policy}).values()
-print(f"\nthe best of {len(densest.trials)} random policies by density matching, as a child on test pictures:")
+print(f"\nthe best of {len(densest.trials)} random policies by density matching,\nas a child on test pictures:")
 print(judged(of_densest, TASK.test))
 
 # %%
@@ -672,7 +672,7 @@ reveal("12.e", max(matched, key=matched.get))
 #
 # ### A search that was stopped
 #
-# A long search is stopped some day, by you or by a power cut. So a search writes a **log**, a plain text file with one line of JSON per group of policies that were judged together: the policies and their rewards. All chance in a method comes from its seed and from what it was told. So the log is enough: a search that starts again reads it, tells the method what it was told, and goes on. Here the reward is the customer's taste again, and the power fails after
+# Sooner or later a long search is interrupted, by you or by a power cut. So a search writes a **log**, a plain text file with one line of JSON per group of policies that were judged together: the policies and their rewards. All chance in a method comes from its seed and from what it was told. So the log is enough: a search that starts again reads it, tells the method what it was told, and goes on. Here the reward is the customer's taste again, and the power fails after
 # some trials.
 
 
@@ -865,12 +865,12 @@ check("12.8")
 # %% [markdown]
 # And there is a last control, the most embarrassing one. A search spends *labels*: a network could have learned from the validation pictures. So: no search, but train on the validation pictures **too**.
 #
-# All of this takes longer than a lesson: it was **recorded**. Beside the methods that you know, two more take part: Optuna's TPE, which models where good policies lie, and *population-based augmentation*, which changes the policy while the networks train and so finds a schedule. The policy written by hand moves, turns and shears a little. The next cell reads a file that comes with the course, and says with which command you can make it anew. Few labels, ten seeds; each seed has pictures of its own to train and to validate on, and a search of its own.
+# All of this takes longer than a lesson: it was **recorded**. Two more methods take part: Optuna's TPE, which models where good policies lie, and *population-based augmentation*, which changes the policy while the networks train and so finds a schedule. The policy written by hand moves, turns and shears a little. The next cell reads a file that comes with the course, and prints the command that makes it again. Few labels, ten seeds; each seed has pictures of its own to train and to validate on, and a search of its own.
 
 # %% name="out-recorded"
 record = contest_record.recorded()
 settings = record.settings
-print("RECORDED, not run here; to make it anew:\npython tools/policy_study.py --record DIR\n")
+print("RECORDED, not run here; to make it again:\npython tools/policy_study.py --record DIR\n")
 print(
     f"{len(settings['seeds'])} seeds; {settings['train_pictures']} training and {settings['validation_pictures']} validation pictures each"
 )
@@ -941,7 +941,7 @@ best_arm = max(SHOWN, key=lambda arm: contest_record.spread(record, arm).mean)
 reveal("12.g", kind_of(best_arm))
 
 # %% [markdown]
-# Are the differences real? Subtract seed by seed, as in lesson 06. The interval holds 95% of what the mean could be, and $p$ says how often chance alone would make a difference of this size, if signs were thrown like coins. The last column takes into account that there are several comparisons.
+# Are the differences real? Subtract seed by seed, as in lesson 06. The interval holds 95% of what the mean could be, and $p$ says how often chance alone would make a difference of this size, if the sign of each seed's difference were a coin toss. The last column corrects it for the number of comparisons.
 
 # %% name="out-paired"
 print(f"test accuracy less that of {contest.JOINED!r}")
@@ -961,7 +961,7 @@ CLAIMS = {
     "all labels, without any of this, beat it": (contest.ALL_LABELS + contest.NONE, best),
 }
 claims = {claim: contest_record.gain(record, *pair) for claim, pair in CLAIMS.items() if pair[0] != pair[1]}
-print(f"the search (by validation): {best}; the best of all on test data: {best_arm}\n")
+print(f"the search (by validation): {best}\nthe best of all on test data: {best_arm}\n")
 lines = [("claim", "points", "95 % interval", f"p of {len(claims)}", "true?")]
 for (claim, gain), p in zip(claims.items(), holm([gain.p_value for gain in claims.values()])):
     low, high = (100 * end for end in gain.interval())
@@ -970,20 +970,22 @@ for (claim, gain), p in zip(claims.items(), holm([gain.p_value for gain in claim
 print(aligned(lines))
 
 # %% [markdown]
-# And the winner's curse, in the same record: what each search was told that its winner is worth, and what this very policy is worth with new seeds.
+# Read the table with the figure, from the first row to the last. All searched policies have a higher mean than no augmentation, but some only just. Random policies, joined, are well above it too, without looking at a single reward: a good part of the gain does not come from the search. How much of that part comes from joining, ten seeds do not tell. Neither the best search nor the controller can be told apart from random search, and **no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers were tuned with the same compute**. And the labels are worth more than the search: a network that learns from the validation pictures too, without any augmentation, beats the best search. "Not known" means that ten seeds do not decide, not that there is no difference. All of this holds for this data, these few labels and this small network.
+#
+# And the winner's curse, in the same record. The *reward of the winner* is what the search was told; *again* is the same policy, as a child with new seeds, and *luck* the difference. The first column is the mean of all trials. Density matching trains no child, and population-based augmentation trains whole networks instead: they are left out.
 
 # %% name="out-curse"
 print(contest_record.luck_table(record))
 
 # %% [markdown]
-# > **Takeaway.** A searched policy is worth what it has beyond a random one of the same size, beyond TrivialAugment, and beyond the labels that it has spent.
+# > **Takeaway.** A searched policy is worth what it gains over a random one of the same size, over simple policies (by hand, or RandAugment with two tuned numbers), and over training on the labels that it has spent.
 #
 # ## 7 Where it stops working
 #
-# - **It is easy to find nothing.** On ordinary pictures most policies of a good space are about equally good, and one noisy number per child does not tell them apart. There, a search is an expensive way to draw a random policy. On the constructed task a single operation is worth dozens of points: there, a search pays.
-# - **The proxy may lie.** A small child that is trained for a short time likes weaker augmentation than a large network that is trained for long (lesson 11: capacity). What is best for the child does not have to be best for you.
+# - **It is easy to find nothing.** In the record, neither the best search nor the controller could be told apart from random search: the differences between good policies are small, and one noisy number per child says little about them. On the constructed task the two right operations about double the accuracy: there, a search pays.
+# - **The proxy may lie.** A small child that is trained for a short time may like weaker augmentation than a large network that is trained for long (lesson 11: capacity). What is best for the child does not have to be best for you.
 # - **The validation data must look like the use.** The search on our task could work only because the validation pictures were turned and inverted. It adapts to whatever it is shown, and to its mistakes as well.
-# - **Labels are spent.** With few labels, training on all of them may be the better use. With very many, the validation part costs little.
+# - **Labels are spent.** With few labels, as in the record, training on all of them was the better use. With very many, the validation part should cost little.
 # - **The space is the knowledge.** Somebody chose operations that keep the label. If the right one is not among them, no search will find it.
 #
 # ## The ledger
@@ -1037,15 +1039,15 @@ progress()
 #
 # ## Summary
 #
-# - A policy is a table: operations with probabilities and magnitudes. There are too many to try, and the policies nearest to each other are nearly equally good.
+# - A policy is a table: operations with probabilities and magnitudes. There are too many to try them all.
 # - The reward is the accuracy of a child on validation pictures, as they are: not on training pictures, never on test pictures.
 # - REINFORCE makes what was drawn likelier by how much it was better than usual. PPO takes several steps from the same trials, and clips.
 # - Equal compute, counted in pictures. Random search is the control of every search.
 # - Density matching asks which pictures a network knows already. It cannot discover what the training data lacks.
 # - The best of many is lucky. Train the winner again, with new seeds.
-# - Compare with a random policy of the same size, with TrivialAugment, and with training on the labels that the search has spent.
+# - Compare with a random policy of the same size, with simple policies (by hand, TrivialAugment, tuned RandAugment), and with training on the labels that the search has spent.
 #
 # **References.** Cubuk et al. 2019, *AutoAugment: Learning Augmentation Strategies from Data*. Zoph and Le 2017, *Neural Architecture Search with Reinforcement Learning*. Williams 1992, *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning*. Schulman et al. 2017, *Proximal Policy Optimization Algorithms*. Real et al. 2019, *Regularized Evolution for Image Classifier
 # Architecture Search*. Ho et al. 2019, *Population Based Augmentation*. Lim et al. 2019, *Fast AutoAugment*. Cubuk et al. 2020, *RandAugment*. Müller and Hutter 2021, *TrivialAugment*. Jamieson and Talwalkar 2016, *Non-stochastic Best Arm Identification and Hyperparameter Optimization* (successive halving).
 #
-# **In the library.** In `mini_lib/augment/search`, `space.py` is what is searched, `children.py` how children are trained as one, `controller.py` and `policy_gradient.py` the controller, `evolution.py` and `forward.py` the other methods, `density_matching.py` the reward without children, `run.py` the loop with its log. `studies/augment` has the task with a known answer and the recorded contest.
+# **In the library.** In `mini_lib/augment/search`, `space.py` is what is searched, `children.py` how children are trained as one, `controller.py` and `policy_gradient.py` the controller, `random_search.py`, `evolution.py` and `forward_selection.py` the other methods, `density_matching.py` the reward without children, `run.py` the loop with its log. `studies/augment` has the task with a known answer and the recorded contest.

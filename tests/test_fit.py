@@ -353,6 +353,11 @@ class TestBatch:
             (torch.zeros(2, 3), torch.zeros(3, dtype=torch.int64), ValueError, "one label for each"),
             (torch.zeros(2, 3), torch.zeros(1, 10), ValueError, "one label for each"),
             (torch.zeros(2, 3), torch.zeros(2, 1, dtype=torch.int64), ValueError, "one label for each"),
+            (torch.zeros(2, 3), torch.tensor([0, -100]), ValueError, "labels count classes from 0, got -100"),
+            (torch.zeros(1, 3), torch.tensor([[2.0, 1.5]]), ValueError, r"add up to 1 .*, got rows .* \[3.5\]"),
+            (torch.zeros(1, 3), torch.tensor([[1.5, -0.5]]), ValueError, "must be 0 or more and add up to 1"),
+            (torch.zeros(1, 3), torch.tensor([[torch.nan, 1]]), ValueError, "must be 0 or more and add up to 1"),
+            (torch.zeros(1, 3), torch.zeros(1, 0), ValueError, "must be 0 or more and add up to 1"),
         ],
     )
     def test_what_is_no_batch(self, images, labels, error, message):

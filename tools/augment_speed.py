@@ -5,14 +5,21 @@
 
 All contestants get the same batch, and run in turns: the machine slows down or speeds up for all of them alike. A cell
 is the median of thousands of pictures per second, with the 10th and 90th percentile. "each" has a strength for each
-picture, "one" has one strength for the whole batch. torchvision can only do the latter with a batch; for a strength per
-picture it takes them one by one ("loop"). kornia gets its pictures as floating point in [0, 1], as it wants them, and
-the conversion is not counted. Where it differs from PIL, tests/augment/test_operations_others.py says so.
+picture, "one" has one strength for the whole batch; auto_contrast, equalize, invert and flip have none. torchvision can
+only do the latter with a batch; for a strength per picture it takes them one by one ("loop"). Each gets strengths as it
+works with them: ours in double precision, as policies draw them, torchvision Python numbers, kornia single precision.
+kornia gets its pictures as floating point in [0, 1], as it wants them, and leaves them so: the way from whole numbers
+and back, a large part of our brightness and contrast, is not counted for it. Where results differ,
+tests/augment/test_operations_others.py says so. kornia's auto_contrast stretches all channels of a picture together.
+color changes nothing in a grey picture: ours returns a copy, torchvision the very same tensor, with nothing done, and
+kornia, which wants three channels, gets the grey one as three.
 
 The last rows are whole policies. Ours draws all of it for each picture. With a batch, torchvision draws the operations
-and one strength, kornia the operations, once for all pictures; for grey pictures kornia has no color, hence no policy.
-Each turn calls a contestant several times, so that what the one before it left in the cache matters little. The process
-starts itself again with settings that let the allocator keep its memory (studies/factorize/clean_process.py says why).
+and their direction once for all pictures, kornia the operations; for grey pictures kornia has no color, hence no
+policy. Each turn calls a contestant once for nothing and then 20 times (a policy 10 times, the loop once and no more),
+so that what the one before it left in the cache does not count: without, invert seemed a third slower where it followed
+kornia. The process starts itself again with settings that let the allocator keep its memory
+(studies/factorize/clean_process.py says why).
 """
 
 import argparse
@@ -62,10 +69,13 @@ def main() -> None:
         images = torch.randint(256, (given.batch, *sides), dtype=torch.uint8, generator=_generator())
         print(f"\n{given.batch} pictures of {' x '.join(map(str, sides))}, thousands of pictures per second")
         lines = [("", *CONTESTANTS, "each / torchvision", "each / kornia")]
-        contests = {operation.name: (_calls(operation, images), 3) for operation in OPERATIONS}
+        contests = {operation.name: (_calls(operation, images), 20) for operation in OPERATIONS}
         contests |= {name: (_policy_calls(name, images), 10) for name in ("RandAugment", "AutoAugment CIFAR-10")}
         for name, (calls, times) in contests.items():
-            timed = {one: partial(_often, call, 1 if one in SLOW else times) for one, call in calls.items()}
+            timed = {}
+            for one, call in calls.items():  # first once for nothing, to have its pictures in the cache
+                timed |= {f"warm {one}": call} if one not in SLOW else {}
+                timed[one] = partial(_often, call, 1 if one in SLOW else times)
             latencies = compare_latency(timed, repeats=given.repeats, warmup=1, clock=clock)
             seconds = {one: [s / (1 if one in SLOW else times) for s in latencies[one].times_s] for one in calls}
             lines.append(_line(name, {one: Latency(tuple(seconds[one])) for one in calls}, given.batch))
@@ -82,16 +92,18 @@ def _calls(operation: Operation, images: Tensor) -> dict[str, Callable[[], objec
     """Return what is timed: the operation at a third of its scale, with a drawn sign where each picture has its own."""
     one = float(operation.strength(1 / 3))
     signs = 1 - 2 * torch.randint(2, (len(images),), generator=_generator()) if operation.signed else 1
-    each = torch.full((len(images),), one) * signs
-    floats = images / 255
-    theirs = partial(by_torchvision, operation.name)
+    each = torch.full((len(images),), one, dtype=torch.float64) * signs
+    has_strength = operation.weakest != operation.strongest
+    ours_one, ours_each = (one, each) if has_strength else (None, None)
+    floats, kornias = images / 255, each.float()
+    by_torchvision, by_kornia = TORCHVISION[operation.name], KORNIA[operation.name]
     strengths = each.tolist()
     return {
-        "ours, each": lambda: operation(images, each),
-        "ours, one": lambda: operation(images, one),
-        "torchvision, one": lambda: theirs(images, one),
-        "torchvision, loop": lambda: [theirs(image, one) for image, one in zip(images, strengths, strict=True)],
-        "kornia, each": lambda: by_kornia(operation.name, floats, each),
+        "ours, each": lambda: operation(images, ours_each),
+        "ours, one": lambda: operation(images, ours_one),
+        "torchvision, one": lambda: by_torchvision(images, one),
+        "torchvision, loop": lambda: [by_torchvision(image, one) for image, one in zip(images, strengths, strict=True)],
+        "kornia, each": lambda: by_kornia(floats, kornias),
     }
 
 
@@ -119,55 +131,74 @@ def _often(call: Callable[[], object], times: int) -> None:
 
 def by_torchvision(name: str, images: Tensor, strength: float) -> Tensor:
     """Return what torchvision v2 makes of a batch, called as its AutoAugment calls it."""
-    height, width = images.shape[-2:]
-    affine = partial(functional.affine, images, angle=0.0, scale=1.0)
-    at_corner = partial(affine, translate=[0, 0], center=[0, 0])
-    tilt = degrees(atan(strength))
-    return {
-        "shear_x": lambda: at_corner(shear=[tilt, 0.0]),
-        "shear_y": lambda: at_corner(shear=[0.0, tilt]),
-        "translate_x": lambda: affine(translate=[int(strength * width), 0], shear=[0.0, 0.0]),
-        "translate_y": lambda: affine(translate=[0, int(strength * height)], shear=[0.0, 0.0]),
-        "rotate": lambda: functional.rotate(images, strength),
-        "brightness": lambda: functional.adjust_brightness(images, 1 + strength),
-        "color": lambda: functional.adjust_saturation(images, 1 + strength),
-        "contrast": lambda: functional.adjust_contrast(images, 1 + strength),
-        "sharpness": lambda: functional.adjust_sharpness(images, 1 + strength),
-        "posterize": lambda: functional.posterize(images, int(strength)),
-        "solarize": lambda: functional.solarize(images, strength),
-        "auto_contrast": lambda: functional.autocontrast(images),
-        "equalize": lambda: functional.equalize(images),
-        "invert": lambda: functional.invert(images),
-        "flip": lambda: functional.horizontal_flip(images),
-    }[name]()
+    return TORCHVISION[name](images, strength)
 
 
 def by_kornia(name: str, images: Tensor, strengths: Tensor) -> Tensor:
     """Return what kornia makes of a batch with a strength per picture; nearest, as the others."""
-    height, width = images.shape[-2:]
-    transform, enhance = kornia.geometry.transform, kornia.enhance
-    zeros = torch.zeros_like(strengths)
-    return {
-        "shear_x": lambda: transform.shear(images, torch.stack([strengths, zeros], 1), mode="nearest"),
-        "shear_y": lambda: transform.shear(images, torch.stack([zeros, strengths], 1), mode="nearest"),
-        "translate_x": lambda: transform.translate(
-            images, torch.stack([(strengths * width).trunc(), zeros], 1), mode="nearest"
-        ),
-        "translate_y": lambda: transform.translate(
-            images, torch.stack([zeros, (strengths * height).trunc()], 1), mode="nearest"
-        ),
-        "rotate": lambda: transform.rotate(images, strengths, mode="nearest"),
-        "brightness": lambda: enhance.adjust_brightness_accumulative(images, 1 + strengths),
-        "color": lambda: enhance.adjust_saturation_with_gray_subtraction(_rgb(images), 1 + strengths),
-        "contrast": lambda: enhance.adjust_contrast_with_mean_subtraction(images, 1 + strengths),
-        "sharpness": lambda: enhance.sharpness(images, 1 + strengths),
-        "posterize": lambda: enhance.posterize(images, strengths.int()),
-        "solarize": lambda: enhance.solarize(images, strengths / 255),
-        "auto_contrast": lambda: enhance.normalize_min_max(images),
-        "equalize": lambda: enhance.equalize(images),
-        "invert": lambda: enhance.invert(images),
-        "flip": lambda: transform.hflip(images),
-    }[name]()
+    return KORNIA[name](images, strengths)
+
+
+def _sheared(images: Tensor, x: float = 0.0, y: float = 0.0) -> Tensor:
+    tilt = [degrees(atan(x)), degrees(atan(y))]
+    return functional.affine(images, angle=0.0, translate=[0, 0], scale=1.0, shear=tilt, center=[0, 0])
+
+
+def _translated(images: Tensor, x: float = 0.0, y: float = 0.0) -> Tensor:
+    pixels = [int(x * images.shape[-1]), int(y * images.shape[-2])]
+    return functional.affine(images, angle=0.0, translate=pixels, scale=1.0, shear=[0.0, 0.0])
+
+
+TORCHVISION = {
+    "shear_x": lambda images, strength: _sheared(images, x=strength),
+    "shear_y": lambda images, strength: _sheared(images, y=strength),
+    "translate_x": lambda images, strength: _translated(images, x=strength),
+    "translate_y": lambda images, strength: _translated(images, y=strength),
+    "rotate": functional.rotate,
+    "brightness": lambda images, strength: functional.adjust_brightness(images, 1 + strength),
+    "color": lambda images, strength: functional.adjust_saturation(images, 1 + strength),
+    "contrast": lambda images, strength: functional.adjust_contrast(images, 1 + strength),
+    "sharpness": lambda images, strength: functional.adjust_sharpness(images, 1 + strength),
+    "posterize": lambda images, strength: functional.posterize(images, int(strength)),
+    "solarize": functional.solarize,
+    "auto_contrast": lambda images, strength: functional.autocontrast(images),
+    "equalize": lambda images, strength: functional.equalize(images),
+    "invert": lambda images, strength: functional.invert(images),
+    "flip": lambda images, strength: functional.horizontal_flip(images),
+}
+
+transform, enhance = kornia.geometry.transform, kornia.enhance
+
+
+def _in_x(strengths: Tensor) -> Tensor:
+    return torch.stack([strengths, torch.zeros_like(strengths)], 1)
+
+
+def _in_y(strengths: Tensor) -> Tensor:
+    return torch.stack([torch.zeros_like(strengths), strengths], 1)
+
+
+KORNIA = {
+    "shear_x": lambda images, strengths: transform.shear(images, _in_x(strengths), mode="nearest"),
+    "shear_y": lambda images, strengths: transform.shear(images, _in_y(strengths), mode="nearest"),
+    "translate_x": lambda images, strengths: transform.translate(
+        images, _in_x((strengths * images.shape[-1]).trunc()), mode="nearest"
+    ),
+    "translate_y": lambda images, strengths: transform.translate(
+        images, _in_y((strengths * images.shape[-2]).trunc()), mode="nearest"
+    ),
+    "rotate": lambda images, strengths: transform.rotate(images, strengths, mode="nearest"),
+    "brightness": lambda images, strengths: enhance.adjust_brightness_accumulative(images, 1 + strengths),
+    "color": lambda images, strengths: enhance.adjust_saturation_with_gray_subtraction(_rgb(images), 1 + strengths),
+    "contrast": lambda images, strengths: enhance.adjust_contrast_with_mean_subtraction(images, 1 + strengths),
+    "sharpness": lambda images, strengths: enhance.sharpness(images, 1 + strengths),
+    "posterize": lambda images, strengths: enhance.posterize(images, strengths.int()),
+    "solarize": lambda images, strengths: enhance.solarize(images, strengths / 255),
+    "auto_contrast": lambda images, strengths: enhance.normalize_min_max(images),
+    "equalize": lambda images, strengths: enhance.equalize(images),
+    "invert": lambda images, strengths: enhance.invert(images),
+    "flip": lambda images, strengths: transform.hflip(images),
+}
 
 
 def _rgb(images: Tensor) -> Tensor:

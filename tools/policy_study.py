@@ -7,7 +7,8 @@
 
 --record keeps each search and each arm's nets in DIR as they are done, and goes on where it was when it is called with
 the same folder again. It writes the file and prints its hash, for contest_record.RECORD_SHA256 and
-studies/records/README.md. Test data chose nothing. On another machine accuracies differ by a little.
+studies/records/README.md. Test data chose nothing. On another machine accuracies differ by a little, and so they do
+from the record that is shipped, which is older than a correction of `auto_contrast` by one grey level.
 """
 
 import argparse

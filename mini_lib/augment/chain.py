@@ -1,12 +1,13 @@
 """Augmentations put together: one after the other, and on standardised pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mini_lib.augment.pictures import need_generator
+from mini_lib import require
+from mini_lib.augment.pictures import need_generator, need_pictures
 from mini_lib.batch import Augment, Batch
 from mini_lib.data import PIXEL_MEAN, PIXEL_STD
 
@@ -48,8 +49,10 @@ class Standardised:
     mean and std are numbers, or one per channel. A picture that the augmentation leaves alone comes back bit for bit.
 
     Raises:
-        TypeError: `augment` cannot be called; and from the call: the pictures are not floating point.
-        ValueError: a std is not positive; and from the call: the pictures are no bytes with this mean and std.
+        TypeError: `augment` cannot be called, or a mean or std is no number; and from the call: the pictures are not
+            float32 or float64, or the augmentation gave others than uint8.
+        ValueError: a std is not positive; and from the call: the pictures are no bytes with this mean and std, or have
+            another number of channels.
 
     >>> grey = (torch.full((1, 1, 1, 1), 100.0) / 255 - PIXEL_MEAN) / PIXEL_STD
     >>> dark = Standardised(lambda pixels, _: pixels // 2)(grey, torch.Generator())
@@ -63,11 +66,12 @@ class Standardised:
 
     def __post_init__(self) -> None:
         _need_augment("augment", self.augment)
-        if not (torch.as_tensor(self.std) > 0).all():
-            raise ValueError(f"std must be above 0, got {self.std}; give that of the training pixels")
-        for name in ("mean", "std"):
+        for name, check in (("mean", require.finite), ("std", require.positive)):
             value = getattr(self, name)
-            object.__setattr__(self, name, tuple(value) if isinstance(value, Sequence) else value)
+            value = tuple(value) if isinstance(value, Iterable) else value
+            for one in value if isinstance(value, tuple) else (value,):
+                check(name, one, fix="give that of the training pixels, one number or one per channel")
+            object.__setattr__(self, name, value)
 
     def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:
         """Return the batch, standardised as it was, with its pictures changed by the augmentation."""
@@ -80,10 +84,10 @@ class Standardised:
         return self._standardise(changed, images.dtype)
 
     def _to_bytes(self, images: Tensor) -> Tensor:
-        if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim != 4:
-            got = f"{images.dtype} {list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        need_pictures(images, any_unit=True)
+        if images.dtype not in (torch.float32, torch.float64):  # half precision does not hold a grey level to 0.01
             raise TypeError(
-                f"Standardised takes floating-point pictures [N, channels, height, width], got {got}; "
+                f"Standardised takes standardised pictures in float32 or float64, got {images.dtype}; "
                 "uint8 pictures go to the augmentation itself"
             )
         mean, std = self._per_channel(images)
@@ -99,12 +103,21 @@ class Standardised:
         return pixels.to(torch.uint8)
 
     def _standardise(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+        if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8:
+            got = pixels.dtype if isinstance(pixels, Tensor) else type(pixels).__name__
+            raise TypeError(f"an augmentation in Standardised must give uint8 pictures, got {got}; round them in it")
         images = pixels.to(dtype)
         mean, std = self._per_channel(images)
         return images.div_(255).sub_(mean).div_(std)
 
     def _per_channel(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return tuple(torch.as_tensor(value, dtype=images.dtype).view(-1, 1, 1) for value in (self.mean, self.std))
+        each = [torch.as_tensor(value, dtype=images.dtype).reshape(-1, 1, 1) for value in (self.mean, self.std)]
+        if not all(len(value) in (1, images.shape[1]) for value in each):
+            raise ValueError(
+                f"mean and std must be one number, or one for each of {images.shape[1]} channels, got {self.mean} and "
+                f"{self.std}; give those of this data"
+            )
+        return tuple(each)
 
 
 def _need_augment(name: str, augment: object) -> None:

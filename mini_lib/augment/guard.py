@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
+from math import copysign, inf
 from typing import Literal
 
 import torch
@@ -28,7 +28,7 @@ class Guard:
     pictures at the limit; "rescale" shrinks the whole range so that it ends there.
 
     Raises:
-        TypeError: a limit is not a number.
+        TypeError: a limit is not a number, or `limits` or `units` is not a dict.
         ValueError: a limit is not finite, operations have limits for different numbers of classes, or `beyond` is
             neither "cut" nor "rescale".
 
@@ -39,16 +39,22 @@ class Guard:
     ([-90.0, -30.0], [True, True, False])
     """
 
-    limits: Mapping[str, Limit | Sequence[Limit]]
-    units: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, Limit | Sequence[Limit]] = field(hash=False)  # equal guards have equal hashes all the same
+    units: Mapping[str, str] = field(default_factory=dict, hash=False)
     beyond: Literal["cut", "rescale"] = "cut"
 
     def __post_init__(self) -> None:
+        for name in ("limits", "units"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise TypeError(
+                    f"{name} must be a dict by operation, got {getattr(self, name)!r}; use {{'rotate': ...}}"
+                )
         limits = {
             name: tuple(limit) if isinstance(limit, Sequence) and not isinstance(limit, str) else limit
             for name, limit in self.limits.items()
         }
         object.__setattr__(self, "limits", limits)
+        object.__setattr__(self, "units", dict(self.units))
         _check(limits)
         one_of("beyond", self.beyond, ("cut", "rescale"), fix="'cut' changes the fewest strengths")
 
@@ -65,14 +71,15 @@ class Guard:
         self.check([operation])
         reach = self._reach(operation, labels, len(strengths))
         # Strengths are counted from the harmless end of the scale; that of posterize runs down, from 8 bits.
-        start = 0.0 if operation.signed else operation.weakest
-        far = strengths.double() - start
+        strong = strengths.double()
+        start, way = (0.0, strong.sign()) if operation.signed else (operation.weakest, _way(operation))
+        far = (strong - start) * way
         if self.beyond == "rescale" and operation.strongest != start:
-            far = far * (reach / abs(operation.strongest - start)).clamp(max=1)
+            far = far * (reach / abs(operation.strongest - start)).clamp(0, 1)
             far = far.trunc() if operation.whole else far
-        far = torch.where(far.abs() > reach, far.sign() * reach, far)
-        allowed = reach >= 0
-        return torch.where(allowed, start + far, strengths).to(strengths.dtype), allowed
+        allowed = reach > -inf
+        limited = (start + far.minimum(reach) * way).clamp(*operation.limits)
+        return torch.where(allowed, limited, strengths).to(strengths.dtype), allowed
 
     def check(self, operations: Iterable[Operation]) -> None:
         """Make sure that there is a limit for each of these operations; one that changes nothing needs none.
@@ -93,7 +100,10 @@ class Guard:
                 )
 
     def _reach(self, operation: Operation, labels: Tensor | None, count: int) -> Tensor:
-        """Return how far from its harmless end the operation may go, for each picture: -inf where not at all, [N]."""
+        """Return how far from `weakest` the operation may go, for each picture: -inf where it is not allowed, [N].
+
+        It is below 0 where the weakest strength already lies beyond the limit.
+        """
         limit = self.limits.get(operation.name, inf)
         each = [_reach(operation, one) for one in (limit if isinstance(limit, tuple) else [limit])]
         reach = torch.tensor(each, dtype=torch.float64)
@@ -102,11 +112,11 @@ class Guard:
             return reach.min().expand(count)
         if labels.ndim == 2 and labels.shape[1] == len(each):
             return torch.where(labels > 0, reach, inf).amin(dim=1)
-        if labels.ndim == 1 and (count == 0 or int(labels.max()) < len(each)):
+        low, high = labels.aminmax() if labels.ndim == 1 and count else (0, labels.shape[-1] - 1)
+        if labels.ndim == 1 and (count == 0 or 0 <= low <= high < len(each)):
             return reach[labels]
-        classes = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
         raise ValueError(
-            f"the guard has limits for classes 0 to {len(each) - 1}, got labels up to {classes - 1}; "
+            f"the guard has limits for classes 0 to {len(each) - 1}, got labels from {int(low)} to {int(high)}; "
             "measure them for all classes"
         )
 
@@ -114,7 +124,14 @@ class Guard:
 def _reach(operation: Operation, limit: Limit) -> float:
     if limit is None:
         return -inf
-    return abs(limit) if operation.signed else abs(limit - operation.weakest)
+    if operation.signed:
+        return abs(limit)
+    return 0 if operation.weakest == operation.strongest else (limit - operation.weakest) * _way(operation)
+
+
+def _way(operation: Operation) -> float:
+    """Return 1 where a larger strength does more, -1 where it does less."""
+    return copysign(1, operation.strongest - operation.weakest)
 
 
 def _check(limits: Mapping[str, Limit | tuple[Limit, ...]]) -> None:

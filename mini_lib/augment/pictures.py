@@ -22,7 +22,7 @@ def on_images(
 
     Raises:
         TypeError: `batch` is neither, the pictures have another dtype, or `generator` is not a `torch.Generator`.
-        ValueError: the pictures have another shape than [N, 1 or 3, height, width].
+        ValueError: the pictures have another shape than [N, 1 or 3, height, width], or are not on the CPU.
     """
     need_generator(generator)
     if isinstance(batch, Batch):
@@ -37,7 +37,7 @@ def need_pictures(images: object, *, any_unit: bool = False) -> None:
 
     Raises:
         TypeError: it is not a tensor, or has another dtype.
-        ValueError: it has another shape.
+        ValueError: it has another shape, or lies on another device than the CPU.
 
     >>> need_pictures(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
     """
@@ -48,6 +48,8 @@ def need_pictures(images: object, *, any_unit: bool = False) -> None:
             f"pictures must be uint8, 0 for black to 255 for white, got {images.dtype}; for standardised pictures, as "
             "those of fashion(), use Standardised(augment)"
         )
+    if images.device.type != "cpu":
+        raise ValueError(f"pictures are augmented on the CPU, got them on {images.device}; use images.cpu()")
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
         raise ValueError(
             f"pictures must have shape [N, 1 or 3 channels, height, width], got {list(images.shape)}; "

@@ -10,12 +10,13 @@ Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data"
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from mini_lib import require
-from mini_lib.augment.each import StrengthLimit, change_each
+from mini_lib.augment.each import StrengthLimit, change_each, need_guard
 from mini_lib.augment.operations import Operation, operation_named
 from mini_lib.augment.pictures import on_images
 from mini_lib.batch import Batch
@@ -87,7 +88,8 @@ class Policy:
     [N, 1 or 3, height, width]. A `guard` limits strengths, by operation and class. `print(policy)` shows its steps.
 
     Raises:
-        TypeError: something else than a `SubPolicy` is in it; and from the call: the pictures are not uint8.
+        TypeError: something else than a `SubPolicy` is in it, or `guard` is no guard; and from the call: the pictures
+            are not uint8.
         ValueError: there is no sub-policy; and from the call: the pictures have another shape.
 
     >>> from mini_lib.augment.operations import invert
@@ -108,8 +110,7 @@ class Policy:
         if not self.sub_policies:
             raise ValueError("a policy needs at least one sub-policy, got none; for no augmentation use augment=None")
         object.__setattr__(self, "sub_policies", tuple(self.sub_policies))
-        if self.guard is not None:
-            self.guard.check(self.operations)
+        need_guard(self.guard, self.operations)
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -152,7 +153,7 @@ class Policy:
         """
         if self.guard is not None:
             raise ValueError("JSON holds no guard, and this policy has one; use replace(policy, guard=None).to_json()")
-        return json.dumps([[_step_to_list(step) for step in one.steps] for one in self.sub_policies])
+        return json.dumps([[_step_to_list(step) for step in one.steps] for one in self.sub_policies], default=float)
 
 
 def policy_from_json(text: str) -> Policy:
@@ -176,7 +177,7 @@ def _step_to_list(step: Step) -> list:
     usual = operation_named(step.operation.name)
     settings = {one.name: getattr(step.operation, one.name) for one in fields(usual)}
     other = {name: value for name, value in settings.items() if value != getattr(usual, name)}
-    if not all(value is None or isinstance(value, (int, float, str)) for value in other.values()):
+    if not all(value is None or isinstance(value, (Real, str)) for value in other.values()):
         raise ValueError(f"JSON cannot hold {', '.join(other)} of a changed {usual.name}; keep this policy as code")
     return [usual.name, step.probability, step.magnitude, *([other] if other else [])]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mini_lib import require
-from mini_lib.augment.each import StrengthLimit, change_each
+from mini_lib.augment.each import StrengthLimit, change_each, need_guard
 from mini_lib.augment.operations import RANDAUGMENT_OPERATIONS, WIDE_OPERATIONS, Operation
 from mini_lib.augment.pictures import on_images
 from mini_lib.augment.policy import need_magnitude, need_operation
@@ -83,7 +83,7 @@ def some_operations(operations: Sequence[Operation], guard: StrengthLimit | None
     """Return the operations that a policy draws from as a tuple, once the guard knows them all.
 
     Raises:
-        TypeError: one of them is not an `Operation`.
+        TypeError: one of them is not an `Operation`, or `guard` is no guard.
         ValueError: there is none, or the guard has no limit for one.
     """
     if not isinstance(operations, Sequence):
@@ -94,6 +94,5 @@ def some_operations(operations: Sequence[Operation], guard: StrengthLimit | None
         need_operation(operation)
     if not operations:
         raise ValueError("operations must hold at least one operation, got none; leave it out for the published list")
-    if guard is not None:
-        guard.check(operations)
+    need_guard(guard, operations)
     return tuple(operations)

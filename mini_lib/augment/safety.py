@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mini_lib.augment.guard import Guard, Limit
 from mini_lib.augment.operations import Operation
 from mini_lib.augment.pictures import need_pictures
+from mini_lib.augment.policy import need_operation
 from mini_lib.batch import Batch
 from mini_lib.columns import aligned
 from mini_lib.data import PIXEL_MEAN, PIXEL_STD
@@ -114,13 +115,13 @@ def label_safety(
     it from `seed`.
 
     Raises:
-        TypeError: pictures or labels have another dtype.
-        ValueError: the two do not match, there is no operation, a share lies outside (0, 1] or is no larger than the
-            one before, or the reference recognises no picture of a class.
+        TypeError: pictures or labels have another dtype, or something else than an operation is among them.
+        ValueError: the two do not match, there is no operation, two have one name, a share lies outside (0, 1] or is no
+            larger than the one before, or the reference recognises no picture of a class.
     """
+    _check(operations, shares)
     shares = tuple(shares)
     recognised = _recognised(reference, pictures, labels, mean, std)
-    _check(operations, shares)
     images, truth = recognised.images, recognised.labels
     classes = predict(reference, _standardised(images[:1], mean, std)).shape[1]
     counts = torch.zeros(len(operations), len(shares), classes, classes, dtype=torch.int64)
@@ -169,7 +170,14 @@ def _standardised(pictures: Tensor, mean: float | Sequence[float], std: float | 
     return (pictures.float() / 255 - mean) / std
 
 
-def _check(operations: Sequence[Operation], shares: tuple[float, ...]) -> None:
+def _check(operations: Sequence[Operation], shares: Sequence[float]) -> None:
+    if not isinstance(operations, Sequence) or not isinstance(shares, Sequence):
+        raise TypeError(f"operations and shares must be lists, got {operations!r} and {shares!r}; use [rotate], [1.0]")
+    for operation in operations:
+        need_operation(operation)
+    names = [operation.name for operation in operations]
+    if len(set(names)) < len(names):
+        raise ValueError(f"operations must differ in name, since a guard goes by it, got {names}; measure them apart")
     if not operations:
         raise ValueError("label safety needs at least one operation, got none; give AUTOAUGMENT_OPERATIONS, say")
     if not shares or list(shares) != sorted(set(shares)):

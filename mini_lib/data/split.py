@@ -81,15 +81,21 @@ class SplitsWithReference(Splits):
     reference: Split
 
 
-def to_pixels(images: Tensor, mean: float = PIXEL_MEAN, std: float = PIXEL_STD) -> Tensor:
+def to_pixels(
+    images: Tensor, mean: float | Sequence[float] = PIXEL_MEAN, std: float | Sequence[float] = PIXEL_STD
+) -> Tensor:
     """Undo the standardisation, for showing pictures: black is 0 and white is 1; any shape.
 
     `mean` and `std` are those that the pictures were standardised with; the defaults are those of `fashion()`.
+    Of pictures [..., channels, height, width] they may be one per channel.
 
     >>> to_pixels(torch.tensor([-PIXEL_MEAN / PIXEL_STD, (1 - PIXEL_MEAN) / PIXEL_STD])).round(decimals=4)
     tensor([0., 1.])
     """
     # A pixel comes back within a rounding error, which may lie outside [0, 1]: figures dislike that.
+    mean, std = (
+        torch.tensor(value).reshape(-1, 1, 1) if isinstance(value, Sequence) else value for value in (mean, std)
+    )
     return (images * std + mean).clamp(0, 1)
 
 

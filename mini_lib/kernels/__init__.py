@@ -13,5 +13,5 @@ from mini_lib.kernels.packed import TORCH, Places, instruction_sets, packed_conv
 from mini_lib.kernels.packed_matrix import PACKED_WIDTHS, PackedMatrix, most_columns, pack_matrix
 from mini_lib.kernels.read import bind_read
 from mini_lib.kernels.sparse import bind_bitmap, bind_blocks, bind_csr, bind_dense, bind_n_of_m
-from mini_lib.kernels.warp import warp_nearest
+from mini_lib.kernels.warp import mirrored, warp_nearest
 from mini_lib.kernels.xnor import pack_signs, xnor_product

@@ -3,6 +3,7 @@
    branch, for all channels. */
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 static int32_t fixed(double value) { return (int32_t)floor(value * 65536.0 + 0.5); }
 
@@ -26,5 +27,19 @@ void warp(int64_t count, int64_t channels, int64_t height, int64_t width, int64_
                 for (int64_t x = 0; x < width; x++) to[x] = places[x] < 0 ? (uint8_t)fill : from[places[x]];
             }
         }
+    }
+}
+
+/* Each row backwards, eight bytes at a time: rows of pictures are short. */
+void mirror(int64_t rows, int64_t width, const uint8_t *restrict from, uint8_t *restrict to) {
+    for (int64_t row = 0; row < rows; row++, from += width, to += width) {
+        int64_t x = 0;
+        for (; x + 8 <= width; x += 8) {
+            uint64_t eight;
+            memcpy(&eight, from + width - 8 - x, 8);
+            eight = __builtin_bswap64(eight);
+            memcpy(to + x, &eight, 8);
+        }
+        for (; x < width; x++) to[x] = from[width - 1 - x];
     }
 }

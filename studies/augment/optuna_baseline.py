@@ -64,7 +64,7 @@ class OptunaTPE:
         policies = []
         for _ in range(count):
             seed = int(seeded(self._seed, self._asked).initial_seed() % 2**32)
-            self._study.sampler = self._optuna.samplers.TPESampler(seed=seed)
+            self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, constant_liar=True)
             trial = self._study.ask(self._choices)
             genes = tuple(trial.params[name] for name in self._choices)
             self._waiting.setdefault(genes, []).append(trial)

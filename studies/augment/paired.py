@@ -69,9 +69,11 @@ class Paired:
         Source: R. A. Fisher, "The Design of Experiments", 1935, section 21.
         """
         resamples = np.inf if len(self.differences) <= EXACT_UP_TO else 2**EXACT_UP_TO
+        values = np.asarray(self.differences)
+        values = values / (abs(values).max() or 1)
         found = stats.permutation_test(
-            (np.asarray(self.differences),),
-            lambda values, axis: values.mean(axis=axis),
+            (values,),
+            lambda values, axis: values.mean(axis=axis).round(12),  # equal means are equal, however they were summed
             permutation_type="samples",
             vectorized=True,
             n_resamples=resamples,

@@ -76,12 +76,9 @@ def test_mixed_labels_leave_a_chain_and_are_trained_on(clothes):
 @pytest.mark.parametrize(
     "images, error, says",
     [
-        (
-            ALL_BYTES,
-            TypeError,
-            "Standardised takes floating-point pictures [N, channels, height, width], got torch.uint8",
-        ),
-        (torch.zeros(1, 28, 28), TypeError, "got torch.float32 [1, 28, 28]"),
+        (ALL_BYTES, TypeError, "Standardised takes standardised pictures in float32 or float64, got torch.uint8"),
+        (standardised(ALL_BYTES).half(), TypeError, "in float32 or float64, got torch.float16"),
+        (torch.zeros(1, 28, 28), ValueError, "got [1, 28, 28]"),
         (None, TypeError, "got NoneType"),
         (standardised(ALL_BYTES, 0.1307, 0.3081), ValueError, "not bytes standardised with mean 0.2859 and std 0.3531"),
         (standardised(ALL_BYTES) * 1.01, ValueError, "give the mean and std of this data"),
@@ -110,7 +107,30 @@ def test_pictures_in_another_unit_are_refused(images, error, says):
             "each part of a chain must be callable as augment(batch, generator), got",
         ),
         (lambda: Standardised(None), TypeError, "augment must be callable as augment(batch, generator), got None"),
-        (lambda: Standardised(INVERTED, std=0), ValueError, "std must be above 0, got 0; give that of the training"),
+        (lambda: Standardised(INVERTED, mean="grey"), TypeError, "mean must be a finite number, got 'g'"),
+        (lambda: Standardised(INVERTED, mean=None), TypeError, "mean must be a finite number, got None"),
+        (
+            lambda: Standardised(INVERTED, std=(0.5, torch.nan)),
+            ValueError,
+            "std must be a finite number above 0, got nan",
+        ),
+        # Standardised so, grey pictures would silently become pictures of three channels.
+        (
+            lambda: Standardised(INVERTED, mean=(0.5,) * 3, std=(0.5,) * 3)(torch.ones(1, 1, 2, 2), generator()),
+            ValueError,
+            "mean and std must be one number, or one for each of 1 channels",
+        ),
+        (
+            lambda: Standardised(lambda pixels, _: pixels / 255, 0.5, 0.5)(torch.ones(1, 1, 2, 2), generator()),
+            TypeError,
+            "an augmentation in Standardised must give uint8 pictures, got torch.float32",
+        ),
+        (
+            lambda: Standardised(lambda pixels, _: None, 0.5, 0.5)(torch.ones(1, 1, 2, 2), generator()),
+            TypeError,
+            "must give uint8 pictures, got NoneType",
+        ),
+        (lambda: Standardised(INVERTED, std=0), ValueError, "std must be a finite number above 0, got 0; give that"),
         (
             lambda: Standardised(INVERTED)(torch.zeros(1, 1, 2, 2), None),
             TypeError,

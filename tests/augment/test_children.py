@@ -261,3 +261,22 @@ def test_what_else_is_refused():
     broken = Split(TRAIN.images * float("nan"), TRAIN.labels)
     with pytest.raises(ValueError, match=says("the loss of child 0 is not finite at step 0; check the images for val")):
         train_children(tiny.build, [None], broken, VALIDATION, RECIPE, [0])
+
+
+def test_labels_recipes_and_seeds_that_cannot_be():
+    beyond = Split(TRAIN.images, TRAIN.labels + 3)
+    for train, validation in ((beyond, VALIDATION), (TRAIN, beyond)):
+        with pytest.raises(ValueError, match=says("the highest label is 6, but the model tells 4 classes apart; ")):
+            train_children(tiny.build, [None], train, validation, RECIPE, [0])
+    with pytest.raises(ValueError, match=says("the model must give logits [N, classes], got [1, 4, 8, 8]; flat")):
+        train_children(lambda _: nn.Conv2d(1, 4, 1), [None], TRAIN, VALIDATION, RECIPE, [0])
+    with pytest.raises(TypeError, match=says("recipe must be a ChildRecipe, got dict; use ChildRecipe(steps=80)")):
+        train_children(tiny.build, [None], TRAIN, VALIDATION, {"steps": 1}, [0])
+    with pytest.raises(TypeError, match=says("a seed must be a whole number, got 0.5; any whole number will do")):
+        train_children(tiny.build, [None], TRAIN, VALIDATION, RECIPE, [0.5])
+
+    def shares(classes):
+        return lambda batch, _: Batch(batch.images, torch.eye(classes)[batch.labels])
+
+    with pytest.raises(ValueError, match=says("children are grouped, and their labels are shares of [4, 5] classes; ")):
+        train_children(tiny.build, [shares(4), shares(5)], TRAIN, VALIDATION, RECIPE, [0, 0])

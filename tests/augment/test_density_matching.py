@@ -55,6 +55,16 @@ def test_the_loss_is_the_cross_entropy_with_its_sign_changed():
     )
 
 
+def test_a_net_that_trains_is_judged_by_a_copy_that_does_not():
+    """Threads share a net: one that leaves it in training mode again moves the batch norm of another."""
+    net = nn.Sequential(shade_net(), nn.BatchNorm1d(2))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    judge = DensityMatching(net, shades(10))
+    assert net.training and not judge.net.training and judge.net is not net
+    judge([policy_of(identity)])
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
 def test_a_reward_depends_on_the_policy_alone():
     often, seldom = policy_of(invert, 0.7), policy_of(invert, 0.2)
     judge = DensityMatching(shade_net(), shades(50), seed=3)
@@ -142,6 +152,7 @@ def test_fast_autoaugment_joins_the_best_of_each_fold_and_judges_with_a_net_that
             "reward must be 'accuracy' or 'loss'",
         ),
         (lambda: DensityMatching(shade_net(), shades(2), draws=0), ValueError, "draws must be a whole number of 1 or"),
+        (lambda: next(folds("x", 2, seed=0)), TypeError, "folds are made of a data.Split, got str"),
         (lambda: next(folds(shades(4), 1, seed=0)), ValueError, "count must be a whole number of 2 or more, got 1"),
         (lambda: next(folds(shades(4), 3, seed=0)), ValueError, "3 folds need 3 pictures of each class, got 2 of one"),
         (

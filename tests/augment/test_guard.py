@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mini_lib.augment import (
     WIDE_OPERATIONS,
+    AugMix,
     Guard,
     Operation,
     Policy,
@@ -17,6 +18,7 @@ from mini_lib.augment import (
     Step,
     SubPolicy,
     TrivialAugment,
+    cutout,
     flip,
     identity,
     invert,
@@ -51,8 +53,15 @@ def batch_of(count, seed=0):
 
 def farther(operation, strength, limit):
     """Whether a strength lies farther from the harmless end than the limit, up to the rounding of float32."""
-    start = 0 if operation.signed else operation.weakest
-    return abs(strength - start) > abs(limit - start) * (1 + 1e-6)
+    if operation.signed:
+        return abs(strength) > abs(limit) * (1 + 1e-6)
+    low, high = operation.limits
+    limit = min(max(limit, low), high)  # no strength lies beyond these, and so no stricter one can be asked for
+    return {-1: strength < limit - 1e-4, 0: False, 1: strength > limit + 1e-4}[way(operation)]
+
+
+def way(operation):
+    return (operation.strongest > operation.weakest) - (operation.strongest < operation.weakest)
 
 
 LIMITS = {"rotate": (180.0, 30.0, None), "posterize": (4.0, 6.0, 8.0), "invert": (None, 0.0, None), "solarize": 100.0}
@@ -193,7 +202,7 @@ def test_another_unit_is_refused():
 
 @pytest.mark.parametrize("labels", [torch.tensor([0, 2]), torch.full((2, 3), 1 / 3)])
 def test_a_label_without_a_limit_is_refused(labels):
-    with pytest.raises(ValueError, match=r"limits for classes 0 to 1, got labels up to 2; measure them for all"):
+    with pytest.raises(ValueError, match=r"limits for classes 0 to 1, got labels from 0 to 2; measure them for all"):
         Guard({"rotate": (30, 30)}).limited(rotate, torch.zeros(2), labels)
 
 
@@ -210,6 +219,55 @@ def test_a_label_without_a_limit_is_refused(labels):
 def test_limits_that_make_no_sense_are_refused(limits, error, message):
     with pytest.raises(error, match=re.escape(message)):
         Guard(limits)
+
+
+@pytest.mark.parametrize("beyond", ["cut", "rescale"])
+def test_a_limit_holds_for_a_range_that_begins_beyond_it(beyond):
+    few_bits = replace(posterize, weakest=4.0, strongest=0.0)  # AugMix's; the limit was measured from 8 to 4 bits
+    strengths, allowed = Guard({"posterize": 5}, beyond=beyond).limited(few_bits, torch.tensor([4.0, 3.0, 0.0]))
+    assert strengths.tolist() == [5, 5, 5] and allowed.all()
+    large = replace(cutout, weakest=0.2, strongest=0.5)
+    strengths, _ = Guard({"cutout": 0.125}, beyond=beyond).limited(large, torch.tensor([0.2, 0.5]))
+    assert strengths.tolist() == [0.125, 0.125]
+
+
+def test_a_limit_weaker_than_the_weakest_leaves_pictures_as_they_are():
+    policy = RandAugment(1, 30, (posterize, solarize), guard=Guard({"posterize": 20, "solarize": 300}))
+    pictures = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(20, 1, 1, 1)
+    assert torch.equal(policy(pictures, chance()), pictures)
+
+
+def test_a_negative_label_is_no_class():
+    with pytest.raises(ValueError, match=r"limits for classes 0 to 1, got labels from -1 to 0"):
+        Guard({"rotate": (1, None)}).limited(rotate, torch.zeros(2), torch.tensor([0, -1]))
+
+
+def test_equal_guards_have_equal_hashes_and_keep_no_dict_of_the_caller():
+    units = {"rotate": "degrees"}
+    guard = Guard({"rotate": [10, 20]}, units)
+    units["rotate"] = "pixels"
+    guard.check([rotate])
+    assert hash(RandAugment(1, 3, (rotate,), guard)) == hash(RandAugment(1, 3, (rotate,), replace(guard)))
+
+
+@pytest.mark.parametrize("make", [lambda: Guard([30]), lambda: Guard({"rotate": 30}, ["degrees"])])
+def test_limits_that_name_no_operation_are_refused(make):
+    with pytest.raises(TypeError, match=r"(limits|units) must be a dict by operation, got \["):
+        make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda guard: Policy([SubPolicy(Step(invert, probability=1))], guard),
+        lambda guard: RandAugment(guard=guard),
+        lambda guard: TrivialAugment(guard=guard),
+        lambda guard: AugMix(guard=guard),
+    ],
+)
+def test_limits_alone_are_no_guard(make):
+    with pytest.raises(TypeError, match=r"guard must be a Guard, got {'rotate': 30}; use Guard\("):
+        make({"rotate": 30})
 
 
 def test_another_way_to_limit_is_refused():

@@ -149,7 +149,6 @@ def test_wrong_batches_say_what_to_do(name, mixer):
     for batch, error, says in (
         (images, TypeError, f"{name} mixes labels as it mixes pictures, so it needs a Batch, got Tensor; use Batch("),
         (Batch(images, torch.tensor([0, 3])), ValueError, f"{name} was made for labels from 0 to 2, got 3"),
-        (Batch(images, torch.tensor([-1, 0])), ValueError, f"{name} was made for labels from 0 to 2, got -1"),
         (
             Batch(images, torch.ones(2, 4) / 4),
             ValueError,

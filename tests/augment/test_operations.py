@@ -15,6 +15,8 @@ from mini_lib.augment.operations import (
     Cover,
     Operation,
     Warp,
+    brightness,
+    color,
     contrast,
     cutout,
     flip,
@@ -22,6 +24,7 @@ from mini_lib.augment.operations import (
     operation_named,
     posterize,
     rotate,
+    sharpness,
     shear_x,
     solarize,
     solarize_add,
@@ -205,6 +208,7 @@ def test_operations_by_name():
         (torch.zeros(3, 4, 4, dtype=torch.uint8), ValueError, r"must have shape .*, got \[3, 4, 4\]"),
         (torch.zeros(2, 4, 4, 4, dtype=torch.uint8), ValueError, r"1 or 3 channels.*, got \[2, 4, 4, 4\]"),
         (torch.zeros(2, 3, 0, 4, dtype=torch.uint8), ValueError, r"must have shape .*, got \[2, 3, 0, 4\]"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8, device="meta"), ValueError, "CPU, got them on meta; use"),
         ("pictures", TypeError, "got str"),
     ],
 )
@@ -219,6 +223,9 @@ def test_pictures_that_are_none(name, images, error, message):
         (rotate, None, ValueError, r"the strength of rotate must be given, a number or a tensor \[2\]; use "),
         (rotate, "30", TypeError, r"the strength of rotate must be a finite number, got '30'; .* or a tensor \[2\]"),
         (rotate, True, TypeError, r"the strength of rotate must be a finite number, got True"),
+        (rotate, torch.ones(2, dtype=torch.bool), TypeError, r"must be real numbers on the CPU, got torch.bool on cpu"),
+        (rotate, torch.ones(2) * 1j, TypeError, r"must be real numbers on the CPU, got torch.complex64"),
+        (rotate, torch.ones(2, device="meta"), TypeError, r"must be real numbers on the CPU, got .* on meta"),
         (rotate, torch.ones(3), ValueError, r"must be one number or have shape \[2\], got \[3\]"),
         (rotate, torch.ones(2, 1), ValueError, r"must be one number or have shape \[2\], got \[2, 1\]"),
         (rotate, 361, ValueError, r"rotate must be finite and in \[-360, 360\] degrees, got 361; its "),
@@ -238,7 +245,34 @@ def test_strengths_that_are_none(operation, strength, error, message):
         operation(some_pictures(2), strength)
 
 
+@pytest.mark.parametrize("operation", WARPS, ids=lambda operation: operation.name)
+def test_a_strength_that_is_learned_is_a_number_here(operation):
+    pictures, strength = some_pictures(2), torch.tensor([0.25, 0.5])
+    assert torch.equal(operation(pictures, strength.clone().requires_grad_()), operation(pictures, strength))
+
+
+def test_a_pixel_function_that_writes_to_its_strengths_does_not_change_the_next_call():
+    def doubled(images, strengths):
+        seen.append(strengths.mul_(2).item())
+        return images
+
+    seen = []
+    for strength in (3.0, 3.0, None, None):
+        Operation("doubled", doubled, 1.0, 1.0)(some_pictures(1), strength)
+    assert seen == [6, 6, 2, 2]
+
+
+@pytest.mark.parametrize("operation", [brightness, contrast, color, sharpness], ids=lambda operation: operation.name)
+def test_a_sign_that_is_drawn_stays_within_the_limits(operation):
+    with pytest.raises(ValueError, match=r"must lie in \[-1, 9\], got -5.0 \(its sign is drawn\); change the scale"):
+        replace(operation, strongest=5.0)
+    assert replace(operation, strongest=5.0, signed=False).strength(1.0) == 5
+
+
 def test_scales_that_are_none():
+    for share in ("0.5", None, True, [0.5]):
+        with pytest.raises(TypeError, match=r"a share of the scale of rotate must be a number in \[0, 1\], got "):
+            rotate.strength(share)
     with pytest.raises(ValueError, match=r"a share of the scale of rotate must lie in \[0, 1\], got 1.5"):
         rotate.strength(1.5)
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got -0.5"):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from drawn import Recorder, generator, is_likely, numbered
@@ -175,6 +176,12 @@ def policies(draw):
 @settings(max_examples=30)
 @given(policies())
 def test_json_gives_the_same_policy_back(policy):
+    assert policy_from_json(policy.to_json()) == policy
+
+
+def test_json_takes_the_numbers_of_numpy():
+    step = Step(rotate, probability=np.float32(0.5), magnitude=np.int64(3))
+    policy = Policy([SubPolicy(step, replace(step, operation=replace(rotate, strongest=np.float32(45))))])
     assert policy_from_json(policy.to_json()) == policy
 
 

@@ -1,16 +1,20 @@
 """The loop of a search: what it returns, where it runs, and its log, from which a search that was killed goes on."""
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import joblib
 import pytest
 import tiny_children as tiny
+import torch
 
+from mini_lib.augment.operations import rotate, warped_with
 from mini_lib.augment.search import (
     ByChildren,
     ChildRecipe,
@@ -18,6 +22,7 @@ from mini_lib.augment.search import (
     Judged,
     RandomSearch,
     SearchOutcome,
+    SearchSpace,
     Spent,
     run_search,
     train_children,
@@ -140,6 +145,30 @@ def test_processes_give_the_same_and_both_take_part(whole, tmp_path):
     with joblib.parallel_config(backend="loky", n_jobs=2):
         assert run_search(tiny.evolution(), tiny.Worth(str(tmp_path)), **ROUNDS) == whole
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_threads_give_the_same_children_and_leave_the_global_random_state():
+    """Each thread builds nets, for which torch's global state is seeded: without a lock, under each other's hands."""
+
+    class Together:  # two threads meet at the beginning of a build, or the second waits for the first
+        def __init__(self):
+            self.barrier = threading.Barrier(2)
+
+        def __call__(self, seed):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    self.barrier.wait(timeout=0.2)
+                return tiny.build(int(torch.randint(1000, (1,))))
+
+    def search(**backend):
+        children = ByChildren(Together(), tiny.pictures(), tiny.pictures(40, seed=1), ChildRecipe(steps=1))
+        with joblib.parallel_config(**backend):
+            return run_search(RandomSearch(tiny.SPACE, seed=0), children, trials=4, together=2, groups=2)
+
+    before = torch.get_rng_state()
+    assert search(backend="threading", n_jobs=2) == search(backend="sequential")
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_threads_count_what_they_took(whole):
@@ -286,6 +315,14 @@ def test_other_settings_are_refused_by_name(given, name, before, now, tmp_path):
         run_search(log=log, **given)
 
 
+def test_operations_that_move_pixels_in_another_way_are_another_search(tmp_path):
+    log = tmp_path / "log.jsonl"
+    smooth = SearchSpace(operations=(warped_with(rotate, interpolation="bilinear"),))
+    run_search(RandomSearch(SearchSpace(operations=(rotate,)), seed=0), tiny.Worth(), log=log, trials=1)
+    with pytest.raises(ValueError, match="is the log of a search with method.operations = .*nearest.* has .*bilinear"):
+        run_search(RandomSearch(smooth, seed=0), tiny.Worth(), log=log, trials=1)
+
+
 @pytest.mark.parametrize("other", ["recipe", "train", "validation", "net", "seeds"])
 def test_other_children_are_refused_by_name(other, tmp_path):
     train, validation = tiny.pictures(), tiny.pictures(40, seed=1)
@@ -311,7 +348,22 @@ def test_a_log_that_ended_with_fewer_trials_is_refused(tmp_path):
         run_search(tiny.evolution(), tiny.Worth(), trials=6, together=3, log=log)
 
 
-@pytest.mark.parametrize("line", [b"{]", b"3", b'{"group": 1}', b"\xff"])
+def logged(**changed):
+    """A line of the log with something else in it."""
+    policy = [[["rotate", 0.5, 3]]]
+    group = {"group": 1, "policies": [policy] * 3, "rewards": [0.5] * 3, "trained_pictures": 0, "judged_pictures": 0}
+    return json.dumps(group | changed).encode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"{]", b"3", b'{"group": 1}', b"\xff"),
+        *(logged(rewards=rewards) for rewards in ([0.5], ["0.5"] * 3, [float("nan")] * 3, 0.5, None)),
+        *(logged(group=group) for group in ("1", -1, True)),
+        logged(trained_pictures=-1),
+    ],
+)
 def test_a_damaged_line_is_named(line, tmp_path):
     log = tmp_path / "log.jsonl"
     run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS)
@@ -319,9 +371,44 @@ def test_a_damaged_line_is_named(line, tmp_path):
     log.write_bytes(b"\n".join([*lines[:2], line, *lines[3:]]) + b"\n")
     with pytest.raises(ValueError, match=rf"^line 3 of {re.escape(str(log))} is damaged \(.+\); remove it and those"):
         run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS)
-    log.write_bytes(b'{"other": 1}\n')
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"other": 1}\n', b'{"other": 1}', b"[1]\n", b"My thesis", b"My\nthesis", b"\n\xff"]
+)
+def test_a_file_that_is_no_log_stays_as_it_was(content, tmp_path):
+    log = tmp_path / "thesis.txt"
+    log.write_bytes(content)
     with pytest.raises(ValueError, match=says(f"{log} is not the log of a search; give a new file")):
         run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS)
+    assert log.read_bytes() == content
+
+
+def test_a_log_of_another_search_stays_as_it_was_with_its_last_line_cut(tmp_path):
+    log = tmp_path / "log.jsonl"
+    run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS)
+    content = log.read_bytes()[:-20]
+    log.write_bytes(content)
+    with pytest.raises(ValueError, match="with method.seed = 0, and this one has 1"):
+        run_search(tiny.evolution(seed=1), tiny.Worth(), log=log, **ROUNDS)
+    assert log.read_bytes() == content
+
+
+def test_a_log_needs_a_folder(tmp_path):
+    with pytest.raises(ValueError, match=says(f"there is no folder {tmp_path / 'none'}; make it first, or choose")):
+        run_search(tiny.evolution(), tiny.Worth(), log=tmp_path / "none" / "log.jsonl", **ROUNDS)
+    with pytest.raises(ValueError, match=says(f"{tmp_path} is a folder; give the name of a file in it")):
+        run_search(tiny.evolution(), tiny.Worth(), log=tmp_path, **ROUNDS)
+
+
+def test_two_searches_that_begin_at_once_write_a_log_that_can_be_read(whole, tmp_path, monkeypatch):
+    log = tmp_path / "log.jsonl"
+    run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS | {"trials": 6})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_file", lambda path: False)  # neither finds the file of the other
+        run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS | {"trials": 12})
+    log.write_bytes(log.read_bytes() + log.read_bytes().split(b"\n", 1)[1])  # both write their groups: the same ones
+    assert run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS) == whole
 
 
 @pytest.mark.parametrize("name", ["trials", "together", "groups"])

@@ -54,6 +54,12 @@ def test_the_folder_above_will_do(written, tmp_path):
     assert data.cifar10(tmp_path).test.labels[:9].tolist() == written[1]["test_batch"][0][:9].tolist()
 
 
+def test_to_pixels_takes_a_mean_and_std_per_channel(splits, written):
+    pixels = data.to_pixels(splits.test.images[:5], data.CIFAR_MEAN, data.CIFAR_STD) * 255
+    back = data.split_of_bytes(pixels.round().byte().numpy(), np.zeros(5, np.uint8), data.CIFAR_MEAN, data.CIFAR_STD)
+    assert torch.equal(back.images, splits.test.images[:5])
+
+
 def test_a_folder_without_it_says_how_to_get_it(tmp_path):
     with pytest.raises(ValueError, match=r"has no data_batch_1\.bin; to get CIFAR-10, fetch cifar-10-binary\.tar\.gz"):
         data.cifar10(tmp_path)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 
 from mini_lib import native
-from mini_lib.kernels import warp, warp_nearest
+from mini_lib.kernels import mirrored, warp, warp_nearest
 
 
 @settings(deadline=None, max_examples=25)
@@ -23,6 +23,8 @@ def test_torch_and_c_fetch_the_same_pixels(seed, sides, channels, count, fill):
     matrix = torch.rand(6, count, dtype=torch.float64, generator=random) * 4 - 2
     matrix[[2, 5]] *= 20
     assert torch.equal(warp_nearest(pictures, matrix, fill), warp._warped_by_torch(pictures, matrix, fill))
+    assert torch.equal(mirrored(pictures), pictures.flip(3))
+    assert torch.equal(mirrored(pictures.transpose(2, 3)), pictures.transpose(2, 3).flip(3))
 
 
 def test_without_a_compiler(monkeypatch):
@@ -34,6 +36,7 @@ def test_without_a_compiler(monkeypatch):
     turned = torch.tensor([[0.0], [1], [0], [-1], [0], [2]], dtype=torch.float64)  # (x, y) comes from (y, 2 - x)
     picture = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).view(1, 1, 2, 2)
     assert warp_nearest(picture, turned, 0).flatten().tolist() == [3, 1, 4, 2]
+    assert mirrored(picture).flatten().tolist() == [2, 1, 4, 3]
 
 
 def test_places_far_away_do_not_wrap_round():
@@ -50,7 +53,17 @@ def test_what_it_refuses():
     matrix = torch.zeros(6, 1, dtype=torch.float64)
     with pytest.raises(TypeError, match=r"pictures must be torch.uint8, got torch.float32"):
         warp_nearest(torch.zeros(1, 1, 2, 2), matrix, 0)
+    with pytest.raises(TypeError, match=r"pictures must be torch.uint8, got torch.float32"):
+        mirrored(torch.zeros(1, 1, 2, 2))
+    with pytest.raises(ValueError, match=r"pictures must have shape \[any, any, any, any\], got \[2, 2\]"):
+        mirrored(torch.zeros(2, 2, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"matrix must have shape \[6, 2\], got \[6, 1\]"):
         warp_nearest(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), matrix, 0)
+    with pytest.raises(ValueError, match=r"fill must be a whole number from 0 to 255, got 300"):
+        warp_nearest(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), matrix, 300)
+    for place, number in ((0, 2.5), (2, 8193.0), (5, torch.nan)):
+        far = matrix.index_fill(0, torch.tensor(place), number)
+        with pytest.raises(ValueError, match=rf"c and f in \[-8192, 8192\], got up to .*{number}.*; places must fit"):
+            warp_nearest(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), far, 0)
     with pytest.raises(ValueError, match=r"of 4096 or less, got 4097; scale it down"):
         warp_nearest(torch.zeros(1, 1, 1, 4097, dtype=torch.uint8), matrix, 0)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import cache
 from statistics import fmean
 
-import joblib
 import pytest
 import tiny_contest as tiny
 import torch
@@ -232,24 +231,7 @@ def test_validation_data_decides_which_searched_method_also_gets_all_labels():
     assert best in SEARCHED and whole().arms == (*tiny.contest(methods=METHODS).arms, ALL_LABELS + best)
 
 
-# --- wherever it runs, and how it goes on --------------------------------------------------------------------------
-
-
-def test_a_local_cluster_gives_the_same_and_both_workers_take_part(tmp_path):
-    distributed = pytest.importorskip("distributed")
-    meet, folder = tmp_path / "meet", tmp_path / "contest"
-    meet.mkdir()
-    expected = contest_run.run_contest(tiny.contest(methods=(RANDAUGMENT,)))
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster),
-        joblib.parallel_config(backend="dask"),
-    ):
-        found = contest_run.run_contest(tiny.contest(str(meet), methods=(RANDAUGMENT,)), folder)
-    assert timeless(found) == timeless(expected)
-    assert len(list(meet.iterdir())) == 2  # the numbers of the processes that built a net
-    written = len(expected.searches) + len(expected.finals) + 1
-    assert len(list(folder.glob("*.json"))) == written  # written here, so workers need not share a disk
+# --- how it goes on --------------------------------------------------------------------------
 
 
 class Stop(Exception):

@@ -23,6 +23,11 @@ def test_the_p_value_is_the_share_of_signs_that_lie_as_far_out(differences):
     assert Paired(tuple(differences)).p_value == pytest.approx(fmean(outside))
 
 
+def test_means_that_are_equal_count_as_equal_however_they_were_summed():
+    """The thousandths add up to 0, so no signs lie nearer to it. In doubles the sum is 4e-19, and some do."""
+    assert Paired((0.005, -0.008, -0.007, 0.008, 0.009, -0.007)).p_value == 1
+
+
 def test_the_interval_is_that_of_scipys_t_test():
     differences = (0.013, -0.004, 0.021, 0.008, 0.002)
     expected = stats.ttest_1samp(differences, 0).confidence_interval(0.9)

@@ -1,9 +1,4 @@
-"""Pictures and a net for the tests of the contest: tiny, easily learned, and found by name in other processes."""
-
-import os
-import time
-from functools import partial
-from pathlib import Path
+"""Pictures and a net for the tests of the contest: tiny and easily learned."""
 
 import torch
 from torch import nn
@@ -32,17 +27,8 @@ def build(seed: int) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
 
 
-def build_where_several_meet(folder: str, seed: int) -> nn.Module:
-    """The same net, once two processes have come here: one that waits cannot do the work of the other."""
-    (Path(folder) / str(os.getpid())).touch()
-    end_s = time.monotonic() + 60
-    while len(os.listdir(folder)) < 2 and time.monotonic() < end_s:
-        time.sleep(0.01)
-    return build(seed)
-
-
-def contest(meet: str | None = None, **given) -> Contest:
-    """A contest of seconds; with `meet`, its nets are built only once two processes take part."""
+def contest(**given) -> Contest:
+    """A contest of seconds."""
     return Contest(
         **{
             "seeds": (0, 1),
@@ -58,7 +44,7 @@ def contest(meet: str | None = None, **given) -> Contest:
             "nets": 2,
             "final_steps": 4,
             "batch_size": 4,
-            "build": build if meet is None else partial(build_where_several_meet, meet),
+            "build": build,
             "load_data": pictures,
             **given,
         }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mini_lib.augment.operations.operation import Operation
-from mini_lib.kernels import warp_nearest
+from mini_lib.kernels import mirrored, warp_nearest
 from mini_lib.require import one_of, whole
 
 # A number that is the same for all pictures, or one per picture, float64 [N].
@@ -84,7 +84,7 @@ def _bilinear(images: Tensor, matrix: Tensor, fill: int) -> Tensor:
 
 
 def _flipped(images: Tensor, strengths: Tensor) -> Tensor:
-    return images.flip(3)
+    return mirrored(images)
 
 
 def _shear_x(strengths: Tensor, height: int, width: int) -> tuple[Entry, ...]:

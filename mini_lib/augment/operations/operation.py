@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mini_lib.augment.pictures import need_pictures
 from mini_lib.require import finite
+from mini_lib.require import share as need_share
 
 # From pictures uint8 [N, channels, height, width] and strengths float64 [N] to new pictures of the same shape. One that
 # draws gets a third argument: the generator.
@@ -51,19 +52,23 @@ class Operation:
             raise TypeError(f"pixels must be a function of pictures and strengths, got {self.pixels!r}")
         for end in ("weakest", "strongest"):
             value = finite(f"{end} of {self.name}", getattr(self, end), fix="both ends of the scale are numbers")
-            if not self.limits[0] <= value <= self.limits[1]:
-                raise ValueError(f"{end} of {self.name} must lie in {list(self.limits)}, got {value}; change the scale")
+            for one in (value, -value) if self.signed else (value,):
+                if not self.limits[0] <= one <= self.limits[1]:
+                    raise ValueError(
+                        f"{end} of {self.name} must lie in {list(self.limits)}, got {one}"
+                        f"{' (its sign is drawn)' if self.signed else ''}; change the scale"
+                    )
 
     def strength(self, share: float | Tensor) -> float | Tensor:
         """Return the strength at a share of the scale, in natural units: 0 is the weakest, 1 the strongest.
 
         Raises:
+            TypeError: the share is neither a number nor a tensor.
             ValueError: a share lies outside [0, 1].
         """
-        ends = (share,) if not isinstance(share, Tensor) else share.aminmax() if share.numel() else ()
-        for end in map(float, ends):
-            if not 0 <= end <= 1:
-                raise ValueError(f"a share of the scale of {self.name} must lie in [0, 1], got {end:g}; 1 is its end")
+        ends = [share] if not isinstance(share, Tensor) else map(float, share.aminmax() if share.numel() else ())
+        for end in ends:
+            need_share(f"a share of the scale of {self.name}", end, zero=True, fix="1 is its end")
         strength = self.weakest + (self.strongest - self.weakest) * share
         return _rounded(strength) if self.whole else strength
 
@@ -99,7 +104,7 @@ class Operation:
                     f"the strength of {self.name} must be given, a number or a tensor [{count}]; "
                     f"use {self.name}.strength(share)"
                 )
-            return _alike(self.weakest, count)
+            strength = self.weakest
         if not isinstance(strength, Tensor):
             finite(f"the strength of {self.name}", strength, fix=f"give a number for all, or a tensor [{count}]")
         elif strength.shape not in ((), (count,)):
@@ -107,6 +112,12 @@ class Operation:
                 f"the strength of {self.name} must be one number or have shape [{count}], "
                 f"got {list(strength.shape)}; give one each"
             )
+        elif strength.dtype == torch.bool or strength.is_complex() or strength.device.type != "cpu":
+            raise TypeError(
+                f"the strength of {self.name} must be real numbers on the CPU, "
+                f"got {strength.dtype} on {strength.device}; convert"
+            )
+        strength = strength.detach() if isinstance(strength, Tensor) else strength
         low, high = self.limits
         ends = (strength,) if not isinstance(strength, Tensor) else strength.aminmax() if strength.numel() else ()
         for end in map(float, ends):
@@ -116,6 +127,8 @@ class Operation:
                     f"{f' {self.unit}' if self.unit else ''}, got {end:g}; "
                     f"its scale runs from {self.weakest:g} to {self.strongest:g}"
                 )
+        if not isinstance(strength, Tensor) and count == 1:
+            return torch.tensor([float(strength)], dtype=torch.float64)  # one element could be written to
         if not isinstance(strength, Tensor):
             return _alike(strength, count)
         return strength.double() if strength.ndim else strength.double().expand(count)
@@ -123,8 +136,8 @@ class Operation:
 
 @lru_cache
 def _alike(strength: float, count: int) -> Tensor:
-    """Return the same strength for all, kept for the next call: all are one element, so torch refuses to write to it."""
-    return torch.tensor(strength, dtype=torch.float64).expand(count)
+    """Return the same strength for all, kept for the next call: torch refuses to write to one element that is many."""
+    return torch.tensor(float(strength), dtype=torch.float64).expand(count)
 
 
 def _rounded(strength: float | Tensor) -> float | Tensor:

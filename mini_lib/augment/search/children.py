@@ -5,6 +5,7 @@ many steps of one. Those that fall behind can be stopped early: after each of `h
 """
 
 import copy
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,10 @@ from mini_lib import require
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment, Batch
 from mini_lib.data import Split
+from mini_lib.fit import need_classes
 from mini_lib.stacked import Stack, accuracies_together, losses_together, stack, unstack
 
+_BUILDING = threading.Lock()  # `build` may seed torch's global random state for a moment, which threads share
 Build = Callable[[int], nn.Module]
 State = Mapping[str, Tensor]  # what a net holds, as its `state_dict()` says
 
@@ -105,16 +108,20 @@ def train_children(
     steps) or one for each; what it took to train them is not in `Child.spent`.
 
     Raises:
-        TypeError: a split is not a `Split`, or an augmentation cannot be called or gives no `Batch`.
-        ValueError: there are no children, not as many seeds or starts as augmentations, a net that cannot be grouped,
-            an augmentation that changes the number of pictures, or a loss that is not finite.
+        TypeError: a split is not a `Split`, the recipe no `ChildRecipe`, a seed no whole number, or an augmentation
+            cannot be called or gives no `Batch`.
+        ValueError: there are no children, not as many seeds or starts as augmentations, a net that cannot be grouped
+            or tells too few classes apart, an augmentation that changes the number of pictures, or a loss that is not
+            finite.
     """
-    _check(augments, train, validation, seeds, start)
-    nets = [build(seed) for seed in seeds]
+    _check(augments, train, validation, recipe, seeds, start)
+    with _BUILDING:
+        nets = [build(seed) for seed in seeds]
     if start is not None:
         starts = [start] * len(nets) if isinstance(start, Mapping) else start
         nets = [_started(net, own) for net, own in zip(nets, starts)]
     _check_groups(nets)
+    need_classes(nets[0], train, validation)
     group = _Group(nets[0], nets, recipe)
     feeds = [_Feed(augment, train, recipe, seed) for augment, seed in zip(augments, seeds)]
     accuracies, judged, trained = [0.0] * len(nets), [0] * len(nets), [0] * len(nets)
@@ -216,6 +223,8 @@ class _Feed:
 def _labels_together(batches: Sequence[Batch]) -> Tensor:
     """The labels of each child's batch, as shares of classes in all of them if they are in one."""
     soft = [batch.labels.shape[1] for batch in batches if batch.labels.ndim == 2]
+    if len(set(soft)) > 1:
+        raise ValueError(f"children are grouped, and their labels are shares of {soft} classes; give all as many")
     if soft and len(soft) < len(batches):
         return torch.stack(
             [batch.labels if batch.labels.ndim == 2 else F.one_hot(batch.labels, soft[0]).float() for batch in batches]
@@ -262,6 +271,7 @@ def _check(
     augments: Sequence[Augment | None],
     train: Split,
     validation: Split,
+    recipe: ChildRecipe,
     seeds: Sequence[int],
     start: State | Sequence[State] | None,
 ) -> None:
@@ -274,6 +284,10 @@ def _check(
             f"each child needs an augmentation (or None), a seed, and a start if there are several, got "
             f"{len(augments)}, {len(seeds)} and {starts}"
         )
+    if not isinstance(recipe, ChildRecipe):
+        raise TypeError(f"recipe must be a ChildRecipe, got {type(recipe).__name__}; use ChildRecipe(steps=80)")
+    for seed in seeds:
+        require.whole("a seed", seed, fix="any whole number will do")
     for augment in augments:
         if augment is not None and not callable(augment):
             raise TypeError(

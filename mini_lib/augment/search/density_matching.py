@@ -10,6 +10,7 @@ top. And it is training data alone that decides. Where validation data looks dif
 data may profit from a policy that this net takes for noise (`studies/augment/judges.py`).
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +38,7 @@ class DensityMatching:
     is started again finds what it found. `spent` adds up what this object has judged.
 
     Args:
-        net: trained without augmentation, on other pictures than `held_out`.
+        net: trained without augmentation, on other pictures than `held_out`. A copy of it judges.
         held_out: the pictures that are changed and judged.
         wrap: makes of a policy what can change `held_out`; it is `Standardised` for the course's standardised pictures.
         reward: "accuracy" in [0, 1], or "loss": the cross-entropy in nats with its sign changed, as in the paper.
@@ -70,14 +71,8 @@ class DensityMatching:
         require.one_of("reward", reward, ("accuracy", "loss"), fix="'loss' also sees how sure the net is")
         require.whole("draws", draws, low=1, fix="more draws make a reward less noisy, and cost as much more")
         require.whole("seed", seed, low=0, fix="any whole number will do")
-        self.net, self.held_out, self.wrap, self.reward, self.draws, self.seed = (
-            net,
-            held_out,
-            wrap,
-            reward,
-            draws,
-            seed,
-        )
+        self.net = copy.deepcopy(net).eval()  # for good: threads that judge at once would switch modes under each other
+        self.held_out, self.wrap, self.reward, self.draws, self.seed = held_out, wrap, reward, draws, seed
         self.spent, self.setup = Spent(), setup
 
     @property
@@ -166,8 +161,8 @@ def folds(split: Split, count: int, *, seed: int) -> Iterator[tuple[Split, Split
     Every picture is judged in exactly one of the pairs.
 
     Raises:
-        TypeError: `count` is not a whole number.
-        ValueError: it is below 2, or larger than the smallest class.
+        TypeError: `count` is not a whole number, or `split` no `Split`.
+        ValueError: the count is below 2, or larger than the smallest class.
 
     >>> six = Split(torch.zeros(6, 1), torch.tensor([0, 0, 0, 1, 1, 1]))
     >>> [(len(learned), judged.labels.tolist()) for learned, judged in folds(six, 3, seed=0)]
@@ -175,6 +170,8 @@ def folds(split: Split, count: int, *, seed: int) -> Iterator[tuple[Split, Split
     """
     require.whole("count", count, low=2, fix="one part judges, the others are learned; the paper has 5")
     require.whole("seed", seed, low=0, fix="any whole number will do")
+    if not isinstance(split, Split):
+        raise TypeError(f"folds are made of a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
     smallest = int(split.labels.unique(return_counts=True)[1].min())
     if count > smallest:
         raise ValueError(f"{count} folds need {count} pictures of each class, got {smallest} of one; use fewer folds")

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mini_lib import require
 from mini_lib.augment.policy import Policy
+from mini_lib.augment.search.random_search import need_rewards
 from mini_lib.augment.search.spent import Spent
 from mini_lib.files import write_file
 
@@ -31,26 +33,32 @@ class Log:
         """Open a log, or start it.
 
         Raises:
-            ValueError: the file holds the log of another search (the setting that differs is named), or is damaged.
+            ValueError: the file holds the log of another search (the setting that differs is named), is no log, or is
+                damaged. It stays as it was.
         """
         self.path = Path(path)
         self.groups: dict[int, LoggedGroup] = {}
         wanted = json.loads(json.dumps({"settings": settings}))  # as it is read back: tuples become lists
-        content = self.path.read_bytes() if self.path.exists() else b""
+        content = self.path.read_bytes() if self.path.is_file() else b""
         *lines, cut = content.split(b"\n")
+        if not lines and _line(wanted).startswith(cut):  # nothing, or a part of the first line
+            write_file(self.path, _line(wanted))  # not appended: two processes that begin write one first line
+            return
+        self._compare(lines[0] if lines else cut, wanted["settings"])
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                group = _object(line)
+                spent = Spent(group["trained_pictures"], group["judged_pictures"])
+                need_rewards(group["policies"], group["rewards"])
+                place = require.whole("group", group["group"], low=0, fix="groups are counted from 0")
+                self.groups[place] = LoggedGroup(group["policies"], group["rewards"], spent)
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"line {number} of {self.path} is damaged ({error}); remove it and those after it, and the search "
+                    "goes on from there, or give a new file"
+                ) from error
         if cut:
             write_file(self.path, content[: len(content) - len(cut)])
-        if not lines:
-            self._append(wanted)
-            return
-        found, *groups = (self._read(number, line) for number, line in enumerate(lines, start=1))
-        self._compare(found, wanted["settings"])
-        for number, group in enumerate(groups, start=2):
-            try:
-                spent = Spent(group["trained_pictures"], group["judged_pictures"])
-                self.groups[group["group"]] = LoggedGroup(group["policies"], group["rewards"], spent)
-            except (KeyError, TypeError, ValueError) as error:
-                raise self._damaged(number, error) from error
 
     def add(self, number: int, policies: Sequence[Policy], rewards: Sequence[float], spent: Spent) -> None:
         """Write a group that is done, and return when the disk has it."""
@@ -66,35 +74,32 @@ class Log:
 
     def _append(self, values: Mapping[str, object]) -> None:
         with open(self.path, "ab") as file:
-            file.write(json.dumps(values).encode() + b"\n")
+            file.write(_line(values))
             file.flush()
             os.fsync(file.fileno())
 
-    def _read(self, number: int, line: bytes) -> dict:
+    def _compare(self, line: bytes, wanted: Mapping[str, object]) -> None:
         try:
-            values = json.loads(line)
-            if not isinstance(values, dict):
-                raise ValueError("it is no JSON object")
-            return values
-        except ValueError as error:
-            raise self._damaged(number, error) from error
-
-    def _damaged(self, number: int, error: Exception) -> ValueError:
-        return ValueError(
-            f"line {number} of {self.path} is damaged ({error}); remove it and those after it, and the search goes on "
-            "from there, or give a new file"
-        )
-
-    def _compare(self, found: Mapping[str, object], wanted: Mapping[str, object]) -> None:
-        there = found.get("settings")
-        if not isinstance(there, dict):
-            raise ValueError(f"{self.path} is not the log of a search; give a new file")
+            there = dict(_object(line)["settings"])
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"{self.path} is not the log of a search; give a new file") from None
         for name in {**wanted, **there}:
             if wanted.get(name) != there.get(name):
                 raise ValueError(
                     f"{self.path} is the log of a search with {name} = {there.get(name)!r}, and this one has "
                     f"{wanted.get(name)!r}; give a new file, or the old settings"
                 )
+
+
+def _line(values: Mapping[str, object]) -> bytes:
+    return json.dumps(values).encode() + b"\n"
+
+
+def _object(line: bytes) -> dict:
+    values = json.loads(line)
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object")
+    return values
 
 
 def as_lists(policy: Policy) -> list:

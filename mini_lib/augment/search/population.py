@@ -131,5 +131,7 @@ def _check(recipe: ChildRecipe, seed: int, parts: int, population: int, sub_poli
     require.whole("parts", parts, low=1, fix="a schedule has one policy per part")
     require.whole("population", population, low=2, fix="the paper has 16")
     require.whole("sub_policies", sub_policies, low=1, fix="5 are common")
+    if not isinstance(recipe, ChildRecipe):
+        raise TypeError(f"recipe must be a ChildRecipe, got {type(recipe).__name__}; use ChildRecipe(steps=80)")
     if recipe.halve_at:
         raise ValueError(f"the recipe halves at {recipe.halve_at}, but a population keeps all members; leave it out")

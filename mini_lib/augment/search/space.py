@@ -8,6 +8,7 @@ import torch
 
 from mini_lib import require
 from mini_lib.augment.operations import AUTOAUGMENT_OPERATIONS, Operation
+from mini_lib.augment.operations.geometry import Warp
 from mini_lib.augment.policy import Policy, Step, SubPolicy
 
 
@@ -124,8 +125,15 @@ class SearchSpace:
     def settings(self) -> dict[str, object]:
         """What is in the space, as plain values."""
         return {
-            "operations": [f"{one.name} {one.weakest:g} to {one.strongest:g} {one.unit}" for one in self.operations],
+            "operations": [_said(one) for one in self.operations],
             "probabilities": self.probabilities,
             "magnitudes": self.magnitudes,
             "steps": self.steps,
         }
+
+
+def _said(operation: Operation) -> str:
+    said = f"{operation.name} {operation.weakest!r} to {operation.strongest!r} {operation.unit}"
+    if isinstance(operation.pixels, Warp):
+        said += f", {operation.pixels.interpolation}, filled with {operation.pixels.fill}"
+    return said

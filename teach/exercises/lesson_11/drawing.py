@@ -85,6 +85,7 @@ APPLY_STEPS = Exercise(
     cases=(
         Case(tensor([[[5.0]], [[6.0]]]), [(_ONE, 0.5)], tensor([[0.2, 0.8]])),
         Case(tensor([[[5.0]], [[6.0]]]), [(_ONE, 0.5)], tensor([[0.5, 0.1]])),
+        Case(tensor([[[5.0]], [[6.0]]]), [(_ONE, 0.5)], tensor([[0.8, 0.9]])),
         Case(
             tensor([[[5.0]], [[6.0]], [[7.0]]]),
             [(_ONE, 0.5), (_TWICE, 0.5)],
@@ -105,6 +106,13 @@ APPLY_STEPS = Exercise(
         Mistake(
             lambda pictures, steps, draws: apply_steps(pictures, [(change, 1.0) for change, _ in steps], draws),
             "Every step happens to every picture: the probability is not used.",
+        ),
+        Mistake(
+            lambda pictures, steps, draws: apply_steps(
+                pictures, steps, draws.amin(dim=1, keepdim=True).expand_as(draws)
+            ),
+            "Where one picture's draw is below the probability, all pictures are changed. Decide for each picture by "
+            "itself.",
         ),
         Mistake(
             lambda pictures, steps, draws: apply_steps(pictures, [(change, 1 - p) for change, p in steps], 1 - draws),
@@ -251,6 +259,17 @@ VALIDATION_ACCURACY = Exercise(
             _once,
             "Augmented once, before the loop: the model sees the same changed pictures in every epoch. Change them "
             "anew in each.",
+        ),
+        Mistake(
+            lambda model, train, validation, augment, epochs: _right(model, *validation),
+            "The model that you judge has learned nothing. `model.learn` returns a new model and leaves the old one as "
+            "it was: write `model = model.learn(...)`.",
+        ),
+        Mistake(
+            lambda model, train, validation, augment, epochs: _right(
+                _learned(model, train, lambda pictures, epoch: augment(pictures, epoch + 1), epochs), *validation
+            ),
+            "Epochs are counted from 0: the first call is `augment(pictures, 0)`.",
         ),
         Mistake(
             _piled_up,

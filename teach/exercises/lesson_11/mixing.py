@@ -75,7 +75,7 @@ MIX_PAIRS = Exercise(
     title="Mix the labels as you mix the pictures",
     reference=mix_pairs,
     cases=(
-        Case(*_PAIR, tensor([0.75, 0.5]), 3),
+        Case(*_PAIR, tensor([0.75, 0.625]), 3),
         Case(*_PAIR, tensor([1.0, 0.25]), 3),
         Case(_PAIR[0], tensor([1, 1]), tensor([1, 0]), tensor([0.25, 0.75]), 2),
         *random_cases(8, seed=116, make=_pairs_case),
@@ -204,7 +204,7 @@ PASTED_SHARE = Exercise(
         ),
         Mistake(
             lambda picture, box, centre: 1 - pasted_share(picture, box, centre),
-            "That is what is left of the picture itself. Asked for is the share of the other one.",
+            "That is what is left of the picture itself. The answer is the share of the other one, which is pasted.",
         ),
         Mistake(
             lambda picture, box, centre: pasted_share(picture, box, centre) * picture[0] * picture[1],

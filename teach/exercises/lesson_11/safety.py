@@ -48,6 +48,15 @@ def _first_unsafe(strengths, kept, at_least):
     return limits
 
 
+def _one_before(strengths, kept, at_least):
+    """The strength before the first unsafe one; index -1 is the last where that is the very first."""
+    limits = []
+    for shares in kept.T.tolist():
+        unsafe = [at for at, share in enumerate(shares) if share < at_least]
+        limits.append(strengths[unsafe[0] - 1] if unsafe else strengths[-1])
+    return limits
+
+
 def _table_case(generator: torch.Generator) -> Case:
     count, classes = random_whole(generator, 3, 4), random_whole(generator, 2, 3)
     kept = torch.randint(7, 11, (count, classes), generator=generator) / 10
@@ -71,11 +80,16 @@ SAFE_STRENGTHS = Exercise(
     mistakes=(
         Mistake(
             _strongest_safe,
-            "An 8 at 180 degrees is an 8 again, but on the way it is none. All weaker strengths must be safe too: "
+            "A 1 turned by 180 degrees is a 1 again, but on the way it is not. All weaker strengths must be safe too: "
             "stop at the first that is not.",
         ),
         Mistake(
             _first_unsafe, "That is the first strength that is *not* safe. The limit is the one before it, or None."
+        ),
+        Mistake(
+            _one_before,
+            "Where the very first strength is unsafe, there is none before it, and `strengths[-1]` is the *last* one. "
+            "Say None.",
         ),
         Mistake(
             lambda strengths, kept, at_least: (

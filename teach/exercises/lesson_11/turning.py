@@ -60,6 +60,10 @@ TURN_MATRIX = Exercise(
             "Half a pixel off. Pixels are counted from 0, so the centre of `width` pixels is (width - 1) / 2.",
         ),
         Mistake(
+            lambda degrees, width, height: _about((width - 1) // 2, (height - 1) // 2, math.radians(degrees)),
+            "The centre of an even number of pixels lies between two of them: `//` drops the half, so use `/`.",
+        ),
+        Mistake(
             lambda degrees, width, height: _about((width - 1) / 2, (height - 1) / 2, degrees),
             "`cos` and `sin` take radians: math.radians(degrees).",
         ),

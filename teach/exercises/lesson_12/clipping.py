@@ -100,12 +100,33 @@ CLIPPED_OBJECTIVE = Exercise(
         ),
         Mistake(
             lambda new, old, advantage, clip: -clipped_objective(new, old, advantage, clip),
-            "That is the loss that one minimizes. Asked is the objective itself, which grows when good policies become "
+            "That is the loss that one minimizes. Return the objective itself, which grows when good policies become "
             "more likely.",
         ),
         Mistake(
             lambda new, old, advantage, clip: clipped_objective(new, old, advantage, clip) * len(new),
             "That is the sum over the trials. The objective is their mean.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: torch.minimum(
+                _ratio(new, old) * advantage, _ratio(new, old).clamp(max=1 + clip) * advantage
+            ).mean(),
+            "The ratio is clipped above only. A bad choice that has already become less likely has moved enough, too: "
+            "clip below at 1 - clip as well.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: torch.minimum(
+                (_ratio(new, old) * advantage).mean(), (_ratio(new, old).clamp(1 - clip, 1 + clip) * advantage).mean()
+            ),
+            "The smaller of two *means* was taken. Each trial chooses for itself: take the smaller product of each "
+            "trial, then the mean.",
+        ),
+        Mistake(
+            lambda new, old, advantage, clip: torch.minimum(
+                (new - old) * advantage, (new - old).clamp(-clip, clip) * advantage
+            ).mean(),
+            "That is the difference of the logarithms, which is the logarithm of the ratio. Take its exponential, and "
+            "clip that to 1 - clip and 1 + clip.",
         ),
     ),
     also_correct=(_clipped_in_numpy, _clipped_case_by_case),

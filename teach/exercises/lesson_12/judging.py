@@ -50,6 +50,11 @@ def _report_validation(validation, test):
     return best, _means(validation)[best]
 
 
+def _both_choose(validation, test):
+    best = _argmax([one + other for one, other in zip(_means(validation), _means(test))])
+    return best, _means(test)[best]
+
+
 def _luckiest_seed(validation, test):
     best = _single_best(validation)
     return best, _means(test)[best]
@@ -117,6 +122,15 @@ CHOOSE_AND_REPORT = Exercise(
         Mistake(
             lambda validation, test: choose_and_report(validation, test)[1],
             "That is the test accuracy alone. Return two values: the number of the policy, and its test accuracy.",
+        ),
+        Mistake(
+            lambda validation, test: choose_and_report(validation, test)[::-1],
+            "The two values are swapped: first the number of the policy, then its test accuracy.",
+        ),
+        Mistake(
+            _both_choose,
+            "The test accuracies take part in the choice. Then no number is left that has not chosen: choose with the "
+            "validation accuracies alone.",
         ),
     ),
     also_correct=(_chosen_in_torch, _chosen_in_numpy),
@@ -222,8 +236,8 @@ SIZE_MATCHED = Exercise(
     mistakes=(
         Mistake(
             _one_drawn,
-            "The control is a single policy, and the other a concatenation of several. Then variety may be all that "
-            "is compared: the control needs as many sub-policies.",
+            "The control is a single policy, and the other one is several, joined. Then variety may be all that is "
+            "compared: the control needs as many sub-policies.",
         ),
         Mistake(
             _as_many_policies,
@@ -235,13 +249,19 @@ SIZE_MATCHED = Exercise(
             "The control comes from the search itself, and it is the worst that the search has found. A control is "
             "drawn by chance, without looking at any reward.",
         ),
-        Mistake(
-            _best_alone,
-            "That is the best policy alone. Asked are the `top` best, joined into one list of sub-policies.",
-        ),
+        Mistake(_best_alone, "That is the best policy alone. Join the `top` best ones into one list of sub-policies."),
         Mistake(_first_ones, "Those are the policies that were tried first. Sort them by their rewards, best first."),
-        Mistake(_worst_ones, "Those are the worst ones: sort by the rewards in *falling* order."),
-        Mistake(_nested, "Those are lists of policies. A concatenated policy is one list of sub-policies."),
+        Mistake(_worst_ones, "Those are the worst ones: sort by the rewards in *descending* order."),
+        Mistake(_nested, "Those are lists of policies. A joined policy is one list of sub-policies."),
+        Mistake(
+            lambda searched, rewards, drawn, top: (_joined(searched, rewards, top), _flat(drawn)),
+            "The control has all the sub-policies that were drawn. It must be as large as the joined policy: cut it to "
+            "the same length.",
+        ),
+        Mistake(
+            lambda searched, rewards, drawn, top: size_matched(searched, rewards, drawn, top)[::-1],
+            "The two lists are swapped: first the searched policies, then the control.",
+        ),
     ),
     also_correct=(_matched_in_loops, _matched_in_numpy),
 )

@@ -76,7 +76,7 @@ ADVANTAGES = Exercise(
         ),
         Mistake(
             _advantages(mix=lambda baseline, reward, decay: (1 - decay) * baseline + decay * reward),
-            "The two shares are exchanged: `decay` is the share of the old baseline that stays. With a decay near 1 "
+            "The two shares are swapped: `decay` is the share of the old baseline that stays. With a decay near 1 "
             "the baseline moves slowly.",
         ),
         Mistake(
@@ -100,7 +100,7 @@ ADVANTAGES = Exercise(
         ),
         Mistake(
             lambda rewards, decay: [-one for one in advantages(rewards, decay)],
-            "The sign is turned: an advantage is positive where the reward is better than usual.",
+            "The sign is reversed: an advantage is positive where the reward is better than usual.",
         ),
         Mistake(
             lambda rewards, decay: list(rewards),
@@ -168,8 +168,8 @@ POLICY_GRADIENT = Exercise(
     mistakes=(
         Mistake(
             lambda logits, choices, advantage: advantage * (logits.softmax(dim=1) - _chosen(logits, choices)),
-            "The sign is turned. That is the gradient of a loss; asked is the direction in which the choices become "
-            "*more* likely if the advantage is positive.",
+            "The sign is reversed. That is the gradient of a loss; the exercise asks for the direction in which the "
+            "choices become *more* likely if the advantage is positive.",
         ),
         Mistake(
             lambda logits, choices, advantage: advantage * _chosen(logits, choices),
@@ -219,6 +219,27 @@ POLICY_GRADIENT = Exercise(
         Mistake(
             lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits),
             "Those are the logits themselves. A logit is no probability: take the softmax of each row first.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: advantage * _chosen(logits, choices) * (1 - logits.softmax(dim=1)),
+            "Only the entries of the choices are filled. The logits of the other options are in the softmax, too: "
+            "their derivative is minus their probability, so that each row adds up to 0.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: advantage * _chosen(logits, choices) - logits.softmax(dim=1),
+            "The advantage multiplies the first part only. It belongs to the whole difference: put that in brackets.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: (
+                advantage * (_chosen(logits, choices) - logits.flatten().softmax(dim=0).view_as(logits))
+            ),
+            "The probabilities were normalized over all decisions together. Each decision is a row: its options add up "
+            "to 1, softmax(dim=1).",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.log_softmax(dim=1)),
+            "The *logarithms* of the probabilities were subtracted. The derivative of the logarithm has the "
+            "probabilities themselves in it: softmax, not log_softmax.",
         ),
     ),
     also_correct=(_gradient_by_autograd, _gradient_in_plain_python, _gradient_in_numpy),

@@ -84,6 +84,21 @@ def _race_case(generator: torch.Generator) -> Case:
     return Case(accuracies, [first, 2 * first, 5 * first])
 
 
+def _rank_of_means(accuracies, child, stage):
+    return float(accuracies[child][: stage + 1].mean())
+
+
+def _place_among_those_left(accuracies, steps):
+    """The winner's place in a table that has been cut, in place of its number."""
+    trained, reached, left = 0, 0, accuracies
+    for stage, reaches in enumerate(steps):
+        trained += len(left) * (reaches - reached)
+        reached = reaches
+        if stage < len(steps) - 1:
+            left = left[left[:, stage].argsort(descending=True)[: len(left) // 2]]
+    return int(left[:, -1].argmax()), trained
+
+
 _RACE = tensor([[0.1, 0.9], [0.3, 0.6], [0.4, 0.5], [0.2, 0.8]])
 
 HALVING = Exercise(
@@ -94,6 +109,7 @@ HALVING = Exercise(
         Case(_RACE, [10, 30]),
         Case(tensor([[0.5, 0.6], [0.3, 0.7]]), [10, 20]),
         Case(tensor([[0.2, 0.3, 0.4], [0.3, 0.2, 0.6], [0.1, 0.7, 0.8], [0.4, 0.5, 0.5]]), [10, 20, 40]),
+        Case(tensor([[0.6, 0.62, 0.8], [0.4, 0.64, 0.7], [0.1, 0.7, 0.9], [0.2, 0.3, 0.6]]), [10, 20, 30]),
         *random_cases(6, seed=126, make=_race_case),
     ),
     mistakes=(
@@ -109,7 +125,7 @@ HALVING = Exercise(
         ),
         Mistake(
             _halved(lambda accuracies, child, stage: float(accuracies[child][-1])),
-            "That child reaches most at the end, but it goes half-way, and then nobody knows what it would have "
+            "That child reaches most at the end, but it is stopped before, and then nobody knows what it would have "
             "reached. After a stage, rank those who are left by the accuracy of that stage.",
         ),
         Mistake(
@@ -125,6 +141,20 @@ HALVING = Exercise(
             _halved(keep=lambda n: 1),
             "That keeps only the best child after the first stage. Early accuracies are rough: half of the children "
             "go, and the others get more time.",
+        ),
+        Mistake(
+            _place_among_those_left,
+            "That is the child's place among those who are left. Return its number in the whole table: remember the "
+            "numbers of the children, not only their rows.",
+        ),
+        Mistake(
+            _halved(_rank_of_means),
+            "The children were ranked by the mean of all their stages so far. What counts after a stage is the "
+            "accuracy of that stage.",
+        ),
+        Mistake(
+            lambda accuracies, steps: halving(accuracies, steps)[::-1],
+            "The two values are swapped: first the number of the child, then the steps.",
         ),
     ),
     also_correct=(_halving_in_numpy, _halving_in_torch),

@@ -56,7 +56,7 @@ SPACE_SIZE = Exercise(
             lambda operations, probabilities, magnitudes, steps, sub_policies: (
                 (operations * magnitudes) ** (steps * sub_policies)
             ),
-            "The probability is missing. It is a choice of its own, beside the operation and the magnitude.",
+            "The probability is missing. It is a choice of its own, next to the operation and the magnitude.",
         ),
         Mistake(
             lambda operations, probabilities, magnitudes, steps, sub_policies: (
@@ -78,6 +78,20 @@ SPACE_SIZE = Exercise(
             ),
             "That gives all steps the same probability and the same magnitude. Each step chooses its own, so the power "
             "is taken of the product of the three.",
+        ),
+        Mistake(
+            lambda operations, probabilities, magnitudes, steps, sub_policies: (
+                (operations * probabilities * magnitudes) ** (steps + sub_policies)
+            ),
+            "The two numbers in the exponent were added. Each of the sub-policies has that many steps: a policy has "
+            "steps * sub_policies of them.",
+        ),
+        Mistake(
+            lambda operations, probabilities, magnitudes, steps, sub_policies: (
+                (operations * probabilities * magnitudes) ** steps
+            ),
+            "That counts the sub-policies that are possible. A policy is made of several of them: their number belongs "
+            "in the exponent, too.",
         ),
         Mistake(
             lambda operations, probabilities, magnitudes, steps, sub_policies: (
@@ -219,12 +233,17 @@ REWARD = Exercise(
         ),
         Mistake(
             _minus_loss,
-            "That is the negative loss. It may serve as a reward, but asked is the accuracy: the share of pictures "
-            "whose largest logit is that of their class.",
+            "That is the negative loss. It may serve as a reward, but the exercise asks for the accuracy: the share of "
+            "pictures whose largest logit is that of their class.",
         ),
         Mistake(
             lambda child, augment, splits: 1 - reward(child, augment, splits),
-            "That is the share of errors: the search would look for the worst policy.",
+            "That is the share of errors: the search would look for the worst policy. Compare the class with the "
+            "*largest* logit with the label, and take the share that is equal.",
+        ),
+        Mistake(
+            lambda child, augment, splits: 100 * reward(child, augment, splits),
+            "That is the accuracy in percent. The exercise asks for a share, in [0, 1].",
         ),
     ),
     also_correct=(_reward_in_numpy, _reward_in_a_loop),
