@@ -73,7 +73,7 @@ def turned_and_inverted(
     splits: Splits,
     *,
     train_pictures: int = 2000,
-    validation_pictures: int = 500,
+    validation_pictures: int = 1000,
     test_pictures: int = 2000,
     degrees: float = 72.0,
     seed: int = 0,
