@@ -920,13 +920,13 @@ def draw_contest():
         "a searched policy": ("blue", "o"),
         "any of them, trained on the validation labels too": ("vermillion", "^"),
     }
-    figure, axes = plt.subplots(figsize=(10, 0.36 * len(ranked) + 1.4))
+    figure, axes = plt.subplots(figsize=(11, 0.28 * len(ranked) + 1.2))
     for place, arm in enumerate(ranked):
         colour, marker = looks.get(kind_of(arm), ("black", "s"))
         values = [100 * one for one in contest_record.spread(record, arm).values]
         axes.plot(values, [place] * len(values), ".", color=COLOURS[colour], alpha=0.35, markersize=7)
         axes.plot(statistics.fmean(values), place, marker, color=COLOURS[colour], markersize=10)
-    axes.set_yticks(range(len(ranked)), ranked, fontsize=12)
+    axes.set_yticks(range(len(ranked)), ranked, fontsize=13)
     axes.set(xlabel="test accuracy, in % (small: each seed)")
     return figure
 

@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import pytest
@@ -345,6 +345,17 @@ def test_a_public_name_means_one_thing():
 def test_a_file_of_the_library_fits_in_the_head():
     lengths = {short(path): len(path.read_text(encoding="utf-8").splitlines()) for path in LIBRARY}
     assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def twice(paths: Iterable[Path]) -> list[str]:
+    """File names that occur in more than one folder: pytest imports test files by name, and only the first of them."""
+    names = sorted(path.name for path in paths)
+    return sorted({name for name, following in pairwise(names) if name == following})
+
+
+def test_a_test_file_has_a_name_of_its_own():
+    assert twice([Path("a/test_x.py"), Path("b/test_x.py"), Path("b/test_y.py")]) == ["test_x.py"]
+    assert twice((ROOT / "tests").rglob("*.py")) == []
 
 
 def test_mini_lib_stays_small():
