@@ -410,7 +410,7 @@ reveal("12.c", trials_until(watched["PPO"][0]) or TRIALS)
 # Move the slider: these are the probabilities of the controller's two decisions about operations, as it learns. At first all options are alike. Watch what happens to the options that nobody wanted: they do not fade at the same pace. A lucky trial pulls its operation up, and later trials pull it down again.
 
 
-# %% name="fig-learning" tags=["widget"]
+# %% name="fig-learning" tags=["widget", "hide-input"]
 def draw_learning(trials):
     names = [one.name.replace("_", " ") for one in TOY.operations]
     figure, both = plt.subplots(1, 2, figsize=(12, 4.8), sharey=True)
