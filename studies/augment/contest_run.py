@@ -17,9 +17,9 @@ from studies.augment.contest import ALL_LABELS, SEARCHED, Contest, Final, Search
 from studies.augment.contest_record import Results
 from studies.augment.finals import train_final
 from studies.augment.searches import search
+from studies.parts import open_parts, read_part
 
 Part = TypeVar("Part", Search, Final)
-_SETTINGS = "settings.json"
 
 
 def run_contest(
@@ -49,7 +49,9 @@ def run_contest(
     """
     store = None if folder is None else Path(folder)
     if store is not None:
-        _open(store, contest)
+        # Seeds and methods may be added.
+        free = ("seeds", "methods")
+        open_parts(store, {name: value for name, value in plain(contest).items() if name not in free}, "contest")
     searches = _made(
         Search,
         {
@@ -105,7 +107,7 @@ def _made(
     """Make what is missing, and return all, in the order of the tasks."""
     arm = "method" if kind is Search else "arm"
     paths = {} if folder is None else {name: _path(folder, name) for name in tasks}
-    found = {name: _read(kind, path) for name, path in paths.items() if path.exists()}
+    found = {name: read_part(path, lambda values: kind(**values)) for name, path in paths.items() if path.exists()}
     for part in as_they_are_done(task for name, task in tasks.items() if name not in found):
         name = f"{kind.__name__.lower()}-{part.seed}-{getattr(part, arm)}"
         found[name] = part
@@ -118,21 +120,3 @@ def _made(
 
 def _path(folder: Path, name: str) -> Path:
     return folder / f"{name.replace(': ', '-').replace(', ', '-').replace(' ', '-')}.json"
-
-
-def _read(kind: type[Part], path: Path) -> Part:
-    try:
-        return kind(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"cannot read {path} ({error}); remove it, and it will be made again") from error
-
-
-def _open(folder: Path, contest: Contest) -> None:
-    """Make the folder, or make sure that its parts were made with these settings; seeds and methods may be added."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path, wanted = folder / _SETTINGS, plain(contest)
-    del wanted["seeds"], wanted["methods"]
-    if not path.exists():
-        write_file(path, json.dumps(wanted, indent=1).encode())
-    elif json.loads(path.read_text(encoding="utf-8")) != wanted:
-        raise ValueError(f"{folder} holds a contest with other settings, see {path.name} in it; give a new folder")

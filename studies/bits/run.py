@@ -14,8 +14,7 @@ from studies.bits.record import Study
 from studies.bits.students import Schooling, run_students
 from studies.bits.study import FLOAT, Plan, Run, judged, run_width
 from studies.bits.teachers import ENSEMBLE, ensemble_for
-
-_SETTINGS = "settings.json"
+from studies.parts import open_parts, read_part
 
 
 @dataclass(frozen=True)
@@ -75,17 +74,15 @@ def run_study(
     Raises:
         ValueError: the folder belongs to a study with other settings, or a part cannot be read.
     """
-    _open(folder, settings)
+    # Seeds may come and go.
+    open_parts(folder, {name: value for name, value in _plain(settings).items() if name != "seeds"})
     found = {}
     for name, make in parts_of(settings).items():
         path = folder / f"{name.replace('/', '-')}.json"
         if not path.exists():
             runs = make(splits, None if progress is None else partial(progress, name))
             write_file(path, json.dumps([asdict(run) for run in runs]).encode())
-        try:
-            found[name] = tuple(Run(**run) for run in json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"cannot read {path} ({error}); remove it, and it will be made again") from error
+        found[name] = read_part(path, lambda rows: tuple(Run(**row) for row in rows))
 
     def together(part: str) -> tuple[Run, ...]:
         return tuple(run for seed in settings.seeds for run in found[f"{part}-{seed}"])
@@ -96,17 +93,6 @@ def run_study(
         students={str(one.pictures): together(f"students-{one.pictures}") for one in settings.students},
         settings=_plain(settings) | {"machine": dict(machine)},
     )
-
-
-def _open(folder: Path, settings: Settings) -> None:
-    """Make the folder, or make sure that its parts were made with these settings; seeds may come and go."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path, wanted = folder / _SETTINGS, _plain(settings)
-    del wanted["seeds"]
-    if not path.exists():
-        write_file(path, json.dumps(wanted, indent=1).encode())
-    elif json.loads(path.read_text(encoding="utf-8")) != wanted:
-        raise ValueError(f"{folder} holds a study with other settings, see {path.name} in it; give a new folder")
 
 
 def _plain(settings: Settings) -> dict[str, object]:

@@ -16,9 +16,9 @@ from studies.augment.harm.cells import Run, as_tuples, run_arms, turned_test
 from studies.augment.harm.nets import Cell, Task
 from studies.augment.harm.record import Study
 from studies.augment.harm.references import Measured, guards_of, measure_safety
+from studies.parts import open_parts, read_part
 
 TASKS: tuple[Task, ...] = ("digits", "clothes")
-_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,7 @@ def make_part(settings: Settings, folder: Path, name: str) -> tuple[Run, ...] | 
     if not path.exists():
         before = {"safety-digits": make_part(settings, folder, "safety-digits")} if name.startswith("turning") else {}
         write_file(path, json.dumps([asdict(row) for row in parts_of(settings)[name](before)]).encode())
-    try:
-        return tuple(kind(**as_tuples(row)) for row in json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"cannot read {path} ({error}); remove it, and it will be made again") from error
+    return read_part(path, lambda rows: tuple(kind(**as_tuples(row)) for row in rows))
 
 
 def run_study(
@@ -112,7 +109,7 @@ def run_study(
     Raises:
         ValueError: the folder belongs to a study with other settings, or a part cannot be read.
     """
-    _open(folder, settings)
+    open_parts(folder, _plain(settings))
     found: dict[str, list] = {"safety": [], "turning": [], "width": [], "operations": [], "control": []}
     for name in parts_of(settings):
         found[name.split("-")[0]] += make_part(settings, folder, name)
@@ -126,16 +123,6 @@ def run_study(
         control=tuple(found["control"]),
         settings=_plain(settings) | {"machine": dict(machine)},
     )
-
-
-def _open(folder: Path, settings: Settings) -> None:
-    """Make the folder, or make sure that its parts were made with these settings."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _SETTINGS
-    if not path.exists():
-        write_file(path, json.dumps(_plain(settings), indent=1).encode())
-    elif json.loads(path.read_text(encoding="utf-8")) != _plain(settings):
-        raise ValueError(f"{folder} holds a study with other settings, see {path.name} in it; give a new folder")
 
 
 def _plain(settings: Settings) -> dict[str, object]:
