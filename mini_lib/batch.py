@@ -59,5 +59,16 @@ class Batch:
         return self.labels.argmax(dim=1) if self.labels.ndim == 2 else self.labels
 
 
+def need_batch(augmented: object) -> Batch:
+    """Return what an augmentation gave, once it is a batch.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(augmented, Batch):
+        raise TypeError(f"augment must give a Batch, got {type(augmented).__name__}; use Batch(images, batch.labels)")
+    return augmented
+
+
 # What is done to a batch before the model sees it. All chance comes from the generator.
 Augment = Callable[[Batch, torch.Generator], Batch]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mini_lib.batch import Augment, Batch
+from mini_lib.batch import Augment, Batch, need_batch
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.require import not_negative, positive, whole
@@ -282,8 +282,7 @@ def _another_generator(seed: int) -> torch.Generator:
 
 def _as_many(augmented: object, batch: Batch) -> Batch:
     """Return what an augmentation gave, once it is a batch of as many pictures."""
-    if not isinstance(augmented, Batch):
-        raise TypeError(f"augment must give a Batch, got {type(augmented).__name__}; use Batch(images, batch.labels)")
+    augmented = need_batch(augmented)
     if len(augmented) != len(batch):
         raise ValueError(f"augment made {len(augmented)} pictures of {len(batch)}; it must keep their number")
     return augmented

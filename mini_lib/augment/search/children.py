@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from mini_lib import require
 from mini_lib.augment.search.spent import Spent
-from mini_lib.batch import Augment, Batch
+from mini_lib.batch import Augment, Batch, need_batch
 from mini_lib.data import Split
 from mini_lib.fit import need_classes
 from mini_lib.stacked import Stack, accuracies_together, losses_together, stack, unstack
@@ -233,8 +233,7 @@ def _labels_together(batches: Sequence[Batch]) -> Tensor:
 
 
 def _as_before(augmented: object, batch: Batch) -> Batch:
-    if not isinstance(augmented, Batch):
-        raise TypeError(f"augment must give a Batch, got {type(augmented).__name__}; use Batch(images, batch.labels)")
+    augmented = need_batch(augmented)
     if augmented.images.shape != batch.images.shape or augmented.images.dtype != batch.images.dtype:
         raise ValueError(
             f"augment must keep shape and dtype of its pictures, made {list(augmented.images.shape)} "
