@@ -16,7 +16,7 @@ from mini_lib.llm.prices.rows import rows_of, text_field
 from mini_lib.llm.prices.table import day
 
 _PATH = _assets.ASSETS / "llm" / "aliases.csv"
-_SHA256 = "b7d507625beb55667970253d9a6f428fcb22ca02016f097687e317f65ba09e33"
+_SHA256 = "244e7acafa8cd1d1138dc652fb9714df56d67a887144931ad6f3dde13a53d1ac"
 ALIAS_COLUMNS = ("provider", "name", "from", "snapshot", "source")
 
 

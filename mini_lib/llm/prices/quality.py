@@ -75,8 +75,12 @@ def scored(
     return tuple(sorted(rows, key=lambda row: row.since))
 
 
-def cheapest_at_least(rows: Iterable[Scored], on: str | dt.date, percent: float, output_share: float) -> Scored | None:
+def cheapest_at_least(
+    rows: Iterable[Scored], on: str | dt.date, percent: float, output_share: float, unscored: bool = False
+) -> Scored | None:
     """Return the cheapest row in force on a day whose score is `percent` or more, None if there is none.
+
+    With `unscored`, a model without a score counts as good enough, so that the true price lies between the two.
 
     Raises:
         ValueError: `output_share` is not from 0 to 1, or `percent` not above 0.
@@ -88,26 +92,35 @@ def cheapest_at_least(rows: Iterable[Scored], on: str | dt.date, percent: float,
     in_force: dict[tuple[str, str], Scored] = {}
     for row in sorted((row for row in rows if row.since <= day(on)), key=lambda row: row.since):
         in_force[row.price.provider, row.price.model] = row
-    good = [row for row in in_force.values() if row.score is not None and row.score.percent >= percent]
+    good = [row for row in in_force.values() if _good(row, percent, unscored)]
     return min(good, key=lambda row: blended_usd(row.price, output_share), default=None)
 
 
-def lows_at_least(rows: Iterable[Scored], percent: float, output_share: float) -> tuple[Scored, ...]:
+def lows_at_least(
+    rows: Iterable[Scored], percent: float, output_share: float, unscored: bool = False
+) -> tuple[Scored, ...]:
     """Return the rows at `percent` or more that were cheaper than all such rows before them: the record lows.
+
+    They begin with the first model that was good enough, and they only fall. A price that stands still, or rises,
+    leaves no record: two years without a low are not in this list.
 
     Raises:
         ValueError: `output_share` is not from 0 to 1, or `percent` not above 0.
 
     >>> [low.price.model for low in lows_at_least(scored_history(), 86.4, output_share=0.2)][:2]
-    ['gpt-4 (8k)', 'gpt-4-turbo']
+    ['gpt-4 (8k)', 'claude-3-opus']
     """
     _check(percent, output_share)
     lows: list[Scored] = []
-    good = (row for row in rows if row.score is not None and row.score.percent >= percent)
+    good = (row for row in rows if _good(row, percent, unscored))
     for row in sorted(good, key=lambda row: (row.since, blended_usd(row.price, output_share))):
         if not lows or blended_usd(row.price, output_share) < blended_usd(lows[-1].price, output_share):
             lows.append(row)
     return tuple(lows)
+
+
+def _good(row: Scored, percent: float, unscored: bool) -> bool:
+    return unscored if row.score is None else row.score.percent >= percent
 
 
 def _check(percent: float, output_share: float) -> None:

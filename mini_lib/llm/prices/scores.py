@@ -21,7 +21,7 @@ from mini_lib.llm.prices.table import day
 from mini_lib.require import one_of, positive, whole
 
 _PATH = _assets.ASSETS / "llm" / "scores.csv"
-_SHA256 = "5edb6d3dda0d831b6b90e6a59bc7e47b732488ac010ead3d94936ed5d81e5b5b"
+_SHA256 = "b4436931ae6eb0683485a216bd482d06a213b44816f334aff04abc0eb678da6d"
 METHODS = ("answer", "chain of thought")
 VARIANTS = ("instruct", "base")
 SCORE_COLUMNS = ("snapshot", "mmlu_percent", "shots", "method", "variant", "source", "date")
@@ -30,7 +30,7 @@ Preference = Callable[["Score"], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Score:
-    """What a snapshot of a model scored on MMLU, in percent, and how it was asked.
+    """What a snapshot of a model scored on MMLU, in percent, and how it was asked; `shots` is None where no one says.
 
     Raises:
         TypeError: `percent` is not a number, or `shots` not a whole one.
@@ -43,7 +43,7 @@ class Score:
 
     snapshot: str
     percent: float
-    shots: int
+    shots: int | None
     method: str
     variant: str
     source: str
@@ -53,7 +53,8 @@ class Score:
         fix = "give the percent of questions answered rightly, such as 70.0"
         if positive("percent", self.percent, fix=fix) > 100:
             raise ValueError(f"percent must be 100 or less, got {self.percent}; {fix}")
-        whole("shots", self.shots, low=0, fix="give the solved examples in the prompt, such as 5")
+        if self.shots is not None:
+            whole("shots", self.shots, low=0, fix="give the solved examples in the prompt, such as 5")
         one_of("method", self.method, METHODS, fix="an answer is a letter, a chain of thought reasons first")
         one_of("variant", self.variant, VARIANTS, fix="instruct is the chat model that is sold")
         for name in ("snapshot", "source"):
@@ -131,9 +132,9 @@ def by_snapshot(scores: Iterable[Score], prefer: Preference = five_shot_first) -
 def _score(fields: dict[str, str], line: int) -> Score:
     """Build the score that the fields of one line state, or say where it is wrong."""
     percent = number_field(fields, "mmlu_percent", line, "give a percentage such as 70.0")
-    shots = number_field(fields, "shots", line, "give a whole number such as 5")
+    shots = int(number_field(fields, "shots", line, "give a whole number such as 5")) if fields["shots"] else None
     texts = {name: text_field(fields, name, line) for name in ("snapshot", "method", "variant", "source")}
     try:
-        return Score(percent=percent, shots=int(shots), date=day(fields["date"]), **texts)
+        return Score(percent=percent, shots=shots, date=day(fields["date"]), **texts)
     except ValueError as wrong:
         raise ValueError(f"line {line}: {wrong}") from None

@@ -20,7 +20,7 @@ from mini_lib.llm.prices.rows import number_field, rows_of, text_field
 from mini_lib.require import not_negative
 
 _PATH = _assets.ASSETS / "llm" / "price_history.csv"
-_SHA256 = "ba941c2fc8270b1f10ce2c329fcbe0165cc026326a2011fe55b43807c2591bb0"
+_SHA256 = "0dfc2933675420ffa9e6b77a644a43ce1311f84b0a779ad3dd362a8efe664b53"
 _PRICES = ("usd_per_million_input_tokens", "usd_per_million_output_tokens")
 COLUMNS = ("date", "provider", "model", *_PRICES, "source")
 
