@@ -2,7 +2,7 @@
 
 `gpt-3.5-turbo` was the snapshot 0301, then 0613, then 0125, at three prices. A score belongs to the snapshot, so a
 name has the score of the snapshot that it pointed to on that day. A name that is not in the table never moved: it is
-its own snapshot.
+its own snapshot. Where a snapshot of GPT-3.5 or GPT-4 has no score of its own, its row names the report's.
 
 Source: the change logs and model pages that the rows name.
 """
@@ -16,7 +16,7 @@ from mini_lib.llm.prices.rows import rows_of, text_field
 from mini_lib.llm.prices.table import day
 
 _PATH = _assets.ASSETS / "llm" / "aliases.csv"
-_SHA256 = "244e7acafa8cd1d1138dc652fb9714df56d67a887144931ad6f3dde13a53d1ac"
+_SHA256 = "5a4ae418bc8dd1a43fcd69997df2e6f3288c5a75aa0478eb44f513b25dd2b203"
 ALIAS_COLUMNS = ("provider", "name", "from", "snapshot", "source")
 
 
@@ -46,13 +46,13 @@ class Alias:
                 raise ValueError(f"{field} must not be empty; every alias has a provider, a name and a source")
 
 
-def aliases() -> tuple[Alias, ...]:
+def name_moves() -> tuple[Alias, ...]:
     """Return every move of the table, ordered by date.
 
     Raises:
         ValueError: the file is missing or damaged.
 
-    >>> [alias.snapshot for alias in aliases() if alias.name == "gpt-4o"]
+    >>> [alias.snapshot for alias in name_moves() if alias.name == "gpt-4o"]
     ['gpt-4o-2024-05-13', 'gpt-4o-2024-08-06']
     """
     content = _assets.read_verified(_PATH, _SHA256, "run `git restore mini_lib/assets`")
@@ -85,9 +85,9 @@ def parse_aliases(text: str) -> tuple[Alias, ...]:
 def snapshot_on(moves: Iterable[Alias], provider: str, name: str, on: str | dt.date) -> str:
     """Return the snapshot that a name stood for on a day; a name without moves is its own snapshot.
 
-    >>> snapshot_on(aliases(), "OpenAI", "gpt-3.5-turbo", "2024-02-15")
+    >>> snapshot_on(name_moves(), "OpenAI", "gpt-3.5-turbo", "2024-02-15")
     'gpt-3.5'
-    >>> snapshot_on(aliases(), "OpenAI", "gpt-3.5-turbo", "2024-02-16")
+    >>> snapshot_on(name_moves(), "OpenAI", "gpt-3.5-turbo", "2024-02-16")
     'gpt-3.5-turbo-0125'
     """
     on = day(on)

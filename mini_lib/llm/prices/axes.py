@@ -98,7 +98,7 @@ def speeds_at_scores(rows: Iterable[Scored], speeds: Iterable[SoldSpeed]) -> tup
 
 
 def best_scores(rows: Iterable[Scored]) -> tuple[tuple[dt.date, float, str], ...]:
-    """Return each day on which a better score than all before came on sale, that score and its model, the cheaper of two.
+    """Return each day on which a better score than all before came on sale, that score and its (cheapest) model.
 
     >>> from mini_lib.llm.prices.quality import scored_history
     >>> best_scores(scored_history())[1][1:]

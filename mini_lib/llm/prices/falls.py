@@ -4,8 +4,11 @@ The two answer different questions. A line through the record lows says how stee
 it has no point for a year in which nothing became cheaper. The price on the last day over the first price says what a
 buyer gained on average, standstill included; two prices have no scatter, so there is no interval.
 
-Record lows are no independent points: each lies below all before it, so the t-interval of the line is too narrow. What
-one model decides is measured by leaving out each model in turn (`without_one`).
+Read the interval of the line as a lower bound of the doubt. Record lows are no independent points, each lies below all
+before it. In 2000 simulated markets of 60 prices that halve twice a year and scatter by two doublings, the line through
+the lows fell too steeply (2.6 halvings per year in the median), and its 95% interval held the true 2 in 71 of 100. The
+regression of `hedonic`, on all prices, held it in 95. What a single model decides is measured by leaving out each model
+in turn (`without_one`). Three lows mostly give an interval so wide that no halving time can be stated.
 """
 
 import datetime as dt
@@ -66,8 +69,8 @@ def level_percent(scores: Iterable[Score], snapshot: str, same_points: float = S
     Raises:
         ValueError: the snapshot has no score, or `same_points` is negative.
 
-    >>> from mini_lib.llm.prices.scores import scores
-    >>> level_percent(scores(), "gpt-4"), level_percent(scores(), "gpt-4", same_points=0)
+    >>> from mini_lib.llm.prices.scores import mmlu_scores
+    >>> level_percent(mmlu_scores(), "gpt-4"), level_percent(mmlu_scores(), "gpt-4", same_points=0)
     (85.4, 86.4)
     """
     not_negative("same_points", same_points, fix="0 asks for at least the same score")

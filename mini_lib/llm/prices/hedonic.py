@@ -45,7 +45,7 @@ class Hedonic:
         if not self.low_per_point <= self.doublings_per_point <= self.high_per_point:
             raise ValueError(
                 f"the price of a point must lie in its interval, got {self.doublings_per_point} and "
-                f"{self.low_per_point} to {self.high_per_point}; use hedonic()"
+                f"{self.low_per_point} to {self.high_per_point}; use hedonic_fit()"
             )
 
 
@@ -59,7 +59,7 @@ def by_provider(row: Scored) -> str:
     return row.price.provider
 
 
-def hedonic(
+def hedonic_fit(
     rows: Iterable[Scored], output_share: float, cluster: Callable[[Scored], str] = by_model, confidence: float = 0.95
 ) -> Hedonic:
     """Fit log2(price) = a + b * years + c * score by least squares, with errors clustered by `cluster`.
@@ -79,7 +79,7 @@ def hedonic(
     >>> marks = [Score(m, float(p), 5, "answer", "instruct", "by hand", day(on)) for m, (on, p) in cells.items()]
     >>> usd = {m: 2.0 ** (p / 10 - (int(on[:4]) - 2020)) for m, (on, p) in cells.items()}
     >>> prices = [Price(day(on), False, "P", m, usd[m], usd[m], "by hand") for m, (on, _) in cells.items()]
-    >>> fit = hedonic(scored(prices, marks), output_share=0.5)
+    >>> fit = hedonic_fit(scored(prices, marks), output_share=0.5)
     >>> round(fit.trend.slope_per_year, 9), round(fit.doublings_per_point, 9)
     (-1.0, 0.1)
     """

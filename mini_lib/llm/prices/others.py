@@ -8,7 +8,7 @@ Their median of 50 comes from GPQA and MATH, where the models of 2023 had far to
 year; on MMLU GPT-4 had 86 of the 90 that are within reach. And our table goes on: from December 2024 to November 2026
 next to nothing at GPT-4's level became cheaper, and on average the fall was 4.3 times per year.
 
-The second study states factors: 1000 times in three years at 42, and 62 times since GPT-4 at 83, which is 11.9 per year.
+The second study states factors: 1000 times in three years at 42, and 62 times since GPT-4 at 83: 11.9 per year.
 
 Source: Cottier, Snodin, Owen, Adamczewski, "LLM inference prices have fallen rapidly but unequally across tasks", Epoch
 AI, 12 March 2025: "ranging from 9x to 900x per year", "with a median of 50x per year", "to achieve GPT-4's performance

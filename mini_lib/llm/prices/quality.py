@@ -8,9 +8,9 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mini_lib.llm.prices.aliases import Alias, aliases, snapshot_on
+from mini_lib.llm.prices.aliases import Alias, name_moves, snapshot_on
 from mini_lib.llm.prices.choose import blended_usd
-from mini_lib.llm.prices.scores import Preference, Score, by_snapshot, five_shot_first, scores
+from mini_lib.llm.prices.scores import Preference, Score, by_snapshot, five_shot_first, mmlu_scores
 from mini_lib.llm.prices.table import Price, day, history
 from mini_lib.require import positive, share
 
@@ -45,13 +45,13 @@ def scored_history(prefer: Preference = five_shot_first) -> tuple[Scored, ...]:
     >>> sum(row.score is not None for row in scored_history()) > 50
     True
     """
-    return scored(history(), scores(), aliases(), prefer)
+    return scored(history(), mmlu_scores(), name_moves(), prefer)
 
 
 def scored(
     prices: Iterable[Price], scores: Iterable[Score], moves: Iterable[Alias] = (), prefer: Preference = five_shot_first
 ) -> tuple[Scored, ...]:
-    """Join each price to the score of what it buys, with a further row where a name moves and its price stays.
+    """Join each price to the score of what it buys, with a further row where a name moves to another score.
 
     >>> from mini_lib.llm.prices.table import day
     >>> price = Price(day("2024-01-01"), False, "P", "m", 1.0, 1.0, "by hand")
@@ -68,10 +68,13 @@ def scored(
     for (provider, model), shelf in shelves.items():
         shelf.sort(key=lambda price: price.date)
         moved = {move.since for move in moves if (move.provider, move.name) == (provider, model)}
-        days = {price.date for price in shelf} | {day for day in moved if day > shelf[0].date}
-        for since in sorted(days):
+        before = None
+        for since in sorted({price.date for price in shelf} | {on for on in moved if on > shelf[0].date}):
             price = max((price for price in shelf if price.date <= since), key=lambda price: price.date)
-            rows.append(Scored(price, since, best.get(snapshot_on(moves, provider, model, since))))
+            score = best.get(snapshot_on(moves, provider, model, since))
+            if (price, score) != before:
+                rows.append(Scored(price, since, score))
+            before = (price, score)
     return tuple(sorted(rows, key=lambda row: row.since))
 
 

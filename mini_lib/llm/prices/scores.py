@@ -62,13 +62,13 @@ class Score:
                 raise ValueError(f"{name} must not be empty; every score has a snapshot and a source")
 
 
-def scores() -> tuple[Score, ...]:
+def mmlu_scores() -> tuple[Score, ...]:
     """Return every score of the table, several of one snapshot where it was asked in several ways.
 
     Raises:
         ValueError: the file is missing or damaged.
 
-    >>> [score.percent for score in scores() if score.snapshot == "gpt-4"]
+    >>> [score.percent for score in mmlu_scores() if score.snapshot == "gpt-4"]
     [86.4]
     """
     content = _assets.read_verified(_PATH, _SHA256, "run `git restore mini_lib/assets`")
@@ -99,7 +99,7 @@ def parse_scores(text: str) -> tuple[Score, ...]:
 def five_shot_first(score: Score) -> tuple[int, ...]:
     """Rank the ways of asking, lowest first: what is sold (the chat model), 5 shots, then 0 shots with reasoning.
 
-    >>> min([score for score in scores() if score.snapshot == "llama-3.1-70b"], key=five_shot_first).percent
+    >>> min([score for score in mmlu_scores() if score.snapshot == "llama-3.1-70b"], key=five_shot_first).percent
     83.6
     """
     ways = {(5, "answer"): 0, (0, "chain of thought"): 1}
@@ -109,7 +109,7 @@ def five_shot_first(score: Score) -> tuple[int, ...]:
 def reasoning_first(score: Score) -> tuple[int, ...]:
     """Rank 0 shots with a chain of thought before 5 shots, and the chat model before the base model.
 
-    >>> min([score for score in scores() if score.snapshot == "llama-3.1-70b"], key=reasoning_first).percent
+    >>> min([score for score in mmlu_scores() if score.snapshot == "llama-3.1-70b"], key=reasoning_first).percent
     86.0
     """
     ways = {(0, "chain of thought"): 0, (5, "answer"): 1}
@@ -119,7 +119,7 @@ def reasoning_first(score: Score) -> tuple[int, ...]:
 def by_snapshot(scores: Iterable[Score], prefer: Preference = five_shot_first) -> dict[str, Score]:
     """Return the one score of each snapshot that `prefer` ranks lowest.
 
-    >>> by_snapshot(scores())["llama-2-70b"].percent
+    >>> by_snapshot(mmlu_scores())["llama-2-70b"].percent
     52.9
     """
     best: dict[str, Score] = {}
