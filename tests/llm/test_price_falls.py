@@ -168,14 +168,15 @@ def test_the_line_gives_what_epoch_published_for_its_own_points(points, publishe
     assert any(each.times_per_year == pytest.approx(published[0], abs=0.01) for each in EPOCH_2025)
 
 
-@pytest.mark.parametrize("level, epoch", [("gpt-3.5", "GPT-3.5 Turbo"), ("gpt-4", "GPT-4")])
-def test_our_table_falls_as_epochs_does_over_the_same_time_with_the_same_mix(level, epoch):
-    """Other sellers, other scores, the same answer: each best fit lies in the other's interval."""
+@pytest.mark.parametrize("level, epoch, stated", [("gpt-3.5", "GPT-3.5 Turbo", 9.2), ("gpt-4", "GPT-4", 13.2)])
+def test_our_table_falls_as_epochs_does_over_the_same_time_with_the_same_mix(level, epoch, stated):
+    """Other sellers, other scores, the same answer: each best fit lies in the other's interval. `others` states ours."""
     theirs = next(each for each in EPOCH_2025 if (each.test, each.level) == ("MMLU", epoch))
     percent = level_percent(mmlu_scores(), level)
     ours = fall_at_least(scored_history(), percent, output_share=0.25, until="2025-02-05").trend
     assert theirs.low_times < ours.times_per_year < theirs.high_times
     assert ours.low_times < theirs.times_per_year < ours.high_times
+    assert round(ours.times_per_year, 1) == stated
 
 
 def test_a_level_is_the_score_of_its_model_less_what_chance_explains():
@@ -219,6 +220,7 @@ def test_at_three_levels_a_halving_time_can_be_stated_and_the_average_is_slower(
     found = [fall_at_least(scored_history(), level_percent(mmlu_scores(), level), 0.2, TODAY) for level in LEVELS[:3]]
     assert [len(fall.lows) for fall in found] == [10, 7, 9]
     assert all(fall.trend.can_be_stated and fall.times_per_year < fall.trend.times_per_year for fall in found)
+    assert round(found[2].times_per_year, 1) == 4.3  # as `others` states it
 
 
 @pytest.mark.parametrize(

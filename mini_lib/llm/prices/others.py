@@ -5,8 +5,8 @@ token written, until February 2025. On MMLU they find 9.3 times per year at the 
 of GPT-4; over the same time and with the same mix our table gives 9.2 and 13.2, well inside of their intervals.
 
 Their median of 50 comes from GPQA and MATH, where the models of 2023 had far to go and small models went there within a
-year; on MMLU GPT-4 had 86 of the 90 that are within reach. And our table goes on: from December 2024 to November 2026
-next to nothing at GPT-4's level became cheaper, and on average the fall was 4.3 times per year.
+year; on MMLU GPT-4 had 86 of the 93 that the best model of our table has. And our table goes on: from December 2024 to
+November 2026 next to nothing at GPT-4's level became cheaper, and on average the fall was 4.3 times per year.
 
 The second study states factors: 1000 times in three years at 42, and 62 times since GPT-4 at 83: 11.9 per year.
 

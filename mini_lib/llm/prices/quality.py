@@ -1,7 +1,9 @@
 """What a given quality costs: prices joined to scores, the cheapest at or above a score, and its record lows.
 
 Only models whose maker reports a score take part, so the cheapest here may be dearer than the cheapest that was sold.
-A price counts from its day until the same provider lists another for that name, or moves the name to another snapshot.
+A price counts from its day until the same provider lists another for that name, or moves the name to another snapshot;
+the table does not say when a model was withdrawn. A price per token is not one per answer: a model that reasons writes
+more tokens for its score.
 """
 
 import datetime as dt

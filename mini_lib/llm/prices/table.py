@@ -6,7 +6,7 @@ Nothing here says how good a model is, or for how long it was sold.
 
 A row of a collection ("tokencost", "genai-prices" and the name there) was in force on its day, and may have been so for
 weeks or months before, unless it says "dated there" or "date from the model id". Some names stay while the model behind
-them changes; those rows say "another model under the same name".
+them changes; those rows say "another model under the same name", and `aliases` has the snapshots.
 
 Source: tokencost 0.1.2 to 0.1.26 and genai-prices 0.2.3 (collections of list prices, both MIT), and the announcements
 that the rows name. `tools/price_history.py` compares the rows with the collections.
