@@ -170,7 +170,7 @@ def test_the_line_gives_what_epoch_published_for_its_own_points(points, publishe
 
 @pytest.mark.parametrize("level, epoch, stated", [("gpt-3.5", "GPT-3.5 Turbo", 9.2), ("gpt-4", "GPT-4", 13.2)])
 def test_our_table_falls_as_epochs_does_over_the_same_time_with_the_same_mix(level, epoch, stated):
-    """Other sellers, other scores, the same answer: each best fit lies in the other's interval. `others` states ours."""
+    """Other sellers, other scores, the same answer: each best fit lies in the other's interval."""
     theirs = next(each for each in EPOCH_2025 if (each.test, each.level) == ("MMLU", epoch))
     percent = level_percent(mmlu_scores(), level)
     ours = fall_at_least(scored_history(), percent, output_share=0.25, until="2025-02-05").trend

@@ -1,7 +1,8 @@
 """Cheaper, faster, better: the data of one figure with three axes over time.
 
 Cheaper holds the score and follows the price, faster holds the score and follows the speed, better follows the best
-score on sale, and ends where the makers of the best models stopped to report this score. Each is a tuple of plain points, ready to draw.
+score on sale, and ends where the makers of the best models no longer report this score. Each is a tuple of plain
+points, ready to draw.
 """
 
 import datetime as dt
