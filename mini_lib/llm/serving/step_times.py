@@ -17,9 +17,7 @@ class StepTimes:
         self._timing = timing
         self.window: Window | None = getattr(timing, "window", None)
         if not isinstance(self.window, Window | None):
-            raise TypeError(
-                f"window of the timing must be a Window or None, got {self.window!r}; use Window(tokens=4096)"
-            )
+            raise TypeError(f"a timing's window must be a Window or None, got {self.window!r}; use Window(tokens=4096)")
         self._decode: dict[int, tuple[float, float]] = {}
         self._prefill: dict[tuple[int, float], float] = {}
 
@@ -48,7 +46,8 @@ class StepTimes:
 
         All tokens go through the same matrix products, so the weights are read once, and the sequences that decode
         are `batch` more tokens of the chunk. Their attention reads their own KV caches, of `decode_context` tokens
-        together, counted in each layer where there is a window. `pairs` counts each new token of the chunks with each token that is in the KV cache of its prompt.
+        together, counted in each layer where there is a window. `pairs` counts each new token of the chunks with each
+        token that is in the KV cache of its prompt.
         The pass is never faster than the decode step alone.
 
         Source: Agrawal et al., "Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve",
