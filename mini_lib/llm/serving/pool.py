@@ -58,8 +58,10 @@ class BlockPool:
 
     def blocks_for(self, tokens: int) -> int:
         """Return the blocks that hold so many tokens of a sequence: the last may be partly empty."""
-        size = self.block_tokens
-        return self._full * -(-tokens // size) + self._windowed * -(-min(tokens, self.window.tokens) // size)
+        blocks = -(-tokens // self.block_tokens)
+        if not self._windowed:
+            return blocks
+        return self._full * blocks + self._windowed * -(-min(tokens, self.window.tokens) // self.block_tokens)
 
     def fits(self, tokens: int, spare: int = 0) -> bool:
         """Return whether so many tokens of a sequence find room now, and `spare` blocks stay free."""
@@ -83,18 +85,18 @@ class BlockPool:
         self._count(tokens, -1)
 
     def _count(self, tokens: int, sign: int) -> None:
-        layers, window = self.layers, self.window.tokens
-        read = layers * tokens
-        if self._windowed and tokens >= window:
-            self._at_window += sign
-            layers = self._full
-            read = layers * tokens + self._windowed * (window - 1)
-        elif self._windowed:
-            step = self._step + window - tokens
-            if step not in self._until_window:
-                self._until_window[step] = 0
-                heappush(self._window_steps, step)
-            self._until_window[step] += sign
+        layers, read = self.layers, self.layers * tokens
+        if self._windowed:
+            window = self.window.tokens
+            if tokens >= window:
+                self._at_window += sign
+                layers, read = self._full, self._full * tokens + self._windowed * (window - 1)
+            else:
+                step = self._step + window - tokens
+                if step not in self._until_window:
+                    self._until_window[step] = 0
+                    heappush(self._window_steps, step)
+                self._until_window[step] += sign
         self._places[(tokens - self._step) % self.block_tokens] += sign * layers
         self.growing += sign * layers
         self.context += sign * read

@@ -72,12 +72,12 @@ def simulate(
     for place, request in enumerate(requests):
         tokens = request.prompt + request.output - 1
         if pool.blocks_for(tokens) > pool.blocks:
-            room, blocks = kv_tokens // block_tokens * block_tokens, -(-pool.blocks_for(tokens) // pool.layers)
-            kept = -(-pool.window.kept(tokens) // pool.layers)
+            room, blocks = kv_tokens // block_tokens * block_tokens, pool.blocks_for(tokens)
+            needed = tokens if times.window is None else -(-blocks * block_tokens // pool.layers)
+            windows = "" if times.window is None else f" with the windows the room of {needed},"
             raise ValueError(
                 f"requests[{place}] can never be served: prompt {request.prompt} + output {request.output} - 1 = "
-                f"{tokens} tokens,{f' which take the room of {kept},' if kept < tokens else ''} but the KV cache holds "
-                f"{room} (in whole blocks of {block_tokens}), {kept - room} too few; use "
-                f"kv_tokens={blocks * block_tokens} or shorter requests"
+                f"{tokens} tokens,{windows} but the KV cache holds {room} (in whole blocks of {block_tokens}), "
+                f"{needed - room} too few; use kv_tokens={-(-blocks // pool.layers) * block_tokens} or shorter requests"
             )
     return Engine(requests, times, pool, max_batch, chunk_tokens if prefill == "chunked" else None).run()

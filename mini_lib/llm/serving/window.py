@@ -43,7 +43,7 @@ class Window:
         >>> Window(tokens=4, layers=2, windowed_layers=1).kept(10)
         14
         """
-        return self.full_layers * tokens + self.windowed_layers * min(tokens, self.tokens)
+        return self.layers * tokens - self.windowed_layers * max(0, tokens - self.tokens)
 
 
 def window_of(architecture: Architecture) -> Window | None:
