@@ -183,10 +183,10 @@ SERVICES = st.fixed_dictionaries(
 )
 # smaller and larger than prompts, outputs, and both together; layers are powers of two, so that shares are exact
 WINDOWS = st.none() | st.builds(
-    lambda tokens, layers, full: Window(tokens, layers, max(1, layers - full)),
+    lambda tokens, layers, full: Window(tokens, layers, max(0, layers - full)),
     st.integers(1, 60),
     st.sampled_from([1, 2, 4]),
-    st.integers(0, 3),
+    st.integers(0, 4),
 )
 LENGTHS = st.lists(st.tuples(st.integers(1, 24), st.integers(1, 24)), min_size=1, max_size=14)
 

@@ -48,7 +48,7 @@ class BlockPool:
         self.block_tokens = block_tokens
         self.used = self.peak = 0
         self.growing = 0  # the layers of growing sequences that gain a token in a step
-        self.context = 0  # the tokens in these layers and the others that the next step reads, besides the new ones
+        self.context = 0  # the tokens in all of their layers that the next step reads, besides the new ones
         self._step = 0
         # at place p: the layers that fill their last block when (p + steps made) is a multiple of block_tokens
         self._places = [0] * block_tokens
@@ -58,10 +58,10 @@ class BlockPool:
 
     def blocks_for(self, tokens: int) -> int:
         """Return the blocks that hold so many tokens of a sequence: the last may be partly empty."""
-        blocks = -(-tokens // self.block_tokens)
-        if not self._windowed:
-            return blocks
-        return self._full * blocks + self._windowed * -(-min(tokens, self.window.tokens) // self.block_tokens)
+        blocks = self.layers * -(-tokens // self.block_tokens)
+        if self._windowed and tokens > self.window.tokens:
+            blocks -= self._windowed * (-(-tokens // self.block_tokens) - -(-self.window.tokens // self.block_tokens))
+        return blocks
 
     def fits(self, tokens: int, spare: int = 0) -> bool:
         """Return whether so many tokens of a sequence find room now, and `spare` blocks stay free."""

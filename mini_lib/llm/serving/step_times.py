@@ -47,8 +47,8 @@ class StepTimes:
         All tokens go through the same matrix products, so the weights are read once, and the sequences that decode
         are `batch` more tokens of the chunk. Their attention reads their own KV caches, of `decode_context` tokens
         together, counted in each layer where there is a window. `pairs` counts each new token of the chunks with each
-        token that is in the KV cache of its prompt.
-        The pass is never faster than the decode step alone.
+        token that is in the KV cache of its prompt. Only their mean is passed on, so where contexts differ a layer with
+        a window is charged a little too much. The pass is never faster than the decode step alone.
 
         Source: Agrawal et al., "Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve",
         2024, section 4.
