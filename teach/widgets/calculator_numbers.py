@@ -13,7 +13,8 @@ from typing import Any
 
 from mini_lib.llm.cost import devices as known
 from mini_lib.llm.cost.architecture import Architecture
-from mini_lib.llm.cost.devices import DEVICES, Device, find_device
+from mini_lib.llm.cost.device import Device
+from mini_lib.llm.cost.devices import DEVICES, find_device
 from mini_lib.llm.cost.efficiency import LLAMA_CPP, LLAMA_CPP_METAL, TENSORRT_LLM, Efficiency
 from mini_lib.llm.cost.estimate import Estimate, estimate
 from mini_lib.llm.cost.memory import DeviceMemory, largest_batch, memory, weight_bytes

@@ -2,10 +2,13 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from mini_lib.llm.cost import devices
+from mini_lib.llm.cost import computers, devices
+from mini_lib.llm.cost.computers import M2_ULTRA_76
+from mini_lib.llm.cost.device import Device, measured_device
 from mini_lib.llm.cost.devices import (
     A100_SXM_80GB,
     A100_SXM_80GB_330W,
@@ -14,12 +17,10 @@ from mini_lib.llm.cost.devices import (
     H100_SXM,
     L4,
     L40S,
-    M2_ULTRA_76,
     T4,
-    Device,
     find_device,
-    measured_device,
 )
+from mini_lib.llm.cost.published import decode_rows_2025, published_rows
 
 GOOD = {
     "name": "toy",
@@ -50,6 +51,14 @@ CHIPS = {
     "RTX-4080": (76, 512, 128, 2.505e9, 2.505e9),
     "RTX-4090": (128, 512, 128, 2.52e9, 2.52e9),
     "RTX-5090": (170, 512, 128, 2.407e9, 2.407e9),
+    "RTX-PRO-6000": (188, 512, 128, 2.617e9, 2.617e9),
+    "RTX-2080-Ti": (68, 512, 64, 1.635e9, 1.635e9),
+    "RTX-3060-12GB": (28, 512, 128, 1.777e9, 1.777e9),
+    "RTX-3090-Ti": (84, 512, 128, 1.86e9, 1.86e9),
+    "RTX-4070": (46, 512, 128, 2.475e9, 2.475e9),
+    "RX-7900-XTX": (96, 256, 128, 2.498e9, 2.498e9),
+    "DGX-Spark": (48, 512, 128, 2.54e9, 2.54e9),
+    "Ryzen-AI-Max-395": (40, 256, 128, 2.9e9, 2.9e9),
 }
 
 # Wires of the memory bus and bits a second on each. HBM of the A100 and of the PCIe cards: clock times two.
@@ -71,6 +80,20 @@ BUSES = {
     "RTX-4080": (256, 22.4e9),
     "RTX-4090": (384, 21e9),
     "RTX-5090": (512, 28e9),
+    "RTX-PRO-6000": (512, 28e9),
+    "RTX-2080-Ti": (352, 14e9),
+    "RTX-3060-12GB": (192, 15e9),
+    "RTX-3090-Ti": (384, 21e9),
+    "RTX-4070": (192, 21e9),
+    "RX-7900-XTX": (384, 20e9),
+    "DGX-Spark": (256, 8.533e9),
+    "Ryzen-AI-Max-395": (256, 8e9),
+    "M1-8": (128, 4.266e9),
+    "M4-10": (128, 7.5e9),
+    "M4-Pro-20": (256, 8.533e9),
+    "M4-Max-40": (512, 8.533e9),
+    "M5-10": (128, 9.6e9),
+    "M3-Ultra-80": (1024, 6.4e9),
     "Ryzen-7-7840U": (128, 5.6e9),
     "Xeon-8480+": (8 * 64, 4.8e9),
 }
@@ -102,7 +125,7 @@ def test_half_the_bits_are_at_most_twice_as_fast(device):
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_orders_of_magnitude(device):
-    """A slip of 1000 in a unit would show: the slowest is a laptop, the fastest a B200."""
+    """A slip of 1000 in a unit would show: the slowest is a Mac mini of 2020, the fastest a B200."""
     assert 8 * 2**30 <= device.memory_bytes <= 512 * 2**30
     assert 50e9 <= device.bandwidth_bytes_per_s <= 8e12 == B200.bandwidth_bytes_per_s
     assert 1e12 <= device.vector_flops_per_s <= device.matmul_peak(16) <= 2.5e15
@@ -124,16 +147,27 @@ def test_every_device_has_a_source_and_a_date():
 
 
 def test_names_are_different_and_every_constant_is_listed():
-    constants = [value for value in vars(devices).values() if isinstance(value, Device)]
+    every = {**vars(devices), **vars(computers)}
+    constants = [value for value in every.values() if isinstance(value, Device)]
     assert len({device.name.lower() for device in DEVICES}) == len(DEVICES) == len(constants)
 
 
 def test_names_of_the_published_tables_are_found():
-    for name in (
-        *("H100-SXM-80GB", "A100-SXM-80GB", "A100-SXM-80GB-330W", "L40S", "RTX-3090", "RTX-4090", "RTX-4080"),
-        *("RTX-3080-10GB", "RTX-3070", "RTX-4070-Ti", "M2-Ultra-76", "M3-Max-40", "M1-Max-32"),
-    ):
-        assert find_device(name).name == name
+    for row in (*published_rows(), *decode_rows_2025()):
+        assert find_device(row.device).name == row.device
+
+
+def test_a_mac_of_the_same_kind_grows_with_its_generation():
+    """As much bandwidth and arithmetic or more in each generation as in the last; two Max make an Ultra."""
+    for kind in (("M1-8", "M2-10", "M3-10", "M4-10", "M5-10"), ("M1-Max-32", "M3-Max-40", "M4-Max-40")):
+        macs = [find_device(name) for name in kind]
+        for older, newer in pairwise(macs):
+            assert newer.bandwidth_bytes_per_s >= older.bandwidth_bytes_per_s
+            assert newer.matmul_peak(16) >= older.matmul_peak(16)
+    one, two = find_device("M1-Max-32"), find_device("M1-Ultra-64")
+    assert two.bandwidth_bytes_per_s == 2 * one.bandwidth_bytes_per_s
+    assert two.matmul_peak(16) == 2 * one.matmul_peak(16)
+    assert find_device("M5-10").matmul_peak(16) == 4 * find_device("M4-10").matmul_peak(16)
 
 
 def test_a_limited_card_differs_in_its_watts_alone():

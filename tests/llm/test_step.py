@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, FeedForward, LatentAttention
-from mini_lib.llm.cost.devices import A100_SXM_80GB, H100_SXM, M2_ULTRA_76, Device
+from mini_lib.llm.cost.computers import M2_ULTRA_76
+from mini_lib.llm.cost.device import Device
+from mini_lib.llm.cost.devices import A100_SXM_80GB, H100_SXM
 from mini_lib.llm.cost.efficiency import BY_ENGINE, GPT_FAST, IDEAL, LLAMA_CPP_METAL, TENSORRT_LLM, Efficiency
 from mini_lib.llm.cost.models import DEEPSEEK_V3, GPT_J_6B, LLAMA_2_7B, LLAMA_2_70B, LLAMA_3_8B, MIXTRAL_8X7B
 from mini_lib.llm.cost.step import step

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mini_lib.llm.cost.devices import B200, H100_SXM, M2_ULTRA_76, measured_device
+from mini_lib.llm.cost.computers import M2_ULTRA_76
+from mini_lib.llm.cost.device import measured_device
+from mini_lib.llm.cost.devices import B200, H100_SXM
 from mini_lib.llm.cost.efficiency import IDEAL, LLAMA_CPP_METAL, TENSORRT_LLM
 from mini_lib.llm.cost.estimate import estimate
 from mini_lib.llm.cost.models import FALCON_7B, LLAMA_3_8B

@@ -9,7 +9,7 @@ from math import ceil
 
 from mini_lib.columns import aligned
 from mini_lib.llm.cost.architecture import Architecture
-from mini_lib.llm.cost.devices import Device
+from mini_lib.llm.cost.device import Device
 from mini_lib.llm.cost.efficiency import Efficiency
 from mini_lib.llm.cost.memory import DeviceMemory, memory, what_would_fit
 from mini_lib.llm.cost.operators import ACTIVATION_BYTES

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from mini_lib.llm.cost.architecture import Architecture, Attention
-from mini_lib.llm.cost.devices import DEVICES, Device
+from mini_lib.llm.cost.device import Device
+from mini_lib.llm.cost.devices import DEVICES
 from mini_lib.llm.cost.kv_cache import kv_bytes_per_token, kv_cache_bytes
 from mini_lib.llm.cost.matrices import matrices
 from mini_lib.llm.cost.operators import ACTIVATION_BYTES

@@ -1,7 +1,7 @@
 """Published measurements of speed, each row with its source, against which the calculator is held.
 
 Source: the tables of NVIDIA's TensorRT-LLM v0.5 and v0.6.1 (docs/source/performance.md), the README of gpt-fast,
-and "GPU-Benchmarks-on-LLM-Inference" (llama.cpp, snapshots of May 2024).
+and "GPU-Benchmarks-on-LLM-Inference" (llama.cpp, snapshots of May 2024). Those of 2024 to 2026: each row names its own.
 """
 
 import csv
@@ -65,7 +65,7 @@ class Measurement:
 
 
 def read_rows(path: Path) -> tuple[Measurement, ...]:
-    """Return the measurements in a CSV with the columns of one of the three shipped tables.
+    """Return the measurements in a CSV with the columns of one of the shipped tables.
 
     Raises:
         ValueError: the file or a column is missing, or a cell is not a number above 0; names the line.
@@ -108,6 +108,16 @@ def published_rows() -> tuple[Measurement, ...]:
     )
 
 
+def decode_rows_2025() -> tuple[Measurement, ...]:
+    """Return the shipped decode speeds of single devices from 2024 to 2026: newer engines than in `published_rows()`.
+
+    >>> rows = decode_rows_2025()
+    >>> sorted({row.engine for row in rows})
+    ['MLX', 'SGLang', 'llama.cpp', 'llama.cpp, Metal', 'vLLM']
+    """
+    return read_rows(ASSETS / "llm" / "published_decode_2025.csv")
+
+
 def halves(rows: Iterable[Measurement]) -> tuple[tuple[Measurement, ...], tuple[Measurement, ...]]:
     """Return the rows that constants may be fitted on, and those that tell the error."""
     rows = tuple(rows)
@@ -139,6 +149,8 @@ def _tensorrt(row: dict[str, str], kind: str, output: int, kv_bits: float, secon
 
 
 def _decode(row: dict[str, str]) -> Measurement:
+    if "engine" in row:
+        return _decode_told(row)
     if row["weight_format"] not in BITS:
         raise ValueError(f"weight_format must be one of {', '.join(BITS)}, got {row['weight_format']!r}")
     engine = "gpt-fast" if row["source"].startswith("gpt-fast") else "llama.cpp"
@@ -149,6 +161,14 @@ def _decode(row: dict[str, str]) -> Measurement:
     context = int(row["context_tokens"]) // 2 if row["context_tokens"] else 105
     run = (1, context, 1, BITS[row["weight_format"]], 16, 16)
     return _measurement(row, "decode", engine, run, 1 / _figure(row, "tokens_per_s"))
+
+
+def _decode_told(row: dict[str, str]) -> Measurement:
+    """The table of 2024 to 2026 tells what the older one leaves to its names: the engine, the bits and the context."""
+    compute = 8 if row["weight_format"] == "FP8" else 16
+    context = int(row["depth_tokens"]) + int(row["output_tokens"]) // 2
+    run = (1, context, 1, float(row["weight_bits"]), 16, compute)
+    return _measurement(row, "decode", row["engine"], run, 1 / _figure(row, "tokens_per_s"))
 
 
 def _measurement(row: dict[str, str], kind: str, engine: str, run: tuple[float, ...], seconds: float) -> Measurement:

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from mini_lib.columns import aligned
 from mini_lib.llm.cost.architecture import Architecture
-from mini_lib.llm.cost.devices import Device
+from mini_lib.llm.cost.device import Device
 from mini_lib.llm.cost.efficiency import IDEAL, Efficiency
 from mini_lib.llm.cost.operators import Operator, operators
 from mini_lib.llm.cost.roles import Role
