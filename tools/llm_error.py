@@ -11,9 +11,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from mini_lib.columns import aligned
-from mini_lib.llm.cost.calibrate import CONSTANTS, ComparedRow, compare, fit_engines, median_error
-from mini_lib.llm.cost.efficiency import BY_ENGINE
-from mini_lib.llm.cost.published import halves, published_rows, read_rows
+from mini_lib.llm.published.fit import CONSTANTS, ComparedRow, compare, fit_engines, median_error
+from mini_lib.llm.cost.engines import GENERATION_2023
+from mini_lib.llm.published.rows import halves, published_rows, read_rows
 
 GROUPS = (
     ("all rows", lambda row: True),

@@ -12,7 +12,7 @@ import argparse
 from statistics import median
 from time import perf_counter
 
-from mini_lib.llm.cost import TENSORRT_LLM, Workload, find_device, find_model
+from mini_lib.llm.cost import ENGINE_2023, Workload, find_device, find_model
 from mini_lib.llm.serving import calculator_timing, kv_room_tokens, lognormal_lengths, poisson_arrivals, simulate
 
 
@@ -43,7 +43,7 @@ def main() -> None:
             times = []
             for _ in range(given.repeats):
                 # a timing of its own, so that nothing is remembered from the run before
-                timing = calculator_timing(model, device, workload, TENSORRT_LLM)
+                timing = calculator_timing(model, device, workload, ENGINE_2023)
                 begin = perf_counter()
                 requests = poisson_arrivals(rate, given.requests, *lengths, seed=0)
                 served = simulate(requests, timing, kv_tokens=room, prefill=prefill)

@@ -15,7 +15,8 @@ from mini_lib.llm.cost import devices as known
 from mini_lib.llm.cost.architecture import Architecture
 from mini_lib.llm.cost.device import Device
 from mini_lib.llm.cost.devices import DEVICES, find_device
-from mini_lib.llm.cost.efficiency import LLAMA_CPP, LLAMA_CPP_METAL, TENSORRT_LLM, Efficiency
+from mini_lib.llm.cost.efficiency import Efficiency
+from mini_lib.llm.cost.engines import ENGINE_2023, LLAMA_CPP_2024, LLAMA_CPP_METAL_2024
 from mini_lib.llm.cost.estimate import Estimate, estimate
 from mini_lib.llm.cost.memory import DeviceMemory, largest_batch, memory, weight_bytes
 from mini_lib.llm.cost.models import LLAMA_3_8B, MODELS, find_model
@@ -187,7 +188,7 @@ def numbers(setting: Setting) -> PanelNumbers:
 def engine_of(device: Device) -> Efficiency:
     """Return what the usual engine of `device` makes of it: llama.cpp on Apple's, on cards for games and on CPUs."""
     if device in (known.M1_MAX_32, known.M2_ULTRA_76, known.M3_MAX_40, known.M4_MAX_40):
-        return LLAMA_CPP_METAL
+        return LLAMA_CPP_METAL_2024
     at_home = (
         known.RTX_3070,
         known.RTX_3080,
@@ -199,7 +200,7 @@ def engine_of(device: Device) -> Efficiency:
         known.RYZEN_7_7840U,
         known.XEON_8480,
     )
-    return LLAMA_CPP if device in at_home else TENSORRT_LLM
+    return LLAMA_CPP_2024 if device in at_home else ENGINE_2023
 
 
 def remedies(setting: Setting) -> tuple[dict[str, Any], ...]:

@@ -20,7 +20,7 @@ from mini_lib.llm.cost.devices import (
     T4,
     find_device,
 )
-from mini_lib.llm.cost.published import decode_rows_2025, published_rows
+from mini_lib.llm.published.rows import decode_rows_2025, published_rows
 
 GOOD = {
     "name": "toy",

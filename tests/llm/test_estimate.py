@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.cost.devices import A100_SXM_80GB, H100_SXM, RTX_3090, RTX_4090, find_device
-from mini_lib.llm.cost.efficiency import BY_ENGINE, GPT_FAST, IDEAL, TENSORRT_LLM
+from mini_lib.llm.cost.efficiency import IDEAL
+from mini_lib.llm.cost.engines import ENGINE_2023, GENERATION_2023, GPT_FAST_2023
 from mini_lib.llm.cost.estimate import estimate
 from mini_lib.llm.cost.models import (
     DEEPSEEK_V3,
@@ -120,17 +121,17 @@ def test_fewer_bits_in_the_cache_are_never_slower(model, engine, workload):
 @pytest.mark.parametrize("output", [1, 2, 3, 50])
 def test_the_middle_step_stands_for_all_of_them(model, output):
     asked = Workload(batch=3, prompt=500, output=output)
-    found = estimate(model, HUGE, asked, TENSORRT_LLM)
+    found = estimate(model, HUGE, asked, ENGINE_2023)
     # token 2 has the prompt as context, and itself; each later one has one token more
     each = [
-        step(model, HUGE, batch=3, new_tokens=1, context=500 + n, efficiency=TENSORRT_LLM).seconds
+        step(model, HUGE, batch=3, new_tokens=1, context=500 + n, efficiency=ENGINE_2023).seconds
         for n in range(output - 1)
     ]
     assert found.total_s == pytest.approx(found.ttft_s + sum(each), rel=1e-9)
 
 
 def test_a_single_token_comes_with_the_prompt():
-    found = estimate(LLAMA_3_8B, H100_SXM, Workload(output=1), TENSORRT_LLM, usd_per_hour=2)
+    found = estimate(LLAMA_3_8B, H100_SXM, Workload(output=1), ENGINE_2023, usd_per_hour=2)
     assert found.total_s == found.ttft_s
     assert found.usd_per_million_output_tokens == 0
 
@@ -170,11 +171,11 @@ def test_a_prompt_in_chunks_is_never_faster(model, engine, workload, chunk):
 
 def test_chunks_cost_their_starts_and_reading_the_weights_again():
     whole, cut = (
-        estimate(LLAMA_2_7B, H100_SXM, Workload(prompt=4096, prefill_chunk=chunk), TENSORRT_LLM).ttft_s
+        estimate(LLAMA_2_7B, H100_SXM, Workload(prompt=4096, prefill_chunk=chunk), ENGINE_2023).ttft_s
         for chunk in (None, 32)
     )
     # 127 more starts; 128 chunks too small to keep the matrix units busy each wait for 13 GB of weights
-    assert cut - whole > 127 * 32 * TENSORRT_LLM.prefill_launch_s
+    assert cut - whole > 127 * 32 * ENGINE_2023.prefill_launch_s
     assert cut > 128 * 13.2e9 / 3.35e12
 
 
@@ -202,13 +203,13 @@ def test_a_draft_that_is_never_right_only_costs(model, engine, workload, tokens)
 
 def test_a_draft_that_is_always_right_gives_all_its_tokens():
     asked = Workload(prompt=500, output=200, tensor_parallel=4, draft=Draft(SMOLLM2_135M, 3, 1))
-    found = estimate(LLAMA_3_70B, H100_SXM, asked, TENSORRT_LLM)
+    found = estimate(LLAMA_3_70B, H100_SXM, asked, ENGINE_2023)
     context = 500 + 99
     check = step(
-        LLAMA_3_70B, H100_SXM, new_tokens=4, context=context, tensor_parallel=4, decoding=True, efficiency=TENSORRT_LLM
+        LLAMA_3_70B, H100_SXM, new_tokens=4, context=context, tensor_parallel=4, decoding=True, efficiency=ENGINE_2023
     )
     # the draft lies on one device: 9 heads cannot be shared among four
-    propose = step(SMOLLM2_135M, H100_SXM, new_tokens=1, context=context, efficiency=TENSORRT_LLM)
+    propose = step(SMOLLM2_135M, H100_SXM, new_tokens=1, context=context, efficiency=ENGINE_2023)
     assert found.tpot_s == pytest.approx((check.seconds + 3 * propose.seconds) / 4)
     assert found.decode == check
 
@@ -217,7 +218,7 @@ def test_a_draft_that_is_always_right_gives_all_its_tokens():
 def test_a_better_draft_is_never_slower(low, high):
     low, high = sorted((low, high))
     slow, fast = (
-        estimate(LLAMA_3_70B, HUGE, Workload(draft=Draft(SMOLLM2_135M, 4, a)), TENSORRT_LLM).tpot_s for a in (low, high)
+        estimate(LLAMA_3_70B, HUGE, Workload(draft=Draft(SMOLLM2_135M, 4, a)), ENGINE_2023).tpot_s for a in (low, high)
     )
     assert fast <= slow * ROUNDING
 
@@ -260,7 +261,7 @@ def _by_stage(model, found, stages):
 
 
 INSTANT = replace(HUGE, link_bytes_per_s=1e300)  # handing on takes no time
-AT_ONCE = replace(TENSORRT_LLM, collective_s=0)
+AT_ONCE = replace(ENGINE_2023, collective_s=0)
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 4, 7, 32])
@@ -313,7 +314,7 @@ def test_tokens_go_round_the_stages_as_in_a_simulation(stages, batch):
 def test_stages_hand_on_what_they_computed():
     asked = Workload(batch=2, prompt=1000, output=2, pipeline_parallel=2)
     slow, instant = (
-        estimate(LLAMA_3_8B, device, asked, replace(TENSORRT_LLM, collective_s=0)) for device in (HUGE, INSTANT)
+        estimate(LLAMA_3_8B, device, asked, replace(ENGINE_2023, collective_s=0)) for device in (HUGE, INSTANT)
     )
     # a micro-batch of one: 1000 or 1 tokens of 4096 numbers of two bytes at 450 GB/s, for each of two micro-batches
     assert slow.ttft_s - instant.ttft_s == pytest.approx(2 * 1000 * 4096 * 2 / 450e9, rel=1e-6)
@@ -345,7 +346,7 @@ def test_stages_are_no_slower_than_one_device_but_for_the_ends_and_handing_on(st
 
 def test_what_does_not_fit_is_told_by_how_much_and_what_would():
     with pytest.raises(ValueError) as refused:
-        estimate(LLAMA_3_8B, RTX_3090, Workload(batch=60), TENSORRT_LLM)
+        estimate(LLAMA_3_8B, RTX_3090, Workload(batch=60), ENGINE_2023)
     # 16.06e9 bytes, 60 requests of 1280 tokens of 128 KiB, and activations of 8192 tokens of 90,112 bytes: 25.02 GiB.
     # There is room for 68,444 tokens: 53 requests of 1280, or 60 of 1140. An answer of 116 would be less than half of
     # 256.
@@ -360,7 +361,7 @@ def test_where_no_single_change_helps_it_says_so():
     with pytest.raises(
         ValueError, match="no single change makes it fit: combine fewer bits, more devices and smaller batches"
     ):
-        estimate(find_model("llama-3.1-405b"), RTX_4090, Workload(batch=64), TENSORRT_LLM)
+        estimate(find_model("llama-3.1-405b"), RTX_4090, Workload(batch=64), ENGINE_2023)
 
 
 @pytest.mark.parametrize(
@@ -407,7 +408,7 @@ def test_a_rent_below_nothing_is_refused(rent, kind):
 
 def test_without_rent_or_power_there_is_neither_price_nor_energy():
     assert RTX_3090.usd_per_hour is None
-    found = estimate(LLAMA_3_8B, replace(RTX_3090, watts=None), Workload(), TENSORRT_LLM)
+    found = estimate(LLAMA_3_8B, replace(RTX_3090, watts=None), Workload(), ENGINE_2023)
     assert found.usd_per_million_input_tokens is None
     assert found.usd_per_million_output_tokens is None
     assert found.usd_per_million_tokens is None
@@ -425,7 +426,7 @@ def test_the_list_price_is_the_rent_unless_another_is_given():
 
 def test_printed_it_says_what_counts():
     asked = Workload(batch=8, tensor_parallel=4)
-    found = estimate(LLAMA_2_70B, A100_SXM_80GB, asked, GPT_FAST, usd_per_hour=1.5)
+    found = estimate(LLAMA_2_70B, A100_SXM_80GB, asked, GPT_FAST_2023, usd_per_hour=1.5)
     lines = dict(line.split("  ", 1) for line in str(found).splitlines())
     lines = {name: text.strip() for name, text in lines.items()}
     assert lines["model, device"] == "LLaMA-2-70B on 4 x A100-SXM-80GB"

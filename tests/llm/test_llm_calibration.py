@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mini_lib.llm.cost.calibrate import CONSTANTS, ENGINES, ComparedRow, compare, fit_engines, median_error, predicted_s
-from mini_lib.llm.cost.efficiency import BY_ENGINE, IDEAL
-from mini_lib.llm.cost.published import halves, published_rows
+from mini_lib.llm.published.fit import CONSTANTS, ENGINES, ComparedRow, compare, fit_engines, median_error, predicted_s
+from mini_lib.llm.cost.efficiency import IDEAL
+from mini_lib.llm.cost.engines import GENERATION_2023
+from mini_lib.llm.published.rows import halves, published_rows
 
 ROWS = published_rows()
 CALIBRATION, HELD_OUT = halves(ROWS)

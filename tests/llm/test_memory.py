@@ -23,7 +23,7 @@ from mini_lib.llm.cost.models import (
     find_model,
 )
 from mini_lib.llm.cost.parameters import count_parameters
-from mini_lib.llm.cost.published import published_rows
+from mini_lib.llm.published.rows import published_rows
 from mini_lib.llm.cost.workload import Draft, Workload
 
 GIB = 2**30

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mini_lib.llm.cost.published import BITS, halves, published_rows, read_rows
+from mini_lib.llm.published.rows import BITS, halves, published_rows, read_rows
 
 THROUGHPUT = (
     "source,gpu,weight_bits,kv_bits,model,batch,tensor_parallel,input_tokens,output_tokens,output_tokens_per_s,counted"

@@ -7,7 +7,7 @@ import pytest
 
 from mini_lib.llm.cost import (
     IDEAL,
-    TENSORRT_LLM,
+    ENGINE_2023,
     Draft,
     Workload,
     estimate,
@@ -37,10 +37,10 @@ H100, LLAMA = find_device("H100-SXM-80GB"), find_model("Llama-3-8B")
 def test_a_decode_step_is_the_calculators_at_every_context(name, change, batch):
     """A straight line through two contexts meets a third far away: 1e-9 is rounding."""
     workload, model = Workload(**change), find_model(name)
-    fixed_s, context_s = calculator_timing(model, H100, workload, TENSORRT_LLM).decode_s(batch)
+    fixed_s, context_s = calculator_timing(model, H100, workload, ENGINE_2023).decode_s(batch)
     for context in (1, 300, 1100, 9000):
         expected = step(
-            model, H100, batch=batch, new_tokens=1, context=context, efficiency=TENSORRT_LLM, **workload.precision
+            model, H100, batch=batch, new_tokens=1, context=context, efficiency=ENGINE_2023, **workload.precision
         ).seconds
         assert fixed_s + context_s * batch * context == pytest.approx(expected, rel=1e-9)
 
@@ -50,11 +50,11 @@ def test_a_decode_step_is_the_calculators_at_every_context(name, change, batch):
 def test_with_windows_a_step_is_the_calculators_before_and_after_they_are_full(name, workload):
     """The step is a straight line in the tokens that it reads, whatever prompt is passed: 1e-9 is rounding."""
     model, batch = find_model(name), 16
-    timing = calculator_timing(model, H100, workload, TENSORRT_LLM)
+    timing = calculator_timing(model, H100, workload, ENGINE_2023)
     fixed_s, context_s = timing.decode_s(batch)
     at = model.attention
     for context in (1, 700, at.window - 2, at.window - 1, at.window, at.window + 1, 9000):
-        expected = step(model, H100, batch=batch, new_tokens=1, context=context, efficiency=TENSORRT_LLM).seconds
+        expected = step(model, H100, batch=batch, new_tokens=1, context=context, efficiency=ENGINE_2023).seconds
         full = model.layers - at.windowed_layers
         read = (full * context + at.windowed_layers * min(context, at.window - 1)) / model.layers
         assert fixed_s + context_s * batch * read == pytest.approx(expected, rel=1e-9)
@@ -62,12 +62,12 @@ def test_with_windows_a_step_is_the_calculators_before_and_after_they_are_full(n
 
 def test_a_prefill_is_the_calculators_on_the_grid_and_near_between():
     """Attention is straight in the context but for one kink from memory to arithmetic: 1% of the step."""
-    timing = calculator_timing(LLAMA, H100, Workload(), TENSORRT_LLM)
+    timing = calculator_timing(LLAMA, H100, Workload(), ENGINE_2023)
     for new_tokens in (1, 64, 512, 3000):
         for context in (0, 512, 5120, 100, 700.5, 3333):
             if new_tokens == 1 and context:
                 continue  # a single token is the calculator's decode step, not a chunk
-            expected = step(LLAMA, H100, new_tokens=new_tokens, context=context, efficiency=TENSORRT_LLM).seconds
+            expected = step(LLAMA, H100, new_tokens=new_tokens, context=context, efficiency=ENGINE_2023).seconds
             allowed = 1e-12 if context % 512 == 0 else 0.01
             assert timing.prefill_s(new_tokens, context) == pytest.approx(expected, rel=allowed)
 
@@ -75,8 +75,8 @@ def test_a_prefill_is_the_calculators_on_the_grid_and_near_between():
 def test_alone_the_simulator_says_what_the_calculator_says():
     """One request: TTFT, and TPOT, whose mean context the calculator takes. All is linear, so 1e-9 is rounding."""
     workload = Workload(batch=1, prompt=700, output=300)
-    expected = estimate(LLAMA, H100, workload, TENSORRT_LLM)
-    served = simulate([Request(0.0, 700, 300)], calculator_timing(LLAMA, H100, workload, TENSORRT_LLM), kv_tokens=1024)
+    expected = estimate(LLAMA, H100, workload, ENGINE_2023)
+    served = simulate([Request(0.0, 700, 300)], calculator_timing(LLAMA, H100, workload, ENGINE_2023), kv_tokens=1024)
     assert served.ttft_s[0] == pytest.approx(expected.ttft_s, rel=1e-9)
     assert served.tpot_s[0] == pytest.approx(expected.tpot_s, rel=1e-9)
     assert served.latency_s[0] == pytest.approx(expected.total_s, rel=1e-9)
@@ -85,8 +85,8 @@ def test_alone_the_simulator_says_what_the_calculator_says():
 def test_a_batch_that_starts_together_decodes_as_the_calculator_says():
     """32 at once: from the last prefill on, nothing but steps of 32, which the calculator averages."""
     workload = Workload(batch=32, prompt=512, output=128)
-    expected = estimate(LLAMA, H100, workload, TENSORRT_LLM)
-    timing = calculator_timing(LLAMA, H100, workload, TENSORRT_LLM)
+    expected = estimate(LLAMA, H100, workload, ENGINE_2023)
+    timing = calculator_timing(LLAMA, H100, workload, ENGINE_2023)
     served = simulate([Request(0.0, 512, 128)] * 32, timing, kv_tokens=10**6)
     assert (served.finish_s[-1] - served.first_token_s[-1]) / 127 == pytest.approx(expected.tpot_s, rel=1e-9)
     assert np.ptp(served.finish_s) == 0

@@ -6,7 +6,7 @@ from math import ceil
 
 import pytest
 
-from mini_lib.llm.cost import TENSORRT_LLM, Workload, find_device, find_model, largest_batch, memory
+from mini_lib.llm.cost import ENGINE_2023, Workload, find_device, find_model, largest_batch, memory
 from mini_lib.llm.cost.kv_cache import kept_tokens, kv_bytes_per_token, kv_cache_bytes
 from mini_lib.llm.cost.models import MODELS
 from mini_lib.llm.serving import (
@@ -141,7 +141,7 @@ def test_the_room_of_a_stage_counts_its_layers():
 def test_the_peak_of_equal_requests_is_what_they_keep_together(name):
     """60 at once, prefilled one after the other and decoded together: all end with 16,000 + 192 tokens, 1012 blocks."""
     model, workload = find_model(name), Workload(prompt=16_000, output=193)
-    timing = calculator_timing(model, H100, workload, TENSORRT_LLM)
+    timing = calculator_timing(model, H100, workload, ENGINE_2023)
     served = simulate([Request(0.0, 16_000, 193)] * 60, timing, kv_tokens=10**6)
     at = model.attention
     blocks = (model.layers - at.windowed_layers) * 1012 + at.windowed_layers * ceil(at.window / 16)
@@ -159,7 +159,7 @@ def test_more_long_prompts_fit_with_the_window_of_mistral():
         workload = Workload(prompt=16_000, output=193)
         room = kv_room_tokens(model, H100, workload)
         assert room // 16_192 == 33
-        timing = calculator_timing(model, H100, workload, TENSORRT_LLM)
+        timing = calculator_timing(model, H100, workload, ENGINE_2023)
         served[timing.window is not None] = one = simulate(requests, timing, kv_tokens=room)
         assert one.little_error < 1e-9 and one.kv_occupancy <= one.kv_peak <= 1
         assert one.totals.decode_tokens == 60 * 192 and one.recomputed_tokens == 0

@@ -10,7 +10,8 @@ from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, Fee
 from mini_lib.llm.cost.computers import M2_ULTRA_76
 from mini_lib.llm.cost.device import Device
 from mini_lib.llm.cost.devices import A100_SXM_80GB, H100_SXM
-from mini_lib.llm.cost.efficiency import BY_ENGINE, GPT_FAST, IDEAL, LLAMA_CPP_METAL, TENSORRT_LLM, Efficiency
+from mini_lib.llm.cost.efficiency import IDEAL, Efficiency
+from mini_lib.llm.cost.engines import ENGINE_2023, GENERATION_2023, GPT_FAST_2023, LLAMA_CPP_METAL_2024
 from mini_lib.llm.cost.models import DEEPSEEK_V3, GPT_J_6B, LLAMA_2_7B, LLAMA_2_70B, LLAMA_3_8B, MIXTRAL_8X7B
 from mini_lib.llm.cost.step import step
 
@@ -132,11 +133,11 @@ def test_a_batch_meets_more_experts():
 
 
 def test_a_check_of_proposals_is_a_decode_step_with_the_head_on_each():
-    asked = {"new_tokens": 5, "context": 1000, "efficiency": TENSORRT_LLM}
+    asked = {"new_tokens": 5, "context": 1000, "efficiency": ENGINE_2023}
     check, prompt = step(LLAMA_3_8B, A100_SXM_80GB, decoding=True, **asked), step(LLAMA_3_8B, A100_SXM_80GB, **asked)
     assert row_of(check, "head").operator.flops == 5 * row_of(prompt, "head").operator.flops == 5 * 2 * 128_256 * 4096
-    assert check.overhead_s == 32 * TENSORRT_LLM.launch_s
-    assert prompt.overhead_s == 32 * TENSORRT_LLM.prefill_launch_s
+    assert check.overhead_s == 32 * ENGINE_2023.launch_s
+    assert prompt.overhead_s == 32 * ENGINE_2023.prefill_launch_s
     assert row_of(check, "attention").seconds > row_of(prompt, "attention").seconds  # the decode kernel reads KV again
 
 
@@ -230,15 +231,15 @@ def test_more_work_is_never_faster(a, e, asked):
 
 @given(a=architectures(), asked=asked)
 def test_narrower_weights_are_never_slower_where_unpacking_is_free(a, asked):
-    wide = step(a, H100_SXM, efficiency=TENSORRT_LLM, **(asked | {"weight_bits": 16})).seconds
-    assert step(a, H100_SXM, efficiency=TENSORRT_LLM, **asked).seconds <= wide * ROUNDING
+    wide = step(a, H100_SXM, efficiency=ENGINE_2023, **(asked | {"weight_bits": 16})).seconds
+    assert step(a, H100_SXM, efficiency=ENGINE_2023, **asked).seconds <= wide * ROUNDING
 
 
 def test_unpacking_can_cost_more_than_it_saves():
     # 1.5 bytes less at 87% of 800 GB/s save 2.2 ps a weight; 80 operations at 27.2e12 a second take 2.9 ps
     wide, packed = (
         step(
-            LLAMA_3_8B, M2_ULTRA_76, new_tokens=1, weight_bits=bits, efficiency=replace(LLAMA_CPP_METAL, unpack_ops=80)
+            LLAMA_3_8B, M2_ULTRA_76, new_tokens=1, weight_bits=bits, efficiency=replace(LLAMA_CPP_METAL_2024, unpack_ops=80)
         ).seconds
         for bits in (16, 4)
     )
@@ -254,7 +255,7 @@ def test_seconds_are_shared_out_completely(a, e, asked):
 
 
 def test_printed_it_is_a_table_of_its_operators():
-    found = step(LLAMA_2_70B, A100_SXM_80GB, new_tokens=1, context=100, tensor_parallel=4, efficiency=GPT_FAST)
+    found = step(LLAMA_2_70B, A100_SXM_80GB, new_tokens=1, context=100, tensor_parallel=4, efficiency=GPT_FAST_2023)
     head, *lines, kernels, total = str(found).splitlines()
     assert head.split() == ["operator", "calls", "GFLOP", "MB", "FLOP/B", "ms", "bound"]
     assert len(lines) == len(found.rows)

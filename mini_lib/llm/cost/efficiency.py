@@ -1,10 +1,9 @@
-"""How far real engines stay behind the limits of a device: a few constants, each with its reason.
+"""How far an engine stays below the limits of a device: a few constants, each with its reason.
 
-They are fitted on half of the published rows by `calibrate.fit_engines()`, and the other half tells the error: see
-`tools/llm_error.py`. A test holds that the constants below are what the fit gives.
+The engines that were fitted on published rows are in `engines.py`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mini_lib.require import not_negative, share
 
@@ -13,8 +12,10 @@ from mini_lib.require import not_negative, share
 class Efficiency:
     """What an engine makes of a device.
 
-    - `matmul_16`, `matmul_8`: the share of the peak that large matrix products reach. In 8 bits it is less:
-      the same power limit, and the work of scaling, meet twice the peak.
+    - `matmul_16`, `matmul_8`, `matmul_4`: the share of the peak that large matrix products reach. In fewer bits it is
+      less: the same power limit, and the work of scaling, meet a higher peak.
+    - `experts`: the share of that which the products of experts reach. Each expert gets a few of the tokens, which
+      first have to be sorted by expert.
     - `bandwidth`: the share of the memory bandwidth that long reads reach.
     - `launch_s`, `prefill_launch_s`: seconds a layer in which nothing is computed, while kernels are started.
       A prompt takes more: its shapes change from one to the next, so the starts cannot be recorded and replayed.
@@ -25,6 +26,8 @@ class Efficiency:
       0 where that is hidden behind the reading.
     - `kv_reread`: grouped query heads share keys and values in memory, but a simple decode kernel reads them
       again for each head. 0: never read again. 1: shared only in storage.
+    - `kv_bandwidth`: the share of `bandwidth` that decoding reaches where it reads keys and values, which lie in small
+      blocks, each sequence apart.
     - `unfused`: the share of the traffic between matrix products (norms, additions, activations) that is not
       hidden inside them. Not fitted: 1 for engines, 0 for the ideal.
 
@@ -43,9 +46,12 @@ class Efficiency:
     unpack_ops: float
     kv_reread: float
     unfused: float = 1.0
+    matmul_4: float = 1.0
+    experts: float = 1.0
+    kv_bandwidth: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("matmul_16", "matmul_8", "bandwidth", "link"):
+        for name in ("matmul_16", "matmul_8", "matmul_4", "experts", "bandwidth", "kv_bandwidth", "link"):
             share(name, getattr(self, name), fix="1 is the limit of the device")
         for name in ("kv_reread", "unfused"):
             share(name, getattr(self, name), zero=True, fix="0 wastes nothing")
@@ -55,28 +61,3 @@ class Efficiency:
 
 IDEAL = Efficiency(1, 1, 1, 1, 0, 0, 0, 0, 0, unfused=0)
 """The limits of the device themselves: nothing can be faster."""
-
-TENSORRT_LLM = Efficiency(
-    matmul_16=0.742,
-    matmul_8=0.596,
-    bandwidth=0.866,
-    link=1,
-    launch_s=83.2e-6,
-    prefill_launch_s=161e-6,
-    collective_s=13.0e-6,
-    unpack_ops=0,
-    kv_reread=0.619,
-)
-# one kernel that reads from all neighbours at once, instead of a ring of small steps
-GPT_FAST = replace(TENSORRT_LLM, collective_s=0)
-LLAMA_CPP = TENSORRT_LLM
-# weights are unpacked one by one, where CUDA kernels take four in one instruction
-LLAMA_CPP_METAL = replace(TENSORRT_LLM, unpack_ops=12.3)
-
-BY_ENGINE = {
-    "TensorRT-LLM": TENSORRT_LLM,
-    "gpt-fast": GPT_FAST,
-    "llama.cpp": LLAMA_CPP,
-    "llama.cpp, Metal": LLAMA_CPP_METAL,
-}
-"""The engines by the names that `published.py` uses."""

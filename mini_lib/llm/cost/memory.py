@@ -86,7 +86,7 @@ def memory(architecture: Architecture, device: Device, workload: Workload) -> De
     check_tensor_parallel(a, w.tensor_parallel)
     check_pipeline_parallel(a, w.pipeline_parallel)
     layers = ceil(a.layers / w.pipeline_parallel)
-    weights = _held_weight_bytes(a, w.weight_bits, w.tensor_parallel, layers)
+    weights = _held_weight_bytes(a, w, layers)
     cache = _held_kv_bytes(a, w) * layers / a.layers / _cache_shares(a, w)
     if w.draft is not None:  # small, so that splitting it would cost more than it saves
         weights += weight_bytes(w.draft.architecture, w.weight_bits)
@@ -124,18 +124,21 @@ def held_kv_bytes_per_token(architecture: Architecture, workload: Workload) -> f
 
 def _cache_shares(a: Architecture, w: Workload) -> int:
     """Among how many devices the cache of a layer is shared out."""
+    if w.attention_parallel == "data":
+        return w.tensor_parallel
     # with fewer KV heads than devices each is copied; a compressed cache is whole on every device
     return min(w.tensor_parallel, a.attention.kv_heads) if isinstance(a.attention, Attention) else 1
 
 
-def _held_weight_bytes(a: Architecture, bits: float, devices: int, layers: int) -> float:
-    """The weights of `layers` layers, shared among `devices`, with an end of the model where it is cut into stages."""
+def _held_weight_bytes(a: Architecture, w: Workload, layers: int) -> float:
+    """The weights of `layers` layers, shared among devices, with an end of the model where it is cut into stages."""
     counted, experts = count_parameters(a), min(layers, a.expert_layers)
-    held = 0.0
+    bits, held, devices = w.weight_bits, 0.0, 1 if w.attention_parallel == "data" else w.tensor_parallel
     for m in matrices(a):
         if m.role is not Role.HEAD:
             here = layers - experts if m.role is Role.MLP else min(m.layers, layers)
-            held += m.parameters / m.layers * here / (1 if m.split == "none" else devices)
+            shared = w.tensor_parallel if m.role is Role.EXPERT else devices
+            held += m.parameters / m.layers * here / (1 if m.split == "none" else shared)
     if isinstance(a.attention, Attention):  # with fewer KV heads than devices each has one
         copies = max(0, devices - a.attention.kv_heads)
         held += 2 * copies / devices * a.attention.head_dim * a.hidden * layers

@@ -149,6 +149,10 @@ QWEN_3_30B_A3B = Architecture(
     "Qwen3-30B-A3B", 48, 2048, 151936, Attention(32, 4, 128, qk_norm=True), Experts(128, 8, 768),
     published_parameters=30_532_122_624, source="Qwen/Qwen3-30B-A3B, config.json and checkpoint, 2025",
 )
+QWEN_3_235B_A22B = Architecture(
+    "Qwen3-235B-A22B", 94, 4096, 151936, Attention(64, 4, 128, qk_norm=True), Experts(128, 8, 1536),
+    published_parameters=235_093_634_560, source="Qwen/Qwen3-235B-A22B, config.json and checkpoint, 2025",
+)
 
 # Norms before and after both halves of a layer. Gemma 2 alternates window and whole context; Gemma 3 has five layers
 # with a window, then one without, so 34 layers have 34 // 6 = 5 without.
@@ -183,7 +187,7 @@ MODELS = (
     GPT_J_6B, LLAMA_7B, LLAMA_2_7B, LLAMA_2_13B, LLAMA_2_70B, LLAMA_3_8B, LLAMA_3_70B, LLAMA_3_1_405B, LLAMA_3_2_1B,
     LLAMA_3_2_3B, FALCON_7B, FALCON_180B, MISTRAL_7B, MIXTRAL_8X7B, MIXTRAL_8X22B, DEEPSEEK_V2_LITE, DEEPSEEK_V2,
     DEEPSEEK_V3, QWEN_2_5_7B, QWEN_2_5_14B, QWEN_2_5_32B, QWEN_2_5_72B, QWEN_3_4B, QWEN_3_8B, QWEN_3_32B,
-    QWEN_3_30B_A3B, GEMMA_2_9B, GEMMA_2_27B, GEMMA_3_4B, GEMMA_3_27B, SMOLLM2_135M, SMOLLM2_360M, SMOLLM2_1_7B,
+    QWEN_3_30B_A3B, QWEN_3_235B_A22B, GEMMA_2_9B, GEMMA_2_27B, GEMMA_3_4B, GEMMA_3_27B, SMOLLM2_135M, SMOLLM2_360M, SMOLLM2_1_7B,
     PHI_3_MINI,
 )  # fmt: skip
 """Every model of this file."""

@@ -57,6 +57,7 @@ def operators(
     weight_bits: float = 16,
     kv_bits: float = 16,
     tensor_parallel: int = 1,
+    attention_parallel: str = "tensor",
     causal: bool = True,
     head_on: str = "last",
 ) -> tuple[Operator, ...]:
@@ -64,6 +65,9 @@ def operators(
 
     `causal=False` counts the masked half of the scores too, and `head_on="all"` the head for every token:
     that is what a plain implementation computes. Engines skip both.
+
+    `attention_parallel="data"` shares out the sequences instead of the heads: each device holds all of the model but
+    the experts, and attends for its part of the batch. The experts stay divided, and each layer of them exchanges once.
 
     Raises:
         TypeError, ValueError: a count or width out of range, or a split that the model does not allow.
@@ -83,28 +87,32 @@ def operators(
     positive("weight_bits", weight_bits, fix="use 16, 8 or 4.5")
     positive("kv_bits", kv_bits, fix="use 16, 8 or 4")
     one_of("head_on", head_on, ("last", "all"), fix="engines compute the head of the last token")
+    one_of("attention_parallel", attention_parallel, ("tensor", "data"), fix="'tensor' divides the heads")
     check_tensor_parallel(architecture, tensor_parallel)
     a, tokens = architecture, batch * new_tokens
-    attention, unfolded = _attend(a, batch, new_tokens, context, kv_bits, tensor_parallel, causal)
+    # outside of the experts a device works on `own` sequences, together with so many others
+    own, together = (batch / tensor_parallel, 1) if attention_parallel == "data" else (batch, tensor_parallel)
+    attention, unfolded = _attend(a, own, new_tokens, context, kv_bits, together, causal)
     # two norms and two additions read and write `hidden`; the activation reads its inputs and writes its output
-    touched = 8 * a.layers * a.hidden + a.feed_forward.matrices * _widths(a) / tensor_parallel
-    rows = [Operator("embedding", Role.EMBEDDING, 1, activation_bytes=tokens * 2 * a.hidden * ACTIVATION_BYTES)]
+    touched = own * 8 * a.layers * a.hidden + batch * a.feed_forward.matrices * _widths(a) / tensor_parallel
+    looked_up = own * new_tokens * 2 * a.hidden * ACTIVATION_BYTES
+    rows = [Operator("embedding", Role.EMBEDDING, 1, activation_bytes=looked_up)]
     for m in matrices(a):
-        met = tokens
+        met, devices = (tokens, tensor_parallel) if m.role is Role.EXPERT else (own * new_tokens, together)
         match m.role:
             case Role.QKV:  # a device computes at least one KV head: with fewer of them than devices, each is copied
-                copied = max(0, tensor_parallel - a.attention.kv_heads)
+                copied = max(0, devices - a.attention.kv_heads)
                 m = replace(m, rows=m.rows + 2 * copied * a.attention.head_dim)
             case Role.UNFOLD if unfolded:  # the keys and values of the whole context are unfolded again
-                met = batch * (new_tokens + context)
+                met = own * (new_tokens + context)
             case Role.ATTENTION_OUT:
                 rows.append(attention)
             case Role.HEAD:
-                small = tokens * touched * ACTIVATION_BYTES
+                small = new_tokens * touched * ACTIVATION_BYTES
                 rows.append(Operator("norms, sums, activations", Role.ELEMENTWISE, a.layers, activation_bytes=small))
-                rows += _exchange(a, tokens, tensor_parallel)
-                met = tokens if head_on == "all" else batch
-        rows.append(_multiply(m, met, weight_bits, tensor_parallel))
+                rows += _exchange(a, tokens, tensor_parallel, attention_parallel)
+                met = met if head_on == "all" else own
+        rows.append(_multiply(m, met, weight_bits, devices))
     return tuple(rows)
 
 
@@ -138,7 +146,7 @@ def _copies_met(m: WeightMatrix, tokens: float) -> float:
 
 
 def _attend(
-    a: Architecture, batch: int, new: int, context: float, kv_bits: float, devices: int, causal: bool
+    a: Architecture, batch: float, new: int, context: float, kv_bits: float, devices: int, causal: bool
 ) -> tuple[Operator, bool]:
     """Scores and weighted sums, and whether the compressed vectors of latent attention are unfolded for them."""
     at = a.attention
@@ -175,10 +183,11 @@ def _pairs(new: int, context: float, window: int | None, causal: bool) -> float:
     return growing * context + growing * (growing + 1) / 2 + (new - growing) * window
 
 
-def _exchange(a: Architecture, tokens: float, devices: int) -> tuple[Operator, ...]:
-    if devices == 1:
+def _exchange(a: Architecture, tokens: float, devices: int, attention_parallel: str) -> tuple[Operator, ...]:
+    # where sequences are shared out, tokens are handed out to the experts and their results added up: two halves of one
+    calls = a.expert_layers if attention_parallel == "data" else a.layers * (1 if a.parallel_block else 2)
+    if devices == 1 or calls == 0:
         return ()
-    calls = a.layers * (1 if a.parallel_block else 2)
     # a ring passes every number on 2 * (n - 1) / n times: once to add up, once to hand out
     passed = calls * tokens * a.hidden * ACTIVATION_BYTES * 2 * (devices - 1) / devices
     return (Operator("all-reduce", Role.COLLECTIVE, calls, link_bytes=passed),)

@@ -92,6 +92,7 @@ def step(
     kv_bits: float = 16,
     compute_bits: int = 16,
     tensor_parallel: int = 1,
+    attention_parallel: str = "tensor",
     efficiency: Efficiency = IDEAL,
     decoding: bool | None = None,
 ) -> TimedStep:
@@ -124,10 +125,11 @@ def step(
         weight_bits=weight_bits,
         kv_bits=kv_bits,
         tensor_parallel=tensor_parallel,
+        attention_parallel=attention_parallel,
         head_on="all" if decoding else "last",
     )
     e = efficiency
-    reached = peak * (e.matmul_16 if compute_bits > 8 else e.matmul_8)
+    reached = peak * (e.matmul_16 if compute_bits > 8 else e.matmul_8 if compute_bits > 4 else e.matmul_4)
     bandwidth = device.bandwidth_bytes_per_s * e.bandwidth
     unpacked = e.unpack_ops / device.vector_flops_per_s if weight_bits < compute_bits else 0.0
     half = device.matmul_peak(16) * e.matmul_16  # attention is computed in 16 bits
@@ -141,10 +143,11 @@ def step(
             case Role.EMBEDDING | Role.ELEMENTWISE:
                 return TimedOperator(o, e.unfused * o.bytes / bandwidth, "memory")
             case Role.ATTENTION:
-                again = 1 + e.kv_reread * (o.group - 1) if decoding else 1
+                again = (1 + e.kv_reread * (o.group - 1)) / e.kv_bandwidth if decoding else 1
                 compute, memory = o.flops / half, o.kv_bytes * again / bandwidth
             case _:  # a matrix product
-                compute, memory = o.flops / reached, o.bytes / bandwidth + o.weights * unpacked
+                usable = reached * (e.experts if o.role is Role.EXPERT else 1)
+                compute, memory = o.flops / usable, o.bytes / bandwidth + o.weights * unpacked
         return TimedOperator(o, max(compute, memory), "compute" if compute >= memory else "memory")
 
     launch = e.launch_s if decoding else e.prefill_launch_s

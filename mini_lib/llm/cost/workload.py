@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 from mini_lib.llm.cost.architecture import Architecture
-from mini_lib.require import positive, share, whole
+from mini_lib.require import one_of, positive, share, whole
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Workload:
 
     The first `cached_prompt` tokens are the same in all prompts, and in the cache already (a system prompt): they are
     kept once, and not computed again. `prefill_chunk` cuts prompts into pieces of so many tokens, between which
-    others can decode.
+    others can decode. `attention_parallel="data"` shares out sequences instead of heads among the devices: see
+    `operators()`.
 
     Raises:
         TypeError: a count is not a whole number, or a width no number.
@@ -73,6 +74,7 @@ class Workload:
     cached_prompt: int = 0
     prefill_chunk: int | None = None
     draft: Draft | None = None
+    attention_parallel: str = "tensor"
 
     def __post_init__(self) -> None:
         whole("batch", self.batch, low=1, fix="use 1 for a single user")
@@ -91,6 +93,7 @@ class Workload:
             )
         if self.prefill_chunk is not None:
             whole("prefill_chunk", self.prefill_chunk, low=1, fix="use None to take prompts whole")
+        one_of("attention_parallel", self.attention_parallel, ("tensor", "data"), fix="'tensor' divides the heads")
         if self.draft is not None and not isinstance(self.draft, Draft):
             raise TypeError(
                 f"draft must be a Draft or None, got {type(self.draft).__name__}; Draft(model, tokens=4, acceptance=.7)"
@@ -102,7 +105,7 @@ class Workload:
         return self.tensor_parallel * self.pipeline_parallel
 
     @property
-    def precision(self) -> dict[str, float]:
+    def precision(self) -> dict[str, float | str]:
         """The arguments of `step()` that do not change from one step to the next."""
-        names = ("weight_bits", "kv_bits", "compute_bits", "tensor_parallel")
+        names = ("weight_bits", "kv_bits", "compute_bits", "tensor_parallel", "attention_parallel")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name in names}

@@ -1,6 +1,7 @@
 """Serving: what a language model gives under load, simulated request by request and checked against queueing theory."""
 
 from mini_lib.llm.serving.arrivals import Request, lognormal_lengths, poisson_arrivals
+from mini_lib.llm.serving.full_load import FullLoad, full_load
 from mini_lib.llm.serving.load import LoadRow, knee, load_curve
 from mini_lib.llm.serving.queueing import md1_knee, md1_wait_s, mg1_wait_s
 from mini_lib.llm.serving.served import Served, Totals

@@ -11,31 +11,49 @@ from statistics import median
 import numpy as np
 from scipy.optimize import least_squares
 
-from mini_lib.llm.cost.devices import find_device
-from mini_lib.llm.cost.efficiency import IDEAL, Efficiency
-from mini_lib.llm.cost.estimate import estimate
-from mini_lib.llm.cost.models import find_model
-from mini_lib.llm.cost.published import Measurement
-from mini_lib.llm.cost.step import step
-from mini_lib.llm.cost.workload import Workload
-
-ENGINES = ("TensorRT-LLM", "gpt-fast", "llama.cpp", "llama.cpp, Metal")
+from mini_lib.llm.cost import (
+    GENERATION_2023,
+    GENERATION_2025,
+    IDEAL,
+    Efficiency,
+    Workload,
+    estimate,
+    find_device,
+    find_model,
+    step,
+)
+from mini_lib.llm.published.rows import Measurement
+from mini_lib.llm.serving import full_load
 
 _Constant = tuple[str, tuple[str, ...], float, float]  # its name, the engines that share it, a first guess, the highest
 
-CONSTANTS: tuple[_Constant, ...] = (
-    ("matmul_16", ENGINES, 0.7, 1.0),
-    ("matmul_8", ENGINES, 0.6, 1.0),
-    ("bandwidth", ENGINES, 0.85, 1.0),
-    ("kv_reread", ENGINES, 0.5, 1.0),
-    ("launch_s", ENGINES, 50e-6, 1.0),
-    ("prefill_launch_s", ENGINES, 100e-6, 1.0),
+_ALL_2023 = tuple(engine.name for engine in GENERATION_2023)
+CONSTANTS_2023: tuple[_Constant, ...] = (
+    ("matmul_16", _ALL_2023, 0.7, 1.0),
+    ("matmul_8", _ALL_2023, 0.6, 1.0),
+    ("bandwidth", _ALL_2023, 0.85, 1.0),
+    ("kv_reread", _ALL_2023, 0.5, 1.0),
+    ("launch_s", _ALL_2023, 50e-6, 1.0),
+    ("prefill_launch_s", _ALL_2023, 100e-6, 1.0),
     # a ring of small steps (NCCL); gpt-fast has one kernel that reads from all neighbours at once
-    ("collective_s", ("TensorRT-LLM", "llama.cpp", "llama.cpp, Metal"), 10e-6, 1.0),
+    ("collective_s", ("TensorRT-LLM 2023", "llama.cpp 2024", "llama.cpp, Metal 2024"), 10e-6, 1.0),
     # CUDA engines unpack four weights in an instruction, while they wait for memory; Metal kernels one by one
-    ("unpack_ops", ("llama.cpp, Metal",), 10.0, 100.0),
+    ("unpack_ops", ("llama.cpp, Metal 2024",), 10.0, 100.0),
 )
 """What is fitted. All else is ideal: a constant stays out where the calibration half is explained as well without."""
+
+_SERVERS_2025 = ("TensorRT-LLM 2025",)
+_LOCAL_2025 = tuple(engine.name for engine in GENERATION_2025 if engine.name not in _SERVERS_2025)
+CONSTANTS_2025: tuple[_Constant, ...] = (
+    ("bandwidth", (*_SERVERS_2025, *_LOCAL_2025), 0.85, 1.0),
+    ("launch_s", (*_SERVERS_2025, *_LOCAL_2025), 20e-6, 1.0),
+    ("kv_bandwidth", (*_SERVERS_2025, *_LOCAL_2025), 0.5, 1.0),
+    ("unpack_ops", ("llama.cpp, Metal 2025",), 5.0, 100.0),
+    ("matmul_8", _SERVERS_2025, 0.7, 1.0),
+    ("matmul_4", _SERVERS_2025, 0.5, 1.0),
+    ("experts", _SERVERS_2025, 0.25, 1.0),
+    ("collective_s", _SERVERS_2025, 8e-6, 1.0),
+)
 
 
 def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
@@ -49,12 +67,16 @@ def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
     if row.kind == "decode":
         bits["tensor_parallel"] = row.tensor_parallel
         return step(model, device, new_tokens=1, context=row.prompt, efficiency=efficiency, **bits).seconds
-    workload = Workload(row.batch, row.prompt, row.output, tensor_parallel=row.tensor_parallel, **bits)
+    workload = Workload(row.batch or 1, row.prompt, row.output, tensor_parallel=row.tensor_parallel, **bits)
+    if row.kind == "queued":
+        # experts over several devices are served with the sequences shared out
+        shared = "data" if row.tensor_parallel > 1 and model.expert_layers else "tensor"
+        return 1 / full_load(model, device, replace(workload, attention_parallel=shared), efficiency).tokens_per_s
     found = estimate(model, device, workload, efficiency)
     return found.ttft_s if row.kind == "ttft" else 1 / found.tokens_per_s
 
 
-def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant] = CONSTANTS) -> dict[str, Efficiency]:
+def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant]) -> dict[str, Efficiency]:
     """Return the efficiency of each engine that explains `rows` best. What is not among `constants` stays ideal.
 
     Raises:
@@ -67,7 +89,7 @@ def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant] = CO
         )
 
     def engines(logs: np.ndarray) -> dict[str, Efficiency]:
-        values = {name: {} for name in ENGINES}
+        values = {name: {} for _, names, *_ in constants for name in names}
         for (constant, names, _, _), log in zip(constants, logs, strict=True):
             for name in names:
                 values[name][constant] = float(np.exp(log))

@@ -1,4 +1,4 @@
-"""Published measurements of speed, each row with its source, against which the calculator is held.
+"""Published measurements of speed, each row with its source: what the calculator is compared with.
 
 Source: the tables of NVIDIA's TensorRT-LLM v0.5 and v0.6.1 (docs/source/performance.md), the README of gpt-fast,
 and "GPU-Benchmarks-on-LLM-Inference" (llama.cpp, snapshots of May 2024). Those of 2024 to 2026: each row names its own.
@@ -21,8 +21,10 @@ BITS = {"bf16": 16.0, "F16": 16.0, "int8": 8.0, "int4-g32": 5.0, "Q4_K_M": 4.9}
 class Measurement:
     """One published row. `seconds` is what was measured, whatever the unit of the table.
 
-    `kind` is "throughput" (seconds for each token of the whole service), "ttft" (to the first token), or
-    "decode" (for each token of one user, after `prompt` tokens of context).
+    `kind` is "throughput" (seconds for each token of the whole service, a batch that starts and ends together),
+    "queued" (the same, all requests waiting at once and served as they find room: `batch` is None), "ttft" (to the
+    first token), or "decode" (for each token of one user, after `prompt` tokens of context). `engine` is the name of
+    an `EngineProfile`, with its year.
 
     Raises:
         TypeError, ValueError: a count or figure that is not a number above 0.
@@ -33,7 +35,7 @@ class Measurement:
     source: str
     device: str
     model: str
-    batch: int
+    batch: int | None
     prompt: int
     output: int
     weight_bits: float
@@ -43,7 +45,8 @@ class Measurement:
     seconds: float
 
     def __post_init__(self) -> None:
-        for name in ("batch", "prompt", "output", "tensor_parallel"):
+        counts = ("prompt", "output", "tensor_parallel")
+        for name in counts if self.batch is None else ("batch", *counts):
             whole(name, getattr(self, name), low=1, fix="copy it from the table")
         for name in ("weight_bits", "kv_bits", "seconds"):
             positive(name, getattr(self, name), fix="copy it from the table")
@@ -78,6 +81,8 @@ def read_rows(path: Path) -> tuple[Measurement, ...]:
         columns = reader.fieldnames or []
     readers = {"output_tokens_per_s": _throughput, "ttft_ms": _ttft, "tokens_per_s": _decode}
     kinds = [read for column, read in readers.items() if column in columns]
+    if kinds == [_throughput] and "batch" not in columns:
+        kinds = [_queued]
     if len(kinds) != 1:
         raise ValueError(
             f"{path.name} must have one of the columns {', '.join(readers)}, got {', '.join(columns) or 'none'}; "
@@ -108,12 +113,22 @@ def published_rows() -> tuple[Measurement, ...]:
     )
 
 
+def queued_rows_2025() -> tuple[Measurement, ...]:
+    """Return the shipped rows of 2025 in which all requests are queued at once, and served by in-flight batching.
+
+    >>> rows = queued_rows_2025()
+    >>> len(rows), {row.kind for row in rows}
+    (77, {'queued'})
+    """
+    return read_rows(ASSETS / "llm" / "published_queued_2025.csv")
+
+
 def decode_rows_2025() -> tuple[Measurement, ...]:
     """Return the shipped decode speeds of single devices from 2024 to 2026: newer engines than in `published_rows()`.
 
     >>> rows = decode_rows_2025()
     >>> sorted({row.engine for row in rows})
-    ['MLX', 'SGLang', 'llama.cpp', 'llama.cpp, Metal', 'vLLM']
+    ['MLX 2025', 'SGLang 2025', 'llama.cpp 2025', 'llama.cpp, Metal 2025', 'vLLM 2025']
     """
     return read_rows(ASSETS / "llm" / "published_decode_2025.csv")
 
@@ -138,6 +153,17 @@ def _throughput(row: dict[str, str]) -> Measurement:
     return _tensorrt(row, "throughput", int(row["output_tokens"]), float(row["kv_bits"]), 1 / total)
 
 
+def _queued(row: dict[str, str]) -> Measurement:
+    if row["counted"] != "total" or row["pipeline_parallel"] != "1":
+        got = f"{row['counted']!r} and {row['pipeline_parallel']}"
+        raise ValueError(f'counted must be "total" and pipeline_parallel 1, got {got}; leave other rows out')
+    bits = float(row["weight_bits"])
+    # 16 weights in 4 bits share a scale of 8 bits (NVFP4)
+    stored = 4.5 if bits == 4 else bits
+    run = (None, int(row["input_tokens"]), int(row["output_tokens"]), stored, float(row["kv_bits"]), int(bits))
+    return _measurement(row, "queued", "TensorRT-LLM 2025", run, 1 / _figure(row, "output_tokens_per_s"))
+
+
 def _ttft(row: dict[str, str]) -> Measurement:
     return _tensorrt(row, "ttft", 1, float(row["weight_bits"]), _figure(row, "ttft_ms") / 1e3)
 
@@ -145,7 +171,7 @@ def _ttft(row: dict[str, str]) -> Measurement:
 def _tensorrt(row: dict[str, str], kind: str, output: int, kv_bits: float, seconds: float) -> Measurement:
     batch, prompt, bits = int(row["batch"]), int(row["input_tokens"]), float(row["weight_bits"])
     compute = 8 if bits == 8 else 16  # these tables put weights and activations into the matrix units in the same width
-    return _measurement(row, kind, "TensorRT-LLM", (batch, prompt, output, bits, kv_bits, compute), seconds)
+    return _measurement(row, kind, "TensorRT-LLM 2023", (batch, prompt, output, bits, kv_bits, compute), seconds)
 
 
 def _decode(row: dict[str, str]) -> Measurement:
@@ -153,9 +179,9 @@ def _decode(row: dict[str, str]) -> Measurement:
         return _decode_told(row)
     if row["weight_format"] not in BITS:
         raise ValueError(f"weight_format must be one of {', '.join(BITS)}, got {row['weight_format']!r}")
-    engine = "gpt-fast" if row["source"].startswith("gpt-fast") else "llama.cpp"
-    if engine == "llama.cpp" and row["gpu"].startswith(("M1", "M2", "M3", "M4")):
-        engine = "llama.cpp, Metal"
+    engine = "gpt-fast 2023" if row["source"].startswith("gpt-fast") else "llama.cpp 2024"
+    if engine == "llama.cpp 2024" and row["gpu"].startswith(("M1", "M2", "M3", "M4")):
+        engine = "llama.cpp, Metal 2024"
     # llama.cpp writes so many tokens from an empty context, so on average half of them are there;
     # gpt-fast writes 200 after a prompt of 5
     context = int(row["context_tokens"]) // 2 if row["context_tokens"] else 105
@@ -168,10 +194,10 @@ def _decode_told(row: dict[str, str]) -> Measurement:
     compute = 8 if row["weight_format"] == "FP8" else 16
     context = int(row["depth_tokens"]) + int(row["output_tokens"]) // 2
     run = (1, context, 1, float(row["weight_bits"]), 16, compute)
-    return _measurement(row, "decode", row["engine"], run, 1 / _figure(row, "tokens_per_s"))
+    return _measurement(row, "decode", f"{row['engine']} 2025", run, 1 / _figure(row, "tokens_per_s"))
 
 
-def _measurement(row: dict[str, str], kind: str, engine: str, run: tuple[float, ...], seconds: float) -> Measurement:
+def _measurement(row: dict[str, str], kind: str, engine: str, run: tuple[float | None, ...], seconds: float) -> Measurement:
     """`run`: batch, prompt, output, and the bits of weights, cache and arithmetic."""
     names = (row["source"], row["gpu"], row["model"])
     return Measurement(kind, engine, *names, *run, int(row["tensor_parallel"]), seconds)

@@ -1,0 +1,86 @@
+"""Full load: more requests wait than find room, and the engine is never idle.
+
+So published throughput is measured: all requests are queued at once, and in-flight batching takes the next one in as
+soon as another is done. Of a static batch some have ended and wait for the last; here each leaves and makes room.
+
+Source: Yu et al., "Orca: A Distributed Serving System for Transformer-Based Generative Models", OSDI 2022, section 3.
+"""
+
+from dataclasses import dataclass, replace
+
+from mini_lib.llm.cost import Architecture, Device, Efficiency, Workload
+from mini_lib.llm.serving.arrivals import Request
+from mini_lib.llm.serving.served import Served
+from mini_lib.llm.serving.simulate import simulate
+from mini_lib.llm.serving.timing import calculator_timing, kv_room_tokens
+from mini_lib.llm.serving.window import window_of
+from mini_lib.require import whole
+
+KV_SHARE = 0.9
+"""Of the memory that weights and activations leave, engines give so much to the KV cache (TensorRT-LLM's default)."""
+
+BLOCK_TOKENS = 16
+CHUNK_TOKENS = 8192
+
+
+@dataclass(frozen=True)
+class FullLoad:
+    """What a service gives when it never waits for work.
+
+    `batch` is how many requests are served at the same time, and `served` what the simulator did with each.
+    """
+
+    batch: int
+    tokens_per_s: float
+    served: Served
+
+
+def full_load(
+    architecture: Architecture,
+    device: Device,
+    workload: Workload,
+    efficiency: Efficiency,
+    *,
+    rounds: int = 3,
+    max_batch: int = 2048,
+) -> FullLoad:
+    """Return the output tokens per second of all devices, with `rounds` times as many requests as find room at once.
+
+    Requests are those of `workload`, whose batch does not count. One is let in when there is room for all of its
+    tokens, so that none has to go again, and its prompt is computed in chunks that share steps with the answers of
+    others. `max_batch` is the most for each scheduler: one for all devices, or one each where sequences are shared out.
+
+    Raises:
+        TypeError, ValueError: as `kv_room_tokens()` and `calculator_timing()`; not one request finds room.
+
+    A model that reads 13.5 GB for 33 requests gives 33 tokens in the time that it took for one:
+
+    >>> from mini_lib.llm.cost import IDEAL, find_device, find_model
+    >>> llama, a100 = find_model("LLaMA-2-7B"), find_device("A100-SXM-80GB")
+    >>> full_load(llama, a100, Workload(prompt=2048, output=2048), IDEAL).batch
+    30
+    """
+    whole("rounds", rounds, low=1, fix="3 are enough to forget how it began")
+    whole("max_batch", max_batch, low=1, fix="2048 is usual")
+    w = workload
+    shards = w.tensor_parallel if w.attention_parallel == "data" else 1
+    room = int(KV_SHARE * kv_room_tokens(architecture, device, w))
+    window = window_of(architecture)
+    needed = w.prompt + w.output - 1
+    held = needed if window is None else window.kept(needed) / window.layers
+    batch = min(max_batch * shards, int(room / (held + BLOCK_TOKENS)))  # a block of each may be partly empty
+    if batch < 1:
+        raise ValueError(
+            f"{architecture} leaves room for {room} tokens of KV cache on {device}, got requests of {needed}; "
+            "use shorter requests, fewer bits or more devices"
+        )
+    served = simulate(
+        [Request(0.0, w.prompt, w.output)] * (rounds * batch),
+        calculator_timing(architecture, device, replace(w, batch=1), efficiency),
+        kv_tokens=room,
+        block_tokens=BLOCK_TOKENS,
+        max_batch=batch,
+        prefill="chunked",
+        chunk_tokens=max(batch, CHUNK_TOKENS * shards),
+    )
+    return FullLoad(batch, rounds * batch * w.output / float(served.finish_s.max()), served)
