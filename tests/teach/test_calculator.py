@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mini_lib.llm.cost.computers import M2_ULTRA_76
 from mini_lib.llm.cost.device import measured_device
-from mini_lib.llm.cost.devices import B200, H100_SXM
-from mini_lib.llm.cost.efficiency import IDEAL, LLAMA_CPP_METAL, TENSORRT_LLM
+from mini_lib.llm.cost.devices import B200, H100_SXM, find_device
+from mini_lib.llm.cost.efficiency import IDEAL, LLAMA_CPP, LLAMA_CPP_METAL, TENSORRT_LLM
 from mini_lib.llm.cost.estimate import estimate
 from mini_lib.llm.cost.models import FALCON_7B, LLAMA_3_8B
 from mini_lib.llm.cost.workload import Workload
@@ -90,6 +90,9 @@ def test_it_is_the_calculator_with_the_engine_of_the_device():
         shown = panel_numbers(model=LLAMA_3_8B, device=device, **moved)
         assert engine_of(device) == engine
         assert shown.estimate == estimate(LLAMA_3_8B, device, workload, engine)
+    for name, engine in (("M5-10", LLAMA_CPP_METAL), ("DGX-Spark", LLAMA_CPP), ("RX-7900-XTX", LLAMA_CPP)):
+        assert engine_of(find_device(name)) == engine
+    assert engine_of(find_device("H20-96GB")) == TENSORRT_LLM
 
 
 @settings(max_examples=60, deadline=None)
