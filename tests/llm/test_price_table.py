@@ -45,7 +45,7 @@ NOT_NEGATIVE = "must be a finite number of 0 or more"
         (GOOD.replace("2024-07-18", ""), "line 3, column date: no such day: ''"),
         (GOOD.replace("OpenAI", " "), "line 3, column provider: it is empty"),
         (GOOD.replace("gpt-4o-mini", ""), "line 3, column model: it is empty"),
-        (GOOD.replace("announcement", ""), "line 3, column source: it is empty; a price without it cannot be checked"),
+        (GOOD.replace("announcement", ""), "line 3, column source: it is empty; a row without it cannot be checked"),
         (GOOD.replace("0.15", "cheap"), "line 3, column usd_per_million_input_tokens: 'cheap' is not a number"),
         (GOOD.replace("0.15", "-1"), f"line 3, column usd_per_million_input_tokens: it {NOT_NEGATIVE}, got -1"),
         (GOOD.replace("0.60", "nan"), f"line 3, column usd_per_million_output_tokens: it {NOT_NEGATIVE}, got nan"),

@@ -1,18 +1,18 @@
 """The simulator jumps over steps; here a naive one makes every step, and both must tell the same story.
 
-The naive simulator shares no code with the fast one: it counts blocks anew for each sequence in each step, and keeps
-no queue but a list that it sorts.
+The naive simulator shares no code with the fast one: it counts blocks anew for each layer of each sequence in each
+step, and keeps no queue but a list that it sorts.
 """
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mini_lib.llm.serving import LinearTiming, Request, simulate
+from mini_lib.llm.serving import LinearTiming, Request, Window, simulate
 
 
 @dataclass(eq=False)
@@ -35,26 +35,41 @@ class Sequence:
         return self.request.prompt + self.had if self.filling else self.cached
 
 
+def windows_of(timing):
+    """The tokens that each layer keeps; without a window one layer stands for all."""
+    window = getattr(timing, "window", None)
+    if window is None:
+        return [inf]
+    return [window.tokens] * window.windowed_layers + [inf] * (window.layers - window.windowed_layers)
+
+
 def step_by_step(requests, timing, *, kv_tokens, block_tokens, max_batch, prefill, chunk_tokens):
     """Make every step alone. Gives the sequences and what was added up."""
     everyone = [Sequence(place, request) for place, request in enumerate(requests)]
-    pool = kv_tokens // block_tokens
+    windows = windows_of(timing)
+    pool = kv_tokens // block_tokens * len(windows)
     running, now = [], requests[0].arrival_s
     kv_token_s = busy_s = 0.0
     decode_steps = decode_tokens = prefill_tokens = peak = 0
 
+    def blocks(tokens):
+        return sum(ceil(min(tokens, window) / block_tokens) for window in windows)
+
     def used():
-        return sum(ceil(one.held / block_tokens) for one in running)
+        return sum(blocks(one.held) for one in running)
+
+    def growth(decoding):
+        return sum(blocks(one.cached + 1) - blocks(one.cached) for one in decoding)
 
     def short():
-        return used() + sum(not one.filling and one.cached % block_tokens == 0 for one in running) - pool
+        return used() + growth([one for one in running if not one.filling]) - pool
 
     def admit(waiting, spare, now):
         """The first who waits comes in, or nobody does."""
         if not waiting or len(running) >= max_batch:
             return None
         one = waiting[0]
-        if used() + ceil(one.held / block_tokens) + spare > pool:
+        if used() + blocks(one.held) + spare > pool:
             return None
         running.append(waiting.pop(0))
         one.start = now if one.start is None else one.start
@@ -82,13 +97,14 @@ def step_by_step(requests, timing, *, kv_tokens, block_tokens, max_batch, prefil
             if prefill == "chunked":
                 budget = chunk_tokens - len(decoding)
                 unfinished = [one for one in running if one.filling]
-                growth = sum(one.cached % block_tokens == 0 for one in decoding)
-                while budget > 0 and (one := unfinished.pop() if unfinished else admit(waiting, growth, now)):
+                spare = growth(decoding)
+                while budget > 0 and (one := unfinished.pop() if unfinished else admit(waiting, spare, now)):
                     chunks.append((one, min(budget, one.held - one.cached)))
                     budget -= chunks[-1][1]
 
         new = sum(tokens for _, tokens in chunks)
-        context = sum(one.cached for one in decoding)
+        # a token sees itself and the window - 1 before it
+        context = sum(min(one.cached, window - 1) for one in decoding for window in windows) / len(windows)
         seconds = 0.0
         if chunks:
             pairs = sum(tokens * one.cached for one, tokens in chunks)
@@ -99,8 +115,8 @@ def step_by_step(requests, timing, *, kv_tokens, block_tokens, max_batch, prefil
         for one in decoding:
             one.cached += 1
             one.had += 1
-        peak = max(peak, used())
-        kv_token_s += seconds * sum(one.held for one in running)
+        peak = max(peak, used() / len(windows))
+        kv_token_s += seconds * sum(min(one.held, window) for one in running for window in windows) / len(windows)
         busy_s += seconds
         now += seconds
         prefill_tokens += new
@@ -124,6 +140,7 @@ class QuadraticTiming:
     """A timing with all that a real one has: attention in the prefill, and a batch that is not free."""
 
     scale: float = 1.0
+    window: Window | None = None
 
     def decode_s(self, batch):
         return self.scale * (0.0107 + 0.00031 * batch**1.1), self.scale * 0.000013
@@ -164,42 +181,55 @@ SERVICES = st.fixed_dictionaries(
         "chunk_tokens": st.integers(6, 20),
     }
 )
+# smaller and larger than prompts, outputs, and both together; layers are powers of two, so that shares are exact
+WINDOWS = st.none() | st.builds(
+    lambda tokens, layers, full: Window(tokens, layers, max(0, layers - full)),
+    st.integers(1, 60),
+    st.sampled_from([1, 2, 4]),
+    st.integers(0, 4),
+)
 LENGTHS = st.lists(st.tuples(st.integers(1, 24), st.integers(1, 24)), min_size=1, max_size=14)
 
 
-def just_enough(lengths, block_tokens, spare_blocks):
+def just_enough(lengths, timing, block_tokens, spare_blocks):
     """A KV cache in which the largest request fits, and little else: preemptions are the rule."""
-    return (max(ceil((prompt + output - 1) / block_tokens) for prompt, output in lengths) + spare_blocks) * block_tokens
+    windows = windows_of(timing)
+    largest = max(prompt + output - 1 for prompt, output in lengths)
+    blocks = sum(ceil(min(largest, window) / block_tokens) for window in windows)
+    return (ceil(blocks / len(windows)) + spare_blocks) * block_tokens
 
 
-@given(LENGTHS, SERVICES, st.integers(0, 12), st.floats(0.01, 30.0), st.integers(0, 2**32 - 1))
-def test_jumping_is_exact(lengths, service, spare_blocks, spread, seed):
+@given(LENGTHS, SERVICES, WINDOWS, st.integers(0, 12), st.floats(0.01, 30.0), st.integers(0, 2**32 - 1))
+def test_jumping_is_exact(lengths, service, window, spare_blocks, spread, seed):
     """Random times: no arrival falls on the end of a step, so both make the same decisions.
 
     Each adds up at most a few thousand steps. Rounding is at most a relative 1.1e-16 for each, so 1e-12 in all.
     """
     arrivals = np.sort(np.random.default_rng(seed).uniform(0, spread, len(lengths)))
     requests = [Request(float(time), *length) for time, length in zip(arrivals, lengths)]
+    timing = QuadraticTiming(window=window)
     assert_same(
-        requests,
-        QuadraticTiming(),
-        1e-9,
-        kv_tokens=just_enough(lengths, service["block_tokens"], spare_blocks),
-        **service,
+        requests, timing, 1e-9, kv_tokens=just_enough(lengths, timing, service["block_tokens"], spare_blocks), **service
     )
 
 
-@given(LENGTHS, SERVICES, st.integers(0, 12), st.lists(st.integers(0, 64), min_size=14, max_size=14), st.data())
-def test_jumping_is_exact_where_arrivals_fall_on_the_ends_of_steps(lengths, service, spare_blocks, arrivals, data):
+@given(
+    LENGTHS, SERVICES, WINDOWS, st.integers(0, 12), st.lists(st.integers(0, 64), min_size=14, max_size=14), st.data()
+)
+def test_jumping_is_exact_where_arrivals_fall_on_the_ends_of_steps(
+    lengths, service, window, spare_blocks, arrivals, data
+):
     """All times are multiples of 2**-10 and small, so sums and products are exact, and ties are real ties."""
     requests = [Request(time / 8, *length) for time, length in zip(sorted(arrivals), lengths)]
     units = [data.draw(st.integers(0, 64)) / 1024 for _ in range(5)]
-    timing = LinearTiming(units[0] + 1 / 1024, *units[1:])
-    assert_same(requests, timing, 0.0, kv_tokens=just_enough(lengths, service["block_tokens"], spare_blocks), **service)
+    timing = LinearTiming(units[0] + 1 / 1024, *units[1:], window=window)
+    kv_tokens = just_enough(lengths, timing, service["block_tokens"], spare_blocks)
+    assert_same(requests, timing, 0.0, kv_tokens=kv_tokens, **service)
 
 
+@pytest.mark.parametrize("window, kv_blocks", [(None, 30), (Window(40, layers=6, windowed_layers=5), 18)])
 @pytest.mark.parametrize("prefill", ["first", "chunked"])
-def test_jumping_is_exact_with_hundreds_of_requests_and_preemptions(prefill):
+def test_jumping_is_exact_with_hundreds_of_requests_and_preemptions(prefill, window, kv_blocks):
     generator = np.random.default_rng(5)
     arrivals = np.cumsum(generator.exponential(0.12, 250))
     requests = [
@@ -208,9 +238,9 @@ def test_jumping_is_exact_with_hundreds_of_requests_and_preemptions(prefill):
     ]
     served = assert_same(
         requests,
-        QuadraticTiming(),
+        QuadraticTiming(window=window),
         1e-9,
-        kv_tokens=30 * 16,
+        kv_tokens=kv_blocks * 16,
         block_tokens=16,
         max_batch=16,
         prefill=prefill,

@@ -1,6 +1,7 @@
 """Continuous batching: cases worked by hand, limits that have a closed form, and what holds for every workload."""
 
 import re
+from dataclasses import replace
 from math import ceil, inf
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mini_lib.llm.serving import LinearTiming, Request, lognormal_lengths, poisson_arrivals, simulate
+from mini_lib.llm.serving import LinearTiming, Request, Window, lognormal_lengths, poisson_arrivals, simulate
 from mini_lib.llm.serving.engine import steps_until
 
 ROOMY = 10**6
@@ -182,12 +183,13 @@ WORKLOADS = st.tuples(
     st.integers(1, 8),  # max_batch
     st.sampled_from([1, 4, 16]),  # block_tokens
     st.integers(0, 20),  # blocks more than the largest needs
+    st.none() | st.builds(Window, st.integers(1, 60), st.just(3), st.integers(1, 3)),
 )
 TIMING = LinearTiming(0.011, 0.0007, 0.00003, 0.004, 0.0009)
 
 
 def serve(workload, kv_tokens=None):
-    lengths, prefill, max_batch, block_tokens, spare = workload
+    lengths, prefill, max_batch, block_tokens, spare, window = workload
     now, requests = 0.0, []
     for gap, prompt, output in lengths:
         now += gap
@@ -196,7 +198,7 @@ def serve(workload, kv_tokens=None):
     kv_tokens = kv_tokens or (most + spare) * block_tokens
     return requests, simulate(
         requests,
-        TIMING,
+        replace(TIMING, window=window),
         kv_tokens=kv_tokens,
         block_tokens=block_tokens,
         max_batch=max_batch,
@@ -248,11 +250,11 @@ def test_the_oldest_is_never_preempted(workload):
 def test_no_request_is_faster_than_alone(workload):
     """Other requests never help: alone, there is no chunk to share and no one to wait for."""
     requests, served = serve(workload)
-    _, prefill, max_batch, block_tokens, _ = workload
+    _, prefill, max_batch, block_tokens, _, window = workload
     for place, request in enumerate(requests):
         alone = simulate(
             [request],
-            TIMING,
+            replace(TIMING, window=window),
             kv_tokens=ROOMY,
             block_tokens=block_tokens,
             max_batch=max_batch,

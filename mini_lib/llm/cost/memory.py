@@ -7,7 +7,7 @@ from math import ceil
 from mini_lib.llm.cost.architecture import Architecture, Attention
 from mini_lib.llm.cost.device import Device
 from mini_lib.llm.cost.devices import DEVICES
-from mini_lib.llm.cost.kv_cache import kv_cache_bytes
+from mini_lib.llm.cost.kv_cache import kv_bytes_per_token, kv_cache_bytes
 from mini_lib.llm.cost.matrices import matrices
 from mini_lib.llm.cost.operators import ACTIVATION_BYTES
 from mini_lib.llm.cost.parallel import check_pipeline_parallel, check_tensor_parallel
@@ -85,23 +85,47 @@ def memory(architecture: Architecture, device: Device, workload: Workload) -> De
     a, w = architecture, workload
     check_tensor_parallel(a, w.tensor_parallel)
     check_pipeline_parallel(a, w.pipeline_parallel)
-    at = a.attention
     layers = ceil(a.layers / w.pipeline_parallel)
-    # with fewer KV heads than devices each is copied; a compressed cache is whole on every device
-    share = min(w.tensor_parallel, at.kv_heads) if isinstance(at, Attention) else 1
     weights = _held_weight_bytes(a, w.weight_bits, w.tensor_parallel, layers)
-    cache = _held_kv_bytes(a, w) * layers / a.layers / share
+    cache = _held_kv_bytes(a, w) * layers / a.layers / _cache_shares(a, w)
     if w.draft is not None:  # small, so that splitting it would cost more than it saves
         weights += weight_bytes(w.draft.architecture, w.weight_bits)
         cache += _held_kv_bytes(w.draft.architecture, w)
     new = w.prompt - w.cached_prompt
-    at_once = min(w.batch * min(new, w.prefill_chunk or new), _LIMIT)
+    at_once = min(w.batch * min(new, w.prefill_chunk or new), LARGEST_PASS_TOKENS)
     inside = [m for m in matrices(a) if m.role is not Role.HEAD]
     widest = max(m.rows * m.visited / (w.tensor_parallel if m.split == "rows" else 1) for m in inside)
     return DeviceMemory(weights, cache, at_once * (4 * a.hidden + widest) * ACTIVATION_BYTES, device.memory_bytes)
 
 
-_LIMIT = 8192  # engines do not take more prompt tokens than this into one pass
+LARGEST_PASS_TOKENS = 8192
+"""Engines do not take more prompt tokens than this into one pass."""
+
+
+def held_kv_bytes_per_token(architecture: Architecture, workload: Workload) -> float:
+    """Return the bytes that one more token adds on the fullest of the devices, while it fits in every window.
+
+    Raises:
+        ValueError: a split that the model does not allow.
+
+    Two devices share the 8 KV heads of LLaMA-3-8B, and 16 hold each of them twice:
+
+    >>> from mini_lib.llm.cost.models import LLAMA_3_8B
+    >>> [held_kv_bytes_per_token(LLAMA_3_8B, Workload(tensor_parallel=n)) for n in (1, 2, 16)]
+    [131072.0, 65536.0, 16384.0]
+    """
+    a, w = architecture, workload
+    check_tensor_parallel(a, w.tensor_parallel)
+    check_pipeline_parallel(a, w.pipeline_parallel)
+    layers = ceil(a.layers / w.pipeline_parallel)
+    drafted = 0.0 if w.draft is None else kv_bytes_per_token(w.draft.architecture, w.kv_bits)
+    return kv_bytes_per_token(a, w.kv_bits) * layers / a.layers / _cache_shares(a, w) + drafted
+
+
+def _cache_shares(a: Architecture, w: Workload) -> int:
+    """Among how many devices the cache of a layer is shared out."""
+    # with fewer KV heads than devices each is copied; a compressed cache is whole on every device
+    return min(w.tensor_parallel, a.attention.kv_heads) if isinstance(a.attention, Attention) else 1
 
 
 def _held_weight_bytes(a: Architecture, bits: float, devices: int, layers: int) -> float:

@@ -1,11 +1,17 @@
-"""What tokens are sold for: list prices since 2023, how they fell and rose, and in what time they halve.
+"""What tokens are sold for: list prices since 2023, how they fell and rose, and what a given quality costs.
 
-`table` reads the table, `choose` picks a price on a day, `moves` lists falls and rises, `halving` fits a line.
-These are list prices: no quality is held constant, and what a customer with a contract pays is not known.
+`table` reads the prices, `choose` picks one on a day, `moves` lists falls and rises, `halving` fits a line. `scores`
+and `aliases` say how good the model behind a name was on a day. `quality` joins them, `falls` and `hedonic` measure the
+fall at constant score, `others` has what others found, `speed` how fast tokens are sold, `axes` the data of one figure.
+These are list prices: what a customer with a contract pays is not known.
 """
 
+from mini_lib.llm.prices.aliases import Alias, name_moves, parse_aliases, snapshot_on
+from mini_lib.llm.prices.axes import SpeedAtScore, ThreeAxes, best_scores, speeds_at_scores, three_axes
 from mini_lib.llm.prices.choose import blended_usd, cheapest, of_models, price_on, running_minimum, sold_over_made
+from mini_lib.llm.prices.falls import LEVELS, SAME_POINTS, Fall, fall_at_least, level_percent
 from mini_lib.llm.prices.halving import HalvingTime, blended_points, bootstrap_halving_time, halving_time
+from mini_lib.llm.prices.hedonic import Hedonic, by_model, by_provider, hedonic_fit
 from mini_lib.llm.prices.moves import (
     CLAUDE_HAIKU,
     GEMINI_FLASH,
@@ -16,4 +22,8 @@ from mini_lib.llm.prices.moves import (
     Change,
     changes,
 )
+from mini_lib.llm.prices.others import A16Z_2024, EPOCH_2025, PublishedFall
+from mini_lib.llm.prices.quality import Scored, cheapest_at_least, lows_at_least, scored, scored_history
+from mini_lib.llm.prices.scores import Score, by_snapshot, five_shot_first, mmlu_scores, parse_scores, reasoning_first
+from mini_lib.llm.prices.speed import SoldSpeed, parse_speeds, sold_speeds
 from mini_lib.llm.prices.table import Price, day, history, parse_prices

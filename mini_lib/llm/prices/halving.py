@@ -17,7 +17,7 @@ from mini_lib.llm.prices.choose import blended_usd
 from mini_lib.llm.prices.table import Price, day
 from mini_lib.require import positive, share, whole
 
-_DAYS_PER_YEAR = 365.25
+DAYS_PER_YEAR = 365.25
 _Point = tuple[dt.date | str, float]
 
 
@@ -72,6 +72,21 @@ class HalvingTime:
     def high_years(self) -> float:
         """The longest halving time in the interval, infinite unless `can_be_stated`."""
         return _years(self.high_slope)
+
+    @property
+    def times_per_year(self) -> float:
+        """How many times cheaper a year makes it by the best fit; below 1 it became dearer."""
+        return _times(self.slope_per_year)
+
+    @property
+    def low_times(self) -> float:
+        """The smallest fall per year in the interval; below 1 the price may have risen."""
+        return _times(self.high_slope)
+
+    @property
+    def high_times(self) -> float:
+        """The largest fall per year in the interval."""
+        return _times(self.low_slope)
 
     def __str__(self) -> str:
         percent = f"{100 * self.confidence:g}%"
@@ -151,6 +166,11 @@ def bootstrap_halving_time(
     return HalvingTime(slope, min(low, slope), max(high, slope), len(years), confidence)
 
 
+def _times(slope: float) -> float:
+    """Return by what a price with this slope is divided in a year, infinite where no float holds it."""
+    return 2.0**-slope if slope > -1024 else math.inf
+
+
 def _years(slope_per_year: float) -> float:
     return -1 / slope_per_year if slope_per_year < 0 else math.inf
 
@@ -173,5 +193,5 @@ def _axes(points: Iterable[_Point]) -> tuple[np.ndarray, np.ndarray]:
         positive("a price", price, fix="leave out what is given away: it has no logarithm")
     if dates[0] == dates[-1]:
         raise ValueError(f"the points must span more than one day, got {len(points)} on {dates[0]}; add other dates")
-    years = np.array([(date - dates[0]).days / _DAYS_PER_YEAR for date in dates])
+    years = np.array([(date - dates[0]).days / DAYS_PER_YEAR for date in dates])
     return years, np.log2(np.array(usd, dtype=float))

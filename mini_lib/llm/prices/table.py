@@ -6,21 +6,21 @@ Nothing here says how good a model is, or for how long it was sold.
 
 A row of a collection ("tokencost", "genai-prices" and the name there) was in force on its day, and may have been so for
 weeks or months before, unless it says "dated there" or "date from the model id". Some names stay while the model behind
-them changes; those rows say "another model under the same name".
+them changes; those rows say "another model under the same name", and `aliases` has the snapshots.
 
 Source: tokencost 0.1.2 to 0.1.26 and genai-prices 0.2.3 (collections of list prices, both MIT), and the announcements
 that the rows name. `tools/price_history.py` compares the rows with the collections.
 """
 
-import csv
 import datetime as dt
 from dataclasses import dataclass
 
 from mini_lib import _assets
+from mini_lib.llm.prices.rows import number_field, rows_of, text_field
 from mini_lib.require import not_negative
 
 _PATH = _assets.ASSETS / "llm" / "price_history.csv"
-_SHA256 = "9bbd2d289011ec0702e095e43e8142cf5b147a5367f668c528ef68fb8ccc5b92"
+_SHA256 = "0dfc2933675420ffa9e6b77a644a43ce1311f84b0a779ad3dd362a8efe664b53"
 _PRICES = ("usd_per_million_input_tokens", "usd_per_million_output_tokens")
 COLUMNS = ("date", "provider", "model", *_PRICES, "source")
 
@@ -86,18 +86,9 @@ def parse_prices(text: str) -> tuple[Price, ...]:
     >>> price.date.isoformat(), price.approximate
     ('2024-07-15', True)
     """
-    rows = csv.reader(text.splitlines())
-    header = tuple(next(rows, ()))
-    if header != COLUMNS:
-        raise ValueError(f"line 1 must name the columns {', '.join(COLUMNS)}; got {', '.join(header) or 'nothing'}")
     prices: dict[tuple, Price] = {}
-    for row in rows:
-        line = rows.line_num
-        if len(row) != len(COLUMNS):
-            raise ValueError(
-                f"line {line} must have {len(COLUMNS)} fields, got {len(row)}; put a field that holds a comma in quotes"
-            )
-        price = _price(dict(zip(COLUMNS, row, strict=True)), line)
+    for line, fields in rows_of(text, COLUMNS):
+        price = _price(fields, line)
         key = (price.date, price.provider, price.model)
         if key in prices:
             raise ValueError(
@@ -132,20 +123,15 @@ def day(text: str | dt.date) -> dt.date:
 
 def _price(fields: dict[str, str], line: int) -> Price:
     """Build the price that the fields of one line state, or say which column is wrong."""
-    numbers = []
-    for name in _PRICES:
-        where, fix = f"line {line}, column {name}:", "give USD such as 0.15"
-        try:
-            usd = float(fields[name])
-        except ValueError:
-            raise ValueError(f"{where} {fields[name]!r} is not a number; {fix}") from None
-        numbers.append(not_negative(f"{where} it", usd, fix=fix))
-    for name in ("provider", "model", "source"):
-        if not fields[name].strip():
-            raise ValueError(f"line {line}, column {name}: it is empty; a price without it cannot be checked")
+    fix = "give USD such as 0.15"
+    numbers = [
+        not_negative(f"line {line}, column {name}: it", number_field(fields, name, line, fix), fix=fix)
+        for name in _PRICES
+    ]
+    texts = [text_field(fields, name, line) for name in ("provider", "model", "source")]
     try:
         date = day(fields["date"])
     except ValueError as wrong:
         raise ValueError(f"line {line}, column date: {wrong}") from None
     approximate = len(fields["date"]) <= len("2024-07")
-    return Price(date, approximate, fields["provider"], fields["model"], *numbers, fields["source"])
+    return Price(date, approximate, *texts[:2], *numbers, texts[2])

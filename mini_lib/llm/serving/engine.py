@@ -75,7 +75,6 @@ class Engine:
         self.decoding: dict[int, int] = {}
         self.ends: list[tuple[int, int]] = []  # (that step, request) as a heap; some have been preempted since
         self.step = 0
-        self.context = 0  # tokens in the KV caches of those that decode
 
         self.busy_s = self.request_s = self.kv_token_s = 0.0
         self.in_system = 0
@@ -96,15 +95,16 @@ class Engine:
                 self._fill(chunks, together=True)
             else:
                 self._decode()
+        layers, peak = self.pool.layers, self.pool.peak
         totals = Totals(
             self.busy_s,
             self.request_s,
-            self.kv_token_s,
+            self.kv_token_s / layers,
             self.decode_steps,
             self.decode_tokens,
             self.prefill_tokens,
-            self.pool.peak,
-            self.pool.blocks,
+            peak // layers if peak % layers == 0 else peak / layers,
+            self.pool.blocks // layers,
             self.pool.block_tokens,
         )
         times = map(np.array, (self.arrival[:-1], self.start, self.first, self.finish))
@@ -163,11 +163,12 @@ class Engine:
         batch = len(self.decoding) if together else 0
         filled = self.filled if chunks[0][0] == self.filling else 0
         new_tokens = sum(new for _, new in chunks)
-        seconds = self.times.mixed(new_tokens, chunks[0][1] * filled, batch, self.context)
+        seconds = self.times.mixed(new_tokens, chunks[0][1] * filled, batch, self.pool.context)
         if batch:
             self._grow(1)
         self.busy_s += seconds
-        self.kv_token_s += seconds * (self.context + sum(self._tokens(request) for request, _ in chunks))
+        kept = sum(self.pool.window.kept(self._tokens(request)) for request, _ in chunks)
+        self.kv_token_s += seconds * (self.pool.held + kept)
         self.prefill_tokens += new_tokens
         self._pass_time(self.now + seconds)
         if batch:
@@ -194,24 +195,25 @@ class Engine:
         self.decoding[request] = self.step + more
         heappush(self.ends, (self.step + more, request))
         self.pool.join(tokens)
-        self.context += tokens
 
     def _decode(self) -> None:
-        """Make all steps up to the next change: an end, a lack of blocks, or an arrival that there is room for."""
+        """Make all steps up to the next change: an end, a full window, no more blocks, or an arrival with room."""
         while self.decoding.get(self.ends[0][1]) != self.ends[0][0]:
             heappop(self.ends)
         steps = self.pool.steps_that_fit(self.ends[0][0] - self.step)
-        batch, context = len(self.decoding), self.context
+        batch, layers = len(self.decoding), self.pool.layers
+        context, growing = self.pool.context, self.pool.growing
         fixed_s, context_s = self.times.decode(batch)
-        first_s, longer_s = fixed_s + context_s * context, context_s * batch
+        first_s, longer_s = fixed_s + context_s * context, context_s * growing
         if not self.queue and batch < self.max_batch and self.arrived < len(self.prompt):
             arrival = self.arrival[self.arrived]
             if self.now + _series(first_s, longer_s, steps) > arrival:
                 steps = steps_until(self.now, first_s, longer_s, arrival)
         seconds = _series(first_s, longer_s, steps)
-        # step k of these takes first_s + k * longer_s, and holds context + batch * (k + 1) tokens: sum the products
+        # step k of these takes first_s + k * longer_s, and holds the context + growing * k tokens that it reads and the
+        # new ones, one in each layer of each sequence: sum the products
         once, twice = steps * (steps - 1) // 2, (steps - 1) * steps * (2 * steps - 1) // 6
-        self.kv_token_s += seconds * (context + batch) + batch * (first_s * once + longer_s * twice)
+        self.kv_token_s += seconds * (context + batch * layers) + growing * (first_s * once + longer_s * twice)
         self.busy_s += seconds
         self._grow(steps)
         self._pass_time(self.now + seconds)
@@ -221,7 +223,6 @@ class Engine:
         batch = len(self.decoding)
         self.pool.grow(steps)
         self.step += steps
-        self.context += batch * steps
         self.decode_steps += steps
         self.decode_tokens += batch * steps
 
@@ -238,7 +239,6 @@ class Engine:
         tokens = self.prompt[request] + self.output[request] - 1 - (end - self.step)
         self.pool.leave(tokens)
         self.pool.give_back(tokens)
-        self.context -= tokens
 
     def _done(self, request: int) -> None:
         self.finish[request] = self.now

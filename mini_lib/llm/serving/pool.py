@@ -1,14 +1,19 @@
 """The KV cache in blocks: who holds how many, and how long they last.
 
-A sequence gets its blocks as it grows, so at most one block of each is partly empty.
+A sequence gets its blocks as it grows, so at most one block of each is partly empty. A layer with a window stops
+growing when the window is full: each further token takes the place of the oldest.
 
 Source: Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention",
 SOSP 2023, section 4.2.
 """
 
+from heapq import heappop, heappush
+
+from mini_lib.llm.serving.window import Window
+
 
 class BlockPool:
-    """Counts the blocks of `block_tokens` tokens that sequences hold, of which there are `blocks`.
+    """Counts the blocks of `block_tokens` tokens that sequences hold, of which each layer has `blocks`.
 
     Every growing sequence gains one token a step, so it needs a new block every `block_tokens` steps.
     It is enough to remember how many of them are at which point of that round: the blocks needed after
@@ -28,23 +33,38 @@ class BlockPool:
 
     >>> pool.steps_that_fit(100)
     6
+
+    With a window, each layer's blocks count for themselves, `blocks` in each of its `layers`; without one all layers
+    hold the same tokens, and count as one. Where one of two layers sees 6 tokens, 9 tokens lie in 3 + 2 blocks of 4:
+
+    >>> BlockPool(blocks=6, block_tokens=4, window=Window(6, layers=2, windowed_layers=1)).blocks_for(9)
+    5
     """
 
-    def __init__(self, blocks: int, block_tokens: int) -> None:
-        self.blocks = blocks
+    def __init__(self, blocks: int, block_tokens: int, window: Window | None = None) -> None:
+        self.window = window = window or _NO_WINDOW
+        self.layers, self._full, self._windowed = window.layers, window.full_layers, window.windowed_layers
+        self.blocks = blocks * self.layers
         self.block_tokens = block_tokens
         self.used = self.peak = 0
-        self.growing = 0
+        self.growing = 0  # the layers of growing sequences that gain a token in a step
+        self.context = 0  # the tokens in all of their layers that the next step reads, besides the new ones
         self._step = 0
-        # at place p: the sequences that fill their last block when (p + steps made) is a multiple of block_tokens
+        # at place p: the layers that fill their last block when (p + steps made) is a multiple of block_tokens
         self._places = [0] * block_tokens
+        self._at_window = 0  # growing sequences whose window is full
+        self._until_window: dict[int, int] = {}  # the step that fills windows -> of how many growing sequences
+        self._window_steps: list[int] = []  # these steps as a heap
 
     def blocks_for(self, tokens: int) -> int:
-        """Return the blocks that hold so many tokens: the last may be partly empty."""
-        return -(-tokens // self.block_tokens)
+        """Return the blocks that hold so many tokens of a sequence: the last may be partly empty."""
+        blocks = self.layers * -(-tokens // self.block_tokens)
+        if self._windowed and tokens > self.window.tokens:
+            blocks -= self._windowed * (-(-tokens // self.block_tokens) - -(-self.window.tokens // self.block_tokens))
+        return blocks
 
     def fits(self, tokens: int, spare: int = 0) -> bool:
-        """Return whether so many tokens find room now, and `spare` blocks stay free."""
+        """Return whether so many tokens of a sequence find room now, and `spare` blocks stay free."""
         return self.used + self.blocks_for(tokens) + spare <= self.blocks
 
     def take(self, tokens: int) -> None:
@@ -58,31 +78,66 @@ class BlockPool:
 
     def join(self, tokens: int) -> None:
         """Let a sequence that holds so many tokens grow by one in each step."""
-        self._places[(tokens - self._step) % self.block_tokens] += 1
-        self.growing += 1
+        self._count(tokens, +1)
 
     def leave(self, tokens: int) -> None:
         """End the growth of a sequence that holds so many tokens by now."""
-        self._places[(tokens - self._step) % self.block_tokens] -= 1
-        self.growing -= 1
+        self._count(tokens, -1)
+
+    def _count(self, tokens: int, sign: int) -> None:
+        layers, read = self.layers, self.layers * tokens
+        if self._windowed:
+            window = self.window.tokens
+            if tokens >= window:
+                self._at_window += sign
+                layers, read = self._full, self._full * tokens + self._windowed * (window - 1)
+            else:
+                step = self._step + window - tokens
+                if step not in self._until_window:
+                    self._until_window[step] = 0
+                    heappush(self._window_steps, step)
+                self._until_window[step] += sign
+        self._places[(tokens - self._step) % self.block_tokens] += sign * layers
+        self.growing += sign * layers
+        self.context += sign * read
+
+    @property
+    def held(self) -> int:
+        """The tokens that all layers of the growing sequences hold together.
+
+        A full window holds one more than a step reads of it: the oldest, whose place the new token takes.
+        """
+        return self.context + self._windowed * self._at_window
 
     def growth(self, steps: int) -> int:
-        """Return the blocks that so many steps would take."""
+        """Return the blocks that so many steps would take, as long as no window is full before their end."""
         rounds, rest = divmod(steps, self.block_tokens)
         return rounds * self.growing + sum(
             self._places[-(self._step + step) % self.block_tokens] for step in range(rest)
         )
 
     def grow(self, steps: int) -> None:
-        """Make so many steps."""
+        """Make so many steps, of which none but the last fills a window."""
         self.used += self.growth(steps)
         self.peak = max(self.peak, self.used)
+        self.context += self.growing * steps
         self._step += steps
+        if self._window_steps and self._window_steps[0] == self._step:
+            full = self._until_window.pop(heappop(self._window_steps))
+            self._places[(self.window.tokens - self._step) % self.block_tokens] -= full * self._windowed
+            self.growing -= full * self._windowed
+            self.context -= full * self._windowed
+            self._at_window += full
 
     def steps_that_fit(self, most: int) -> int:
-        """Return after how many steps, `most` at the most, the blocks run out."""
+        """Return after how many steps, `most` at the most, the blocks run out or a window is full."""
+        while self._window_steps:
+            if self._until_window[self._window_steps[0]]:
+                most = min(most, self._window_steps[0] - self._step)
+                break
+            del self._until_window[heappop(self._window_steps)]  # those who would have filled it have left
         free = self.blocks - self.used
-        if free >= self.growing * self.blocks_for(most):
+        if free >= self.growing * -(-most // self.block_tokens):
             return most
         rounds = free // self.growing
         free -= rounds * self.growing
@@ -93,3 +148,6 @@ class BlockPool:
                 break
             steps += 1
         return min(steps, most)
+
+
+_NO_WINDOW = Window(tokens=1, layers=1, windowed_layers=0)

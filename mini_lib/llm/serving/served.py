@@ -19,6 +19,9 @@ class Totals:
 
     `request_s` is the area under the number of requests that are waiting or being served, `kv_token_s` that under the
     number of tokens with a place in the KV cache. `prefill_tokens` counts what is computed again after a preemption.
+    The blocks are of `block_tokens` tokens. Where layers have windows, a token or a block counts as the share of the
+    layers that hold it, so `peak_kv_blocks` need not be a whole number: times `block_tokens` and the bytes of a token
+    in every layer (`kv_bytes_per_token()`) it gives the bytes that were taken at most.
     """
 
     busy_s: float
@@ -27,7 +30,7 @@ class Totals:
     decode_steps: int
     decode_tokens: int
     prefill_tokens: int
-    peak_kv_blocks: int
+    peak_kv_blocks: float
     kv_blocks: int
     block_tokens: int
 

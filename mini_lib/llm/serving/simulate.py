@@ -38,6 +38,9 @@ def simulate(
     prefill gives the first token, each decode step one more for everyone. Where the growing contexts find no block,
     the newest goes back to the head of the queue, and later computes its prompt and what it had so far again.
 
+    Where the timing has a `window`, a sequence of t tokens takes blocks for all of them in each full layer, and for
+    min(t, window) in each other. `kv_tokens` is the room in tokens that every layer keeps, as `kv_room_tokens()` gives.
+
     A last token is never read, so a request needs KV cache for prompt + output - 1 tokens.
 
     Raises:
@@ -64,14 +67,17 @@ def simulate(
             f"chunk_tokens must be {max_batch} (max_batch) or more, got {chunk_tokens}; "
             "each sequence that decodes takes one token of a step, and the rest is for the chunk"
         )
-    pool = BlockPool(kv_tokens // block_tokens, block_tokens)
+    times = StepTimes(timing)
+    pool = BlockPool(kv_tokens // block_tokens, block_tokens, times.window)
     for place, request in enumerate(requests):
         tokens = request.prompt + request.output - 1
         if pool.blocks_for(tokens) > pool.blocks:
-            room = pool.blocks * block_tokens
+            room, blocks = kv_tokens // block_tokens * block_tokens, pool.blocks_for(tokens)
+            needed = tokens if times.window is None else -(-blocks * block_tokens // pool.layers)
+            windows = "" if times.window is None else f" with the windows the room of {needed},"
             raise ValueError(
                 f"requests[{place}] can never be served: prompt {request.prompt} + output {request.output} - 1 = "
-                f"{tokens} tokens, but the KV cache holds {room} (in whole blocks of {block_tokens}), "
-                f"{tokens - room} too few; use kv_tokens={pool.blocks_for(tokens) * block_tokens} or shorter requests"
+                f"{tokens} tokens,{windows} but the KV cache holds {room} (in whole blocks of {block_tokens}), "
+                f"{needed - room} too few; use kv_tokens={-(-blocks // pool.layers) * block_tokens} or shorter requests"
             )
-    return Engine(requests, StepTimes(timing), pool, max_batch, chunk_tokens if prefill == "chunked" else None).run()
+    return Engine(requests, times, pool, max_batch, chunk_tokens if prefill == "chunked" else None).run()

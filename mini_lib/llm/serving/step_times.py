@@ -1,6 +1,7 @@
 """The times that a `Timing` gives, checked and remembered, and put together to steps that do both."""
 
 from mini_lib.llm.serving.timing import Timing
+from mini_lib.llm.serving.window import Window
 from mini_lib.require import not_negative
 
 
@@ -8,23 +9,27 @@ class StepTimes:
     """The seconds of every kind of step.
 
     Raises:
-        TypeError, ValueError: the timing gives something else than times, or a decode step that takes none.
+        TypeError, ValueError: the timing gives something else than times, a decode step that takes none, or something
+            else than a window.
     """
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
+        self.window: Window | None = getattr(timing, "window", None)
+        if not isinstance(self.window, Window | None):
+            raise TypeError(f"a timing's window must be a Window or None, got {self.window!r}; use Window(tokens=4096)")
         self._decode: dict[int, tuple[float, float]] = {}
         self._prefill: dict[tuple[int, float], float] = {}
 
     def decode(self, batch: int) -> tuple[float, float]:
-        """Return (fixed_s, s_per_context_token) of a decode step."""
+        """Return (fixed_s, s_per_context_token) of a decode step; with a window, for a token of a single layer."""
         if batch not in self._decode:
             fixed_s, context_s = map(float, self._timing.decode_s(batch))
             for place, seconds in enumerate((fixed_s, context_s)):
                 not_negative(f"decode_s({batch})[{place}]", seconds, fix="a step takes seconds")
             if fixed_s == context_s == 0:
                 raise ValueError(f"decode_s({batch}) must be above 0 seconds, got (0, 0); give the step a time")
-            self._decode[batch] = fixed_s, context_s
+            self._decode[batch] = fixed_s, context_s / (self.window.layers if self.window else 1)
         return self._decode[batch]
 
     def prefill(self, new_tokens: int, context: float) -> float:
@@ -41,8 +46,9 @@ class StepTimes:
 
         All tokens go through the same matrix products, so the weights are read once, and the sequences that decode
         are `batch` more tokens of the chunk. Their attention reads their own KV caches, of `decode_context` tokens
-        together. `pairs` counts each new token of the chunks with each token that is in the KV cache of its prompt.
-        The pass is never faster than the decode step alone.
+        together, counted in each layer where there is a window. `pairs` counts each new token of the chunks with each
+        token that is in the KV cache of its prompt. Only their mean is passed on, so where contexts differ a layer with
+        a window is charged a little too much. The pass is never faster than the decode step alone.
 
         Source: Agrawal et al., "Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve",
         2024, section 4.

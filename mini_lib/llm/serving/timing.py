@@ -4,16 +4,24 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Protocol
 
 from mini_lib.llm.cost import Architecture, Device, Efficiency, Workload, memory, step
+from mini_lib.llm.cost.memory import LARGEST_PASS_TOKENS, held_kv_bytes_per_token
+from mini_lib.llm.serving.window import Window, window_of
 from mini_lib.require import not_negative
 
 
 class Timing(Protocol):
-    """The seconds of a decode step and of a prefill."""
+    """The seconds of a decode step and of a prefill.
+
+    A model whose layers have windows says so in an attribute `window`, a `Window`. Without that attribute, or where it
+    is None, every layer keeps all tokens.
+    """
 
     def decode_s(self, batch: int) -> tuple[float, float]:
         """Return (fixed_s, s_per_context_token) of a step in which `batch` sequences get one token each.
 
-        The step takes fixed_s + s_per_context_token * (tokens in the KV cache of all of them together).
+        The step takes fixed_s + s_per_context_token * (tokens in the KV cache of all of them together). With a window
+        a token counts as the share of layers that read it: of t tokens, a layer with a window of w reads at most w - 1,
+        since the new token is in its window, too.
         """
 
     def prefill_s(self, new_tokens: int, context: float) -> float:
@@ -29,7 +37,7 @@ class LinearTiming:
 
     A decode step takes `decode_fixed_s` (reading the weights), `decode_sequence_s` for each sequence
     (arithmetic) and `decode_context_s` for each token in their KV caches (reading them). A prefill takes
-    `prefill_fixed_s` and `prefill_token_s` for each new token.
+    `prefill_fixed_s` and `prefill_token_s` for each new token. With a `window`, not all layers read every token.
 
     Raises:
         TypeError, ValueError: a time is not a finite number of 0 or more.
@@ -47,10 +55,12 @@ class LinearTiming:
     decode_context_s: float = 0.0
     prefill_fixed_s: float = 0.0
     prefill_token_s: float = 0.0
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            not_negative(one.name, getattr(self, one.name), fix="a step takes seconds")
+            if one.name != "window":
+                not_negative(one.name, getattr(self, one.name), fix="a step takes seconds")
 
     def decode_s(self, batch: int) -> tuple[float, float]:
         """Return (fixed_s, s_per_context_token) of a decode step of `batch` sequences."""
@@ -66,8 +76,8 @@ def calculator_timing(
 ) -> "CalculatorTiming":
     """Return the times that the calculator gives for this model on this device.
 
-    Of `workload` its bits and its tensor parallelism count. Its prompt and output say between which contexts the
-    decode step is drawn as a straight line: it is one anyhow, unless a layer has a window.
+    Of `workload` its bits and its tensor parallelism count. A decode step is a straight line in the tokens that it
+    reads, of which a layer with a window reads no more than the window.
 
     Raises:
         ValueError: stages, a draft or a cached prompt, which the simulator does not know; else as `step()`.
@@ -101,11 +111,20 @@ class CalculatorTiming:
     efficiency: Efficiency
     _known: dict[tuple[int, int, int], float] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def window(self) -> Window | None:
+        """Which layers keep only the last tokens."""
+        return window_of(self.architecture)
+
     def decode_s(self, batch: int) -> tuple[float, float]:
         """Return (fixed_s, s_per_context_token) of a decode step of `batch` sequences."""
-        low, high = self.workload.prompt, self.workload.prompt + self.workload.output
+        low, high, window = self.workload.prompt, self.workload.prompt + self.workload.output, self.window
+        further = high - low
+        if window is not None:  # from none to a full window, which has room for one token less than it sees
+            low, high = 0, window.tokens
+            further = (window.kept(high) - window.windowed_layers) / window.layers or 1
         low_s, high_s = (self._step_s(batch, 1, context) for context in (low, high))
-        context_s = (high_s - low_s) / (batch * (high - low))
+        context_s = (high_s - low_s) / (batch * further)
         return low_s - context_s * batch * low, context_s
 
     def prefill_s(self, new_tokens: int, context: float) -> float:
@@ -137,7 +156,11 @@ _GRID = 512  # tokens of context between two calls of the calculator
 
 
 def kv_room_tokens(architecture: Architecture, device: Device, workload: Workload) -> int:
-    """Return how many tokens of KV cache fit on the device beside the weights and the activations of one prompt.
+    """Return how many tokens of KV cache fit on the device beside the weights and the activations of the largest pass.
+
+    A token counts as one where every layer keeps it: `simulate()` counts what each sequence keeps, so the room depends
+    neither on the prompt, the output nor the batch of `workload`. The largest pass is of `LARGEST_PASS_TOKENS`, or of
+    the `prefill_chunk`.
 
     Raises:
         ValueError: not even one, with how much is missing; else as `memory()`.
@@ -145,17 +168,17 @@ def kv_room_tokens(architecture: Architecture, device: Device, workload: Workloa
     Llama-3-8B leaves 80 GiB - 16.06 GB - 0.74 GB on an H100 for tokens of 131072 bytes:
 
     >>> from mini_lib.llm.cost import find_device, find_model
-    >>> kv_room_tokens(find_model("Llama-3-8B"), find_device("H100-SXM-80GB"), Workload(prompt=8192)) // 1000
+    >>> kv_room_tokens(find_model("Llama-3-8B"), find_device("H100-SXM-80GB"), Workload()) // 1000
     527
     """
-    alone = replace(workload, batch=1)
-    held = memory(architecture, device, alone)
+    full = replace(workload, batch=1, prompt=LARGEST_PASS_TOKENS, cached_prompt=0)
+    held = memory(architecture, device, full)
     free_bytes = held.capacity_bytes - held.weights_bytes - held.activation_bytes
-    token_bytes = held.kv_bytes / (alone.prompt + alone.output)
+    token_bytes = held_kv_bytes_per_token(architecture, workload)
     if free_bytes < token_bytes:
         short = (token_bytes - free_bytes) / 2**30
         raise ValueError(
             f"{architecture.name} leaves no room for a KV cache on {device.name}: {short:.2f} GiB short; "
-            "use fewer weight_bits, more tensor_parallel or a larger device"
+            "use fewer weight_bits, more tensor_parallel, a prefill_chunk or a larger device"
         )
     return int(free_bytes / token_bytes)

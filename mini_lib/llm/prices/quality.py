@@ -1,0 +1,133 @@
+"""What a given quality costs: prices joined to scores, the cheapest at or above a score, and its record lows.
+
+Only models whose maker reports a score take part, so the cheapest here may be dearer than the cheapest that was sold.
+A price counts from its day until the same provider lists another for that name, or moves the name to another snapshot;
+the table does not say when a model was withdrawn. A price per token is not one per answer: a model that reasons writes
+more tokens for its score.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mini_lib.llm.prices.aliases import Alias, name_moves, snapshot_on
+from mini_lib.llm.prices.choose import blended_usd
+from mini_lib.llm.prices.scores import Preference, Score, by_snapshot, five_shot_first, mmlu_scores
+from mini_lib.llm.prices.table import Price, day, history
+from mini_lib.require import positive, share
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A price, the day from which it buys this quality, and the score of the snapshot that it buys (None if unknown).
+
+    Raises:
+        ValueError: `since` is before the price's own day.
+
+    >>> row = scored_history()[0]
+    >>> row.price.model, row.since.isoformat(), row.score.percent
+    ('gpt-3.5-turbo', '2023-03-01', 70.0)
+    """
+
+    price: Price
+    since: dt.date
+    score: Score | None
+
+    def __post_init__(self) -> None:
+        if self.since < self.price.date:
+            raise ValueError(f"since ({self.since}) must not be before the price ({self.price.date}); use scored()")
+
+
+def scored_history(prefer: Preference = five_shot_first) -> tuple[Scored, ...]:
+    """Return the shipped prices joined to the shipped scores, ordered by day.
+
+    Raises:
+        ValueError: a file is missing or damaged.
+
+    >>> sum(row.score is not None for row in scored_history()) > 50
+    True
+    """
+    return scored(history(), mmlu_scores(), name_moves(), prefer)
+
+
+def scored(
+    prices: Iterable[Price], scores: Iterable[Score], moves: Iterable[Alias] = (), prefer: Preference = five_shot_first
+) -> tuple[Scored, ...]:
+    """Join each price to the score of what it buys, with a further row where a name moves to another score.
+
+    >>> from mini_lib.llm.prices.table import day
+    >>> price = Price(day("2024-01-01"), False, "P", "m", 1.0, 1.0, "by hand")
+    >>> old = Score("m-1", 70.0, 5, "answer", "instruct", "by hand", day("2024-01-01"))
+    >>> moves = [Alias("P", "m", day("2024-01-01"), "m-1", "log"), Alias("P", "m", day("2024-06-01"), "m-2", "log")]
+    >>> [(row.since.isoformat(), row.score and row.score.percent) for row in scored([price], [old], moves)]
+    [('2024-01-01', 70.0), ('2024-06-01', None)]
+    """
+    moves, best = tuple(moves), by_snapshot(scores, prefer)
+    shelves: dict[tuple[str, str], list[Price]] = {}
+    for price in prices:
+        shelves.setdefault((price.provider, price.model), []).append(price)
+    rows = []
+    for (provider, model), shelf in shelves.items():
+        shelf.sort(key=lambda price: price.date)
+        moved = {move.since for move in moves if (move.provider, move.name) == (provider, model)}
+        before = None
+        for since in sorted({price.date for price in shelf} | {on for on in moved if on > shelf[0].date}):
+            price = max((price for price in shelf if price.date <= since), key=lambda price: price.date)
+            score = best.get(snapshot_on(moves, provider, model, since))
+            if (price, score) != before:
+                rows.append(Scored(price, since, score))
+            before = (price, score)
+    return tuple(sorted(rows, key=lambda row: row.since))
+
+
+def cheapest_at_least(
+    rows: Iterable[Scored], on: str | dt.date, percent: float, output_share: float, unscored: bool = False
+) -> Scored | None:
+    """Return the cheapest row in force on a day whose score is `percent` or more, None if there is none.
+
+    With `unscored`, a model without a score counts as good enough, so that the true price lies between the two.
+
+    Raises:
+        ValueError: `output_share` is not from 0 to 1, or `percent` not above 0.
+
+    >>> cheapest_at_least(scored_history(), "2024-01-01", 86.4, output_share=0.2).price.model
+    'gpt-4 (8k)'
+    """
+    _check(percent, output_share)
+    in_force: dict[tuple[str, str], Scored] = {}
+    for row in sorted((row for row in rows if row.since <= day(on)), key=lambda row: row.since):
+        in_force[row.price.provider, row.price.model] = row
+    good = [row for row in in_force.values() if _good(row, percent, unscored)]
+    return min(good, key=lambda row: blended_usd(row.price, output_share), default=None)
+
+
+def lows_at_least(
+    rows: Iterable[Scored], percent: float, output_share: float, unscored: bool = False
+) -> tuple[Scored, ...]:
+    """Return the rows at `percent` or more that were cheaper than all such rows before them: the record lows.
+
+    They begin with the first model that was good enough, and they only fall. A price that stands still, or rises,
+    leaves no record: two years without a low are not in this list.
+
+    Raises:
+        ValueError: `output_share` is not from 0 to 1, or `percent` not above 0.
+
+    >>> [low.price.model for low in lows_at_least(scored_history(), 86.4, output_share=0.2)][:2]
+    ['gpt-4 (8k)', 'claude-3-opus']
+    """
+    _check(percent, output_share)
+    lows: list[Scored] = []
+    good = (row for row in rows if _good(row, percent, unscored))
+    for row in sorted(good, key=lambda row: (row.since, blended_usd(row.price, output_share))):
+        if not lows or blended_usd(row.price, output_share) < blended_usd(lows[-1].price, output_share):
+            lows.append(row)
+    return tuple(lows)
+
+
+def _good(row: Scored, percent: float, unscored: bool) -> bool:
+    return unscored if row.score is None else row.score.percent >= percent
+
+
+def _check(percent: float, output_share: float) -> None:
+    positive("percent", percent, fix="give a score such as 70.0")
+    share("output_share", output_share, zero=True, fix="0.2 means that one token in five is written")

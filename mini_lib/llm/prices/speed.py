@@ -1,0 +1,77 @@
+"""How fast bought tokens come: output tokens per second of one request, as providers sold them, with source and date.
+
+A speed is that of one stream after its first token, as a customer sees it, and no throughput of a machine. Those by
+"Artificial Analysis" were measured from outside; those by "provider" are what the seller says of itself.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from mini_lib import _assets
+from mini_lib.llm.prices.rows import number_field, rows_of, text_field
+from mini_lib.llm.prices.table import day
+from mini_lib.require import positive
+
+_PATH = _assets.ASSETS / "llm" / "sold_speed.csv"
+_SHA256 = "e7de0a52c49a5e7de1d43d17b4a72418aace97da566a5c450a3cb91e746de807"
+SPEED_COLUMNS = ("provider", "model", "output_tokens_per_s", "date", "measured_by", "source")
+
+
+@dataclass(frozen=True)
+class SoldSpeed:
+    """How many tokens per second one request of a model received on a day, and who measured it.
+
+    Raises:
+        TypeError: the speed is not a number.
+        ValueError: the speed is not above 0, or a text is empty.
+
+    >>> SoldSpeed("Groq", "llama-3.1-70b", 250, dt.date(2024, 9, 10), "Artificial Analysis", "table 1").model
+    'llama-3.1-70b'
+    """
+
+    provider: str
+    model: str
+    output_tokens_per_s: float
+    date: dt.date
+    measured_by: str
+    source: str
+
+    def __post_init__(self) -> None:
+        positive("output_tokens_per_s", self.output_tokens_per_s, fix="give tokens per second of one request")
+        for name in ("provider", "model", "measured_by", "source"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"{name} must not be empty; every speed has a provider, a model and a source")
+
+
+def sold_speeds() -> tuple[SoldSpeed, ...]:
+    """Return every speed of the table, ordered by date.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+
+    >>> max(sold_speeds(), key=lambda speed: speed.output_tokens_per_s).provider
+    'Cerebras'
+    """
+    content = _assets.read_verified(_PATH, _SHA256, "run `git restore mini_lib/assets`")
+    return parse_speeds(content.decode("utf-8"))
+
+
+def parse_speeds(text: str) -> tuple[SoldSpeed, ...]:
+    r"""Return the speeds in a table of comma-separated values, ordered by date.
+
+    Raises:
+        ValueError: a column is missing, or a field is wrong (the message names its line).
+
+    >>> speed, = parse_speeds(",".join(SPEED_COLUMNS) + "\nP,m,100,2024-07,provider,a page\n")
+    >>> speed.output_tokens_per_s, speed.date.isoformat()
+    (100.0, '2024-07-15')
+    """
+    found = []
+    for line, fields in rows_of(text, SPEED_COLUMNS):
+        per_s = number_field(fields, "output_tokens_per_s", line, "give tokens per second such as 250")
+        texts = {name: text_field(fields, name, line) for name in ("provider", "model", "measured_by", "source")}
+        try:
+            found.append(SoldSpeed(output_tokens_per_s=per_s, date=day(fields["date"]), **texts))
+        except ValueError as wrong:
+            raise ValueError(f"line {line}: {wrong}") from None
+    return tuple(sorted(found, key=lambda speed: speed.date))
