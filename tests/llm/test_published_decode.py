@@ -3,6 +3,7 @@
 import csv
 import re
 from collections import Counter
+from hashlib import sha256
 
 import pytest
 
@@ -37,7 +38,7 @@ SAMPLE = (
     ("llama.cpp, Metal", "M3-Ultra-80", "DeepSeek-V3", 64, 20.21),
     ("llama.cpp, Metal", "M2-Max-30", "Gemma-3-27B", 64, 10.23),
     ("MLX", "M4-Max-40", "Qwen3-4B", 2048 + 64, 52.47),
-    ("MLX", "M5-10", "Qwen3-8B", 64, 24.0),
+    ("MLX", "M4-Pro-20", "Qwen3-0.6B", 11 + 128, 284.21658575981587),
     ("vLLM", "A100-SXM-80GB", "Qwen2.5-7B", 1025, 84.28),
     ("vLLM", "H100-SXM-80GB", "Qwen2.5-32B", 300, 78.6386),
     ("SGLang", "H20-96GB", "Qwen3-8B", 1025, 81.73),
@@ -106,6 +107,14 @@ def test_every_row_has_a_date_an_address_and_one_device(line):
     assert line["tensor_parallel"] == "1"
     experts = isinstance(find_model(line["model"]).feed_forward, Experts)
     assert ("mixture of experts" in line["note"]) == experts
+
+
+@pytest.mark.parametrize("path", sorted((ASSETS / "llm").glob("published_*.csv")), ids=lambda path: path.name)
+def test_the_table_of_files_has_the_bytes_and_the_hash(path):
+    content = path.read_bytes()
+    (line,) = re.findall(rf"^\| `llm/{path.name}` .*", (ASSETS / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert f"| {len(content):,} |" in line
+    assert f"`{sha256(content).hexdigest()}`" in line
 
 
 def test_stored_bits_follow_from_the_size_of_the_file():
