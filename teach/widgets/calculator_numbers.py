@@ -11,12 +11,11 @@ from itertools import product
 from math import log
 from typing import Any
 
-from mini_lib.llm.cost import devices as known
 from mini_lib.llm.cost.architecture import Architecture
+from mini_lib.llm.cost.computers import COMPUTERS, MACS
 from mini_lib.llm.cost.device import Device
-from mini_lib.llm.cost.devices import DEVICES, find_device
-from mini_lib.llm.cost.efficiency import Efficiency
-from mini_lib.llm.cost.engines import ENGINE_2023, LLAMA_CPP_2024, LLAMA_CPP_METAL_2024
+from mini_lib.llm.cost.devices import DEVICES, GRAPHICS_CARDS, H100_SXM, find_device
+from mini_lib.llm.cost.engines import ENGINE_2025, LLAMA_CPP_2025, LLAMA_CPP_METAL_2025, EngineProfile
 from mini_lib.llm.cost.estimate import Estimate, estimate
 from mini_lib.llm.cost.memory import DeviceMemory, largest_batch, memory, weight_bytes
 from mini_lib.llm.cost.models import LLAMA_3_8B, MODELS, find_model
@@ -64,7 +63,7 @@ class Setting:
     """
 
     model: Architecture = LLAMA_3_8B
-    device: Device = known.H100_SXM
+    device: Device = H100_SXM
     devices: int = 1
     batch: int = 1
     prompt: int = 1024
@@ -185,22 +184,11 @@ def numbers(setting: Setting) -> PanelNumbers:
         return PanelNumbers(s, held, None, largest, f"{error}." if held.fits else short, remedies(s))
 
 
-def engine_of(device: Device) -> Efficiency:
-    """Return what the usual engine of `device` makes of it: llama.cpp on Apple's, on cards for games and on CPUs."""
-    if device in (known.M1_MAX_32, known.M2_ULTRA_76, known.M3_MAX_40, known.M4_MAX_40):
-        return LLAMA_CPP_METAL_2024
-    at_home = (
-        known.RTX_3070,
-        known.RTX_3080,
-        known.RTX_3090,
-        known.RTX_4070_TI,
-        known.RTX_4080,
-        known.RTX_4090,
-        known.RTX_5090,
-        known.RYZEN_7_7840U,
-        known.XEON_8480,
-    )
-    return LLAMA_CPP_2024 if device in at_home else ENGINE_2023
+def engine_of(device: Device) -> EngineProfile:
+    """Return what the usual engine of `device` makes of it: llama.cpp on whole computers and cards for games."""
+    if device in MACS:
+        return LLAMA_CPP_METAL_2025
+    return LLAMA_CPP_2025 if device in (*GRAPHICS_CARDS, *COMPUTERS) else ENGINE_2025
 
 
 def remedies(setting: Setting) -> tuple[dict[str, Any], ...]:

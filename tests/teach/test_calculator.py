@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from mini_lib.llm.cost.computers import M2_ULTRA_76
 from mini_lib.llm.cost.device import measured_device
-from mini_lib.llm.cost.devices import B200, H100_SXM
+from mini_lib.llm.cost.devices import B200, H100_SXM, find_device
 from mini_lib.llm.cost.efficiency import IDEAL
-from mini_lib.llm.cost.engines import ENGINE_2023, LLAMA_CPP_METAL_2024
+from mini_lib.llm.cost.engines import ENGINE_2025, LLAMA_CPP_2025, LLAMA_CPP_METAL_2025
 from mini_lib.llm.cost.estimate import estimate
 from mini_lib.llm.cost.models import FALCON_7B, LLAMA_3_8B
 from mini_lib.llm.cost.workload import Workload
@@ -87,10 +87,13 @@ def test_a_perfect_engine_lies_on_the_roof():
 def test_it_is_the_calculator_with_the_engine_of_the_device():
     workload = Workload(batch=2, prompt=64, output=32, weight_bits=8, kv_bits=8, compute_bits=16, tensor_parallel=2)
     moved = dict(batch=2, prompt=64, output=32, weights="8 bits", kv_bits=8, devices=2)
-    for device, engine in ((B200, ENGINE_2023), (M2_ULTRA_76, LLAMA_CPP_METAL_2024)):
+    for device, engine in ((B200, ENGINE_2025), (M2_ULTRA_76, LLAMA_CPP_METAL_2025)):
         shown = panel_numbers(model=LLAMA_3_8B, device=device, **moved)
         assert engine_of(device) == engine
         assert shown.estimate == estimate(LLAMA_3_8B, device, workload, engine)
+    for name, engine in (("M5-10", LLAMA_CPP_METAL_2025), ("DGX-Spark", LLAMA_CPP_2025), ("RX-7900-XTX", LLAMA_CPP_2025)):
+        assert engine_of(find_device(name)) == engine
+    assert engine_of(find_device("H20-96GB")) == ENGINE_2025
 
 
 @settings(max_examples=60, deadline=None)

@@ -65,8 +65,9 @@ XEON_8480 = Device("Xeon-8480+", 512 * _GIB, 307.2e9, {16: 56 * 1024 * 3e9, 8: 5
                    source="Intel Xeon Platinum 8480+, product specifications; Intel, AMX overview")
 # fmt: on
 
-COMPUTERS = (
+MACS = (
     M1_8, M1_PRO_16, M1_MAX_32, M1_ULTRA_64, M2_10, M2_PRO_19, M2_MAX_30, M2_ULTRA_76, M3_10, M3_PRO_18, M3_MAX_40,
-    M3_ULTRA_80, M4_10, M4_PRO_20, M4_MAX_40, M5_10, DGX_SPARK, RYZEN_AI_MAX_395, RYZEN_7_7840U, XEON_8480,
+    M3_ULTRA_80, M4_10, M4_PRO_20, M4_MAX_40, M5_10,
 )  # fmt: skip
+COMPUTERS = (*MACS, DGX_SPARK, RYZEN_AI_MAX_395, RYZEN_7_7840U, XEON_8480)
 """Every computer of this file."""

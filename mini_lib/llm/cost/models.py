@@ -132,6 +132,10 @@ QWEN_2_5_72B = Architecture(
     "Qwen2.5-72B", 80, 8192, 152064, Attention(64, 8, 128, qkv_bias=True), FeedForward(29568),
     published_parameters=72_706_203_648, source="Qwen/Qwen2.5-72B, config.json and checkpoint, 2024",
 )
+QWEN_3_0_6B = Architecture(
+    "Qwen3-0.6B", 28, 1024, 151936, Attention(16, 8, 128, qk_norm=True), FeedForward(3072), tied=True,
+    published_parameters=596_049_920, source="Qwen/Qwen3-0.6B, config.json and checkpoint, 2025",
+)
 QWEN_3_4B = Architecture(
     "Qwen3-4B", 36, 2560, 151936, Attention(32, 8, 128, qk_norm=True), FeedForward(9728), tied=True,
     published_parameters=4_022_468_096, source="Qwen/Qwen3-4B, config.json and checkpoint, 2025",
@@ -186,9 +190,9 @@ PHI_3_MINI = Architecture(
 MODELS = (
     GPT_J_6B, LLAMA_7B, LLAMA_2_7B, LLAMA_2_13B, LLAMA_2_70B, LLAMA_3_8B, LLAMA_3_70B, LLAMA_3_1_405B, LLAMA_3_2_1B,
     LLAMA_3_2_3B, FALCON_7B, FALCON_180B, MISTRAL_7B, MIXTRAL_8X7B, MIXTRAL_8X22B, DEEPSEEK_V2_LITE, DEEPSEEK_V2,
-    DEEPSEEK_V3, QWEN_2_5_7B, QWEN_2_5_14B, QWEN_2_5_32B, QWEN_2_5_72B, QWEN_3_4B, QWEN_3_8B, QWEN_3_32B,
-    QWEN_3_30B_A3B, QWEN_3_235B_A22B, GEMMA_2_9B, GEMMA_2_27B, GEMMA_3_4B, GEMMA_3_27B, SMOLLM2_135M, SMOLLM2_360M, SMOLLM2_1_7B,
-    PHI_3_MINI,
+    DEEPSEEK_V3, QWEN_2_5_7B, QWEN_2_5_14B, QWEN_2_5_32B, QWEN_2_5_72B, QWEN_3_0_6B, QWEN_3_4B, QWEN_3_8B,
+    QWEN_3_32B, QWEN_3_30B_A3B, QWEN_3_235B_A22B, GEMMA_2_9B, GEMMA_2_27B, GEMMA_3_4B, GEMMA_3_27B, SMOLLM2_135M,
+    SMOLLM2_360M, SMOLLM2_1_7B, PHI_3_MINI,
 )  # fmt: skip
 """Every model of this file."""
 
