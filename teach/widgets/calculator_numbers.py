@@ -15,6 +15,7 @@ from mini_lib.llm.cost.architecture import Architecture
 from mini_lib.llm.cost.computers import COMPUTERS, MACS
 from mini_lib.llm.cost.device import Device
 from mini_lib.llm.cost.devices import DEVICES, GRAPHICS_CARDS, H100_SXM, find_device
+from mini_lib.llm.cost.efficiency import Efficiency
 from mini_lib.llm.cost.engines import ENGINE_2025, LLAMA_CPP_2025, LLAMA_CPP_METAL_2025, EngineProfile
 from mini_lib.llm.cost.estimate import Estimate, estimate
 from mini_lib.llm.cost.memory import DeviceMemory, largest_batch, memory, weight_bytes
