@@ -17,8 +17,9 @@ from mini_lib.require import whole
 class EngineProfile(Efficiency):
     """What the engine called `software` made of its devices in `year`: constants that published rows explain.
 
-    `fitted_on` says which rows. They were measured on `devices`, with at least `fewest_bits` for each weight, and on
-    at most `most_devices` that share a model. What lies outside is computed all the same; `beyond()` says so.
+    `fitted_on` says which rows. They were measured on `devices`, of which at most `most_devices` share a model, with
+    `fewest_bits` or more for each weight, `compute_bits` in the matrix units, and `fewest_requests` or more at a time.
+    What lies outside is computed all the same; `beyond()` says so.
 
     Raises:
         TypeError, ValueError: as `Efficiency`, or a year or a count that is not a whole number.
@@ -31,13 +32,16 @@ class EngineProfile(Efficiency):
     year: int
     fitted_on: str
     devices: frozenset[str]
-    fewest_bits: float = 4.0
+    compute_bits: frozenset[int]
+    fewest_bits: float
     most_devices: int = 1
+    fewest_requests: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         whole("year", self.year, low=2017, fix="it is that of the measurements, and transformers are of 2017")
-        whole("most_devices", self.most_devices, low=1, fix="use 1 where no row shares a model")
+        for name in ("most_devices", "fewest_requests"):
+            whole(name, getattr(self, name), low=1, fix="count it in the rows")
 
     @property
     def name(self) -> str:
@@ -48,16 +52,20 @@ class EngineProfile(Efficiency):
         """Return what of this workload the profile was not fitted on, in words; none where it covers it all.
 
         >>> from mini_lib.llm.cost.devices import find_device
-        >>> ENGINE_2025.beyond(find_device("A100-SXM-80GB"), Workload(weight_bits=2))
-        ('no row of A100-SXM-80GB', 'weight_bits 2 (rows have 4 or more)')
+        >>> ENGINE_2023.beyond(find_device("B200"), Workload(weight_bits=2))
+        ('no row of B200', 'weight_bits 2: rows have 4 or more')
         """
         w, found = workload, []
         if device.name not in self.devices:
             found.append(f"no row of {device.name}")
         if w.weight_bits < self.fewest_bits:
-            found.append(f"weight_bits {w.weight_bits:g} (rows have {self.fewest_bits:g} or more)")
+            found.append(f"weight_bits {w.weight_bits:g}: rows have {self.fewest_bits:g} or more")
+        if w.compute_bits not in self.compute_bits:
+            found.append(f"compute_bits {w.compute_bits}: rows have {' or '.join(map(str, sorted(self.compute_bits)))}")
         if w.devices > self.most_devices:
-            found.append(f"{w.devices} devices (rows have {self.most_devices} or fewer)")
+            found.append(f"{w.devices} devices: rows have {self.most_devices} or fewer")
+        if w.batch < self.fewest_requests:
+            found.append(f"batch {w.batch}: rows have {self.fewest_requests} or more")
         return tuple(found)
 
     def __str__(self) -> str:
@@ -75,45 +83,75 @@ _CONSTANTS_2023 = {
     "unpack_ops": 0,
     "kv_reread": 0.619,
     "fitted_on": _ROWS_2023,
+    "fewest_bits": 4,
 }
 _CARDS_2024 = ("RTX-3070", "RTX-3080-10GB", "RTX-3090", "RTX-4070-Ti", "RTX-4080", "RTX-4090")
 _MACS_2024 = ("M1-Max-32", "M2-Ultra-76", "M3-Max-40")
 # fmt: off
-ENGINE_2023 = EngineProfile(software="TensorRT-LLM", year=2023, collective_s=13.0e-6, most_devices=8,
-                            devices=frozenset({"A100-SXM-80GB", "H100-SXM-80GB", "L40S"}), **_CONSTANTS_2023)
+ENGINE_2023 = EngineProfile(
+    software="TensorRT-LLM", year=2023, collective_s=13.0e-6, most_devices=8, compute_bits=frozenset({8, 16}),
+    devices=frozenset({"A100-SXM-80GB", "H100-SXM-80GB", "L40S"}), **_CONSTANTS_2023,
+)
 # one kernel that reads from all neighbours at once, instead of a ring of small steps
-GPT_FAST_2023 = replace(ENGINE_2023, software="gpt-fast", collective_s=0, devices=frozenset({"A100-SXM-80GB-330W"}))
-LLAMA_CPP_2024 = replace(ENGINE_2023, software="llama.cpp", year=2024, most_devices=1, devices=frozenset(_CARDS_2024))
+GPT_FAST_2023 = replace(
+    ENGINE_2023, software="gpt-fast", collective_s=0, compute_bits=frozenset({16}),
+    devices=frozenset({"A100-SXM-80GB-330W"}),
+)
+LLAMA_CPP_2024 = replace(
+    ENGINE_2023, software="llama.cpp", year=2024, most_devices=1, compute_bits=frozenset({16}),
+    devices=frozenset({"RTX-3070", "RTX-3080-10GB", "RTX-3090", "RTX-4070-Ti", "RTX-4080", "RTX-4090"}),
+)
 # weights are unpacked one by one, where CUDA kernels take four in one instruction
-LLAMA_CPP_METAL_2024 = replace(LLAMA_CPP_2024, software="llama.cpp, Metal", unpack_ops=12.3,
-                               devices=frozenset(_MACS_2024))
+LLAMA_CPP_METAL_2024 = replace(
+    LLAMA_CPP_2024, software="llama.cpp, Metal", unpack_ops=12.3,
+    devices=frozenset({"M1-Max-32", "M2-Ultra-76", "M3-Max-40"}),
+)
+
+# Under full load the start of kernels does not show: they are recorded once and replayed, and the next step is
+# prepared while one runs. Alone, a user of a server would notice it.
+ENGINE_2025 = EngineProfile(
+    software="TensorRT-LLM", year=2025,
+    fitted_on="half of 77 rows of TensorRT-LLM v1.0 (2025), all requests queued at once; bandwidth: decode rows too",
+    devices=frozenset({"H100-SXM-80GB", "H200-SXM-141GB", "B200"}), most_devices=8, fewest_bits=4,
+    compute_bits=frozenset({4, 8}), fewest_requests=32,
+    matmul_16=0.742, matmul_8=0.720, matmul_4=0.631, bandwidth=0.859, kv_bandwidth=0.375, collective_s=10.7e-6,
+    link=1, launch_s=0, prefill_launch_s=0, unpack_ops=0, kv_reread=0,
+)
 # fmt: on
 
-_ROWS_2025 = "half of 77 rows: TensorRT-LLM v1.0 (2025), all requests queued at once"
-ENGINE_2025 = EngineProfile(
-    software="TensorRT-LLM",
-    year=2025,
-    fitted_on=_ROWS_2025,
-    devices=frozenset({"H100-SXM-80GB", "H200-SXM-141GB", "B200"}),
-    most_devices=8,
-    matmul_16=0.742,
-    matmul_8=0.562,
-    matmul_4=0.452,
-    experts=0.465,
-    bandwidth=1,
-    link=1,
-    launch_s=0,
-    prefill_launch_s=0,
-    collective_s=0,
-    unpack_ops=0,
-    kv_reread=0.216,
+# One user on one device. No row of these tells the time of a prompt: its constants are those of 2023.
+# fmt: off
+LLAMA_CPP_2025 = EngineProfile(
+    software="llama.cpp", year=2025,
+    fitted_on="half of 130 rows of one user on one device: llama.cpp, MLX, vLLM, SGLang (2024 to 2026)",
+    devices=frozenset({
+        "DGX-Spark", "MI300X", "RTX-2080-Ti", "RTX-3060-12GB", "RTX-3090", "RTX-4070", "RTX-4070-Ti", "RTX-4090",
+        "RTX-5090", "RTX-PRO-6000", "RX-7900-XTX", "Ryzen-AI-Max-395",
+    }),
+    fewest_bits=3, compute_bits=frozenset({16}), bandwidth=0.859, launch_s=62.6e-6,
+    matmul_16=0.742, matmul_8=0.596, prefill_launch_s=161e-6, link=1, collective_s=0, unpack_ops=0, kv_reread=0,
 )
-LLAMA_CPP_2025 = replace(ENGINE_2025, software="llama.cpp", most_devices=1)
-LLAMA_CPP_METAL_2025 = replace(ENGINE_2025, software="llama.cpp, Metal", most_devices=1)
+LLAMA_CPP_METAL_2025 = replace(
+    LLAMA_CPP_2025, software="llama.cpp, Metal", unpack_ops=14.7, fewest_bits=4.4,
+    devices=frozenset({
+        "M1-8", "M1-Max-32", "M1-Ultra-64", "M2-Max-30", "M2-Ultra-76", "M3-Pro-18", "M3-Ultra-80", "M4-10", "M5-10",
+    }),
+)
+MLX_2025 = replace(
+    LLAMA_CPP_2025, software="MLX", fewest_bits=4.4,
+    devices=frozenset({"M1-Max-32", "M2-Max-30", "M3-Pro-18", "M4-Max-40", "M4-Pro-20"}),
+)
+# servers written in Python, which a single user waits for in every layer
+VLLM_2025 = replace(
+    LLAMA_CPP_2025, software="vLLM", launch_s=130e-6, fewest_bits=4.4,
+    devices=frozenset({"A100-SXM-80GB", "H100-SXM-80GB", "RTX-3090-Ti", "RTX-4090", "RTX-5090", "RTX-6000-Ada"}),
+)
+SGLANG_2025 = replace(
+    VLLM_2025, software="SGLang", compute_bits=frozenset({8, 16}), devices=frozenset({"H20-96GB"}),
+)
+# fmt: on
 
 GENERATION_2023 = (ENGINE_2023, GPT_FAST_2023, LLAMA_CPP_2024, LLAMA_CPP_METAL_2024)
-MLX_2025, VLLM_2025, SGLANG_2025 = (replace(LLAMA_CPP_2025, software=name) for name in ("MLX", "vLLM", "SGLang"))
-
 GENERATION_2025 = (ENGINE_2025, LLAMA_CPP_2025, LLAMA_CPP_METAL_2025, MLX_2025, VLLM_2025, SGLANG_2025)
 ENGINES = (*GENERATION_2023, *GENERATION_2025)
 """Every engine of this file, the older generation first."""

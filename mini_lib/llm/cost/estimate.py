@@ -11,6 +11,7 @@ from mini_lib.columns import aligned
 from mini_lib.llm.cost.architecture import Architecture
 from mini_lib.llm.cost.device import Device
 from mini_lib.llm.cost.efficiency import Efficiency
+from mini_lib.llm.cost.engines import EngineProfile
 from mini_lib.llm.cost.memory import DeviceMemory, memory, what_would_fit
 from mini_lib.llm.cost.operators import ACTIVATION_BYTES
 from mini_lib.llm.cost.roles import Role
@@ -27,6 +28,9 @@ class Estimate:
     into stages; of the last chunk, where prompts are cut). `ttft_s` is the time to the first token,
     `tpot_s` the time for each token after it. Tokens a second count output tokens.
 
+    `extrapolates` says in words what of this lies outside of the rows that `engine` was fitted on; empty where nothing
+    does.
+
     The two prices share out the rent of the whole run: prompts at the one and answers at the other cost what
     the devices cost. The first token of an answer comes with the prompt.
     """
@@ -40,6 +44,8 @@ class Estimate:
     ttft_s: float
     tpot_s: float
     usd_per_hour: float | None
+    engine: str = ""
+    extrapolates: tuple[str, ...] = ()
 
     @property
     def total_s(self) -> float:
@@ -98,15 +104,19 @@ class Estimate:
         rows = [
             ("model, device", f"{self.architecture} on {f'{devices} x ' if devices > 1 else ''}{self.device}"),
             ("requests", f"{w.batch} x ({w.prompt} in + {w.output} out)"),
-            ("memory a device", f"{held.used_bytes / 2**30:.1f} of {held.capacity_bytes / 2**30:.0f} GiB"),
+            ("memory per device", f"{held.used_bytes / 2**30:.1f} of {held.capacity_bytes / 2**30:.0f} GiB"),
             ("TTFT", f"{self.ttft_s * 1e3:.4g} ms, waits for {self.prefill.bound}"),
             ("TPOT", f"{self.tpot_s * 1e3:.4g} ms, waits for {self.decode.bound}"),
             ("output tokens/s, all / each user", f"{self.tokens_per_s:.4g} / {self.tokens_per_s_per_user:.4g}"),
         ]
         if None not in prices:
-            rows.append(("USD a million tokens, in / out", " / ".join(f"{price:.3g}" for price in prices)))
+            rows.append(("USD per million tokens, in / out", " / ".join(f"{price:.3g}" for price in prices)))
         if joules is not None:
-            rows.append(("joules an output token", f"at most {joules:.3g}"))
+            rows.append(("joules per output token", f"at most {joules:.3g}"))
+        if self.engine:
+            rows.append(("engine", self.engine))
+        if self.extrapolates:
+            rows.append(("extrapolates", "; ".join(self.extrapolates)))
         return aligned(rows, left=(0, 1))
 
 
@@ -143,7 +153,10 @@ def estimate(
     prefill, ttft_s = _prefill(architecture, device, workload, efficiency)
     decode, tpot_s = _decode(architecture, device, workload, efficiency)
     rent = device.usd_per_hour if usd_per_hour is None else usd_per_hour
-    return Estimate(architecture, device, workload, held, prefill, decode, ttft_s, tpot_s, rent)
+    name, beyond = "", ()
+    if isinstance(efficiency, EngineProfile):
+        name, beyond = efficiency.name, efficiency.beyond(device, workload)
+    return Estimate(architecture, device, workload, held, prefill, decode, ttft_s, tpot_s, rent, name, beyond)
 
 
 def _prefill(a: Architecture, device: Device, w: Workload, e: Efficiency) -> tuple[TimedStep, float]:

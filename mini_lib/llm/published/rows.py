@@ -197,7 +197,9 @@ def _decode_told(row: dict[str, str]) -> Measurement:
     return _measurement(row, "decode", f"{row['engine']} 2025", run, 1 / _figure(row, "tokens_per_s"))
 
 
-def _measurement(row: dict[str, str], kind: str, engine: str, run: tuple[float | None, ...], seconds: float) -> Measurement:
+def _measurement(
+    row: dict[str, str], kind: str, engine: str, run: tuple[float | None, ...], seconds: float
+) -> Measurement:
     """`run`: batch, prompt, output, and the bits of weights, cache and arithmetic."""
     names = (row["source"], row["gpu"], row["model"])
     return Measurement(kind, engine, *names, *run, int(row["tensor_parallel"]), seconds)
