@@ -184,10 +184,14 @@ def _pairs(new: int, context: float, window: int | None, causal: bool) -> float:
 
 
 def _exchange(a: Architecture, tokens: float, devices: int, attention_parallel: str) -> tuple[Operator, ...]:
-    # where sequences are shared out, tokens are handed out to the experts and their results added up: two halves of one
-    calls = a.expert_layers if attention_parallel == "data" else a.layers * (1 if a.parallel_block else 2)
-    if devices == 1 or calls == 0:
+    if devices == 1:
         return ()
+    if attention_parallel == "data":  # all to all: each token travels to the devices that hold its experts, and back
+        calls = a.expert_layers
+        others = (devices - 1) * (1 - (1 - 1 / devices) ** a.feed_forward.active) if calls else 0
+        passed = calls * tokens / devices * 2 * others * a.hidden * ACTIVATION_BYTES
+        return (Operator("all-to-all", Role.COLLECTIVE, calls, link_bytes=passed),) if calls else ()
+    calls = a.layers * (1 if a.parallel_block else 2)
     # a ring passes every number on 2 * (n - 1) / n times: once to add up, once to hand out
     passed = calls * tokens * a.hidden * ACTIVATION_BYTES * 2 * (devices - 1) / devices
     return (Operator("all-reduce", Role.COLLECTIVE, calls, link_bytes=passed),)
