@@ -163,7 +163,7 @@ class Engine:
         batch = len(self.decoding) if together else 0
         filled = self.filled if chunks[0][0] == self.filling else 0
         new_tokens = sum(new for _, new in chunks)
-        seconds = self.times.mixed(new_tokens, chunks[0][1] * filled, batch, self.pool.context)
+        seconds = self.times.mixed(new_tokens, chunks[0][1] * filled, batch, self.pool.context, len(chunks))
         if batch:
             self._grow(1)
         self.busy_s += seconds

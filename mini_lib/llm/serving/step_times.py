@@ -18,6 +18,7 @@ class StepTimes:
         self.window: Window | None = getattr(timing, "window", None)
         if not isinstance(self.window, Window | None):
             raise TypeError(f"a timing's window must be a Window or None, got {self.window!r}; use Window(tokens=4096)")
+        self._pass_s = getattr(timing, "pass_s", None)
         self._decode: dict[int, tuple[float, float]] = {}
         self._prefill: dict[tuple[int, float], float] = {}
 
@@ -41,8 +42,8 @@ class StepTimes:
             self._prefill[key] = seconds
         return self._prefill[key]
 
-    def mixed(self, new_tokens: int, pairs: int, batch: int, decode_context: int) -> float:
-        """Return the seconds of one pass over chunks of prompts and one token each of `batch` other sequences.
+    def mixed(self, new_tokens: int, pairs: int, batch: int, decode_context: int, prompts: int = 1) -> float:
+        """Return the seconds of one pass over chunks of `prompts` and one token each of `batch` other sequences.
 
         All tokens go through the same matrix products, so the weights are read once, and the sequences that decode
         are `batch` more tokens of the chunk. Their attention reads their own KV caches, of `decode_context` tokens
@@ -54,7 +55,14 @@ class StepTimes:
         2024, section 4.
         """
         tokens = new_tokens + batch
-        seconds = self.prefill(tokens, pairs / tokens)
+        if self._pass_s is None:
+            seconds = self.prefill(tokens, pairs / tokens)
+        else:
+            seconds = not_negative(
+                "pass_s",
+                float(self._pass_s(tokens, new_tokens, pairs / new_tokens, prompts)),
+                fix="a step takes seconds",
+            )
         if not batch:
             return seconds
         fixed_s, context_s = self.decode(batch)

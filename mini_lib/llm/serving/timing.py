@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 from typing import Protocol
 
-from mini_lib.llm.cost import Architecture, Device, Efficiency, Workload, memory, step
+from mini_lib.llm.cost import Architecture, Device, Efficiency, Role, Workload, memory, step
 from mini_lib.llm.cost.memory import LARGEST_PASS_TOKENS, held_kv_bytes_per_token
 from mini_lib.llm.serving.window import Window, window_of
 from mini_lib.require import not_negative
@@ -109,7 +109,7 @@ class CalculatorTiming:
     device: Device
     workload: Workload
     efficiency: Efficiency
-    _known: dict[tuple[int, int, int], float] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[tuple[int, int, int], tuple[float, float]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def window(self) -> Window | None:
@@ -137,10 +137,29 @@ class CalculatorTiming:
             seconds += share * (self._step_s(1, new_tokens, below + _GRID) - seconds)
         return seconds
 
+    def pass_s(self, tokens: int, new_tokens: int, context: float, prompts: int) -> float:
+        """Return the seconds of a pass over `tokens`, of which `new_tokens` belong to pieces of so many `prompts`.
+
+        Each of these attends to `context` others on average, and to those before it in its own piece. What the other
+        tokens attend to is not in it: each of them continues an answer, and `decode_s` tells the time of that.
+        """
+        seconds = self._timed(1, tokens, 0)[0]
+        return seconds + self._attention_s(prompts, -(-new_tokens // prompts), context)
+
+    def _attention_s(self, prompts: int, new_tokens: int, context: float) -> float:
+        below = int(context) // _GRID * _GRID
+        share = (context - below) / _GRID
+        seconds = self._timed(prompts, new_tokens, below)[1]
+        return seconds + (share * (self._timed(prompts, new_tokens, below + _GRID)[1] - seconds) if share else 0)
+
     def _step_s(self, batch: int, new_tokens: int, context: int) -> float:
+        return sum(self._timed(batch, new_tokens, context))
+
+    def _timed(self, batch: int, new_tokens: int, context: int) -> tuple[float, float]:
+        """The seconds of a step without its attention, and of its attention."""
         key = batch, new_tokens, context
         if key not in self._known:
-            self._known[key] = step(
+            whole = step(
                 self.architecture,
                 self.device,
                 batch=batch,
@@ -148,7 +167,10 @@ class CalculatorTiming:
                 context=context,
                 efficiency=self.efficiency,
                 **self.workload.precision,
-            ).seconds
+            )
+            looking_back = (Role.ATTENTION, Role.UNFOLD)
+            attention_s = sum(row.seconds for row in whole.rows if row.operator.role in looking_back)
+            self._known[key] = whole.seconds - attention_s, attention_s
         return self._known[key]
 
 
