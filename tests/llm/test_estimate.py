@@ -33,7 +33,7 @@ HUGE = replace(H100_SXM, name="huge", memory_bytes=2**50)  # everything fits
 ROUNDING = 1 + 1e-9  # sums of thousands of floats
 
 models = st.sampled_from((LLAMA_2_7B, LLAMA_3_8B, LLAMA_2_70B, MIXTRAL_8X7B, DEEPSEEK_V3, GPT_J_6B))
-engines = st.sampled_from((IDEAL, *BY_ENGINE.values()))
+engines = st.sampled_from((IDEAL, *GENERATION_2023))
 workloads = st.builds(
     Workload,
     batch=st.integers(1, 300),
@@ -432,6 +432,6 @@ def test_printed_it_says_what_counts():
     assert lines["model, device"] == "LLaMA-2-70B on 4 x A100-SXM-80GB"
     assert lines["requests"] == "8 x (1024 in + 256 out)"
     assert lines["TPOT"] == f"{found.tpot_s * 1e3:.4g} ms, waits for {found.decode.bound}"
-    assert lines["memory a device"].endswith("of 80 GiB")
-    assert lines["USD a million tokens, in / out"].count("/") == 1
+    assert lines["memory per device"].endswith("of 80 GiB")
+    assert lines["USD per million tokens, in / out"].count("/") == 1
     assert all(len(first) <= 120 for first, _ in pairwise((*str(found).splitlines(), "")))

@@ -24,7 +24,7 @@ def test_a_figure_for_each_gpu_is_multiplied_and_a_total_is_not(tmp_path):
     assert total.seconds == 1 / 500
     assert (each.kind, each.engine, each.batch, each.prompt, each.output) == (
         "throughput",
-        "TensorRT-LLM",
+        "TensorRT-LLM 2023",
         64,
         128,
         2048,
@@ -51,9 +51,9 @@ def test_a_text_that_grows_from_nothing_has_half_of_itself_as_context(tmp_path):
         "gpt-fast README,A100-SXM-80GB-330W,LLaMA-2-7B,int4-g32,2,,200",
         "somebody (llama.cpp),M2-Ultra-76,LLaMA-3-8B,F16,1,512,40",
     )
-    assert (grown.kind, grown.engine, grown.seconds, grown.prompt) == ("decode", "llama.cpp", 0.01, 512)
-    assert (fast.engine, fast.prompt, fast.tensor_parallel) == ("gpt-fast", 5 + 200 // 2, 2)
-    assert (apple.engine, apple.weight_bits) == ("llama.cpp, Metal", 16)
+    assert (grown.kind, grown.engine, grown.seconds, grown.prompt) == ("decode", "llama.cpp 2024", 0.01, 512)
+    assert (fast.engine, fast.prompt, fast.tensor_parallel) == ("gpt-fast 2023", 5 + 200 // 2, 2)
+    assert (apple.engine, apple.weight_bits) == ("llama.cpp, Metal 2024", 16)
 
 
 def test_stored_bits_by_hand():

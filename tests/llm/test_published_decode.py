@@ -23,25 +23,25 @@ with (ASSETS / "llm" / "published_decode_2025.csv").open(newline="", encoding="u
 
 # Typed a second time from the documents: engine, device, model, mean context, tokens a second. tg128 has 64 on average.
 SAMPLE = (
-    ("llama.cpp", "DGX-Spark", "Qwen2.5-7B", 16, 29.30),
-    ("llama.cpp", "DGX-Spark", "Qwen2.5-7B", 32768 + 16, 22.70),
-    ("llama.cpp", "DGX-Spark", "Gemma-3-4B", 4096 + 16, 68.94),
-    ("llama.cpp", "DGX-Spark", "Qwen3-30B-A3B", 16384 + 16, 40.81),
-    ("llama.cpp", "RTX-5090", "LLaMA-2-7B", 64, 222.24),
-    ("llama.cpp", "RTX-4070", "Qwen2.5-14B", 64, 47.21),
-    ("llama.cpp", "RTX-3090", "LLaMA-3-8B", 8192, 64.76),
-    ("llama.cpp", "RX-7900-XTX", "LLaMA-3-8B", 4096 + 32, 98.54),
-    ("llama.cpp", "MI300X", "LLaMA-2-7B", 64, 183.18),
-    ("llama.cpp", "RTX-PRO-6000", "LLaMA-3-70B", 64, 34.05),
-    ("llama.cpp", "Ryzen-AI-Max-395", "LLaMA-2-7B", 64, 53.49),
-    ("llama.cpp, Metal", "M3-Pro-18", "LLaMA-3-8B", 64, 25.75),
-    ("llama.cpp, Metal", "M3-Ultra-80", "DeepSeek-V3", 64, 20.21),
-    ("llama.cpp, Metal", "M2-Max-30", "Gemma-3-27B", 64, 10.23),
-    ("MLX", "M4-Max-40", "Qwen3-4B", 2048 + 64, 52.47),
-    ("MLX", "M4-Pro-20", "Qwen3-0.6B", 11 + 128, 284.21658575981587),
-    ("vLLM", "A100-SXM-80GB", "Qwen2.5-7B", 1025, 84.28),
-    ("vLLM", "H100-SXM-80GB", "Qwen2.5-32B", 300, 78.6386),
-    ("SGLang", "H20-96GB", "Qwen3-8B", 1025, 81.73),
+    ("llama.cpp 2025", "DGX-Spark", "Qwen2.5-7B", 16, 29.30),
+    ("llama.cpp 2025", "DGX-Spark", "Qwen2.5-7B", 32768 + 16, 22.70),
+    ("llama.cpp 2025", "DGX-Spark", "Gemma-3-4B", 4096 + 16, 68.94),
+    ("llama.cpp 2025", "DGX-Spark", "Qwen3-30B-A3B", 16384 + 16, 40.81),
+    ("llama.cpp 2025", "RTX-5090", "LLaMA-2-7B", 64, 222.24),
+    ("llama.cpp 2025", "RTX-4070", "Qwen2.5-14B", 64, 47.21),
+    ("llama.cpp 2025", "RTX-3090", "LLaMA-3-8B", 8192, 64.76),
+    ("llama.cpp 2025", "RX-7900-XTX", "LLaMA-3-8B", 4096 + 32, 98.54),
+    ("llama.cpp 2025", "MI300X", "LLaMA-2-7B", 64, 183.18),
+    ("llama.cpp 2025", "RTX-PRO-6000", "LLaMA-3-70B", 64, 34.05),
+    ("llama.cpp 2025", "Ryzen-AI-Max-395", "LLaMA-2-7B", 64, 53.49),
+    ("llama.cpp, Metal 2025", "M3-Pro-18", "LLaMA-3-8B", 64, 25.75),
+    ("llama.cpp, Metal 2025", "M3-Ultra-80", "DeepSeek-V3", 64, 20.21),
+    ("llama.cpp, Metal 2025", "M2-Max-30", "Gemma-3-27B", 64, 10.23),
+    ("MLX 2025", "M4-Max-40", "Qwen3-4B", 2048 + 64, 52.47),
+    ("MLX 2025", "M4-Pro-20", "Qwen3-0.6B", 11 + 128, 284.21658575981587),
+    ("vLLM 2025", "A100-SXM-80GB", "Qwen2.5-7B", 1025, 84.28),
+    ("vLLM 2025", "H100-SXM-80GB", "Qwen2.5-32B", 300, 78.6386),
+    ("SGLang 2025", "H20-96GB", "Qwen3-8B", 1025, 81.73),
 )
 
 
@@ -61,7 +61,7 @@ def test_a_depth_is_there_before_the_first_token_and_half_of_the_answer_on_avera
     eight, four = read_rows(path)
     assert (eight.kind, eight.engine, eight.device, eight.prompt, eight.seconds) == (
         "decode",
-        "SGLang",
+        "SGLang 2025",
         "H20-96GB",
         4096 + 64,
         0.02,

@@ -54,7 +54,13 @@ def test_devices_are_stages_times_splits():
 
 def test_the_precision_is_arguments_of_a_step():
     workload = Workload(weight_bits=4.5, kv_bits=8, tensor_parallel=2)
-    assert workload.precision == {"weight_bits": 4.5, "kv_bits": 8, "compute_bits": 16, "tensor_parallel": 2}
+    assert workload.precision == {
+        "weight_bits": 4.5,
+        "kv_bits": 8,
+        "compute_bits": 16,
+        "tensor_parallel": 2,
+        "attention_parallel": "tensor",
+    }
     assert set(workload.precision) <= set(inspect.signature(step).parameters)
 
 
