@@ -159,7 +159,9 @@ def test_a_fit_finds_constants_that_made_the_figures():
         )
         for engine in ENGINES
     }
-    found = fit_engines([replace(row, seconds=predicted_s(row, true[row.engine])) for row in CALIBRATION], CONSTANTS_2023)
+    found = fit_engines(
+        [replace(row, seconds=predicted_s(row, true[row.engine])) for row in CALIBRATION], CONSTANTS_2023
+    )
     for engine, efficiency in found.items():
         for name, engines, *_ in CONSTANTS_2023:
             if engine in engines:

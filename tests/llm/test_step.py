@@ -185,10 +185,7 @@ def test_no_engine_is_faster_than_the_ideal(a, e, asked):
 def test_the_shipped_engines_are_slower_than_the_ideal(engine):
     for model in (LLAMA_2_7B, LLAMA_2_70B, MIXTRAL_8X7B, DEEPSEEK_V3):
         for shape in ({"new_tokens": 1, "context": 500, "batch": 32}, {"new_tokens": 512}):
-            assert (
-                step(model, H100_SXM, efficiency=engine, **shape).seconds
-                > step(model, H100_SXM, **shape).seconds
-            )
+            assert step(model, H100_SXM, efficiency=engine, **shape).seconds > step(model, H100_SXM, **shape).seconds
 
 
 @given(a=architectures(), e=efficiencies, asked=asked)
@@ -239,7 +236,11 @@ def test_unpacking_can_cost_more_than_it_saves():
     # 1.5 bytes less at 87% of 800 GB/s save 2.2 ps a weight; 80 operations at 27.2e12 a second take 2.9 ps
     wide, packed = (
         step(
-            LLAMA_3_8B, M2_ULTRA_76, new_tokens=1, weight_bits=bits, efficiency=replace(LLAMA_CPP_METAL_2024, unpack_ops=80)
+            LLAMA_3_8B,
+            M2_ULTRA_76,
+            new_tokens=1,
+            weight_bits=bits,
+            efficiency=replace(LLAMA_CPP_METAL_2024, unpack_ops=80),
         ).seconds
         for bits in (16, 4)
     )

@@ -114,8 +114,8 @@ ENGINE_2025 = EngineProfile(
     fitted_on="half of 77 rows of TensorRT-LLM v1.0 (2025), all requests queued at once; bandwidth: decode rows too",
     devices=frozenset({"H100-SXM-80GB", "H200-SXM-141GB", "B200"}), most_devices=8, fewest_bits=4,
     compute_bits=frozenset({4, 8}), fewest_requests=32,
-    matmul_16=0.742, matmul_8=0.720, matmul_4=0.631, bandwidth=0.859, kv_bandwidth=0.375, collective_s=10.7e-6,
-    link=1, launch_s=0, prefill_launch_s=0, unpack_ops=0, kv_reread=0,
+    matmul_16=0.742, matmul_8=0.692, matmul_4=0.464, experts=0.155, bandwidth=0.860, kv_bandwidth=0.436,
+    collective_s=11.2e-6, link=1, launch_s=0, prefill_launch_s=0, unpack_ops=0, kv_reread=0,
 )
 # fmt: on
 
@@ -128,11 +128,11 @@ LLAMA_CPP_2025 = EngineProfile(
         "DGX-Spark", "MI300X", "RTX-2080-Ti", "RTX-3060-12GB", "RTX-3090", "RTX-4070", "RTX-4070-Ti", "RTX-4090",
         "RTX-5090", "RTX-PRO-6000", "RX-7900-XTX", "Ryzen-AI-Max-395",
     }),
-    fewest_bits=3, compute_bits=frozenset({16}), bandwidth=0.859, launch_s=62.6e-6,
+    fewest_bits=3, compute_bits=frozenset({16}), bandwidth=0.860, launch_s=62.9e-6,
     matmul_16=0.742, matmul_8=0.596, prefill_launch_s=161e-6, link=1, collective_s=0, unpack_ops=0, kv_reread=0,
 )
 LLAMA_CPP_METAL_2025 = replace(
-    LLAMA_CPP_2025, software="llama.cpp, Metal", unpack_ops=14.7, fewest_bits=4.4,
+    LLAMA_CPP_2025, software="llama.cpp, Metal", unpack_ops=14.71, fewest_bits=4.4,
     devices=frozenset({
         "M1-8", "M1-Max-32", "M1-Ultra-64", "M2-Max-30", "M2-Ultra-76", "M3-Pro-18", "M3-Ultra-80", "M4-10", "M5-10",
     }),
@@ -143,7 +143,7 @@ MLX_2025 = replace(
 )
 # servers written in Python, which a single user waits for in every layer
 VLLM_2025 = replace(
-    LLAMA_CPP_2025, software="vLLM", launch_s=130e-6, fewest_bits=4.4,
+    LLAMA_CPP_2025, software="vLLM", launch_s=130.7e-6, fewest_bits=4.4,
     devices=frozenset({"A100-SXM-80GB", "H100-SXM-80GB", "RTX-3090-Ti", "RTX-4090", "RTX-5090", "RTX-6000-Ada"}),
 )
 SGLANG_2025 = replace(

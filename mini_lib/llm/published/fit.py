@@ -40,16 +40,16 @@ CONSTANTS_2025: tuple[_Constant, ...] = (
     ("launch_s", _NATIVE, 60e-6, 1.0),
     ("launch_s", _PYTHON, 130e-6, 1.0),
     ("unpack_ops", ("llama.cpp, Metal 2025",), 15.0, 100.0),
-    ("matmul_16", _LOADED, 0.75, 1.0),
-    ("matmul_8", _LOADED, 0.72, 1.0),
-    ("matmul_4", _LOADED, 0.63, 1.0),
-    ("kv_bandwidth", _LOADED, 0.4, 1.0),
-    ("collective_s", _LOADED, 10e-6, 1.0),
+    ("matmul_8", _LOADED, 0.7, 1.0),
+    ("matmul_4", _LOADED, 0.47, 1.0),
+    ("experts", _LOADED, 0.15, 1.0),
+    ("kv_bandwidth", _LOADED, 0.45, 1.0),
+    ("collective_s", _LOADED, 11e-6, 1.0),
 )
-"""The same for the engines of 2024 and later. Under full load the start of kernels does not show in the rows."""
+"""The same for the engines of 2024 and later."""
 
-_PROMPTS_OF_2023 = {"matmul_16": 0.742, "matmul_8": 0.596, "prefill_launch_s": 161e-6}
-"""What no decode row of 2025 can tell."""
+OF_2023 = {"matmul_16": 0.742, "matmul_8": 0.596, "prefill_launch_s": 161e-6}
+"""What the rows of 2025 cannot tell of one user's prompt, or of products in 16 bits."""
 
 
 def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
@@ -84,11 +84,10 @@ def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant]) -> 
             f"need at least {len(constants)} rows for {len(constants)} constants, got {len(rows)}; add rows"
         )
 
+    starting = {name: OF_2023 for name in (*_NATIVE, *_PYTHON)} | {name: {"matmul_16": 0.742} for name in _LOADED}
+
     def engines(logs: np.ndarray) -> dict[str, Efficiency]:
-        carried = (*_NATIVE, *_PYTHON)
-        values = {
-            name: dict(_PROMPTS_OF_2023) if name in carried else {} for _, names, *_ in constants for name in names
-        }
+        values = {name: dict(starting.get(name, {})) for _, names, *_ in constants for name in names}
         for (constant, names, *_), log in zip(constants, logs, strict=True):
             for name in names:
                 values[name][constant] = float(np.exp(log))

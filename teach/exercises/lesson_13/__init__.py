@@ -2,6 +2,7 @@
 
 from teach.exercises.lesson_13.batching import DECODE_STEP_SECONDS, LARGEST_BATCH
 from teach.exercises.lesson_13.counting import DECODE_FLOPS, KV_BYTES_PER_TOKEN
+from teach.exercises.lesson_13.dating import WHAT_CHANGED
 from teach.exercises.lesson_13.paying import BLENDED_USD, TOTAL_AND_TPOT, USD_PER_MILLION
 from teach.exercises.lesson_13.waiting import MEAN_WAIT_SECONDS
 
@@ -14,4 +15,5 @@ EXERCISES = (
     TOTAL_AND_TPOT,
     BLENDED_USD,
     MEAN_WAIT_SECONDS,
+    WHAT_CHANGED,
 )

@@ -1,0 +1,105 @@
+"""Lesson 13, exercise 13.9: which constant of an engine changed, read from two operator tables."""
+
+import torch
+
+from mini_lib.llm.cost.step import step
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+# 13.9 -----------------------------------------------------------------------------------------------
+
+PARTS = {"attention": "kv_reread", "all-reduce": "collective_s", "starting kernels": "launch_s"}
+
+
+def what_changed(old_ms: dict[str, float], new_ms: dict[str, float]) -> tuple[str, float]:
+    """The constant that changed between two engines, and the new price per token as a share of the old one."""
+    changed = [part for part in old_ms if new_ms[part] != old_ms[part]]
+    constant = PARTS[changed[0]] if len(changed) == 1 and changed[0] in PARTS else "bandwidth"
+    return constant, sum(new_ms.values()) / sum(old_ms.values())
+
+
+def _by_cases(old_ms, new_ms):
+    if new_ms["matrices"] != old_ms["matrices"]:
+        name = "bandwidth"
+    elif new_ms["attention"] != old_ms["attention"]:
+        name = "kv_reread"
+    elif new_ms["all-reduce"] != old_ms["all-reduce"]:
+        name = "collective_s"
+    else:
+        name = "launch_s"
+    before = after = 0.0
+    for part, ms in old_ms.items():
+        before, after = before + ms, after + new_ms[part]
+    return [name, after / before]
+
+
+def _tables(matrices: float, attention: float, exchange: float, start: float, constant: str, factor: float) -> Case:
+    old = {"matrices": matrices, "attention": attention, "all-reduce": exchange, "starting kernels": start}
+    slower = {"bandwidth": ("matrices", "attention")}.get(constant, [p for p, c in PARTS.items() if c == constant])
+    return Case(old, {part: ms * factor if part in slower else ms for part, ms in old.items()})
+
+
+def _engine_case(generator: torch.Generator) -> Case:
+    constants = ("kv_reread", "collective_s", "launch_s", "bandwidth")
+    times = (float(random_whole(generator, 2, 20)) for _ in range(4))
+    return _tables(*times, constants[random_whole(generator, 0, 3)], 0.25 * random_whole(generator, 1, 3))
+
+
+def _with(share):
+    """A wrong answer: the right constant, and `share(old, new)` for the price."""
+    return lambda old_ms, new_ms: (what_changed(old_ms, new_ms)[0], share(old_ms, new_ms))
+
+
+def _of_changed(old_ms, new_ms):
+    part = next(part for part in old_ms if new_ms[part] != old_ms[part])
+    return new_ms[part] / old_ms[part]
+
+
+def _longest(old_ms, new_ms):
+    part = max(old_ms, key=old_ms.get)
+    return PARTS.get(part, "bandwidth"), what_changed(old_ms, new_ms)[1]
+
+
+def _last_changed(old_ms, new_ms):
+    part = [part for part in old_ms if new_ms[part] != old_ms[part]][-1]
+    return PARTS.get(part, "bandwidth"), what_changed(old_ms, new_ms)[1]
+
+
+WHAT_CHANGED = Exercise(
+    id="13.9",
+    title="What did the new engine change?",
+    reference=what_changed,
+    cases=(
+        _tables(4.0, 4.0, 0.0, 2.0, "kv_reread", 0.5),
+        _tables(4.0, 4.0, 0.0, 2.0, "launch_s", 0.5),
+        _tables(4.0, 2.0, 6.0, 1.0, "collective_s", 0.5),
+        _tables(6.0, 3.0, 1.0, 2.0, "bandwidth", 0.5),
+        *random_cases(8, seed=139, make=_engine_case),
+    ),
+    mistakes=(
+        Mistake(
+            _with(lambda old, new: sum(old.values()) / sum(new.values())),
+            "That is how many times faster the new engine is. The rent per hour is the same, so a token that takes "
+            "less time costs less: new over old.",
+        ),
+        Mistake(
+            _with(_of_changed),
+            "That is the share for the part that changed. Everything else still takes its time: add up all parts.",
+        ),
+        Mistake(
+            _with(lambda old, new: sum(old.values()) - sum(new.values())),
+            "That is a difference in milliseconds. The price is proportional to the time: divide the new sum by the "
+            "old one.",
+        ),
+        Mistake(
+            _with(lambda old, new: 1 - sum(new.values()) / sum(old.values())),
+            "That is how much was saved. Asked is what is still to be paid, as a share of the old price.",
+        ),
+        Mistake(_longest, "The longest part need not be the one that changed: compare the two tables part by part."),
+        Mistake(
+            _last_changed,
+            "Where matrices and attention changed together, what they have in common changed: both wait for memory.",
+        ),
+    ),
+    also_correct=(_by_cases,),
+    forbidden=(step,),
+)
