@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from teach.live import bundle
-from teach.widgets.calculator_numbers import CHOICES, WEIGHTS, PanelNumbers, Setting, numbers
+from teach.widgets.calculator_numbers import CHOICES, PanelNumbers, Setting, numbers
 from teach.widgets.calculator_picture import draw
 from teach.widgets.calculator_words import COLUMNS, LABELS, alt, cells, change, option, rent, sentence, with_remedies
 
 SLIDERS = ("devices", "batch", "prompt", "output")  # the others are chosen from a list
-SHEET = (("batch", 32), ("weights", None), ("prompt", 16))  # what the static form changes, and how many times as much
+# what the static form changes: so many times as much, or the last of the choices (None)
+SHEET = (("batch", 32), ("weights", None), ("prompt", 16), ("generation", None))
 
 
 class Calculator:
@@ -68,13 +69,14 @@ class Calculator:
         """The setting as given and a few others, each with one change, by what they are called."""
         settings = {"as given": self.setting}
         for name, times in SHEET:
-            value = list(WEIGHTS)[-1] if times is None else getattr(self.setting, name) * times
+            now = getattr(self.setting, name)
+            value = next(other for other in reversed(CHOICES[name]) if other != now) if times is None else now * times
             settings[change({name: value})] = replace(self.setting, **{name: value})
         return {words: numbers(setting) for words, setting in settings.items()}
 
     def static_html(self) -> str:
         """Return the sheet: a table of its settings, and one picture of them all."""
-        sheet, letters = self.sheet(), "ABCD"
+        sheet, letters = self.sheet(), "ABCDE"
         names = [f"{letter} {words}" for letter, words in zip(letters, sheet)]
         said = " ".join(f"{name}: {alt(shown)}" for name, shown in zip(names, sheet.values()))
         source = "data:image/svg+xml;base64," + b64encode(draw(list(sheet.values()), letters).encode()).decode("ascii")
@@ -99,7 +101,8 @@ def calculator(**controls: Any) -> Calculator:
     """Show what a workload costs, how fast it is and what it needs on a device, as a cell's output.
 
     `controls` are the positions to begin with: `model`, `device` (names, or your own), `devices`, `batch`, `prompt`,
-    `output`, `weights`, `kv_bits`, and the `efficiency` of the engine if it is not to be the device's own.
+    `output`, `weights`, `kv_bits`, the `generation` of the engine (2023 or 2025), and its `efficiency` if it is not to
+    be that of the device's usual engine.
 
     Raises:
         TypeError, ValueError: a name or a number that the calculator does not take; says what to use.

@@ -16,7 +16,15 @@ from mini_lib.llm.cost.computers import COMPUTERS, MACS
 from mini_lib.llm.cost.device import Device
 from mini_lib.llm.cost.devices import DEVICES, GRAPHICS_CARDS, H100_SXM, find_device
 from mini_lib.llm.cost.efficiency import Efficiency
-from mini_lib.llm.cost.engines import ENGINE_2025, LLAMA_CPP_2025, LLAMA_CPP_METAL_2025, EngineProfile
+from mini_lib.llm.cost.engines import (
+    ENGINE_2023,
+    ENGINE_2025,
+    LLAMA_CPP_2024,
+    LLAMA_CPP_2025,
+    LLAMA_CPP_METAL_2024,
+    LLAMA_CPP_METAL_2025,
+    EngineProfile,
+)
 from mini_lib.llm.cost.estimate import Estimate, estimate
 from mini_lib.llm.cost.memory import DeviceMemory, largest_batch, memory, weight_bytes
 from mini_lib.llm.cost.models import LLAMA_3_8B, MODELS, find_model
@@ -43,6 +51,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "output": _doublings(16, 8192),
     "weights": tuple(WEIGHTS),
     "kv_bits": (16, 8, 4),
+    "generation": (2023, 2025),
 }
 """The values of each control, in the order in which they stand in the panel."""
 
@@ -71,6 +80,7 @@ class Setting:
     output: int = 256
     weights: str = "16 bits"
     kv_bits: float = 16
+    generation: int = 2025
     efficiency: Efficiency | None = None  # of the engine: that of the device's own where there is none
 
     def __post_init__(self) -> None:
@@ -78,6 +88,7 @@ class Setting:
             object.__setattr__(self, "model", find_model(self.model))
         if isinstance(self.device, str):
             object.__setattr__(self, "device", find_device(self.device))
+        one_of("generation", self.generation, CHOICES["generation"], fix="2025 is that of this year's engines")
         one_of("weights", self.weights, tuple(WEIGHTS), fix="'4.5 bits' are 4 and a scale for each 32 weights")
         _ = self.workload  # checks the numbers
 
@@ -178,18 +189,26 @@ def numbers(setting: Setting) -> PanelNumbers:
     except ValueError as error:  # a split that the model does not allow
         return PanelNumbers(s, None, None, 0, f"{error}.", remedies(s))
     try:
-        engine = engine_of(s.device) if s.efficiency is None else s.efficiency
+        engine = engine_of(s.device, s.generation) if s.efficiency is None else s.efficiency
         return PanelNumbers(s, held, estimate(s.model, s.device, s.workload, engine), largest, "", ())
     except ValueError as error:  # too large, or numbers that the device has no units for
         short = f"It does not fit: {held.short_bytes / 2**30:,.1f} GiB are missing on each device."
         return PanelNumbers(s, held, None, largest, f"{error}." if held.fits else short, remedies(s))
 
 
-def engine_of(device: Device) -> EngineProfile:
-    """Return what the usual engine of `device` makes of it: llama.cpp on whole computers and cards for games."""
+def engine_of(device: Device, generation: int = 2025) -> EngineProfile:
+    """Return what the usual engine of `device` makes of it: llama.cpp on whole computers and cards for games.
+
+    >>> engine_of(H100_SXM, 2023).name, engine_of(H100_SXM).name
+    ('TensorRT-LLM 2023', 'TensorRT-LLM 2025')
+    """
     if device in MACS:
-        return LLAMA_CPP_METAL_2025
-    return LLAMA_CPP_2025 if device in (*GRAPHICS_CARDS, *COMPUTERS) else ENGINE_2025
+        usual = {2023: LLAMA_CPP_METAL_2024, 2025: LLAMA_CPP_METAL_2025}
+    elif device in (*GRAPHICS_CARDS, *COMPUTERS):
+        usual = {2023: LLAMA_CPP_2024, 2025: LLAMA_CPP_2025}
+    else:
+        usual = {2023: ENGINE_2023, 2025: ENGINE_2025}
+    return usual[generation]
 
 
 def remedies(setting: Setting) -> tuple[dict[str, Any], ...]:

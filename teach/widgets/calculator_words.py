@@ -14,6 +14,7 @@ LABELS = {
     "output": "Output, tokens",
     "weights": "Weights",
     "kv_bits": "KV cache, bits",
+    "generation": "Engines of",
 }
 _CHANGES = {
     "model": "{}",
@@ -24,10 +25,11 @@ _CHANGES = {
     "output": "output {}",
     "weights": "weights in {}",
     "kv_bits": "KV cache in {} bits",
+    "generation": "engine of {}",
 }
 COLUMNS = (
     "USD per million in", "USD per million out", "first token (TTFT)", "each next (TPOT)", "tokens/s each user",
-    "tokens/s in all", "memory a device", "largest batch",
+    "tokens/s in all", "memory per device", "largest batch",
 )  # fmt: skip
 
 
@@ -73,7 +75,7 @@ def option(name: str, value: Any) -> str:
     if name == "device":
         rent = f"{value.usd_per_hour:.2f} USD/h" if value.usd_per_hour else "no list price"
         return f"{value}, {value.memory_bytes / 2**30:.3g} GiB, {rent}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) and name != "generation" else str(value)
 
 
 def change(changes: dict[str, Any]) -> str:
@@ -82,7 +84,11 @@ def change(changes: dict[str, Any]) -> str:
     >>> change({"devices": 2, "weights": "8 bits"}), change({"kv_bits": 8})
     ('2 devices, weights in 8 bits', 'KV cache in 8 bits')
     """
-    said = (_CHANGES[name].format(f"{value:,}" if isinstance(value, int) else value) for name, value in changes.items())
+    numbers = {
+        name: f"{value:,}" if isinstance(value, int) and value not in (2023, 2025) else value
+        for name, value in changes.items()
+    }
+    said = (_CHANGES[name].format(value) for name, value in numbers.items())
     return ", ".join(said).replace("1 devices", "1 device")
 
 
@@ -130,11 +136,14 @@ def with_remedies(shown: PanelNumbers) -> str:
 
 
 def rent(shown: PanelNumbers) -> str:
-    """Return where the price of the device comes from."""
-    device = shown.setting.device
-    if device.usd_per_hour is None:
-        return f"{device} has no list price, so there is no cost."
-    return f"Rent of a {device}: {device.usd_per_hour:.2f} USD an hour ({device.price_source})."
+    """Return where the price of the device comes from, which engine the speed is for, and where that extrapolates."""
+    device, e = shown.setting.device, shown.estimate
+    priced = f"{device} has no list price, so there is no cost."
+    if device.usd_per_hour is not None:
+        priced = f"Rent of a {device}: {device.usd_per_hour:.2f} USD per hour ({device.price_source})."
+    engine = f" Engine: {e.engine}." if e and e.engine else ""
+    beyond = f" It extrapolates: {'; '.join(e.extrapolates)}." if e and e.extrapolates else ""
+    return priced + engine + beyond
 
 
 def alt(shown: PanelNumbers) -> str:

@@ -176,7 +176,7 @@ def test_the_sentence_and_the_cells_hold_the_same_numbers():
         "USD per million out",
         "first token (TTFT)",
         "each next (TPOT)",
-        "memory a device",
+        "memory per device",
     ):
         assert row[name] in said
     assert "waiting for arithmetic" in said and "waiting for memory" in said
@@ -261,16 +261,16 @@ def panel():
     return calculator(model="Llama-3-8B", device="H100-SXM-80GB")
 
 
-def test_without_a_kernel_a_sheet_of_four_settings_with_alternative_text(panel):
+def test_without_a_kernel_a_sheet_of_five_settings_with_alternative_text(panel):
     output = panel._repr_mimebundle_()
     assert set(output) == {"text/plain", "text/html"}
     page = output["text/html"]
-    assert page.count("<tr>") == 1 + 4
+    assert page.count("<tr>") == 1 + 5
     described, data = re.search(r'<img alt="([^"]+)".*base64,([^"]+)"', page).groups()
     for name in ("A as given", "B batch 32", "C weights in 4.5 bits", "D prompt 16,384"):
         assert f"{name}: Memory: weights " in described and f"<th scope=row>{name}</th>" in page
     tree = ElementTree.fromstring(b64decode(data))
-    assert len(list(tree.iter(f"{SVG}circle"))) == 4 + 1
+    assert len(list(tree.iter(f"{SVG}circle"))) == 5 + 1
     assert H100_SXM.price_source in page
     assert len(page) < 40_000
 

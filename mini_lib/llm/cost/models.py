@@ -10,6 +10,8 @@ a tensor, which are constants: they are not counted. DeepSeek-V3's hold an extra
 apart from the 671e9: it is not counted.
 """
 
+from dataclasses import replace
+
 from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, FeedForward, LatentAttention
 from mini_lib.llm.cost.lookup import by_name
 
@@ -47,6 +49,10 @@ LLAMA_3_8B    = _llama("LLaMA-3-8B",      32,  4096,  32,  8, 14336, 128256,   8
                        "meta-llama/Meta-Llama-3-8B, config.json and checkpoint, 2024")
 LLAMA_3_70B   = _llama("LLaMA-3-70B",     80,  8192,  64,  8, 28672, 128256,  70_553_706_496,
                        "meta-llama/Meta-Llama-3-70B, config.json and checkpoint, 2024")
+# Another training of the same shapes.
+LLAMA_3_1_8B = replace(LLAMA_3_8B, name="LLaMA-3.1-8B", source="meta-llama/Llama-3.1-8B, config.json, 2024")
+LLAMA_3_1_70B = replace(LLAMA_3_70B, name="LLaMA-3.1-70B", source="meta-llama/Llama-3.1-70B, config.json, 2024")
+LLAMA_3_3_70B = replace(LLAMA_3_70B, name="LLaMA-3.3-70B", source="meta-llama/Llama-3.3-70B-Instruct, config.json, 2024")
 LLAMA_3_1_405B = _llama("LLaMA-3.1-405B", 126, 16384, 128, 8, 53248, 128256, 405_853_388_800,
                         "meta-llama/Llama-3.1-405B, config.json and checkpoint, 2024")
 LLAMA_3_2_1B  = _llama("LLaMA-3.2-1B",    16,  2048,  32,  8,  8192, 128256,   1_235_814_400,
@@ -188,8 +194,8 @@ PHI_3_MINI = Architecture(
 # fmt: on
 
 MODELS = (
-    GPT_J_6B, LLAMA_7B, LLAMA_2_7B, LLAMA_2_13B, LLAMA_2_70B, LLAMA_3_8B, LLAMA_3_70B, LLAMA_3_1_405B, LLAMA_3_2_1B,
-    LLAMA_3_2_3B, FALCON_7B, FALCON_180B, MISTRAL_7B, MIXTRAL_8X7B, MIXTRAL_8X22B, DEEPSEEK_V2_LITE, DEEPSEEK_V2,
+    GPT_J_6B, LLAMA_7B, LLAMA_2_7B, LLAMA_2_13B, LLAMA_2_70B, LLAMA_3_8B, LLAMA_3_70B, LLAMA_3_1_8B,
+    LLAMA_3_1_70B, LLAMA_3_1_405B, LLAMA_3_3_70B, LLAMA_3_2_1B, LLAMA_3_2_3B, FALCON_7B, FALCON_180B, MISTRAL_7B, MIXTRAL_8X7B, MIXTRAL_8X22B, DEEPSEEK_V2_LITE, DEEPSEEK_V2,
     DEEPSEEK_V3, QWEN_2_5_7B, QWEN_2_5_14B, QWEN_2_5_32B, QWEN_2_5_72B, QWEN_3_0_6B, QWEN_3_4B, QWEN_3_8B,
     QWEN_3_32B, QWEN_3_30B_A3B, QWEN_3_235B_A22B, GEMMA_2_9B, GEMMA_2_27B, GEMMA_3_4B, GEMMA_3_27B, SMOLLM2_135M,
     SMOLLM2_360M, SMOLLM2_1_7B, PHI_3_MINI,
