@@ -25,6 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.dates import DateFormatter, YearLocator
+from tqdm.auto import tqdm
 
 from mini_lib import measure, roofline
 from mini_lib.columns import aligned
@@ -32,7 +33,6 @@ from mini_lib.llm import cost, prices, published, serving
 from mini_lib.llm.cost import (
     ENGINE_2023,
     ENGINE_2025,
-    GENERATION_2023,
     GENERATION_2025,
     GPT_FAST_2023,
     IDEAL,
@@ -626,33 +626,28 @@ NEWER = {"queued, 2025": published.queued_rows_2025(), "one user, 2024 to 2026":
 BEFORE = {"TensorRT-LLM 2025": ENGINE_2023, "llama.cpp, Metal 2025": cost.find_engine("llama.cpp, Metal 2024")}
 older = {engine.name: BEFORE.get(engine.name, cost.find_engine("llama.cpp 2024")) for engine in GENERATION_2025}
 lines = [("held out, median error", "rows", "engine of 2023", "engine of 2025", "slower than ideal")]
-newer = {}
+newer, old_error = {}, {}
 for name, rows in NEWER.items():
     unseen = published.halves(rows)[1]
-    newer[name] = published.compare(unseen, ENGINES)
-    old_error = published.median_error(published.compare(unseen, older))
+    newer[name] = [one for row in tqdm(unseen, desc=name) for one in published.compare([row], ENGINES)]
+    off = [abs(published.predicted_s(row, older[row.engine]) / row.seconds - 1) for row in tqdm(unseen, desc="of 2023")]
+    old_error[name] = median(off)
     slower = sum(one.row.seconds >= one.ideal_s for one in newer[name])
-    cells = (
-        f"{len(unseen)}",
-        f"{old_error:.0%}",
-        f"{published.median_error(newer[name]):.1%}",
-        f"{slower} of {len(unseen)}",
-    )
+    error = published.median_error(newer[name])
+    cells = (f"{len(unseen)}", f"{old_error[name]:.0%}", f"{error:.1%}", f"{slower} of {len(unseen)}")
     lines.append((name, *cells))
 print(aligned(lines))
-unseen = published.halves(NEWER["queued, 2025"])[1]
-dated_error = published.median_error(published.compare(unseen, older))
 print("\nthe rows under full load that are furthest off:")
 for one in sorted(newer["queued, 2025"], key=lambda one: -abs(one.error))[:4]:
     row = one.row
     print(f"  {one.error:+.0%}  {row.model}, {row.tensor_parallel} x {row.device}, {row.prompt} in, {row.output} out")
 
 # %%
-reveal("13.j", round(100 * dated_error))
+reveal("13.j", round(100 * old_error["queued, 2025"]))
 
 # %% [markdown]
 # The physics did not change: every row is still slower than the limits of the device. The engines did. So an engine has a name *and a year* here, `ENGINE_2023` or `ENGINE_2025`, and everything in this lesson that quotes a price or a speed uses the later one unless it says 2023. A split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
-# The rows of Qwen3-235B are the furthest off. How its experts and its users were shared out among eight devices is not in the table; the calculator assumes that each device attends for its own users.
+# The rows that are furthest off are mixtures of experts. How busy the experts are, and how users are shared out among eight devices, is not in the table; the calculator has one share for all experts (`experts`), and assumes that each device attends for its own users.
 #
 # What does in-flight batching gain? One row, both ways. In the table all requests are equally long. In a service they are not: here, each answer has any length from 1 to twice the mean.
 
@@ -1191,8 +1186,69 @@ reveal("13.g", round(by_rate[32].ttft_p99_s / by_rate[12].ttft_p99_s))
 # %% [markdown]
 # The **knee** is the rate at which a service gives most for the time that a request stays (Kleinrock, 1979). Up to there, more requests bring more tokens and hardly more waiting. Behind it each step gets longer, and soon more comes than can be served: then the line grows for as long as the rush lasts. The times there are those of 1500 requests; with more of
 # them they would be longer still. A small limit on the batch makes the steps short and the line long. Who sells tokens and promises a time has to stay near the knee, and what the service could give beyond it is not for sale. That is a second reason why devices cannot be used up.
-#
+
+# %% [markdown]
 # ## 6 Prices
+#
+# ### Another engine, another price
+#
+# Begin with a fall of the price that no price list announces. The model is the same, and so are the device and its rent; the engine is two years younger. One decode step of Llama-3-70B in 8 bits on two H100, for 64 users with 4000 tokens each:
+
+# %% name="out-generations"
+STEP = {"batch": 64, "new_tokens": 1, "context": 4000, "weight_bits": 8, "kv_bits": 8, "compute_bits": 8}
+steps = {
+    engine: cost.step(LLAMA_70B, H100, efficiency=engine, tensor_parallel=2, **STEP)
+    for engine in (ENGINE_2023, ENGINE_2025)
+}
+lines = [("ms per step", *map(str, steps))]
+for rows in zip(*(found.rows for found in steps.values())):
+    lines.append((rows[0].operator.name, *(f"{row.seconds * 1e3:.2f}" for row in rows)))
+lines.append(("starting kernels", *(f"{found.overhead_s * 1e3:.2f}" for found in steps.values())))
+lines.append(("all", *(f"{found.seconds * 1e3:.2f}" for found in steps.values())))
+usd = [2 * H100.usd_per_hour / 3600 * found.seconds / 64 * 1e6 for found in steps.values()]
+lines.append(("USD per million output tokens", *(f"{value:.3f}" for value in usd)))
+print(aligned(lines))
+
+# %% [markdown]
+# Two rows changed most. The older kernels read the shared keys and values again for each query head (`kv_reread`), and each layer began with a pause in which kernels were started (`launch_s`). Newer kernels read the cache once, though not at the full bandwidth (`kv_bandwidth`), and a whole step is recorded and replayed.
+#
+# By hand, in four parts: matrices 4 ms, attention 4, exchange 0, starting kernels 2; together 10. A new engine has 4, 2, 0 and 2: only attention changed, so `kv_reread` did, and a token costs 8 / 10 of what it cost.
+
+# %% [markdown]
+# ### Exercise 13.9 - What did the new engine change? (8 min)
+
+
+# %% name="ex-13-9" tags=["exercise"]
+def what_changed(old_ms, new_ms):
+    """Which constant changed, and the new price per token as a share of the old. Returns (name, share).
+
+    old_ms, new_ms: milliseconds of "matrices", "attention", "all-reduce" and "starting kernels" in a step that waits
+    for memory. One constant differs: "kv_reread" (attention), "collective_s" (all-reduce), "launch_s" (starting
+    kernels), or "bandwidth" (everything that waits for memory: matrices and attention).
+    """
+    ### BEGIN SOLUTION
+    parts = {"attention": "kv_reread", "all-reduce": "collective_s", "starting kernels": "launch_s"}
+    changed = [part for part in old_ms if new_ms[part] != old_ms[part]]
+    constant = "bandwidth" if "matrices" in changed else parts[changed[0]]
+    return constant, sum(new_ms.values()) / sum(old_ms.values())
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("13.9")
+
+# %% [markdown]
+# <details><summary>Hint 1: part by part</summary>
+#
+# Which parts have another time? If there are two of them, what do they have in common?
+# </details>
+# <details><summary>Hint 2: the price</summary>
+#
+# The rent per hour is the same, and so are the tokens of a step. What is left of the price is what is left of the time.
+# </details>
+
+# %% [markdown]
+# ### What tokens are sold for
 #
 # What are tokens sold for? Here are list prices since 2023, from announcements and public collections; each row has its source. One price for a mix: four tokens read for each one written. Triangles mark each change *under the same name*, downwards a fall, upwards a rise.
 

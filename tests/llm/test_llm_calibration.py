@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mini_lib.llm.published.fit import CONSTANTS_2023, ComparedRow, compare, fit_engines, median_error, predicted_s
 from mini_lib.llm.cost.efficiency import IDEAL
 from mini_lib.llm.cost.engines import GENERATION_2023
+from mini_lib.llm.published.fit import CONSTANTS_2023, ComparedRow, compare, fit_engines, median_error, predicted_s
 from mini_lib.llm.published.rows import halves, published_rows
 
 ENGINES = {engine.name: engine for engine in GENERATION_2023}

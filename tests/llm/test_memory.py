@@ -23,8 +23,8 @@ from mini_lib.llm.cost.models import (
     find_model,
 )
 from mini_lib.llm.cost.parameters import count_parameters
-from mini_lib.llm.published.rows import published_rows
 from mini_lib.llm.cost.workload import Draft, Workload
+from mini_lib.llm.published.rows import published_rows
 
 GIB = 2**30
 

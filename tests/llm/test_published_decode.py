@@ -9,13 +9,13 @@ import pytest
 
 from mini_lib._assets import ASSETS
 from mini_lib.llm.cost.architecture import Experts
-from mini_lib.llm.published.fit import predicted_s
 from mini_lib.llm.cost.devices import find_device
 from mini_lib.llm.cost.efficiency import IDEAL
 from mini_lib.llm.cost.memory import memory
 from mini_lib.llm.cost.models import LLAMA_3_8B, find_model
-from mini_lib.llm.published.rows import decode_rows_2025, published_rows, read_rows
 from mini_lib.llm.cost.workload import Workload
+from mini_lib.llm.published.fit import predicted_s
+from mini_lib.llm.published.rows import decode_rows_2025, published_rows, read_rows
 
 ROWS = decode_rows_2025()
 with (ASSETS / "llm" / "published_decode_2025.csv").open(newline="", encoding="utf-8") as file:

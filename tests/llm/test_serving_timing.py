@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mini_lib.llm.cost import (
-    IDEAL,
     ENGINE_2023,
+    IDEAL,
     Draft,
     Workload,
     estimate,

@@ -91,7 +91,11 @@ def test_it_is_the_calculator_with_the_engine_of_the_device():
         shown = panel_numbers(model=LLAMA_3_8B, device=device, **moved)
         assert engine_of(device) == engine
         assert shown.estimate == estimate(LLAMA_3_8B, device, workload, engine)
-    for name, engine in (("M5-10", LLAMA_CPP_METAL_2025), ("DGX-Spark", LLAMA_CPP_2025), ("RX-7900-XTX", LLAMA_CPP_2025)):
+    for name, engine in (
+        ("M5-10", LLAMA_CPP_METAL_2025),
+        ("DGX-Spark", LLAMA_CPP_2025),
+        ("RX-7900-XTX", LLAMA_CPP_2025),
+    ):
         assert engine_of(find_device(name)) == engine
     assert engine_of(find_device("H20-96GB")) == ENGINE_2025
 

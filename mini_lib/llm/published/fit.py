@@ -84,7 +84,7 @@ def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant]) -> 
             f"need at least {len(constants)} rows for {len(constants)} constants, got {len(rows)}; add rows"
         )
 
-    starting = {name: OF_2023 for name in (*_NATIVE, *_PYTHON)} | {name: {"matmul_16": 0.742} for name in _LOADED}
+    starting = dict.fromkeys((*_NATIVE, *_PYTHON), OF_2023) | {name: {"matmul_16": 0.742} for name in _LOADED}
 
     def engines(logs: np.ndarray) -> dict[str, Efficiency]:
         values = {name: dict(starting.get(name, {})) for _, names, *_ in constants for name in names}

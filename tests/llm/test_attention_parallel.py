@@ -1,0 +1,68 @@
+"""Sequences shared out instead of heads: a small mixture of experts on two devices, by hand."""
+
+import pytest
+
+from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, FeedForward
+from mini_lib.llm.cost.devices import find_device
+from mini_lib.llm.cost.memory import held_kv_bytes_per_token, memory
+from mini_lib.llm.cost.operators import operators
+from mini_lib.llm.cost.roles import Role
+from mini_lib.llm.cost.workload import Workload
+
+SMALL = Architecture("small", 2, 16, 32, Attention(4, 1, 4), Experts(8, 2, 24))
+H100 = find_device("H100-SXM-80GB")
+
+
+def by_role(**how):
+    return {row.role: row for row in operators(SMALL, batch=4, new_tokens=1, context=10, **how) if row.flops}
+
+
+def test_two_devices_together_do_the_work_of_one():
+    alone, shared = by_role(), by_role(tensor_parallel=2, attention_parallel="data")
+    for role in (Role.QKV, Role.ATTENTION, Role.ATTENTION_OUT, Role.EXPERT, Role.HEAD):
+        assert 2 * shared[role].flops == pytest.approx(alone[role].flops, rel=1e-12)
+
+
+def test_each_device_reads_all_of_the_attention_and_half_of_the_experts():
+    alone, shared = by_role(), by_role(tensor_parallel=2, attention_parallel="data")
+    assert shared[Role.QKV].weight_bytes == alone[Role.QKV].weight_bytes
+    assert shared[Role.EXPERT].weight_bytes == pytest.approx(alone[Role.EXPERT].weight_bytes / 2, rel=1e-12)
+    # half of the sequences, with the one KV head that two devices would hold twice
+    assert shared[Role.ATTENTION].kv_bytes == alone[Role.ATTENTION].kv_bytes / 2
+    assert by_role(tensor_parallel=2)[Role.ATTENTION].kv_bytes == alone[Role.ATTENTION].kv_bytes
+
+
+def test_a_token_travels_to_its_experts_and_back():
+    """Each of two experts of a token lies on the other device with 1/2: at least one there with 3/4.
+
+    2 layers, 2 tokens of each device, 3/4 of them, 16 numbers of 2 bytes, there and back.
+    """
+    (exchange,) = (
+        row
+        for row in operators(SMALL, batch=4, new_tokens=1, tensor_parallel=2, attention_parallel="data")
+        if row.role is Role.COLLECTIVE
+    )
+    assert (exchange.name, exchange.calls) == ("all-to-all", 2)
+    assert exchange.link_bytes == pytest.approx(2 * 2 * 0.75 * 16 * 2 * 2, rel=1e-12)
+
+
+def test_without_experts_nothing_is_exchanged():
+    dense = Architecture("dense", 2, 16, 32, Attention(4, 1, 4), FeedForward(24))
+    rows = operators(dense, batch=4, new_tokens=1, tensor_parallel=2, attention_parallel="data")
+    assert not any(row.role is Role.COLLECTIVE for row in rows)
+
+
+def test_the_cache_is_shared_out_and_the_attention_held_whole():
+    tensor, data = (Workload(tensor_parallel=2, attention_parallel=way) for way in ("tensor", "data"))
+    assert held_kv_bytes_per_token(SMALL, data) == held_kv_bytes_per_token(SMALL, tensor) / 2
+    # per layer 24 x 16 and 16 x 16 whole instead of halved but for the copied KV head, and the head of 32 x 16, the
+    # table too: 2 * (24 * 16 + 16 * 16) / 2 less what is copied anyway (8 x 16 / 2), and 2 * 32 * 16 / 2, of 2 bytes
+    more = memory(SMALL, H100, data).weights_bytes - memory(SMALL, H100, tensor).weights_bytes
+    assert more == 2 * (2 * ((24 * 16 + 16 * 16) / 2 - 8 * 16 / 2) + 2 * 32 * 16 / 2)
+
+
+def test_another_way_is_refused():
+    with pytest.raises(ValueError, match="attention_parallel must be"):
+        Workload(attention_parallel="expert")
+    with pytest.raises(ValueError, match="attention_parallel must be"):
+        operators(SMALL, new_tokens=1, attention_parallel="expert")
