@@ -1400,6 +1400,7 @@ def draw_axes():
     better.set(ylabel="best MMLU score on sale, in %")
     cheaper.legend(fontsize=12)
     for axes in figure.axes:
+        axes.set_xlim(date(2023, 1, 1), date(2027, 1, 1))
         axes.xaxis.set_major_locator(YearLocator())
         axes.xaxis.set_major_formatter(DateFormatter("%Y"))
     return figure
@@ -1449,7 +1450,7 @@ made = {
     users: cost.estimate(LLAMA_70B, H100, replace(MADE_ON, batch=users), ENGINE_2025)
     for users in (1, 8, 64, 256, fitting)
 }
-lines = [("made, USD a million", "in", "out", "mix 4 : 1", "tokens/s, each")]
+lines = [("made, USD per million", "in", "out", "mix 4 : 1", "tokens/s, each")]
 for users, found in made.items():
     lines.append(
         (

@@ -172,6 +172,20 @@ def test_the_constants_of_full_load_lie_where_the_loss_is_least(compared, name, 
         assert loss(compare(rows, {moved.name: moved})) > best
 
 
+def test_rows_of_an_engine_that_is_not_there_are_refused():
+    with pytest.raises(ValueError, match="rows of TensorRT-LLM 2025 need an engine of that name, got none"):
+        compare(QUEUED[:1], {})
+    with pytest.raises(ValueError, match="rows of MLX 2025.* need an engine of that name, got TensorRT-LLM 2025"):
+        fit_engines(DECODE, CONSTANTS_2025[-5:])
+
+
+def test_an_engine_by_its_name_alone_is_told():
+    with pytest.raises(TypeError, match="efficiency must be an Efficiency or an EngineProfile, got str; ENGINE_2025"):
+        estimate(LLAMA_3_8B, H100, Workload(), "TensorRT-LLM 2025")
+    with pytest.raises(TypeError, match="an engine is found by its name, a string, got int"):
+        find_engine(2025)
+
+
 def test_a_table_without_batches_is_read_as_queued(tmp_path):
     head = "source,gpu,weight_bits,kv_bits,model,tensor_parallel,pipeline_parallel,input_tokens,output_tokens"
     path = tmp_path / "rows.csv"

@@ -23,7 +23,7 @@ def by_name(kind: str, name: str, among: Iterable[_T]) -> _T:
     """
     if not isinstance(name, str):
         raise TypeError(
-            f"a {kind} is found by its name, a string, got {type(name).__name__}; pass the {kind} on as it is"
+            f"{_a(kind)} is found by its name, a string, got {type(name).__name__}; pass the {kind} on as it is"
         )
     known = {_plain(one.name): one for one in among}
     wanted = _plain(name)
@@ -33,6 +33,10 @@ def by_name(kind: str, name: str, among: Iterable[_T]) -> _T:
     if near:
         raise ValueError(f"no {kind} is called {name!r}; the nearest are {', '.join(near)}")
     raise ValueError(f"no {kind} is called {name!r}; there are {', '.join(one.name for one in known.values())}")
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _plain(name: str) -> str:

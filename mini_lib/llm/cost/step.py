@@ -114,6 +114,9 @@ def step(
     >>> round(alone.seconds * 1e3, 1), alone.bound
     (3.9, 'memory')
     """
+    if not isinstance(efficiency, Efficiency):
+        got = type(efficiency).__name__
+        raise TypeError(f"efficiency must be an Efficiency or an EngineProfile, got {got}; ENGINE_2025 is one")
     peak = device.matmul_peak(compute_bits)
     if decoding is None:
         decoding = new_tokens == 1

@@ -4,7 +4,7 @@ Source: the split and the loss are our own; least squares on logarithms with a s
 Estimation of a Location Parameter", 1964) so that no single odd row decides.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -76,7 +76,7 @@ def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant]) -> 
     """Return the efficiency of each engine that explains `rows` best. What is not among `constants` stays ideal.
 
     Raises:
-        ValueError: there are fewer rows than constants.
+        ValueError: there are fewer rows than constants, or no constant is for the engine of a row.
     """
     rows = tuple(rows)
     if len(rows) < len(constants):
@@ -85,6 +85,8 @@ def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant]) -> 
         )
 
     starting = dict.fromkeys((*_NATIVE, *_PYTHON), OF_2023) | {name: {"matmul_16": 0.742} for name in _LOADED}
+
+    _check_engines(rows, {name for _, names, *_ in constants for name in names})
 
     def engines(logs: np.ndarray) -> dict[str, Efficiency]:
         values = {name: dict(starting.get(name, {})) for _, names, *_ in constants for name in names}
@@ -119,7 +121,13 @@ class ComparedRow:
 
 
 def compare(rows: Iterable[Measurement], engines: Mapping[str, Efficiency]) -> tuple[ComparedRow, ...]:
-    """Return each row beside its prediction and the ideal that no engine can beat."""
+    """Return each row with its prediction and the ideal that no engine can beat.
+
+    Raises:
+        ValueError: a row's engine is not among `engines`.
+    """
+    rows = tuple(rows)
+    _check_engines(rows, engines)
     return tuple(ComparedRow(row, predicted_s(row, engines[row.engine]), predicted_s(row, IDEAL)) for row in rows)
 
 
@@ -133,3 +141,12 @@ def median_error(compared: Iterable[ComparedRow], where: Callable[[Measurement],
     if not errors:
         raise ValueError("no row is left to take a median of; widen `where`")
     return median(errors)
+
+
+def _check_engines(rows: tuple[Measurement, ...], engines: Collection[str]) -> None:
+    unknown = sorted({row.engine for row in rows} - set(engines))
+    if unknown:
+        raise ValueError(
+            f"rows of {', '.join(unknown)} need an engine of that name, got {', '.join(engines) or 'none'}; "
+            "use {engine.name: engine for engine in ENGINES}, or the constants of their generation"
+        )
