@@ -36,7 +36,7 @@ def test_the_learner_is_given_the_signature_that_the_check_calls(lesson):
 
 
 @pytest.mark.parametrize("lesson", lessons())
-def test_a_lesson_has_five_to_eight_exercises_numbered_in_order(lesson):
+def test_a_lesson_has_five_to_nine_exercises_numbered_in_order(lesson):
     exercises = exercises_of(lesson)
-    assert 5 <= len(exercises) <= 8
+    assert 5 <= len(exercises) <= 9
     assert [exercise.id for exercise in exercises] == [f"{lesson}.{number + 1}" for number in range(len(exercises))]
