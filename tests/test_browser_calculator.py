@@ -53,7 +53,7 @@ def said(panel, words):
 
 
 def test_every_control_is_found_by_its_label(panel):
-    for label in ("Model", "Device", "Weights", "KV cache, bits"):
+    for label in ("Model", "Device", "Weights", "KV cache, bits", "Engines of"):
         assert control(panel, label).evaluate("element => element.tagName") == "SELECT"
     for label in ("How many devices", "Batch", "Prompt, tokens", "Output, tokens"):
         assert control(panel, label).get_attribute("type") == "range"
@@ -82,6 +82,19 @@ def test_what_does_not_fit_is_mended_by_a_button(panel, opened):
     said(panel, "LLaMA-3-70B on 2 x H100-SXM-80GB: ")
     assert control(panel, "How many devices").get_attribute("aria-valuetext") == "2"
     assert opened[0].page.evaluate("document.activeElement.labels[0].textContent") == "How many devices"
+
+
+def test_the_switch_of_generations_changes_speed_and_engine(panel):
+    row = panel.locator(".numbers tbody tr")
+    rent, before = panel.locator(".rent"), row.inner_text()
+    assert rent.filter(has_text="Engine: TensorRT-LLM 2025.").count() == 1
+    switch = control(panel, "Engines of")
+    switch.select_option(label="2023")
+    rent.filter(has_text="Engine: TensorRT-LLM 2023.").wait_for()
+    assert row.inner_text() != before
+    switch.select_option(label="2025")
+    rent.filter(has_text="Engine: TensorRT-LLM 2025.").wait_for()
+    assert row.inner_text() == before
 
 
 def test_nothing_left_the_machine_and_nothing_was_complained_of(opened):

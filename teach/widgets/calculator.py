@@ -28,6 +28,8 @@ class Calculator:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.choices = {name: _with(getattr(setting, name), values) for name, values in CHOICES.items()}
+        if setting.efficiency is not None:  # an engine of one's own has no other generation
+            del self.choices["generation"]
 
     def __repr__(self) -> str:
         return f"[{with_remedies(numbers(self.setting))}]"
@@ -69,6 +71,8 @@ class Calculator:
         """The setting as given and a few others, each with one change, by what they are called."""
         settings = {"as given": self.setting}
         for name, times in SHEET:
+            if name not in self.choices:
+                continue
             now = getattr(self.setting, name)
             value = next(other for other in reversed(CHOICES[name]) if other != now) if times is None else now * times
             settings[change({name: value})] = replace(self.setting, **{name: value})
@@ -101,8 +105,8 @@ def calculator(**controls: Any) -> Calculator:
     """Show what a workload costs, how fast it is and what it needs on a device, as a cell's output.
 
     `controls` are the positions to begin with: `model`, `device` (names, or your own), `devices`, `batch`, `prompt`,
-    `output`, `weights`, `kv_bits`, the `generation` of the engine (2023 or 2025), and its `efficiency` if it is not to
-    be that of the device's usual engine.
+    `output`, `weights`, `kv_bits`, and the `generation` of the device's usual engine (2023 or 2025). An `efficiency` is
+    that of another engine: its panel has no switch for the generation.
 
     Raises:
         TypeError, ValueError: a name or a number that the calculator does not take; says what to use.

@@ -83,9 +83,11 @@ def change(changes: dict[str, Any]) -> str:
 
     >>> change({"devices": 2, "weights": "8 bits"}), change({"kv_bits": 8})
     ('2 devices, weights in 8 bits', 'KV cache in 8 bits')
+    >>> change({"generation": 2023}), change({"prompt": 2023})
+    ('engine of 2023', 'prompt 2,023')
     """
     numbers = {
-        name: f"{value:,}" if isinstance(value, int) and value not in (2023, 2025) else value
+        name: f"{value:,}" if isinstance(value, int) and name != "generation" else value
         for name, value in changes.items()
     }
     said = (_CHANGES[name].format(value) for name, value in numbers.items())

@@ -15,7 +15,14 @@ from mini_lib.llm.cost.computers import M2_ULTRA_76
 from mini_lib.llm.cost.device import measured_device
 from mini_lib.llm.cost.devices import B200, H100_SXM, find_device
 from mini_lib.llm.cost.efficiency import IDEAL
-from mini_lib.llm.cost.engines import ENGINE_2025, LLAMA_CPP_2025, LLAMA_CPP_METAL_2025
+from mini_lib.llm.cost.engines import (
+    ENGINE_2023,
+    ENGINE_2025,
+    LLAMA_CPP_2024,
+    LLAMA_CPP_2025,
+    LLAMA_CPP_METAL_2024,
+    LLAMA_CPP_METAL_2025,
+)
 from mini_lib.llm.cost.estimate import estimate
 from mini_lib.llm.cost.models import FALCON_7B, LLAMA_3_8B
 from mini_lib.llm.cost.workload import Workload
@@ -23,7 +30,7 @@ from teach import live
 from teach.widgets import calculator_picture
 from teach.widgets.calculator import SLIDERS, Calculator, calculator, table
 from teach.widgets.calculator_numbers import CHOICES, Setting, engine_of, numbers, panel_numbers
-from teach.widgets.calculator_words import COLUMNS, LABELS, alt, cells, change, sentence
+from teach.widgets.calculator_words import COLUMNS, LABELS, alt, cells, change, rent, sentence
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -257,6 +264,42 @@ def test_several_settings_have_a_letter_each():
     assert {"A", "B", "C", "prefill", "decode"} <= set(" ".join(words(tree)).split())
 
 
+# --- the generation of the engine -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("device", "engines"),
+    [
+        ("H100-SXM-80GB", {2023: ENGINE_2023, 2025: ENGINE_2025}),
+        ("RTX-4090", {2023: LLAMA_CPP_2024, 2025: LLAMA_CPP_2025}),
+        ("M2-Ultra-76", {2023: LLAMA_CPP_METAL_2024, 2025: LLAMA_CPP_METAL_2025}),
+    ],
+)
+def test_the_switch_chooses_the_engine_and_the_panel_names_it(device, engines):
+    for generation, engine in engines.items():
+        shown = panel_numbers(device=device, generation=generation)
+        assert shown.estimate == estimate(LLAMA_3_8B, find_device(device), Workload(1, 1024, 256), engine)
+        assert f" Engine: {engine.name}." in rent(shown)
+    assert panel_numbers(device=device) == panel_numbers(device=device, generation=2025)
+
+
+@given(SETTINGS)
+@settings(deadline=None, max_examples=50)
+def test_the_panel_says_where_the_engine_extrapolates_and_only_there(setting):
+    shown = numbers(setting)
+    beyond = engine_of(setting.device, setting.generation).beyond(setting.device, setting.workload)
+    said = f" It extrapolates: {'; '.join(beyond)}."
+    assert (said in rent(shown)) == bool(shown.estimate and beyond)
+    assert ("extrapolates" in rent(shown)) == bool(shown.estimate and beyond)
+
+
+def test_an_engine_of_ones_own_has_no_other_generation():
+    panel = calculator(efficiency=IDEAL)
+    assert "generation" not in {control["name"] for control in panel.controls}
+    assert [name for name in panel.sheet() if "engine" in name] == [] and panel.static_html().count("<tr>") == 1 + 4
+    assert panel.answer({})["sentence"] == sentence(panel_numbers(efficiency=IDEAL))
+
+
 # --- as an output ----------------------------------------------------------------------------------------------------
 
 
@@ -271,7 +314,7 @@ def test_without_a_kernel_a_sheet_of_five_settings_with_alternative_text(panel):
     page = output["text/html"]
     assert page.count("<tr>") == 1 + 5
     described, data = re.search(r'<img alt="([^"]+)".*base64,([^"]+)"', page).groups()
-    for name in ("A as given", "B batch 32", "C weights in 4.5 bits", "D prompt 16,384"):
+    for name in ("A as given", "B batch 32", "C weights in 4.5 bits", "D prompt 16,384", "E engine of 2023"):
         assert f"{name}: Memory: weights " in described and f"<th scope=row>{name}</th>" in page
     tree = ElementTree.fromstring(b64decode(data))
     assert len(list(tree.iter(f"{SVG}circle"))) == 5 + 1
@@ -345,6 +388,7 @@ def test_what_the_html_takes_is_escaped():
     [
         (dict(device="H100-SXM"), "no device is called 'H100-SXM'; the nearest are H100-SXM-80GB"),
         (dict(model="Llama-9"), "no model is called 'Llama-9'"),
+        (dict(generation=2024), "generation must be 2023 or 2025, got 2024; 2025 is that of"),
         (dict(batch=0), "batch must be a whole number of 1 or more, got 0; use 1 for a single user"),
         (
             dict(weights="3 bits"),
