@@ -1,0 +1,97 @@
+"""Generate text: the prompt in one pass, then token after token, each from the one before and the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from mini_lib.llm.model.kv_cache import KVCache
+from mini_lib.llm.model.sampling import Sampling
+from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.require import whole
+
+GREEDY = Sampling()
+
+
+def generate(
+    lm: LanguageModel,
+    prompt: str | Sequence[int],
+    new_tokens: int,
+    *,
+    sampling: Sampling = GREEDY,
+    cache: KVCache | None = None,
+    seed: int = 0,
+    stop_at_end: bool = True,
+) -> str:
+    """Return the text that follows a prompt: at most `new_tokens` tokens, fewer where the model ends the text.
+
+    Args:
+        lm: a model with a tokenizer.
+        prompt: a text, or token ids such as `tokenizer.question(...)` gives.
+        cache: an empty one, `KVCache(lm.architecture, room_tokens=..., bits=8)` say; by default one at 32 bits with
+            just the room that is needed.
+        seed: for drawing; at temperature 0 nothing is drawn.
+
+    Raises:
+        TypeError, ValueError: an empty prompt, an unknown token, a cache that is too small, or a model without
+            tokenizer.
+    """
+    tokens = stream(lm, prompt, new_tokens, sampling=sampling, cache=cache, seed=seed, stop_at_end=stop_at_end)
+    return lm.tokenizer.decode(tokens)
+
+
+@torch.no_grad()
+def stream(
+    lm: LanguageModel,
+    prompt: str | Sequence[int],
+    new_tokens: int,
+    *,
+    sampling: Sampling = GREEDY,
+    cache: KVCache | None = None,
+    seed: int = 0,
+    stop_at_end: bool = True,
+) -> Iterator[int]:
+    """Yield the ids of new tokens as they are generated; `lm.tokenizer.stream(...)` makes text of them.
+
+    Args, Raises: as `generate`.
+    """
+    ids = prompt_ids(lm, prompt)
+    whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
+    cache = KVCache(lm.architecture, len(ids) + max(new_tokens, 1)) if cache is None else empty(cache)
+    chance = torch.Generator().manual_seed(seed)
+    logits = lm(torch.tensor([ids]), cache, last_only=True)[0, -1]
+    for left in range(new_tokens, 0, -1):
+        token = sampling.draw(logits, chance)
+        if stop_at_end and lm.tokenizer is not None and token == lm.tokenizer.end:
+            return
+        yield token
+        if left > 1:
+            logits = lm(torch.tensor([[token]]), cache)[0, -1]
+
+
+def prompt_ids(lm: LanguageModel, prompt: str | Sequence[int]) -> list[int]:
+    """Return the ids of a prompt.
+
+    Raises:
+        ValueError: there is no token, or a text and no tokenizer.
+    """
+    if isinstance(prompt, str):
+        if lm.tokenizer is None:
+            raise ValueError("this model has no tokenizer; pass token ids as the prompt")
+        prompt = lm.tokenizer.encode(prompt)
+    ids = [int(one) for one in prompt]
+    if not ids:
+        raise ValueError("the prompt is empty, and the first token follows from it; pass at least one token")
+    return ids
+
+
+def empty(cache: KVCache) -> KVCache:
+    """Refuse a cache that holds another text.
+
+    Raises:
+        ValueError: it holds tokens already.
+    """
+    if cache.length:
+        raise ValueError(f"the cache holds {cache.length} tokens already; call cache.shorten(0) or make a new one")
+    return cache

@@ -1,0 +1,22 @@
+"""Rows of a linear layer's matrix: how a tied head serves as the embedding table, whatever it is stored as."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mini_lib.quantize.packed import PackedLinear
+
+
+def rows_of(layer: nn.Module, index: Tensor) -> Tensor:
+    """Return rows of the layer's weight, float32 [*index.shape, columns]; of packed codes no others are unpacked.
+
+    >>> import torch
+    >>> layer = nn.Linear(1, 3, bias=False)
+    >>> _ = layer.weight.data.copy_(torch.tensor([[1.0], [2.0], [3.0]]))
+    >>> rows_of(layer, torch.tensor([2, 0])).tolist()
+    [[3.0], [1.0]]
+    """
+    if isinstance(layer, PackedLinear):
+        return layer.matrix.dense_rows(index.flatten()).view(*index.shape, -1)
+    return F.embedding(index, layer.weight)
