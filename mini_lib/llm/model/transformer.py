@@ -101,7 +101,7 @@ class LanguageModel(nn.Module):
             TypeError: tokens are not whole numbers.
             ValueError: tokens are not [batch, 1 or more], one is not in the vocabulary, or they do not fit the cache.
         """
-        self._check_tokens(tokens, cache)
+        self.check_tokens(tokens, cache)
         x = self.embed(tokens)
         rotary = self.rotary(0 if cache is None else cache.length, tokens.shape[1])
         for layer, block in enumerate(self.blocks):
@@ -119,7 +119,12 @@ class LanguageModel(nn.Module):
         cos, sin = rotary_tables(start + tokens, self.architecture.attention.head_dim, self.rope_base)
         return cos[start:], sin[start:]
 
-    def _check_tokens(self, tokens: Tensor, cache: KVCache | None) -> None:
+    def check_tokens(self, tokens: Tensor, cache: KVCache | None = None) -> None:
+        """Refuse tokens that the model cannot take, or for which the cache has no room.
+
+        Raises:
+            TypeError, ValueError: as `forward`.
+        """
         if not isinstance(tokens, Tensor) or tokens.dtype not in (torch.int64, torch.int32):
             got = tokens.dtype if isinstance(tokens, Tensor) else type(tokens).__name__
             raise TypeError(
