@@ -27,13 +27,16 @@ def load_language_model(path: str | os.PathLike[str]) -> LanguageModel:
     values = file.values
     architecture = architecture_of(values, tied="output.weight" not in file.names)
     tensors = _checked_tensors(file, architecture)
-    with torch.device("meta"):  # shapes alone: the numbers come from the file
-        model = LanguageModel(
-            architecture,
-            rope_base=values.get("llama.rope.freq_base", 10_000.0),
-            norm_eps=values["llama.attention.layer_norm_rms_epsilon"],
-            tokenizer=Tokenizer.of_file(values),
-        )
+    try:
+        with torch.device("meta"):  # shapes alone: the numbers come from the file
+            model = LanguageModel(
+                architecture,
+                rope_base=values.get("llama.rope.freq_base", 10_000.0),
+                norm_eps=values["llama.attention.layer_norm_rms_epsilon"],
+                tokenizer=Tokenizer.of_file(values),
+            )
+    except (KeyError, TypeError) as error:
+        raise DamagedFile(f"the header of {path} is damaged: {error!r}; get it again") from error
     state = {ours: file.tensor(theirs) for ours, theirs in tensors.items()}
     for number in range(architecture.layers):
         for part, heads in (("query", architecture.attention.heads), ("key", architecture.attention.kv_heads)):
@@ -57,7 +60,7 @@ def architecture_of(values: dict[str, Any], tied: bool) -> Architecture:
         hidden, heads = values["llama.embedding_length"], values["llama.attention.head_count"]
         head_dim = values.get("llama.attention.key_length", hidden // heads)
         architecture = Architecture(
-            values.get("general.name", "unnamed"),
+            str(values.get("general.name", "unnamed")),
             values["llama.block_count"],
             hidden,
             len(values["tokenizer.ggml.tokens"]),
@@ -114,7 +117,7 @@ def _checked_tensors(file: GGUFFile, a: Architecture) -> dict[str, str]:
 
 
 def pairs_in_halves(weight: Tensor, heads: int) -> Tensor:
-    """Return a query or key matrix for `rotate`, whose pairs are (i, i + head_dim / 2); in the file they are neighbours.
+    """Return a query or key matrix for `rotate`, whose pairs are (i, i + head_dim / 2); in the file they are (2i, 2i + 1).
 
     >>> pairs_in_halves(torch.arange(4)[:, None], heads=1).flatten().tolist()
     [0, 2, 1, 3]

@@ -30,8 +30,8 @@ class Tokenizer:
         end: the id after which generation stops.
 
     Raises:
-        ValueError: a token is there twice, a merge joins what is not in the vocabulary, a control token is not in it, or
-            `end` is no id.
+        ValueError: a token is there twice, a merge joins what is not in the vocabulary, a control token is not in it,
+            or `end` is no id.
 
     A vocabulary of three letters and one merge:
 
