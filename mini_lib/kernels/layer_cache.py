@@ -80,7 +80,8 @@ class LayerCache:
         """Put keys (rotated) and values of tokens, float32 [kv_heads, n, head_dim], at the places from `first` on.
 
         Raises:
-            TypeError, ValueError: as `need_tensor`, or there is no room for them.
+            TypeError, ValueError: as `need_tensor`, there is no room for them, or the cache has 8 or 4 bits and a
+                number is NaN, infinite or beyond what float16 holds.
 
         >>> cache = LayerCache.empty(1, 2, 4, bits=4, group_size=4)
         >>> cache.write(1, torch.tensor([[[0.0, 1, 2, 15]]]), torch.tensor([[[7.0, 7, 7, 7]]]))
@@ -120,10 +121,15 @@ def _check_sizes(head_dim: int, bits: int, group_size: int) -> None:
 
 
 def _quantized(x: Tensor, bits: int, group_size: int) -> tuple[Tensor, Tensor]:
-    """Cells uint8 [..., head_dim · bits / 8] and grid float16 [..., groups, 2] of x float32 [..., head_dim], finite."""
+    """Cells uint8 [..., head_dim · bits / 8] and grid float16 [..., groups, 2] of x float32 [..., head_dim]."""
     x, top = x.unflatten(-1, (-1, group_size)), 2**bits - 1
     low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
     grid = torch.cat([(high - low) / top, low], dim=-1).half()
+    if not grid.isfinite().all():
+        raise ValueError(
+            f"a key or value is NaN, infinite or too large for the steps of a cache of {bits} bits, which are float16; "
+            "find out where it comes from, or use 32 bits"
+        )
     step, low = grid.float().split(1, dim=-1)
     steps = (x - low) / torch.where(step == 0, torch.inf, step)
     codes = torch.where(steps > 0, steps, 0).clamp(max=top).round().to(torch.uint8)
