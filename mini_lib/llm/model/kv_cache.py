@@ -47,9 +47,7 @@ class KVCache:
         one_of("bits", bits, KV_WIDTHS, fix="32 keeps the numbers as they are")
         whole("group_size", group_size, low=1, fix="32 is common")
         if bits < 32 and attention.head_dim % group_size:
-            raise ValueError(
-                f"group_size {group_size} does not divide head_dim ({attention.head_dim}); use a divisor"
-            )
+            raise ValueError(f"group_size {group_size} does not divide head_dim ({attention.head_dim}); use a divisor")
         self.architecture, self.room_tokens, self.bits, self.group_size = architecture, room_tokens, bits, group_size
         self.length = 0
         self.keys, self.values = (tuple(self._empty(attention) for _ in range(architecture.layers)) for _ in range(2))

@@ -101,10 +101,7 @@ class Perplexity:
 
 @torch.no_grad()
 def perplexity(
-    lm: LanguageModel,
-    tokens: Tensor | Sequence[int],
-    window: int = 256,
-    progress: Callable[[int], None] | None = None,
+    lm: LanguageModel, tokens: Tensor | Sequence[int], window: int = 256, progress: Callable[[int], None] | None = None
 ) -> Perplexity:
     """Return the perplexity of a model on a text, whose windows do not overlap and do not see each other.
 

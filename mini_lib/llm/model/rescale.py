@@ -220,7 +220,9 @@ def _apply_(block: nn.Module, factors: dict[Seam, Tensor]) -> None:
         parameter = block.get_submodule(name).weight
         parameter.copy_(weight)
         if not parameter.isfinite().all():
-            raise ValueError(f"the weight of {name} would hold NaN or infinity; find out why two sizes are so different")
+            raise ValueError(
+                f"the weight of {name} would hold NaN or infinity; find out why two sizes are so different"
+            )
 
 
 def _weight(step: BlockStep, name: str) -> Tensor:

@@ -47,9 +47,7 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.RMSNorm(architecture.hidden, eps=norm_eps)
         self.feed_forward = GatedFeedForward(architecture.hidden, architecture.feed_forward.width)
 
-    def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None = None, layer: int = 0
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None = None, layer: int = 0) -> Tensor:
         x = x + self.attention(self.attention_norm(x), rotary, cache, layer)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
@@ -124,7 +122,9 @@ class LanguageModel(nn.Module):
     def _check_tokens(self, tokens: Tensor, cache: KVCache | None) -> None:
         if not isinstance(tokens, Tensor) or tokens.dtype not in (torch.int64, torch.int32):
             got = tokens.dtype if isinstance(tokens, Tensor) else type(tokens).__name__
-            raise TypeError(f"tokens must be a tensor of whole numbers, got {got}; tokenizer.encode(text) gives the ids")
+            raise TypeError(
+                f"tokens must be a tensor of whole numbers, got {got}; tokenizer.encode(text) gives the ids"
+            )
         if tokens.dim() != 2 or not tokens.numel():
             raise ValueError(f"tokens must be [batch, 1 token or more], got {list(tokens.shape)}; use tokens[None]")
         low, high, vocabulary = int(tokens.min()), int(tokens.max()), self.architecture.vocabulary
