@@ -9,7 +9,17 @@ put before the other. Tests go to tests/kernels: every way in which the function
 """
 
 from mini_lib.kernels.binding import bound, compiled_function, need_tensor
-from mini_lib.kernels.packed import TORCH, Places, instruction_sets, packed_convolution, packed_integers, packed_linear
+from mini_lib.kernels.decoder import bind_add_rms_norm, bind_attend, bind_rms_norm, bind_swiglu
+from mini_lib.kernels.layer_cache import CACHE_BITS, LayerCache
+from mini_lib.kernels.packed import (
+    TORCH,
+    Places,
+    bind_packed_linear,
+    instruction_sets,
+    packed_convolution,
+    packed_integers,
+    packed_linear,
+)
 from mini_lib.kernels.packed_matrix import PACKED_WIDTHS, PackedMatrix, most_columns, pack_matrix
 from mini_lib.kernels.read import bind_read
 from mini_lib.kernels.sparse import bind_bitmap, bind_blocks, bind_csr, bind_dense, bind_n_of_m

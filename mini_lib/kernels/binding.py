@@ -52,7 +52,7 @@ def bound(
 
 
 def compiled_function(
-    names: Sequence[str], function: str, *, flags: Sequence[str] | None = None, **defines: object
+    names: Sequence[str], function: str, *, flags: Sequence[str] | None = None, openmp: bool = False, **defines: object
 ) -> Callable[..., None]:
     """Compile files of this folder, one after the other as one text, and return a function of it that returns nothing.
 
@@ -64,7 +64,7 @@ def compiled_function(
     """
     words = native.native_flags() if flags is None else native.flag_words(flags)
     settings = [f"-D{name}={value}" for name, value in defines.items()]
-    library = native.load("".join(map(_text, names)), flags=(*words, *settings))
+    library = native.load("".join(map(_text, names)), flags=(*words, *settings), openmp=openmp)
     compiled = getattr(library, function)
     compiled.restype = None
     return compiled

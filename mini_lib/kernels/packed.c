@@ -220,12 +220,16 @@ static inline __attribute__((always_inline)) void tile(const int M, const weight
         put(w, at, (const float *)result[m], steps[m], y + m * vector_stride + at * TILE * row_stride, row_stride);
 }
 
-/* All tiles times `count` vectors: the codes of a tile are loaded for 8 vectors at a time. */
+/* All tiles times `count` vectors: the codes of a tile are loaded for 8 vectors at a time. With THREADS each thread has a
+   run of tiles of its own; no sum crosses a tile, so the results are the same. */
 static __attribute__((noinline)) void product(const weights *w, int64_t count, const activation *a,
                                               const int32_t *totals, const float *steps, float *y,
                                               int64_t vector_stride, int64_t row_stride, int32_t *whole) {
-    int64_t columns = w->groups * w->padded;
-    for (int64_t at = 0; at * TILE < w->rows; at++) {
+    int64_t columns = w->groups * w->padded, tiles = (w->rows + TILE - 1) / TILE;
+#ifdef THREADS
+#pragma omp parallel for num_threads(THREADS) schedule(static)
+#endif
+    for (int64_t at = 0; at < tiles; at++) {
         int64_t n = 0;
 #define SOME(M)                                                                                                   \
     for (; n + M <= count; n += M)                                                                                \

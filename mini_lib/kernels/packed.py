@@ -72,11 +72,50 @@ def packed_linear(matrix: PackedMatrix, x: Tensor, instructions: str | None = No
     if chosen == TORCH:
         return _in_torch(matrix, *_rounded(x))
     y = torch.empty(count, matrix.rows)
-    scratch = torch.empty(_laid_out_bytes(matrix, count) + matrix.columns + _PIECE, dtype=_BYTE)
+    scratch = torch.empty(_scratch_bytes(matrix, count), dtype=_BYTE)
     arguments = _arguments(matrix)
     function = _function("linear", matrix.bits, matrix.scales.dtype, chosen)
     function(*arguments, count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
     return y
+
+
+def bind_packed_linear(
+    matrix: PackedMatrix, x: Tensor, y: Tensor, threads: int = 1, instructions: str | None = None
+) -> Callable[[], None]:
+    """Bind `packed_linear`: return a call without arguments that reads x and writes y, float32 [n, rows].
+
+    threads: on how many threads the rows of the matrix are shared out, to the same result bit for bit. Where the
+    instructions are "torch", torch shares out its work as always.
+
+    Raises:
+        TypeError, ValueError: as `packed_linear`; y does not fit; or threads is no whole number of 1 or more.
+        NoCompiler: there are two threads or more, and the compiler has no OpenMP.
+
+    >>> from mini_lib.kernels import pack_matrix
+    >>> packed = pack_matrix(torch.tensor([[1, 2, 15]]), torch.tensor([[0.5]]), 8, bits=4)
+    >>> x, y = torch.tensor([[1.0, -127.0, 4.0]]), torch.empty(1, 1)
+    >>> bind_packed_linear(packed, x, y)()
+    >>> y                                                                  # -3.5 * 1 + -3 * -127 + 3.5 * 4
+    tensor([[391.5000]])
+    """
+    count, _ = need_tensor("x", x, _FLOAT, (None, matrix.columns))
+    need_tensor("y", y, _FLOAT, (count, matrix.rows))
+    whole("threads", threads, low=1, fix="1 leaves the loops serial")
+    chosen = _chosen(instructions)
+    if chosen == TORCH:
+        return lambda: y.copy_(packed_linear(matrix, x, TORCH)) and None
+    scratch = torch.empty(_scratch_bytes(matrix, count), dtype=_BYTE)
+    function = _function("linear", matrix.bits, matrix.scales.dtype, chosen, threads)
+    arguments = (*_arguments(matrix), count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
+    values = [kind(value) for kind, value in zip(function.argtypes, arguments)]
+    # An alias shares the memory and keeps it alive, whatever becomes of the tensor itself.
+    parts = (matrix.codes, matrix.scales, matrix.zeros, matrix.bias, x, y, scratch)
+    aliases = [part.detach() for part in parts if part is not None]
+
+    def call(_kept_alive: object = aliases) -> None:
+        function(*values)
+
+    return call
 
 
 def packed_integers(matrix: PackedMatrix, x: Tensor, instructions: str | None = None) -> Tensor:
@@ -194,9 +233,12 @@ def _chosen(instructions: str | None) -> str:
 
 
 @cache
-def _function(name: str, bits: int, scales: torch.dtype, instructions: str) -> Callable[..., None]:
-    plain = {"PLAIN": 1} if instructions == "plain" else {}
-    function = compiled_function(_SETS[instructions][0], name, BITS=bits, SCALE=_SCALE[scales], **plain)
+def _function(name: str, bits: int, scales: torch.dtype, instructions: str, threads: int = 1) -> Callable[..., None]:
+    defines = {"PLAIN": 1} if instructions == "plain" else {}
+    if threads > 1:
+        defines["THREADS"] = threads
+    files = _SETS[instructions][0]
+    function = compiled_function(files, name, openmp=threads > 1, BITS=bits, SCALE=_SCALE[scales], **defines)
     number, address = ctypes.c_int64, ctypes.c_void_p
     function.argtypes = [*[number] * 5, *[address] * 4, number, *[address] * (4 if name == "convolution" else 3)]
     return function
@@ -222,6 +264,11 @@ def _arguments(matrix: PackedMatrix) -> tuple[int | None, ...]:
 def _laid_out_bytes(matrix: PackedMatrix, count: int) -> int:
     """Bytes of scratch memory for `count` vectors of at most 16 bits, their totals and their steps, on pieces."""
     return count * (2 * matrix.groups * matrix.padded + 4 * matrix.groups + 4) + 3 * _PIECE
+
+
+def _scratch_bytes(matrix: PackedMatrix, count: int) -> int:
+    """The same and a row of x as int8: what `linear` needs."""
+    return _laid_out_bytes(matrix, count) + matrix.columns + _PIECE
 
 
 # --- the path without a compiler -----------------------------------------------------------------------------------

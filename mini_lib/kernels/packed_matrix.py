@@ -5,7 +5,7 @@ packed.c describes the layout and says why. It is a rearrangement: `unpacked` gi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
 
@@ -123,6 +123,18 @@ class PackedMatrix:
         """Return how many steps each weight is from 0, int32 [rows, groups, size]: code - zero, or -1 and 1."""
         codes, _, zeros = self.unpacked()
         return 2 * codes - 1 if self.bits == 1 else codes - zeros[..., None]
+
+    def dense_rows(self, index: Tensor) -> Tensor:
+        """Return some rows of `dense`, float32 [n, columns]; only the tiles that hold them are unpacked."""
+        part = replace(
+            self,
+            rows=TILE * len(index),
+            codes=self.codes[index // TILE],
+            scales=self.scales[index // TILE],
+            zeros=None if self.zeros is None else self.zeros[index // TILE],
+            bias=None,
+        )
+        return part.dense().view(len(index), TILE, -1)[torch.arange(len(index)), index % TILE]
 
     def dense(self) -> Tensor:
         """Return the values, float32 [rows, columns]."""

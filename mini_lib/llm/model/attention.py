@@ -32,8 +32,7 @@ class SelfAttention(nn.Module):
         )  # [batch, heads, tokens, head_dim]
         queries, keys = rotate(queries, rotary), rotate(keys, rotary)
         if cache is not None:
-            cache.append(layer, keys[0], values[0])
-            keys, values = (part[None] for part in cache.read(layer, x.shape[1]))
+            keys, values = (part[None] for part in cache.append(layer, keys[0], values[0]))
         mixed = attend(queries, keys, values)
         return self.out(mixed.transpose(1, 2).flatten(2))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from mini_lib.llm.model.decode import DecodePlan
 from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.sampling import Sampling
 from mini_lib.llm.model.transformer import LanguageModel
@@ -59,7 +60,7 @@ def stream(
     ids = prompt_ids(lm, prompt)
     whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
     cache = KVCache(lm.architecture, len(ids) + max(new_tokens, 1)) if cache is None else empty(cache)
-    chance = torch.Generator().manual_seed(seed)
+    plan, chance = DecodePlan(lm, cache), torch.Generator().manual_seed(seed)
     logits = lm(torch.tensor([ids]), cache, last_only=True)[0, -1]
     for left in range(new_tokens, 0, -1):
         token = sampling.draw(logits, chance)
@@ -67,7 +68,7 @@ def stream(
             return
         yield token
         if left > 1:
-            logits = lm(torch.tensor([[token]]), cache)[0, -1]
+            logits = plan.step(token)
 
 
 def prompt_ids(lm: LanguageModel, prompt: str | Sequence[int]) -> list[int]:

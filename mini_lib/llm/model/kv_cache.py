@@ -9,21 +9,15 @@ token's numbers; KIVI groups keys across tokens instead, which needs a buffer of
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from mini_lib.kernels.kv_codes import kv_codes, kv_values
+from mini_lib.kernels import LayerCache
 from mini_lib.llm.cost.architecture import Architecture, Attention
-from mini_lib.require import one_of, whole
-
-KV_WIDTHS = (32, 8, 4)
+from mini_lib.require import whole
 
 
 class KVCache:
-    """Room for `room_tokens` tokens of one sequence.
-
-    keys, values: for each layer the tensors that hold them. At 32 bits one, float32 [kv_heads, room, head_dim]; below,
-    three: codes uint8 [kv_heads, room, head_dim * bits / 8], steps and lows float16 [kv_heads, room, groups].
+    """Room for `room_tokens` tokens of one sequence; `layers` holds the keys and values of each layer.
 
     Raises:
         TypeError: not an Architecture with grouped-query attention, or a count is not a whole number.
@@ -44,41 +38,25 @@ class KVCache:
                 "pass lm.architecture"
             )
         whole("room_tokens", room_tokens, low=1, fix="count the prompt and what is to come")
-        one_of("bits", bits, KV_WIDTHS, fix="32 keeps the numbers as they are")
-        whole("group_size", group_size, low=1, fix="32 is common")
-        if bits < 32 and attention.head_dim % group_size:
-            raise ValueError(f"group_size {group_size} does not divide head_dim ({attention.head_dim}); use a divisor")
-        self.architecture, self.room_tokens, self.bits, self.group_size = architecture, room_tokens, bits, group_size
+        self.architecture, self.room_tokens, self.bits = architecture, room_tokens, bits
+        self.layers = tuple(
+            LayerCache.empty(attention.kv_heads, room_tokens, attention.head_dim, bits, group_size)
+            for _ in range(architecture.layers)
+        )
         self.length = 0
-        self.keys, self.values = (tuple(self._empty(attention) for _ in range(architecture.layers)) for _ in range(2))
-
-    def _empty(self, attention: Attention) -> tuple[Tensor, ...]:
-        rows = attention.kv_heads, self.room_tokens
-        if self.bits == 32:
-            return (torch.zeros(*rows, attention.head_dim),)
-        codes = torch.zeros(*rows, attention.head_dim * self.bits // 8, dtype=torch.uint8)
-        groups = attention.head_dim // self.group_size
-        return codes, *(torch.zeros(*rows, groups, dtype=torch.float16) for _ in range(2))
 
     @property
     def bytes_per_token(self) -> int:
-        """What one token leaves in the cache, steps and lows included."""
-        parts = [part for layers in (self.keys, self.values) for layer in layers for part in layer]
-        return sum(part.nbytes for part in parts) // self.room_tokens
+        """What one token leaves in the cache, steps and lowest values included."""
+        return sum(layer.stored_bytes for layer in self.layers) // self.room_tokens
 
-    def append(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Write new tokens of a layer [kv_heads, tokens, head_dim] after those that are there; `advance` counts them."""
-        new = slice(self.length, self.length + keys.shape[1])
-        for kept, fresh in ((self.keys[layer], keys), (self.values[layer], values)):
-            parts = (fresh,) if self.bits == 32 else kv_codes(fresh, self.bits, self.group_size)
-            for whole_part, part in zip(kept, parts):
-                whole_part[:, new] = part
+    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write new tokens of a layer after those that are there, and return all of them as they are kept.
 
-    def read(self, layer: int, new_tokens: int = 0) -> tuple[Tensor, Tensor]:
-        """Return keys and values of a layer, float32 [kv_heads, length + new_tokens, head_dim]."""
-        end = self.length + new_tokens
-        kept = ([part[:, :end] for part in parts[layer]] for parts in (self.keys, self.values))
-        return tuple(parts[0] if self.bits == 32 else kv_values(*parts, self.bits) for parts in kept)
+        keys, values: float32 [kv_heads, tokens, head_dim]. `advance` counts the tokens, once all layers have them.
+        """
+        self.layers[layer].write(self.length, keys, values)
+        return self.layers[layer].read(self.length + keys.shape[1])
 
     def advance(self, tokens: int) -> None:
         """Count tokens that all layers have appended."""

@@ -53,7 +53,9 @@ class Tokenizer:
             raise ValueError(f"the file's tokenizer is {kind}, and this reader builds ('gpt2', 'smollm') alone")
         tokens = values["tokenizer.ggml.tokens"]
         control = [token for token, sort in zip(tokens, values["tokenizer.ggml.token_type"]) if sort == _CONTROL]
-        return cls(tokens, values["tokenizer.ggml.merges"], control=control, end=values["tokenizer.ggml.eos_token_id"])
+        return cls(
+            tokens, values["tokenizer.ggml.merges"], control=control, end=values["tokenizer.ggml.eos_token_id"]
+        )
 
     def __len__(self) -> int:
         return self._size

@@ -47,7 +47,9 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.RMSNorm(architecture.hidden, eps=norm_eps)
         self.feed_forward = GatedFeedForward(architecture.hidden, architecture.feed_forward.width)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None = None, layer: int = 0) -> Tensor:
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None = None, layer: int = 0
+    ) -> Tensor:
         x = x + self.attention(self.attention_norm(x), rotary, cache, layer)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
@@ -101,7 +103,7 @@ class LanguageModel(nn.Module):
             TypeError: tokens are not whole numbers.
             ValueError: tokens are not [batch, 1 or more], one is not in the vocabulary, or they do not fit the cache.
         """
-        self._check_tokens(tokens, cache)
+        self.check_tokens(tokens, cache)
         x = self.embed(tokens)
         rotary = self.rotary(0 if cache is None else cache.length, tokens.shape[1])
         for layer, block in enumerate(self.blocks):
@@ -119,12 +121,15 @@ class LanguageModel(nn.Module):
         cos, sin = rotary_tables(start + tokens, self.architecture.attention.head_dim, self.rope_base)
         return cos[start:], sin[start:]
 
-    def _check_tokens(self, tokens: Tensor, cache: KVCache | None) -> None:
+    def check_tokens(self, tokens: Tensor, cache: KVCache | None = None) -> None:
+        """Refuse tokens that the model cannot take, or for which the cache has no room.
+
+        Raises:
+            TypeError, ValueError: as `forward`.
+        """
         if not isinstance(tokens, Tensor) or tokens.dtype not in (torch.int64, torch.int32):
             got = tokens.dtype if isinstance(tokens, Tensor) else type(tokens).__name__
-            raise TypeError(
-                f"tokens must be a tensor of whole numbers, got {got}; tokenizer.encode(text) gives the ids"
-            )
+            raise TypeError(f"tokens must be a tensor of whole numbers, got {got}; tokenizer.encode(text) gives the ids")
         if tokens.dim() != 2 or not tokens.numel():
             raise ValueError(f"tokens must be [batch, 1 token or more], got {list(tokens.shape)}; use tokens[None]")
         low, high, vocabulary = int(tokens.min()), int(tokens.max()), self.architecture.vocabulary

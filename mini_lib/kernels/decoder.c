@@ -1,0 +1,379 @@
+/* One token through a Llama-like model, without its matrix products: norms, SwiGLU, and attention to a cache.
+
+   Vectors are those of GCC and Clang; PLAIN, or another compiler, makes them plain numbers. A sum over a vector's lanes
+   is slow, so it comes last: for the scores of attention, that of as many tokens as there are lanes at once.
+
+   bound() defines the name of the one function that it wants in capitals. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(PLAIN) || !defined(__GNUC__)
+#define LANES 1
+typedef float floats;
+typedef int32_t ints;
+#define CHOOSE(mask, a, b) ((mask) ? (a) : (b))
+#else
+#ifdef __AVX__
+#define LANES 8
+#else
+#define LANES 4
+#endif
+typedef float floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#define CHOOSE(mask, a, b) ((floats)(((ints)(a) & (mask)) | ((ints)(b) & ~(mask))))
+#endif
+
+static inline floats all(float x) { return x - (floats){0}; }
+static inline floats at(const float *x) { return *(const floats *)x; }
+static inline void put(float *to, floats x) { *(floats *)to = x; }
+static inline floats larger(floats a, floats b) { return CHOOSE(a > b, a, b); }
+static inline floats smaller(floats a, floats b) { return CHOOSE(a < b, a, b); }
+
+static inline float sum_of_lanes(floats x) {
+    float lanes[LANES];
+    memcpy(lanes, &x, sizeof x);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+static inline ints bits_of(floats x) {
+    ints bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline floats power_of_two(ints n) {
+    floats power;
+    n = (n + 127) * (1 << 23);
+    memcpy(&power, &n, sizeof power);
+    return power;
+}
+
+/* exp(x) = 2^n exp(r) with n whole and |r| <= log(2) / 2. exp(r) = 1 + r + r^2 Q(r), where Q has the coefficients that
+   make the largest relative error least, 3.1e-9 (Lawson's method); with what is rounded, below 1.2e-7. n is found where a
+   large number leaves no place for a fraction. log(2) is taken off in two parts, so that n times the first is exact. 2^n
+   comes as two factors, since it may lie beyond the floats where its product with exp(r) does not. Below -104 all is 0,
+   above 89 infinite. */
+static inline floats exponential(floats x) {
+    x = CHOOSE(x < all(-104), all(-104), x); /* a NaN stays */
+    x = CHOOSE(x > all(89), all(89), x);
+    floats shifted = x * 1.44269504f + 0x1.8p23f, n = shifted - 0x1.8p23f;
+    floats r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    floats q = (((1.38145988e-3f * r + 8.36871658e-3f) * r + 4.16683890e-2f) * r + 1.66665211e-1f) * r + 0.499999940f;
+    ints whole = bits_of(shifted) - 0x4B400000, half = whole >> 1;
+    return (q * r * r + r + 1) * power_of_two(half) * power_of_two(whole - half);
+}
+
+#if defined RMS_NORM || defined ADD_RMS_NORM
+static float one_over_root_mean_square(int64_t width, const float *x) {
+    floats sums[4];
+    memset(sums, 0, sizeof sums);
+    int64_t i = 0;
+    for (; i + 4 * LANES <= width; i += 4 * LANES)
+        for (int j = 0; j < 4; j++) sums[j] += at(x + i + j * LANES) * at(x + i + j * LANES);
+    float total = sum_of_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    for (; i < width; i++) total += x[i] * x[i];
+    return 1 / sqrtf(total / width + (float)EPSILON);
+}
+
+void rms_norm(int64_t rows, int64_t width, const float *x, const float *weight, float *y) {
+    for (int64_t n = 0; n < rows; n++, x += width, y += width) {
+        float factor = one_over_root_mean_square(width, x);
+        for (int64_t i = 0; i < width; i++) y[i] = x[i] * factor * weight[i];
+    }
+}
+
+void add_rms_norm(int64_t rows, int64_t width, float *x, const float *delta, const float *weight, float *y) {
+    for (int64_t i = 0; i < rows * width; i++) x[i] += delta[i];
+    rms_norm(rows, width, x, weight, y);
+}
+#endif
+
+#ifdef SWIGLU
+static inline floats silu_times(floats gate, floats up) { return gate / (1 + exponential(-gate)) * up; }
+
+void swiglu(int64_t rows, int64_t width, const float *row, float *y) {
+    for (int64_t n = 0; n < rows; n++, row += 2 * width, y += width) {
+        int64_t i = 0;
+        for (; i + LANES <= width; i += LANES) put(y + i, silu_times(at(row + i), at(row + width + i)));
+        if (i < width) { /* fewer than a vector */
+            float gate[LANES] = {0}, up[LANES] = {0};
+            memcpy(gate, row + i, (width - i) * 4);
+            memcpy(up, row + width + i, (width - i) * 4);
+            put(gate, silu_times(at(gate), at(up)));
+            memcpy(y + i, gate, (width - i) * 4);
+        }
+    }
+}
+#endif
+
+#ifdef ATTEND /* HEAD_DIM, GROUP: query heads per head of keys and values, BITS, GROUP_SIZE */
+#if BITS == 32
+#define GROUP_SIZE HEAD_DIM
+#endif
+#define VECTORS (HEAD_DIM / LANES)
+#define GRID (2 * HEAD_DIM / GROUP_SIZE) /* numbers per token: of each group the step and the lowest value */
+#define TOP ((1 << BITS % 32) - 1)
+#define BLOCK 64 /* tokens whose grids are converted at once; a multiple of LANES */
+#define FITS(vectors) (VECTORS % (vectors) == 0 && GROUP * (vectors) <= 12)
+#define WIDE (FITS(8) ? 8 : FITS(4) ? 4 : FITS(2) ? 2 : 1) /* vectors of a value whose sums fit the registers */
+#if BITS == 32
+typedef float cell;
+#define ROW HEAD_DIM
+#else
+typedef uint8_t cell;
+#define ROW (HEAD_DIM * BITS / 8)
+
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
+/* fp16 has its bits where fp32 has its own, 13 lower; its exponent starts from 15, not 127. Below 2^-14 it counts steps
+   of 2^-24. */
+static inline float of_half(uint16_t half) {
+    uint32_t bits = half & 0x7FFF;
+    float x = (float)(int32_t)bits * 0x1p-24f;
+    if (bits >= 0x400) {
+        bits = (bits << 13) + (112u << 23) + (bits >= 0x7C00 ? 112u << 23 : 0);
+        memcpy(&x, &bits, 4);
+    }
+    return half & 0x8000 ? -x : x;
+}
+
+/* To the nearest, of two the even one. Below 2^-14 the sum with 0.5 rounds to steps of 2^-24 by itself. */
+static inline uint16_t to_half(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    uint32_t sign = bits >> 16 & 0x8000;
+    bits &= 0x7FFFFFFF;
+    if (bits > 0x7F800000) return sign | 0x7E00; /* NaN */
+    if (bits >= 0x477FF000) return sign | 0x7C00; /* 65,520 and more: infinity */
+    if (bits < 0x38800000) {
+        memcpy(&x, &bits, 4);
+        x += 0.5f;
+        memcpy(&bits, &x, 4);
+        return sign | (bits - 0x3F000000);
+    }
+    return sign | (bits - (112u << 23) + 0xFFF + (bits >> 13 & 1)) >> 13;
+}
+
+static void of_halves(int64_t count, const uint16_t *from, float *to) {
+    int64_t i = 0;
+#ifdef __F16C__
+    for (; i + 8 <= count; i += 8)
+        _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(from + i))));
+#endif
+    for (; i < count; i++) to[i] = of_half(from[i]);
+}
+
+static inline ints codes_at(const uint8_t *from) {
+#if LANES == 1
+    return *from;
+#else
+    typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
+    return __builtin_convertvector(*(const bytes *)from, ints);
+#endif
+}
+#endif
+
+/* Vector c of a row. Of 4 bits, byte i of a group holds the codes i (its low half) and i + GROUP_SIZE / 2. */
+static inline floats columns(const cell *row, const float *grid, int c) {
+#if BITS == 32
+    return at(row + c * LANES);
+#else
+    int group = c * LANES / GROUP_SIZE, inside = c * LANES % GROUP_SIZE;
+#if BITS == 4
+    int high = inside >= GROUP_SIZE / 2;
+    ints codes = codes_at(row + group * (GROUP_SIZE / 2) + inside - high * (GROUP_SIZE / 2));
+    if (high)
+        codes >>= 4;
+    else
+        codes &= 15;
+#else
+    ints codes = codes_at(row + group * GROUP_SIZE + inside);
+#endif
+#if LANES == 1
+    return grid[2 * group + 1] + grid[2 * group] * (float)codes;
+#else
+    return grid[2 * group + 1] + grid[2 * group] * __builtin_convertvector(codes, floats);
+#endif
+#endif
+}
+
+static void store(const float *x, cell *row, uint16_t *grid) {
+#if BITS == 32
+    memcpy(row, x, HEAD_DIM * 4);
+#else
+    for (int g = 0; g < HEAD_DIM / GROUP_SIZE; g++, x += GROUP_SIZE, row += GROUP_SIZE * BITS / 8) {
+        floats least = at(x), most = at(x);
+        for (int i = LANES; i < GROUP_SIZE; i += LANES) {
+            least = smaller(at(x + i), least);
+            most = larger(at(x + i), most);
+        }
+        float low[LANES], high[LANES];
+        put(low, least), put(high, most);
+        for (int l = 1; l < LANES; l++) {
+            low[0] = low[l] < low[0] ? low[l] : low[0];
+            high[0] = high[l] > high[0] ? high[l] : high[0];
+        }
+        uint16_t half_step = to_half((high[0] - low[0]) / TOP), half_low = to_half(low[0]);
+        float step = of_half(half_step), from = of_half(half_low);
+        grid[2 * g] = half_step, grid[2 * g + 1] = half_low;
+        int32_t codes[GROUP_SIZE];
+        for (int i = 0; i < GROUP_SIZE; i += LANES) {
+            floats steps = (at(x + i) - from) / (step ? step : INFINITY);
+            steps = smaller(CHOOSE(steps > all(0), steps, all(0)), all(TOP));
+            *(ints *)(codes + i) = bits_of(steps + 0x1.8p23f); /* its lowest bits are the nearest whole number */
+        }
+#if BITS == 4
+        for (int i = 0; i < GROUP_SIZE / 2; i++) row[i] = (codes[i] & 15) | (codes[i + GROUP_SIZE / 2] & 15) << 4;
+#else
+        for (int i = 0; i < GROUP_SIZE; i++) row[i] = (uint8_t)codes[i];
+#endif
+    }
+#endif
+}
+
+/* LANES vectors to one: the sum of each. Lanes are added to their neighbours, so that half as many vectors hold what is
+   left, until all hold but one number each. */
+#if LANES == 1
+static inline floats sum_each(const floats *x) { return x[0]; }
+#else
+#if defined __clang__ || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#endif
+#if LANES == 8
+#define EVEN 0, 2, 8, 10, 4, 6, 12, 14
+#define ODD 1, 3, 9, 11, 5, 7, 13, 15
+#else
+#define EVEN 0, 2, 4, 6
+#define ODD 1, 3, 5, 7
+#endif
+static inline floats sum_pairs(floats a, floats b) { return SHUFFLE(a, b, EVEN) + SHUFFLE(a, b, ODD); }
+static inline floats sum_fours(const floats *x) {
+    return sum_pairs(sum_pairs(x[0], x[1]), sum_pairs(x[2], x[3]));
+}
+static inline floats sum_each(const floats *x) {
+#if LANES == 4
+    return sum_fours(x);
+#else
+    floats a = sum_fours(x), b = sum_fours(x + 4);
+    return SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+#endif
+}
+#endif
+
+/* Turn the pairs (i, i + HEAD_DIM / 2) by the angles of a position. */
+static void rotate(const float *x, const float *cos, const float *sin, float factor, float *y) {
+    const int half = HEAD_DIM / 2;
+    for (int i = 0; i < half; i++) {
+        float a = x[i] * factor, b = x[i + half] * factor;
+        y[i] = a * cos[i] - b * sin[i];
+        y[i + half] = b * cos[i] + a * sin[i];
+    }
+}
+
+/* scores[h][t] = q[h] keys[t] for t < count, and up to LANES - 1 more, which are to be overwritten. */
+static __attribute__((noinline)) void score(int64_t count, const cell *keys, const float *grid, const float *q,
+                                            float *scores, int64_t stride) {
+    enum { TOGETHER = LANES == 1 ? 1 : 2 }; /* tokens per load of q */
+    for (int64_t t = 0; t < count; t += LANES) {
+        floats sums[GROUP][LANES];
+        for (int j = 0; j < LANES; j += TOGETHER) {
+            floats sum[TOGETHER][GROUP];
+            memset(sum, 0, sizeof sum);
+            int64_t row[TOGETHER];
+            for (int k = 0; k < TOGETHER; k++) row[k] = t + j + k < count ? t + j + k : count - 1;
+            for (int c = 0; c < VECTORS; c++) {
+                floats key[TOGETHER];
+                for (int k = 0; k < TOGETHER; k++) key[k] = columns(keys + row[k] * ROW, grid + row[k] * GRID, c);
+                for (int h = 0; h < GROUP; h++)
+                    for (int k = 0; k < TOGETHER; k++) sum[k][h] += key[k] * at(q + h * HEAD_DIM + c * LANES);
+            }
+            for (int h = 0; h < GROUP; h++)
+                for (int k = 0; k < TOGETHER; k++) sums[h][j + k] = sum[k][h];
+        }
+        for (int h = 0; h < GROUP; h++) put(scores + h * stride + t, sum_each(sums[h]));
+    }
+}
+
+/* totals[h] += sum over t < count of weights[h][t] values[t]. */
+static __attribute__((noinline)) void gather(int64_t count, const cell *values, const float *grid, const float *weights,
+                                             int64_t stride, floats (*totals)[VECTORS]) {
+    for (int first = 0; first < VECTORS; first += WIDE) {
+        floats sum[GROUP][WIDE];
+        for (int h = 0; h < GROUP; h++)
+            for (int c = 0; c < WIDE; c++) sum[h][c] = totals[h][first + c];
+        for (int64_t t = 0; t < count; t++)
+            for (int c = 0; c < WIDE; c++) {
+                floats value = columns(values + t * ROW, grid + t * GRID, first + c);
+                for (int h = 0; h < GROUP; h++) sum[h][c] += weights[h * stride + t] * value;
+            }
+        for (int h = 0; h < GROUP; h++)
+            for (int c = 0; c < WIDE; c++) totals[h][first + c] = sum[h][c];
+    }
+}
+
+/* Scores to exp(score - the largest); returns one over their sum. `padded` is a multiple of LANES. */
+static float softmax(int64_t count, int64_t padded, float *scores) {
+    for (int64_t t = count; t < padded; t++) scores[t] = -INFINITY;
+    floats most = at(scores), sum = all(0);
+    for (int64_t t = LANES; t < padded; t += LANES) most = larger(at(scores + t), most);
+    float lanes[LANES];
+    put(lanes, most);
+    for (int l = 1; l < LANES; l++) lanes[0] = lanes[l] > lanes[0] ? lanes[l] : lanes[0];
+    for (int64_t t = 0; t < padded; t += LANES) {
+        floats weight = exponential(at(scores + t) - lanes[0]);
+        put(scores + t, weight);
+        sum += weight;
+    }
+    return 1 / sum_of_lanes(sum);
+}
+
+#if BITS == 32
+#define GRIDS(from, at, count) 0
+#define GRID_AT(grids, row) 0
+#else
+#define GRIDS(from, at, count) (of_halves((count) * GRID, (from) + (at) * GRID, grid), grid)
+#define GRID_AT(grids, row) ((grids) + (row) * GRID)
+#endif
+
+void attend(int64_t kv_heads, int64_t room, const float *row, const int64_t *position, const float *cos, const float *sin,
+            cell *keys, cell *values, uint16_t *key_grid, uint16_t *value_grid, float *scores, float *out) {
+    int64_t here = *position, count = here + 1, padded = (count + LANES - 1) / LANES * LANES;
+    const float *k = row + kv_heads * GROUP * HEAD_DIM, *v = k + kv_heads * HEAD_DIM;
+    if (here < 0 || here >= room) {
+        for (int64_t i = 0; i < kv_heads * GROUP * HEAD_DIM; i++) out[i] = NAN;
+        return;
+    }
+    cos += here * (HEAD_DIM / 2), sin += here * (HEAD_DIM / 2);
+    for (int64_t n = 0; n < kv_heads; n++, k += HEAD_DIM, v += HEAD_DIM, row += GROUP * HEAD_DIM, out += GROUP * HEAD_DIM) {
+        float q[GROUP * HEAD_DIM], turned[HEAD_DIM], grid[BLOCK * GRID];
+        floats totals[GROUP][VECTORS];
+        const cell *key = keys + n * room * ROW, *value = values + n * room * ROW;
+        for (int h = 0; h < GROUP; h++)
+            rotate(row + h * HEAD_DIM, cos, sin, 1 / sqrtf(HEAD_DIM), q + h * HEAD_DIM);
+        rotate(k, cos, sin, 1, turned);
+        store(turned, keys + (n * room + here) * ROW, GRID_AT(key_grid, n * room + here));
+        store(v, values + (n * room + here) * ROW, GRID_AT(value_grid, n * room + here));
+        for (int64_t t = 0; t < count; t += BLOCK) {
+            int64_t some = count - t < BLOCK ? count - t : BLOCK;
+            score(some, key + t * ROW, GRIDS(key_grid, n * room + t, some), q, scores + t, padded);
+        }
+        float factors[GROUP];
+        for (int h = 0; h < GROUP; h++) factors[h] = softmax(count, padded, scores + h * padded);
+        memset(totals, 0, sizeof totals);
+        for (int64_t t = 0; t < count; t += BLOCK) {
+            int64_t some = count - t < BLOCK ? count - t : BLOCK;
+            gather(some, value + t * ROW, GRIDS(value_grid, n * room + t, some), scores + t, padded, totals);
+        }
+        for (int h = 0; h < GROUP; h++)
+            for (int c = 0; c < VECTORS; c++) put(out + h * HEAD_DIM + c * LANES, totals[h][c] * factors[h]);
+    }
+}
+#endif

@@ -1,0 +1,141 @@
+"""Keys and values of one layer for the tokens so far, in 32, 8 or 4 bits, as decoder.c reads and writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mini_lib.kernels.binding import need_tensor
+from mini_lib.require import one_of, whole
+
+CACHE_BITS = (32, 8, 4)
+
+_FLOAT, _HALF, _BYTE = (torch.float32,), (torch.float16,), (torch.uint8,)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCache:
+    """Keys and values of one layer, with room for so many tokens.
+
+    32 bits: keys and values are float32 [kv_heads, room, head_dim], and the grids None.
+    8 and 4 bits: they are uint8 [kv_heads, room, head_dim · bits / 8]. The grids, float16 [kv_heads, room, groups,
+    2], hold a step and a lowest value for each `group_size` numbers of a token: value = low + step · code. Byte i of a
+    group of 4-bit codes holds code i in its low half and code i + group_size / 2 in its high half.
+
+    Raises:
+        TypeError, ValueError: the parts do not fit together.
+    """
+
+    bits: int
+    keys: Tensor
+    values: Tensor
+    key_grid: Tensor | None = None
+    value_grid: Tensor | None = None
+    group_size: int = 32
+
+    def __post_init__(self) -> None:
+        one_of("bits", self.bits, CACHE_BITS, fix="other widths have no kernel")
+        shape = need_tensor("keys", self.keys, _FLOAT if self.bits == 32 else _BYTE, (None,) * 3)
+        need_tensor("values", self.values, (self.keys.dtype,), shape)
+        _check_sizes(self.head_dim, self.bits, self.group_size)
+        for name, grid in {"key_grid": self.key_grid, "value_grid": self.value_grid}.items():
+            if self.bits != 32:
+                need_tensor(name, grid, _HALF, (*shape[:2], self.head_dim // self.group_size, 2))
+
+    @classmethod
+    def empty(cls, kv_heads: int, room: int, head_dim: int, bits: int = 32, group_size: int = 32) -> LayerCache:
+        """Return a cache of zeros.
+
+        Raises:
+            TypeError, ValueError: a size is no whole number of 1 or more, or they do not fit together.
+
+        >>> LayerCache.empty(3, 2048, 64, bits=4).stored_bytes       # 2 · 3 · 2,048 · (64 / 2 + 2 groups · 2 · 2)
+        491520
+        """
+        for name, size in {"kv_heads": kv_heads, "room": room}.items():
+            whole(name, size, low=1, fix="a cache has a place or more")
+        one_of("bits", bits, CACHE_BITS, fix="other widths have no kernel")
+        _check_sizes(head_dim, bits, group_size)
+        if bits == 32:
+            return cls(bits, *(torch.zeros(kv_heads, room, head_dim) for _ in range(2)), group_size=group_size)
+        cells = [torch.zeros(kv_heads, room, head_dim * bits // 8, dtype=torch.uint8) for _ in range(2)]
+        grids = [torch.zeros(kv_heads, room, head_dim // group_size, 2, dtype=torch.float16) for _ in range(2)]
+        return cls(bits, *cells, *grids, group_size)
+
+    @property
+    def room(self) -> int:
+        return self.keys.shape[1]
+
+    @property
+    def head_dim(self) -> int:
+        return self.keys.shape[2] * (1 if self.bits == 32 else 8 // self.bits)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(part.nbytes for part in (self.keys, self.values, self.key_grid, self.value_grid) if part is not None)
+
+    def write(self, first: int, keys: Tensor, values: Tensor) -> None:
+        """Put keys (rotated) and values of tokens, float32 [kv_heads, n, head_dim], at the places from `first` on.
+
+        Raises:
+            TypeError, ValueError: as `need_tensor`, or there is no room for them.
+
+        >>> cache = LayerCache.empty(1, 2, 4, bits=4, group_size=4)
+        >>> cache.write(1, torch.tensor([[[0.0, 1, 2, 15]]]), torch.tensor([[[7.0, 7, 7, 7]]]))
+        >>> cache.keys[0, 1]                                         # 0 + 16 · 2, 1 + 16 · 15
+        tensor([ 32, 241], dtype=torch.uint8)
+        >>> cache.read(2)[1][0]
+        tensor([[0., 0., 0., 0.],
+                [7., 7., 7., 7.]])
+        """
+        for name, x in {"keys": keys, "values": values}.items():
+            need_tensor(name, x.contiguous(), _FLOAT, (len(self.keys), keys.shape[1], self.head_dim))
+        whole("first", first, low=0, high=self.room - keys.shape[1], fix=f"the cache has room for {self.room} tokens")
+        here = slice(first, first + keys.shape[1])
+        if self.bits == 32:
+            self.keys[:, here], self.values[:, here] = keys, values
+            return
+        self.keys[:, here], self.key_grid[:, here] = _quantized(keys, self.bits, self.group_size)
+        self.values[:, here], self.value_grid[:, here] = _quantized(values, self.bits, self.group_size)
+
+    def read(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the keys and values of the first `count` tokens, float32 [kv_heads, count, head_dim]."""
+        if self.bits == 32:
+            return self.keys[:, :count], self.values[:, :count]
+        pairs = ((self.keys, self.key_grid), (self.values, self.value_grid))
+        return tuple(_dequantized(cells[:, :count], grid[:, :count], self.bits) for cells, grid in pairs)
+
+
+def _check_sizes(head_dim: int, bits: int, group_size: int) -> None:
+    whole("head_dim", head_dim, low=2, fix="rotary positions turn pairs of numbers")
+    whole("group_size", group_size, low=1, fix="32 numbers share a step and a lowest value")
+    if head_dim % 2:
+        raise ValueError(f"head_dim must be even, got {head_dim}; rotary positions turn pairs of numbers")
+    if bits != 32 and (head_dim % group_size or bits * group_size % 8):
+        raise ValueError(
+            f"group_size must divide head_dim ({head_dim}) and fill whole bytes at {bits} bits, got {group_size}"
+        )
+
+
+def _quantized(x: Tensor, bits: int, group_size: int) -> tuple[Tensor, Tensor]:
+    """Cells uint8 [..., head_dim · bits / 8] and grid float16 [..., groups, 2] of x float32 [..., head_dim], finite."""
+    x, top = x.unflatten(-1, (-1, group_size)), 2**bits - 1
+    low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+    grid = torch.cat([(high - low) / top, low], dim=-1).half()
+    step, low = grid.float().split(1, dim=-1)
+    steps = (x - low) / torch.where(step == 0, torch.inf, step)
+    codes = torch.where(steps > 0, steps, 0).clamp(max=top).round().to(torch.uint8)
+    if bits == 4:
+        codes = codes[..., : group_size // 2] | codes[..., group_size // 2 :] << 4
+    return codes.flatten(-2), grid
+
+
+def _dequantized(cells: Tensor, grid: Tensor, bits: int) -> Tensor:
+    """The inverse of `_quantized`, up to its rounding: float32 [..., head_dim]."""
+    codes = cells.unflatten(-1, (grid.shape[-2], -1))
+    if bits == 4:
+        codes = torch.cat([codes & 15, codes >> 4], dim=-1)
+    step, low = grid.float().split(1, dim=-1)
+    return (low + step * codes).flatten(-2)
