@@ -25,11 +25,7 @@ _CALCULATED = {"norms, activations, starting": ("norms, sums, activations", "emb
 
 
 def decode_times(
-    plans: Mapping[str, DecodePlan],
-    *,
-    context: int,
-    repeats: int = 20,
-    clock: Callable[[], float] | None = None,
+    plans: Mapping[str, DecodePlan], *, context: int, repeats: int = 20, clock: Callable[[], float] | None = None
 ) -> dict[str, Latency]:
     """Time one decode step of each plan after `context` tokens, in turns: seconds per token.
 
@@ -45,7 +41,9 @@ def decode_times(
                 f"the cache of {name!r} has room for {plan.cache.room_tokens} tokens, and the step is after {context}; "
                 f"make it with room_tokens={context + 1} or more"
             )
-    return compare_latency({name: _step_at(plan, context) for name, plan in plans.items()}, repeats=repeats, clock=clock)
+    return compare_latency(
+        {name: _step_at(plan, context) for name, plan in plans.items()}, repeats=repeats, clock=clock
+    )
 
 
 def _step_at(plan: DecodePlan, context: int) -> Callable[[], None]:
