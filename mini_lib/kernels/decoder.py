@@ -135,7 +135,8 @@ def bind_attend(
     defines = _defines(instructions)
     if defines is None:
         return lambda: _attend_in_torch(row, position, cos, sin, cache, out)
-    if head_dim % _WIDEST or (cache.bits != 32 and cache.group_size * cache.bits % (_WIDEST * 8)):
+    load = _WIDEST if cache.bits == 32 else 4 * _WIDEST  # numbers, or bytes of codes
+    if cache.keys.shape[2] % load or (cache.bits != 32 and cache.group_size % load):
         defines = {"PLAIN": 1}  # a vector would not fill, or hold parts of two groups
     grids = (0, 0) if cache.bits == 32 else (cache.key_grid, cache.value_grid)
     arguments = (kv_heads, room, row, position, cos, sin, cache.keys, cache.values, *grids, scores, out)
