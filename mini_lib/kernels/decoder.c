@@ -69,7 +69,7 @@ static inline floats exponential(floats x) {
 }
 
 #if defined RMS_NORM || defined ADD_RMS_NORM
-static float one_over_root_mean_square(int64_t width, const float *x) {
+static float one_over_root_mean_square(int64_t width, const float *x, float eps) {
     floats sums[4];
     memset(sums, 0, sizeof sums);
     int64_t i = 0;
@@ -77,19 +77,20 @@ static float one_over_root_mean_square(int64_t width, const float *x) {
         for (int j = 0; j < 4; j++) sums[j] += at(x + i + j * LANES) * at(x + i + j * LANES);
     float total = sum_of_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
     for (; i < width; i++) total += x[i] * x[i];
-    return 1 / sqrtf(total / width + (float)EPSILON);
+    return 1 / sqrtf(total / width + eps);
 }
 
-void rms_norm(int64_t rows, int64_t width, const float *x, const float *weight, float *y) {
+void rms_norm(int64_t rows, int64_t width, const float *x, const float *weight, const float *eps, float *y) {
     for (int64_t n = 0; n < rows; n++, x += width, y += width) {
-        float factor = one_over_root_mean_square(width, x);
+        float factor = one_over_root_mean_square(width, x, *eps);
         for (int64_t i = 0; i < width; i++) y[i] = x[i] * factor * weight[i];
     }
 }
 
-void add_rms_norm(int64_t rows, int64_t width, float *x, const float *delta, const float *weight, float *y) {
+void add_rms_norm(int64_t rows, int64_t width, float *x, const float *delta, const float *weight, const float *eps,
+                  float *y) {
     for (int64_t i = 0; i < rows * width; i++) x[i] += delta[i];
-    rms_norm(rows, width, x, weight, y);
+    rms_norm(rows, width, x, weight, eps, y);
 }
 #endif
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -103,16 +103,16 @@ def bind_packed_linear(
     whole("threads", threads, low=1, fix="1 leaves the loops serial")
     chosen = _chosen(instructions)
     if chosen == TORCH:
-        return lambda: y.copy_(packed_linear(matrix, x, TORCH)) and None
+        return partial(_linear_in_torch, matrix, x, y)
     scratch = torch.empty(_scratch_bytes(matrix, count), dtype=_BYTE)
     function = _function("linear", matrix.bits, matrix.scales.dtype, chosen, threads)
     arguments = (*_arguments(matrix), count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
     values = [kind(value) for kind, value in zip(function.argtypes, arguments)]
-    # An alias shares the memory and keeps it alive, whatever becomes of the tensor itself.
-    parts = (matrix.codes, matrix.scales, matrix.zeros, matrix.bias, x, y, scratch)
-    aliases = [part.detach() for part in parts if part is not None]
+    kept = [
+        part.detach() for part in (matrix.codes, matrix.scales, matrix.zeros, matrix.bias, x, y) if part is not None
+    ]
 
-    def call(_kept_alive: object = aliases) -> None:
+    def call(_kept_alive: object = (kept, scratch)) -> None:
         function(*values)
 
     return call
@@ -287,6 +287,10 @@ def _in_torch(matrix: PackedMatrix, x: Tensor, steps: Tensor) -> Tensor:
     sums = torch.einsum("ngs,rgs->nrg", x.view(len(x), matrix.groups, matrix.size), matrix.steps().double())
     y = (sums * scales).sum(dim=-1).float() * steps
     return y if matrix.bias is None else y + matrix.bias
+
+
+def _linear_in_torch(matrix: PackedMatrix, x: Tensor, y: Tensor) -> None:
+    y.copy_(_in_torch(matrix, *_rounded(x)))
 
 
 def _convolution_in_torch(matrix: PackedMatrix, x: Tensor, places: Places) -> Tensor:

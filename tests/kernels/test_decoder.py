@@ -191,11 +191,21 @@ def test_codes_of_numbers_that_are_hard_to_round(bits, path):
     ]
     lines += list(torch.randn(60, 64, generator=chance(bits)) * 10.0 ** torch.linspace(-9, 5, 60)[:, None])
     values = torch.stack(lines)
-    rows = torch.cat([torch.zeros(len(values), 128), values], dim=1)
+    rows = torch.cat([torch.zeros(len(values), 256), values], dim=1)
     cache, other = (LayerCache.empty(1, len(values), 64, bits) for _ in range(2))
-    run(path, rows, 1, cache, tables(len(values), 64))
+    run(path, rows, 3, cache, tables(len(values), 64))
     other.write(0, torch.zeros(1, len(values), 64), values[None])
     assert torch.equal(cache.values, other.values) and torch.equal(cache.value_grid, other.value_grid)
+
+
+@pytest.mark.skipif(PATHS == ["torch"], reason="needs a compiler")
+def test_vectors_of_four_lanes(monkeypatch):
+    """Where the processor has no AVX, or is no x86: the same functions, without what this one has beyond the least."""
+    monkeypatch.setattr(native, "native_flags", lambda: ("-O1",))
+    test_a_cache_of_codes(8, 64, 32, 3, "portable")
+    test_a_cache_of_codes(4, 64, 32, 3, "portable")
+    test_swiglu("portable")
+    test_norms("portable")
 
 
 @pytest.mark.parametrize("bits, most", [(8, 1 / 510), (4, 1 / 30)])
@@ -214,20 +224,22 @@ def test_a_code_is_half_a_step_off_at_most(bits, most):
 @pytest.mark.parametrize("path", PATHS)
 def test_a_large_score_takes_all(path):
     """Scores of 1e4 and more: the largest is taken off before exp, so nothing overflows."""
-    angles = torch.ones(3, 4), torch.zeros(3, 4)
-    rows = torch.zeros(3, 24)
-    rows[:, 0], rows[:, 8], rows[:, 16:] = 1e3, torch.tensor([100.0, -100, 99]), torch.tensor([1.0, 2, 3])[:, None]
-    assert run(path, rows, 1, LayerCache.empty(1, 3, 8), angles).tolist() == [[1.0] * 8] * 3
+    angles = torch.ones(3, 32), torch.zeros(3, 32)
+    rows = torch.zeros(3, 5 * 64)
+    rows[:, [0, 64, 128]], rows[:, 192], rows[:, 256:] = (
+        1e3,
+        torch.tensor([100.0, -100, 99]),
+        torch.arange(3.0)[:, None],
+    )
+    assert not run(path, rows, 3, LayerCache.empty(1, 3, 64), angles).any()  # the first of three values is 0
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("bits", [32, 8, 4])
 def test_a_position_outside_the_cache(bits, path):
-    cache, out = LayerCache.empty(2, 4, 64, bits), torch.zeros(128)
-    position = torch.tensor([4])
-    attend = bind_attend(
-        torch.ones(384), position, torch.ones(4, 32), torch.ones(4, 32), cache, torch.empty(11), out, instructions=path
-    )
+    cache, out, position = LayerCache.empty(1, 4, 64, bits), torch.zeros(192), torch.tensor([4])
+    row, table = torch.ones(5 * 64), torch.ones(4, 32)
+    attend = bind_attend(row, position, table, table, cache, torch.empty(33), out, instructions=path)
     for outside in (4, -1, 2**40):
         position.fill_(outside)
         out.zero_()
