@@ -72,7 +72,7 @@ def packed_linear(matrix: PackedMatrix, x: Tensor, instructions: str | None = No
     if chosen == TORCH:
         return _in_torch(matrix, *_rounded(x))
     y = torch.empty(count, matrix.rows)
-    scratch = torch.empty(_scratch_bytes(matrix, count), dtype=_BYTE)
+    scratch = torch.empty(_laid_out_bytes(matrix, count), dtype=_BYTE)
     arguments = _arguments(matrix)
     function = _function("linear", matrix.bits, matrix.scales.dtype, chosen)
     function(*arguments, count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
@@ -104,7 +104,7 @@ def bind_packed_linear(
     chosen = _chosen(instructions)
     if chosen == TORCH:
         return partial(_linear_in_torch, matrix, x, y)
-    scratch = torch.empty(_scratch_bytes(matrix, count), dtype=_BYTE)
+    scratch = torch.empty(_laid_out_bytes(matrix, count), dtype=_BYTE)
     function = _function("linear", matrix.bits, matrix.scales.dtype, chosen, threads)
     arguments = (*_arguments(matrix), count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
     values = [kind(value) for kind, value in zip(function.argtypes, arguments)]
@@ -213,7 +213,7 @@ def packed_convolution(matrix: PackedMatrix, x: Tensor, places: Places, instruct
     y = torch.empty(count, matrix.rows, high, wide)
     bordered = top + height + bottom, left + width + right
     pixels = height * width + bordered[0] * bordered[1]
-    scratch_bytes = _laid_out_bytes(matrix, high * wide) + matrix.columns + channels * pixels + 5 * _PIECE
+    scratch_bytes = _laid_out_bytes(matrix, high * wide) + channels * pixels + 4 * _PIECE
     scratch = torch.empty(scratch_bytes, dtype=_BYTE)
     what = _what((channels, height, width, kh, kw, *places.stride, *places.dilation, top, left, high, wide, *bordered))
     arguments = _arguments(matrix)
@@ -262,13 +262,8 @@ def _arguments(matrix: PackedMatrix) -> tuple[int | None, ...]:
 
 
 def _laid_out_bytes(matrix: PackedMatrix, count: int) -> int:
-    """Bytes of scratch memory for `count` vectors of at most 16 bits, their totals and their steps, on pieces."""
-    return count * (2 * matrix.groups * matrix.padded + 4 * matrix.groups + 4) + 3 * _PIECE
-
-
-def _scratch_bytes(matrix: PackedMatrix, count: int) -> int:
-    """The same and a row of x as int8: what `linear` needs."""
-    return _laid_out_bytes(matrix, count) + matrix.columns + _PIECE
+    """Bytes of scratch memory, on pieces: `count` vectors of at most 16 bits, their totals and steps, and one as int8."""
+    return count * (2 * matrix.groups * matrix.padded + 4 * matrix.groups + 4) + matrix.columns + 4 * _PIECE
 
 
 # --- the path without a compiler -----------------------------------------------------------------------------------
