@@ -28,7 +28,7 @@ from mini_lib.quantize.packed import pack_for_speed
 from mini_lib.quantize.rounding.gptq import gptq_weight
 from mini_lib.require import share, whole
 from mini_lib.surgery import find
-from studies.language.pruning import MAGNITUDE, MAGNITUDE_BY_ROW, PRUNED_BY
+from studies.language.pruning import MAGNITUDE, MAGNITUDE_BY_ROW, PRUNED_BY, SPARSE_GPT, WANDA
 from studies.language.stored import stored_bytes, unpacked
 
 # What was done (`method`) and on which grid or to which pattern (`at`).
@@ -139,33 +139,37 @@ def parts_of(plan: Plan) -> Mapping[str, Part]:
     ['float', 'nearest-3', 'gptq-3', 'awq-3']
     """
 
-    def pruning(pattern: str) -> dict[str, Part]:
-        # in each group of four all are of one row: by row and by layer are the same
-        methods = [name for name in PRUNED_BY if (pattern, name) != ("2:4", MAGNITUDE_BY_ROW)]
+    def pruning(pattern: str, *methods: str) -> dict[str, Part]:
         return {f"{name}, {pattern}": partial(_pruned, name, pattern) for name in methods}
+
+    def on(bits: int, kind: str, make: Callable[..., Iterator[Made]]) -> Part:
+        return partial(make, at(bits, kind), grid(bits, kind, plan))
 
     return {
         "float": _float,
-        "nearest-3": partial(_nearest, at(3, SYMMETRIC), grid(3, SYMMETRIC, plan)),
-        "gptq-3": partial(_gptq, at(3, SYMMETRIC), grid(3, SYMMETRIC, plan)),
-        "awq-3": partial(_awq, 3),
-        **pruning("2:4"),
-        **pruning("50%"),
-        "nearest-4": partial(_nearest, at(4, SYMMETRIC), grid(4, SYMMETRIC, plan)),
-        "gptq-4": partial(_gptq, at(4, SYMMETRIC), grid(4, SYMMETRIC, plan)),
-        "awq-4": partial(_awq, 4),
+        "nearest-3": on(3, SYMMETRIC, _nearest),
+        "gptq-3": on(3, SYMMETRIC, _gptq),
+        "awq-3": on(3, SYMMETRIC, _awq),
+        **pruning("2:4", MAGNITUDE, WANDA, SPARSE_GPT),
         "static": _static,
         "smoothed": _smoothed,
         "per-token": _per_token,
-        **pruning("30%"),
-        "packed-3": partial(_packed, 3),
+        "nearest-4": on(4, SYMMETRIC, _nearest),
+        **pruning("50%", MAGNITUDE, WANDA, SPARSE_GPT),
+        "gptq-4": on(4, SYMMETRIC, _gptq),
+        "awq-4": on(4, SYMMETRIC, _awq),
         "packed-4": partial(_packed, 4),
-        "zero-point-3": partial(_nearest, at(3, ZERO_POINT), grid(3, ZERO_POINT, plan)),
-        "zero-point-4": partial(_nearest, at(4, ZERO_POINT), grid(4, ZERO_POINT, plan)),
-        "nearest-8": partial(_nearest, at(8, SYMMETRIC), grid(8, SYMMETRIC, plan)),
-        "awq-gptq-3": partial(_awq_gptq, 3),
-        "zero-point-gptq-3": partial(_gptq, at(3, ZERO_POINT), grid(3, ZERO_POINT, plan)),
-        "awq-unshared-3": partial(_awq_unshared, 3),
+        "packed-3": partial(_packed, 3),
+        **pruning("30%", MAGNITUDE, WANDA, SPARSE_GPT),
+        "nearest-8": on(8, SYMMETRIC, _nearest),
+        "zero-point-4": on(4, ZERO_POINT, _nearest),
+        "zero-point-3": on(3, ZERO_POINT, _nearest),
+        "awq-gptq-3": on(3, SYMMETRIC, _awq_gptq),
+        "awq-unshared-3": on(3, SYMMETRIC, _awq_unshared),
+        # in each group of four all are of one row, so that 2:4 is the same by row
+        **pruning("50%", MAGNITUDE_BY_ROW),
+        **pruning("30%", MAGNITUDE_BY_ROW),
+        "zero-point-gptq-3": on(3, ZERO_POINT, _gptq),
     }
 
 
@@ -212,19 +216,16 @@ def _gptq(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[Made
     yield GPTQ, where, lambda: _by_gptq(bench.lm, fmt, plan, bench)
 
 
-def _awq(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
-    fmt = grid(bits, SYMMETRIC, plan)
-    yield AWQ, at(bits, SYMMETRIC), lambda: quantize_weights(_scaled(fmt, plan, bench), fmt, in_blocks)
+def _awq(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield AWQ, where, lambda: quantize_weights(_scaled(fmt, plan, bench), fmt, in_blocks)
 
 
-def _awq_unshared(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
-    fmt = grid(bits, SYMMETRIC, plan)
-    yield AWQ_UNSHARED, at(bits, SYMMETRIC), lambda: quantize_weights(_scaled(fmt, plan, bench, False), fmt, in_blocks)
+def _awq_unshared(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield AWQ_UNSHARED, where, lambda: quantize_weights(_scaled(fmt, plan, bench, False), fmt, in_blocks)
 
 
-def _awq_gptq(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
-    fmt = grid(bits, SYMMETRIC, plan)
-    yield AWQ_GPTQ, at(bits, SYMMETRIC), lambda: _by_gptq(_scaled(fmt, plan, bench), fmt, plan, bench)
+def _awq_gptq(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield AWQ_GPTQ, where, lambda: _by_gptq(_scaled(fmt, plan, bench), fmt, plan, bench)
 
 
 def _pruned(name: str, pattern: str, plan: Plan, bench: Bench) -> Iterator[Made]:
