@@ -8,6 +8,8 @@ is found by trying: s_j = mean|x_j|^alpha, with the alpha in [0, 1] at which the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -121,13 +123,34 @@ def _best_scale(
     layer: nn.Module, sizes: Tensor, moments: Tensor, fmt: Format, candidates: int, observer: Observer
 ) -> Tensor:
     weight, groups = layer.weight.double(), getattr(layer, "groups", 1)
+
+    def error(scale: Tensor) -> float:
+        rounded = quantize(scale_inputs(weight, scale, groups), fmt, observer).dequantize()
+        return output_error(weight, scale_inputs(rounded.double(), 1 / scale, groups), moments)
+
+    return best_scale(sizes, error, candidates)
+
+
+def best_scale(sizes: Tensor, error: Callable[[Tensor], float], candidates: int) -> Tensor:
+    """Return the factors sizes^alpha at which `error` is least, of `candidates` exponents up to 1, and 0.
+
+    Factors are divided by the root of their largest times their least, so that they lie evenly about 1. A channel of
+    size 0 has the factor 1. Among equals the least alpha is taken.
+
+    Sizes 4 and 1 at alpha 1 are 4 and 1, divided by 2:
+
+    >>> best_scale(torch.tensor([4.0, 1.0]), lambda scale: -float(scale[0]), candidates=2)
+    tensor([2.0000, 0.5000])
+
+    Source: Lin et al. 2024, section 3.2, equation 5; the division is that of the authors' code.
+    """
     alive = sizes > 0
-    best, least = torch.ones_like(sizes), output_error(weight, quantize(weight, fmt, observer).dequantize(), moments)
+    best = torch.ones_like(sizes)
+    least = error(best)
     for step in range(1, candidates + 1):
         scale = torch.where(alive, sizes, 1.0) ** (step / candidates)
-        scale = torch.where(alive, scale / (scale[alive].max() * scale[alive].min()).sqrt(), 1.0)
-        rounded = quantize(scale_inputs(weight, scale, groups), fmt, observer).dequantize()
-        error = output_error(weight, scale_inputs(rounded.double(), 1 / scale, groups), moments)
-        if error < least:
-            best, least = scale, error
+        if alive.any():
+            scale = torch.where(alive, scale / (scale[alive].max() * scale[alive].min()).sqrt(), 1.0)
+        if (lost := error(scale)) < least:
+            best, least = scale, lost
     return best

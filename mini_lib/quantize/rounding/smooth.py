@@ -57,9 +57,20 @@ def smooth(model: nn.Module, calibration: Calibration, *, strength: float = 0.5)
         second = model.get_submodule(pair.second)
         weights = by_input(second.weight.detach().double(), getattr(second, "groups", 1)).abs().amax(dim=(1, 3))
         weights = weights.reshape(len(inputs), -1).amax(dim=1)
-        alive = (inputs > 0) & (weights > 0)
-        factors[pair] = torch.where(alive, inputs**strength / weights ** (1 - strength), 1.0)
+        factors[pair] = smoothing_factors(inputs, weights, strength)
     return rescaled(model, factors)
+
+
+def smoothing_factors(inputs: Tensor, weights: Tensor, strength: float) -> Tensor:
+    """Return s_j = max|X_j|^strength / max|W_j|^(1 - strength) from both maxima; 1 where one of them is zero.
+
+    >>> smoothing_factors(torch.tensor([16.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, 1.0]), strength=0.5)
+    tensor([4., 1., 1.])
+
+    Source: Xiao et al. 2023, equation 4.
+    """
+    alive = (inputs > 0) & (weights > 0)
+    return torch.where(alive, inputs**strength / weights ** (1 - strength), 1.0)
 
 
 def input_sizes(

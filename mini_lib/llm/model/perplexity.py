@@ -1,0 +1,137 @@
+"""Perplexity: how many next tokens a model hesitates between, and how sure that figure is.
+
+A model gives the token that comes next the probability p. The mean of -log p over a text is its loss in nats, and e to
+that power its perplexity: 16 says that on average the model was as unsure as one that draws from 16 equally likely
+tokens. Windows of text differ from each other far more than two versions of a model do on the same window. So
+perplexities are compared window by window, where what the text does to both drops out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy import stats
+from torch import Tensor
+from torch.nn import functional as F
+
+from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.llm.model.windows import windows_of
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A perplexity over another, and the ends of its 95% interval; one that holds 1 tells no difference."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """The losses of a model on windows of a text.
+
+    Args:
+        losses: the mean of -log p over the counted tokens of each window, in nats.
+        tokens: how many tokens were counted in all.
+        text: a name of these windows, the sha256 of their tokens; only equal ones are compared.
+
+    Raises:
+        ValueError: there are fewer than two windows, or a loss is not finite.
+
+    Losses of log 2 and log 8 are, on average, log 4:
+
+    >>> two = Perplexity((math.log(2), math.log(8)), tokens=510, text="a text")
+    >>> round(two.value, 6)
+    4.0
+    >>> three = Perplexity((math.log(4), math.log(16)), tokens=510, text="a text")
+    >>> print(three.times(two))                                # twice as high in each window: no doubt at all
+    2 (2 to 2)
+
+    Source: D. Jurafsky, J. H. Martin, "Speech and Language Processing", 3rd edition, section 3.3.
+    """
+
+    losses: tuple[float, ...]
+    tokens: int
+    text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "losses", tuple(self.losses))
+        if len(self.losses) < 2:
+            raise ValueError(f"an interval needs two windows, got {len(self.losses)}; give more text")
+        if not all(math.isfinite(loss) for loss in self.losses):
+            raise ValueError("a loss is not finite; find out what the model computes")
+
+    @property
+    def value(self) -> float:
+        """e to the mean loss."""
+        return math.exp(statistics.fmean(self.losses))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the 95% interval, as if the windows were drawn from all text of this kind."""
+        low, high = _interval(self.losses)
+        return math.exp(low), math.exp(high)
+
+    def times(self, other: Perplexity) -> Ratio:
+        """Return this perplexity over another on the same windows, with the interval of paired differences.
+
+        Raises:
+            TypeError: the other is not a Perplexity.
+            ValueError: it was measured on other windows.
+        """
+        if not isinstance(other, Perplexity):
+            raise TypeError(f"a Perplexity is compared with a Perplexity, got {type(other).__name__}")
+        if (self.text, len(self.losses)) != (other.text, len(other.losses)):
+            raise ValueError("the two were measured on other windows; measure both on the same tokens and window")
+        differences = [one - another for one, another in zip(self.losses, other.losses)]
+        low, high = _interval(differences)
+        return Ratio(math.exp(statistics.fmean(differences)), math.exp(low), math.exp(high))
+
+
+@torch.no_grad()
+def perplexity(
+    lm: LanguageModel, tokens: Tensor | Sequence[int], window: int = 256, progress: Callable[[int], None] | None = None
+) -> Perplexity:
+    """Return the perplexity of a model on a text, whose windows do not overlap and do not see each other.
+
+    The first token of a window is not counted: nothing comes before it. The others of a window have 1 to `window` - 1
+    tokens before them, and the early ones are hard to guess, so that perplexity falls as windows grow. One window's
+    logits are in memory at a time, window * vocabulary * 4 bytes.
+
+    Args:
+        lm: a model in eval mode; whatever its layers are.
+        tokens: ids, [tokens]; what does not fill a last window is left out.
+        progress: called with the number of windows done.
+
+    Raises:
+        TypeError, ValueError: the tokens are not ids of the model's vocabulary, or do not fill two windows.
+    """
+    parts, losses = windows_of(tokens, window), []
+    if len(parts) < 2:
+        raise ValueError(f"{window} to {2 * window - 1} tokens are one window, and two are needed; give more text")
+    for part in parts:
+        logits = lm(part)[0, :-1]
+        losses.append(F.cross_entropy(logits.float(), part[0, 1:]).item())
+        if progress is not None:
+            progress(len(losses))
+    seen = torch.cat(parts).numpy()
+    text = hashlib.sha256(repr(seen.shape).encode() + seen.astype("<i8").tobytes()).hexdigest()
+    return Perplexity(tuple(losses), len(parts) * (window - 1), text)
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """The t interval of the mean."""
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
+    return statistics.fmean(values) - half, statistics.fmean(values) + half

@@ -1,0 +1,244 @@
+"""One language model, compressed in many ways, and its perplexity on the same windows of text each time.
+
+The model comes from a 4-bit file: groups of 32 weights have a step and a lowest value in float16. What is called float
+here is what that file unpacks to. So a grid of the same kind, `FILE_GRID`, loses nothing at 4 bits, and says nothing
+about 4 bits: every weight lies on it already. The grids that are judged have no lowest value. They are symmetric, with
+another step in every group, or have a whole number as zero point; then the step is the file's, and all weights of a
+group move by the same part of a step. The symmetric ones are the main ones, since nothing in the file favours them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from mini_lib.llm.model.layerwise import change_layers, in_blocks
+from mini_lib.llm.model.perplexity import Perplexity, perplexity
+from mini_lib.llm.model.rescale import scale_salient_lm, smooth_lm
+from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.llm.model.windows import windows_of
+from mini_lib.quantize import IntFormat, PerChannel, PerGroup, quantize_weights
+from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights_and_activations
+from mini_lib.quantize.packed import pack_for_speed
+from mini_lib.quantize.rounding.gptq import gptq_weight
+from mini_lib.require import share, whole
+from mini_lib.surgery import find
+from studies.language.pruning import PRUNED_BY, pruned
+from studies.language.stored import stored_bytes, unpacked
+
+# What was done (`method`) and on which grid or to which pattern (`at`).
+FLOAT, FILE_GRID = "as unpacked", "the file's own grid"
+NEAREST, GPTQ, AWQ, AWQ_UNSHARED, AWQ_GPTQ = "to nearest", "GPTQ", "AWQ", "AWQ, no shared heads", "AWQ, then GPTQ"
+PACKED = "to nearest, packed"
+STATIC, SMOOTHED, DYNAMIC = "8-bit inputs, static", "8-bit inputs, static, smoothed", "8-bit inputs, per token"
+SYMMETRIC, ZERO_POINT = "symmetric", "zero point"
+PER_ROW = "8 bits per row"
+PATTERNS = ("30%", "50%", "2:4")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the model is calibrated and judged; windows have `window` tokens each.
+
+    Raises:
+        TypeError, ValueError: a setting is out of range.
+    """
+
+    window: int = 256
+    evaluation_windows: int = 33
+    calibration_windows: int = 16
+    group_size: int = 32
+    candidates: int = 10
+    strength: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, low in (("window", 2), ("evaluation_windows", 2), ("calibration_windows", 1), ("candidates", 1)):
+            whole(name, getattr(self, name), low=low, fix="see the plan of the record")
+        whole("group_size", self.group_size, low=1, fix="32 is that of the file")
+        share("strength", self.strength, zero=True, fix="0.5 splits the range evenly")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The model, and the token ids to calibrate on and to judge on, as many as the plan uses."""
+
+    lm: LanguageModel
+    calibration: Tensor
+    evaluation: Tensor
+
+
+@dataclass(frozen=True)
+class Run:
+    """One compressed model: what was done, on which grid or pattern, the bytes of all its weights, and its losses.
+
+    `made_s` are the seconds that it took to make, `judged_s` those to judge it. `largest_change` is the largest
+    difference of a weight in the blocks, where that is the point; else None.
+    """
+
+    method: str
+    at: str
+    stored_bytes: int
+    losses: tuple[float, ...]
+    tokens: int
+    text: str
+    made_s: float
+    judged_s: float
+    largest_change: float | None = None
+
+    @property
+    def perplexity(self) -> Perplexity:
+        return Perplexity(self.losses, self.tokens, self.text)
+
+
+Made = tuple[str, str, Callable[[], LanguageModel]]  # method, at, and what makes the model
+Part = Callable[[Plan, Bench], Iterator[Made]]
+
+
+def grid(bits: int, kind: str, plan: Plan) -> IntFormat:
+    """Return the grid of this many bits, with float16 scales as in the file.
+
+    >>> grid(3, SYMMETRIC, Plan()).label
+    'int3 per group of 32'
+    """
+    group = PerGroup(plan.group_size)
+    if kind == SYMMETRIC:
+        return IntFormat(bits, granularity=group, scale_dtype=torch.float16)
+    return IntFormat(bits, symmetric=False, signed=False, granularity=group, scale_dtype=torch.float16)
+
+
+def at(bits: int, kind: str) -> str:
+    """Return the name of a grid, "3 bits, symmetric"."""
+    return f"{bits} bits, {kind}"
+
+
+def on_file_grid(weight: Tensor, bits: int = 4, group_size: int = 32) -> Tensor:
+    """Return the weight rounded to a step and a lowest value per group, both in float16: the arithmetic of Q4_1.
+
+    With 2 bits between 1 and 4 the step is 1, and 2.4 becomes 2:
+
+    >>> on_file_grid(torch.tensor([[1.0, 4.0, 2.4, 3.0]]), bits=2, group_size=4)
+    tensor([[1., 4., 2., 3.]])
+    """
+    groups = weight.reshape(-1, group_size)
+    low, high = groups.amin(dim=1, keepdim=True), groups.amax(dim=1, keepdim=True)
+    low, step = low.half().float(), ((high - low) / (2**bits - 1)).half().float()
+    codes = ((groups - low) / step.where(step > 0, 1.0)).round().clamp(0, 2**bits - 1)
+    return (step * codes + low).reshape(weight.shape)
+
+
+def parts_of(plan: Plan) -> Mapping[str, Part]:
+    """Return the parts of the study by name; each makes one model or a few, and the first are needed most.
+
+    >>> list(parts_of(Plan()))[:4]
+    ['float', 'nearest-3', 'nearest-4', 'gptq-3']
+    """
+    return {
+        "float": _float,
+        "nearest-3": partial(_nearest, 3),
+        "nearest-4": partial(_nearest, 4),
+        "gptq-3": partial(_gptq, 3),
+        "awq-3": partial(_awq, 3),
+        **{f"{name}-{pattern.replace(':', '-').rstrip('%')}": partial(_pruned, name, pattern)
+           for pattern in reversed(PATTERNS) for name in PRUNED_BY if pattern != "2:4" or "row" not in name},
+        "activations": _activations,
+        "nearest-8": partial(_nearest, 8),
+        "gptq-4": partial(_gptq, 4),
+        "awq-4": partial(_awq, 4),
+        "zero-point": _zero_point,
+    }  # fmt: skip
+
+
+def run_part(part: Part, plan: Plan, bench: Bench, progress: Callable[[Run], None] | None = None) -> tuple[Run, ...]:
+    """Return the runs of one part. Nothing is chosen on the text that the models are judged on."""
+    runs = []
+    for method, where, make in part(plan, bench):
+        started = time.perf_counter()
+        lm = make()
+        made_s, size = time.perf_counter() - started, stored_bytes(lm)
+        change = _largest_change(bench.lm, lm) if method == FILE_GRID else None
+        started = time.perf_counter()
+        found = perplexity(unpacked(lm), bench.evaluation, plan.window)
+        judged_s = time.perf_counter() - started
+        runs.append(Run(method, where, size, found.losses, found.tokens, found.text, made_s, judged_s, change))
+        if progress is not None:
+            progress(runs[-1])
+    return tuple(runs)
+
+
+def _float(plan: Plan, bench: Bench) -> Iterator[Made]:
+    def on_grid(name: str, weight: Tensor, moments: Tensor) -> Tensor:
+        return on_file_grid(weight, group_size=plan.group_size)
+
+    yield FLOAT, FLOAT, lambda: bench.lm
+    yield FILE_GRID, "4 bits, lowest value", lambda: change_layers(bench.lm, range(2), on_grid, window=2)
+
+
+def _nearest(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
+    fmt = grid(bits, SYMMETRIC, plan)
+    yield NEAREST, at(bits, SYMMETRIC), lambda: quantize_weights(bench.lm, fmt, in_blocks)
+    yield PACKED, at(bits, SYMMETRIC), lambda: _packed(bench.lm, fmt, plan)
+
+
+def _gptq(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield GPTQ, at(bits, SYMMETRIC), lambda: _by_gptq(bench.lm, grid(bits, SYMMETRIC, plan), plan, bench)
+
+
+def _awq(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
+    fmt = grid(bits, SYMMETRIC, plan)
+
+    def scaled(shared_heads: bool = True) -> LanguageModel:
+        return scale_salient_lm(
+            bench.lm, fmt, bench.calibration, plan.candidates, window=plan.window, shared_heads=shared_heads
+        )
+
+    yield AWQ, at(bits, SYMMETRIC), lambda: quantize_weights(scaled(), fmt, in_blocks)
+    yield AWQ_GPTQ, at(bits, SYMMETRIC), lambda: _by_gptq(scaled(), fmt, plan, bench)
+    if bits == 3:
+        yield AWQ_UNSHARED, at(bits, SYMMETRIC), lambda: quantize_weights(scaled(False), fmt, in_blocks)
+
+
+def _pruned(name: str, pattern: str, plan: Plan, bench: Bench) -> Iterator[Made]:
+    change = partial(pruned, PRUNED_BY[name], pattern)
+    yield name, pattern, lambda: change_layers(bench.lm, bench.calibration, change, window=plan.window)
+
+
+def _activations(plan: Plan, bench: Bench) -> Iterator[Made]:
+    fmt = IntFormat(8, granularity=PerChannel())
+    data = windows_of(bench.calibration, plan.window)
+
+    def static(lm: LanguageModel) -> nn.Module:
+        return quantize_weights_and_activations(lm, fmt, UNSIGNED_8_BITS, data, where=in_blocks)
+
+    yield STATIC, PER_ROW, lambda: static(bench.lm)
+    yield SMOOTHED, PER_ROW, lambda: static(smooth_lm(bench.lm, bench.calibration, plan.strength, window=plan.window))
+    yield DYNAMIC, PER_ROW, lambda: pack_for_speed(quantize_weights(bench.lm, fmt, in_blocks))
+    yield NEAREST, PER_ROW, lambda: quantize_weights(bench.lm, fmt, in_blocks)
+
+
+def _zero_point(plan: Plan, bench: Bench) -> Iterator[Made]:
+    for bits in (3, 4):
+        fmt = grid(bits, ZERO_POINT, plan)
+        yield NEAREST, at(bits, ZERO_POINT), lambda fmt=fmt: quantize_weights(bench.lm, fmt, in_blocks)
+        yield GPTQ, at(bits, ZERO_POINT), lambda fmt=fmt: _by_gptq(bench.lm, fmt, plan, bench)
+
+
+def _by_gptq(lm: LanguageModel, fmt: IntFormat, plan: Plan, bench: Bench) -> LanguageModel:
+    return change_layers(
+        lm, bench.calibration, lambda name, weight, moments: gptq_weight(weight, moments, fmt), window=plan.window
+    )
+
+
+def _packed(lm: LanguageModel, fmt: IntFormat, plan: Plan) -> nn.Module:
+    """All linear layers on packed codes, the head at 8 bits, as it would be run."""
+    head = grid(8, SYMMETRIC, plan)
+    return pack_for_speed(quantize_weights(lm, lambda name, module: fmt if in_blocks(name, module) else head))
+
+
+def _largest_change(before: LanguageModel, after: LanguageModel) -> float:
+    pairs = ((layer.weight, after.get_submodule(name).weight) for name, layer in find(before, in_blocks))
+    return max((one - other).abs().max().item() for one, other in pairs)
