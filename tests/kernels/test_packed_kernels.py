@@ -411,3 +411,27 @@ def test_signs_of_nothing():
     assert pack_signs(torch.zeros(0, 70)).shape == (0, 2)
     with pytest.raises(TypeError, match=r"values must be a tensor, got list; use torch.tensor\(values\)"):
         pack_signs([[1.0]])
+
+
+# --- rows of a matrix -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", PACKED_WIDTHS)
+@given(rows=st.integers(1, 40), groups=st.integers(1, 3), size=st.integers(1, 40), data=st.data())
+@settings(max_examples=20)
+def test_rows_alone_are_those_of_the_whole(bits, rows, groups, size, data):
+    matrix, dense, _ = some_matrix(bits, rows, groups, size, affine=data.draw(st.booleans()))
+    index = torch.tensor(data.draw(st.lists(st.integers(0, rows - 1), max_size=6)), dtype=torch.int64)
+    assert torch.equal(matrix.dense_rows(index), dense.float()[index])
+    assert torch.equal(matrix.dense_rows(index.int()), dense.float()[index])
+
+
+def test_rows_that_are_not_there_are_refused():
+    matrix, _, _ = some_matrix(4, 20, 1, 8)
+    for index in ([-1], [0, 20], [31]):  # the tiles have room for 32
+        with pytest.raises(ValueError, match=re.escape("rows are numbered 0 to 19, got ")):
+            matrix.dense_rows(torch.tensor(index))
+    with pytest.raises(TypeError, match=re.escape("index must be torch.int64 or torch.int32, got torch.float32")):
+        matrix.dense_rows(torch.tensor([1.0]))
+    with pytest.raises(ValueError, match=re.escape("index must have shape [any], got [1, 1]")):
+        matrix.dense_rows(torch.tensor([[1]]))

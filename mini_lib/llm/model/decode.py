@@ -90,7 +90,7 @@ class DecodePlan:
     def _products(self, name: str, module: nn.Module, parts: tuple[str, ...], rows: Tensor) -> list[tuple[str, Call]]:
         """Products of several matrices with the same input, their outputs side by side in each row."""
         layers = [getattr(module, part) for part in parts]
-        places = rows.split([_outputs(layer) for layer in layers], dim=1)
+        places = rows.split([_outputs(f"{name}.{part}", layer) for part, layer in zip(parts, layers)], dim=1)
         if self.tokens == 1:  # each part of the only row is one piece of memory
             outputs, join = places, []
         else:
@@ -105,13 +105,9 @@ class DecodePlan:
 
     def _product(self, name: str, layer: nn.Module, x: Tensor, y: Tensor) -> Call:
         """A call of y = layer(x)."""
+        _outputs(name, layer)
         if isinstance(layer, PackedLinear):
             return bind_packed_linear(layer.matrix, x, y, threads=self.threads)
-        if type(layer) is not nn.Linear or layer.bias is not None:
-            raise ValueError(
-                f"layer '{name}' is a {type(layer).__name__}, and a plan takes nn.Linear without bias and PackedLinear; "
-                "call pack_for_speed(lm) where it is quantized, or use lm(tokens, cache)"
-            )
         weight = layer.weight.detach()
         if self.tokens == 1:
             return partial(torch.mv, weight, x[0], out=y[0])
@@ -144,5 +140,13 @@ class DecodePlan:
         return self.run((token,))[0]
 
 
-def _outputs(layer: nn.Module) -> int:
-    return layer.weight_shape[0] if isinstance(layer, PackedLinear) else len(layer.weight)
+def _outputs(name: str, layer: nn.Module) -> int:
+    """How many outputs a layer has, if it is one that a plan takes."""
+    if isinstance(layer, PackedLinear):
+        return layer.weight_shape[0]
+    if type(layer) is not nn.Linear or layer.bias is not None:
+        raise ValueError(
+            f"layer '{name}' is a {type(layer).__name__}, and a plan takes nn.Linear without bias and PackedLinear; "
+            "call pack_for_speed(lm) where it is quantized, or use lm(tokens, cache)"
+        )
+    return layer.out_features

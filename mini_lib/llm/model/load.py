@@ -117,7 +117,7 @@ def _checked_tensors(file: GGUFFile, a: Architecture) -> dict[str, str]:
 
 
 def pairs_in_halves(weight: Tensor, heads: int) -> Tensor:
-    """Return a query or key matrix for `rotate`, whose pairs are (i, i + head_dim / 2); in the file they are (2i, 2i + 1).
+    """Return a query or key matrix of a file, whose pairs are (2i, 2i + 1), for `rotate`: (i, i + head_dim / 2).
 
     >>> pairs_in_halves(torch.arange(4)[:, None], heads=1).flatten().tolist()
     [0, 2, 1, 3]

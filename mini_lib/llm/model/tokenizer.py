@@ -94,14 +94,14 @@ class Tokenizer:
         """
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, got {type(text).__name__}")
-        self._check_characters(text)
         if not control or self._names is None:
-            return self._codec.encode(text, add_special_tokens=False).ids
-        ids = []
-        for part in self._names.split(text):
-            named = self._names.fullmatch(part)
-            ids += [self._vocabulary[part]] if named else self._codec.encode(part, add_special_tokens=False).ids
-        return ids
+            return self._text_ids(text)
+        parts = self._names.split(text)  # in turns a text and a name
+        return [
+            one
+            for place, part in enumerate(parts)
+            for one in ([self._vocabulary[part]] if place % 2 else self._text_ids(part))
+        ]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; bytes that are no whole character become the replacement character.
@@ -150,9 +150,8 @@ class Tokenizer:
         if not 0 <= one < len(self):
             raise ValueError(f"token {one} is not in the vocabulary, whose ids are 0 to {len(self) - 1}")
 
-    def _check_characters(self, text: str) -> None:
-        """Refuse what would be left out without a word: `tokenizers` drops bytes for which there is no token."""
-        try:
+    def _text_ids(self, text: str) -> list[int]:
+        try:  # what has no token is refused here: `tokenizers` would leave it out without a word
             lost = text.encode().translate(None, self._bytes_known)
         except UnicodeEncodeError as error:
             raise ValueError(
@@ -164,6 +163,7 @@ class Tokenizer:
             raise ValueError(
                 f"the vocabulary has no token for a byte of {found!r}; take this character out of the text"
             )
+        return self._codec.encode(text, add_special_tokens=False).ids
 
 
 def _byte_level(vocabulary: dict[str, int], merges: list[tuple[str, ...]]) -> tokenizers.Tokenizer:

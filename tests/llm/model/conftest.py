@@ -1,9 +1,10 @@
-"""What the tests of the language model share: its file."""
+"""What the tests of the language model share: its file, and the model, loaded once."""
 
 import os
 
 import pytest
 
+from mini_lib.llm.model.load import load_language_model
 from mini_lib.llm.model.source import ModelMissing, find_model_file
 
 
@@ -16,3 +17,9 @@ def model_file():
         if os.environ.get("CI"):
             raise
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def lm(model_file):
+    """The model; no test changes it."""
+    return load_language_model(model_file)
