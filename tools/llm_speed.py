@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from mini_lib.llm.model import DecodePlan, KVCache, LanguageModel, find_model_fi
 from mini_lib.llm.model.here import measure_limits, predict_step
 from mini_lib.llm.model.speed import compare_operators, profile_step
 from mini_lib.quantize import IntFormat, PerGroup, pack_for_speed, quantize_weights
+from studies.language.peer import llama_cpp, turn_of
 
 PEER, GROUP = "llama.cpp, the same file", 32
 
@@ -58,9 +58,12 @@ def main() -> None:
     plans["int4, torch's product"] = TorchInt4Plan(lm, KVCache(lm.architecture, room))
     limits = measure_limits(chosen.threads)
     turns: dict[str, Callable[[], float]] = {
-        name: partial(turn_of, plan, chosen.context, chosen.tokens) for name, plan in plans.items()
+        name: partial(turn_of, plan, context=chosen.context, tokens=chosen.tokens) for name, plan in plans.items()
     }
-    turns[PEER] = llama_cpp(path, chosen.threads, chosen.context, chosen.tokens)
+    peer = llama_cpp(path, threads=chosen.threads, context=chosen.context, tokens=chosen.tokens)
+    if peer is None:
+        parser.error("xllamacpp is not installed; `pip install xllamacpp`")
+    turns[PEER] = peer
     times: dict[str, list[float]] = {name: [] for name in turns}
     for turn in range(chosen.turns + 1):
         for name, run in turns.items():
@@ -99,16 +102,6 @@ def packed(lm: LanguageModel, bits: int, head_bits: int) -> LanguageModel:
     return pack_for_speed(quantize_weights(lm, lambda name, _: fmt[head_bits if name == "head" else bits]))
 
 
-def turn_of(plan: DecodePlan, context: int, tokens: int) -> float:
-    """Seconds per token of one turn."""
-    plan.cache.length = context
-    start_s = perf_counter()
-    token = 0
-    for _ in range(tokens):
-        token = int(plan.step(token).argmax())
-    return (perf_counter() - start_s) / tokens
-
-
 class TorchInt4Plan(DecodePlan):
     """The same plan with torch's product of bfloat16 and int4 in groups of 32, for every matrix."""
 
@@ -125,23 +118,6 @@ class TorchInt4Plan(DecodePlan):
             y.copy_(torch._weight_int4pack_mm_for_cpu(x.bfloat16(), kept, GROUP, grids))
 
         return call
-
-
-def llama_cpp(path: Path, threads: int, context: int, tokens: int) -> Callable[[], float]:
-    """A turn of llama.cpp: its own timing of its own greedy decoding, after a prompt of about `context` tokens."""
-    import xllamacpp
-
-    settings = xllamacpp.CommonParams()
-    settings.model.path, settings.n_ctx, settings.n_parallel = str(path), context + tokens + 64, 1
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
-    server = xllamacpp.Server(settings)
-    prompt = "the " * context
-
-    def turn() -> float:
-        asked = {"prompt": prompt, "n_predict": tokens, "temperature": 0, "cache_prompt": True, "ignore_eos": True}
-        return server.handle_completions(asked)["timings"]["predicted_per_token_ms"] / 1000
-
-    return turn
 
 
 def table(times: dict[str, list[float]], predicted: dict[str, float]) -> str:

@@ -41,15 +41,15 @@ def decode_times(
                 f"the cache of {name!r} has room for {plan.cache.room_tokens} tokens, and the step is after {context}; "
                 f"make it with room_tokens={context + 1} or more"
             )
-    return compare_latency(
-        {name: _step_at(plan, context) for name, plan in plans.items()}, repeats=repeats, clock=clock
-    )
+    return compare_latency({name: step_at(plan, context) for name, plan in plans.items()}, repeats=repeats, clock=clock)
 
 
-def _step_at(plan: DecodePlan, context: int) -> Callable[[], None]:
+def step_at(plan: DecodePlan, context: int) -> Callable[[], None]:
+    """Return a call that makes one pass after `context` tokens, over and over: what is timed."""
+
     def call() -> None:
         plan.cache.length = context
-        plan.step(0)
+        plan.run((0,) * plan.tokens)
 
     return call
 

@@ -1,4 +1,4 @@
-"""A model of random weights, for a machine on which the real one is not installed: everything runs, nothing makes sense."""
+"""A model of random weights, for a machine without the real one: everything runs, and the text makes no sense."""
 
 from __future__ import annotations
 
