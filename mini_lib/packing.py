@@ -50,7 +50,10 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     tensor([13], dtype=torch.uint8)
     """
     _check_bits(bits)
-    flat = _whole_codes(codes, 2**bits - 1, f"{bits}-bit codes").astype(np.uint16)
+    flat = _whole_codes(codes, 2**bits - 1, f"{bits}-bit codes")
+    if bits <= 8:
+        return torch.from_numpy(_eights(flat, bits)[: packed_bytes(len(flat), bits)])
+    flat = flat.astype(np.uint16)
     places = np.empty((len(flat), bits), dtype=np.uint8)  # row i: the bits of code i
     for place in range(bits):
         places[:, place] = (flat >> place) & 1
@@ -69,11 +72,36 @@ def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
     """
     _check_bits(bits)
     _check_bytes(packed, packed_bytes(count, bits), f"{count} codes with bits={bits}")
+    if bits <= 8:
+        return torch.from_numpy(_from_eights(packed.numpy(), bits)[:count])
     places = np.unpackbits(packed.numpy(), count=bits * count, bitorder="little").reshape(count, bits)
     codes = np.zeros(count, dtype=np.int32)
     for place in range(bits):
         codes |= places[:, place].astype(np.int32) << place
     return torch.from_numpy(codes)
+
+
+def _eights(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Codes of at most 8 bits, eight at a time: they fill `bits` bytes, the low ones of a word of 64 bits."""
+    lines = np.zeros((-(-len(codes) // 8), 8), dtype=np.uint8)
+    lines.reshape(-1)[: len(codes)] = codes
+    words = np.zeros(len(lines), dtype="<u8")
+    for place in range(8):
+        words |= lines[:, place].astype("<u8") << np.uint64(bits * place)
+    return np.ascontiguousarray(words.view(np.uint8).reshape(-1, 8)[:, :bits]).reshape(-1)
+
+
+def _from_eights(packed: np.ndarray, bits: int) -> np.ndarray:
+    """The inverse: int32, with up to seven codes of 0 after the last one."""
+    lines = np.zeros((-(-len(packed) // bits), 8), dtype=np.uint8)
+    whole, left = divmod(len(packed), bits)
+    lines[:whole, :bits] = packed[: whole * bits].reshape(-1, bits)
+    if left:
+        lines[whole, :left] = packed[whole * bits :]
+    words, codes = lines.reshape(-1).view("<u8"), np.empty((len(lines), 8), dtype=np.int32)
+    for place in range(8):
+        codes[:, place] = (words >> np.uint64(bits * place)) & np.uint64(2**bits - 1)
+    return codes.reshape(-1)
 
 
 def pack_mask(mask: Tensor) -> Tensor:

@@ -198,7 +198,7 @@ def pack_matrix(
         if values.is_floating_point() or (values.numel() and not 0 <= int(values.min()) <= int(values.max()) < 2**bits):
             raise ValueError(f"{name} must be whole numbers from 0 to {2**bits - 1}; subtract the lowest code first")
     size, unit = columns // groups, UNIT[bits]
-    filled = F.pad(codes.view(rows, groups, size), (0, -size % unit, 0, 0, 0, -rows % TILE)).to(torch.int64)
+    filled = F.pad(codes.view(rows, groups, size), (0, -size % unit, 0, 0, 0, -rows % TILE)).to(torch.int32)
     filled = filled.view(-1, TILE, groups, filled.shape[-1] // unit, unit)
     if bits == 3:
         words = [_to_words(filled[..., :16] & 3, 2), _to_words(filled[..., 16:] & 3, 2), _to_words(filled >> 2, 1)]
@@ -221,10 +221,11 @@ def pack_matrix(
 
 def _to_words(codes: Tensor, bits: int) -> Tensor:
     """Codes [..., 32 / bits] as one int32: code 4 s + j lies at bit 8 j + bits s."""
-    steps = 8 // bits
-    places = 8 * torch.arange(4) + bits * torch.arange(steps)[:, None]
-    word = (codes.unflatten(-1, (steps, 4)) << places).sum(dim=(-1, -2))
-    return torch.where(word < 2**31, word, word - 2**32).to(torch.int32)
+    word = torch.zeros(codes.shape[:-1], dtype=torch.int32)
+    for at in range(codes.shape[-1]):
+        step, place = divmod(at, 4)
+        word |= codes[..., at] << (8 * place + bits * step)
+    return word
 
 
 def _from_words(words: Tensor, bits: int) -> Tensor:
