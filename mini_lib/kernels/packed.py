@@ -262,7 +262,7 @@ def _arguments(matrix: PackedMatrix) -> tuple[int | None, ...]:
 
 
 def _laid_out_bytes(matrix: PackedMatrix, count: int) -> int:
-    """Bytes of scratch memory, on pieces: `count` vectors of at most 16 bits, their totals and steps, and one as int8."""
+    """Bytes of scratch memory, on pieces: `count` vectors of at most 16 bits, their totals and steps, one of int8."""
     return count * (2 * matrix.groups * matrix.padded + 4 * matrix.groups + 4) + matrix.columns + 4 * _PIECE
 
 
