@@ -9,7 +9,7 @@ put before the other. Tests go to tests/kernels: every way in which the function
 """
 
 from mini_lib.kernels.binding import bound, compiled_function, need_tensor
-from mini_lib.kernels.decoder import bind_add_rms_norm, bind_attend, bind_rms_norm, bind_swiglu
+from mini_lib.kernels.decoder import attend_scratch, bind_add_rms_norm, bind_attend, bind_rms_norm, bind_swiglu
 from mini_lib.kernels.layer_cache import CACHE_BITS, LayerCache
 from mini_lib.kernels.packed import (
     TORCH,

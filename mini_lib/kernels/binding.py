@@ -19,6 +19,7 @@ def bound(
     arguments: Sequence[int | Tensor],
     *,
     flags: Sequence[str] | None = None,
+    threads: int = 1,
     **defines: object,
 ) -> Callable[[], None]:
     """Compile one function of a C file, and return a call of it that takes no arguments and returns nothing.
@@ -26,6 +27,7 @@ def bound(
     file: its name in this folder, such as "sparse.c". The function's name in capitals and `defines` are defined in it.
     flags: for the compiler; by default for the fastest code on this machine.
     arguments: an int is passed as int64_t, a tensor as the address of its first element; the call keeps tensors alive.
+    threads: two or more ask for OpenMP, and are defined as THREADS.
     The call takes about a microsecond more than the kernel, and sees later changes to the tensors.
 
     Raises:
@@ -39,7 +41,7 @@ def bound(
     """
     # An alias shares the memory and keeps it alive, whatever becomes of the tensor itself.
     arguments = [one.detach() if isinstance(one, Tensor) else one for one in arguments]
-    compiled = compiled_function((file,), function, flags=flags, **{function.upper(): 1}, **defines)
+    compiled = compiled_function((file,), function, flags=flags, threads=threads, **{function.upper(): 1}, **defines)
     values = [
         ctypes.c_void_p(argument.data_ptr()) if isinstance(argument, Tensor) else ctypes.c_int64(argument)
         for argument in arguments
@@ -52,7 +54,7 @@ def bound(
 
 
 def compiled_function(
-    names: Sequence[str], function: str, *, flags: Sequence[str] | None = None, openmp: bool = False, **defines: object
+    names: Sequence[str], function: str, *, flags: Sequence[str] | None = None, threads: int = 1, **defines: object
 ) -> Callable[..., None]:
     """Compile files of this folder, one after the other as one text, and return a function of it that returns nothing.
 
@@ -63,8 +65,10 @@ def compiled_function(
         TypeError, NoCompiler, ValueError: as `native.load`.
     """
     words = native.native_flags() if flags is None else native.flag_words(flags)
+    if threads > 1:
+        defines["THREADS"] = threads
     settings = [f"-D{name}={value}" for name, value in defines.items()]
-    library = native.load("".join(map(_text, names)), flags=(*words, *settings), openmp=openmp)
+    library = native.load("".join(map(_text, names)), flags=(*words, *settings), openmp=threads > 1)
     compiled = getattr(library, function)
     compiled.restype = None
     return compiled

@@ -112,7 +112,11 @@ void swiglu(int64_t rows, int64_t width, const float *row, float *y) {
 }
 #endif
 
-#ifdef ATTEND /* HEAD_DIM, GROUP: query heads per head of keys and values, BITS; of codes GROUP_SIZE */
+#ifdef ATTEND /* HEAD_DIM, GROUP: query heads per head of keys and values, BITS; of codes GROUP_SIZE; THREADS */
+#ifndef THREADS
+#define THREADS 1
+#endif
+#define WORTH_THREADS 256 /* tokens: below, threads cost more than they save */
 #define VECTORS (HEAD_DIM / LANES)
 #define BLOCK 64 /* tokens whose grids are converted at once; a multiple of LANES */
 #if BITS == 32
@@ -346,8 +350,8 @@ static __attribute__((noinline)) void gather(int64_t count, const cell *values, 
     }
 }
 
-/* Scores to exp(score - the largest); returns one over their sum. `padded` is a multiple of LANES. */
-static float softmax(int64_t count, int64_t padded, float *scores) {
+/* Scores to exp(score - the largest). The largest and the sum go to most_and_sum. `padded` is a multiple of LANES. */
+static void softmax(int64_t count, int64_t padded, float *scores, float *most_and_sum) {
     for (int64_t t = count; t < padded; t++) scores[t] = -INFINITY;
     floats most = at(scores), sum = all(0);
     for (int64_t t = LANES; t < padded; t += LANES) most = larger(at(scores + t), most);
@@ -359,7 +363,8 @@ static float softmax(int64_t count, int64_t padded, float *scores) {
         put(scores + t, weight);
         sum += weight;
     }
-    return 1 / sum_of_lanes(sum);
+    most_and_sum[0] = lanes[0];
+    most_and_sum[1] = sum_of_lanes(sum);
 }
 
 #if BITS != 32
@@ -373,12 +378,18 @@ static void grids_at(int64_t count, int64_t room, const uint16_t *from, float (*
 }
 #endif
 
-/* One head of keys and values, and the GROUP heads of q that share it. */
-static void attend_head(int64_t room, int64_t count, const float *q, const cell *keys, const cell *values,
-                        const uint16_t *key_grid, const uint16_t *value_grid, float *scores, float *out) {
+/* What the tokens of one part of the context give to the GROUP heads of q that share a head of keys and values: the sum
+   of exp(score - the largest score) * value [HEAD_DIM], the largest score, and the sum of the exp. */
+typedef struct {
+    float sum_of_values[HEAD_DIM], most_and_sum[2];
+} share;
+
+static void attend_part(int64_t room, int64_t count, const float *q, const cell *keys, const cell *values,
+                        const uint16_t *key_grid, const uint16_t *value_grid, float *scores, share *result) {
     int64_t padded = (count + LANES - 1) / LANES * LANES;
     float ordered[GROUP][HEAD_DIM], sums[GROUP][GROUPS], grid[GROUPS][2][BLOCK];
     floats totals[GROUP][VECTORS], lows[GROUP][GROUPS];
+    (void)room, (void)key_grid, (void)value_grid;
     memset(sums, 0, sizeof sums);
     for (int h = 0; h < GROUP; h++)
         for (int c = 0; c < VECTORS; c++)
@@ -394,8 +405,7 @@ static void attend_head(int64_t room, int64_t count, const float *q, const cell 
 #endif
         score(some, keys + t * ROW, grid, ordered[0], sums, scores + t, padded);
     }
-    float factors[GROUP];
-    for (int h = 0; h < GROUP; h++) factors[h] = softmax(count, padded, scores + h * padded);
+    for (int h = 0; h < GROUP; h++) softmax(count, padded, scores + h * padded, result[h].most_and_sum);
     memset(totals, 0, sizeof totals);
     memset(lows, 0, sizeof lows);
     for (int64_t t = 0; t < count; t += BLOCK) {
@@ -419,12 +429,28 @@ static void attend_head(int64_t room, int64_t count, const float *q, const cell 
         for (int c = 0; c < VECTORS; c++) {
             float lanes[LANES], low = sum_of_lanes(lows[h][c / OF_A_GROUP]);
             put(lanes, totals[h][c] * factor(c));
-            for (int l = 0; l < LANES; l++) out[h * HEAD_DIM + column(c, l)] = (lanes[l] + low) * factors[h];
+            for (int l = 0; l < LANES; l++) result[h].sum_of_values[column(c, l)] = lanes[l] + low;
         }
 }
 
+/* The parts' shares `apart` from each other, on one scale: that of the largest score of all. */
+static void join(int64_t parts, int64_t apart, const share *shares, float *out) {
+    float most = shares->most_and_sum[0], sum = 0;
+    for (int64_t p = 1; p < parts; p++) most = fmaxf(most, shares[p * apart].most_and_sum[0]);
+    memset(out, 0, HEAD_DIM * 4);
+    for (int64_t p = 0; p < parts; p++) {
+        const share *here = shares + p * apart;
+        float scale = expf(here->most_and_sum[0] - most);
+        sum += scale * here->most_and_sum[1];
+        for (int i = 0; i < HEAD_DIM; i++) out[i] += scale * here->sum_of_values[i];
+    }
+    for (int i = 0; i < HEAD_DIM; i++) out[i] *= 1 / sum;
+}
+
+/* The context is cut into as many parts as there are threads, since the heads may not divide among them. `scratch` holds
+   for each part of each head GROUP shares, and then the scores. */
 void attend(int64_t kv_heads, int64_t room, const float *row, const int64_t *position, const float *cos, const float *sin,
-            cell *keys, cell *values, uint16_t *key_grid, uint16_t *value_grid, float *scores, float *out) {
+            cell *keys, cell *values, uint16_t *key_grid, uint16_t *value_grid, float *scratch, float *out) {
     const int64_t here = *position, q_size = GROUP * HEAD_DIM, grid_size = BITS == 32 ? 0 : 2 * GROUPS * room;
     const float *k = row + kv_heads * q_size, *v = k + kv_heads * HEAD_DIM;
     if (here < 0 || here >= room) {
@@ -433,15 +459,30 @@ void attend(int64_t kv_heads, int64_t room, const float *row, const int64_t *pos
     }
     cos += here * (HEAD_DIM / 2), sin += here * (HEAD_DIM / 2);
     for (int64_t n = 0; n < kv_heads; n++) {
-        float q[GROUP * HEAD_DIM], turned[HEAD_DIM];
-        cell *key = keys + n * room * ROW, *value = values + n * room * ROW;
-        uint16_t *key_steps = key_grid + n * grid_size, *value_steps = value_grid + n * grid_size;
+        float turned[HEAD_DIM];
+        int64_t at_grid = BITS == 32 ? 0 : n * grid_size + here;
+        rotate(k + n * HEAD_DIM, cos, sin, 1, turned);
+        store(turned, keys + (n * room + here) * ROW, key_grid + at_grid, room);
+        store(v + n * HEAD_DIM, values + (n * room + here) * ROW, value_grid + at_grid, room);
+    }
+    int64_t count = here + 1, parts = count < WORTH_THREADS ? 1 : THREADS;
+    int64_t longest = ((count + parts - 1) / parts + LANES - 1) / LANES * LANES;
+    share *shares = (share *)scratch;
+    float *scores = scratch + kv_heads * parts * GROUP * (HEAD_DIM + 2);
+#if THREADS > 1
+#pragma omp parallel for num_threads(THREADS) schedule(static) if (parts > 1)
+#endif
+    for (int64_t i = 0; i < kv_heads * parts; i++) {
+        int64_t n = i / parts, first = count * (i % parts) / parts, end = count * (i % parts + 1) / parts;
+        int64_t place = n * room + first, at_grid = BITS == 32 ? 0 : n * grid_size + first;
+        float q[GROUP * HEAD_DIM];
         for (int h = 0; h < GROUP; h++)
             rotate(row + n * q_size + h * HEAD_DIM, cos, sin, 1 / sqrtf(HEAD_DIM), q + h * HEAD_DIM);
-        rotate(k + n * HEAD_DIM, cos, sin, 1, turned);
-        store(turned, key + here * ROW, key_steps + here * (BITS != 32), room);
-        store(v + n * HEAD_DIM, value + here * ROW, value_steps + here * (BITS != 32), room);
-        attend_head(room, here + 1, q, key, value, key_steps, value_steps, scores, out + n * q_size);
+        attend_part(room, end - first, q, keys + place * ROW, values + place * ROW, key_grid + at_grid,
+                    value_grid + at_grid, scores + i * GROUP * longest, shares + i * GROUP);
     }
+    for (int64_t n = 0; n < kv_heads; n++)
+        for (int h = 0; h < GROUP; h++)
+            join(parts, GROUP, shares + n * parts * GROUP + h, out + n * q_size + h * HEAD_DIM);
 }
 #endif

@@ -99,8 +99,9 @@ def bind_attend(
     cos: Tensor,
     sin: Tensor,
     cache: LayerCache,
-    scores: Tensor,
+    scratch: Tensor,
     out: Tensor,
+    threads: int = 1,
     *,
     instructions: str | None = None,
 ) -> Call:
@@ -110,16 +111,18 @@ def bind_attend(
     position: int64 [1], read by each call. Places 0 to position - 1 of the cache are the tokens before; k and v go to
         `position`. Where the cache has no such place, `out` is NaN and the cache stays.
     cos, sin: float32 [room or more, head_dim / 2], of the angles by which the pairs (i, i + head_dim / 2) turn.
-    scores: float32, at least heads / kv_heads · (room + 7): what the call computes with; layers may share it.
+    scratch: float32, what the call computes with: `attend_scratch` or more. Layers may share it.
     out: float32 [heads · head_dim], softmax(q kᵀ / sqrt(head_dim)) v. A head of keys serves heads / kv_heads of q.
+    threads: from 256 tokens on each has a part of the context; sums are then rounded in another order.
 
     Raises:
         TypeError, ValueError: as `need_tensor`, a size does not fit, or this machine does not have these instructions.
+        NoCompiler: there are two threads or more, and the compiler has no OpenMP.
 
     >>> cache, out = LayerCache.empty(1, 2, 2), torch.empty(2)
     >>> row, position = torch.tensor([0.0, 0, 0, 0, 3, 5]), torch.tensor([0])
-    >>> cos, sin, scores = torch.ones(2, 1), torch.zeros(2, 1), torch.empty(9)
-    >>> attend = bind_attend(row, position, cos, sin, cache, scores, out)
+    >>> cos, sin = torch.ones(2, 1), torch.zeros(2, 1)
+    >>> attend = bind_attend(row, position, cos, sin, cache, attend_scratch(cache, heads=1), out)
     >>> attend()                                                     # the only token
     >>> row[4], position[0] = 4.0, 1
     >>> attend()                                                     # q = 0: the mean of (3, 5) and (4, 5)
@@ -136,8 +139,9 @@ def bind_attend(
     for name, table in {"cos": cos, "sin": sin}.items():
         places, _ = need_tensor(name, table, _FLOAT, (None, head_dim // 2))
         whole(f"positions in {name}", places, low=room, fix="every place of the cache needs its angles")
-    (numbers,) = need_tensor("scores", scores, _FLOAT, (None,))
-    whole("numbers in scores", numbers, low=group * (room + _WIDEST - 1), fix="make it longer")
+    (numbers,) = need_tensor("scratch", scratch, _FLOAT, (None,))
+    least = len(attend_scratch(cache, width // head_dim, threads))
+    whole("numbers in scratch", numbers, low=least, fix="attend_scratch makes it as long as needed")
     defines = _defines(instructions)
     if defines is None:
         return partial(_attend_in_torch, row, position, cos, sin, cache, out)
@@ -145,11 +149,25 @@ def bind_attend(
     if cache.keys.shape[2] % load or (cache.bits != 32 and cache.group_size % load):
         defines = {"PLAIN": 1}  # a vector would not fill, or hold parts of two groups
     grids = (0, 0) if cache.bits == 32 else (cache.key_grid, cache.value_grid)
-    arguments = (kv_heads, room, row, position, cos, sin, cache.keys, cache.values, *grids, scores, out)
+    arguments = (kv_heads, room, row, position, cos, sin, cache.keys, cache.values, *grids, scratch, out)
     sizes = {"HEAD_DIM": head_dim, "GROUP": group, "BITS": cache.bits}
     if cache.bits != 32:
         sizes["GROUP_SIZE"] = cache.group_size
-    return bound("decoder.c", "attend", arguments, **defines, **sizes)
+    return bound("decoder.c", "attend", arguments, threads=threads, **defines, **sizes)
+
+
+def attend_scratch(cache: LayerCache, heads: int, threads: int = 1) -> Tensor:
+    """Return memory for `bind_attend`, float32: a score for each query head and place, and for each thread its sums.
+
+    Raises:
+        TypeError, ValueError: a number is no whole number of 1 or more.
+
+    >>> len(attend_scratch(LayerCache.empty(3, 2048, 64), heads=9))  # 9 · (2,048 + 64 + 10)
+    19098
+    """
+    whole("heads", heads, low=1, fix="the heads of q")
+    whole("threads", threads, low=1, fix="1 leaves the loops serial")
+    return torch.empty(heads * (cache.room + threads * (cache.head_dim + _WIDEST + 2)))
 
 
 def _attend_in_torch(row: Tensor, position: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache, out: Tensor) -> None:

@@ -234,11 +234,9 @@ def _chosen(instructions: str | None) -> str:
 
 @cache
 def _function(name: str, bits: int, scales: torch.dtype, instructions: str, threads: int = 1) -> Callable[..., None]:
-    defines = {"PLAIN": 1} if instructions == "plain" else {}
-    if threads > 1:
-        defines["THREADS"] = threads
-    files = _SETS[instructions][0]
-    function = compiled_function(files, name, openmp=threads > 1, BITS=bits, SCALE=_SCALE[scales], **defines)
+    plain = {"PLAIN": 1} if instructions == "plain" else {}
+    settings = {"threads": threads, "BITS": bits, "SCALE": _SCALE[scales], **plain}
+    function = compiled_function(_SETS[instructions][0], name, **settings)
     number, address = ctypes.c_int64, ctypes.c_void_p
     function.argtypes = [*[number] * 5, *[address] * 4, number, *[address] * (4 if name == "convolution" else 3)]
     return function
@@ -262,7 +260,7 @@ def _arguments(matrix: PackedMatrix) -> tuple[int | None, ...]:
 
 
 def _laid_out_bytes(matrix: PackedMatrix, count: int) -> int:
-    """Bytes of scratch memory, on pieces: `count` vectors of at most 16 bits, their totals and steps, and one as int8."""
+    """Bytes of scratch memory, on pieces: `count` vectors of at most 16 bits, their totals and steps, one of int8."""
     return count * (2 * matrix.groups * matrix.padded + 4 * matrix.groups + 4) + matrix.columns + 4 * _PIECE
 
 

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from mini_lib import native
-from mini_lib.kernels import LayerCache, bind_add_rms_norm, bind_attend, bind_rms_norm, bind_swiglu, instruction_sets
+from mini_lib.kernels import (
+    LayerCache,
+    attend_scratch,
+    bind_add_rms_norm,
+    bind_attend,
+    bind_rms_norm,
+    bind_swiglu,
+    instruction_sets,
+)
 
 SETS = instruction_sets()
 PATHS = [name for name in ("portable", "plain", "torch") if name in SETS]
@@ -92,11 +100,11 @@ def turned(x, cos, sin):
     return x * torch.cat([cos, cos], -1) + torch.cat([-b, a], -1) * torch.cat([sin, sin], -1)
 
 
-def run(path, rows, heads, cache, angles):
+def run(path, rows, heads, cache, angles, threads=1):
     """Feed tokens one after the other: [n, heads * head_dim]."""
     row, position, out = rows[0].clone(), torch.zeros(1, dtype=torch.int64), torch.empty(heads * cache.head_dim)
-    scores = torch.empty(heads // len(cache.keys) * (cache.room + 7))
-    attend = bind_attend(row, position, *angles, cache, scores, out, instructions=path)
+    scratch = attend_scratch(cache, heads, threads)
+    attend = bind_attend(row, position, *angles, cache, scratch, out, threads, instructions=path)
     outs = []
     for place, one in enumerate(rows):
         row.copy_(one)
@@ -233,12 +241,30 @@ def test_a_large_score_takes_all(path):
     assert not run(path, rows, 3, LayerCache.empty(1, 3, 64), angles).any()  # the first of three values is 0
 
 
+@pytest.mark.skipif(PATHS == ["torch"] or not native.find_compiler().openmp, reason="needs OpenMP")
+@pytest.mark.parametrize("bits", [32, 8])
+def test_threads_have_parts_of_the_context(bits):
+    """From 256 tokens on, in three parts of 85 to 87 tokens. q is small, so that all tokens count."""
+    count, heads = 259, 6
+    rows = torch.randn(count, 10 * 64, generator=chance(bits))
+    rows[:, : heads * 64] /= 8
+    angles = tables(count, 64)
+    one, several = (LayerCache.empty(2, count, 64, bits) for _ in range(2))
+    want = run(None, rows, heads, one, angles)
+    got = run(None, rows, heads, several, angles, threads=3)
+    assert torch.equal(one.keys, several.keys) and torch.equal(got[:255], want[:255])
+    assert not torch.equal(got[255:], want[255:])
+    q, k, v = parts(rows, heads, 2, 64, angles)
+    slack = 6 * bound(q, k.abs().amax() * torch.ones_like(k), v, 64)  # each of the two is off by half of that
+    assert (got - want).abs().le(slack).all()
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("bits", [32, 8, 4])
 def test_a_position_outside_the_cache(bits, path):
     cache, out, position = LayerCache.empty(1, 4, 64, bits), torch.zeros(192), torch.tensor([4])
     row, table = torch.ones(5 * 64), torch.ones(4, 32)
-    attend = bind_attend(row, position, table, table, cache, torch.empty(33), out, instructions=path)
+    attend = bind_attend(row, position, table, table, cache, attend_scratch(cache, 3), out, instructions=path)
     for outside in (4, -1, 2**40):
         position.fill_(outside)
         out.zero_()
@@ -249,10 +275,9 @@ def test_a_position_outside_the_cache(bits, path):
 
 def test_calls_keep_their_tensors_and_need_no_compiler(monkeypatch):
     def bindings():
-        row, position, out = torch.ones(6), torch.tensor([0]), torch.zeros(2)
-        attend = bind_attend(
-            row, position, torch.ones(2, 1), torch.zeros(2, 1), LayerCache.empty(1, 2, 2), torch.empty(9), out
-        )
+        cache, row, position, out = LayerCache.empty(1, 2, 2), torch.ones(6), torch.tensor([0]), torch.zeros(2)
+        cos, sin = torch.ones(2, 1), torch.zeros(2, 1)
+        attend = bind_attend(row, position, cos, sin, cache, attend_scratch(cache, 1), out)
         x, y = torch.tensor([[3.0, 3.0]]), torch.zeros(1, 2)
         norm = bind_rms_norm(x, torch.ones(2), y, eps=0.0)
         gc.collect()
@@ -288,7 +313,7 @@ def attention(**changes):
         "cos": torch.ones(4, 2),
         "sin": torch.ones(4, 2),
         "cache": CACHE,
-        "scores": torch.ones(11),
+        "scratch": torch.ones(36),
         "out": torch.ones(8),
     }
     return bind_attend(**given | changes)
@@ -308,7 +333,8 @@ def attention(**changes):
     (lambda: attention(position=torch.zeros(1)), TypeError, "position must be torch.int64"),
     (lambda: attention(cos=torch.ones(3, 2)), ValueError, "positions in cos must be a whole number of 4 or"),
     (lambda: attention(sin=torch.ones(4, 3)), ValueError, "sin must have shape [any, 2], got [4, 3]"),
-    (lambda: attention(scores=torch.ones(10)), ValueError, "numbers in scores must be a whole number of 11 or more"),
+    (lambda: attention(scratch=torch.ones(35)), ValueError, "numbers in scratch must be a whole number of 36 or more"),
+    (lambda: attention(threads=0), ValueError, "threads must be a whole number of 1 or more, got 0"),
     (lambda: LayerCache(16, BYTES, BYTES), ValueError, "bits must be 32, 8 or 4, got 16"),
     (lambda: LayerCache(8, BYTES, BYTES.float()), TypeError, "values must be torch.uint8, got torch.float32"),
     (lambda: LayerCache(8, BYTES, BYTES, HALVES, group_size=4), TypeError, "value_grid must be torch.float16"),
