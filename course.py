@@ -2,6 +2,7 @@
 
   python3 course.py lab                  set up what is missing, then open JupyterLab at lesson 01
   python3 course.py test                 set up what is missing, then run every test
+  python3 course.py model                bring the language model of lesson 14, where the set-up could not
   python3 course.py reset 02             a fresh copy of lesson 02; yours is kept in work/backups/
   python3 course.py grade FOLDER --out DIR   grade the notebooks in FOLDER: a CSV table and a readable report
   python3 course.py build [--check]      build lessons/ and solutions/ from their source, or only compare
@@ -66,10 +67,20 @@ def lab(arguments):
 
 def test(arguments):
     """Run every test, or those that the pytest options pick."""
-    python = environment.prepare(ROOT, extras=("test", *environment.missing_tools(), *environment.buildable()))
+    extras = ("test", *environment.missing_tools(), *environment.buildable())
+    python = environment.prepare(ROOT, extras, look_at_model=True)
     return run(
         [python, "-m", "pytest", *arguments], cwd=ROOT, OMP_NUM_THREADS="1"
     )  # with one thread, sums repeat exactly
+
+
+def model(arguments):
+    """Bring the file of the language model, where it is missing or damaged."""
+    environment.prepare(ROOT, look_at_model=True)
+    if not environment.read_stamp(environment.choose(ROOT)).get("model"):
+        return 1  # what is wrong has been said
+    print("The language model of lesson 14 is there, and its hash is right.")
+    return 0
 
 
 def reset(arguments):
@@ -101,7 +112,7 @@ def slides(arguments):
     return run([python, ROOT / "slides" / "build.py", *arguments], cwd=ROOT) or taken
 
 
-COMMANDS = {command.__name__: command for command in (lab, test, reset, grade, build, slides)}
+COMMANDS = {command.__name__: command for command in (lab, test, model, reset, grade, build, slides)}
 
 
 def run(command, cwd=None, **variables):

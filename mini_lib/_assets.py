@@ -30,6 +30,25 @@ def read_verified(path: Path, sha256: str, how_to_get_it: str) -> bytes:
     return content
 
 
+def verify_large(path: Path, size_bytes: int, sha256: str, fix: str) -> Path:
+    """Return the path of a file that is there, once its size and hash are right; its content is not kept in memory.
+
+    `fix` ends the error message: what the reader can do.
+
+    Raises:
+        ValueError: the size or the hash is another one (a changed, cut or half-copied file).
+    """
+    with path.open("rb") as file:
+        got = hashlib.file_digest(file, "sha256").hexdigest()
+        got_bytes = file.seek(0, io.SEEK_END)
+    if (got_bytes, got) != (size_bytes, sha256):
+        raise ValueError(
+            f"{path} is damaged: its {got_bytes:,} bytes have sha256 {got[:12]}..., expected {size_bytes:,} bytes "
+            f"with {sha256[:12]}...; {fix}"
+        )
+    return path
+
+
 def read_arrays(path: Path, sha256: str, how_to_get_it: str) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz inside .xz by name, once its hash has been found right.
 

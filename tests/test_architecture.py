@@ -300,7 +300,7 @@ def test_every_init_is_a_docstring_and_what_its_folder_shows():
 
 
 def test_the_arithmetic_of_loops_and_of_llm_costs_needs_no_torch():
-    folders = ["loops", "llm/cost", "llm/serving", "llm/prices"]
+    folders = ["loops", "llm/cost", "llm/serving", "llm/prices", "llm/published"]
     paths = [path for folder in folders for path in (ROOT / "mini_lib" / folder).rglob("*.py")]
     assert len(paths) > 20
     assert breaches(torch_imports, paths) == []

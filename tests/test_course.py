@@ -16,6 +16,8 @@ from launcher import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
+LOOK = "a look at the model"
+
 
 @pytest.fixture
 def started(house, monkeypatch):
@@ -24,7 +26,11 @@ def started(house, monkeypatch):
     monkeypatch.setattr(course, "ROOT", house)
     monkeypatch.setattr(course, "WORK", house / "work")
     monkeypatch.setattr(course, "COURSE_HOME", house / "work" / ".course")
-    monkeypatch.setattr(environment, "prepare", lambda root, extras=(): Path("python-with", *extras))
+    monkeypatch.setattr(
+        environment,
+        "prepare",
+        lambda root, extras=(), look_at_model=False: Path("python-with", *extras, *[LOOK] * look_at_model),
+    )
     monkeypatch.setenv("CC", "a-compiler")  # or a machine without one would ask for it
     monkeypatch.setattr(environment.sysconfig, "get_path", lambda name: str(house / "no headers"))
     monkeypatch.setattr(
@@ -59,24 +65,33 @@ class TestCommands:
         for words in (["lab"], ["test"]):
             assert course.main(words) == 0
         assert [command[0] for command, _ in started] == [
-            str(Path("python-with", *extras)) for extras in (["compiler"], ["test", "compiler"])
+            str(Path("python-with", *extras)) for extras in (["compiler"], ["test", "compiler", LOOK])
         ]
 
     def test_what_is_compiled_when_installed_is_asked_for_only_where_that_works(self, house, started):
         (house / "no headers").mkdir()
         (house / "no headers" / "Python.h").touch()
         assert course.main(["test"]) == 0
-        assert started[-1][0][0] == str(Path("python-with", "test", "sources"))
+        assert started[-1][0][0] == str(Path("python-with", "test", "sources", LOOK))
 
     def test_test_installs_the_test_group_and_hands_options_on(self, started):
         assert course.main(["test", "-k", "measure", "-x"]) == 0
         [(command, variables)] = started
-        assert command[:3] == [str(Path("python-with", "test")), "-m", "pytest"] and command[-3:] == [
+        assert command[:3] == [str(Path("python-with", "test", LOOK)), "-m", "pytest"] and command[-3:] == [
             "-k",
             "measure",
             "-x",
         ]
         assert variables == {"OMP_NUM_THREADS": "1"}
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_model_brings_the_language_model_and_says_whether_it_is_there(self, started, monkeypatch, capsys, there):
+        asked = []
+        monkeypatch.setattr(environment, "prepare", lambda root, **options: asked.append(options))
+        monkeypatch.setattr(environment, "read_stamp", lambda environment: {"model": there})
+        assert course.main(["model"]) == (0 if there else 1)
+        assert asked == [{"look_at_model": True}] and started == []
+        assert ("is there, and its hash is right" in capsys.readouterr().out) == there
 
     def test_grade_build_and_slides_start_their_programs(self, house, started):
         for words in (["grade", "class 1", "--out", "x"], ["build", "--check"], ["slides", "--check"]):
@@ -91,7 +106,7 @@ class TestCommands:
     @pytest.mark.parametrize(
         "words, message",
         [
-            (["frob"], "there is no command 'frob'; use one of lab, test, reset, grade, build, slides"),
+            (["frob"], "there is no command 'frob'; use one of lab, test, model, reset, grade, build, slides"),
             (["reset"], "reset takes the number of one lesson, for example: python3 course.py reset 02"),
             (["reset", "7"], "there is no lesson '7'; the lessons are 01_measure, 02_bits."),
             (["grade"], "grade takes the folder of submitted notebooks"),

@@ -125,7 +125,16 @@ class PackedMatrix:
         return 2 * codes - 1 if self.bits == 1 else codes - zeros[..., None]
 
     def dense_rows(self, index: Tensor) -> Tensor:
-        """Return some rows of `dense`, float32 [n, columns]; only the tiles that hold them are unpacked."""
+        """Return some rows of `dense`, float32 [n, columns]; only the tiles that hold them are unpacked.
+
+        index: whole numbers [n].
+
+        Raises:
+            TypeError, ValueError: the index is of another dtype or shape, or there is no such row.
+        """
+        need_tensor("index", index, (torch.int64, torch.int32), (None,))
+        if len(index) and not 0 <= int(index.min()) <= int(index.max()) < self.rows:
+            raise ValueError(f"rows are numbered 0 to {self.rows - 1}, got {int(index.min())} to {int(index.max())}")
         part = replace(
             self,
             rows=TILE * len(index),
@@ -134,7 +143,7 @@ class PackedMatrix:
             zeros=None if self.zeros is None else self.zeros[index // TILE],
             bias=None,
         )
-        return part.dense().view(len(index), TILE, -1)[torch.arange(len(index)), index % TILE]
+        return part.dense().view(len(index), TILE, self.columns)[torch.arange(len(index)), index % TILE]
 
     def dense(self) -> Tensor:
         """Return the values, float32 [rows, columns]."""

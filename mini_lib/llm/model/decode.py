@@ -8,7 +8,7 @@ list. Engines call this a static graph (a CUDA graph is one). What a step comput
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -25,100 +25,134 @@ Call = Callable[[], object]
 
 
 class DecodePlan:
-    """A decode step of one model with one cache.
+    """A pass over the next `tokens` tokens of one model with one cache: one in decode, several to check a draft.
 
-    `calls` are the parts of a step in order, each with the name of what it does: "norm", "attention" and "activation"
-    are C kernels, the others products with a matrix. The model's layers are float (`nn.Linear`) or packed
-    (`pack_for_speed`), one like the other.
+    `calls` are the parts of a pass in order, each with the name of what it does: "norm", "attention" and "activation"
+    are C kernels, "join" puts results side by side, and the others are products with a matrix. The model's layers are
+    float (`nn.Linear`) or packed (`pack_for_speed`), or some of each. Where all are packed, a pass over several tokens
+    gives the logits of as many passes over one, bit for bit.
 
     Args:
         lm: in eval mode. The plan reads its weights where they lie: it copies none.
-        cache: holds the prompt by the time of the first step; steps read it and add to it.
+        cache: holds the prompt by the time of the first pass; a pass reads it and adds to it.
+        tokens: how many tokens a pass takes.
         threads: of the products with packed matrices. Those with float matrices run in torch, on torch's threads.
 
     Raises:
         TypeError: not a LanguageModel, or not a KVCache.
-        ValueError: the cache was made for another architecture, a layer is neither float nor packed, or threads is
+        ValueError: the cache was made for another architecture, a layer is neither float nor packed, or a count is
             below 1.
         NoCompiler: threads are asked for, and the compiler has no OpenMP.
     """
 
-    def __init__(self, lm: LanguageModel, cache: KVCache, *, threads: int = 1) -> None:
+    def __init__(self, lm: LanguageModel, cache: KVCache, *, tokens: int = 1, threads: int = 1) -> None:
         if not isinstance(lm, LanguageModel) or not isinstance(cache, KVCache):
             raise TypeError(f"need a LanguageModel and a KVCache, got {type(lm).__name__} and {type(cache).__name__}")
+        whole("tokens", tokens, low=1, fix="a decode step has 1")
         whole("threads", threads, low=1, fix="1 is one core")
         if cache.architecture != lm.architecture:
             raise ValueError(
                 f"the cache was made for {cache.architecture}, and this is {lm.architecture}; make a new one"
             )
-        self.lm, self.cache, self.threads = lm, cache, threads
+        self.lm, self.cache, self.tokens, self.threads = lm, cache, tokens, threads
         a, at = lm.architecture, lm.architecture.attention
-        self._position = torch.zeros(1, dtype=torch.int64)
-        self._x = torch.zeros(1, a.hidden)  # what the layers add to
-        self._read = torch.zeros(1, a.hidden)  # what a matrix reads, after the norm
-        self._qkv = torch.zeros((at.heads + 2 * at.kv_heads) * at.head_dim)
-        self._mixed = torch.zeros(at.heads * at.head_dim)
-        self._gate_up = torch.zeros(1, 2 * a.feed_forward.width)
-        self._gated = torch.zeros(1, a.feed_forward.width)
-        self._added = torch.zeros(1, a.hidden)
+        width, row = a.feed_forward.width, (at.heads + 2 * at.kv_heads) * at.head_dim
+        self._positions = torch.zeros(tokens, dtype=torch.int64)
         self._scores = torch.zeros(at.group * (cache.room_tokens + 7))
-        self._tables = rotary_tables(cache.room_tokens, at.head_dim, lm.rope_base)
-        self.logits = torch.zeros(1, a.vocabulary)
+        self._rotary = rotary_tables(cache.room_tokens, at.head_dim, lm.rope_base)
+        # what the layers add to; what a matrix reads after the norm; what attention and feed-forward give back
+        self._x, self._read, self._added = (torch.zeros(tokens, a.hidden) for _ in range(3))
+        self._qkv, self._mixed = torch.zeros(tokens, row), torch.zeros(tokens, at.heads * at.head_dim)
+        self._gate_up, self._gated = torch.zeros(tokens, 2 * width), torch.zeros(tokens, width)
+        self.logits = torch.zeros(tokens, a.vocabulary)
         self.calls = tuple(self._planned())
 
     def _planned(self) -> list[tuple[str, Call]]:
-        lm, eps = self.lm, self.lm.norm_eps
+        lm = self.lm
         norms = [norm.weight for block in lm.blocks for norm in (block.attention_norm, block.feed_forward_norm)]
         norms = iter([*norms, lm.norm.weight])
-        calls: list[tuple[str, Call]] = [("norm", bind_rms_norm(self._x, next(norms), self._read, eps))]
+        after = (self._x, self._added)
+        calls: list[tuple[str, Call]] = [("norm", bind_rms_norm(self._x, next(norms), self._read, lm.norm_eps))]
         for number, block in enumerate(lm.blocks):
             attention, feed_forward, name = block.attention, block.feed_forward, f"blocks.{number}"
-            at = lm.architecture.attention
-            q, k, v = self._qkv[None].split([n * at.head_dim for n in (at.heads, at.kv_heads, at.kv_heads)], dim=1)
-            gate, up = self._gate_up.chunk(2, dim=1)
+            calls += self._products(f"{name}.attention", attention, ("query", "key", "value"), self._qkv)
+            calls += [("attention", self._attend(number, token)) for token in range(self.tokens)]
             calls += [
-                ("query", self._product(f"{name}.attention.query", attention.query, self._read, q)),
-                ("key", self._product(f"{name}.attention.key", attention.key, self._read, k)),
-                ("value", self._product(f"{name}.attention.value", attention.value, self._read, v)),
-                ("attention", self._attend(number)),
-                ("attention out", self._product(f"{name}.attention.out", attention.out, self._mixed[None], self._added)),
-                ("norm", bind_add_rms_norm(self._x, self._added, next(norms), self._read, eps)),
-                ("gate", self._product(f"{name}.feed_forward.gate", feed_forward.gate, self._read, gate)),
-                ("up", self._product(f"{name}.feed_forward.up", feed_forward.up, self._read, up)),
+                ("attention out", self._product(f"{name}.attention.out", attention.out, self._mixed, self._added)),
+                ("norm", bind_add_rms_norm(*after, next(norms), self._read, lm.norm_eps)),
+                *self._products(f"{name}.feed_forward", feed_forward, ("gate", "up"), self._gate_up),
                 ("activation", bind_swiglu(self._gate_up, self._gated)),
                 ("down", self._product(f"{name}.feed_forward.down", feed_forward.down, self._gated, self._added)),
-                ("norm", bind_add_rms_norm(self._x, self._added, next(norms), self._read, eps)),
+                ("norm", bind_add_rms_norm(*after, next(norms), self._read, lm.norm_eps)),
             ]
         return [*calls, ("head", self._product("head", lm.head, self._read, self.logits))]
 
-    def _attend(self, layer: int) -> Call:
-        return bind_attend(
-            self._qkv, self._position, *self._tables, self.cache.layers[layer], self._scores, self._mixed
-        )
+    def _products(self, name: str, module: nn.Module, parts: tuple[str, ...], rows: Tensor) -> list[tuple[str, Call]]:
+        """Products of several matrices with the same input, their outputs side by side in each row."""
+        layers = [getattr(module, part) for part in parts]
+        places = rows.split([_outputs(f"{name}.{part}", layer) for part, layer in zip(parts, layers)], dim=1)
+        if self.tokens == 1:  # each part of the only row is one piece of memory
+            outputs, join = places, []
+        else:
+            outputs = tuple(torch.zeros(place.shape) for place in places)
+            join = [("join", partial(torch.cat, outputs, dim=1, out=rows))]
+        each = zip(parts, layers, outputs)
+        return [*((part, self._product(f"{name}.{part}", layer, self._read, y)) for part, layer, y in each), *join]
+
+    def _attend(self, layer: int, token: int) -> Call:
+        position, cache = self._positions[token : token + 1], self.cache.layers[layer]
+        return bind_attend(self._qkv[token], position, *self._rotary, cache, self._scores, self._mixed[token])
 
     def _product(self, name: str, layer: nn.Module, x: Tensor, y: Tensor) -> Call:
-        """A call of y = layer(x), for one row."""
+        """A call of y = layer(x)."""
+        _outputs(name, layer)
         if isinstance(layer, PackedLinear):
             return bind_packed_linear(layer.matrix, x, y, threads=self.threads)
-        if type(layer) is not nn.Linear or layer.bias is not None:
-            raise ValueError(
-                f"layer '{name}' is a {type(layer).__name__}, and a plan takes nn.Linear without bias and PackedLinear; "
-                "call pack_for_speed(lm) where it is quantized, or use lm(tokens, cache)"
-            )
-        return partial(torch.mv, layer.weight.detach(), x[0], out=y[0])
+        weight = layer.weight.detach()
+        if self.tokens == 1:
+            return partial(torch.mv, weight, x[0], out=y[0])
+        return partial(torch.mm, x, weight.T, out=y)
+
+    @property
+    def weight_bytes(self) -> int:
+        """What a pass reads of matrices, scales included."""
+        packed = (layer.matrix.stored_bytes for layer in self.lm.modules() if isinstance(layer, PackedLinear))
+        return sum(packed) + sum(layer.weight.nbytes for layer in self.lm.modules() if isinstance(layer, nn.Linear))
 
     @torch.no_grad()
-    def step(self, token: int) -> Tensor:
-        """Return the logits of the token after `token`, float32 [vocabulary]; the next step writes over them.
+    def run(self, tokens: Sequence[int]) -> Tensor:
+        """Return the logits after each of the tokens, float32 [tokens, vocabulary]; the next pass writes over them.
 
         Raises:
-            ValueError: the token is not in the vocabulary, or the cache is full.
+            ValueError: they are not as many as planned, one is not in the vocabulary, or the cache has no room.
         """
-        token = torch.tensor([[token]])
-        self.lm.check_tokens(token, self.cache)
-        self._position[0] = self.cache.length
-        self._x.copy_(self.lm.embed(token)[0])
+        if len(tokens) != self.tokens:
+            raise ValueError(f"the plan takes {self.tokens} tokens, got {len(tokens)}; make one for as many")
+        ids = torch.tensor([list(tokens)])
+        self.lm.check_tokens(ids, self.cache)
+        torch.arange(self.cache.length, self.cache.length + self.tokens, out=self._positions)
+        self._x.copy_(self.lm.embed(ids)[0])
         for _, call in self.calls:
             call()
-        self.cache.advance(1)
-        return self.logits[0]
+        self.cache.advance(self.tokens)
+        return self.logits
+
+    def step(self, token: int) -> Tensor:
+        """Return the logits after one token, float32 [vocabulary]; the next step writes over them.
+
+        Raises:
+            ValueError: as `run`.
+        """
+        return self.run((token,))[0]
+
+
+def _outputs(name: str, layer: nn.Module) -> int:
+    """How many outputs a layer has, if it is one that a plan takes."""
+    if isinstance(layer, PackedLinear):
+        return layer.weight_shape[0]
+    if type(layer) is not nn.Linear or layer.bias is not None:
+        raise ValueError(
+            f"layer '{name}' is a {type(layer).__name__}, and a plan takes nn.Linear without bias and PackedLinear; "
+            "call pack_for_speed(lm) where it is quantized, or use lm(tokens, cache)"
+        )
+    return layer.out_features

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import index
 
 import torch
+from torch import Tensor
 
 from mini_lib.llm.model.decode import DecodePlan
 from mini_lib.llm.model.kv_cache import KVCache
@@ -30,14 +32,16 @@ def generate(
     Args:
         lm: a model with a tokenizer.
         prompt: a text, or token ids such as `tokenizer.question(...)` gives.
-        cache: an empty one, `KVCache(lm.architecture, room_tokens=..., bits=8)` say; by default one at 32 bits with
-            just the room that is needed.
+        cache: an empty one with room for the prompt and all new tokens but the last, which nothing follows; say
+            `KVCache(lm.architecture, room_tokens=..., bits=8)`. By default one at 32 bits with just that room.
         seed: for drawing; at temperature 0 nothing is drawn.
 
     Raises:
-        TypeError, ValueError: an empty prompt, an unknown token, a cache that is too small, or a model without
-            tokenizer.
+        TypeError, ValueError: an empty prompt, an unknown token, a cache that is too small, in use, or made for another
+            architecture, or a model without tokenizer.
     """
+    if lm.tokenizer is None:
+        raise ValueError("this model has no tokenizer to make a text of tokens; stream(...) gives their ids")
     tokens = stream(lm, prompt, new_tokens, sampling=sampling, cache=cache, seed=seed, stop_at_end=stop_at_end)
     return lm.tokenizer.decode(tokens)
 
@@ -55,12 +59,15 @@ def stream(
 ) -> Iterator[int]:
     """Yield the ids of new tokens as they are generated; `lm.tokenizer.stream(...)` makes text of them.
 
-    Args, Raises: as `generate`.
+    Args, Raises: as `generate`, but a model without tokenizer serves, for a prompt of ids. What is wrong is told when
+    the first token is asked for.
     """
     ids = prompt_ids(lm, prompt)
     whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
-    cache = KVCache(lm.architecture, len(ids) + max(new_tokens, 1)) if cache is None else empty(cache)
-    plan, chance = DecodePlan(lm, cache), torch.Generator().manual_seed(seed)
+    room = len(ids) + max(new_tokens - 1, 0)
+    cache = KVCache(lm.architecture, room) if cache is None else empty(cache)
+    cache.check_fits(lm.architecture, (1, room))
+    step, chance = _decoder(lm, cache), torch.Generator().manual_seed(seed)
     logits = lm(torch.tensor([ids]), cache, last_only=True)[0, -1]
     for left in range(new_tokens, 0, -1):
         token = sampling.draw(logits, chance)
@@ -68,22 +75,37 @@ def stream(
             return
         yield token
         if left > 1:
-            logits = plan.step(token)
+            logits = step(token)
+
+
+def _decoder(lm: LanguageModel, cache: KVCache) -> Callable[[int], Tensor]:
+    """How to get the logits after one more token: by a plan, or by the model itself where no plan takes its layers."""
+    try:
+        return DecodePlan(lm, cache).step
+    except ValueError:
+        return lambda token: lm(torch.tensor([[token]]), cache)[0, -1]
 
 
 def prompt_ids(lm: LanguageModel, prompt: str | Sequence[int]) -> list[int]:
     """Return the ids of a prompt.
 
     Raises:
-        ValueError: there is no token, or a text and no tokenizer.
+        TypeError: an id is not a whole number.
+        ValueError: there is no token, one is not in the vocabulary, or it is a text and there is no tokenizer.
     """
     if isinstance(prompt, str):
         if lm.tokenizer is None:
             raise ValueError("this model has no tokenizer; pass token ids as the prompt")
         prompt = lm.tokenizer.encode(prompt)
-    ids = [int(one) for one in prompt]
+    ids = [index(one) for one in prompt]
     if not ids:
         raise ValueError("the prompt is empty, and the first token follows from it; pass at least one token")
+    most = lm.architecture.vocabulary - 1
+    if unknown := [one for one in ids if not 0 <= one <= most]:
+        raise ValueError(
+            f"token {unknown[0]} is not in the vocabulary, whose ids are 0 to {most}; "
+            "encode the text with this model's own tokenizer"
+        )
     return ids
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 _BLOCK = 32  # weights in a block
+_MOST_DIMENSIONS = 4
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _TEXT, _ARRAY = 8, 9
 
@@ -46,16 +47,38 @@ def _halves(blocks: np.ndarray, at: int) -> np.ndarray:
 
 
 def _nibbles(blocks: np.ndarray) -> np.ndarray:
-    """16 bytes to 32 codes: the low halves are the first sixteen."""
-    return np.concatenate((blocks & 15, blocks >> 4), axis=1)
+    """16 bytes to 32 codes, in float32 so that they can be scaled in place: the low halves are the first sixteen."""
+    codes = np.empty((len(blocks), _BLOCK), np.float32)
+    codes[:, : _BLOCK // 2], codes[:, _BLOCK // 2 :] = blocks & 15, blocks >> 4
+    return codes
+
+
+def _q4_0(blocks: np.ndarray) -> np.ndarray:
+    values = _nibbles(blocks[:, 2:])
+    values -= 8
+    values *= _halves(blocks, 0)
+    return values
+
+
+def _q4_1(blocks: np.ndarray) -> np.ndarray:
+    values = _nibbles(blocks[:, 4:])
+    values *= _halves(blocks, 0)
+    values += _halves(blocks, 2)
+    return values
+
+
+def _q8_0(blocks: np.ndarray) -> np.ndarray:
+    values = blocks[:, 2:].view(np.int8).astype(np.float32)
+    values *= _halves(blocks, 0)
+    return values
 
 
 _ENCODINGS = {
-    0: _Encoding("F32", 1, 4, lambda b: b.view(np.float32)),
-    1: _Encoding("F16", 1, 2, lambda b: b.view(np.float16).astype(np.float32)),
-    2: _Encoding("Q4_0", _BLOCK, 18, lambda b: _halves(b, 0) * (_nibbles(b[:, 2:]).astype(np.float32) - 8)),
-    3: _Encoding("Q4_1", _BLOCK, 20, lambda b: _halves(b, 0) * _nibbles(b[:, 4:]) + _halves(b, 2)),
-    8: _Encoding("Q8_0", _BLOCK, 34, lambda b: _halves(b, 0) * b[:, 2:].view(np.int8)),
+    0: _Encoding("F32", 1, 4, lambda blocks: blocks.view(np.float32).copy()),
+    1: _Encoding("F16", 1, 2, lambda blocks: blocks.view(np.float16).astype(np.float32)),
+    2: _Encoding("Q4_0", _BLOCK, 18, _q4_0),
+    3: _Encoding("Q4_1", _BLOCK, 20, _q4_1),
+    8: _Encoding("Q8_0", _BLOCK, 34, _q8_0),
 }
 
 
@@ -76,7 +99,8 @@ class GGUFFile:
     """An open file: `values` by name, and tensors on demand.
 
     Raises:
-        DamagedFile: this is no GGUF file, or it ends before what its table says.
+        FileNotFoundError: there is no such file.
+        DamagedFile: it is no GGUF file, or it holds less or something else than its header says.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -86,16 +110,10 @@ class GGUFFile:
                 raise DamagedFile(f"{self.path} has no GGUF header; it is empty or was cut short: get it again")
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._at = 0
-        try:
-            self.values, self._entries = self._read_header()
-        except (struct.error, UnicodeDecodeError, OverflowError, MemoryError) as error:
-            raise DamagedFile(f"{self.path} is damaged: its header cannot be read ({error}); get it again") from error
-        for name, entry in self._entries.items():
-            if entry.start + entry.stored_bytes > len(self._bytes):
-                raise DamagedFile(
-                    f"{self.path} is cut short: tensor {name} ends at byte {entry.start + entry.stored_bytes:,}, and "
-                    f"the file has {len(self._bytes):,}; get it again"
-                )
+        self.values, self._entries = self._read_header()
+        end = max((entry.start + entry.stored_bytes for entry in self._entries.values()), default=0)
+        if missing := max(0, end - len(self._bytes)):
+            raise DamagedFile(f"{self.path} is cut short: {missing:,} of {end:,} bytes are missing; get it again")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,6 +123,10 @@ class GGUFFile:
     def encoding(self, name: str) -> str:
         """Return how a tensor is stored: "Q4_1" is 4-bit codes, in blocks of 32 with a step and a lowest value."""
         return self._entry(name).encoding.name
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor, rows first."""
+        return self._entry(name).shape
 
     def stored_bytes(self, name: str) -> int:
         """Return how many bytes of the file a tensor takes."""
@@ -119,7 +141,7 @@ class GGUFFile:
         entry = self._entry(name)
         raw = np.frombuffer(self._bytes, np.uint8, entry.stored_bytes, entry.start)
         values = entry.encoding.unpack(raw.reshape(-1, entry.encoding.block_bytes))
-        return torch.from_numpy(values.reshape(entry.shape).astype(np.float32, copy=entry.encoding.name == "F32"))
+        return torch.from_numpy(values.reshape(entry.shape))
 
     def _entry(self, name: str) -> _Entry:
         if name not in self._entries:
@@ -138,26 +160,46 @@ class GGUFFile:
         values = {}
         for _ in range(count):
             name = self._text()
+            self._need(name not in values, f"it has two values {name!r}")
             values[name] = self._value(*self._numbers("I"))
-        lines = []
+        lines = {}
         for _ in range(tensors):
             name = self._text()
-            (dimensions,) = self._numbers("I")
-            sides = self._numbers("Q" * dimensions)
-            kind, offset = self._numbers("IQ")
-            if kind not in _ENCODINGS:
-                known = ", ".join(one.name for one in _ENCODINGS.values())
-                raise DamagedFile(f"{self.path}: tensor {name} is of GGUF type {kind}, and this reader knows {known}")
-            if sides and sides[0] % _ENCODINGS[kind].block:
-                raise DamagedFile(f"{self.path} is damaged: the {sides[0]} columns of {name} are no whole blocks")
-            lines.append((name, sides[::-1], _ENCODINGS[kind], offset))
+            self._need(name not in lines, f"it has two tensors {name!r}")
+            lines[name] = self._line(name)
         step = values.get("general.alignment", 32)
-        data = -(-self._at // step) * step
-        return values, {name: _Entry(sides, kind, data + offset) for name, sides, kind, offset in lines}
+        self._need(isinstance(step, int) and step > 0 and step % 8 == 0, f"its tensors are {step!r} bytes apart")
+        first = _filled(self._at, step)
+        expected, entries = 0, {}
+        for name, (shape, encoding, offset) in lines.items():
+            self._need(offset == expected, f"tensor {name} lies at {offset:,}, and by those before it at {expected:,}")
+            entries[name] = _Entry(shape, encoding, first + offset)
+            expected = _filled(offset + entries[name].stored_bytes, step)
+        return values, entries
+
+    def _line(self, name: str) -> tuple[tuple[int, ...], _Encoding, int]:
+        """One line of the table of tensors, after its name: the shape, the encoding, the place among the bytes."""
+        (dimensions,) = self._numbers("I")
+        self._need(1 <= dimensions <= _MOST_DIMENSIONS, f"tensor {name} has {dimensions} dimensions")
+        sides = self._numbers("Q" * dimensions)
+        kind, offset = self._numbers("IQ")
+        if kind not in _ENCODINGS:
+            known = ", ".join(one.name for one in _ENCODINGS.values())
+            raise DamagedFile(f"{self.path}: tensor {name} is of GGUF type {kind}, and this reader knows {known}")
+        self._need(all(sides), f"tensor {name} has shape {list(sides[::-1])}")
+        block = _ENCODINGS[kind].block
+        self._need(sides[0] % block == 0, f"the {sides[0]} columns of {name} are no whole blocks of {block}")
+        return sides[::-1], _ENCODINGS[kind], offset
+
+    def _need(self, right: bool, what: str) -> None:
+        if not right:
+            raise DamagedFile(f"{self.path} is damaged: {what}; get it again")
 
     def _take(self, size: int) -> bytes:
-        if self._at + size > len(self._bytes):
-            raise DamagedFile(f"{self.path} is cut short: it ends at byte {len(self._bytes):,}, in its header")
+        self._need(
+            self._at + size <= len(self._bytes),
+            f"its header goes on where the file ends, at byte {len(self._bytes):,}: it was cut short or altered",
+        )
         self._at += size
         return self._bytes[self._at - size : self._at]
 
@@ -165,17 +207,37 @@ class GGUFFile:
         return struct.unpack(f"<{kinds}", self._take(struct.calcsize(f"<{kinds}")))
 
     def _text(self) -> str:
-        (size,) = self._numbers("Q")
-        return self._take(size).decode("utf-8")
+        return self._texts(1)[0]
+
+    def _texts(self, count: int) -> tuple[str, ...]:
+        """So many texts, each after its length; a vocabulary has 100,000, so this loop calls as little as it can."""
+        data, at, texts = self._bytes, self._at, []
+        try:
+            for _ in range(count):
+                start = at + 8
+                at = start + int.from_bytes(data[at:start], "little")
+                if at > len(data):
+                    self._take(at - self._at)
+                texts.append(data[start:at].decode())
+        except UnicodeDecodeError as error:
+            raise DamagedFile(f"{self.path} is damaged: a text in its header is not UTF-8; get it again") from error
+        self._at = at
+        return tuple(texts)
 
     def _value(self, kind: int) -> Any:
+        if kind in _NUMBERS:
+            return self._numbers(_NUMBERS[kind])[0]
         if kind == _TEXT:
             return self._text()
-        if kind == _ARRAY:
-            inner, count = self._numbers("IQ")
-            if inner in _NUMBERS:
-                return self._numbers(f"{count}{_NUMBERS[inner]}")
-            return tuple(self._value(inner) for _ in range(count))
-        if kind not in _NUMBERS:
-            raise DamagedFile(f"{self.path} is damaged: there is no kind of value {kind}")
-        return self._numbers(_NUMBERS[kind])[0]
+        self._need(kind == _ARRAY, f"there is no kind of value {kind}")
+        inner, count = self._numbers("IQ")
+        if inner in _NUMBERS:
+            size = struct.calcsize(f"<{_NUMBERS[inner]}")
+            return struct.unpack(f"<{count}{_NUMBERS[inner]}", self._take(count * size))
+        self._need(inner == _TEXT, f"there is no array of kind {inner}, or of arrays")
+        return self._texts(count)
+
+
+def _filled(size: int, step: int) -> int:
+    """`size` filled up to whole steps."""
+    return -(-size // step) * step

@@ -9,6 +9,7 @@ token's numbers; KIVI groups keys across tokens instead, which needs a buffer of
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from mini_lib.kernels import LayerCache
@@ -19,6 +20,8 @@ from mini_lib.require import whole
 class KVCache:
     """Room for `room_tokens` tokens of one sequence; `layers` holds the keys and values of each layer.
 
+    No gradient passes a cache.
+
     Raises:
         TypeError: not an Architecture with grouped-query attention, or a count is not a whole number.
         ValueError: bits other than 32, 8 and 4, no room, or a group size that does not divide head_dim.
@@ -26,7 +29,7 @@ class KVCache:
     >>> from mini_lib.llm.cost import FeedForward
     >>> tiny = Architecture("tiny", 2, 8, 16, Attention(heads=2, kv_heads=1, head_dim=4), FeedForward(12))
     >>> cache = KVCache(tiny, room_tokens=10, bits=8, group_size=4)
-    >>> cache.bytes_per_token                               # 2 layers, key and value: 4 codes and two numbers of 2 bytes
+    >>> cache.bytes_per_token                              # 2 layers, key and value: 4 codes and two numbers of 2 bytes
     32
     """
 
@@ -50,6 +53,7 @@ class KVCache:
         """What one token leaves in the cache, steps and lowest values included."""
         return sum(layer.stored_bytes for layer in self.layers) // self.room_tokens
 
+    @torch.no_grad()
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write new tokens of a layer after those that are there, and return all of them as they are kept.
 

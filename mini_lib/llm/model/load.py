@@ -13,18 +13,6 @@ from mini_lib.llm.model.gguf_file import DamagedFile, GGUFFile
 from mini_lib.llm.model.tokenizer import Tokenizer
 from mini_lib.llm.model.transformer import LanguageModel
 
-_MATRICES = {
-    "attention.query": "attn_q",
-    "attention.key": "attn_k",
-    "attention.value": "attn_v",
-    "attention.out": "attn_output",
-    "feed_forward.gate": "ffn_gate",
-    "feed_forward.up": "ffn_up",
-    "feed_forward.down": "ffn_down",
-    "attention_norm": "attn_norm",
-    "feed_forward_norm": "ffn_norm",
-}
-
 
 @torch.no_grad()
 def load_language_model(path: str | os.PathLike[str]) -> LanguageModel:
@@ -32,35 +20,28 @@ def load_language_model(path: str | os.PathLike[str]) -> LanguageModel:
 
     Raises:
         FileNotFoundError: there is no such file.
-        DamagedFile: it is cut short, or a tensor is missing or has another shape than the header says.
-        ValueError: the model is of another family.
+        DamagedFile: it is cut short, or its tensors are not those that its header says.
+        ValueError: the model is of another family, or has a part that is not built here.
     """
     file = GGUFFile(path)
-    architecture = architecture_of(file.values, tied="output.weight" not in file.names)
     values = file.values
-    with torch.device("meta"):  # shapes alone: the numbers come from the file
-        model = LanguageModel(
-            architecture,
-            rope_base=values.get("llama.rope.freq_base", 10_000.0),
-            norm_eps=values["llama.attention.layer_norm_rms_epsilon"],
-            tokenizer=Tokenizer.of_file(values),
-        )
-    state = {"norm.weight": file.tensor("output_norm.weight")}
-    state["head.weight"] = file.tensor("token_embd.weight" if architecture.tied else "output.weight")
-    if not architecture.tied:
-        state["table.weight"] = file.tensor("token_embd.weight")
-    for layer in range(architecture.layers):
-        for ours, theirs in _MATRICES.items():
-            state[f"blocks.{layer}.{ours}.weight"] = file.tensor(f"blk.{layer}.{theirs}.weight")
-        for part, heads in (("query", architecture.attention.heads), ("key", architecture.attention.kv_heads)):
-            name = f"blocks.{layer}.attention.{part}.weight"
-            state[name] = pairs_in_halves(state[name], heads)
-    for name, parameter in model.state_dict().items():
-        if state[name].shape != parameter.shape:
-            raise DamagedFile(
-                f"{path} is damaged: {name} has shape {list(state[name].shape)}, and by its header it is "
-                f"{list(parameter.shape)}; get it again"
+    architecture = architecture_of(values, tied="output.weight" not in file.names)
+    tensors = _checked_tensors(file, architecture)
+    try:
+        with torch.device("meta"):  # shapes alone: the numbers come from the file
+            model = LanguageModel(
+                architecture,
+                rope_base=values.get("llama.rope.freq_base", 10_000.0),
+                norm_eps=values["llama.attention.layer_norm_rms_epsilon"],
+                tokenizer=Tokenizer.of_file(values),
             )
+    except (KeyError, TypeError) as error:
+        raise DamagedFile(f"the header of {path} is damaged: {error!r}; get it again") from error
+    state = {ours: file.tensor(theirs) for ours, theirs in tensors.items()}
+    for number in range(architecture.layers):
+        for part, heads in (("query", architecture.attention.heads), ("key", architecture.attention.kv_heads)):
+            name = f"blocks.{number}.attention.{part}.weight"
+            state[name] = pairs_in_halves(state[name], heads)
     model.load_state_dict(state, assign=True)
     return model.requires_grad_(False).eval()
 
@@ -70,28 +51,73 @@ def architecture_of(values: dict[str, Any], tied: bool) -> Architecture:
 
     Raises:
         DamagedFile: a value is missing or is not a count.
-        ValueError: the model is not of the Llama family.
+        ValueError: the model is of another family, or its positions are not those of `rotary`.
     """
     family = values.get("general.architecture")
     if family != "llama":
         raise ValueError(f"the file holds a model of the family {family!r}, and this reader knows 'llama' alone")
     try:
         hidden, heads = values["llama.embedding_length"], values["llama.attention.head_count"]
-        return Architecture(
-            values.get("general.name", "unnamed"),
+        head_dim = values.get("llama.attention.key_length", hidden // heads)
+        architecture = Architecture(
+            str(values.get("general.name", "unnamed")),
             values["llama.block_count"],
             hidden,
             len(values["tokenizer.ggml.tokens"]),
-            Attention(heads, values.get("llama.attention.head_count_kv", heads), hidden // heads),
+            Attention(heads, values.get("llama.attention.head_count_kv", heads), head_dim),
             FeedForward(values["llama.feed_forward_length"]),
             tied,
         )
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise DamagedFile(f"the header of the file is damaged: {error!r}; get it again") from error
+    scaling, turned = values.get("llama.rope.scaling.type", "none"), values.get("llama.rope.dimension_count", head_dim)
+    if scaling != "none" or turned != head_dim:
+        raise ValueError(
+            f"the model turns {turned} of {head_dim} numbers of a head, with scaling {scaling!r}; this reader knows "
+            "models that turn all of them, without scaling"
+        )
+    return architecture
+
+
+def _checked_tensors(file: GGUFFile, a: Architecture) -> dict[str, str]:
+    """For each entry of the model's state dict its tensor in the file, once all are there in the right shape.
+
+    This comes before anything is built: an altered count must not ask for a billion layers.
+    """
+    if a.layers > len(file.names):
+        raise DamagedFile(f"{file.path} is damaged: {a.layers:,} layers have only {len(file.names)} tensors")
+    hidden, width, head_dim = a.hidden, a.feed_forward.width, a.attention.head_dim
+    queries, keys = a.attention.heads * head_dim, a.attention.kv_heads * head_dim
+    layer = {
+        "attention_norm": ("attn_norm", (hidden,)),
+        "attention.query": ("attn_q", (queries, hidden)),
+        "attention.key": ("attn_k", (keys, hidden)),
+        "attention.value": ("attn_v", (keys, hidden)),
+        "attention.out": ("attn_output", (hidden, queries)),
+        "feed_forward_norm": ("ffn_norm", (hidden,)),
+        "feed_forward.gate": ("ffn_gate", (width, hidden)),
+        "feed_forward.up": ("ffn_up", (width, hidden)),
+        "feed_forward.down": ("ffn_down", (hidden, width)),
+    }
+    tensors = {"norm": ("output_norm", (hidden,))}
+    if not a.tied:
+        tensors["table"] = ("token_embd", (a.vocabulary, hidden))
+    tensors["head"] = ("token_embd" if a.tied else "output", (a.vocabulary, hidden))
+    for number in range(a.layers):
+        tensors |= {f"blocks.{number}.{ours}": (f"blk.{number}.{name}", shape) for ours, (name, shape) in layer.items()}
+    for name, shape in tensors.values():
+        if file.shape(f"{name}.weight") != shape:
+            raise DamagedFile(
+                f"{file.path} is damaged: {name}.weight is {list(file.shape(f'{name}.weight'))}, and by its header it "
+                f"is {list(shape)}; get it again"
+            )
+    if foreign := sorted(set(file.names) - {f"{name}.weight" for name, _ in tensors.values()}):
+        raise ValueError(f"the model has tensors that are not built here: {', '.join(foreign[:3])}")
+    return {f"{ours}.weight": f"{name}.weight" for ours, (name, _) in tensors.items()}
 
 
 def pairs_in_halves(weight: Tensor, heads: int) -> Tensor:
-    """Return a query or key matrix for `rotate`, whose pairs are (i, i + head_dim / 2); in the file they are neighbours.
+    """Return a query or key matrix of a file, whose pairs are (2i, 2i + 1), for `rotate`: (i, i + head_dim / 2).
 
     >>> pairs_in_halves(torch.arange(4)[:, None], heads=1).flatten().tolist()
     [0, 2, 1, 3]

@@ -15,7 +15,7 @@ _ROOM = 2048  # tables are made for a multiple of so many positions: few calls n
 
 
 def rotary_tables(positions: int, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
-    """Return cosines and sines of the angles for positions 0 to `positions` - 1, each float32 [positions, head_dim / 2].
+    """Return cosines and sines of the angles for positions 0 to `positions` - 1: float32 [positions, head_dim / 2].
 
     >>> cos, sin = rotary_tables(2, head_dim=4, base=10_000.0)               # angles 0 and 0, then 1 and 0.01
     >>> sin
@@ -29,6 +29,7 @@ def rotary_tables(positions: int, head_dim: int, base: float) -> tuple[Tensor, T
 
 
 @lru_cache(maxsize=4)
+@torch.inference_mode(False)  # they are kept, and a later call may train
 def _tables(positions: int, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
     frequencies = 1.0 / base ** (torch.arange(0, head_dim, 2).float() / head_dim)
     angles = torch.arange(positions).float()[:, None] * frequencies

@@ -14,8 +14,10 @@ from mini_lib.require import not_negative, share, whole
 class Sampling:
     """How a token is drawn from logits.
 
-    temperature: logits are divided by it; 0 takes the most likely token. top_k: only so many of the most likely can be
-    drawn (None: all). top_p: only the most likely tokens that together just reach this probability.
+    Args:
+        temperature: logits are divided by it; 0 takes the most likely token.
+        top_k: only so many of the most likely tokens can be drawn (None: all); of equal ones those with lower ids.
+        top_p: of these, only the most likely that together just reach this share of their probability.
 
     Raises:
         TypeError, ValueError: a value is out of its range.
@@ -40,29 +42,38 @@ class Sampling:
         """Return a token id for logits [vocabulary].
 
         Raises:
-            ValueError: a logit is NaN.
+            ValueError: as `probabilities`.
         """
-        if logits.isnan().any():
-            raise ValueError("the logits hold NaN; find out where it comes from before drawing")
         if self.temperature == 0:
+            _need_logits(logits)
             return int(logits.argmax())
         return int(torch.multinomial(self.probabilities(logits), 1, generator=generator))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probability of each token, [vocabulary]; at temperature 0 all of it on the most likely one.
+        """Return the probability of each token, float64 [vocabulary]; at temperature 0 one has all of it.
+
+        Raises:
+            ValueError: the logits are not [vocabulary], one is NaN or infinite, or all are -infinity.
 
         >>> Sampling(temperature=1.0, top_k=2).probabilities(torch.tensor([3.0, 1.0, 3.0])).tolist()
         [0.5, 0.0, 0.5]
         """
+        _need_logits(logits)
+        logits = logits.double()  # a tiny temperature is no 0 there, and small chances add up
         if self.temperature == 0:
             return torch.zeros_like(logits).index_fill_(0, logits.argmax(), 1.0)
         # the largest logit is taken away first: a small temperature could otherwise make infinity
-        chances = ((logits - logits.max()) / self.temperature).softmax(dim=-1)
-        ordered, order = chances.sort(descending=True, stable=True)
-        before = ordered.cumsum(dim=-1) - ordered
-        kept = before < self.top_p
+        ordered, order = ((logits - logits.max()) / self.temperature).softmax(dim=-1).sort(descending=True, stable=True)
         if self.top_k is not None:
-            kept[self.top_k :] = False
-        kept[0] = True
-        chosen = torch.zeros_like(chances).scatter(0, order, ordered * kept)
-        return chosen / chosen.sum()
+            ordered[self.top_k :] = 0
+        if self.top_p < 1:
+            before = ordered.cumsum(dim=-1) - ordered
+            ordered[before >= self.top_p * ordered.sum()] = 0
+        return torch.zeros_like(logits).scatter(0, order, ordered / ordered.sum())
+
+
+def _need_logits(logits: Tensor) -> None:
+    if logits.dim() != 1 or not len(logits):
+        raise ValueError(f"logits must be [vocabulary], got {list(logits.shape)}; give those of one token")
+    if not logits.max().isfinite():  # NaN counts as the largest
+        raise ValueError(f"the largest logit is {logits.max()}; find out where it comes from before drawing")

@@ -7,11 +7,15 @@ Hugging Face's `tokenizers`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from operator import index
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
+
+from mini_lib.llm.model.gguf_file import DamagedFile
 
 _CONTROL = 3  # GGUF's number for tokens that stand for no text: the start and the end of a message, say
 
@@ -25,6 +29,10 @@ class Tokenizer:
         control: the tokens that stand for no text; a text that contains their names is cut there only on request.
         end: the id after which generation stops.
 
+    Raises:
+        ValueError: a token is there twice, a merge joins what is not in the vocabulary, a control token is not in it,
+            or `end` is no id.
+
     A vocabulary of three letters and one merge:
 
     >>> tokenizer = Tokenizer(["<end>", "a", "b", "ab"], ["a b"], control=["<end>"], end=0)
@@ -35,30 +43,44 @@ class Tokenizer:
     """
 
     def __init__(self, tokens: Sequence[str], merges: Sequence[str], *, control: Sequence[str], end: int) -> None:
-        self.end, self._size = end, len(tokens)
         vocabulary = {token: number for number, token in enumerate(tokens)}
-        pairs = [tuple(pair.split(" ", 1)) for pair in merges]
-        self._plain = _built(vocabulary, pairs, ())
-        self._with_control = _built(vocabulary, pairs, control)
+        if len(vocabulary) != len(tokens):
+            raise ValueError(f"{len(tokens) - len(vocabulary)} tokens are in the vocabulary twice; each has one id")
+        if unknown := [name for name in control if name not in vocabulary]:
+            raise ValueError(f"the control token {unknown[0]!r} is not in the vocabulary")
+        self.end, self._vocabulary = end, vocabulary
+        self._check_id(end)
+        try:
+            self._codec = _byte_level(vocabulary, [tuple(pair.split(" ", 1)) for pair in merges])
+        except Exception as error:  # `tokenizers` has no exception of its own
+            raise ValueError(f"the merges do not fit the vocabulary: {error}") from error
+        letters = _letters()
+        self._bytes_known = bytes(byte for byte, letter in letters.items() if letter in vocabulary)
+        # the longest name first, so that none is found in the beginning of another
+        names = sorted(control, key=len, reverse=True)
+        self._names = re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
 
     @classmethod
     def of_file(cls, values: dict[str, Any]) -> Tokenizer:
         """Return the tokenizer that the header of a GGUF file describes.
 
         Raises:
+            DamagedFile: its parts are missing, or do not fit together.
             ValueError: it is of another kind than SmolLM's.
         """
         kind = values.get("tokenizer.ggml.model"), values.get("tokenizer.ggml.pre")
         if kind != ("gpt2", "smollm"):
             raise ValueError(f"the file's tokenizer is {kind}, and this reader builds ('gpt2', 'smollm') alone")
-        tokens = values["tokenizer.ggml.tokens"]
-        control = [token for token, sort in zip(tokens, values["tokenizer.ggml.token_type"]) if sort == _CONTROL]
-        return cls(
-            tokens, values["tokenizer.ggml.merges"], control=control, end=values["tokenizer.ggml.eos_token_id"]
-        )
+        try:
+            tokens, sorts = values["tokenizer.ggml.tokens"], values["tokenizer.ggml.token_type"]
+            control = [token for token, sort in zip(tokens, sorts, strict=True) if sort == _CONTROL]
+            end = values["tokenizer.ggml.eos_token_id"]
+            return cls(tokens, values["tokenizer.ggml.merges"], control=control, end=end)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DamagedFile(f"the tokenizer in the file's header is damaged: {error!r}; get it again") from error
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._vocabulary)
 
     def __deepcopy__(self, memo: object) -> Tokenizer:
         return self  # it never changes, and a copied model keeps it
@@ -68,27 +90,36 @@ class Tokenizer:
 
         Raises:
             TypeError: `text` is not a str.
+            ValueError: it holds half of a surrogate pair, or a character for which the vocabulary has no token.
         """
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, got {type(text).__name__}")
-        return (self._with_control if control else self._plain).encode(text, add_special_tokens=False).ids
+        if not control or self._names is None:
+            return self._text_ids(text)
+        parts = self._names.split(text)  # in turns a text and a name
+        return [
+            one
+            for place, part in enumerate(parts)
+            for one in ([self._vocabulary[part]] if place % 2 else self._text_ids(part))
+        ]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; bytes that are no whole character become the replacement character.
 
         Raises:
+            TypeError: an id is not a whole number.
             ValueError: an id is not in the vocabulary.
         """
-        ids = [int(one) for one in ids]
-        if unknown := [one for one in ids if not 0 <= one < self._size]:
-            raise ValueError(f"token {unknown[0]} is not in the vocabulary, whose ids are 0 to {self._size - 1}")
-        return self._plain.decode(ids, skip_special_tokens=False)
+        ids = [index(one) for one in ids]
+        for one in ids:
+            self._check_id(one)
+        return self._codec.decode(ids, skip_special_tokens=False)
 
     def stream(self, ids: Iterable[int]) -> Iterator[str]:
         """Yield the text of ids as they come, each piece once its characters are whole."""
         held: list[int] = []
         for one in ids:
-            held.append(int(one))
+            held.append(one)
             text = self.decode(held)
             if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # else a character's last bytes are still to come
                 yield text
@@ -96,20 +127,59 @@ class Tokenizer:
         if held:
             yield self.decode(held)
 
-    def question(self, text: str, system: str = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"):
-        """Return the ids of a question in the form in which the model was taught to answer."""
-        form = "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-        before, middle, after = form.split("{}")
-        parts = ((before, True), (system, False), (middle, True), (text, False), (after, True))
-        return [one for part, control in parts for one in self.encode(part, control=control)]
+    def question(
+        self, text: str, system: str = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    ) -> list[int]:
+        """Return the ids of a question in the form in which the model was taught to answer.
+
+        Names of control tokens in `text` and `system` stay text: a question cannot end itself and speak for the model.
+
+        Raises:
+            TypeError, ValueError: as `encode`, or the vocabulary has no tokens for the start and the end of a message.
+        """
+        start, end = "<|im_start|>", "<|im_end|>"
+        if start not in self._vocabulary or end not in self._vocabulary:
+            raise ValueError(f"the vocabulary has no {start} and {end}; write the prompt in the model's own form")
+        ids = []
+        for role, content in (("system", system), ("user", text)):
+            message = self.encode(f"{role}\n{content}")
+            ids += [self._vocabulary[start], *message, self._vocabulary[end], *self.encode("\n")]
+        return [*ids, self._vocabulary[start], *self.encode("assistant\n")]
+
+    def _check_id(self, one: int) -> None:
+        if not 0 <= one < len(self):
+            raise ValueError(f"token {one} is not in the vocabulary, whose ids are 0 to {len(self) - 1}")
+
+    def _text_ids(self, text: str) -> list[int]:
+        try:  # what has no token is refused here: `tokenizers` would leave it out without a word
+            lost = text.encode().translate(None, self._bytes_known)
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"text holds {text[error.start]!r} at place {error.start}, half of a surrogate pair and no character; "
+                "read it with the encoding in which it was written"
+            ) from error
+        if lost:
+            found = next(letter for letter in text if lost[0] in letter.encode())
+            raise ValueError(
+                f"the vocabulary has no token for a byte of {found!r}; take this character out of the text"
+            )
+        return self._codec.encode(text, add_special_tokens=False).ids
 
 
-def _built(vocabulary: dict[str, int], merges: list[tuple[str, ...]], control: Sequence[str]) -> tokenizers.Tokenizer:
+def _byte_level(vocabulary: dict[str, int], merges: list[tuple[str, ...]]) -> tokenizers.Tokenizer:
     made = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     made.decoder = decoders.ByteLevel()
-    if control:
-        made.add_special_tokens(list(control))
     return made
+
+
+def _letters() -> dict[int, str]:
+    """The letter that stands for each byte: itself where it can be seen, else one of those from 256 on, in order.
+
+    Source: A. Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, the code (encoder.py).
+    """
+    seen = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    unseen = (byte for byte in range(256) if byte not in seen)
+    return {byte: chr(byte) for byte in seen} | {byte: chr(256 + place) for place, byte in enumerate(unseen)}

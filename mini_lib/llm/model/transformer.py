@@ -19,6 +19,7 @@ from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.rotary import rotary_tables
 from mini_lib.llm.model.rows import rows_of
 from mini_lib.llm.model.tokenizer import Tokenizer
+from mini_lib.require import not_negative, positive
 
 
 class GatedFeedForward(nn.Module):
@@ -47,9 +48,7 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.RMSNorm(architecture.hidden, eps=norm_eps)
         self.feed_forward = GatedFeedForward(architecture.hidden, architecture.feed_forward.width)
 
-    def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None = None, layer: int = 0
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None = None, layer: int = 0) -> Tensor:
         x = x + self.attention(self.attention_norm(x), rotary, cache, layer)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
@@ -64,7 +63,7 @@ class LanguageModel(nn.Module):
         tokenizer: for functions that take text; None where there is none.
 
     Raises:
-        TypeError: not an Architecture.
+        TypeError: not an Architecture, or the base is no number.
         ValueError: the architecture has a part that is not built here; the message names it.
 
     >>> from mini_lib.llm.cost import Architecture, Attention, FeedForward, count_parameters
@@ -86,6 +85,8 @@ class LanguageModel(nn.Module):
     ) -> None:
         super().__init__()
         _check_built_here(architecture)
+        positive("rope_base", rope_base, fix="10,000 is common; a model's file says it")
+        not_negative("norm_eps", norm_eps, fix="1e-5 is common; a model's file says it")
         self.architecture, self.tokenizer = architecture, tokenizer
         self.rope_base, self.norm_eps = rope_base, norm_eps
         hidden, vocabulary = architecture.hidden, architecture.vocabulary
@@ -129,7 +130,9 @@ class LanguageModel(nn.Module):
         """
         if not isinstance(tokens, Tensor) or tokens.dtype not in (torch.int64, torch.int32):
             got = tokens.dtype if isinstance(tokens, Tensor) else type(tokens).__name__
-            raise TypeError(f"tokens must be a tensor of whole numbers, got {got}; tokenizer.encode(text) gives the ids")
+            raise TypeError(
+                f"tokens must be a tensor of whole numbers, got {got}; tokenizer.encode(text) gives the ids"
+            )
         if tokens.dim() != 2 or not tokens.numel():
             raise ValueError(f"tokens must be [batch, 1 token or more], got {list(tokens.shape)}; use tokens[None]")
         low, high, vocabulary = int(tokens.min()), int(tokens.max()), self.architecture.vocabulary
@@ -155,6 +158,7 @@ def _check_built_here(architecture: Architecture) -> None:
             for part, name in ((at, "qkv_bias"), (at, "out_bias"), (ff, "bias"), (a, "norm_bias"), (a, "head_bias"))
         ),
         "norms of queries and keys": getattr(at, "qk_norm", False),
+        "heads of an odd number of numbers": getattr(at, "head_dim", 0) % 2 == 1,
         "windowed layers": getattr(at, "windowed_layers", 0) > 0,
         "a parallel block": a.parallel_block,
         f"{a.norms_per_layer} norms per layer": a.norms_per_layer != 2,

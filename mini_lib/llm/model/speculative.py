@@ -1,0 +1,156 @@
+"""Speculative decoding: guess several tokens cheaply, check them in one pass, keep those that are right.
+
+A decode step reads all weights for one token. A pass over five tokens reads them once too, and costs little more while
+it waits for memory. So a draft proposes the next few tokens, the model computes the logits after each of them at once,
+and the longest run of proposals that the model would have chosen itself is kept, with the model's own choice after it.
+With greedy choice the text is the same as without a draft, whatever the draft proposes; only the time depends on it.
+
+Source: Y. Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", 2023, sections 2 and 3;
+A. Saxena, "Prompt Lookup Decoding", 2023, <https://github.com/apoorvumang/prompt-lookup-decoding>.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from mini_lib.llm.model.decode import DecodePlan
+from mini_lib.llm.model.generate import prompt_ids
+from mini_lib.llm.model.kv_cache import KVCache
+from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.require import whole
+
+Draft = Callable[[Sequence[int], int], Sequence[int]]
+"""All tokens so far, and how many are asked for -> at most so many tokens that may follow."""
+
+
+@dataclass(frozen=True)
+class Speculated:
+    """The tokens that were generated, how many were proposed and accepted, and how many passes the model made.
+
+    >>> Speculated(tokens=(1, 2, 3, 4), proposed=6, accepted=2, passes=2).acceptance
+    0.3333333333333333
+    """
+
+    tokens: tuple[int, ...]
+    proposed: int
+    accepted: int
+    passes: int
+
+    @property
+    def acceptance(self) -> float:
+        """The share of proposals that were right; NaN where there was none."""
+        return self.accepted / self.proposed if self.proposed else float("nan")
+
+    @property
+    def tokens_per_pass(self) -> float:
+        """How many tokens a pass of the model gave; without a draft it is 1."""
+        return len(self.tokens) / self.passes if self.passes else float("nan")
+
+
+@torch.no_grad()
+def generate_speculatively(
+    lm: LanguageModel, prompt: str | Sequence[int], new_tokens: int, draft: Draft, *, ahead: int = 4
+) -> Speculated:
+    """Return the greedy continuation of a prompt, with the help of a draft that proposes up to `ahead` tokens at once.
+
+    Raises:
+        TypeError, ValueError: as `generate.stream`; `ahead` is below 1; or the draft proposes a token that is not in
+            the vocabulary.
+    """
+    ids = prompt_ids(lm, prompt)
+    whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
+    whole("ahead", ahead, low=1, fix="4 is common; without a draft use generate")
+    cache = KVCache(lm.architecture, len(ids) + new_tokens + ahead)
+    end = None if lm.tokenizer is None else lm.tokenizer.end
+    plans = {count: DecodePlan(lm, cache, tokens=count) for count in range(1, ahead + 2)}
+    given, proposed, accepted, passes = len(ids), 0, 0, 0
+    guesses: list[int] = []
+    logits = lm(torch.tensor([ids]), cache, last_only=True)[0]  # the prompt alone: as without a draft
+    while len(ids) - given < new_tokens:
+        choices = logits.argmax(dim=-1).tolist()  # the model's own token after the last one, and after each guess
+        right = next((at for at, guess in enumerate(guesses) if guess != choices[at]), len(guesses))
+        proposed, accepted, passes = proposed + len(guesses), accepted + right, passes + 1
+        new = choices[: right + 1]
+        if end in new:
+            ids += new[: new.index(end)]
+            break
+        ids += new
+        if not (left := new_tokens - (len(ids) - given)):
+            break
+        cache.shorten(len(ids) - 1)  # what was guessed wrongly is forgotten; the last token is still to be read
+        most = min(ahead, left - 1)
+        guesses = [int(one) for one in draft(tuple(ids), most)][:most] if most else []
+        logits = plans[1 + len(guesses)].run([ids[-1], *guesses])
+    return Speculated(tuple(ids[given:]), proposed, accepted, passes)
+
+
+def look_up(tokens: Sequence[int], count: int, *, longest: int = 3) -> Sequence[int]:
+    """Propose what followed the last time that the latest tokens stood in the text: a draft that costs nothing.
+
+    The latest `longest` tokens are looked for first, then fewer, and of several places the last one counts.
+
+    "2 3" stood there before, and "4 1" followed:
+
+    >>> look_up([2, 3, 4, 1, 2, 3], 2)
+    (4, 1)
+    """
+    tokens = tuple(tokens)
+    for size in range(min(longest, len(tokens) - 1), 0, -1):
+        latest = tokens[-size:]
+        for at in range(len(tokens) - size - 1, -1, -1):
+            if tokens[at : at + size] == latest:
+                return tokens[at + size : at + size + count]
+    return ()
+
+
+def drafted_by(draft: LanguageModel, room_tokens: int) -> Draft:
+    """Return a draft that asks a smaller model of the same vocabulary: one of fewer layers or fewer bits.
+
+    It keeps a cache of its own, of which it forgets what was not accepted.
+
+    Raises:
+        TypeError, ValueError: as `KVCache` and `DecodePlan`.
+    """
+    cache = KVCache(draft.architecture, room_tokens)
+    plan = DecodePlan(draft, cache)
+    held: list[int] = []
+
+    @torch.no_grad()
+    def propose(tokens: Sequence[int], count: int) -> Sequence[int]:
+        nonlocal held
+        if not count:
+            return ()
+        tokens = list(tokens)
+        common = next((at for at, (a, b) in enumerate(zip(held, tokens)) if a != b), min(len(held), len(tokens)))
+        cache.shorten(min(common, len(tokens) - 1))
+        unread = tokens[cache.length :]
+        logits = plan.step(unread[0]) if len(unread) == 1 else draft(torch.tensor([unread]), cache)[0, -1]
+        guesses = [int(logits.argmax())]
+        while len(guesses) < count:
+            guesses.append(int(plan.step(guesses[-1]).argmax()))
+        held = [*tokens, *guesses[:-1]]
+        return guesses
+
+    return propose
+
+
+def first_layers(lm: LanguageModel, layers: int) -> LanguageModel:
+    """Return a model of the first layers alone, with the same table, norm and head; it shares the weights.
+
+    Raises:
+        TypeError, ValueError: `layers` is not a whole number from 1 to those of the model.
+    """
+    whole("layers", layers, low=1, high=lm.architecture.layers, fix="a draft has fewer than the model")
+    with torch.device("meta"):
+        small = LanguageModel(
+            replace(lm.architecture, layers=layers),
+            rope_base=lm.rope_base,
+            norm_eps=lm.norm_eps,
+            tokenizer=lm.tokenizer,
+        )
+    small.table, small.norm, small.head = lm.table, lm.norm, lm.head
+    small.blocks = type(lm.blocks)(lm.blocks[:layers])
+    return small.train(lm.training)
