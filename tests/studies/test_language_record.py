@@ -9,6 +9,7 @@ import hashlib
 import pytest
 
 from mini_lib.llm.model import prose
+from mini_lib.llm.model.source import SMOLLM2_SHA256
 from studies.language import record, run, study
 from studies.language.pruning import MAGNITUDE, SPARSE_GPT, WANDA
 from studies.language.study import AWQ, GPTQ, NEAREST, SYMMETRIC, at
@@ -38,7 +39,7 @@ def test_it_was_made_with_the_settings_of_the_code(shipped):
     made = {name: value for name, value in shipped.settings.items() if name != "machine"}
     settings = run.Settings(made["model_sha256"], study.Plan(**made["plan"]), made["text_sha256"])
     assert settings == run.Settings(made["model_sha256"], study.Plan(), prose.SHA256)
-    assert made["model_sha256"].startswith("b179c952")
+    assert made["model_sha256"] == SMOLLM2_SHA256
     assert shipped.settings["machine"]["threads"] == 1
 
 
