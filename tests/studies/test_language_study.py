@@ -26,7 +26,7 @@ VOCABULARY = 64
 
 def tiny_lm() -> LanguageModel:
     torch.manual_seed(0)
-    shape = Architecture("tiny", 2, 32, VOCABULARY, Attention(4, 2, 8), FeedForward(64), tied=True)
+    shape = Architecture("tiny", 2, 32, VOCABULARY, Attention(2, 1, 32), FeedForward(64), tied=True)
     return LanguageModel(shape).eval().requires_grad_(False)
 
 
@@ -114,8 +114,8 @@ def test_wanda_with_inputs_of_equal_strength_is_magnitude_by_row():
 
 def test_bytes_by_hand():
     lm = tiny_lm()
-    # per block: query and out 32 x 32, key and value 16 x 32, and three of 64 x 32; the head 64 x 32
-    weights = 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32)
+    # per block: query and out 64 x 32, key and value 32 x 32, and three of 64 x 32; the head 64 x 32
+    weights = 2 * (2 * 64 * 32 + 2 * 32 * 32 + 3 * 64 * 32)
     rest = 64 * 32 * 34 // 32 + 4 * 32 * 5  # the head, and five norms of 32
     assert stored.stored_bytes(lm) == weights * 20 // 32 + rest
     four = quantize_weights(lm, study.grid(4, study.SYMMETRIC, PLAN), in_blocks)
