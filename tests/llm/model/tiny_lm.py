@@ -1,22 +1,15 @@
-"""A language model of two layers with random weights, large enough for shared value heads and groups of 8."""
+"""The tiny language model with a wider feed-forward, and tokens for it: for tests of what compresses one."""
 
 import torch
+from tiny_language_models import TOKENS, tiny_architecture, tiny_model
 
-from mini_lib.llm.cost import Architecture, Attention, FeedForward
 from mini_lib.llm.model.transformer import LanguageModel
 
-VOCABULARY = 64
+VOCABULARY = len(TOKENS)
 
 
-def tiny_lm(*, seed: int = 0, kv_heads: int = 2, dtype: torch.dtype = torch.float32) -> LanguageModel:
-    shape = Attention(heads=4, kv_heads=kv_heads, head_dim=8)
-    torch.manual_seed(seed)
-    lm = LanguageModel(Architecture("tiny", 2, 32, VOCABULARY, shape, FeedForward(64), tied=True))
-    with torch.no_grad():
-        for name, weight in lm.named_parameters():
-            if "norm" in name:
-                weight.uniform_(0.5, 2.0)  # gains of 1 would hide one that is forgotten
-    return lm.to(dtype).eval().requires_grad_(False)
+def tiny_lm(*, kv_heads: int = 2, dtype: torch.dtype = torch.float32) -> LanguageModel:
+    return tiny_model(tiny_architecture(kv_heads=kv_heads, width=64)).to(dtype)
 
 
 def some_tokens(count: int = 128, seed: int = 1) -> torch.Tensor:
