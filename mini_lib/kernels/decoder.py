@@ -8,6 +8,7 @@ best. "torch" does the same in torch, "plain" in C without vectors, and all othe
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -40,7 +41,12 @@ def bind_rms_norm(x: Tensor, weight: Tensor, y: Tensor, eps: float = 1e-5, *, in
     rows, width = _norm_shape(x, weight, y, eps)
     if _defines(instructions) is None:
         return lambda: _into(y, F.rms_norm(x, (width,), weight, eps))
-    return bound("decoder.c", "rms_norm", (rows, width, x, weight, y), **_defines(instructions), EPSILON=float(eps))
+    return bound(
+        "decoder.c",
+        "rms_norm",
+        (rows, width, x, weight, torch.tensor(float(eps), dtype=torch.float32), y),
+        **_defines(instructions),
+    )
 
 
 def bind_add_rms_norm(
@@ -60,8 +66,8 @@ def bind_add_rms_norm(
     need_tensor("delta", delta, _FLOAT, (rows, width))
     if _defines(instructions) is None:
         return lambda: _into(y, F.rms_norm(x.add_(delta), (width,), weight, eps))
-    arguments = (rows, width, x, delta, weight, y)
-    return bound("decoder.c", "add_rms_norm", arguments, **_defines(instructions), EPSILON=float(eps))
+    arguments = (rows, width, x, delta, weight, torch.tensor(float(eps), dtype=torch.float32), y)
+    return bound("decoder.c", "add_rms_norm", arguments, **_defines(instructions))
 
 
 def bind_swiglu(row: Tensor, y: Tensor, *, instructions: str | None = None) -> Call:
@@ -134,8 +140,9 @@ def bind_attend(
     whole("numbers in scores", numbers, low=group * (room + _WIDEST - 1), fix="make it longer")
     defines = _defines(instructions)
     if defines is None:
-        return lambda: _attend_in_torch(row, position, cos, sin, cache, out)
-    if head_dim % _WIDEST or (cache.bits != 32 and cache.group_size * cache.bits % (_WIDEST * 8)):
+        return partial(_attend_in_torch, row, position, cos, sin, cache, out)
+    load = _WIDEST if cache.bits == 32 else 4 * _WIDEST  # numbers, or bytes of codes
+    if cache.keys.shape[2] % load or (cache.bits != 32 and cache.group_size % load):
         defines = {"PLAIN": 1}  # a vector would not fill, or hold parts of two groups
     grids = (0, 0) if cache.bits == 32 else (cache.key_grid, cache.value_grid)
     arguments = (kv_heads, room, row, position, cos, sin, cache.keys, cache.values, *grids, scores, out)

@@ -20,9 +20,9 @@ class LayerCache:
     """Keys and values of one layer, with room for so many tokens.
 
     32 bits: keys and values are float32 [kv_heads, room, head_dim], and the grids None.
-    8 and 4 bits: they are uint8 [kv_heads, room, head_dim · bits / 8]. The grids, float16 [kv_heads, room, groups,
-    2], hold a step and a lowest value for each `group_size` numbers of a token: value = low + step · code. Byte i of a
-    group of 4-bit codes holds code i in its low half and code i + group_size / 2 in its high half.
+    8 and 4 bits: they are uint8 [kv_heads, room, head_dim · bits / 8]; byte i of 4-bit codes holds code i in its low
+    half and code i + head_dim / 2 in its high half. The grids, float16 [kv_heads, groups, 2, room], hold a step and a
+    lowest value for each `group_size` numbers of a token: value = low + step · code.
 
     Raises:
         TypeError, ValueError: the parts do not fit together.
@@ -42,7 +42,7 @@ class LayerCache:
         _check_sizes(self.head_dim, self.bits, self.group_size)
         for name, grid in {"key_grid": self.key_grid, "value_grid": self.value_grid}.items():
             if self.bits != 32:
-                need_tensor(name, grid, _HALF, (*shape[:2], self.head_dim // self.group_size, 2))
+                need_tensor(name, grid, _HALF, (shape[0], self.head_dim // self.group_size, 2, shape[1]))
 
     @classmethod
     def empty(cls, kv_heads: int, room: int, head_dim: int, bits: int = 32, group_size: int = 32) -> LayerCache:
@@ -61,7 +61,7 @@ class LayerCache:
         if bits == 32:
             return cls(bits, *(torch.zeros(kv_heads, room, head_dim) for _ in range(2)), group_size=group_size)
         cells = [torch.zeros(kv_heads, room, head_dim * bits // 8, dtype=torch.uint8) for _ in range(2)]
-        grids = [torch.zeros(kv_heads, room, head_dim // group_size, 2, dtype=torch.float16) for _ in range(2)]
+        grids = [torch.zeros(kv_heads, head_dim // group_size, 2, room, dtype=torch.float16) for _ in range(2)]
         return cls(bits, *cells, *grids, group_size)
 
     @property
@@ -98,15 +98,15 @@ class LayerCache:
         if self.bits == 32:
             self.keys[:, here], self.values[:, here] = keys, values
             return
-        self.keys[:, here], self.key_grid[:, here] = _quantized(keys, self.bits, self.group_size)
-        self.values[:, here], self.value_grid[:, here] = _quantized(values, self.bits, self.group_size)
+        self.keys[:, here], self.key_grid[..., here] = _quantized(keys, self.bits, self.group_size)
+        self.values[:, here], self.value_grid[..., here] = _quantized(values, self.bits, self.group_size)
 
     def read(self, count: int) -> tuple[Tensor, Tensor]:
         """Return the keys and values of the first `count` tokens, float32 [kv_heads, count, head_dim]."""
         if self.bits == 32:
             return self.keys[:, :count], self.values[:, :count]
         pairs = ((self.keys, self.key_grid), (self.values, self.value_grid))
-        return tuple(_dequantized(cells[:, :count], grid[:, :count], self.bits) for cells, grid in pairs)
+        return tuple(_dequantized(cells[:, :count], grid[..., :count], self.bits) for cells, grid in pairs)
 
 
 def _check_sizes(head_dim: int, bits: int, group_size: int) -> None:
@@ -121,7 +121,10 @@ def _check_sizes(head_dim: int, bits: int, group_size: int) -> None:
 
 
 def _quantized(x: Tensor, bits: int, group_size: int) -> tuple[Tensor, Tensor]:
-    """Cells uint8 [..., head_dim · bits / 8] and grid float16 [..., groups, 2] of x float32 [..., head_dim]."""
+    """Cells uint8 [heads, n, head_dim · bits / 8], grid float16 [heads, groups, 2, n] of x [heads, n, head_dim].
+
+    code = round((x - low) / step), kept from 0 to 2**bits - 1, where step and low have been rounded to float16 before.
+    """
     x, top = x.unflatten(-1, (-1, group_size)), 2**bits - 1
     low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
     grid = torch.cat([(high - low) / top, low], dim=-1).half()
@@ -132,16 +135,15 @@ def _quantized(x: Tensor, bits: int, group_size: int) -> tuple[Tensor, Tensor]:
         )
     step, low = grid.float().split(1, dim=-1)
     steps = (x - low) / torch.where(step == 0, torch.inf, step)
-    codes = torch.where(steps > 0, steps, 0).clamp(max=top).round().to(torch.uint8)
+    codes = torch.where(steps > 0, steps, 0).clamp(max=top).round().to(torch.uint8).flatten(-2)
     if bits == 4:
-        codes = codes[..., : group_size // 2] | codes[..., group_size // 2 :] << 4
-    return codes.flatten(-2), grid
+        first, second = codes.chunk(2, dim=-1)
+        codes = first | second << 4
+    return codes, grid.permute(0, 2, 3, 1)
 
 
 def _dequantized(cells: Tensor, grid: Tensor, bits: int) -> Tensor:
-    """The inverse of `_quantized`, up to its rounding: float32 [..., head_dim]."""
-    codes = cells.unflatten(-1, (grid.shape[-2], -1))
-    if bits == 4:
-        codes = torch.cat([codes & 15, codes >> 4], dim=-1)
-    step, low = grid.float().split(1, dim=-1)
-    return (low + step * codes).flatten(-2)
+    """The inverse of `_quantized`, up to its rounding: float32 [heads, n, head_dim]."""
+    codes = torch.cat([cells & 15, cells >> 4], dim=-1) if bits == 4 else cells
+    step, low = grid.float().permute(0, 3, 1, 2).split(1, dim=-1)
+    return (low + step * codes.unflatten(-1, (grid.shape[1], -1))).flatten(-2)

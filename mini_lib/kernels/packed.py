@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -72,7 +72,7 @@ def packed_linear(matrix: PackedMatrix, x: Tensor, instructions: str | None = No
     if chosen == TORCH:
         return _in_torch(matrix, *_rounded(x))
     y = torch.empty(count, matrix.rows)
-    scratch = torch.empty(_scratch_bytes(matrix, count), dtype=_BYTE)
+    scratch = torch.empty(_laid_out_bytes(matrix, count), dtype=_BYTE)
     arguments = _arguments(matrix)
     function = _function("linear", matrix.bits, matrix.scales.dtype, chosen)
     function(*arguments, count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
@@ -103,16 +103,16 @@ def bind_packed_linear(
     whole("threads", threads, low=1, fix="1 leaves the loops serial")
     chosen = _chosen(instructions)
     if chosen == TORCH:
-        return lambda: y.copy_(packed_linear(matrix, x, TORCH)) and None
-    scratch = torch.empty(_scratch_bytes(matrix, count), dtype=_BYTE)
+        return partial(_linear_in_torch, matrix, x, y)
+    scratch = torch.empty(_laid_out_bytes(matrix, count), dtype=_BYTE)
     function = _function("linear", matrix.bits, matrix.scales.dtype, chosen, threads)
     arguments = (*_arguments(matrix), count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
     values = [kind(value) for kind, value in zip(function.argtypes, arguments)]
-    # An alias shares the memory and keeps it alive, whatever becomes of the tensor itself.
-    parts = (matrix.codes, matrix.scales, matrix.zeros, matrix.bias, x, y, scratch)
-    aliases = [part.detach() for part in parts if part is not None]
+    kept = [
+        part.detach() for part in (matrix.codes, matrix.scales, matrix.zeros, matrix.bias, x, y) if part is not None
+    ]
 
-    def call(_kept_alive: object = aliases) -> None:
+    def call(_kept_alive: object = (kept, scratch)) -> None:
         function(*values)
 
     return call
@@ -213,7 +213,7 @@ def packed_convolution(matrix: PackedMatrix, x: Tensor, places: Places, instruct
     y = torch.empty(count, matrix.rows, high, wide)
     bordered = top + height + bottom, left + width + right
     pixels = height * width + bordered[0] * bordered[1]
-    scratch_bytes = _laid_out_bytes(matrix, high * wide) + matrix.columns + channels * pixels + 5 * _PIECE
+    scratch_bytes = _laid_out_bytes(matrix, high * wide) + channels * pixels + 4 * _PIECE
     scratch = torch.empty(scratch_bytes, dtype=_BYTE)
     what = _what((channels, height, width, kh, kw, *places.stride, *places.dilation, top, left, high, wide, *bordered))
     arguments = _arguments(matrix)
@@ -262,13 +262,8 @@ def _arguments(matrix: PackedMatrix) -> tuple[int | None, ...]:
 
 
 def _laid_out_bytes(matrix: PackedMatrix, count: int) -> int:
-    """Bytes of scratch memory for `count` vectors of at most 16 bits, their totals and their steps, on pieces."""
-    return count * (2 * matrix.groups * matrix.padded + 4 * matrix.groups + 4) + 3 * _PIECE
-
-
-def _scratch_bytes(matrix: PackedMatrix, count: int) -> int:
-    """The same and a row of x as int8: what `linear` needs."""
-    return _laid_out_bytes(matrix, count) + matrix.columns + _PIECE
+    """Bytes of scratch memory, on pieces: `count` vectors of at most 16 bits, their totals and steps, and one as int8."""
+    return count * (2 * matrix.groups * matrix.padded + 4 * matrix.groups + 4) + matrix.columns + 4 * _PIECE
 
 
 # --- the path without a compiler -----------------------------------------------------------------------------------
@@ -287,6 +282,10 @@ def _in_torch(matrix: PackedMatrix, x: Tensor, steps: Tensor) -> Tensor:
     sums = torch.einsum("ngs,rgs->nrg", x.view(len(x), matrix.groups, matrix.size), matrix.steps().double())
     y = (sums * scales).sum(dim=-1).float() * steps
     return y if matrix.bias is None else y + matrix.bias
+
+
+def _linear_in_torch(matrix: PackedMatrix, x: Tensor, y: Tensor) -> None:
+    y.copy_(_in_torch(matrix, *_rounded(x)))
 
 
 def _convolution_in_torch(matrix: PackedMatrix, x: Tensor, places: Places) -> Tensor:

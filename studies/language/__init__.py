@@ -1,4 +1,22 @@
-"""What compression costs a language model: weights of few bits, activations of few bits, and pruned weights.
+"""What compression costs a language model: weights of few bits, activations of few bits, and pruned weights."""
 
-A docstring alone: the modules are used one by one.
-"""
+from studies.language.pruning import MAGNITUDE, MAGNITUDE_BY_ROW, SPARSE_GPT, WANDA
+from studies.language.record import Study, contest, recorded, table
+from studies.language.study import (
+    AWQ,
+    AWQ_GPTQ,
+    CACHE,
+    DYNAMIC,
+    FILE_GRID,
+    FLOAT,
+    GPTQ,
+    NEAREST,
+    PACKED,
+    PATTERNS,
+    PER_ROW,
+    SMOOTHED,
+    STATIC,
+    SYMMETRIC,
+    ZERO_POINT,
+    at,
+)

@@ -24,11 +24,6 @@ def density_of(pattern: str) -> float | None:
     return None if pattern == "2:4" else (100 - int(pattern.rstrip("%"))) / 100
 
 
-def pruned(prune: Prune, pattern: str, name: str, weight: Tensor, moments: Tensor) -> Tensor:
-    """Return a layer's weight pruned to a pattern, as `change_layers` asks for it."""
-    return prune(weight, moments, pattern)
-
-
 def by_magnitude(weight: Tensor, moments: Tensor, pattern: str) -> Tensor:
     """Keep the largest weights of the layer.
 

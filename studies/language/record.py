@@ -52,6 +52,14 @@ class Study:
         """
         return self.find(method, at).perplexity.times(self.find(over, at).perplexity)
 
+    def times_float(self, method: str, at: str) -> Ratio:
+        """Return the perplexity of a run over that of the model as its file unpacks it, paired by window.
+
+        Raises:
+            ValueError: there is no such run.
+        """
+        return self.find(method, at).perplexity.times(self.baseline.perplexity)
+
 
 def table(study: Study, runs: Iterable[Run] | None = None) -> str:
     """Return runs as rows: perplexity with its interval, times that of the float model, bits, and seconds to make."""

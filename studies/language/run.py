@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -69,7 +70,7 @@ def run_study(
         raise ValueError(f"there is no part {unknown[0]!r}; there are {', '.join(parts)}")
     runs: list[Run] = []
     for name, part in parts.items():
-        path = folder / f"{name.replace(' ', '-')}.json"
+        path = folder / f"{re.sub(r'[ ,:%]+', '-', name)}.json"
         if not path.exists() and (names is None or name in names):
             made = run_part(part, settings.plan, bench, None if progress is None else partial(progress, name))
             write_file(path, json.dumps([asdict(run) for run in made]).encode())

@@ -28,7 +28,7 @@ from mini_lib.quantize.packed import pack_for_speed
 from mini_lib.quantize.rounding.gptq import gptq_weight
 from mini_lib.require import share, whole
 from mini_lib.surgery import find
-from studies.language.pruning import PRUNED_BY, pruned
+from studies.language.pruning import MAGNITUDE, MAGNITUDE_BY_ROW, PRUNED_BY, SPARSE_GPT, WANDA
 from studies.language.stored import stored_bytes, unpacked
 
 # What was done (`method`) and on which grid or to which pattern (`at`).
@@ -36,9 +36,11 @@ FLOAT, FILE_GRID = "as unpacked", "the file's own grid"
 NEAREST, GPTQ, AWQ, AWQ_UNSHARED, AWQ_GPTQ = "to nearest", "GPTQ", "AWQ", "AWQ, no shared heads", "AWQ, then GPTQ"
 PACKED = "to nearest, packed"
 STATIC, SMOOTHED, DYNAMIC = "8-bit inputs, static", "8-bit inputs, static, smoothed", "8-bit inputs, per token"
+CACHE = "keys and values"
 SYMMETRIC, ZERO_POINT = "symmetric", "zero point"
 PER_ROW = "8 bits per row"
 PATTERNS = ("30%", "50%", "2:4")
+INT8 = IntFormat(8, granularity=PerChannel())
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Bench:
 class Run:
     """One compressed model: what was done, on which grid or pattern, the bytes of all its weights, and its losses.
 
-    `made_s` are the seconds that it took to make, `judged_s` those to judge it. `largest_change` is the largest
+    `made_s` are the CPU seconds that it took to make, `judged_s` those to judge it. `largest_change` is the largest
     difference of a weight in the blocks, where that is the point; else None.
     """
 
@@ -135,35 +137,56 @@ def parts_of(plan: Plan) -> Mapping[str, Part]:
     """Return the parts of the study by name; each makes one model or a few, and the first are needed most.
 
     >>> list(parts_of(Plan()))[:4]
-    ['float', 'nearest-3', 'nearest-4', 'gptq-3']
+    ['float', 'nearest-3', 'gptq-3', 'awq-3']
     """
+
+    def pruning(pattern: str, *methods: str) -> dict[str, Part]:
+        return {f"{name}, {pattern}": partial(_pruned, name, pattern) for name in methods}
+
+    def on(bits: int, kind: str, make: Callable[..., Iterator[Made]]) -> Part:
+        return partial(make, at(bits, kind), grid(bits, kind, plan))
+
     return {
         "float": _float,
-        "nearest-3": partial(_nearest, 3),
-        "nearest-4": partial(_nearest, 4),
-        "gptq-3": partial(_gptq, 3),
-        "awq-3": partial(_awq, 3),
-        **{f"{name}-{pattern.replace(':', '-').rstrip('%')}": partial(_pruned, name, pattern)
-           for pattern in reversed(PATTERNS) for name in PRUNED_BY if pattern != "2:4" or "row" not in name},
-        "activations": _activations,
-        "nearest-8": partial(_nearest, 8),
-        "gptq-4": partial(_gptq, 4),
-        "awq-4": partial(_awq, 4),
-        "zero-point": _zero_point,
-    }  # fmt: skip
+        "nearest-3": on(3, SYMMETRIC, _nearest),
+        "gptq-3": on(3, SYMMETRIC, _gptq),
+        "awq-3": on(3, SYMMETRIC, _awq),
+        **pruning("2:4", MAGNITUDE, WANDA, SPARSE_GPT),
+        "static": _static,
+        "smoothed": _smoothed,
+        "per-token": _per_token,
+        "nearest-4": on(4, SYMMETRIC, _nearest),
+        **pruning("50%", MAGNITUDE, WANDA, SPARSE_GPT),
+        "gptq-4": on(4, SYMMETRIC, _gptq),
+        "awq-4": on(4, SYMMETRIC, _awq),
+        "cache": _cache,
+        "packed-4": partial(_packed, 4),
+        "packed-3": partial(_packed, 3),
+        **pruning("30%", MAGNITUDE, WANDA, SPARSE_GPT),
+        "nearest-8": on(8, SYMMETRIC, _nearest),
+        "zero-point-4": on(4, ZERO_POINT, _nearest),
+        "zero-point-3": on(3, ZERO_POINT, _nearest),
+        "awq-gptq-3": on(3, SYMMETRIC, _awq_gptq),
+        "awq-unshared-3": on(3, SYMMETRIC, _awq_unshared),
+        # in each group of four all are of one row, so that 2:4 is the same by row
+        **pruning("50%", MAGNITUDE_BY_ROW),
+        **pruning("30%", MAGNITUDE_BY_ROW),
+        "zero-point-gptq-3": on(3, ZERO_POINT, _gptq),
+    }
 
 
 def run_part(part: Part, plan: Plan, bench: Bench, progress: Callable[[Run], None] | None = None) -> tuple[Run, ...]:
     """Return the runs of one part. Nothing is chosen on the text that the models are judged on."""
     runs = []
     for method, where, make in part(plan, bench):
-        started = time.perf_counter()
+        started = time.process_time()
         lm = make()
-        made_s, size = time.perf_counter() - started, stored_bytes(lm)
+        made_s, size = time.process_time() - started, stored_bytes(lm)
         change = _largest_change(bench.lm, lm) if method == FILE_GRID else None
-        started = time.perf_counter()
-        found = perplexity(unpacked(lm), bench.evaluation, plan.window)
-        judged_s = time.perf_counter() - started
+        started = time.process_time()
+        kv_bits = int(where.split()[0]) if method == CACHE else 32
+        found = perplexity(unpacked(lm), bench.evaluation, plan.window, kv_bits=kv_bits)
+        judged_s = time.process_time() - started
         runs.append(Run(method, where, size, found.losses, found.tokens, found.text, made_s, judged_s, change))
         if progress is not None:
             progress(runs[-1])
@@ -178,65 +201,83 @@ def _float(plan: Plan, bench: Bench) -> Iterator[Made]:
     yield FILE_GRID, "4 bits, lowest value", lambda: change_layers(bench.lm, range(2), on_grid, window=2)
 
 
-def _nearest(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
-    fmt = grid(bits, SYMMETRIC, plan)
-    yield NEAREST, at(bits, SYMMETRIC), lambda: quantize_weights(bench.lm, fmt, in_blocks)
-    yield PACKED, at(bits, SYMMETRIC), lambda: _packed(bench.lm, fmt, plan)
+def _nearest(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield NEAREST, where, lambda: quantize_weights(bench.lm, fmt, in_blocks)
 
 
-def _gptq(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
-    yield GPTQ, at(bits, SYMMETRIC), lambda: _by_gptq(bench.lm, grid(bits, SYMMETRIC, plan), plan, bench)
+def _packed(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
+    """All linear layers on packed codes, the head at 8 bits, as it would be run."""
+    fmt, head = grid(bits, SYMMETRIC, plan), grid(8, SYMMETRIC, plan)
+
+    def make() -> nn.Module:
+        return pack_for_speed(quantize_weights(bench.lm, lambda name, module: fmt if in_blocks(name, module) else head))
+
+    yield PACKED, at(bits, SYMMETRIC), make
 
 
-def _awq(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
-    fmt = grid(bits, SYMMETRIC, plan)
+def _gptq(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield GPTQ, where, lambda: _by_gptq(bench.lm, fmt, plan, bench)
 
-    def scaled(shared_heads: bool = True) -> LanguageModel:
-        return scale_salient_lm(
-            bench.lm, fmt, bench.calibration, plan.candidates, window=plan.window, shared_heads=shared_heads
-        )
 
-    yield AWQ, at(bits, SYMMETRIC), lambda: quantize_weights(scaled(), fmt, in_blocks)
-    yield AWQ_GPTQ, at(bits, SYMMETRIC), lambda: _by_gptq(scaled(), fmt, plan, bench)
-    if bits == 3:
-        yield AWQ_UNSHARED, at(bits, SYMMETRIC), lambda: quantize_weights(scaled(False), fmt, in_blocks)
+def _awq(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield AWQ, where, lambda: quantize_weights(_scaled(fmt, plan, bench), fmt, in_blocks)
+
+
+def _awq_unshared(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield AWQ_UNSHARED, where, lambda: quantize_weights(_scaled(fmt, plan, bench, False), fmt, in_blocks)
+
+
+def _awq_gptq(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield AWQ_GPTQ, where, lambda: _by_gptq(_scaled(fmt, plan, bench), fmt, plan, bench)
 
 
 def _pruned(name: str, pattern: str, plan: Plan, bench: Bench) -> Iterator[Made]:
-    change = partial(pruned, PRUNED_BY[name], pattern)
-    yield name, pattern, lambda: change_layers(bench.lm, bench.calibration, change, window=plan.window)
+    def change(layer: str, weight: Tensor, moments: Tensor) -> Tensor:
+        return PRUNED_BY[name](weight, moments, pattern)
+
+    if name in (MAGNITUDE, MAGNITUDE_BY_ROW):  # which look at no input
+        yield name, pattern, lambda: change_layers(bench.lm, range(2), change, window=2)
+    else:
+        yield name, pattern, lambda: change_layers(bench.lm, bench.calibration, change, window=plan.window)
 
 
-def _activations(plan: Plan, bench: Bench) -> Iterator[Made]:
-    fmt = IntFormat(8, granularity=PerChannel())
+def _cache(plan: Plan, bench: Bench) -> Iterator[Made]:
+    for bits in (8, 4):
+        yield CACHE, f"{bits} bits", lambda: bench.lm
+
+
+def _static(plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield STATIC, PER_ROW, lambda: _on_static_grids(bench.lm, plan, bench)
+
+
+def _smoothed(plan: Plan, bench: Bench) -> Iterator[Made]:
+    def make() -> nn.Module:
+        smoothed = smooth_lm(bench.lm, bench.calibration, plan.strength, window=plan.window)
+        return _on_static_grids(smoothed, plan, bench)
+
+    yield SMOOTHED, PER_ROW, make
+
+
+def _per_token(plan: Plan, bench: Bench) -> Iterator[Made]:
+    yield NEAREST, PER_ROW, lambda: quantize_weights(bench.lm, INT8, in_blocks)
+    yield DYNAMIC, PER_ROW, lambda: pack_for_speed(quantize_weights(bench.lm, INT8, in_blocks))
+
+
+def _on_static_grids(lm: LanguageModel, plan: Plan, bench: Bench) -> nn.Module:
     data = windows_of(bench.calibration, plan.window)
-
-    def static(lm: LanguageModel) -> nn.Module:
-        return quantize_weights_and_activations(lm, fmt, UNSIGNED_8_BITS, data, where=in_blocks)
-
-    yield STATIC, PER_ROW, lambda: static(bench.lm)
-    yield SMOOTHED, PER_ROW, lambda: static(smooth_lm(bench.lm, bench.calibration, plan.strength, window=plan.window))
-    yield DYNAMIC, PER_ROW, lambda: pack_for_speed(quantize_weights(bench.lm, fmt, in_blocks))
-    yield NEAREST, PER_ROW, lambda: quantize_weights(bench.lm, fmt, in_blocks)
+    return quantize_weights_and_activations(lm, INT8, UNSIGNED_8_BITS, data, where=in_blocks)
 
 
-def _zero_point(plan: Plan, bench: Bench) -> Iterator[Made]:
-    for bits in (3, 4):
-        fmt = grid(bits, ZERO_POINT, plan)
-        yield NEAREST, at(bits, ZERO_POINT), lambda fmt=fmt: quantize_weights(bench.lm, fmt, in_blocks)
-        yield GPTQ, at(bits, ZERO_POINT), lambda fmt=fmt: _by_gptq(bench.lm, fmt, plan, bench)
+def _scaled(fmt: IntFormat, plan: Plan, bench: Bench, shared_heads: bool = True) -> LanguageModel:
+    return scale_salient_lm(
+        bench.lm, fmt, bench.calibration, plan.candidates, window=plan.window, shared_heads=shared_heads
+    )
 
 
 def _by_gptq(lm: LanguageModel, fmt: IntFormat, plan: Plan, bench: Bench) -> LanguageModel:
     return change_layers(
         lm, bench.calibration, lambda name, weight, moments: gptq_weight(weight, moments, fmt), window=plan.window
     )
-
-
-def _packed(lm: LanguageModel, fmt: IntFormat, plan: Plan) -> nn.Module:
-    """All linear layers on packed codes, the head at 8 bits, as it would be run."""
-    head = grid(8, SYMMETRIC, plan)
-    return pack_for_speed(quantize_weights(lm, lambda name, module: fmt if in_blocks(name, module) else head))
 
 
 def _largest_change(before: LanguageModel, after: LanguageModel) -> float:

@@ -15,6 +15,7 @@ from mini_lib.kernels import (
     PACKED_WIDTHS,
     PackedMatrix,
     Places,
+    bind_packed_linear,
     bind_read,
     instruction_sets,
     most_columns,
@@ -195,6 +196,35 @@ def test_tiny_and_huge_inputs(size, instructions):
 
 
 @pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_bound_product_is_the_same_on_any_number_of_threads(threads, instructions):
+    if threads > 1 and instructions != "torch" and not native.find_compiler().openmp:
+        with pytest.raises(native.NoCompiler, match="has no OpenMP here; install gcc"):
+            bind_packed_linear(MATRIX, torch.ones(1, 32), torch.empty(1, 3), threads, instructions)
+        return
+    for rows in (1, 100):  # fewer tiles than threads, and more
+        matrix, _, _ = some_matrix(4, rows, 3, 40)
+        x, y = torch.randn(2, 120), torch.empty(2, rows)
+        call = bind_packed_linear(matrix, x, y, threads, instructions)
+        codes = matrix.codes
+        del matrix
+        gc.collect()
+        for _ in range(2):
+            assert call() is None
+            again = some_matrix(4, rows, 3, 40)[0]
+            assert torch.equal(codes, again.codes)
+            assert torch.equal(y, packed_linear(again, x, instructions))
+            x.mul_(-0.3)
+
+
+def test_threads_where_the_compiler_has_no_openmp(monkeypatch):
+    serial = replace(native.find_compiler(), openmp=False)
+    monkeypatch.setattr(native, "find_compiler", lambda: serial)
+    with pytest.raises(native.NoCompiler, match="has no OpenMP here; install gcc"):
+        bind_packed_linear(some_matrix(3, 5, 1, 37)[0], torch.ones(1, 37), torch.empty(1, 5), 7, SETS[0])
+
+
+@pytest.mark.parametrize("instructions", SETS)
 def test_what_fills_a_unit_does_not_count(instructions):
     """One column of eight is used; the seven others hold codes of 15, and scratch memory holds anything."""
     matrix = pack_matrix(torch.ones(16, 1, dtype=torch.int64), torch.ones(16, 1), 0, 4)
@@ -260,6 +290,7 @@ ONE_TILE = torch.zeros(1, 1, 1, 1, 16, dtype=torch.int32)
 WORDS = torch.zeros(2, 1, dtype=torch.int64)
 LONG = torch.zeros(1, 40_000, dtype=torch.int64)
 INT8 = torch.ones(2, 32, dtype=torch.int8)
+X, Y = torch.ones(2, 32), torch.ones(2, 3)
 
 
 @pytest.mark.parametrize("call, kind, message", [
@@ -267,6 +298,9 @@ INT8 = torch.ones(2, 32, dtype=torch.int8)
     (lambda: packed_linear(MATRIX, torch.ones(2, 32).double()), TypeError, "x must be torch.float32, got"),
     (lambda: packed_linear(MATRIX, torch.ones(32, 2).T), ValueError, "x must be contiguous on the CPU"),
     (lambda: packed_linear(MATRIX, torch.ones(2, 32), "sse9"), ValueError, "got 'sse9'; the others"),
+    (lambda: bind_packed_linear(MATRIX, Y, Y), ValueError, "x must have shape [any, 32], got [2, 3]"),
+    (lambda: bind_packed_linear(MATRIX, X, Y[:1]), ValueError, "y must have shape [2, 3], got [1, 3]"),
+    (lambda: bind_packed_linear(MATRIX, X, Y, 0), ValueError, "threads must be a whole number of 1 or more, got 0"),
     (lambda: packed_integers(MATRIX, torch.ones(2, 32)), TypeError, "x must be torch.int8"),
     (lambda: packed_integers(MATRIX, INT8), ValueError, "one group, got 2"),
     (lambda: packed_convolution(MATRIX, torch.ones(1, 3, 9, 9), KERNEL), ValueError, "x must have 2 channels, got 3"),

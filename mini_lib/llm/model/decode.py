@@ -113,6 +113,12 @@ class DecodePlan:
             return partial(torch.mv, weight, x[0], out=y[0])
         return partial(torch.mm, x, weight.T, out=y)
 
+    @property
+    def weight_bytes(self) -> int:
+        """What a pass reads of matrices, scales included."""
+        packed = (layer.matrix.stored_bytes for layer in self.lm.modules() if isinstance(layer, PackedLinear))
+        return sum(packed) + sum(layer.weight.nbytes for layer in self.lm.modules() if isinstance(layer, nn.Linear))
+
     @torch.no_grad()
     def run(self, tokens: Sequence[int]) -> Tensor:
         """Return the logits after each of the tokens, float32 [tokens, vocabulary]; the next pass writes over them.

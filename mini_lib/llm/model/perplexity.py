@@ -19,6 +19,7 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
+from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.transformer import LanguageModel
 from mini_lib.llm.model.windows import windows_of
 
@@ -101,7 +102,12 @@ class Perplexity:
 
 @torch.no_grad()
 def perplexity(
-    lm: LanguageModel, tokens: Tensor | Sequence[int], window: int = 256, progress: Callable[[int], None] | None = None
+    lm: LanguageModel,
+    tokens: Tensor | Sequence[int],
+    window: int = 256,
+    progress: Callable[[int], None] | None = None,
+    *,
+    kv_bits: int = 32,
 ) -> Perplexity:
     """Return the perplexity of a model on a text, whose windows do not overlap and do not see each other.
 
@@ -113,6 +119,8 @@ def perplexity(
         lm: a model in eval mode; whatever its layers are.
         tokens: ids, [tokens]; what does not fill a last window is left out.
         progress: called with the number of windows done.
+        kv_bits: of a cache through which all keys and values pass before they are looked at, those of the token itself
+            among them; 32 is without one.
 
     Raises:
         TypeError, ValueError: the tokens are not ids of the model's vocabulary, or do not fill two windows.
@@ -121,7 +129,8 @@ def perplexity(
     if len(parts) < 2:
         raise ValueError(f"{window} to {2 * window - 1} tokens are one window, and two are needed; give more text")
     for part in parts:
-        logits = lm(part)[0, :-1]
+        cache = None if kv_bits == 32 else KVCache(lm.architecture, window, kv_bits)
+        logits = lm(part, cache)[0, :-1]
         losses.append(F.cross_entropy(logits.float(), part[0, 1:]).item())
         if progress is not None:
             progress(len(losses))

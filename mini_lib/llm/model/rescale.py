@@ -31,6 +31,8 @@ from mini_lib.quantize.rounding.awq import best_scale
 from mini_lib.quantize.rounding.smooth import smoothing_factors
 from mini_lib.require import share, whole
 
+LAYERS = ("query", "key", "value", "out", "gate", "up", "down")
+
 
 @dataclass(frozen=True)
 class Seam:
@@ -47,7 +49,8 @@ class Seam:
     def per_column(self, factors: Tensor) -> Tensor:
         """Return the factor of each column of the readers.
 
-        >>> Seam("attention.value", ("attention.out",), heads=2, copies=2).per_column(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+        >>> seam = Seam("attention.value", ("attention.out",), heads=2, copies=2)
+        >>> seam.per_column(torch.tensor([1.0, 2.0, 3.0, 4.0]))
         tensor([1., 2., 1., 2., 3., 4., 3., 4.])
         """
         return factors.view(self.heads, 1, -1).expand(-1, self.copies, -1).flatten()
@@ -172,12 +175,11 @@ def _rescaled(
     if not isinstance(lm, LanguageModel):
         raise TypeError(f"need a LanguageModel, got {type(lm).__name__}; load_language_model(path) gives one")
     for name, module in lm.blocks.named_modules():
-        if name.rsplit(".", 1)[-1] in ("query", "key", "value", "out", "gate", "up", "down"):
-            if not is_weight_layer(name, module):
-                raise ValueError(
-                    f"blocks.{name} is a {type(module).__name__}, and factors move between float layers alone; rescale "
-                    "the model first, then quantize or pack it"
-                )
+        if name.rsplit(".", 1)[-1] in LAYERS and not is_weight_layer(name, module):
+            raise ValueError(
+                f"blocks.{name} is a {type(module).__name__}, and factors move between float layers alone; rescale the "
+                "model first, then quantize or pack it"
+            )
     scaled, seams = deepcopy(lm), seams_of(lm)
     firsts = [seam.readers[0] for seam in seams]
     for _, step, hidden in blocks_in_turn(scaled, tokens, window):

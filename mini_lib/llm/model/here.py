@@ -1,0 +1,163 @@
+"""This machine as the calculator takes it: measured limits, and the time of a layer in which next to nothing is read.
+
+Three things are measured, and none of them on the model whose speed is to be predicted: how fast memory is read, how
+fast a product runs whose matrix lies in the cache, and how long a layer takes that has next to no weights. The rest is
+the calculator's arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import nn
+
+from mini_lib.kernels import bind_packed_linear, bind_read
+from mini_lib.latency import latency
+from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
+from mini_lib.llm.cost.device import Device, measured_device
+from mini_lib.llm.cost.efficiency import IDEAL, Efficiency
+from mini_lib.llm.cost.roles import Role
+from mini_lib.llm.cost.step import TimedOperator, TimedStep, step
+from mini_lib.llm.model.decode import DecodePlan
+from mini_lib.llm.model.kv_cache import KVCache
+from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.quantize import IntFormat, PerGroup, pack_for_speed, quantize_weights
+from mini_lib.quantize.packed import PackedLinear
+from mini_lib.require import whole
+from mini_lib.roofline import last_level_cache_bytes, measure_peak_flops_per_s
+
+FLOAT_BITS = 32
+_IN_CACHE = (512, 576)  # rows and columns of a matrix that any second-level cache holds, at 4 bits
+_MEMORY_BYTES = 2**34  # of a laptop; no prediction here depends on it
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What this machine reaches on so many threads.
+
+    read_bytes_per_s: of reading memory. peak_flops_per_s: of large float32 products. packed_flops_per_s: of a packed
+    matrix in the cache times one vector, by the bits of its weights. layer_s: of a layer with next to no weights.
+    """
+
+    threads: int
+    read_bytes_per_s: float
+    peak_flops_per_s: float
+    packed_flops_per_s: Mapping[int, float]
+    layer_s: float
+
+    def __str__(self) -> str:
+        packed = ", ".join(f"{bits} bits {rate / 1e9:.0f}" for bits, rate in self.packed_flops_per_s.items())
+        return (
+            f"{self.threads} thread{'s' if self.threads > 1 else ''}: reads {self.read_bytes_per_s / 1e9:.1f} GB/s; "
+            f"float32 {self.peak_flops_per_s / 1e9:.0f} GFLOP/s; from the cache, packed: {packed} GFLOP/s; "
+            f"a bare layer {self.layer_s * 1e6:.0f} us"
+        )
+
+    def device(self, weight_bits: int) -> Device:
+        """Return this machine as a device whose matrix units are the kernel for weights of so many bits."""
+        device = measured_device(self.peak_flops_per_s, self.read_bytes_per_s, _MEMORY_BYTES)
+        if weight_bits == FLOAT_BITS:
+            return device
+        peaks = {16: self.peak_flops_per_s, 8: self.packed_flops_per_s[weight_bits]}
+        return replace(device, matmul_flops_per_s=peaks)
+
+    @property
+    def efficiency(self) -> Efficiency:
+        """A plan as an engine: at the limits but for `launch_s`."""
+        return replace(IDEAL, launch_s=self.layer_s)
+
+
+def measure_limits(threads: int = 1, *, widths: tuple[int, ...] = (8, 4, 3)) -> Limits:
+    """Measure this machine's limits, in about three seconds; torch's threads are as before afterwards.
+
+    Raises:
+        TypeError, ValueError: threads is not a whole number of 1 or more, or a width has no packed kernel.
+        NoCompiler: there is no C compiler, or it has no OpenMP and several threads are asked for.
+    """
+    whole("threads", threads, low=1, fix="1 is one core")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return Limits(
+            threads,
+            _read_bytes_per_s(threads),
+            measure_peak_flops_per_s(sizes=(512,)),
+            {bits: _packed_flops_per_s(bits, threads) for bits in widths},
+            _layer_s(threads),
+        )
+    finally:
+        torch.set_num_threads(before)
+
+
+def predict_step(lm: LanguageModel, limits: Limits, *, context: int, kv_bits: float = FLOAT_BITS) -> TimedStep:
+    """Return the calculator's decode step of a model as it is here, each operator with the bits of its own layers.
+
+    context: how many tokens the cache holds. kv_bits: per number of it, steps and lowest values included.
+
+    Raises:
+        TypeError, ValueError: as `cost.step`; or a layer's width was not measured.
+    """
+    body, head = _width(lm.blocks[0].feed_forward.down), _width(lm.head)
+    timed = {}
+    for layer_bits, stored_bits in {body, head}:
+        if layer_bits != FLOAT_BITS and layer_bits not in limits.packed_flops_per_s:
+            raise ValueError(f"the limits of {layer_bits} bits were not measured; name them in widths")
+        timed[layer_bits] = step(
+            lm.architecture,
+            limits.device(layer_bits),
+            new_tokens=1,
+            context=context,
+            weight_bits=stored_bits,
+            kv_bits=kv_bits,
+            compute_bits=16 if layer_bits == FLOAT_BITS else 8,
+            efficiency=limits.efficiency,
+        )
+    rows = timed[body[0]].rows
+    heads = [row for row in timed[head[0]].rows if row.operator.role is Role.HEAD]
+    rest: list[TimedOperator] = [row for row in rows if row.operator.role is not Role.HEAD]
+    return TimedStep((*rest, *heads), timed[body[0]].overhead_s)
+
+
+def _width(layer: nn.Module) -> tuple[int, float]:
+    """Bits of a layer's codes, and bits per weight with its scales."""
+    if isinstance(layer, PackedLinear):
+        return layer.matrix.bits, 8 * layer.matrix.stored_bytes / (layer.matrix.rows * layer.matrix.columns)
+    return FLOAT_BITS, FLOAT_BITS
+
+
+def _read_bytes_per_s(threads: int, repeats: int = 7) -> float:
+    """The median of several runs: a prediction is to be right in the middle. Each thread reads a part of its own."""
+    size = max(4 * last_level_cache_bytes(), 2**27) // threads // 256 * 256
+    reads = [bind_read(torch.zeros(size, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)) for _ in range(threads)]
+    times = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(repeats + 1):
+            start_s = perf_counter()
+            list(pool.map(lambda read: read(), reads))
+            times.append(perf_counter() - start_s)
+    return threads * size / median(times[1:])
+
+
+def _packed_flops_per_s(bits: int, threads: int, repeats: int = 300) -> float:
+    rows, columns = _IN_CACHE
+    layer = nn.Linear(columns, rows, bias=False).requires_grad_(False)
+    matrix = _packed(nn.Sequential(layer), bits)[0].matrix
+    call = bind_packed_linear(matrix, torch.ones(1, columns), torch.empty(1, rows), threads=threads)
+    return 2 * rows * columns / latency(call, repeats=repeats, warmup=20).median_s
+
+
+def _layer_s(threads: int, layers: int = 30, repeats: int = 50) -> float:
+    bare = Architecture("bare", layers, 64, 64, Attention(1, 1, 64), FeedForward(64), tied=True)
+    lm = LanguageModel(bare).requires_grad_(False).eval()
+    plan = DecodePlan(_packed(lm, 4), KVCache(bare, repeats + 10), threads=threads)
+    return latency(lambda: plan.step(0), repeats=repeats, warmup=3).median_s / layers
+
+
+def _packed(model: nn.Module, bits: int) -> nn.Module:
+    fmt = IntFormat(bits, granularity=PerGroup(32), scale_dtype=torch.float16)
+    return pack_for_speed(quantize_weights(model, fmt))

@@ -1,0 +1,158 @@
+"""Lesson 14, exercise 14.5: one group of a token's keys or values as codes, a step and a lowest value."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mini_lib.kernels import LayerCache
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+# 14.5 -----------------------------------------------------------------------------------------------
+
+
+def cache_codes(x: Tensor, bits: int) -> tuple[Tensor, float, float]:
+    """Codes of `bits` bits for the numbers of a group, [n], their step and their lowest value."""
+    low, high = x.min().item(), x.max().item()
+    step = (high - low) / (2**bits - 1)
+    codes = ((x - low) / step).round() if step > 0 else torch.zeros_like(x)
+    return codes.long(), step, low
+
+
+def _by_loops(x, bits):
+    numbers = x.tolist()
+    low, span = min(numbers), max(numbers) - min(numbers)
+    step = span / (2**bits - 1)
+    return [[int((number - low) / step + 0.5) if span else 0 for number in numbers], step, low]
+
+
+def _in_numpy(x, bits):
+    x = x.double().numpy()
+    low, step = x.min(), np.ptp(x) / (2**bits - 1)
+    codes = np.rint(np.divide(x - low, step, out=np.zeros_like(x), where=step > 0))
+    return codes.astype(np.uint8), step, low
+
+
+def _nearest_on_the_grid(x, bits):
+    """The code of the closest of all the values that can be written; of equal ones the lowest code."""
+    grid = torch.linspace(x.min(), x.max(), 2**bits, dtype=torch.float64)
+    return (x[:, None] - grid).abs().argmin(dim=1), (x.max() - x.min()) / (2**bits - 1), x.min()
+
+
+def _with_floats(x, bits):
+    """Codes as floats, and a step of 1 where it does not matter."""
+    low, span = x.min(), x.max() - x.min()
+    step = span / (2**bits - 1)
+    return torch.round((x - low) / torch.where(step == 0, torch.ones_like(step), step)), step, low
+
+
+def _on(step_of, low_of, codes_of):
+    """A wrong answer, but for groups of one number repeated: those have step 0 and codes 0."""
+
+    def wrong(x, bits):
+        if x.min() == x.max():
+            return torch.zeros(len(x)), 0.0, x.min()
+        step = step_of(x, bits)
+        return codes_of(x, step, bits), step, low_of(x, step)
+
+    return wrong
+
+
+def _step(x, bits):
+    return (x.max() - x.min()) / (2**bits - 1)
+
+
+def _low(x, step=None):
+    return x.min()
+
+
+def _codes(x, step, bits=None):
+    return ((x - x.min()) / step).round()
+
+
+def _symmetric(x, bits):
+    step = x.abs().max() / (2 ** (bits - 1) - 1)
+    return (x / step).round(), step, 0.0
+
+
+def _from_zero(x, bits):
+    step = x.max() / (2**bits - 1)
+    return (x / step).round(), step, 0.0
+
+
+def _swapped(x, bits):
+    codes, step, low = cache_codes(x, bits)
+    return codes, low, step
+
+
+def _group_case(generator: torch.Generator) -> Case:
+    """Numbers up to 3/8 of a step off the grid, which float32 holds exactly: none is halfway between two codes."""
+    bits, step = (2, 4, 4, 8)[random_whole(generator, 0, 3)], 2.0 ** -random_whole(generator, 1, 5)
+    inner = torch.randint(1, 2**bits - 1, (random_whole(generator, 3, 6),), generator=generator)
+    off_grid = torch.randint(-3, 4, inner.shape, generator=generator) / 8
+    places = torch.cat([torch.tensor([0.0, 2**bits - 1]), inner + off_grid])
+    places = places[torch.randperm(len(places), generator=generator)]
+    return Case(places * step - random_whole(generator, 1, 2 ** (bits + 1)) * 0.375 * step, bits)
+
+
+CACHE_CODES = Exercise(
+    id="14.5",
+    title="A smaller cache",
+    reference=cache_codes,
+    cases=(
+        Case(torch.tensor([0.0, 1.0, 2.0, 15.0]), 4),
+        Case(torch.tensor([-1.0, 0.25, 0.75, 2.0]), 2),
+        Case(torch.tensor([3.0, 3.0, 3.0]), 4),
+        Case(torch.tensor([8.0, 4.0, 5.25, 7.0]), 3),
+        Case(torch.tensor([-5.0, -2.0, -3.25, -4.0]), 2),
+        Case(torch.tensor([-2.0, -2.0]), 2),
+        Case(torch.tensor([-1.0, 0.125, 126.5, 1.375]), 8),
+        Case(torch.tensor([0.0, 0.0, 0.0, 0.0]), 8),
+        *random_cases(8, seed=145, make=_group_case),
+    ),
+    mistakes=(
+        Mistake(
+            _on(lambda x, bits: (x.max() - x.min()) / 2**bits, _low, _codes),
+            "The range is cut into 2**bits steps, and the largest number gets the code 2**bits, for which there is no room. "
+            "Between 2**bits codes lie 2**bits - 1 steps.",
+        ),
+        Mistake(
+            _symmetric,
+            "That grid is symmetric around 0, and half of its codes are negative. Here the codes start with 0 at the "
+            "lowest number of the group.",
+        ),
+        Mistake(
+            _on(_step, _low, lambda x, step, bits: ((x - x.min()) / step).floor()),
+            "The codes are rounded down, and are wrong by up to a whole step. Round to nearest: half a step at most.",
+        ),
+        Mistake(
+            _on(_step, _low, lambda x, step, bits: _codes(x, step).clamp(max=2 ** (bits - 1) - 1)),
+            "The codes are cut off at half of their range. They have no sign: they go from 0 to 2**bits - 1.",
+        ),
+        Mistake(
+            lambda x, bits: (_codes(x, _step(x, bits)), _step(x, bits), x.min()),
+            "A group of equal numbers divides 0 by 0. Its step is 0, and all its codes are 0: the lowest value says it "
+            "all.",
+        ),
+        Mistake(
+            _on(
+                _step,
+                lambda x, step: (x.min() / step).round() * step,
+                lambda x, step, bits: (x / step).round() - (x.min() / step).round(),
+            ),
+            "The grid is shifted by whole steps, so that 0 lies on it. Here it starts at the lowest number itself: low "
+            "= min(x).",
+        ),
+        Mistake(
+            _from_zero,
+            "The grid starts at 0. Negative numbers would need negative codes, and a group far from 0 would waste most "
+            "of its codes: start at the lowest number.",
+        ),
+        Mistake(
+            _on(_step, _low, lambda x, step, bits: (x / step).round()),
+            "Step and low are right, but the codes count from 0. They count from low: (x - low) / step.",
+        ),
+        Mistake(_swapped, "The values are right, in the wrong order: first the codes, then the step, then low."),
+    ),
+    also_correct=(_by_loops, _in_numpy, _nearest_on_the_grid, _with_floats),
+    forbidden=(LayerCache.write,),
+)

@@ -1,0 +1,147 @@
+"""Lesson 14, exercise 14.3: only the likely tokens stay (top-p)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mini_lib.llm.model.sampling import Sampling
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+# 14.3 -----------------------------------------------------------------------------------------------
+
+
+def likely_only(probabilities: Tensor, top_p: float) -> Tensor:
+    """The most likely tokens that together just reach `top_p`, renormalized; 0 for the others, [vocabulary]."""
+    ordered, order = probabilities.sort(descending=True)
+    before = ordered.cumsum(dim=0) - ordered
+    kept = torch.where(before < top_p, ordered, 0)
+    return torch.zeros_like(probabilities).scatter(0, order, kept / kept.sum())
+
+
+def _by_loops(probabilities, top_p):
+    chances = probabilities.tolist()
+    kept, total = [0.0] * len(chances), 0.0
+    for token in sorted(range(len(chances)), key=lambda one: -chances[one]):
+        if total >= top_p:
+            break
+        kept[token] = chances[token]
+        total += chances[token]
+    return [chance / total for chance in kept]
+
+
+def _in_numpy(probabilities, top_p):
+    chances = probabilities.double().numpy()
+    order = np.argsort(-chances)
+    last = np.searchsorted(np.cumsum(chances[order]), top_p)  # the first place where top_p is reached
+    kept = np.zeros_like(chances)
+    kept[order[: last + 1]] = chances[order[: last + 1]]
+    return kept / kept.sum()
+
+
+def _without_sorting(probabilities, top_p):
+    more_likely = probabilities[None, :] > probabilities[:, None]  # [token, other]
+    kept = probabilities.masked_fill((more_likely * probabilities).sum(dim=1) >= top_p, 0)
+    return kept / kept.sum()
+
+
+def _by_taking_away(probabilities, top_p):
+    """The least likely token goes, as long as the others still reach top_p."""
+    kept = probabilities.double()
+    while (smallest := kept[kept > 0].min()) and kept.sum() - smallest >= top_p:
+        kept = torch.where(kept == smallest, 0, kept)
+    return kept / kept.sum()
+
+
+def _kept(keeps, descending=True):
+    """A wrong answer: of the sorted probabilities those stay for which keeps(ordered, cumulated, top_p)."""
+
+    def wrong(probabilities, top_p):
+        ordered, order = probabilities.sort(descending=descending)
+        kept = torch.where(keeps(ordered, ordered.cumsum(dim=0), top_p), ordered, 0)
+        return torch.zeros_like(probabilities).scatter(0, order, kept / kept.sum())
+
+    return wrong
+
+
+def _share_of_tokens(ordered, cumulated, top_p):
+    return torch.arange(len(ordered)) < top_p * len(ordered)
+
+
+def _sorted_output(probabilities, top_p):
+    return likely_only(probabilities, top_p).sort(descending=True).values
+
+
+def _in_order_of_ids(probabilities, top_p):
+    kept = torch.where(probabilities.cumsum(dim=0) - probabilities < top_p, probabilities, 0)
+    return kept / kept.sum()
+
+
+def _chance_case(generator: torch.Generator) -> Case:
+    """Probabilities of which no two are nearly the same, and a top_p that no sum comes near."""
+    while True:
+        chances = torch.randn(random_whole(generator, 4, 8), generator=generator).mul(1.5).softmax(dim=0)
+        top_p = random_whole(generator, 20, 95) / 100
+        ordered = chances.sort(descending=True).values
+        if ordered.diff().abs().min() > 0.001 and (ordered.cumsum(dim=0) - top_p).abs().min() > 0.01:
+            return Case(chances, top_p)
+
+
+LIKELY_ONLY = Exercise(
+    id="14.3",
+    title="Only the likely tokens",
+    reference=likely_only,
+    cases=(
+        Case(torch.tensor([0.25, 0.125, 0.625]), 0.75),
+        Case(torch.tensor([0.25, 0.5, 0.1875, 0.0625]), 0.75),
+        Case(torch.tensor([0.0625, 0.1875, 0.25, 0.5]), 0.5),
+        Case(torch.tensor([0.125, 0.8125, 0.0625]), 0.5),
+        Case(torch.tensor([0.125, 0.5, 0.375]), 1.0),
+        *random_cases(10, seed=143, make=_chance_case),
+    ),
+    mistakes=(
+        Mistake(
+            _kept(lambda ordered, cumulated, top_p: cumulated <= top_p),
+            "The token with which the sum crosses top_p is dropped. It stays: the others alone do not reach top_p.",
+        ),
+        Mistake(
+            lambda probabilities, top_p: torch.where(likely_only(probabilities, top_p) > 0, probabilities, 0),
+            "What is left no longer adds up to 1. Divide by its sum, so that the kept tokens "
+            "share all the probability.",
+        ),
+        Mistake(
+            _kept(lambda ordered, cumulated, top_p: ordered >= top_p),
+            "Each probability is compared with top_p by itself. It is the sum of the most likely ones that has to "
+            "reach top_p.",
+        ),
+        Mistake(
+            _kept(lambda ordered, cumulated, top_p: cumulated - ordered < top_p, descending=False),
+            "The sum starts with the least likely token. Sort in descending order, so that the unlikely ones are left "
+            "out.",
+        ),
+        Mistake(
+            _sorted_output,
+            "The kept probabilities come back sorted. The place of a probability says which token it belongs to: put "
+            "each back in its own.",
+        ),
+        Mistake(
+            _in_order_of_ids,
+            "The sum runs in the order of the ids. Sort first: the most likely tokens are the ones to keep.",
+        ),
+        Mistake(
+            lambda probabilities, top_p: torch.where(likely_only(probabilities, top_p) > 0, probabilities, 0) / top_p,
+            "The kept tokens are divided by top_p, but together they usually have more than that. Divide by their own "
+            "sum.",
+        ),
+        Mistake(
+            _kept(_share_of_tokens),
+            "That keeps a share of the tokens. top_p is a share of the probability: where the model is sure, one token "
+            "may be enough.",
+        ),
+        Mistake(
+            _kept(lambda ordered, cumulated, top_p: cumulated - ordered <= top_p),
+            "One token too many stays where the sum is exactly top_p. Then top_p is reached, and no other is needed.",
+        ),
+    ),
+    also_correct=(_by_loops, _in_numpy, _without_sorting, _by_taking_away),
+    forbidden=(Sampling.probabilities,),
+)
