@@ -59,8 +59,10 @@ def stream(
 ) -> Iterator[int]:
     """Yield the ids of new tokens as they are generated; `lm.tokenizer.stream(...)` makes text of them.
 
-    Args, Raises: as `generate`, but a model without tokenizer serves, for a prompt of ids. What is wrong is told when
-    the first token is asked for.
+    The arguments are those of `generate`; a model without tokenizer serves too, for a prompt of ids.
+
+    Raises:
+        TypeError, ValueError: as `generate`, when the first token is asked for.
     """
     ids = prompt_ids(lm, prompt)
     whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from mini_lib.quantize.packed import PackedLinear
 
 
-def rows_of(layer: nn.Module, index: Tensor) -> Tensor:
+def weight_rows(layer: nn.Module, index: Tensor) -> Tensor:
     """Return rows of the layer's weight, float32 [*index.shape, columns]; of packed codes no others are unpacked.
 
     Raises:
@@ -17,7 +17,7 @@ def rows_of(layer: nn.Module, index: Tensor) -> Tensor:
     >>> import torch
     >>> layer = nn.Linear(1, 3, bias=False)
     >>> _ = layer.weight.data.copy_(torch.tensor([[1.0], [2.0], [3.0]]))
-    >>> rows_of(layer, torch.tensor([2, 0])).tolist()
+    >>> weight_rows(layer, torch.tensor([2, 0])).tolist()
     [[3.0], [1.0]]
     """
     if isinstance(layer, PackedLinear):

@@ -17,7 +17,7 @@ from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.model.attention import SelfAttention
 from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.rotary import rotary_tables
-from mini_lib.llm.model.rows import rows_of
+from mini_lib.llm.model.rows import weight_rows
 from mini_lib.llm.model.tokenizer import Tokenizer
 from mini_lib.require import not_negative, positive
 
@@ -38,7 +38,7 @@ class GatedFeedForward(nn.Module):
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
-class Block(nn.Module):
+class DecoderBlock(nn.Module):
     """One layer: attention, then feed-forward, each added to what it read."""
 
     def __init__(self, architecture: Architecture, norm_eps: float) -> None:
@@ -91,7 +91,7 @@ class LanguageModel(nn.Module):
         self.rope_base, self.norm_eps = rope_base, norm_eps
         hidden, vocabulary = architecture.hidden, architecture.vocabulary
         self.table = None if architecture.tied else nn.Embedding(vocabulary, hidden)
-        self.blocks = nn.ModuleList(Block(architecture, norm_eps) for _ in range(architecture.layers))
+        self.blocks = nn.ModuleList(DecoderBlock(architecture, norm_eps) for _ in range(architecture.layers))
         self.norm = nn.RMSNorm(hidden, eps=norm_eps)
         self.head = nn.Linear(hidden, vocabulary, bias=False)
 
@@ -115,7 +115,7 @@ class LanguageModel(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return the row of the table for each token, [batch, tokens, hidden]."""
-        return rows_of(self.head, tokens) if self.table is None else self.table(tokens)
+        return weight_rows(self.head, tokens) if self.table is None else self.table(tokens)
 
     def rotary(self, start: int, tokens: int) -> tuple[Tensor, Tensor]:
         """Return cosines and sines for the positions from `start` on, [tokens, head_dim / 2]."""

@@ -8,7 +8,7 @@ from tiny_language_models import tiny_architecture, tiny_model, tiny_tokenizer
 from torch import nn
 
 from mini_lib.costs import stored_bytes
-from mini_lib.llm.model.rows import rows_of
+from mini_lib.llm.model.rows import weight_rows
 from mini_lib.prune import apply_mask, baked, keep_top, magnitude, masked
 from mini_lib.quantize import IntFormat, PerGroup, quantize_weights
 from mini_lib.quantize.layers import QuantizedLinear
@@ -93,8 +93,8 @@ def test_rows_of_every_kind_of_layer():
     packed = pack_for_speed(quantized)
     index = torch.tensor([[19, 0, 7], [7, 7, 3]])
     for one in (layer, quantized[0], packed[0]):
-        assert torch.equal(rows_of(one, index), one.weight[index])
-        assert torch.equal(rows_of(one, index[:, ::2].int()), one.weight[index[:, ::2]])
+        assert torch.equal(weight_rows(one, index), one.weight[index])
+        assert torch.equal(weight_rows(one, index[:, ::2].int()), one.weight[index[:, ::2]])
 
 
 def test_gradients_reach_a_tied_table_from_both_ends():

@@ -5,7 +5,7 @@ import torch
 from tiny_lm import some_tokens, tiny_lm
 
 from mini_lib.llm.model.layerwise import SHARED_INPUTS, change_layers, in_blocks
-from mini_lib.llm.model.transformer import Block
+from mini_lib.llm.model.transformer import DecoderBlock
 from mini_lib.llm.model.windows import windows_of
 from mini_lib.quantize import IntFormat, PerGroup, quantize, quantize_weights
 from mini_lib.quantize.layers import QuantizedLinear
@@ -55,8 +55,8 @@ def test_a_block_reads_what_the_changed_blocks_before_it_give():
 
 
 def test_each_block_runs_twice_per_window(monkeypatch):
-    runs, forward = [], Block.forward
-    monkeypatch.setattr(Block, "forward", lambda self, *given: runs.append(self) or forward(self, *given))
+    runs, forward = [], DecoderBlock.forward
+    monkeypatch.setattr(DecoderBlock, "forward", lambda self, *given: runs.append(self) or forward(self, *given))
     change_layers(tiny_lm(), some_tokens(), lambda name, weight, moments: weight, window=WINDOW)
     assert len(runs) == 2 * 2 * (128 // WINDOW)
 

@@ -29,7 +29,7 @@ def planned_flops(shape, **sizes):
 
 
 @given(architectures(), st.integers(1, 3), st.integers(1, 9), st.integers(2, 5))
-@settings(max_examples=40)
+@settings(max_examples=12)
 def test_executed_flops_are_those_of_the_calculator(shape, batch, prompt, chunk):
     """A prompt, one token more, and a chunk: each after what the cache holds by then; and a batch without a cache."""
     model = tiny_model(shape)

@@ -86,19 +86,25 @@ def as_llama(transformers, lm):
     return model.eval()
 
 
+@pytest.fixture(scope="module")
+def llama(transformers, lm):
+    """The model itself in transformers, on the same memory."""
+    return as_llama(transformers, lm)
+
+
 # --- logits ----------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def test_logits_of_the_model_are_those_of_transformers(lm, transformers):
-    """Both compute in float32, in another order. The logits reach 30, so 1e-4 is a few dozen of their last places."""
+def test_logits_of_the_model_are_those_of_transformers(lm, llama):
+    """Logits reach 35. In float32 they are 5e-5 from those in float64, so two right orders of sums are within 1e-4."""
     ids = torch.tensor([lm.tokenizer.encode(TEXT)[:256]])
     assert ids.shape == (1, 256)
-    ours, theirs = lm(ids), as_llama(transformers, lm)(ids).logits
+    ours, theirs = lm(ids), llama(ids).logits
     assert ours.shape == theirs.shape == (1, 256, 49152)
     assert (ours - theirs).abs().max() < 1e-4
-    # and they are those of a language model: by chance the loss would be log(49152), 10.8 nats
-    assert torch.nn.functional.cross_entropy(ours[0, :-1], ids[0, 1:]) < 3.5
+    # and they are those of a language model: from weights in the wrong places the loss would be log(49152), 10.8 nats
+    assert torch.nn.functional.cross_entropy(ours[0, :-1], ids[0, 1:]) < 5
 
 
 def test_the_plan_computes_the_same_for_random_tiny_models(transformers):
@@ -120,10 +126,10 @@ def test_the_plan_computes_the_same_for_random_tiny_models(transformers):
 
 
 @torch.no_grad()
-def test_greedy_text_of_the_model_is_that_of_transformers(lm, transformers):
+def test_greedy_text_of_the_model_is_that_of_transformers(lm, llama):
     """40 tokens by the whole path: prompt, cache, plan of a decode step, text."""
     ids = lm.tokenizer.question("What is a steam engine?")
-    theirs = as_llama(transformers, lm).generate(
+    theirs = llama.generate(
         torch.tensor([ids]), max_new_tokens=40, do_sample=False, attention_mask=torch.ones(1, len(ids))
     )
     assert generate(lm, ids, 40) == lm.tokenizer.decode(theirs[0, len(ids) :].tolist())
