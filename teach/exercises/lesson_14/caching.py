@@ -101,6 +101,7 @@ CACHE_CODES = Exercise(
     cases=(
         Case(torch.tensor([0.0, 1.0, 2.0, 15.0]), 4),
         Case(torch.tensor([-1.0, 0.25, 0.75, 2.0]), 2),
+        Case(torch.tensor([-0.75, 0.25, 1.5, 2.25]), 2),
         Case(torch.tensor([3.0, 3.0, 3.0]), 4),
         Case(torch.tensor([7.5, 4.0, 5.125, 7.0]), 3),
         Case(torch.tensor([-5.0, -2.0, -3.25, -4.0]), 2),
