@@ -101,8 +101,9 @@ CACHE_CODES = Exercise(
     cases=(
         Case(torch.tensor([0.0, 1.0, 2.0, 15.0]), 4),
         Case(torch.tensor([-1.0, 0.25, 0.75, 2.0]), 2),
+        Case(torch.tensor([-0.75, 0.25, 1.5, 2.25]), 2),
         Case(torch.tensor([3.0, 3.0, 3.0]), 4),
-        Case(torch.tensor([8.0, 4.0, 5.25, 7.0]), 3),
+        Case(torch.tensor([7.5, 4.0, 5.125, 7.0]), 3),
         Case(torch.tensor([-5.0, -2.0, -3.25, -4.0]), 2),
         Case(torch.tensor([-2.0, -2.0]), 2),
         Case(torch.tensor([-1.0, 0.125, 126.5, 1.375]), 8),
@@ -112,7 +113,7 @@ CACHE_CODES = Exercise(
     mistakes=(
         Mistake(
             _on(lambda x, bits: (x.max() - x.min()) / 2**bits, _low, _codes),
-            "The range is cut into 2**bits steps, and the largest number gets the code 2**bits, for which there is no room. "
+            "The range is cut into 2**bits steps, and the largest number gets the code 2**bits, one too many. "
             "Between 2**bits codes lie 2**bits - 1 steps.",
         ),
         Mistake(

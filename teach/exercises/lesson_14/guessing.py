@@ -117,8 +117,8 @@ ACCEPT = Exercise(
         ),
         Mistake(
             lambda guesses, choices: [*guesses[: _agreeing(guesses, choices)], choices[-1]],
-            "The last of all choices is added. It was made after the last guess; the text goes on with the one in place of "
-            "the first wrong guess.",
+            "The last of all choices is added. It comes after the last guess; the text goes on with the choice in "
+            "place of the first wrong guess.",
         ),
         Mistake(
             lambda guesses, choices: choices if guesses == choices[:-1] else choices[:1],
