@@ -1,4 +1,4 @@
-"""Lesson 14, exercise 14.3: only the likely tokens stay (top-p)."""
+"""Lesson 14, exercise 14.2: only the likely tokens stay (top-p)."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor
 from mini_lib.llm.model.sampling import Sampling
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
-# 14.3 -----------------------------------------------------------------------------------------------
+# 14.2 -----------------------------------------------------------------------------------------------
 
 
 def likely_only(probabilities: Tensor, top_p: float) -> Tensor:
@@ -87,7 +87,7 @@ def _chance_case(generator: torch.Generator) -> Case:
 
 
 LIKELY_ONLY = Exercise(
-    id="14.3",
+    id="14.2",
     title="Only the likely tokens",
     reference=likely_only,
     cases=(

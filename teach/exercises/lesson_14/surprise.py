@@ -1,4 +1,4 @@
-"""Lesson 14, exercise 14.2: the perplexity of a text, from the logits of a model."""
+"""Lesson 14, exercise 14.3: the perplexity of a text, from the logits of a model."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
-# 14.2 -----------------------------------------------------------------------------------------------
+# 14.3 -----------------------------------------------------------------------------------------------
 
 
 def perplexity(logits: Tensor, tokens: Tensor) -> float:
@@ -73,7 +73,7 @@ def _by_hand(logits: list, tokens: list) -> Case:
 
 
 PERPLEXITY = Exercise(
-    id="14.2",
+    id="14.3",
     title="How much a text surprises a model",
     reference=perplexity,
     cases=(

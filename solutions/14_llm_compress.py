@@ -1,0 +1,760 @@
+# %% [markdown]
+# # How small and how fast can a real language model become on this laptop?
+#
+# Lesson 14 · about 75 minutes · 2.5 GB of free memory · before it: [02 How few bits does a weight need?](02_bits.ipynb) · [05 What can be taken away?](05_prune.ipynb) · [13 What does a token cost?](13_llm_cost.ipynb)
+#
+# In lesson 13 you calculated what a token costs. Now you run the model. It is SmolLM2-135M-Instruct: 135 million weights, 30 layers, trained by Hugging Face, in a file of 98 MB. The set-up of the course has put that file on this machine, and nothing here needs a network.
+# You will watch it write, take bits and weights away from it, measure what that does to the text and to the time, and compare the time with the one that the calculator predicts.
+#
+# **You will be able to**
+# 1. decode with a KV cache, and say what each token costs with it and without;
+# 2. compress a language model, and judge it by perplexity with an interval;
+# 3. make it faster: with packed weights, with a step that is planned ahead, with a draft; and say why each helps or does not.
+#
+# Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
+
+# %%
+import time
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import DisplayHandle
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm.auto import tqdm
+
+from mini_lib import measure
+from mini_lib.columns import aligned
+from mini_lib.latency import compare_latency, latency
+from mini_lib.llm import cost, model
+from mini_lib.llm.model import DecodePlan, KVCache, Sampling, here, speed
+from mini_lib.quantize import IntFormat, PerGroup, pack_for_speed, quantize_weights
+from studies import language
+from studies.language import peer
+from teach import check, explore, figures, ledger, predict, progress, reveal, show
+
+torch.set_num_threads(1)
+torch.set_grad_enabled(False)
+figures.use_style()
+COLOURS = figures.COLOURS
+MB = 1e6
+
+# %% [markdown]
+# ## 1 A model that writes
+#
+# The next cell opens the file and builds the model from the shape that stands in its header. Where the file is missing, it says how to get it, and a small model with random weights stands in: everything below runs, but the text makes no sense and the numbers are not those of the lesson.
+
+# %% name="out-load"
+try:
+    path = model.find_model_file()
+    lm = model.load_language_model(path)
+except model.ModelMissing as missing:
+    path, lm = None, model.stand_in()
+    print(f"{missing}\nUntil then a stand-in with random weights is used.\n")
+shape, tokenizer = lm.architecture, lm.tokenizer
+print(f"{shape.layers} layers, hidden {shape.hidden}, {shape.attention.heads} query heads on {shape.attention.kv_heads} KV heads, vocabulary {shape.vocabulary:,}")
+print(f"parameters: {sum(one.numel() for one in lm.parameters()):,} in the model, {cost.count_parameters(shape).total:,} by the calculator of lesson 13")
+
+# %% [markdown]
+# The model knows no letters. A **tokenizer** cuts text into pieces of its vocabulary, here 49,152 of them, and gives each its number. Frequent words are one token, rare ones several, and every byte has a token of its own, so that any text can be written.
+
+# %% name="out-tokens"
+for text in ("The steam engine", "perplexity", "1234", "안녕", "🙂"):
+    ids = tokenizer.encode(text)
+    pieces = " ".join(f"[{tokenizer.decode([one])}]" for one in ids)
+    print(f"{text!r:<20} {len(ids)} tokens  {pieces}")
+
+# %% [markdown]
+# Now let it write. Each token is chosen, shown, and given back to the model as the last word of the text so far.
+
+# %% name="out-stream"
+def write(prompt, new_tokens, sampling=model.GREEDY, seed=0):
+    """Stream text into the page, token after token."""
+    shown, text = DisplayHandle(), ""
+    shown.display({"text/plain": ""}, raw=True)
+    for piece in tokenizer.stream(model.stream(lm, prompt, new_tokens, sampling=sampling, seed=seed)):
+        text += piece
+        shown.update({"text/plain": text}, raw=True)
+
+
+write(tokenizer.question("Why is the sky blue? Answer in two sentences.") if path else "Why", 60)
+
+# %% [markdown]
+# ### What a token looks back at
+#
+# In each layer a token makes a **query**, a **key** and a **value**. Its query is compared with the keys of all tokens so far, and the answer is a weighted mean of their values:
+#
+# $$\text{softmax}\left(\frac{q K^\top}{\sqrt{d}}\right) V$$
+#
+# where $d$ is the number of values in a head. Keys and values of earlier tokens never change, so they are kept: that is the **KV cache**. Here nine query heads share three KV heads, three next to each other share one (**grouped queries**). By hand, with one head of two numbers: $q = (0, 0)$ is as close to each key as to any other, so the answer is the plain mean of the values.
+
+# %% [markdown]
+# ### Exercise 14.1 - One new token looks back (8 min)
+
+
+# %% name="ex-14-1" tags=["exercise"]
+def attend_one(query, keys, values):
+    """softmax(q k^T / sqrt(head_dim)) v for each head of one new token, [heads, head_dim].
+
+    query: [heads, head_dim]. keys, values: [kv_heads, context, head_dim]; the last of them are the new token's own.
+    Query head h reads KV head h // (heads // kv_heads).
+    """
+    ### BEGIN SOLUTION
+    heads, head_dim = query.shape
+    group = heads // len(keys)
+    keys, values = keys.repeat_interleave(group, dim=0), values.repeat_interleave(group, dim=0)
+    scores = torch.einsum("hd,hcd->hc", query, keys) / head_dim**0.5
+    return torch.einsum("hc,hcd->hd", scores.softmax(dim=-1), values)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("14.1")
+
+# %% [markdown]
+# <details><summary>Hint 1: one head first</summary>
+#
+# For a single head the scores are keys @ query, one for each token in the cache. Divide by the square root of what, and take the softmax over what?
+# </details>
+# <details><summary>Hint 2: who reads which keys</summary>
+#
+# With 4 query heads and 2 KV heads, heads 0 and 1 read KV head 0, and heads 2 and 3 read KV head 1. `repeat_interleave` copies each KV head beside itself; `repeat` does something else.
+# </details>
+# <details><summary>Hint 3: the shapes</summary>
+#
+# With the KV heads repeated: `torch.einsum("hd,hcd->hc", query, keys)` gives the scores, [heads, context]. A second einsum takes the weights to the values. A loop over the heads is as good.
+# </details>
+
+# %% [markdown]
+# With a cache a new token needs one row of attention. Without one, the model has to read the whole text again for every new token.
+
+# %%
+predict("14.a", "After 384 tokens, how many times as long does the next token take without a cache?", unit="times")
+
+# %% name="fig-cache"
+generator = torch.Generator().manual_seed(0)
+text_ids = torch.randint(shape.vocabulary, (1, 384), generator=generator)
+LENGTHS = (24, 48, 96, 192, 384)
+with_cache, without_cache, pair_flops = {}, {}, {}
+for length in tqdm(LENGTHS):
+    cache = KVCache(shape, room_tokens=length + 16)
+    lm(text_ids[:, :length], cache, last_only=True)
+    plan = DecodePlan(lm, cache)
+    with_cache[length] = latency(partial(plan.step, 0), repeats=5, warmup=1).median_s
+    without_cache[length] = latency(partial(lm, text_ids[:, :length]), repeats=3, warmup=0).median_s
+    with FlopCounterMode(display=False) as counter:
+        lm(text_ids[:, :length])
+    pair_flops[length] = counter.get_total_flops()
+
+
+def draw_cache():
+    figure, axes = plt.subplots(figsize=(8, 4.4))
+    for times, name, colour, marker in ((without_cache, "without a cache: read all again", "vermillion", "s"), (with_cache, "with a cache", "blue", "o")):
+        axes.plot(LENGTHS, [1e3 * times[n] for n in LENGTHS], marker=marker, color=COLOURS[colour], label=name)
+    axes.set(xscale="log", yscale="log", xlabel="tokens so far", ylabel="ms for the next token")
+    axes.set_xticks(LENGTHS, [str(n) for n in LENGTHS])
+    axes.minorticks_off()
+    axes.legend(fontsize=12)
+    return figure
+
+
+show(draw_cache(), alt="Milliseconds for the next token over the length of the text. With a cache the line is almost flat. Without one it rises in proportion to the length, and faster at the end.")
+
+# %%
+reveal("14.a", round(without_cache[384] / with_cache[384]))
+
+# %% [markdown]
+# A whole answer of $n$ tokens without a cache costs $1 + 2 + \dots + n$ readings of a token, about $n^2/2$; with a cache $n$. That is one square. There is another one inside a single pass, the attention of all tokens to all others. The calculator counts both; the next table puts its FLOPs next to those that the model executed here.
+
+# %% name="out-flops"
+lines = [("tokens in one pass", "GFLOP executed", "GFLOP calculated", "attention's share")]
+for length in LENGTHS:
+    rows = cost.operators(shape, new_tokens=length, causal=False, head_on="all")
+    total = sum(row.flops for row in rows)
+    attention = sum(row.flops for row in rows if row.name == "attention")
+    lines.append((f"{length}", f"{pair_flops[length] / 1e9:.4f}", f"{total / 1e9:.4f}", f"{attention / total:.1%}"))
+print(aligned(lines))
+
+# %% [markdown]
+# > **Takeaway.** Keys and values never change, so they are computed once. The cache turns a cost that grows with the text into one that hardly does, and pays in memory.
+#
+# ### Which token comes next?
+#
+# The model gives a number to each of the 49,152 tokens, a **logit**; the softmax makes probabilities of them. To take the largest is **greedy**. To draw at random makes the text livelier, and now and then absurd: many thousands of unlikely tokens are together not so unlikely. **Top-p** sampling keeps only the most likely tokens that together just reach the probability $p$. By hand: of 0.5, 0.3, 0.15 and 0.05 with $p = 0.7$ the first two stay, since 0.5 is not enough and 0.8 is; they become 0.625 and 0.375.
+
+# %% [markdown]
+# ### Exercise 14.2 - Only the likely tokens (8 min)
+
+
+# %% name="ex-14-2" tags=["exercise"]
+def likely_only(probabilities, top_p):
+    """Keep the fewest of the most likely tokens that together reach top_p; the others get 0, and the sum is 1 again.
+
+    probabilities: [vocabulary], no two alike, so that there are no ties. The result has the same order of tokens.
+    """
+    ### BEGIN SOLUTION
+    ordered, order = probabilities.sort(descending=True)
+    before = ordered.cumsum(dim=0) - ordered
+    kept = torch.where(before < top_p, ordered, 0)
+    return torch.zeros_like(probabilities).scatter(0, order, kept / kept.sum())
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("14.2")
+
+# %% [markdown]
+# <details><summary>Hint 1: the one that crosses</summary>
+#
+# A token stays if those before it, which are more likely, do not reach top_p yet. So look at the sum *before* each token.
+# </details>
+# <details><summary>Hint 2: back in their places</summary>
+#
+# `sort` gives two things: the values, and the ids they came from. The result needs both.
+# </details>
+# <details><summary>Hint 3: another way</summary>
+#
+# A loop over the tokens from the most likely on, which copies a probability into a tensor of zeros and stops when the sum has reached top_p. Then divide by that sum.
+# </details>
+
+# %% name="fig-sampling" tags=["widget"]
+next_logits = lm(torch.tensor([tokenizer.encode("The engine was invented in")]), last_only=True)[0, -1]
+
+
+def draw_sampling(temperature, top_p):
+    chances = Sampling(temperature=temperature, top_p=top_p).probabilities(next_logits)
+    likely = next_logits.argsort(descending=True)[:10]
+    figure, axes = plt.subplots(figsize=(8, 4))
+    axes.bar(range(10), chances[likely], color=COLOURS["blue"])
+    axes.set_xticks(range(10), [repr(tokenizer.decode([int(one)])) for one in likely], rotation=40, ha="right", fontsize=10)
+    kept = int((chances > 0).sum())
+    axes.set(ylabel="probability", ylim=(0, 1))
+    axes.annotate(f"{kept:,} tokens can be drawn", (0.98, 0.9), xycoords="axes fraction", ha="right")
+    return figure
+
+
+explore(
+    draw_sampling,
+    alt=lambda temperature, top_p: f"Probabilities of the ten likeliest next tokens at temperature {temperature} and top-p {top_p}.",
+    temperature=(0.5, 1.0, 1.5),
+    top_p=(0.5, 0.9, 1.0),
+)
+
+# %% [markdown]
+# ## 2 How good is it?
+#
+# One cannot see in a few lines of text whether a model got a little worse. **Perplexity** can. Give the model a text that a person wrote. At each place it gives some probability $p$ to the token that really comes next. The perplexity is
+#
+# $$\exp\left(\text{mean of } -\log p\right)$$
+#
+# A perplexity of 16 says: on average the model is as unsure as if it drew from 16 equally likely tokens. By hand: probabilities 1/2 and 1/8 have the mean $-\log$ of $(\log 2 + \log 8)/2 = \log 4$, so the perplexity is 4.
+
+# %% [markdown]
+# ### Exercise 14.3 - How much a text surprises a model (6 min)
+
+
+# %% name="ex-14-3" tags=["exercise"]
+def perplexity(logits, tokens):
+    """e to the mean of -log p, over all tokens but the first; one number.
+
+    logits: [n, vocabulary]; those at position i are for the token at i + 1. tokens: ids, [n].
+    """
+    ### BEGIN SOLUTION
+    log_p = logits[:-1].log_softmax(dim=-1)
+    return torch.exp(-log_p[torch.arange(len(log_p)), tokens[1:]].mean())
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("14.3")
+
+# %% [markdown]
+# <details><summary>Hint 1: which with which</summary>
+#
+# n tokens give n rows of logits, but only n - 1 of the tokens are predicted by a row. Which token has no row, and which row has no token?
+# </details>
+# <details><summary>Hint 2: from logits to -log p</summary>
+#
+# `log_softmax` over the vocabulary, then pick one number from each row: that of the token which really came.
+# </details>
+# <details><summary>Hint 3: from losses to perplexity</summary>
+#
+# First the mean, then exp. With bits instead of nats it would be a power of 2.
+# </details>
+
+# %% [markdown]
+# The text is a part of Python's own manual. It is cut into windows of 256 tokens, and each window is a sample of its own: some are easy, some are hard. So a perplexity has an interval.
+
+# %% name="out-baseline"
+WINDOWS = 4 if path else 2
+judged_on = tokenizer.encode(model.evaluation_text())[: WINDOWS * 256]
+judged = {"as in the file": model.perplexity(lm, judged_on)}
+few = judged["as in the file"]
+print(f"{few.tokens:,} tokens in {WINDOWS} windows: perplexity {few.value:.1f}, 95% interval {few.interval[0]:.1f} to {few.interval[1]:.1f}")
+
+# %% [markdown]
+# The interval of four windows is far too wide to see what a few bits do. Two things help. One is more text: the numbers in the tables below come from a recorded study on 33 windows, 8,415 tokens, which takes most of an hour. The other is to compare *the same windows*: what makes a window hard makes it hard for both models, and drops out of the difference.
+#
+# ### The file is small already
+#
+# There is a catch in this file, and many published comparisons have fallen into it. Its weights are stored in 4 bits: blocks of 32 with a step and a lowest value. What we call "float" is what these codes unpack to. Round it again to a grid of the same kind, and nothing happens:
+
+# %% name="out-trap"
+weight = lm.blocks[0].feed_forward.gate.weight
+groups = weight.unflatten(1, (-1, 32))
+low, high = groups.amin(dim=-1, keepdim=True), groups.amax(dim=-1, keepdim=True)
+own_grid = low + ((groups - low) / ((high - low) / 15)).round() * ((high - low) / 15)
+symmetric = groups.abs().amax(dim=-1, keepdim=True) / 7
+other_grid = (groups / symmetric).round() * symmetric
+for name, rounded in {"a lowest value and 16 steps": own_grid, "symmetric, 15 steps": other_grid}.items():
+    print(f"{name:<28} relative error of the weights {float((rounded - groups).norm() / groups.norm()):.5f}")
+
+# %% [markdown]
+# "4 bits without any loss": true, and worth nothing. Here all grids are symmetric or have a whole number as zero point, which this file does not favour. And everything is compared with the unpacked file, which is not the model as it was trained: that one may well be better than all of ours.
+#
+# > **Takeaway.** Ask where the weights come from before you believe that a method loses nothing.
+#
+# ## 3 Fewer bits
+#
+# Three ways to round the same weights, all in groups of 32 that share a scale, all 210 matrices of the blocks; the head, which is the embedding table too, keeps 8 bits as in the file. **Round-to-nearest** looks at the weights alone. **GPTQ** rounds column after column, and the columns to come make up for what was lost, by what the layer reads (lesson 02). **AWQ** scales the columns up that read strong inputs, so that rounding harms them less.
+
+# %%
+predict("14.b", "At 3 bits, how much higher is the perplexity of round-to-nearest than that of the unpacked file?", unit="%")
+
+# %% name="out-bits"
+study = language.recorded()
+ON_GRIDS = (language.NEAREST, language.AWQ, language.GPTQ, language.AWQ_GPTQ)
+print(language.table(study, [study.baseline, *(run for run in study.runs if run.method in ON_GRIDS and run.at != language.PER_ROW)]))
+
+# %% name="fig-bits"
+def draw_bits():
+    figure, axes = plt.subplots(figsize=(8, 4.6))
+    styles = {language.NEAREST: ("vermillion", "s", "to nearest"), language.AWQ: ("orange", "^", "AWQ"), language.GPTQ: ("blue", "o", "GPTQ")}
+    for method, (colour, marker, label) in styles.items():
+        ratios = [study.times_float(method, language.at(bits, language.SYMMETRIC)) for bits in (3, 4, 8)]
+        middle = np.array([one.value for one in ratios])
+        spread = np.array([[one.value - one.low for one in ratios], [one.high - one.value for one in ratios]])
+        axes.errorbar((0, 1, 2), middle, yerr=spread, marker=marker, color=COLOURS[colour], label=label, capsize=4)
+    axes.axhline(1, color="black", linewidth=1)
+    axes.set_xticks((0, 1, 2), ("3 bits", "4 bits", "8 bits"))
+    axes.set(yscale="log", ylabel="perplexity, times the unpacked file's", xlabel="width, symmetric, groups of 32")
+    axes.legend(fontsize=12)
+    return figure
+
+
+show(draw_bits(), alt="Perplexity relative to the unpacked file at 3, 4 and 8 bits for three methods. At 8 bits all are at 1. At 3 bits rounding to nearest is highest and GPTQ lowest.")
+
+# %%
+reveal("14.b", round(100 * (study.times_float(language.NEAREST, language.at(3, language.SYMMETRIC)).value - 1)))
+
+# %% [markdown]
+# ### Activations in 8 bits
+#
+# A product is only cheap when *both* its numbers are small. Weights are easy to round. What a layer reads is not: a few channels are a hundred times as large as the rest, and one grid for all of them is made for the few. **SmoothQuant** moves the difficulty: divide a channel by $s$ and multiply the column that reads it by $s$. The product is the same, and the division costs nothing where it can be folded into the weight of the norm before. By hand: the norm's weight 8, the column $(0.5, 1)$, $s = 4$: the weight becomes 2 and the column $(2, 4)$.
+
+# %% [markdown]
+# ### Exercise 14.4 - From the norm into the matrix (5 min)
+
+
+# %% name="ex-14-4" tags=["exercise"]
+def move_into_weights(norm_weight, matrix, scale):
+    """Return (norm_weight, matrix), changed so that each channel between them is divided by its scale.
+
+    norm_weight, scale: [in], one number for each channel. matrix: [out, in]. Their product stays as it is.
+    """
+    ### BEGIN SOLUTION
+    return norm_weight / scale, matrix * scale
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("14.4")
+
+# %% [markdown]
+# <details><summary>Hint 1: what becomes smaller</summary>
+#
+# The norm multiplies channel j by norm_weight[j]. The channel should come out scale[j] times smaller.
+# </details>
+# <details><summary>Hint 2: who reads channel j</summary>
+#
+# A layer computes x @ matrix.T. Is x[j] multiplied by a row of the matrix, or by a column?
+# </details>
+# <details><summary>Hint 3: broadcasting</summary>
+#
+# A vector [in] that is multiplied with a matrix [out, in] is lined up with the last axis.
+# </details>
+
+# %% name="out-smooth"
+print(language.table(study, [run for run in study.runs if run.at == language.PER_ROW]))
+
+# %% [markdown]
+# *Static* means one grid for all tokens, fixed in advance; *per token* means that each token gets a scale of its own when it comes. The second is what the kernels of section 5 do, and it hardly needs smoothing.
+#
+# > **Takeaway.** Rounding that looks at the inputs matters where bits are few. Activations are saved by a scale of their own for each token.
+#
+# ## 4 Fewer weights
+#
+# The same question for pruning. **Magnitude** takes the smallest weights away. **Wanda** takes those with the smallest product of weight and input. **SparseGPT** also lets the weights that stay make up for those that go. In "2:4" two of each four neighbours stay, a pattern that some hardware can use.
+
+# %%
+predict("14.c", "Half of the weights go. Which method keeps the perplexity lowest?", choices=("magnitude", "Wanda", "SparseGPT"))
+
+# %% name="out-prune"
+print(language.table(study, [run for run in study.runs if run.at in language.PATTERNS]))
+
+# %%
+half = {name: study.find(method, "50%").perplexity.value for name, method in (("magnitude", language.MAGNITUDE), ("Wanda", language.WANDA), ("SparseGPT", language.SPARSE_GPT))}
+reveal("14.c", min(half, key=half.get))
+
+# %% [markdown]
+# Compare this table with the last one at equal bytes. 4 bits take an eighth of the bytes of float32 and cost little. To take half of the weights away saves half of the bytes at best, before positions are stored, and costs far more. A small model that was trained on very many tokens has little to spare. No weight was trained again here; that is what pruning needs (lesson 05).
+#
+# > **Takeaway.** For this model, bits are cheap and weights are dear.
+#
+# ## 5 How fast?
+#
+# Fewer bytes are not yet fewer milliseconds. A `QuantizedLinear` unpacks its codes to floats before it multiplies, which is slower than the float layer. `pack_for_speed` gives the layers to kernels in C that multiply on the packed codes (lesson 02). Two models are packed: all matrices in 8 bits, and 4 bits with an 8-bit head, about what the file itself holds.
+
+# %% name="out-pack"
+def packed(bits):
+    """The model with matrices of so many bits and a head of 8, in groups of 32 with scales in float16."""
+    formats = {n: IntFormat(n, granularity=PerGroup(32), scale_dtype=torch.float16) for n in (bits, 8)}
+    return pack_for_speed(quantize_weights(lm, lambda name, _: formats[8 if name == "head" else bits]))
+
+
+models = {"float32": lm} | {f"int{bits}": packed(bits) for bits in tqdm((8, 4))}
+plans = {name: DecodePlan(one, KVCache(shape, room_tokens=80)) for name, one in models.items()}
+lines = [("", "MB of matrices", "bits per weight")]
+for name, plan in plans.items():
+    lines.append((name, f"{plan.weight_bytes / MB:.0f}", f"{8 * plan.weight_bytes / cost.count_parameters(shape).matmul:.2f}"))
+print(aligned(lines))
+
+# %% [markdown]
+# There is a second cost. A decode step does little at a time: a layer of this model is about fifteen calls, and in Python and torch each call costs some microseconds before it does anything. All shapes are known in advance, though. A **plan** makes every buffer once and binds every kernel to its place, so that a step runs down a list. Engines do the same with CUDA graphs.
+
+# %% name="out-modules"
+lines = [("one token, ms", "called as modules", "as a plan")]
+for name, one in models.items():
+    cache = plans[name].cache
+
+    def as_modules(one=one, cache=cache):
+        cache.length = 64
+        one(torch.tensor([[0]]), cache)
+
+    both = compare_latency({"modules": as_modules, "plan": speed.step_at(plans[name], 64)}, repeats=8)
+    lines.append((name, *(f"{1e3 * took.median_s:.1f} ({1e3 * took.low_s:.1f}-{1e3 * took.high_s:.1f})" for took in both.values())))
+print(aligned(lines))
+
+# %% [markdown]
+# ### What should it take?
+#
+# In decode each weight is read once and used once, so the time should be bytes divided by bandwidth, unless the arithmetic on the codes is slower than memory. Lesson 13's calculator can say which, if it knows this machine. Three things are measured, none of them on this model: how fast memory is read, how fast a product runs whose matrix lies in the cache, and what a layer costs that has next to no weights.
+
+# %%
+predict("14.d", "int4 moves about 6 times fewer bytes than float32. How many times as fast is a token?", unit="times")
+
+# %% name="out-speed"
+limits = here.measure_limits(widths=(8, 4))
+print(limits, "\n")
+took = speed.decode_times(plans, context=64, repeats=12)
+lines = [("decode, one thread", "ms per token (p10-p90)", "tokens/s", "x float32", "predicted ms", "off by")]
+for name, one in took.items():
+    expected_s = here.predict_step(models[name], limits, context=64).seconds
+    times = f"{1e3 * one.median_s:.1f} ({1e3 * one.low_s:.1f}-{1e3 * one.high_s:.1f})"
+    lines.append((name, times, f"{1 / one.median_s:.0f}", f"{took['float32'].median_s / one.median_s:.1f}", f"{1e3 * expected_s:.1f}", f"{expected_s / one.median_s - 1:+.0%}"))
+print(aligned(lines))
+
+# %%
+reveal("14.d", round(took["float32"].median_s / took["int4"].median_s, 1))
+
+# %% [markdown]
+# Where does the time go? The plan knows the name of each of its calls, and the calculator has a row for each operator. Side by side:
+
+# %% name="out-operators"
+rows = speed.compare_operators(here.predict_step(models["int4"], limits, context=64), speed.profile_step(plans["int4"], context=64))
+print(aligned([("int4, ms", "predicted", "measured"), *((name, f"{1e3 * expected:.2f}", f"{1e3 * got:.2f}") for name, expected, got in rows)]))
+
+# %% [markdown]
+# Is that fast? The measure of speed on a CPU is llama.cpp. Where its Python package `xllamacpp` is installed (`pip install xllamacpp`), the next cell gives it the same file, the same single thread, and turns in the same run.
+
+# %% name="out-peer"
+llama = peer.llama_cpp(path, threads=1, context=48, tokens=16)
+if llama is None:
+    print("xllamacpp or the model's file is not here; the comparison is left out.")
+else:
+    turns = {"float32": [], "int4": [], "llama.cpp": []}
+    for turn in tqdm(range(7)):
+        for name, times in turns.items():
+            took_s = llama() if name == "llama.cpp" else peer.turn_of(plans[name], context=48, tokens=16)
+            if turn:  # the first one warms
+                times.append(took_s)
+    lines = [("one thread", "ms per token", "x llama.cpp, turn by turn")]
+    for name, times in turns.items():
+        low, middle, high = np.percentile(np.divide(turns["llama.cpp"], times), (10, 50, 90))
+        lines.append((name, f"{1e3 * np.median(times):.1f}", f"{middle:.2f} ({low:.2f}-{high:.2f})"))
+    print(aligned(lines))
+
+# %% [markdown]
+# > **Takeaway.** A kernel is fast when the whole model runs on it, and the model is fast when nothing stands between its kernels.
+#
+# ## 6 The cache in few bits
+#
+# The weights are now small, and something else has grown: at 2,000 tokens the cache in float32 is as large as all the 4-bit weights, and each step reads all of it. So round it as well. A token's numbers are cut into groups of 32. Each group gets a **lowest value** and a **step**, $\text{value} = \text{low} + \text{step} \cdot \text{code}$. By hand, with 2 bits: the numbers 1, 2, 4 reach from 1 to 4, so the step is 3/3 = 1 and the codes are 0, 1, 3.
+
+# %% [markdown]
+# ### Exercise 14.5 - A smaller cache (7 min)
+
+
+# %% name="ex-14-5" tags=["exercise"]
+def cache_codes(x, bits):
+    """Return (codes, step, low) for one group of numbers, so that low + step * code is close to each of them.
+
+    x: [n]. codes: [n], whole numbers from 0 for the lowest number to 2**bits - 1 for the highest.
+    Numbers that are all the same have step 0 and codes 0.
+    """
+    ### BEGIN SOLUTION
+    low, high = x.min(), x.max()
+    step = (high - low) / (2**bits - 1)
+    codes = ((x - low) / step).round() if step > 0 else torch.zeros_like(x)
+    return codes, step, low
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("14.5")
+
+# %% [markdown]
+# <details><summary>Hint 1: codes and steps</summary>
+#
+# A fence with four posts has three gaps.
+# </details>
+# <details><summary>Hint 2: from a number to its code</summary>
+#
+# How many steps does it lie above the lowest number? Round that to the nearest whole number.
+# </details>
+# <details><summary>Hint 3: all the same</summary>
+#
+# If the highest number is the lowest, the step is 0, and nothing can be divided by it. Handle this first.
+# </details>
+
+# %%
+predict("14.e", "The cache in 4 bits instead of 32: how many times as fast is an int4 token at a context of 2,000?", unit="times")
+
+# %% name="out-kv"
+by_bits = {bits: DecodePlan(models["int4"], KVCache(shape, room_tokens=2_001, bits=bits)) for bits in (32, 8, 4)}
+kv_took = speed.decode_times({str(bits): plan for bits, plan in by_bits.items()}, context=2_000, repeats=10)
+lines = [("cache", "bytes per token", "MB at 2,000 tokens", "ms per token", "predicted ms", "perplexity, times 32 bits")]
+for bits, plan in by_bits.items():
+    kept = plan.cache.bytes_per_token
+    kv_bits = 32 * kept / by_bits[32].cache.bytes_per_token
+    expected_s = here.predict_step(models["int4"], limits, context=2_000, kv_bits=kv_bits).seconds
+    ratio = "1" if bits == 32 else str(study.times_float(language.CACHE, f"{bits} bits"))
+    lines.append((f"{bits} bits", f"{kept:,}", f"{2_000 * kept / MB:.0f}", f"{1e3 * kv_took[str(bits)].median_s:.1f}", f"{1e3 * expected_s:.1f}", ratio))
+print(aligned(lines))
+print(f"the weights of int4: {plans['int4'].weight_bytes / MB:.0f} MB")
+
+# %%
+reveal("14.e", round(kv_took["32"].median_s / kv_took["4"].median_s, 1))
+
+# %% [markdown]
+# > **Takeaway.** Whatever is read for every token decides its time: first the weights, and in a long text the cache.
+#
+# ## 7 Several tokens at once
+#
+# A step that waits for memory could check five tokens in nearly the time of one. **Speculative decoding** guesses the next few tokens cheaply, lets the model compute the logits after each of them in one pass, and keeps the guesses up to the first wrong one. At that place the model has already said what it would have written, so a pass always gives at least one token. The text is the same as without guesses.
+
+# %% [markdown]
+# ### Exercise 14.6 - Which guesses to keep (6 min)
+
+
+# %% name="ex-14-6" tags=["exercise"]
+def accept(guesses, choices):
+    """The list of tokens that a pass adds to the text, the same that the model would have written alone.
+
+    guesses: k token ids, perhaps none. choices: the k + 1 tokens of the model itself: after the last accepted token,
+    and after each guess.
+    """
+    ### BEGIN SOLUTION
+    added = []
+    for guess, choice in zip(guesses, choices):
+        added.append(choice)
+        if guess != choice:
+            return added
+    return [*added, choices[-1]]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("14.6")
+
+# %% [markdown]
+# <details><summary>Hint 1: what belongs together</summary>
+#
+# choices[0] was computed before any guess was read. Which guess does it tell right or wrong?
+# </details>
+# <details><summary>Hint 2: how many</summary>
+#
+# A pass adds at least one token, even if every guess is wrong, and at most k + 1.
+# </details>
+# <details><summary>Hint 3: only choices</summary>
+#
+# A right guess is what the model chose. So the result is a first part of `choices`; only its length is to be found.
+# </details>
+
+# %% [markdown]
+# Whether it pays is arithmetic. If each guess is right with probability $a$, a pass gives $1 + a + \dots + a^k$ tokens (lesson 13). It costs the pass over $k + 1$ tokens, and $k$ guesses. By hand: $a = 0.5$, two guesses for nothing, a pass that costs 1.25 steps: 1.75 / 1.25 = 1.4 times as fast.
+
+# %% [markdown]
+# ### Exercise 14.7 - What guessing is worth (6 min)
+
+
+# %% name="ex-14-7" tags=["exercise"]
+def times_faster(acceptance, ahead, draft_cost, pass_cost):
+    """Tokens of a pass on average, divided by its cost: how many times faster than one token for each step.
+
+    acceptance: the chance that a guess is right, if those before it are. ahead: guesses for each pass.
+    draft_cost: of one guess; pass_cost: of the model's pass over ahead + 1 tokens; both in steps of the model.
+    """
+    ### BEGIN SOLUTION
+    tokens = sum(acceptance**right for right in range(ahead + 1))
+    return tokens / (ahead * draft_cost + pass_cost)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("14.7")
+
+# %% [markdown]
+# <details><summary>Hint 1: when the third guess counts</summary>
+#
+# It is kept only if the first, the second and the third are right. How likely is that?
+# </details>
+# <details><summary>Hint 2: add up</summary>
+#
+# 1 + a + a² + ... up to a to the power of `ahead`. There is a short formula for this sum, but it divides by 1 - a.
+# </details>
+# <details><summary>Hint 3: the cost</summary>
+#
+# The draft writes `ahead` guesses one after the other, whether they are right or not. Then comes a single pass of the model.
+# </details>
+
+# %% [markdown]
+# Three drafts. **Look-up** guesses what followed the last time that the latest words stood in the text; it costs nothing. The **int4 model** drafts for the float model. The **first 20 of 30 layers** draft for the model with all of them. First, what does a pass over five tokens cost?
+
+# %% name="out-pass"
+AHEAD = 4
+pass_cost = {}
+for name in ("float32", "int4"):
+    wide = DecodePlan(models[name], KVCache(shape, room_tokens=80), tokens=AHEAD + 1)
+    both = compare_latency({"one": speed.step_at(plans[name], 64), "five": speed.step_at(wide, 64)}, repeats=8)
+    pass_cost[name] = both["five"].median_s / both["one"].median_s
+    print(f"{name}: a pass over five tokens takes {pass_cost[name]:.1f} times as long as one token")
+
+# %%
+predict("14.f", "The int4 model drafts for the float model. Is it faster than without?", choices=("yes, on every text", "on some texts", "no"))
+
+# %% name="out-speculate"
+PROMPTS = {
+    "prose": "The history of the steam engine begins with",
+    "code": "def add(a, b):\n    return a + b\n\n\ndef subtract(a, b):\n    return a - b\n\n\ndef multiply(a, b):\n",
+    "a list again": "red, green, blue, white, black, grey\nred, green, blue, white, black, grey\nred, green,",
+}
+DRAFTS = (
+    ("int4", "look-up", lambda: model.look_up),
+    ("float32", "look-up", lambda: model.look_up),
+    ("float32", "int4", lambda: model.drafted_by(models["int4"], room_tokens=200)),
+    ("float32", "first 20 layers", lambda: model.drafted_by(model.first_layers(lm, max(1, shape.layers * 2 // 3)), room_tokens=200)),
+)
+NEW = 40
+
+
+def seconds(call):
+    began_s = time.perf_counter()
+    result = call()
+    return time.perf_counter() - began_s, result
+
+
+lines = [("text", "model", "draft", "same text", "guesses right", "tokens per pass", "times as fast")]
+faster = {}
+for text, prompt in tqdm(PROMPTS.items()):
+    plain = {name: seconds(lambda name=name: tuple(model.stream(models[name], prompt, NEW))) for name in ("float32", "int4")}
+    for name, draft, make in DRAFTS:
+        plain_s, tokens = plain[name]
+        took_s, got = seconds(lambda name=name, make=make: model.generate_speculatively(models[name], prompt, NEW, make(), ahead=AHEAD))
+        faster[text, name, draft] = plain_s / took_s
+        lines.append((text, name, draft, "yes" if got.tokens == tokens else "NO", f"{got.acceptance:.0%}", f"{got.tokens_per_pass:.2f}", f"{plain_s / took_s:.2f}"))
+print(aligned(lines))
+
+# %%
+wins = [faster[text, "float32", "int4"] > 1 for text in PROMPTS]
+reveal("14.f", "yes, on every text" if all(wins) else "on some texts" if any(wins) else "no")
+
+# %% [markdown]
+# Read the rows with the two costs in mind. The float model waits for memory, so a pass over five tokens is cheap, and a draft that is often right pays. The int4 model does not wait: its kernels are busy with arithmetic, a pass over five tokens costs nearly as much as several steps, and there is little left to gain. The first 20 layers were never trained to speak for themselves. They are wrong nearly always, and each guess costs two thirds of a step.
+#
+# > **Takeaway.** Speculation spends idle arithmetic. Where fewer bits have used it up already, the two do not add up.
+#
+# ## 8 Where it stops
+#
+# - **One small model, one text.** Larger models lose less at 3 and 4 bits, and the order of methods can change.
+# - **Perplexity is not usefulness.** A model can keep its perplexity and lose what it was taught about answering questions.
+# - **The baseline is itself a 4-bit file.** What was lost before it was written is not seen here.
+# - **One user.** With many users at once the arithmetic is the limit (lesson 13), and kernels are built otherwise.
+#
+# ### The ledger
+#
+# Bytes, multiplications and milliseconds of one token. The last column is how often the likeliest token was the right one, on the windows of section 2.
+
+# %% name="out-ledger"
+def next_token_accuracy(one):
+    windows = torch.tensor(judged_on).view(WINDOWS, 256)
+    right = [(one(window[None])[0, :-1].argmax(dim=-1) == window[1:]).float().mean() for window in windows]
+    return float(torch.stack(right).mean())
+
+
+accuracies = {name: next_token_accuracy(models[name]) for name in ("float32", "int4")}
+report = measure.report({f"SmolLM2-135M, {name}": models[name] for name in accuracies}, torch.tensor([[0]]), accuracies={f"SmolLM2-135M, {name}": value for name, value in accuracies.items()})
+for row in report.rows:
+    table = ledger(row, lesson=14)
+table
+
+# %%
+progress()
+
+# %% [markdown]
+# ## Paper and pencil
+#
+# **1.** A model has 24 layers, 4 KV heads of 64 numbers, and a cache in 4 bits, with a step and a lowest value of 16 bits each per 32 numbers. How many bytes does a token leave? From how many tokens on does the cache weigh more than 80 MB of weights?
+#
+# <details><summary>Answer</summary>
+#
+# 24 · 2 · 4 · 64 = 12,288 numbers. Each has 4 bits and a share of 32/32 = 1 bit: 5 bits. 12,288 · 5 / 8 = 7,680 bytes. 80e6 / 7,680 is about 10,400 tokens.
+# </details>
+#
+# **2.** A step of the float model takes 30 ms, one of the draft 6 ms, and a pass over five tokens 33 ms. Four guesses, each right with probability 0.6. How many milliseconds per token?
+#
+# <details><summary>Answer</summary>
+#
+# 1 + 0.6 + 0.36 + 0.216 + 0.1296 = 2.31 tokens for 4 · 6 + 33 = 57 ms: 24.7 ms per token, 1.2 times as fast.
+# </details>
+#
+# **3.** Two models have perplexities 20 and 21 on ten windows, each with an interval of 14 to 28. Is the second one worse?
+#
+# <details><summary>Answer</summary>
+#
+# These intervals do not say. They hold what the text does to both. Take the difference of the losses on each window: if the second is worse on all ten by about the same, it is worse without doubt.
+# </details>
+#
+# ## Summary
+#
+# - Keys and values are kept, so a token costs one row of attention. The cache is paid for in memory, and in bytes that each step reads.
+# - Perplexity with paired windows tells small differences; a few lines of text do not.
+# - Ask what the weights were before: a grid that fits the file loses nothing and shows nothing.
+# - At 8 bits any rounding will do, at 3 bits what looks at the inputs wins. Taking weights away costs more than taking bits.
+# - Time is bytes over bandwidth until arithmetic or the start of kernels is slower. Each of the three was measured here.
+# - Speculative decoding keeps the text and gains where memory is waited for and guesses are good.
+#
+# **References.** Ben Allal et al. 2025, *SmolLM2*. Touvron et al. 2023, *LLaMA*. Ainslie et al. 2023, *GQA*. Holtzman et al. 2020, *The Curious Case of Neural Text Degeneration*. Frantar et al. 2023, *GPTQ*. Lin et al. 2024, *AWQ*. Xiao et al. 2023, *SmoothQuant*. Sun et al. 2024, *A Simple and Effective Pruning Approach for Large Language Models* (Wanda). Frantar and Alistarh 2023, *SparseGPT*. Liu et al. 2024, *KIVI*. Leviathan et al. 2023, *Fast Inference from Transformers via Speculative Decoding*.
+#
+# **In the library.** In `mini_lib/llm/model`, `transformer.py` and `attention.py` are the model, `kv_cache.py` what it keeps, `decode.py` the plan, `layerwise.py` and `rescale.py` the compression, `speculative.py` the drafts, `here.py` the prediction for this machine. The kernels are in `mini_lib/kernels`: `packed.c` the matrices, `decoder.c` all else. `studies/language` has the recorded study, `tools/llm_speed.py` prints the contest with llama.cpp.
