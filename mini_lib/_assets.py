@@ -44,5 +44,5 @@ def read_arrays(path: Path, sha256: str, how_to_get_it: str) -> dict[str, np.nda
 
 @lru_cache(maxsize=1)
 def _decompressed(content: bytes) -> bytes:
-    """What was read last is kept: it takes longer to decompress than to read, and lessons ask for it again and again."""
+    """What was read last is kept: decompressing takes longer than reading, and lessons ask for it again and again."""
     return lzma.decompress(content)
