@@ -9,11 +9,19 @@ This file is at the top since pytest asks only the conftest files above a test, 
 
 import json
 import os
+import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+# Where Python is told not to keep compiled code, each of some hundred processes (kernels, workers, cluster nodes) would
+# compile torch and the rest anew, seconds each. Code is kept for this one run, outside the folders of the sources.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    compiled = tempfile.TemporaryDirectory(prefix="compiled-", ignore_cleanup_errors=True)  # gone with the process
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = compiled.name
+    sys.dont_write_bytecode = False
 
 # Sources of lessons are run as notebooks, and the network guard would shut off the tests themselves.
 collect_ignore_glob = ["solutions/*.py", "tests/no_network/*"]

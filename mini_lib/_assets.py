@@ -3,6 +3,7 @@
 import hashlib
 import io
 import lzma
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,12 @@ def read_arrays(path: Path, sha256: str, how_to_get_it: str) -> dict[str, np.nda
     Raises:
         ValueError: as `read_verified`.
     """
-    content = lzma.decompress(read_verified(path, sha256, how_to_get_it))
+    content = _decompressed(read_verified(path, sha256, how_to_get_it))
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+@lru_cache(maxsize=1)
+def _decompressed(content: bytes) -> bytes:
+    """What was read last is kept: decompressing takes longer than reading, and lessons ask for it again and again."""
+    return lzma.decompress(content)

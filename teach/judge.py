@@ -20,9 +20,13 @@ from teach.outcome import Outcome
 from teach.run import code_of, run
 from teach.verdict import Verdict
 
+_Own = Callable[[Callable[..., Any]], Sequence[Outcome]]  # what a function of the exercise itself gives in its cases
 
-def judge(exercise: Exercise, answer: Callable[..., Any] | None) -> Verdict:
+
+def judge(exercise: Exercise, answer: Callable[..., Any] | None, own: _Own | None = None) -> Verdict:
     """Run `answer` on the exercise's cases and return what came of it; `None` stands for no answer yet.
+
+    `own` as in `verdict`.
 
     >>> from teach.exercise import Exercise, Case, Mistake
     >>> halve = Exercise("1.1", "Half of it", lambda x: x / 2, function="halve", cases=[Case(2), Case(3)],
@@ -39,7 +43,7 @@ def judge(exercise: Exercise, answer: Callable[..., Any] | None) -> Verdict:
         return Verdict(exercise.id, exercise.title, "not yet", message)
     if code_of(answer) is not None and code_of(answer) is code_of(exercise.reference):
         return _borrowed(exercise, exercise.function)
-    return verdict(exercise, run(exercise, answer))
+    return verdict(exercise, run(exercise, answer), own)
 
 
 def undefined(exercise: Exercise) -> Verdict:
@@ -48,8 +52,10 @@ def undefined(exercise: Exercise) -> Verdict:
     return Verdict(exercise.id, exercise.title, "not attempted", message)
 
 
-def verdict(exercise: Exercise, outcomes: Sequence[Outcome]) -> Verdict:
+def verdict(exercise: Exercise, outcomes: Sequence[Outcome], own: _Own | None = None) -> Verdict:
     """Return what the outcomes of a learner's function amount to: one outcome a case, as `run` gives them.
+
+    `own` gives the outcomes of the reference and of the mistakes, where they are known; by default these are run.
 
     Raises:
         ValueError: the number of outcomes is not the number of cases.
@@ -63,10 +69,11 @@ def verdict(exercise: Exercise, outcomes: Sequence[Outcome]) -> Verdict:
     borrowed = next((outcome.borrowed for outcome in outcomes if outcome.borrowed), None)
     if borrowed:
         return _borrowed(exercise, borrowed)
-    right = run(exercise, exercise.reference, watch=False)
+    own = own or (lambda function: run(exercise, function, watch=False))
+    right = own(exercise.reference)
     failing = [at for at in range(len(outcomes)) if not agrees(exercise, outcomes[at], right[at])]
     if failing:
-        return _not_yet(exercise, outcomes, right, failing)
+        return _not_yet(exercise, outcomes, right, failing, own)
     changing = [at for at, outcome in enumerate(outcomes) if set(outcome.changed) - set(right[at].changed)]
     if changing:
         return _changing(exercise, outcomes, right, changing[0])
@@ -95,8 +102,10 @@ def _clause(exercise: Exercise, got: Any, expected: Any) -> str | None:
     return difference(got, expected, rtol=exercise.rtol, atol=exercise.atol)
 
 
-def _not_yet(exercise: Exercise, outcomes: Sequence[Outcome], right: Sequence[Outcome], failing: list[int]) -> Verdict:
-    mistake, at = _explanation(exercise, outcomes, right, failing)
+def _not_yet(
+    exercise: Exercise, outcomes: Sequence[Outcome], right: Sequence[Outcome], failing: list[int], own: _Own
+) -> Verdict:
+    mistake, at = _explanation(exercise, outcomes, right, failing, own)
     said = mistake.says if mistake else ""
     if not mistake and _constant(exercise, outcomes, right):
         said = "It returns the same value whatever you pass."
@@ -106,13 +115,13 @@ def _not_yet(exercise: Exercise, outcomes: Sequence[Outcome], right: Sequence[Ou
 
 
 def _explanation(
-    exercise: Exercise, outcomes: Sequence[Outcome], right: Sequence[Outcome], failing: list[int]
+    exercise: Exercise, outcomes: Sequence[Outcome], right: Sequence[Outcome], failing: list[int], own: _Own
 ) -> tuple[Mistake | None, int]:
     """The mistake that explains the answer, if one does, and the case that shows it."""
     cases = range(len(outcomes))
     partly = None
     for mistake in exercise.mistakes:
-        wrong = run(exercise, mistake.wrong, watch=False)
+        wrong = own(mistake.wrong)
         shared = [at for at in cases if _same_failure(exercise, outcomes[at], wrong[at])]
         if len(shared) == len(outcomes):
             return mistake, failing[0]

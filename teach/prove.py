@@ -1,6 +1,7 @@
 """prove(exercise): what a test must show of every exercise before a learner meets it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from teach.exercise import Exercise
@@ -26,27 +27,34 @@ def prove(exercise: Exercise) -> None:
 
 def _claims(exercise: Exercise) -> Iterator[tuple[str, str]]:
     """Pairs of what was tried and what went wrong with it ("" where nothing did)."""
+
+    @cache
+    def own(function: Callable[..., Any]) -> list[Outcome]:
+        """What the judge compares with. It is run once for all judgements, and each answer below once more."""
+        return run(exercise, function, watch=False)
+
     yield "also_correct", "" if exercise.also_correct else "expected at least 1 answer written differently, got none"
     count = len(exercise.mistakes)
     yield "mistakes", "" if count >= 3 else f"expected at least 3 that people really make, got {count}"
-    by_reference = verdict(exercise, run(exercise, exercise.reference, watch=False))
+    by_reference = verdict(exercise, run(exercise, exercise.reference, watch=False), own)
     yield "the reference", _must_be("passed", by_reference)
     for number, answer in enumerate(exercise.also_correct, 1):
-        yield f"correct answer {number}", _must_be("passed", judge(exercise, answer))
+        yield f"correct answer {number}", _must_be("passed", judge(exercise, answer, own))
     for number, mistake in enumerate(exercise.mistakes, 1):
-        found = verdict(exercise, run(exercise, mistake.wrong, watch=False))
+        found = verdict(exercise, run(exercise, mistake.wrong, watch=False), own)
         wrong = _must_be("not yet", found)
         if not wrong and (found.mistake is not mistake or mistake.says.rstrip(".") not in found.message):
             wrong = f"expected its own sentence {mistake.says!r}, got {found.text!r}"
         yield f"mistake {number}", wrong
-    yield "the stub", _must_be("not attempted", judge(exercise, _stub))
+    yield "the stub", _must_be("not attempted", judge(exercise, _stub, own))
     right = run(exercise, exercise.reference, watch=False)
     for number, outcome in enumerate(right, 1):
         yield f"the reference in case {number}", _unfit(outcome)
     first = right[0].value
-    yield "the first right value for every call", _must_be("not yet", judge(exercise, lambda *a, **k: first))
-    yield "the reference itself", _must_be("not yet", judge(exercise, exercise.reference))
-    yield "a call of the reference", _must_be("not yet", judge(exercise, lambda *a, **k: exercise.reference(*a, **k)))
+    yield "the first right value for every call", _must_be("not yet", judge(exercise, lambda *a, **k: first, own))
+    yield "the reference itself", _must_be("not yet", judge(exercise, exercise.reference, own))
+    by_a_call = judge(exercise, lambda *a, **k: exercise.reference(*a, **k), own)
+    yield "a call of the reference", _must_be("not yet", by_a_call)
 
 
 def _must_be(state: str, found: Verdict) -> str:

@@ -39,14 +39,17 @@ class Affine:
 
     def __add__(self, other: "Affine | int | str") -> "Affine":
         other = affine(other)
+        if not other.terms:
+            return Affine(self.terms, self.constant + other.constant)
         counts = dict(self.terms)
         for name, count in other.terms:
             counts[name] = counts.get(name, 0) + count
         return _affine(counts, self.constant + other.constant)
 
     def __mul__(self, factor: int) -> "Affine":
-        counts = {name: count * factor for name, count in self.terms}
-        return _affine(counts, self.constant * factor)
+        # the names stay in their order
+        terms = tuple([(name, count * factor) for name, count in self.terms]) if factor else ()
+        return Affine(terms, self.constant * factor)
 
     def __neg__(self) -> "Affine":
         return self * -1
@@ -109,5 +112,5 @@ def affine(value: "Affine | int | str") -> Affine:
 
 
 def _affine(counts: Mapping[str, int], constant: int) -> Affine:
-    terms = tuple(sorted((name, count) for name, count in counts.items() if count))
+    terms = tuple(sorted([(name, count) for name, count in counts.items() if count]))
     return Affine(terms, constant)

@@ -110,14 +110,14 @@ def violations_by_enumeration(before: Program, after: Program) -> list[Violation
     old = {}  # where and when each old iteration ran
     for leaf, values, time in instances(before):
         old[leaf.statement.name, tuple(values.items())] = leaf, time
+    sources = {leaf.statement.name: variables(leaf.loops) for leaf in before.leaves}
     touched = defaultdict(list)
     for leaf, values, time in instances(after):
         name = leaf.statement.name
         origin = dict(leaf.statement.origin or ())
-        source = next(item for item in before.leaves if item.statement.name == name)
         iteration = tuple(
             (variable, origin[variable].value(values) if variable in origin else values[variable])
-            for variable in variables(source.loops)
+            for variable in sources[name]
         )
         there, then = old[name, iteration]
         for access in distinct_accesses(there.statement):
@@ -135,6 +135,8 @@ def violations_by_enumeration(before: Program, after: Program) -> list[Violation
             )
     found = []
     for element, events in touched.items():
+        if all(event.access.phase == READ for event in events):
+            continue  # what nobody writes may be read in any order
         for one, two in combinations(sorted(events, key=lambda event: event.then), 2):
             why = _why(one, two)
             if why:

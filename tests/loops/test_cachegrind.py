@@ -31,9 +31,10 @@ def test_every_kernel_is_there_in_six_schedules_on_three_machines():
         for name, value in vars(kernels).items()
         if getattr(value, "__module__", "") == kernels.__name__ and not name.startswith("_")
     }
-    count = Counter(kernel for kernel, _, _ in cases())
+    found = list(cases())
+    count = Counter(kernel for kernel, _, _ in found)
     assert supplied == set(count) and min(count.values()) >= 6
-    assert len({(kernel, schedule) for kernel, schedule, _ in cases()}) == sum(count.values())
+    assert len({(kernel, schedule) for kernel, schedule, _ in found}) == sum(count.values())
     assert len(set(tool.MACHINES)) == 3
 
 

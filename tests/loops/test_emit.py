@@ -19,6 +19,9 @@ from mini_lib.loops.meaning.interpret import random_arguments, run
 from tools.cachegrind_cases import cases
 
 EXACT = ("-O1", "-ffp-contract=off")  # each operation rounds, as in the interpreter
+CASES = tuple(cases())  # proving them legal takes longer than compiling one
+# the first schedule of each kernel is the kernel as it is written
+PLAIN = {kernel: nest for kernel, _, nest in reversed(CASES)}
 
 
 def loop(name, trips, *body, kind="serial"):
@@ -99,11 +102,11 @@ def test_fusing_leaves_what_a_hand_would_calculate():
 
 
 @pytest.mark.parametrize(
-    ("kernel", "nest"), [pytest.param(kernel, nest, id=f"{kernel}: {name}") for kernel, name, nest in cases()]
+    ("kernel", "nest"), [pytest.param(kernel, nest, id=f"{kernel}: {name}") for kernel, name, nest in CASES]
 )
 def test_every_schedule_equals_its_kernel(kernel, nest):
     """Legal rewrites keep the order of each element's operations: not one bit differs."""
-    plain = next(first for name, _, first in cases() if name == kernel)
+    plain = PLAIN[kernel]
     arrays = random_arguments(plain, seed=3)
     left = {buffer.name: arrays[buffer.name] for buffer in nest.arguments}
     assert equal_bits(compile_nest(nest, flags=EXACT)(**left), compile_nest(plain, flags=EXACT)(**arrays))

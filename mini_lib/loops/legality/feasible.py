@@ -60,7 +60,7 @@ def tighten(system: System, rounds: int = ROUNDS) -> System | None:
         return None
     rows = [(row.terms, row.constant) for row in system.at_least]
     for row in system.equal:
-        rows += [(row.terms, row.constant), ((-row).terms, -row.constant)]
+        rows += [(one.terms, one.constant) for one in (row, -row)]
     for _ in range(rounds):
         before = dict(ranges)
         if not all(_narrow(ranges, terms, constant) for terms, constant in rows):
@@ -83,10 +83,13 @@ def _narrow(ranges: dict[str, tuple[int, int]], terms: tuple[tuple[str, int], ..
         low, high = ranges[name]
         others = largest - count * (high if count > 0 else low)  # the most the others can give
         if count > 0:
-            low = max(low, -(others // count))
+            least = -(others // count)
+            if least > low:
+                ranges[name] = (least, high)
         else:
-            high = min(high, others // -count)
-        ranges[name] = (low, high)
+            most = others // -count
+            if most < high:
+                ranges[name] = (low, most)
     return True
 
 
