@@ -43,7 +43,7 @@ class DecodePlan:
         lm: in eval mode. The plan reads its weights where they lie: it copies none.
         cache: holds the prompt by the time of the first pass; a pass reads it and adds to it.
         tokens: how many tokens a pass takes.
-        threads: of attention and of the products with packed matrices. Those with float matrices run in torch, on torch's threads.
+        threads: of attention and of products with packed matrices. Those with float matrices run in torch, on its own.
 
     Raises:
         TypeError: not a LanguageModel, or not a KVCache.
