@@ -13,7 +13,7 @@ from mini_lib.llm.model.perplexity import Ratio
 from studies.language.study import FLOAT, Run
 
 RECORD_FILE = Path(__file__).parents[1] / "records" / "language.json"
-RECORD_SHA256 = "2f8e525e8107da3d9dedea5ef0775d9e329ec8fc9222ea2429cb53f5502ac1ec"
+RECORD_SHA256 = "9d6379d26582a0ef36c7429d5c349ecefa23a663673965f6e1869634373bd83b"
 HOW_TO_GET_IT = (
     "run `git restore studies/records/language.json` in the course's folder, "
     "or regenerate it with `python tools/language_study.py --record DIR`"
