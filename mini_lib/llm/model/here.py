@@ -16,7 +16,7 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from mini_lib.kernels import bind_packed_linear, bind_read
+from mini_lib.kernels import CACHE_BITS, LayerCache, attend_scratch, bind_attend, bind_packed_linear, bind_read
 from mini_lib.latency import latency
 from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.cost.device import Device, measured_device
@@ -25,6 +25,7 @@ from mini_lib.llm.cost.roles import Role
 from mini_lib.llm.cost.step import TimedOperator, TimedStep, step
 from mini_lib.llm.model.decode import DecodePlan
 from mini_lib.llm.model.kv_cache import KVCache
+from mini_lib.llm.model.rotary import rotary_tables
 from mini_lib.llm.model.transformer import LanguageModel
 from mini_lib.quantize import IntFormat, PerGroup, pack_for_speed, quantize_weights
 from mini_lib.quantize.packed import PackedLinear
@@ -41,30 +42,36 @@ class Limits:
     """What this machine reaches on so many threads.
 
     read_bytes_per_s: of reading memory. peak_flops_per_s: of large float32 products. packed_flops_per_s: of a packed
-    matrix in the cache times one vector, by the bits of its weights. layer_s: of a layer with next to no weights.
+    matrix in the cache times one vector, by the bits of its weights. attend_flops_per_s: of one token's attention to
+    keys and values that lie in the cache, by their bits. layer_s: of a layer with next to no weights.
     """
 
     threads: int
     read_bytes_per_s: float
     peak_flops_per_s: float
     packed_flops_per_s: Mapping[int, float]
+    attend_flops_per_s: Mapping[int, float]
     layer_s: float
 
     def __str__(self) -> str:
-        packed = ", ".join(f"{bits} bits {rate / 1e9:.0f}" for bits, rate in self.packed_flops_per_s.items())
+        packed, attended = (
+            ", ".join(f"{bits} bits {rate / 1e9:.0f}" for bits, rate in rates.items())
+            for rates in (self.packed_flops_per_s, self.attend_flops_per_s)
+        )
         return (
             f"{self.threads} thread{'s' if self.threads > 1 else ''}: reads {self.read_bytes_per_s / 1e9:.1f} GB/s; "
-            f"float32 {self.peak_flops_per_s / 1e9:.0f} GFLOP/s; from the cache, packed: {packed} GFLOP/s; "
-            f"a bare layer {self.layer_s * 1e6:.0f} us"
+            f"float32 {self.peak_flops_per_s / 1e9:.0f} GFLOP/s; from the cache: packed {packed}, "
+            f"attention {attended} GFLOP/s; a bare layer {self.layer_s * 1e6:.0f} us"
         )
 
-    def device(self, weight_bits: int) -> Device:
-        """Return this machine as a device whose matrix units are the kernel for weights of so many bits."""
-        device = measured_device(self.peak_flops_per_s, self.read_bytes_per_s, _MEMORY_BYTES)
-        if weight_bits == FLOAT_BITS:
-            return device
-        peaks = {16: self.peak_flops_per_s, 8: self.packed_flops_per_s[weight_bits]}
-        return replace(device, matmul_flops_per_s=peaks)
+    def device(self, weight_bits: int = FLOAT_BITS, cache_bits: int = FLOAT_BITS) -> Device:
+        """Return this machine as a device: `matmul_peak(32)` of float32 products, or `matmul_peak(8)` of packed ones.
+
+        `matmul_peak(16)`, in which the calculator has attention computed, is that of the kernel for such a cache.
+        """
+        device = measured_device(self.attend_flops_per_s[cache_bits], self.read_bytes_per_s, _MEMORY_BYTES)
+        peak = {32: self.peak_flops_per_s} if weight_bits == 32 else {8: self.packed_flops_per_s[weight_bits]}
+        return replace(device, matmul_flops_per_s={16: self.attend_flops_per_s[cache_bits]} | peak)
 
     @property
     def efficiency(self) -> Efficiency:
@@ -88,16 +95,17 @@ def measure_limits(threads: int = 1, *, widths: tuple[int, ...] = (8, 4, 3)) -> 
             _read_bytes_per_s(threads),
             measure_peak_flops_per_s(sizes=(512,)),
             {bits: _packed_flops_per_s(bits, threads) for bits in widths},
+            {bits: _attend_flops_per_s(bits, threads) for bits in CACHE_BITS},
             _layer_s(threads),
         )
     finally:
         torch.set_num_threads(before)
 
 
-def predict_step(lm: LanguageModel, limits: Limits, *, context: int, kv_bits: float = FLOAT_BITS) -> TimedStep:
+def predict_step(lm: LanguageModel, limits: Limits, *, context: int, cache_bits: int = FLOAT_BITS) -> TimedStep:
     """Return the calculator's decode step of a model as it is here, each operator with the bits of its own layers.
 
-    context: how many tokens the cache holds. kv_bits: per number of it, steps and lowest values included.
+    context: how many tokens the cache holds. cache_bits: 32, 8 or 4, in groups of 32.
 
     Raises:
         TypeError, ValueError: as `cost.step`; or a layer's width was not measured.
@@ -109,12 +117,12 @@ def predict_step(lm: LanguageModel, limits: Limits, *, context: int, kv_bits: fl
             raise ValueError(f"the limits of {layer_bits} bits were not measured; name them in widths")
         timed[layer_bits] = step(
             lm.architecture,
-            limits.device(layer_bits),
+            limits.device(layer_bits, cache_bits),
             new_tokens=1,
             context=context,
             weight_bits=stored_bits,
-            kv_bits=kv_bits,
-            compute_bits=16 if layer_bits == FLOAT_BITS else 8,
+            kv_bits=cache_bits if cache_bits == FLOAT_BITS else cache_bits + 1,  # two halves for 32 numbers
+            compute_bits=32 if layer_bits == FLOAT_BITS else 8,
             efficiency=limits.efficiency,
         )
     rows = timed[body[0]].rows
@@ -149,6 +157,17 @@ def _packed_flops_per_s(bits: int, threads: int, repeats: int = 300) -> float:
     matrix = _packed(nn.Sequential(layer), bits)[0].matrix
     call = bind_packed_linear(matrix, torch.ones(1, columns), torch.empty(1, rows), threads=threads)
     return 2 * rows * columns / latency(call, repeats=repeats, warmup=20).median_s
+
+
+def _attend_flops_per_s(bits: int, threads: int, repeats: int = 100) -> float:
+    """With the heads of many small models, 9 on 3 of 64 numbers, and 256 tokens, which any second-level cache holds."""
+    heads, kv_heads, head_dim, context = 9, 3, 64, 256
+    cache, out = LayerCache.empty(kv_heads, context, head_dim, bits), torch.empty(heads * head_dim)
+    row, position = torch.zeros((heads + 2 * kv_heads) * head_dim), torch.tensor([context - 1])
+    tables = rotary_tables(context, head_dim, 10_000.0)
+    scratch = attend_scratch(cache, heads, threads)
+    call = bind_attend(row, position, *tables, cache, scratch, out, threads)
+    return 4 * context * heads * head_dim / latency(call, repeats=repeats, warmup=10).median_s
 
 
 def _layer_s(threads: int, layers: int = 30, repeats: int = 50) -> float:

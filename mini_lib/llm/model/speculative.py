@@ -22,6 +22,7 @@ from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.transformer import LanguageModel
 from mini_lib.require import whole
 
+_FEW = 4  # so many tokens are read faster step by step of a plan than in one pass of modules
 Draft = Callable[[Sequence[int], int], Sequence[int]]
 """All tokens so far, and how many are asked for -> at most so many tokens that may follow."""
 
@@ -130,7 +131,11 @@ def drafted_by(draft: LanguageModel, room_tokens: int) -> Draft:
         common = next((at for at, (a, b) in enumerate(zip(held, tokens)) if a != b), min(len(held), len(tokens)))
         cache.shorten(min(common, len(tokens) - 1))
         unread = tokens[cache.length :]
-        logits = plan.step(unread[0]) if len(unread) == 1 else draft(torch.tensor([unread]), cache)[0, -1]
+        if len(unread) <= _FEW:
+            for token in unread:
+                logits = plan.step(token)
+        else:
+            logits = draft(torch.tensor([unread]), cache, last_only=True)[0, -1]
         guesses = [int(logits.argmax())]
         while len(guesses) < count:
             guesses.append(int(plan.step(guesses[-1]).argmax()))

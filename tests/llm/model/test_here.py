@@ -11,7 +11,15 @@ from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.speed import compare_operators, decode_times, profile_step
 from mini_lib.quantize import IntFormat, PerGroup, pack_for_speed, quantize_weights
 
-LIMITS = Limits(1, read_bytes_per_s=1e9, peak_flops_per_s=1e12, packed_flops_per_s={4: 1e8, 8: 5e7}, layer_s=1e-3)
+ATTEND = {32: 1e12, 8: 1e12, 4: 1e6}
+LIMITS = Limits(
+    1,
+    read_bytes_per_s=1e9,
+    peak_flops_per_s=1e12,
+    packed_flops_per_s={4: 1e8, 8: 5e7},
+    attend_flops_per_s=ATTEND,
+    layer_s=1e-3,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +51,15 @@ def test_a_packed_step_waits_for_its_kernels(mixed):
     assert seconds["head"] == (pytest.approx(2 * 32 * 32 / 5e7), "compute")
 
 
+def test_attention_to_few_bits_waits_for_its_kernel(lm):
+    """At 1e6 FLOP/s: two layers, scores and sums of 4 heads of 8 numbers with 101 tokens, two FLOPs each."""
+    rows = {row.operator.name: row for row in predict_step(lm, LIMITS, context=100, cache_bits=4).rows}
+    assert rows["attention"].seconds == pytest.approx(2 * 4 * 101 * 4 * 8 / 1e6)
+    assert rows["attention"].operator.kv_bytes == 101 * KVCache(lm.architecture, 200, 4, 8).bytes_per_token * 5 / 8
+
+
 def test_what_was_not_measured_is_told(mixed):
-    limits = Limits(1, 1e9, 1e12, {4: 1e8}, 1e-3)
+    limits = Limits(1, 1e9, 1e12, {4: 1e8}, ATTEND, 1e-3)
     with pytest.raises(ValueError, match="the limits of 8 bits were not measured"):
         predict_step(mixed, limits, context=0)
     with pytest.raises(ValueError, match="threads must be"):
