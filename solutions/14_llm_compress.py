@@ -1,7 +1,7 @@
 # %% [markdown]
 # # How small and how fast can a real language model become on this laptop?
 #
-# Lesson 14 · about 75 minutes · 2.5 GB of free memory · before it: [02 How few bits does a weight need?](02_bits.ipynb) · [05 What can be taken away?](05_prune.ipynb) · [13 What does a token cost?](13_llm_cost.ipynb)
+# Lesson 14 · about 75 minutes · 3 GB of free memory · before it: [02 How few bits does a weight need?](02_bits.ipynb) · [05 What can be taken away?](05_prune.ipynb) · [13 What does a token cost?](13_llm_cost.ipynb)
 #
 # In lesson 13 you calculated what a token costs. Now you run the model. It is SmolLM2-135M-Instruct: 135 million weights, 30 layers, trained by Hugging Face, in a file of 98 MB. The set-up of the course has put that file on this machine, and nothing here needs a network.
 # You will watch it write, take bits and weights away from it, measure what that does to the text and to the time, and compare the time with the one that the calculator predicts.
@@ -53,8 +53,12 @@ except model.ModelMissing as missing:
     path, lm = None, model.stand_in()
     print(f"{missing}\nUntil then a stand-in with random weights is used.\n")
 shape, tokenizer = lm.architecture, lm.tokenizer
-print(f"{shape.layers} layers, hidden {shape.hidden}, {shape.attention.heads} query heads on {shape.attention.kv_heads} KV heads, vocabulary {shape.vocabulary:,}")
-print(f"parameters: {sum(one.numel() for one in lm.parameters()):,} in the model, {cost.count_parameters(shape).total:,} by the calculator of lesson 13")
+print(
+    f"{shape.layers} layers, hidden {shape.hidden}, {shape.attention.heads} query heads on {shape.attention.kv_heads} KV heads, vocabulary {shape.vocabulary:,}"
+)
+print(
+    f"parameters: {sum(one.numel() for one in lm.parameters()):,} in the model, {cost.count_parameters(shape).total:,} by the calculator of lesson 13"
+)
 
 # %% [markdown]
 # The model knows no letters. A **tokenizer** cuts text into pieces of its vocabulary, here 49,152 of them, and gives each its number. Frequent words are one token, rare ones several, and every byte has a token of its own, so that any text can be written.
@@ -67,6 +71,7 @@ for text in ("The steam engine", "perplexity", "1234", "안녕", "🙂"):
 
 # %% [markdown]
 # Now let it write. Each token is chosen, shown, and given back to the model as the last word of the text so far.
+
 
 # %% name="out-stream"
 def write(prompt, new_tokens, sampling=model.GREEDY, seed=0):
@@ -150,7 +155,10 @@ for length in tqdm(LENGTHS):
 
 def draw_cache():
     figure, axes = plt.subplots(figsize=(8, 4.4))
-    for times, name, colour, marker in ((without_cache, "without a cache: read all again", "vermillion", "s"), (with_cache, "with a cache", "blue", "o")):
+    for times, name, colour, marker in (
+        (without_cache, "without a cache: read all again", "vermillion", "s"),
+        (with_cache, "with a cache", "blue", "o"),
+    ):
         axes.plot(LENGTHS, [1e3 * times[n] for n in LENGTHS], marker=marker, color=COLOURS[colour], label=name)
     axes.set(xscale="log", yscale="log", xlabel="tokens so far", ylabel="ms for the next token")
     axes.set_xticks(LENGTHS, [str(n) for n in LENGTHS])
@@ -159,7 +167,10 @@ def draw_cache():
     return figure
 
 
-show(draw_cache(), alt="Milliseconds for the next token over the length of the text. With a cache the line is almost flat. Without one it rises in proportion to the length, and faster at the end.")
+show(
+    draw_cache(),
+    alt="Milliseconds for the next token over the length of the text. With a cache the line is almost flat. Without one it rises in proportion to the length, and faster at the end.",
+)
 
 # %%
 reveal("14.a", round(without_cache[384] / with_cache[384]))
@@ -227,7 +238,9 @@ def draw_sampling(temperature, top_p):
     likely = next_logits.argsort(descending=True)[:10]
     figure, axes = plt.subplots(figsize=(8, 4))
     axes.bar(range(10), chances[likely], color=COLOURS["blue"])
-    axes.set_xticks(range(10), [repr(tokenizer.decode([int(one)])) for one in likely], rotation=40, ha="right", fontsize=10)
+    axes.set_xticks(
+        range(10), [repr(tokenizer.decode([int(one)])) for one in likely], rotation=40, ha="right", fontsize=10
+    )
     kept = int((chances > 0).sum())
     axes.set(ylabel="probability", ylim=(0, 1))
     axes.annotate(f"{kept:,} tokens can be drawn", (0.98, 0.9), xycoords="axes fraction", ha="right")
@@ -236,7 +249,9 @@ def draw_sampling(temperature, top_p):
 
 explore(
     draw_sampling,
-    alt=lambda temperature, top_p: f"Probabilities of the ten likeliest next tokens at temperature {temperature} and top-p {top_p}.",
+    alt=lambda temperature, top_p: (
+        f"Probabilities of the ten likeliest next tokens at temperature {temperature} and top-p {top_p}."
+    ),
     temperature=(0.5, 1.0, 1.5),
     top_p=(0.5, 0.9, 1.0),
 )
@@ -291,7 +306,9 @@ WINDOWS = 4 if path else 2
 judged_on = tokenizer.encode(model.evaluation_text())[: WINDOWS * 256]
 judged = {"as in the file": model.perplexity(lm, judged_on)}
 few = judged["as in the file"]
-print(f"{few.tokens:,} tokens in {WINDOWS} windows: perplexity {few.value:.1f}, 95% interval {few.interval[0]:.1f} to {few.interval[1]:.1f}")
+print(
+    f"{few.tokens:,} tokens in {WINDOWS} windows: perplexity {few.value:.1f}, 95% interval {few.interval[0]:.1f} to {few.interval[1]:.1f}"
+)
 
 # %% [markdown]
 # The interval of four windows is far too wide to see what a few bits do. Two things help. One is more text: the numbers in the tables below come from a recorded study on 33 windows, 8,415 tokens, which takes most of an hour. The other is to compare *the same windows*: what makes a window hard makes it hard for both models, and drops out of the difference.
@@ -320,35 +337,56 @@ for name, rounded in {"a lowest value and 16 steps": own_grid, "symmetric, 15 st
 # Three ways to round the same weights, all in groups of 32 that share a scale, all 210 matrices of the blocks; the head, which is the embedding table too, keeps 8 bits as in the file. **Round-to-nearest** looks at the weights alone. **GPTQ** rounds column after column, and the columns to come make up for what was lost, by what the layer reads (lesson 02). **AWQ** scales the columns up that read strong inputs, so that rounding harms them less.
 
 # %%
-predict("14.b", "At 3 bits, how much higher is the perplexity of round-to-nearest than that of the unpacked file?", unit="%")
+predict(
+    "14.b", "At 3 bits, how much higher is the perplexity of round-to-nearest than that of the unpacked file?", unit="%"
+)
 
 # %% name="out-bits"
 study = language.recorded()
 ON_GRIDS = (language.NEAREST, language.AWQ, language.GPTQ, language.AWQ_GPTQ)
-print(language.table(study, [study.baseline, *(run for run in study.runs if run.method in ON_GRIDS and run.at != language.PER_ROW)]))
+print(
+    language.table(
+        study, [study.baseline, *(run for run in study.runs if run.method in ON_GRIDS and run.at != language.PER_ROW)]
+    )
+)
+
 
 # %% name="fig-bits"
 def draw_bits():
     figure, axes = plt.subplots(figsize=(8, 4.6))
-    styles = {language.NEAREST: ("vermillion", "s", "to nearest"), language.AWQ: ("orange", "^", "AWQ"), language.GPTQ: ("blue", "o", "GPTQ")}
-    for method, (colour, marker, label) in styles.items():
-        ratios = [study.times_float(method, language.at(bits, language.SYMMETRIC)) for bits in (3, 4, 8)]
+    drawn = {
+        language.NEAREST: ("vermillion", "s", "to nearest", (3, 4, 8)),
+        language.AWQ: ("orange", "^", "AWQ", (3, 4)),
+        language.GPTQ: ("blue", "o", "GPTQ", (3, 4)),
+    }
+    for method, (colour, marker, label, widths) in drawn.items():
+        ratios = [study.times_float(method, language.at(bits, language.SYMMETRIC)) for bits in widths]
         middle = np.array([one.value for one in ratios])
         spread = np.array([[one.value - one.low for one in ratios], [one.high - one.value for one in ratios]])
-        axes.errorbar((0, 1, 2), middle, yerr=spread, marker=marker, color=COLOURS[colour], label=label, capsize=4)
+        axes.errorbar(
+            range(len(widths)), middle, yerr=spread, marker=marker, color=COLOURS[colour], label=label, capsize=4
+        )
     axes.axhline(1, color="black", linewidth=1)
     axes.set_xticks((0, 1, 2), ("3 bits", "4 bits", "8 bits"))
-    axes.set(yscale="log", ylabel="perplexity, times the unpacked file's", xlabel="width, symmetric, groups of 32")
+    axes.set(yscale="log", ylabel="perplexity, times the file's", xlabel="symmetric grids in groups of 32")
+    axes.set_yticks((1, 1.5, 2, 3, 4), ("1", "1.5", "2", "3", "4"))
+    axes.minorticks_off()
     axes.legend(fontsize=12)
     return figure
 
 
-show(draw_bits(), alt="Perplexity relative to the unpacked file at 3, 4 and 8 bits for three methods. At 8 bits all are at 1. At 3 bits rounding to nearest is highest and GPTQ lowest.")
+show(
+    draw_bits(),
+    alt="Perplexity relative to the unpacked file at 3, 4 and 8 bits. To nearest is at 1 with 8 bits and far above it with 3. With 3 bits GPTQ is lowest, with 4 bits AWQ.",
+)
 
 # %%
 reveal("14.b", round(100 * (study.times_float(language.NEAREST, language.at(3, language.SYMMETRIC)).value - 1)))
 
 # %% [markdown]
+# To read the table: *times float* is the ratio to the unpacked file on the same windows, and its interval is far narrower than that of the perplexity itself. At 8 bits the loss is a fraction of a percent. At 3 bits both methods that look at the inputs halve the damage or nearly so, and GPTQ does better
+# than AWQ. At 4 bits it is the other way round. The rows with a zero point look much better than the symmetric ones, but there the file helps: its own grids have a lowest value, and a grid with a zero point is nearly the same one, shifted. What the file favours tells little about the method.
+#
 # ### Activations in 8 bits
 #
 # A product is only cheap when *both* its numbers are small. Weights are easy to round. What a layer reads is not: a few channels are a hundred times as large as the rest, and one grid for all of them is made for the few. **SmoothQuant** moves the difficulty: divide a channel by $s$ and multiply the column that reads it by $s$. The product is the same, and the division costs nothing where it can be folded into the weight of the norm before. By hand: the norm's weight 8, the column $(0.5, 1)$, $s = 4$: the weight becomes 2 and the column $(2, 4)$.
@@ -389,7 +427,8 @@ check("14.4")
 print(language.table(study, [run for run in study.runs if run.at == language.PER_ROW]))
 
 # %% [markdown]
-# *Static* means one grid for all tokens, fixed in advance; *per token* means that each token gets a scale of its own when it comes. The second is what the kernels of section 5 do, and it hardly needs smoothing.
+# *Static* means one grid for all tokens, fixed in advance; *per token* means that each token gets a scale of its own when it comes. Weights in 8 bits alone cost next to nothing. Static activations cost much, and smoothing takes most of that back. A scale per token, which is what the kernels of section 5 use, is better still,
+# and needs no smoothing here.
 #
 # > **Takeaway.** Rounding that looks at the inputs matters where bits are few. Activations are saved by a scale of their own for each token.
 #
@@ -398,23 +437,36 @@ print(language.table(study, [run for run in study.runs if run.at == language.PER
 # The same question for pruning. **Magnitude** takes the smallest weights away. **Wanda** takes those with the smallest product of weight and input. **SparseGPT** also lets the weights that stay make up for those that go. In "2:4" two of each four neighbours stay, a pattern that some hardware can use.
 
 # %%
-predict("14.c", "Half of the weights go. Which method keeps the perplexity lowest?", choices=("magnitude", "Wanda", "SparseGPT"))
+predict(
+    "14.c",
+    "Half of the weights go. Which method keeps the perplexity lowest?",
+    choices=("magnitude", "Wanda", "SparseGPT"),
+)
 
 # %% name="out-prune"
 print(language.table(study, [run for run in study.runs if run.at in language.PATTERNS]))
 
 # %%
-half = {name: study.find(method, "50%").perplexity.value for name, method in (("magnitude", language.MAGNITUDE), ("Wanda", language.WANDA), ("SparseGPT", language.SPARSE_GPT))}
+half = {
+    name: study.find(method, "50%").perplexity.value
+    for name, method in (
+        ("magnitude", language.MAGNITUDE),
+        ("Wanda", language.WANDA),
+        ("SparseGPT", language.SPARSE_GPT),
+    )
+}
 reveal("14.c", min(half, key=half.get))
 
 # %% [markdown]
-# Compare this table with the last one at equal bytes. 4 bits take an eighth of the bytes of float32 and cost little. To take half of the weights away saves half of the bytes at best, before positions are stored, and costs far more. A small model that was trained on very many tokens has little to spare. No weight was trained again here; that is what pruning needs (lesson 05).
+# Wanda and SparseGPT are far below magnitude in every pattern, and SparseGPT, which moves the weights that stay, is lowest. 2:4 costs more than half of the weights chosen freely. Now compare bytes with the table of section 3. The pruned models keep 16 bits for each weight that stays and a bit for each place: they are *larger* than the model in 4 bits, and most of them are worse.
+# No weight was trained again here, which is what pruning needs (lesson 05).
 #
-# > **Takeaway.** For this model, bits are cheap and weights are dear.
+# > **Takeaway.** For this model, without training, bits are cheap and weights are dear.
 #
 # ## 5 How fast?
 #
 # Fewer bytes are not yet fewer milliseconds. A `QuantizedLinear` unpacks its codes to floats before it multiplies, which is slower than the float layer. `pack_for_speed` gives the layers to kernels in C that multiply on the packed codes (lesson 02). Two models are packed: all matrices in 8 bits, and 4 bits with an 8-bit head, about what the file itself holds.
+
 
 # %% name="out-pack"
 def packed(bits):
@@ -427,7 +479,9 @@ models = {"float32": lm} | {f"int{bits}": packed(bits) for bits in tqdm((8, 4))}
 plans = {name: DecodePlan(one, KVCache(shape, room_tokens=80)) for name, one in models.items()}
 lines = [("", "MB of matrices", "bits per weight")]
 for name, plan in plans.items():
-    lines.append((name, f"{plan.weight_bytes / MB:.0f}", f"{8 * plan.weight_bytes / cost.count_parameters(shape).matmul:.2f}"))
+    lines.append(
+        (name, f"{plan.weight_bytes / MB:.0f}", f"{8 * plan.weight_bytes / cost.count_parameters(shape).matmul:.2f}")
+    )
 print(aligned(lines))
 
 # %% [markdown]
@@ -443,7 +497,12 @@ for name, one in models.items():
         one(torch.tensor([[0]]), cache)
 
     both = compare_latency({"modules": as_modules, "plan": speed.step_at(plans[name], 64)}, repeats=8)
-    lines.append((name, *(f"{1e3 * took.median_s:.1f} ({1e3 * took.low_s:.1f}-{1e3 * took.high_s:.1f})" for took in both.values())))
+    lines.append(
+        (
+            name,
+            *(f"{1e3 * took.median_s:.1f} ({1e3 * took.low_s:.1f}-{1e3 * took.high_s:.1f})" for took in both.values()),
+        )
+    )
 print(aligned(lines))
 
 # %% [markdown]
@@ -462,7 +521,16 @@ lines = [("decode, one thread", "ms per token (p10-p90)", "tokens/s", "x float32
 for name, one in took.items():
     expected_s = here.predict_step(models[name], limits, context=64).seconds
     times = f"{1e3 * one.median_s:.1f} ({1e3 * one.low_s:.1f}-{1e3 * one.high_s:.1f})"
-    lines.append((name, times, f"{1 / one.median_s:.0f}", f"{took['float32'].median_s / one.median_s:.1f}", f"{1e3 * expected_s:.1f}", f"{expected_s / one.median_s - 1:+.0%}"))
+    lines.append(
+        (
+            name,
+            times,
+            f"{1 / one.median_s:.0f}",
+            f"{took['float32'].median_s / one.median_s:.1f}",
+            f"{1e3 * expected_s:.1f}",
+            f"{expected_s / one.median_s - 1:+.0%}",
+        )
+    )
 print(aligned(lines))
 
 # %%
@@ -472,8 +540,17 @@ reveal("14.d", round(took["float32"].median_s / took["int4"].median_s, 1))
 # Where does the time go? The plan knows the name of each of its calls, and the calculator has a row for each operator. Side by side:
 
 # %% name="out-operators"
-rows = speed.compare_operators(here.predict_step(models["int4"], limits, context=64), speed.profile_step(plans["int4"], context=64))
-print(aligned([("int4, ms", "predicted", "measured"), *((name, f"{1e3 * expected:.2f}", f"{1e3 * got:.2f}") for name, expected, got in rows)]))
+rows = speed.compare_operators(
+    here.predict_step(models["int4"], limits, context=64), speed.profile_step(plans["int4"], context=64)
+)
+print(
+    aligned(
+        [
+            ("int4, ms", "predicted", "measured"),
+            *((name, f"{1e3 * expected:.2f}", f"{1e3 * got:.2f}") for name, expected, got in rows),
+        ]
+    )
+)
 
 # %% [markdown]
 # Is that fast? The measure of speed on a CPU is llama.cpp. Where its Python package `xllamacpp` is installed (`pip install xllamacpp`), the next cell gives it the same file, the same single thread, and turns in the same run.
@@ -539,18 +616,33 @@ check("14.5")
 # </details>
 
 # %%
-predict("14.e", "The cache in 4 bits instead of 32: how many times as fast is an int4 token at a context of 2,000?", unit="times")
+predict(
+    "14.e",
+    "The cache in 4 bits instead of 32: how many times as fast is an int4 token at a context of 2,000?",
+    unit="times",
+)
 
 # %% name="out-kv"
 by_bits = {bits: DecodePlan(models["int4"], KVCache(shape, room_tokens=2_001, bits=bits)) for bits in (32, 8, 4)}
 kv_took = speed.decode_times({str(bits): plan for bits, plan in by_bits.items()}, context=2_000, repeats=10)
-lines = [("cache", "bytes per token", "MB at 2,000 tokens", "ms per token", "predicted ms", "perplexity, times 32 bits")]
+lines = [
+    ("cache", "bytes per token", "MB at 2,000 tokens", "ms per token", "predicted ms", "perplexity, times 32 bits")
+]
 for bits, plan in by_bits.items():
     kept = plan.cache.bytes_per_token
     kv_bits = 32 * kept / by_bits[32].cache.bytes_per_token
     expected_s = here.predict_step(models["int4"], limits, context=2_000, kv_bits=kv_bits).seconds
     ratio = "1" if bits == 32 else str(study.times_float(language.CACHE, f"{bits} bits"))
-    lines.append((f"{bits} bits", f"{kept:,}", f"{2_000 * kept / MB:.0f}", f"{1e3 * kv_took[str(bits)].median_s:.1f}", f"{1e3 * expected_s:.1f}", ratio))
+    lines.append(
+        (
+            f"{bits} bits",
+            f"{kept:,}",
+            f"{2_000 * kept / MB:.0f}",
+            f"{1e3 * kv_took[str(bits)].median_s:.1f}",
+            f"{1e3 * expected_s:.1f}",
+            ratio,
+        )
+    )
 print(aligned(lines))
 print(f"the weights of int4: {plans['int4'].weight_bytes / MB:.0f} MB")
 
@@ -652,7 +744,11 @@ for name in ("float32", "int4"):
     print(f"{name}: a pass over five tokens takes {pass_cost[name]:.1f} times as long as one token")
 
 # %%
-predict("14.f", "The int4 model drafts for the float model. Is it faster than without?", choices=("yes, on every text", "on some texts", "no"))
+predict(
+    "14.f",
+    "The int4 model drafts for the float model. Is it faster than without?",
+    choices=("yes, on every text", "on some texts", "no"),
+)
 
 # %% name="out-speculate"
 PROMPTS = {
@@ -664,7 +760,11 @@ DRAFTS = (
     ("int4", "look-up", lambda: model.look_up),
     ("float32", "look-up", lambda: model.look_up),
     ("float32", "int4", lambda: model.drafted_by(models["int4"], room_tokens=200)),
-    ("float32", "first 20 layers", lambda: model.drafted_by(model.first_layers(lm, max(1, shape.layers * 2 // 3)), room_tokens=200)),
+    (
+        "float32",
+        "first 20 layers",
+        lambda: model.drafted_by(model.first_layers(lm, max(1, shape.layers * 2 // 3)), room_tokens=200),
+    ),
 )
 NEW = 40
 
@@ -675,15 +775,35 @@ def seconds(call):
     return time.perf_counter() - began_s, result
 
 
-lines = [("text", "model", "draft", "same text", "guesses right", "tokens per pass", "times as fast")]
+step_s = {name: speed.decode_times({name: plan}, context=64, repeats=8)[name].median_s for name, plan in plans.items()}
+DRAFT_COST = {"look-up": 0.0, "int4": step_s["int4"] / step_s["float32"], "first 20 layers": 2 / 3}
+lines = [("text", "model", "draft", "same text", "guesses right", "tokens per pass", "expected", "times as fast")]
 faster = {}
 for text, prompt in tqdm(PROMPTS.items()):
-    plain = {name: seconds(lambda name=name: tuple(model.stream(models[name], prompt, NEW))) for name in ("float32", "int4")}
+    plain = {
+        name: seconds(lambda name=name: tuple(model.stream(models[name], prompt, NEW))) for name in ("float32", "int4")
+    }
     for name, draft, make in DRAFTS:
         plain_s, tokens = plain[name]
-        took_s, got = seconds(lambda name=name, make=make: model.generate_speculatively(models[name], prompt, NEW, make(), ahead=AHEAD))
+        took_s, got = seconds(
+            lambda name=name, make=make: model.generate_speculatively(models[name], prompt, NEW, make(), ahead=AHEAD)
+        )
         faster[text, name, draft] = plain_s / took_s
-        lines.append((text, name, draft, "yes" if got.tokens == tokens else "NO", f"{got.acceptance:.0%}", f"{got.tokens_per_pass:.2f}", f"{plain_s / took_s:.2f}"))
+        guesses = got.proposed / got.passes  # made for each pass: look-up does not always find one
+        a_pass = 1 + (pass_cost[name] - 1) * guesses / AHEAD
+        expected = got.tokens_per_pass / (guesses * DRAFT_COST[draft] + a_pass)
+        lines.append(
+            (
+                text,
+                name,
+                draft,
+                "yes" if got.tokens == tokens else "NO",
+                f"{got.acceptance:.0%}",
+                f"{got.tokens_per_pass:.2f}",
+                f"{expected:.2f}",
+                f"{plain_s / took_s:.2f}",
+            )
+        )
 print(aligned(lines))
 
 # %%
@@ -706,6 +826,7 @@ reveal("14.f", "yes, on every text" if all(wins) else "on some texts" if any(win
 #
 # Bytes, multiplications and milliseconds of one token. The last column is how often the likeliest token was the right one, on the windows of section 2.
 
+
 # %% name="out-ledger"
 def next_token_accuracy(one):
     windows = torch.tensor(judged_on).view(WINDOWS, 256)
@@ -714,7 +835,11 @@ def next_token_accuracy(one):
 
 
 accuracies = {name: next_token_accuracy(models[name]) for name in ("float32", "int4")}
-report = measure.report({f"SmolLM2-135M, {name}": models[name] for name in accuracies}, torch.tensor([[0]]), accuracies={f"SmolLM2-135M, {name}": value for name, value in accuracies.items()})
+report = measure.report(
+    {f"SmolLM2-135M, {name}": models[name] for name in accuracies},
+    torch.tensor([[0]]),
+    accuracies={f"SmolLM2-135M, {name}": value for name, value in accuracies.items()},
+)
 for row in report.rows:
     table = ledger(row, lesson=14)
 table

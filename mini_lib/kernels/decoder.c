@@ -13,6 +13,7 @@
 #define LANES 1
 typedef float floats;
 typedef int32_t ints;
+typedef uint32_t words;
 #define CHOOSE(mask, a, b) ((mask) ? (a) : (b))
 #else
 #ifdef __AVX__
@@ -40,32 +41,21 @@ static inline float sum_of_lanes(floats x) {
     return lanes[0];
 }
 
-static inline ints bits_of(floats x) {
-    ints bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static inline floats power_of_two(ints n) {
-    floats power;
-    n = (n + 127) * (1 << 23);
-    memcpy(&power, &n, sizeof power);
-    return power;
-}
-
 /* exp(x) = 2^n exp(r) with n whole and |r| <= log(2) / 2. exp(r) = 1 + r + r^2 Q(r), where Q has the coefficients that
    make the largest relative error least, 3.1e-9 (Lawson's method); with what is rounded, below 1.2e-7. n is found where a
-   large number leaves no place for a fraction. log(2) is taken off in two parts, so that n times the first is exact. 2^n
-   comes as two factors, since it may lie beyond the floats where its product with exp(r) does not. Below -104 all is 0,
-   above 89 infinite. */
+   large number leaves no place for a fraction. log(2) is taken off in two parts, so that n times the first is exact.
+   Below -87.6 it is 0, where e^x has left the floats but for a few digits; above 88 it stays at e^88. */
 static inline floats exponential(floats x) {
-    x = CHOOSE(x < all(-104), all(-104), x); /* a NaN stays */
-    x = CHOOSE(x > all(89), all(89), x);
-    floats shifted = x * 1.44269504f + 0x1.8p23f, n = shifted - 0x1.8p23f;
+    x = CHOOSE(x < all(-88), all(-88), x); /* a NaN stays */
+    x = CHOOSE(x > all(88), all(88), x);
+    floats shifted = x * 1.44269504f + 0x1.8p23f, n = shifted - 0x1.8p23f, power;
     floats r = x - n * 0.693359375f + n * 2.12194440e-4f;
     floats q = (((1.38145988e-3f * r + 8.36871658e-3f) * r + 4.16683890e-2f) * r + 1.66665211e-1f) * r + 0.499999940f;
-    ints whole = bits_of(shifted) - 0x4B400000, half = whole >> 1;
-    return (q * r * r + r + 1) * power_of_two(half) * power_of_two(whole - half);
+    words bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits - 0x4B400000 + 127) << 23;
+    memcpy(&power, &bits, sizeof power);
+    return (q * r * r + r + 1) * power;
 }
 
 #if defined RMS_NORM || defined ADD_RMS_NORM
@@ -95,6 +85,7 @@ void add_rms_norm(int64_t rows, int64_t width, float *x, const float *delta, con
 #endif
 
 #ifdef SWIGLU
+/* With exp at e^88 for all that lies above, a gate far below 0 gives 2^-126 of itself at most, not 0. */
 static inline floats silu_times(floats gate, floats up) { return gate / (1 + exponential(-gate)) * up; }
 
 void swiglu(int64_t rows, int64_t width, const float *row, float *y) {
@@ -141,6 +132,7 @@ typedef uint8_t cell;
 static inline int column(int c, int l) { return c * LANES + l; }
 static inline float factor(int c) { return c < 0 ? 0 : 1; }
 static inline floats columns(const float *row, int c) { return at(row + c * LANES); }
+#define FETCH_AHEAD(row)
 #else
 #define LANE_BYTES (LANES == 1 ? 1 : 4)
 #define PART (VECTORS / (8 / BITS)) /* vectors in the same bits of their bytes: of 4 bits first the low ones of all */
@@ -160,6 +152,11 @@ static inline floats columns(const uint8_t *row, int c) {
     return __builtin_convertvector((ints)codes, floats);
 #endif
 }
+#ifdef __GNUC__ /* the processor fetches ahead by itself, but not across the end of a page */
+#define FETCH_AHEAD(row) __builtin_prefetch((row) + 4096)
+#else
+#define FETCH_AHEAD(row)
+#endif
 
 #ifdef __F16C__
 #include <immintrin.h>
@@ -228,8 +225,8 @@ static void store(const float *x, cell *row, uint16_t *grid, int64_t stride) {
         float step = of_half(grid[0]), from = of_half(grid[stride]);
         for (int i = 0; i < GROUP_SIZE; i += LANES) {
             floats steps = (at(x + i) - from) / (step ? step : INFINITY);
-            steps = smaller(CHOOSE(steps > all(0), steps, all(0)), all(TOP));
-            *(ints *)(codes + g * GROUP_SIZE + i) = bits_of(steps + 0x1.8p23f); /* lowest bits: the nearest whole number */
+            steps = smaller(CHOOSE(steps > all(0), steps, all(0)), all(TOP)) + 0x1.8p23f;
+            memcpy(codes + g * GROUP_SIZE + i, &steps, sizeof steps); /* lowest bits: the nearest whole number */
         }
     }
 #if BITS == 4
@@ -299,7 +296,10 @@ static __attribute__((noinline)) void score(int64_t count, const cell *keys, flo
         floats sums[GROUP][LANES];
         for (int j = 0; j < LANES; j += TOGETHER) {
             int64_t row[TOGETHER];
-            for (int k = 0; k < TOGETHER; k++) row[k] = t + j + k < count ? t + j + k : count - 1;
+            for (int k = 0; k < TOGETHER; k++) {
+                row[k] = t + j + k < count ? t + j + k : count - 1;
+                FETCH_AHEAD(keys + row[k] * ROW);
+            }
             UNROLL for (int g = 0; g < GROUPS; g++) {
                 floats sum[GROUP][TOGETHER];
                 memset(sum, 0, sizeof sum);
@@ -340,11 +340,13 @@ static __attribute__((noinline)) void gather(int64_t count, const cell *values, 
         floats sum[GROUP][WIDE];
         for (int h = 0; h < GROUP; h++)
             for (int c = 0; c < WIDE; c++) sum[h][c] = totals[h][first + c];
-        for (int64_t t = 0; t < count; t++)
+        for (int64_t t = 0; t < count; t++) {
+            FETCH_AHEAD(values + t * ROW);
             UNROLL for (int c = 0; c < WIDE; c++) {
                 floats value = columns(values + t * ROW, first + c);
                 for (int h = 0; h < GROUP; h++) sum[h][c] += here[h * stride + t] * value;
             }
+        }
         for (int h = 0; h < GROUP; h++)
             for (int c = 0; c < WIDE; c++) totals[h][first + c] = sum[h][c];
     }

@@ -116,7 +116,7 @@ static inline floats scales_at(const scale_type *from) {
 #if SCALE == 16 && defined FLOATS_OF_HALVES && defined __F16C__
     scale = FLOATS_OF_HALVES(from);
 #elif SCALE == 24
-    memcpy(&scale, from, sizeof scale);
+    scale = *(const floats *)from; /* not memcpy: gcc makes two halves of it, which a load of the whole then waits for */
 #else
     uint32_t lanes[LANES];
     for (int l = 0; l < LANES; l++) lanes[l] = (uint32_t)from[l] << (SCALE == 16 ? 0 : 16);
@@ -213,11 +213,17 @@ static inline __attribute__((always_inline)) void tile(const int M, const weight
             for (int m = 0; m < M; m++) result[m][v] += FLOATS(sum[m][v]) * scale;
         }
         if (whole) /* integers to integers: the sums themselves, of the only group */
-            for (int m = 0; m < M; m++)
-                put_sums(w, at, (const int32_t *)sum[m], whole + m * vector_stride + at * TILE);
+            for (int m = 0; m < M; m++) {
+                sums row[VECTORS]; /* a copy: what a function gets the address of does not stay in registers */
+                for (int v = 0; v < VECTORS; v++) row[v] = sum[m][v];
+                put_sums(w, at, (const int32_t *)row, whole + m * vector_stride + at * TILE);
+            }
     }
-    for (int m = 0; m < M && !whole; m++)
-        put(w, at, (const float *)result[m], steps[m], y + m * vector_stride + at * TILE * row_stride, row_stride);
+    for (int m = 0; m < M && !whole; m++) {
+        floats row[VECTORS];
+        for (int v = 0; v < VECTORS; v++) row[v] = result[m][v];
+        put(w, at, (const float *)row, steps[m], y + m * vector_stride + at * TILE * row_stride, row_stride);
+    }
 }
 
 /* All tiles times `count` vectors: the codes of a tile are loaded for 8 vectors at a time. With THREADS each thread has a

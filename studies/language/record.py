@@ -13,7 +13,7 @@ from mini_lib.llm.model.perplexity import Ratio
 from studies.language.study import FLOAT, Run
 
 RECORD_FILE = Path(__file__).parents[1] / "records" / "language.json"
-RECORD_SHA256 = ""
+RECORD_SHA256 = "a77effb6060d6b2d6f4efe73b338fdb18f92e8c67899d3fed3c39d2b997a0b53"
 HOW_TO_GET_IT = (
     "run `git restore studies/records/language.json` in the course's folder, "
     "or regenerate it with `python tools/language_study.py --record DIR`"

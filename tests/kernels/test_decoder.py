@@ -72,7 +72,7 @@ def test_swiglu(path, rows, width, seed):
 def test_exp_over_its_whole_range(path):
     """silu(-x) / -x is 1 / (1 + exp(x)): for x > 18 it is exp(-x) to 2^-26, and the product with up brings it to size.
 
-    Below 2^-126 floats have fewer digits, and beyond the range silu is 0 and x.
+    Beyond the range silu is 0 and x, to 2^-126 of x.
     """
     x = torch.linspace(18, 87, 100_003)
     y = torch.empty(1, len(x))
@@ -83,7 +83,7 @@ def test_exp_over_its_whole_range(path):
     far = torch.tensor([[-1e30, -200.0, -104.0, 0.0, 104.0, 200.0, 1e30, math.nan], [1.0] * 8])
     y = torch.empty(1, 8)
     bind_swiglu(far.view(1, 16), y, instructions=path)()
-    assert torch.allclose(y, F.relu(far[:1]), rtol=0, atol=1e-40, equal_nan=True)
+    assert (y - F.relu(far[:1]))[0, :7].abs().le(2.0**-126 * far[0, :7].abs()).all() and y[0, 7].isnan()
 
 
 # --- attention -----------------------------------------------------------------------------------------------------

@@ -79,3 +79,34 @@ def test_smoothing_and_grids_per_token_repair_static_8_bit_inputs(shipped):
     assert better(shipped, study.DYNAMIC, study.STATIC, study.PER_ROW)
     static = shipped.find(study.STATIC, study.PER_ROW).perplexity
     assert static.times(shipped.baseline.perplexity).low > 1
+
+
+def test_8_bits_lose_less_than_a_hundredth(shipped):
+    for where in (at(8, SYMMETRIC), study.PER_ROW):
+        assert shipped.times_float(NEAREST, where).high < 1.01
+
+
+def test_at_4_bits_gptq_and_awq_win_too_and_lose_something(shipped):
+    for method in (GPTQ, AWQ):
+        assert better(shipped, method, NEAREST, FOUR)
+        assert shipped.times_float(method, FOUR).low > 1
+
+
+def test_packed_kernels_come_within_a_tenth_of_the_same_codes_unpacked(shipped):
+    """They round what they read to 8 bits per token, which costs more than nothing."""
+    for where in (THREE, FOUR):
+        ratio = shipped.times(study.PACKED, NEAREST, where)
+        assert ratio.low > 1 and ratio.high < 1.1
+    ratio = shipped.times(study.DYNAMIC, NEAREST, study.PER_ROW)
+    assert ratio.low > 1 and ratio.high < 1.05
+
+
+def test_bytes_are_those_of_the_codes(shipped):
+    """The blocks hold 30 times 576 x (576 + 192 + 192 + 576 + 3 * 1536) weights; the head and 61 norms stay."""
+    weights, head, norms = 30 * 576 * (576 + 192 + 192 + 576 + 3 * 1536), 49152 * 576, 61 * 576
+    rest = head * 34 // 32 + norms * 4
+    for bits in (3, 4, 8):
+        assert shipped.find(NEAREST, at(bits, SYMMETRIC)).stored_bytes == weights * bits // 8 + weights // 32 * 2 + rest
+    assert shipped.baseline.stored_bytes == weights * 20 // 32 + rest
+    # half of the weights in 16 bits and a bit for each; a few that stay are exactly 0
+    assert shipped.find(MAGNITUDE, "2:4").stored_bytes == pytest.approx(weights * 9 // 8 + rest, rel=1e-4)

@@ -14,7 +14,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mini_lib.kernels import bind_add_rms_norm, bind_attend, bind_packed_linear, bind_rms_norm, bind_swiglu
+from mini_lib.kernels import (
+    attend_scratch,
+    bind_add_rms_norm,
+    bind_attend,
+    bind_packed_linear,
+    bind_rms_norm,
+    bind_swiglu,
+)
 from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.rotary import rotary_tables
 from mini_lib.llm.model.transformer import LanguageModel
@@ -36,7 +43,7 @@ class DecodePlan:
         lm: in eval mode. The plan reads its weights where they lie: it copies none.
         cache: holds the prompt by the time of the first pass; a pass reads it and adds to it.
         tokens: how many tokens a pass takes.
-        threads: of the products with packed matrices. Those with float matrices run in torch, on torch's threads.
+        threads: of attention and of products with packed matrices. Those with float matrices run in torch, on its own.
 
     Raises:
         TypeError: not a LanguageModel, or not a KVCache.
@@ -58,7 +65,7 @@ class DecodePlan:
         a, at = lm.architecture, lm.architecture.attention
         width, row = a.feed_forward.width, (at.heads + 2 * at.kv_heads) * at.head_dim
         self._positions = torch.zeros(tokens, dtype=torch.int64)
-        self._scores = torch.zeros(at.group * (cache.room_tokens + 7))
+        self._scratch = attend_scratch(cache.layers[0], at.heads, threads)
         self._rotary = rotary_tables(cache.room_tokens, at.head_dim, lm.rope_base)
         # what the layers add to; what a matrix reads after the norm; what attention and feed-forward give back
         self._x, self._read, self._added = (torch.zeros(tokens, a.hidden) for _ in range(3))
@@ -101,7 +108,8 @@ class DecodePlan:
 
     def _attend(self, layer: int, token: int) -> Call:
         position, cache = self._positions[token : token + 1], self.cache.layers[layer]
-        return bind_attend(self._qkv[token], position, *self._rotary, cache, self._scores, self._mixed[token])
+        mixed = self._mixed[token]
+        return bind_attend(self._qkv[token], position, *self._rotary, cache, self._scratch, mixed, self.threads)
 
     def _product(self, name: str, layer: nn.Module, x: Tensor, y: Tensor) -> Call:
         """A call of y = layer(x)."""

@@ -65,7 +65,7 @@ def generate_speculatively(
     whole("ahead", ahead, low=1, fix="4 is common; without a draft use generate")
     cache = KVCache(lm.architecture, len(ids) + new_tokens + ahead)
     end = None if lm.tokenizer is None else lm.tokenizer.end
-    plans = {count: DecodePlan(lm, cache, tokens=count) for count in range(1, ahead + 2)}
+    plans: dict[int, DecodePlan] = {}  # by how many tokens a pass takes
     given, proposed, accepted, passes = len(ids), 0, 0, 0
     guesses: list[int] = []
     logits = lm(torch.tensor([ids]), cache, last_only=True)[0]  # the prompt alone: as without a draft
@@ -83,7 +83,10 @@ def generate_speculatively(
         cache.shorten(len(ids) - 1)  # what was guessed wrongly is forgotten; the last token is still to be read
         most = min(ahead, left - 1)
         guesses = [int(one) for one in draft(tuple(ids), most)][:most] if most else []
-        logits = plans[1 + len(guesses)].run([ids[-1], *guesses])
+        unread = [ids[-1], *guesses]
+        if len(unread) not in plans:
+            plans[len(unread)] = DecodePlan(lm, cache, tokens=len(unread))
+        logits = plans[len(unread)].run(unread)
     return Speculated(tuple(ids[given:]), proposed, accepted, passes)
 
 
