@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Collection, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import torch
@@ -68,8 +69,15 @@ def compiled_function(
     if threads > 1:
         defines["THREADS"] = threads
     settings = [f"-D{name}={value}" for name, value in defines.items()]
-    library = native.load("".join(map(_text, names)), flags=(*words, *settings), openmp=threads > 1)
-    compiled = getattr(library, function)
+    return _compiled(tuple(names), function, (*words, *settings), threads > 1, native.find_compiler(), os.getpid())
+
+
+@lru_cache(maxsize=512)
+def _compiled(
+    names: tuple[str, ...], function: str, flags: tuple[str, ...], openmp: bool, *_compiler_and_process: object
+) -> Callable[..., None]:
+    """A plan binds hundreds of calls of the same few functions: each is hashed and looked for once."""
+    compiled = getattr(native.load("".join(map(_text, names)), flags=flags, openmp=openmp), function)
     compiled.restype = None
     return compiled
 

@@ -16,7 +16,7 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from mini_lib.kernels import CACHE_BITS, LayerCache, attend_scratch, bind_attend, bind_packed_linear, bind_read
+from mini_lib.kernels import CACHE_BITS, LayerCache, attend_scratch, bind_attend, bind_packed_linear
 from mini_lib.latency import latency
 from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.cost.device import Device, measured_device
@@ -41,9 +41,10 @@ _MEMORY_BYTES = 2**34  # of a laptop; no prediction here depends on it
 class Limits:
     """What this machine reaches on so many threads.
 
-    read_bytes_per_s: of reading memory. peak_flops_per_s: of large float32 products. packed_flops_per_s: of a packed
-    matrix in the cache times one vector, by the bits of its weights. attend_flops_per_s: of one token's attention to
-    keys and values that lie in the cache, by their bits. layer_s: of a layer with next to no weights.
+    read_bytes_per_s: of a float32 matrix that lies in memory, times a vector. peak_flops_per_s: of large float32
+    products. packed_flops_per_s: of a packed matrix in the cache times one vector, by the bits of its weights.
+    attend_flops_per_s: of one token's attention to keys and values that lie in the cache, by their bits. layer_s: of a
+    layer with next to no weights.
     """
 
     threads: int
@@ -139,16 +140,19 @@ def _width(layer: nn.Module) -> tuple[int, float]:
 
 
 def _read_bytes_per_s(threads: int, repeats: int = 7) -> float:
-    """The median of several runs: a prediction is to be right in the middle. Each thread reads a part of its own."""
-    size = max(4 * last_level_cache_bytes(), 2**27) // threads // 256 * 256
-    reads = [bind_read(torch.zeros(size, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)) for _ in range(threads)]
+    """The median of several runs: a prediction is to be right in the middle. Each thread has a matrix of its own.
+
+    A plain pass over memory can be faster, with several streams side by side; a product reads one.
+    """
+    rows, columns = max(4 * last_level_cache_bytes(), 2**27) // threads // 4096, 1024
+    parts = [(torch.ones(rows, columns), torch.ones(columns), torch.empty(rows)) for _ in range(threads)]
     times = []
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(repeats + 1):
             start_s = perf_counter()
-            list(pool.map(lambda read: read(), reads))
+            list(pool.map(lambda part: torch.mv(part[0], part[1], out=part[2]), parts))
             times.append(perf_counter() - start_s)
-    return threads * size / median(times[1:])
+    return sum(part[0].nbytes for part in parts) / median(times[1:])
 
 
 def _packed_flops_per_s(bits: int, threads: int, repeats: int = 300) -> float:

@@ -11,7 +11,7 @@ from mini_lib.latency import Latency, compare_latency
 from mini_lib.llm.cost.step import TimedStep
 from mini_lib.llm.model.decode import DecodePlan
 
-# The calculator's name for what a plan calls by these names.
+# The calculator's name for what a plan calls by these names; what is left of a step is in the last row.
 _OPERATORS = {
     "qkv": ("query", "key", "value", "join"),
     "attention": ("attention",),
@@ -19,9 +19,8 @@ _OPERATORS = {
     "gate and up": ("gate", "up"),
     "down": ("down",),
     "head": ("head",),
-    "norms, activations, starting": ("norm", "activation"),
 }
-_CALCULATED = {"norms, activations, starting": ("norms, sums, activations", "embedding")}
+REST = "norms, activations, starting"
 
 
 def decode_times(
@@ -57,33 +56,29 @@ def step_at(plan: DecodePlan, context: int) -> Callable[[], None]:
 def profile_step(plan: DecodePlan, *, context: int, repeats: int = 10) -> dict[str, float]:
     """Return the seconds of a decode step by the calculator's names of operators, each the median of several steps.
 
-    The last row is what is left of the step: Python between the calls, the look-up of the token, the checks.
+    The row "norms, activations, starting" is what is left of the whole step: norms and activations, Python between the
+    calls, the look-up of the token, the checks.
 
     Raises:
         ValueError: as `decode_times`.
     """
-    steps: list[dict[str, float]] = []
-    plan.cache.length = context
+    parts: list[dict[str, float]] = []
+    whole_s = decode_times({"step": plan}, context=context, repeats=repeats)["step"].median_s
     for _ in range(repeats + 1):
-        plan.cache.length = context
-        start_s = perf_counter()
-        plan.step(0)
-        whole_s, spent = perf_counter() - start_s, defaultdict(float)
+        step_at(plan, context)()  # between two timed passes, so that each finds the caches as a step leaves them
+        spent: dict[str, float] = defaultdict(float)
         for name, call in plan.calls:
             start_s = perf_counter()
             call()
             spent[name] += perf_counter() - start_s
-        rows = {ours: sum(spent[name] for name in names) for ours, names in _OPERATORS.items()}
-        steps.append(rows | {"all": whole_s})
-    return {name: median(one[name] for one in steps[1:]) for name in steps[0]}
+        parts.append({ours: sum(spent[name] for name in names) for ours, names in _OPERATORS.items()})
+    rows = {name: median(one[name] for one in parts[1:]) for name in _OPERATORS}
+    return rows | {REST: whole_s - sum(rows.values()), "all": whole_s}
 
 
 def compare_operators(predicted: TimedStep, measured: Mapping[str, float]) -> list[tuple[str, float, float]]:
     """Return (operator, seconds predicted, seconds measured), row by row, and "all" at the end."""
     seconds = {row.operator.name: row.seconds for row in predicted.rows}
-    rows = []
-    for name in _OPERATORS:
-        expected = sum(seconds.get(one, 0.0) for one in _CALCULATED.get(name, (name,)))
-        expected += predicted.overhead_s if name in _CALCULATED else 0.0
-        rows.append((name, expected, measured[name]))
-    return [*rows, ("all", predicted.seconds, measured["all"])]
+    rows = [(name, seconds[name], measured[name]) for name in _OPERATORS]
+    rest_s = predicted.seconds - sum(expected_s for _, expected_s, _ in rows)
+    return [*rows, (REST, rest_s, measured[REST]), ("all", predicted.seconds, measured["all"])]
