@@ -232,7 +232,7 @@ check("14.2")
 # </details>
 
 # %% name="fig-sampling" tags=["widget"]
-next_logits = lm(torch.tensor([tokenizer.encode("The engine was invented in")]), last_only=True)[0, -1]
+next_logits = lm(torch.tensor([tokenizer.encode("She opened the door and saw a")]), last_only=True)[0, -1]
 
 
 def draw_sampling(temperature, top_p):
@@ -245,7 +245,7 @@ def draw_sampling(temperature, top_p):
     )
     kept = int((chances > 0).sum())
     axes.set(ylabel="probability", ylim=(0, 1))
-    axes.annotate(f"{kept:,} tokens can be drawn", (0.98, 0.9), xycoords="axes fraction", ha="right")
+    axes.annotate(f"can be drawn: {kept:,}", (0.98, 0.9), xycoords="axes fraction", ha="right")
     return figure
 
 
