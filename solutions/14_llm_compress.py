@@ -3,7 +3,7 @@
 #
 # Lesson 14 · about 75 minutes · 3 GB of free memory · before it: [02 How few bits does a weight need?](02_bits.ipynb) · [05 What can be taken away?](05_prune.ipynb) · [13 What does a token cost?](13_llm_cost.ipynb)
 #
-# In lesson 13 you calculated what a token costs. Now you run the model. It is SmolLM2-135M-Instruct: 135 million weights, 30 layers, trained by Hugging Face, in a file of 98 MB. The set-up of the course has put that file on this machine, and nothing here needs a network.
+# In lesson 13 you calculated what a token costs. Now you run the model. It is SmolLM2-135M-Instruct: 135 million weights, 30 layers, trained by Hugging Face, in a file of 98 MB. The set-up of the course puts that file on your machine; from then on nothing needs a network.
 # You will watch it write, take bits and weights away from it, measure what that does to the text and to the time, and compare the time with the one that the calculator predicts.
 #
 # **You will be able to**
@@ -53,15 +53,15 @@ except model.ModelMissing as missing:
     path, lm = None, model.stand_in()
     print(f"{missing}\nUntil then a stand-in with random weights is used.\n")
 shape, tokenizer = lm.architecture, lm.tokenizer
-print(
-    f"{shape.layers} layers, hidden {shape.hidden}, {shape.attention.heads} query heads on {shape.attention.kv_heads} KV heads, vocabulary {shape.vocabulary:,}"
-)
-print(
-    f"parameters: {sum(one.numel() for one in lm.parameters()):,} in the model, {cost.count_parameters(shape).total:,} by the calculator of lesson 13"
-)
+heads, kv_heads = shape.attention.heads, shape.attention.kv_heads
+counted = cost.count_parameters(shape)
+print(f"{shape.layers} layers, hidden {shape.hidden}, {heads} query heads on {kv_heads} KV heads")
+print(f"vocabulary {shape.vocabulary:,}")
+print(f"parameters: {sum(one.numel() for one in lm.parameters()):,} in the model")
+print(f"            {counted.total:,} by the calculator of lesson 13")
 
 # %% [markdown]
-# The model knows no letters. A **tokenizer** cuts text into pieces of its vocabulary, here 49,152 of them, and gives each its number. Frequent words are one token, rare ones several, and every byte has a token of its own, so that any text can be written.
+# The model knows no letters. A **tokenizer** cuts text into pieces of its vocabulary, here 49,152 of them, and gives each its number. Frequent words are one token, rare ones several, and nearly every byte has a token of its own, so that what is in no word list can be written too.
 
 # %% name="out-tokens"
 for text in ("The steam engine", "perplexity", "1234", "안녕", "🙂"):
@@ -70,7 +70,7 @@ for text in ("The steam engine", "perplexity", "1234", "안녕", "🙂"):
     print(f"{text!r:<20} {len(ids)} tokens  {pieces}")
 
 # %% [markdown]
-# A token need not be a whole character: where only some bytes of one are there, you see �.
+# A token can be less than a whole character: where only some bytes of one are there, you see �.
 #
 # Now let it write. Each token is chosen, shown, and given back to the model as the last word of the text so far.
 
@@ -94,7 +94,7 @@ write(tokenizer.question("Why is the sky blue? Answer in two sentences.") if pat
 #
 # $$\text{softmax}\left(\frac{q K^\top}{\sqrt{d}}\right) V$$
 #
-# where $d$ is the number of values in a head. Keys and values of earlier tokens never change, so they are kept: that is the **KV cache**. Here nine query heads share three KV heads, three next to each other share one (**grouped queries**). By hand, with one head of two numbers: $q = (0, 0)$ is as close to each key as to any other, so the answer is the plain mean of the values.
+# where $d$ is the number of values in a head. Keys and values of earlier tokens never change, so they are kept: that is the **KV cache**. Here nine query heads share three KV heads: three neighbouring query heads use the same one (**grouped queries**). By hand, with one head of two numbers: $q = (0, 0)$ is as close to each key as to any other, so the answer is the plain mean of the values.
 
 # %% [markdown]
 # ### Exercise 14.1 - One new token looks back (8 min)
@@ -330,7 +330,7 @@ for name, rounded in {"a lowest value and 16 steps": own_grid, "symmetric, 15 st
     print(f"{name:<28} relative error of the weights {float((rounded - groups).norm() / groups.norm()):.5f}")
 
 # %% [markdown]
-# "4 bits without any loss": true, and worth nothing. Here all grids are symmetric or have a whole number as zero point, which this file does not favour. And everything is compared with the unpacked file, which is not the model as it was trained: that one may well be better than all of ours.
+# "4 bits without any loss": true, and worth nothing. Here all grids are symmetric or have a whole number as zero point, which this file does not favour. And everything is compared with the unpacked file, which is not the model as it was trained: the original may well be better than every model here.
 #
 # > **Takeaway.** Ask where the weights come from before you believe that a method loses nothing.
 #
@@ -386,12 +386,11 @@ show(
 reveal("14.b", round(100 * (study.times_float(language.NEAREST, language.at(3, language.SYMMETRIC)).value - 1)))
 
 # %% [markdown]
-# To read the table: *times float* is the ratio to the unpacked file on the same windows, and its interval is far narrower than that of the perplexity itself. At 8 bits the loss is a fraction of a percent. At 3 bits both methods that look at the inputs halve the damage or nearly so, and GPTQ does better
-# than AWQ. At 4 bits it is the other way round. The rows with a zero point look much better than the symmetric ones, but there the file helps: its own grids have a lowest value, and a grid with a zero point is nearly the same one, shifted. What the file favours tells little about the method.
+# To read the table: *times float* is the ratio to the unpacked file on the same windows, and its interval is far narrower than that of the perplexity itself. At 8 bits the loss is a fraction of a percent. At 3 bits both methods that look at the inputs undo more than half of the damage, GPTQ about two thirds of it. At 4 bits it is the other way round. The rows with a zero point look much better than the symmetric ones, but there the file helps: its own grids have a lowest value, and a grid with a zero point is nearly the same one, shifted. What the file favours tells little about the method.
 #
 # ### Activations in 8 bits
 #
-# A product is only cheap when *both* its numbers are small. Weights are easy to round. What a layer reads is not: a few channels are a hundred times as large as the rest, and one grid for all of them is made for the few. **SmoothQuant** moves the difficulty: divide a channel by $s$ and multiply the column that reads it by $s$. The product is the same, and the division costs nothing where it can be folded into the weight of the norm before. By hand: the norm's weight 8, the column $(0.5, 1)$, $s = 4$: the weight becomes 2 and the column $(2, 4)$.
+# A product is only cheap when *both* its numbers are small. Weights are easy to round. What a layer reads is not: in a language model a few channels are far larger than the rest, and one grid for all of them is made for the few. **SmoothQuant** moves the difficulty: divide a channel by $s$ and multiply the column that reads it by $s$. The product is the same, and the division costs nothing where it can be folded into the weight of the norm before. By hand: the norm's weight 8, the column $(0.5, 1)$, $s = 4$: the weight becomes 2 and the column $(2, 4)$.
 
 # %% [markdown]
 # ### Exercise 14.4 - From the norm into the matrix (5 min)
@@ -461,7 +460,7 @@ half = {
 reveal("14.c", min(half, key=half.get))
 
 # %% [markdown]
-# Wanda and SparseGPT are far below magnitude in every pattern, and SparseGPT, which moves the weights that stay, is lowest. 2:4 costs more than half of the weights chosen freely. Now compare bytes with the table of section 3. The pruned models keep 16 bits for each weight that stays and a bit for each place: they are *larger* than the model in 4 bits, and most of them are worse.
+# Wanda and SparseGPT are far below magnitude in every pattern, and SparseGPT, which moves the weights that stay, is lowest. *Magnitude by row* is magnitude with the competition within each row, as in Wanda: what Wanda gains over it is due to the inputs alone. 2:4 costs more than taking half of the weights freely. Now compare bytes with the table of section 3. The pruned models keep 16 bits for each weight that stays and a bit for each place: they are *larger* than the model in 4 bits, and most of them are worse.
 # No weight was trained again here, which is what pruning needs (lesson 05).
 #
 # > **Takeaway.** For this model, without training, bits are cheap and weights are dear.
@@ -556,7 +555,9 @@ print(
 )
 
 # %% [markdown]
-# Is that fast? The measure of speed on a CPU is llama.cpp. Where its Python package `xllamacpp` is installed (`pip install xllamacpp`), the next cell gives it the same file, the same single thread, and turns in the same run.
+# The sum is nearer than its parts: attention and the small matrices take longer than predicted, and starting takes less, so that errors cancel in part. A prediction of the whole within a quarter is what such a calculation gives; do not read it to the digit.
+#
+# Is that fast? The measure of speed on a CPU is llama.cpp. Where its Python package `xllamacpp` is installed (`%pip install xllamacpp` in a cell of its own, while there is a network), the next cell gives it the same file, the same single thread, and turns in the same run.
 
 # %% name="out-peer"
 llama = peer.llama_cpp(path, threads=1, context=48, tokens=16)
@@ -658,7 +659,7 @@ reveal("14.e", round(kv_took["32"].median_s / kv_took["4"].median_s, 1))
 #
 # ## 7 Several tokens at once
 #
-# A step that waits for memory could check five tokens in nearly the time of one. **Speculative decoding** guesses the next few tokens cheaply, lets the model compute the logits after each of them in one pass, and keeps the guesses up to the first wrong one. At that place the model has already said what it would have written, so a pass always gives at least one token. The text is the same as without guesses.
+# A step that waits for memory could, at best, check five tokens in nearly the time of one. **Speculative decoding** guesses the next few tokens cheaply, lets the model compute the logits after each of them in one pass, and keeps the guesses up to the first wrong one. At that place the model has already said what it would have written, so a pass always gives at least one token. The text is the same as without guesses.
 
 # %% [markdown]
 # ### Exercise 14.6 - Which guesses to keep (6 min)
@@ -801,9 +802,9 @@ wins = [faster[text, "float32", "int4"] > 1 for text in PROMPTS]
 reveal("14.f", "yes, on every text" if all(wins) else "on some texts" if any(wins) else "no")
 
 # %% [markdown]
-# The text is the same in every row. *Expected* is the formula of exercise 14.7 with the guesses that were right and the costs that were measured; the real gain is smaller, because the draft has to read the prompt too, and because plans for passes of several lengths are made on the way.
+# The text is the same in every row. *Expected* is the formula of exercise 14.7 with the guesses that were right and the costs that were measured; the real gain is smaller, because a draft model has to read the prompt too, and because a plan is made for each new length of a pass.
 # Read the rows with the two costs in mind. The float model waits for memory, so its pass over five tokens costs about two steps and not five. It could be nearer to one: torch's product for five rows is another routine than that for one, and reads memory less well. So even a draft that is right half of the time gains little or nothing.
-# The int4 model has fewer bytes to wait for: its kernels are busy with arithmetic, its pass costs more steps, and only where a text repeats itself are there enough right guesses to pay for it. The first 20 layers were never trained to speak for themselves: they are nearly always wrong, and each guess costs two thirds of a step.
+# The int4 model has fewer bytes to wait for: its kernels are busy with arithmetic, its pass costs more steps, and even where a text repeats itself, and most guesses are right, little or nothing is left of the gain. The first 20 layers were never trained to speak for themselves: they are nearly always wrong, and each guess costs two thirds of a step.
 #
 # > **Takeaway.** Speculation spends idle arithmetic. Where fewer bits have used it up already, the two do not add up.
 #
@@ -816,7 +817,7 @@ reveal("14.f", "yes, on every text" if all(wins) else "on some texts" if any(win
 #
 # ### The ledger
 #
-# Bytes, multiplications and milliseconds of one token. The last column is how often the likeliest token was the right one, on two windows of section 2. The times here are those of modules, as in the other lessons, and not of a plan.
+# Bytes, multiplications and milliseconds of one token. The last column is how often the likeliest token was the right one, on two windows of section 2. The times here are those of modules without a cache, as in the other lessons, and not of a plan. Two windows are few: take the accuracies as a sign, and the perplexities of section 3 as the measurement.
 
 
 # %% name="out-ledger"
@@ -869,7 +870,7 @@ progress()
 # - Perplexity with paired windows tells small differences; a few lines of text do not.
 # - Ask what the weights were before: a grid that fits the file loses nothing and shows nothing.
 # - At 8 bits any rounding will do, at 3 bits what looks at the inputs wins. Taking weights away costs more than taking bits.
-# - Time is bytes over bandwidth until arithmetic or the start of kernels is slower. Each of the three was measured here.
+# - Time is bytes over bandwidth until arithmetic or the start of kernels is slower. All three were measured here, and the calculator puts them together.
 # - Speculative decoding keeps the text and gains where memory is waited for and guesses are good.
 #
 # **References.** Ben Allal et al. 2025, *SmolLM2*. Touvron et al. 2023, *LLaMA*. Ainslie et al. 2023, *GQA*. Holtzman et al. 2020, *The Curious Case of Neural Text Degeneration*. Frantar et al. 2023, *GPTQ*. Lin et al. 2024, *AWQ*. Xiao et al. 2023, *SmoothQuant*. Sun et al. 2024, *A Simple and Effective Pruning Approach for Large Language Models* (Wanda). Frantar and Alistarh 2023, *SparseGPT*. Liu et al. 2024, *KIVI*. Leviathan et al. 2023, *Fast Inference from Transformers via Speculative Decoding*.

@@ -210,18 +210,21 @@ static void store(const float *x, cell *row, uint16_t *grid, int64_t stride) {
 #else
     int32_t codes[HEAD_DIM];
     for (int g = 0; g < GROUPS; g++, x += GROUP_SIZE, grid += 2 * stride) {
-        floats least = at(x), most = at(x);
+        floats least = at(x), most = at(x), odd = at(x) * 0; /* odd: NaN where a number is NaN or infinite, else 0 */
         for (int i = LANES; i < GROUP_SIZE; i += LANES) {
             least = smaller(at(x + i), least);
             most = larger(at(x + i), most);
+            odd += at(x + i) * 0;
         }
-        float low[LANES], high[LANES];
-        put(low, least), put(high, most);
+        float low[LANES], high[LANES], no_number[LANES];
+        put(low, least), put(high, most), put(no_number, odd);
         for (int l = 1; l < LANES; l++) {
             low[0] = low[l] < low[0] ? low[l] : low[0];
             high[0] = high[l] > high[0] ? high[l] : high[0];
+            no_number[0] += no_number[l];
         }
-        grid[0] = to_half((high[0] - low[0]) / TOP), grid[stride] = to_half(low[0]);
+        /* comparisons drop NaN, and it must not be lost: the step is NaN then, and with it all that is read with it */
+        grid[0] = to_half((high[0] - low[0]) / TOP + no_number[0]), grid[stride] = to_half(low[0]);
         float step = of_half(grid[0]), from = of_half(grid[stride]);
         for (int i = 0; i < GROUP_SIZE; i += LANES) {
             floats steps = (at(x + i) - from) / (step ? step : INFINITY);
@@ -467,7 +470,7 @@ void attend(int64_t kv_heads, int64_t room, const float *row, const int64_t *pos
         store(turned, keys + (n * room + here) * ROW, key_grid + at_grid, room);
         store(v + n * HEAD_DIM, values + (n * room + here) * ROW, value_grid + at_grid, room);
     }
-    int64_t count = here + 1, parts = count < WORTH_THREADS ? 1 : THREADS;
+    int64_t count = here + 1, parts = count < WORTH_THREADS ? 1 : THREADS < count ? THREADS : count;
     int64_t longest = ((count + parts - 1) / parts + LANES - 1) / LANES * LANES;
     share *shares = (share *)scratch;
     float *scores = scratch + kv_heads * parts * GROUP * (HEAD_DIM + 2);

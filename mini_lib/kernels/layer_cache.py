@@ -96,13 +96,18 @@ class LayerCache:
         whole("first", first, low=0, high=self.room - keys.shape[1], fix=f"the cache has room for {self.room} tokens")
         here = slice(first, first + keys.shape[1])
         if self.bits == 32:
-            self.keys[:, here], self.values[:, here] = keys, values
+            self.keys[:, here], self.values[:, here] = keys.detach(), values.detach()
             return
-        self.keys[:, here], self.key_grid[..., here] = _quantized(keys, self.bits, self.group_size)
-        self.values[:, here], self.value_grid[..., here] = _quantized(values, self.bits, self.group_size)
+        self.keys[:, here], self.key_grid[..., here] = _quantized(keys.detach(), self.bits, self.group_size)
+        self.values[:, here], self.value_grid[..., here] = _quantized(values.detach(), self.bits, self.group_size)
 
     def read(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return the keys and values of the first `count` tokens, float32 [kv_heads, count, head_dim]."""
+        """Return the keys and values of the first `count` tokens, float32 [kv_heads, count, head_dim].
+
+        Raises:
+            TypeError, ValueError: count is not a whole number from 0 to the room.
+        """
+        whole("count", count, low=0, high=self.room, fix=f"the cache has room for {self.room} tokens")
         if self.bits == 32:
             return self.keys[:, :count], self.values[:, :count]
         pairs = ((self.keys, self.key_grid), (self.values, self.value_grid))

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import index
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +24,15 @@ from mini_lib.kernels import (
     bind_rms_norm,
     bind_swiglu,
 )
+from mini_lib.llm.model.attention import SelfAttention
 from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.rotary import rotary_tables
-from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.llm.model.transformer import DecoderBlock, GatedFeedForward, LanguageModel
 from mini_lib.quantize.packed import PackedLinear
 from mini_lib.require import whole
 
 Call = Callable[[], object]
+_MATRICES = ("query", "key", "value", "out", "gate", "up", "down")
 
 
 class DecodePlan:
@@ -40,15 +44,17 @@ class DecodePlan:
     gives the logits of as many passes over one, bit for bit.
 
     Args:
-        lm: in eval mode. The plan reads its weights where they lie: it copies none.
+        lm: in eval mode. The plan reads its weights where they lie: it copies none. Once a weight has been replaced by
+            another tensor, or a part of the cache, a pass refuses, and a new plan has to be made.
         cache: holds the prompt by the time of the first pass; a pass reads it and adds to it.
         tokens: how many tokens a pass takes.
         threads: of attention and of products with packed matrices. Those with float matrices run in torch, on its own.
 
     Raises:
         TypeError: not a LanguageModel, or not a KVCache.
-        ValueError: the cache was made for another architecture, a layer is neither float nor packed, or a count is
-            below 1.
+        ValueError: the cache was made for another architecture; the model is in training mode, holds other modules
+            than it was built of, or one with hooks or a `forward` of its own; a layer is neither float nor packed; or a
+            count is below 1.
         NoCompiler: threads are asked for, and the compiler has no OpenMP.
     """
 
@@ -61,6 +67,7 @@ class DecodePlan:
             raise ValueError(
                 f"the cache was made for {cache.architecture}, and this is {lm.architecture}; make a new one"
             )
+        _check_as_built(lm)
         self.lm, self.cache, self.tokens, self.threads = lm, cache, tokens, threads
         a, at = lm.architecture, lm.architecture.attention
         width, row = a.feed_forward.width, (at.heads + 2 * at.kv_heads) * at.head_dim
@@ -73,24 +80,40 @@ class DecodePlan:
         self._gate_up, self._gated = torch.zeros(tokens, 2 * width), torch.zeros(tokens, width)
         self.logits = torch.zeros(tokens, a.vocabulary)
         self.calls = tuple(self._planned())
+        owners = [*(each for one in lm.modules() for each in (one._parameters, one._buffers)), *map(vars, cache.layers)]
+        self._parts = [(owner, key) for owner in owners for key, part in owner.items() if isinstance(part, Tensor)]
+        self._bound = self._places()
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        raise TypeError("a plan is bound to the memory of its model and its cache; make another one for their copies")
+
+    def _places(self) -> list[object]:
+        """Where all that the calls read lies, and what else they were made with."""
+        parts = [owner[key] for owner, key in self._parts]
+        return [*(part is not None and part.data_ptr() for part in parts), self.lm.rope_base, self.lm.training]
 
     def _planned(self) -> list[tuple[str, Call]]:
         lm = self.lm
-        norms = [norm.weight for block in lm.blocks for norm in (block.attention_norm, block.feed_forward_norm)]
-        norms = iter([*norms, lm.norm.weight])
-        after = (self._x, self._added)
-        calls: list[tuple[str, Call]] = [("norm", bind_rms_norm(self._x, next(norms), self._read, lm.norm_eps))]
+        norms = [norm for block in lm.blocks for norm in (block.attention_norm, block.feed_forward_norm)]
+        norms = iter([*norms, lm.norm])
+
+        def add_norm() -> Call:
+            norm = next(norms)
+            return bind_add_rms_norm(self._x, self._added, norm.weight.detach(), self._read, norm.eps)
+
+        first = next(norms)
+        calls: list[tuple[str, Call]] = [("norm", bind_rms_norm(self._x, first.weight.detach(), self._read, first.eps))]
         for number, block in enumerate(lm.blocks):
             attention, feed_forward, name = block.attention, block.feed_forward, f"blocks.{number}"
             calls += self._products(f"{name}.attention", attention, ("query", "key", "value"), self._qkv)
             calls += [("attention", self._attend(number, token)) for token in range(self.tokens)]
             calls += [
                 ("attention out", self._product(f"{name}.attention.out", attention.out, self._mixed, self._added)),
-                ("norm", bind_add_rms_norm(*after, next(norms), self._read, lm.norm_eps)),
+                ("norm", add_norm()),
                 *self._products(f"{name}.feed_forward", feed_forward, ("gate", "up"), self._gate_up),
                 ("activation", bind_swiglu(self._gate_up, self._gated)),
                 ("down", self._product(f"{name}.feed_forward.down", feed_forward.down, self._gated, self._added)),
-                ("norm", bind_add_rms_norm(*after, next(norms), self._read, lm.norm_eps)),
+                ("norm", add_norm()),
             ]
         return [*calls, ("head", self._product("head", lm.head, self._read, self.logits))]
 
@@ -132,11 +155,18 @@ class DecodePlan:
         """Return the logits after each of the tokens, float32 [tokens, vocabulary]; the next pass writes over them.
 
         Raises:
-            ValueError: they are not as many as planned, one is not in the vocabulary, or the cache has no room.
+            TypeError: they are not whole numbers.
+            ValueError: they are not as many as planned, one is not in the vocabulary, the cache has no room, or a
+                weight or a part of the cache is no longer the tensor that the plan was made with.
         """
+        if self._places() != self._bound:
+            raise ValueError(
+                "a weight of the model or a part of the cache was replaced after the plan was made, or the model is in "
+                "training mode now; make a new plan, DecodePlan(lm, cache)"
+            )
         if len(tokens) != self.tokens:
             raise ValueError(f"the plan takes {self.tokens} tokens, got {len(tokens)}; make one for as many")
-        ids = torch.tensor([list(tokens)])
+        ids = torch.tensor([[index(one) for one in tokens]])
         self.lm.check_tokens(ids, self.cache)
         torch.arange(self.cache.length, self.cache.length + self.tokens, out=self._positions)
         self._x.copy_(self.lm.embed(ids)[0])
@@ -152,6 +182,23 @@ class DecodePlan:
             ValueError: as `run`.
         """
         return self.run((token,))[0]
+
+
+def _check_as_built(lm: LanguageModel) -> None:
+    """Refuse a model that computes something else than its weights say: what the plan would leave out."""
+    if lm.training:
+        raise ValueError("the model is in training mode; call lm.eval() first")
+    inner = (LanguageModel, DecoderBlock, SelfAttention, GatedFeedForward, nn.RMSNorm, nn.ModuleList, nn.Embedding)
+    for name, module in lm.named_modules():
+        is_layer = name == "head" or name.rsplit(".", 1)[-1] in _MATRICES
+        if type(module) not in inner and not is_layer:
+            raise ValueError(
+                f"'{name}' is a {type(module).__name__}, which a plan does not know; use lm(tokens, cache)"
+            )
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            raise ValueError(
+                f"'{name}' has hooks or a forward of its own, which a plan would leave out; use lm(tokens, cache)"
+            )
 
 
 def _outputs(name: str, layer: nn.Module) -> int:

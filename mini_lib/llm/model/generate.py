@@ -84,7 +84,7 @@ def _decoder(lm: LanguageModel, cache: KVCache) -> Callable[[int], Tensor]:
     """How to get the logits after one more token: by a plan, or by the model itself where no plan takes its layers."""
     try:
         return DecodePlan(lm, cache).step
-    except ValueError:
+    except (TypeError, ValueError):  # quantized but not packed, or of another dtype, or with hooks
         return lambda token: lm(torch.tensor([[token]]), cache)[0, -1]
 
 

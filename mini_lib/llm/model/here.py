@@ -21,7 +21,6 @@ from mini_lib.latency import latency
 from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.cost.device import Device, measured_device
 from mini_lib.llm.cost.efficiency import IDEAL, Efficiency
-from mini_lib.llm.cost.roles import Role
 from mini_lib.llm.cost.step import TimedOperator, TimedStep, step
 from mini_lib.llm.model.decode import DecodePlan
 from mini_lib.llm.model.kv_cache import KVCache
@@ -29,7 +28,7 @@ from mini_lib.llm.model.rotary import rotary_tables
 from mini_lib.llm.model.transformer import LanguageModel
 from mini_lib.quantize import IntFormat, PerGroup, pack_for_speed, quantize_weights
 from mini_lib.quantize.packed import PackedLinear
-from mini_lib.require import whole
+from mini_lib.require import one_of, whole
 from mini_lib.roofline import last_level_cache_bytes, measure_peak_flops_per_s
 
 FLOAT_BITS = 32
@@ -83,9 +82,11 @@ class Limits:
 def measure_limits(threads: int = 1, *, widths: tuple[int, ...] = (8, 4, 3)) -> Limits:
     """Measure this machine's limits, in about three seconds; torch's threads are as before afterwards.
 
+    Without a C compiler it is the rates of the paths in torch that are measured.
+
     Raises:
         TypeError, ValueError: threads is not a whole number of 1 or more, or a width has no packed kernel.
-        NoCompiler: there is no C compiler, or it has no OpenMP and several threads are asked for.
+        NoCompiler: several threads are asked for, and the compiler has no OpenMP.
     """
     whole("threads", threads, low=1, fix="1 is one core")
     before = torch.get_num_threads()
@@ -109,14 +110,15 @@ def predict_step(lm: LanguageModel, limits: Limits, *, context: int, cache_bits:
     context: how many tokens the cache holds. cache_bits: 32, 8 or 4, in groups of 32.
 
     Raises:
-        TypeError, ValueError: as `cost.step`; or a layer's width was not measured.
+        TypeError, ValueError: as `cost.step`; a layer's width was not measured, or the layers of an operator differ.
     """
-    body, head = _width(lm.blocks[0].feed_forward.down), _width(lm.head)
-    timed = {}
-    for layer_bits, stored_bits in {body, head}:
+    one_of("cache_bits", cache_bits, CACHE_BITS, fix="32 keeps keys and values as they are")
+    widths = {name: _width_of_all(lm, name, parts) for name, parts in _LAYERS.items()}
+    timed: dict[tuple[int, float], TimedStep] = {}
+    for layer_bits, stored_bits in set(widths.values()):
         if layer_bits != FLOAT_BITS and layer_bits not in limits.packed_flops_per_s:
             raise ValueError(f"the limits of {layer_bits} bits were not measured; name them in widths")
-        timed[layer_bits] = step(
+        timed[layer_bits, stored_bits] = step(
             lm.architecture,
             limits.device(layer_bits, cache_bits),
             new_tokens=1,
@@ -126,16 +128,43 @@ def predict_step(lm: LanguageModel, limits: Limits, *, context: int, cache_bits:
             compute_bits=32 if layer_bits == FLOAT_BITS else 8,
             efficiency=limits.efficiency,
         )
-    rows = timed[body[0]].rows
-    heads = [row for row in timed[head[0]].rows if row.operator.role is Role.HEAD]
-    rest: list[TimedOperator] = [row for row in rows if row.operator.role is not Role.HEAD]
-    return TimedStep((*rest, *heads), timed[body[0]].overhead_s)
+    any_step = next(iter(timed.values()))
+    by_width = {width: {row.operator.name: row for row in one.rows} for width, one in timed.items()}
+    rows: list[TimedOperator] = []
+    for row in any_step.rows:  # a matrix is timed with the width of its own layers; the others have no weights
+        name = row.operator.name
+        rows.append(by_width[widths[name]][name] if name in widths else row)
+    return TimedStep(tuple(rows), any_step.overhead_s)
 
 
-def _width(layer: nn.Module) -> tuple[int, float]:
-    """Bits of a layer's codes, and bits per weight with its scales."""
+# The layers of each of the calculator's operators.
+_LAYERS = {
+    "qkv": ("attention.query", "attention.key", "attention.value"),
+    "attention out": ("attention.out",),
+    "gate and up": ("feed_forward.gate", "feed_forward.up"),
+    "down": ("feed_forward.down",),
+    "head": (),
+}
+
+
+def _width_of_all(lm: LanguageModel, name: str, parts: tuple[str, ...]) -> tuple[int, float]:
+    """Bits of the codes of an operator's layers, and bits per weight with scales: all alike, or it is refused."""
+    layers = [block.get_submodule(part) for block in lm.blocks for part in parts] or [lm.head]
+    found = sorted({_width(name, layer) for layer in layers})
+    if len(found) > 1:
+        raise ValueError(
+            f"the layers of '{name}' differ in width ({found}), and it is predicted as one; make them alike"
+        )
+    return found[0]
+
+
+def _width(name: str, layer: nn.Module) -> tuple[int, float]:
     if isinstance(layer, PackedLinear):
         return layer.matrix.bits, 8 * layer.matrix.stored_bytes / (layer.matrix.rows * layer.matrix.columns)
+    if type(layer) is not nn.Linear:
+        raise ValueError(
+            f"a layer of '{name}' is a {type(layer).__name__}, which no plan runs; call pack_for_speed(lm)"
+        )
     return FLOAT_BITS, FLOAT_BITS
 
 

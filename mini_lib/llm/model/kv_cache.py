@@ -63,8 +63,12 @@ class KVCache:
         return self.layers[layer].read(self.length + keys.shape[1])
 
     def advance(self, tokens: int) -> None:
-        """Count tokens that all layers have appended."""
-        self.length += tokens
+        """Count tokens that all layers have appended.
+
+        Raises:
+            TypeError, ValueError: not a whole number from 0 to the room that is left.
+        """
+        self.length += whole("tokens", tokens, low=0, high=self.room_tokens - self.length, fix="append them first")
 
     def shorten(self, length: int) -> None:
         """Forget the tokens after the first `length`: drafted ones that were not accepted, say.

@@ -3,7 +3,9 @@
 A decode step reads all weights for one token. A pass over five tokens reads them once too, and costs little more while
 it waits for memory. So a draft proposes the next few tokens, the model computes the logits after each of them at once,
 and the longest run of proposals that the model would have chosen itself is kept, with the model's own choice after it.
-With greedy choice the text is the same as without a draft, whatever the draft proposes; only the time depends on it.
+With greedy choice the text is the same as without a draft, whatever the draft proposes; only the time depends on it. A
+packed model gives the same logits to the last bit. A float one adds up several rows in another order than one, so there
+the text could differ where two tokens are equally likely up to rounding.
 
 Source: Y. Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", 2023, sections 2 and 3;
 A. Saxena, "Prompt Lookup Decoding", 2023, <https://github.com/apoorvumang/prompt-lookup-decoding>.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import index
 
 import torch
 
@@ -71,6 +74,8 @@ def generate_speculatively(
     guesses: list[int] = []
     logits = lm(torch.tensor([ids]), cache, last_only=True)[0]  # the prompt alone: as without a draft
     while len(ids) - given < new_tokens:
+        if logits.isnan().any():
+            raise ValueError("the logits hold NaN; find out where it comes from before choosing")
         choices = logits.argmax(dim=-1).tolist()  # the model's own token after the last one, and after each guess
         right = next((at for at, guess in enumerate(guesses) if guess != choices[at]), len(guesses))
         proposed, accepted, passes = proposed + len(guesses), accepted + right, passes + 1
@@ -83,7 +88,7 @@ def generate_speculatively(
             break
         cache.shorten(len(ids) - 1)  # what was guessed wrongly is forgotten; the last token is still to be read
         most = min(ahead, left - 1)
-        guesses = [int(one) for one in draft(tuple(ids), most)][:most] if most else []
+        guesses = [index(one) for one in draft(tuple(ids), most)][:most] if most else []
         unread = [ids[-1], *guesses]
         if len(unread) not in plans:
             plans[len(unread)] = DecodePlan(lm, cache, tokens=len(unread))

@@ -10,6 +10,7 @@ from time import perf_counter
 from mini_lib.latency import Latency, compare_latency
 from mini_lib.llm.cost.step import TimedStep
 from mini_lib.llm.model.decode import DecodePlan
+from mini_lib.require import whole
 
 # The calculator's name for what a plan calls by these names; what is left of a step is in the last row.
 _OPERATORS = {
@@ -34,6 +35,7 @@ def decode_times(
     Raises:
         ValueError: a cache has no room for context + 1 tokens; or as `compare_latency`.
     """
+    whole("context", context, low=0, fix="0 is an empty cache")
     for name, plan in plans.items():
         if plan.cache.room_tokens <= context:
             raise ValueError(

@@ -1,10 +1,13 @@
 """A decode step as a plan computes what the model computes, over one token or several, float or packed."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from tiny_language_models import TOKENS, tiny_architecture, tiny_model
 
 from mini_lib.llm.model.decode import DecodePlan
+from mini_lib.llm.model.generate import stream
 from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.quantize import IntFormat, PerGroup, pack_for_speed, quantize_weights
 
@@ -86,3 +89,79 @@ def test_what_a_plan_refuses(float_lm, packed_lm):
     quantized = quantize_weights(float_lm, IntFormat(4, granularity=PerGroup(16)))
     with pytest.raises(ValueError, match="call pack_for_speed"):
         DecodePlan(quantized, after_prompt(quantized))
+
+
+def hooked(lm):
+    lm.blocks[1].feed_forward.down.register_forward_hook(lambda module, inputs, output: output * 5)
+
+
+def patched(lm):
+    old = lm.blocks[0].attention.out.forward
+    lm.blocks[0].attention.out.forward = lambda x: old(x) + 1
+
+
+def other_norm(lm):
+    lm.blocks[0].attention_norm = torch.nn.LayerNorm(32)
+
+
+@pytest.mark.parametrize("change", [hooked, patched, other_norm])
+def test_a_model_that_computes_something_else_is_refused_and_generated_with_by_itself(change):
+    lm = tiny_model(seed=3)
+    change(lm)
+    with pytest.raises(ValueError, match="which a plan"):
+        DecodePlan(lm, KVCache(lm.architecture, ROOM))
+    ids, by_hand = IDS[:3], []
+    for _ in range(6):
+        by_hand.append(int(lm(torch.tensor([[*ids, *by_hand]]))[0, -1].argmax()))
+    assert list(stream(lm, ids, 6, stop_at_end=False)) == by_hand
+
+
+def test_a_norm_keeps_its_own_epsilon():
+    lm = tiny_model(seed=3)
+    lm.blocks[0].attention_norm.eps = 1.0
+    plan, other = DecodePlan(lm, after_prompt(lm)), after_prompt(lm)
+    torch.testing.assert_close(plan.step(9), lm(torch.tensor([[9]]), other)[0, -1], atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        lambda lm, cache: setattr(lm.blocks[0].attention.out, "weight", torch.nn.Parameter(torch.zeros(32, 32))),
+        lambda lm, cache: setattr(lm.head.weight, "data", lm.head.weight.data.clone()),
+        lambda lm, cache: setattr(lm.norm.weight, "data", lm.norm.weight.data.clone()),
+        lambda lm, cache: setattr(cache.layers[0].keys, "data", cache.layers[0].keys.clone()),
+        lambda lm, cache: setattr(lm, "rope_base", 500.0),
+        lambda lm, cache: lm.train(),
+    ],
+)
+def test_what_was_replaced_after_the_plan_is_told(replace):
+    lm = tiny_model()
+    cache = after_prompt(lm)
+    plan = DecodePlan(lm, cache)
+    replace(lm, cache)
+    with pytest.raises(ValueError, match="make a new plan"):
+        plan.step(9)
+
+
+def test_a_plan_sees_weights_that_are_changed_in_place_and_is_not_copied():
+    lm = tiny_model()
+    cache = after_prompt(lm)
+    plan = DecodePlan(lm, cache)
+    lm.head.weight.mul_(2)
+    before = cache.length
+    doubled = plan.step(9).clone()
+    cache.shorten(before)
+    torch.testing.assert_close(doubled, lm(torch.tensor([[9]]), cache)[0, -1], atol=4e-4, rtol=0)
+    with pytest.raises(TypeError, match="make another one"):
+        deepcopy(plan)
+
+
+@pytest.mark.parametrize("bits", [32, 8, 4])
+@pytest.mark.parametrize("place", [0, 5, 15])
+def test_nan_is_not_lost_in_a_cache(bits, place):
+    lm = tiny_model(tiny_architecture(head_dim=64, heads=2, kv_heads=1, hidden=32))
+    cache = KVCache(lm.architecture, ROOM, bits)
+    lm(torch.tensor([IDS[:4]]), cache)
+    plan = DecodePlan(lm, cache)
+    lm.blocks[0].attention.value.weight[place] = torch.nan
+    assert plan.step(9).isnan().any()
