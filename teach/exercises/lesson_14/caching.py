@@ -122,6 +122,10 @@ CACHE_CODES = Exercise(
             "lowest number of the group.",
         ),
         Mistake(
+            _on(_step, _low, lambda x, step, bits: (x - x.min()) / step),
+            "The codes are not rounded. A code is stored in a few bits, so it is a whole number: round to the nearest.",
+        ),
+        Mistake(
             _on(_step, _low, lambda x, step, bits: ((x - x.min()) / step).floor()),
             "The codes are rounded down, and are wrong by up to a whole step. Round to nearest: half a step at most.",
         ),

@@ -92,6 +92,11 @@ ACCEPT = Exercise(
             "cost.",
         ),
         Mistake(
+            lambda guesses, choices: [guess for guess, choice in zip(guesses, choices) if guess == choice],
+            "All agreeing guesses are kept, and nothing else. Stop at the first that differs, and add what the model "
+            "chose in its place.",
+        ),
+        Mistake(
             _keeps_the_wrong_guess,
             "The wrong guess is kept. In its place comes what the model itself chose, or the text is another than "
             "without the draft.",
