@@ -555,7 +555,7 @@ print(
 )
 
 # %% [markdown]
-# The sum is nearer than its parts: attention and the small matrices take longer than predicted, and starting takes less, so that errors cancel in part. A prediction of the whole within a quarter is what such a calculation gives; do not read it to the digit.
+# Look at the rows, and not at the sum alone: attention and the small matrices take longer than predicted, and errors of other rows make up for a part of it, now in one direction and now in the other. A prediction of the whole within about a quarter is what such a calculation gives; do not read it to the digit.
 #
 # Is that fast? The measure of speed on a CPU is llama.cpp. Where its Python package `xllamacpp` is installed (`%pip install xllamacpp` in a cell of its own, while there is a network), the next cell gives it the same file, the same single thread, and turns in the same run.
 
@@ -804,7 +804,7 @@ reveal("14.f", "yes, on every text" if all(wins) else "on some texts" if any(win
 # %% [markdown]
 # The text is the same in every row. *Expected* is the formula of exercise 14.7 with the guesses that were right and the costs that were measured; the real gain is smaller, because a draft model has to read the prompt too, and because a plan is made for each new length of a pass.
 # Read the rows with the two costs in mind. The float model waits for memory, so its pass over five tokens costs about two steps and not five. It could be nearer to one: torch's product for five rows is another routine than that for one, and reads memory less well. So even a draft that is right half of the time gains little or nothing.
-# The int4 model has fewer bytes to wait for: its kernels are busy with arithmetic, its pass costs more steps, and even where a text repeats itself, and most guesses are right, little or nothing is left of the gain. The first 20 layers were never trained to speak for themselves: they are nearly always wrong, and each guess costs two thirds of a step.
+# The int4 model has fewer bytes to wait for: its kernels are busy with arithmetic, its pass costs more steps, and even where a text repeats itself, and most guesses are right, the gain is small and changes from run to run. The first 20 layers were never trained to speak for themselves: they are nearly always wrong, and each guess costs two thirds of a step.
 #
 # > **Takeaway.** Speculation spends idle arithmetic. Where fewer bits have used it up already, the two do not add up.
 #
