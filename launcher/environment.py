@@ -165,7 +165,7 @@ def bring_model(environment, root):
 
 
 def missing_tools():
-    """The groups of optional dependencies that stand in for tools this machine lacks: a C compiler, for lessons 09, 10, 14."""
+    """The groups of optional dependencies that stand in for tools this machine lacks: a C compiler."""
     return () if has_compiler() else ("compiler",)
 
 
