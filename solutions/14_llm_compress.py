@@ -126,7 +126,7 @@ check("14.1")
 # </details>
 # <details><summary>Hint 2: who reads which keys</summary>
 #
-# With 4 query heads and 2 KV heads, heads 0 and 1 read KV head 0, and heads 2 and 3 read KV head 1. `repeat_interleave` copies each KV head beside itself; `repeat` does something else.
+# With 4 query heads and 2 KV heads, heads 0 and 1 read KV head 0, and heads 2 and 3 read KV head 1. `repeat_interleave` puts the copies of a KV head next to each other; `repeat` does something else.
 # </details>
 # <details><summary>Hint 3: the shapes</summary>
 #

@@ -11,23 +11,19 @@ by turn. Run it on a machine that does nothing else.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from mini_lib.columns import aligned
-from mini_lib.llm.model import DecodePlan, KVCache, LanguageModel, find_model_file, load_language_model
+from mini_lib.llm.model import DecodePlan, KVCache, find_model_file, load_language_model
 from mini_lib.llm.model.here import measure_limits, predict_step
 from mini_lib.llm.model.speed import compare_operators, profile_step
-from mini_lib.quantize import IntFormat, PerGroup, pack_for_speed, quantize_weights
 from studies.language.peer import llama_cpp, turn_of
+from studies.language.study import Plan, packed
 
 PEER, GROUP = "llama.cpp, the same file", 32
 
@@ -45,10 +41,10 @@ def main() -> None:
     lm = load_language_model(path)
     models = {
         "fp32": lm,
-        "int8": packed(lm, 8, 8),
-        "int4, head int8": packed(lm, 4, 8),
-        "int4": packed(lm, 4, 4),
-        "int3, head int8": packed(lm, 3, 8),
+        "int8": packed(lm, 8, Plan()),
+        "int4, head int8": packed(lm, 4, Plan()),
+        "int4": packed(lm, 4, Plan(), head_bits=4),
+        "int3, head int8": packed(lm, 3, Plan()),
     }
     room = chosen.context + chosen.tokens + 1
     plans = {
@@ -94,12 +90,6 @@ def main() -> None:
             ]
         )
     )
-
-
-def packed(lm: LanguageModel, bits: int, head_bits: int) -> LanguageModel:
-    """A packed model, in groups of 32 with fp16 scales."""
-    fmt = {n: IntFormat(n, granularity=PerGroup(GROUP), scale_dtype=torch.float16) for n in (bits, head_bits)}
-    return pack_for_speed(quantize_weights(lm, lambda name, _: fmt[head_bits if name == "head" else bits]))
 
 
 class TorchInt4Plan(DecodePlan):

@@ -133,6 +133,12 @@ def on_file_grid(weight: Tensor, bits: int = 4, group_size: int = 32) -> Tensor:
     return (step * codes + low).reshape(weight.shape)
 
 
+def packed(lm: LanguageModel, bits: int, plan: Plan, head_bits: int = 8) -> LanguageModel:
+    """Return a model rounded to nearest, all of its linear layers on packed codes, as it would be run."""
+    fmt, head = grid(bits, SYMMETRIC, plan), grid(head_bits, SYMMETRIC, plan)
+    return pack_for_speed(quantize_weights(lm, lambda name, module: fmt if in_blocks(name, module) else head))
+
+
 def parts_of(plan: Plan) -> Mapping[str, Part]:
     """Return the parts of the study by name; each makes one model or a few, and the first are needed most.
 
@@ -206,13 +212,7 @@ def _nearest(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[M
 
 
 def _packed(bits: int, plan: Plan, bench: Bench) -> Iterator[Made]:
-    """All linear layers on packed codes, the head at 8 bits, as it would be run."""
-    fmt, head = grid(bits, SYMMETRIC, plan), grid(8, SYMMETRIC, plan)
-
-    def make() -> nn.Module:
-        return pack_for_speed(quantize_weights(bench.lm, lambda name, module: fmt if in_blocks(name, module) else head))
-
-    yield PACKED, at(bits, SYMMETRIC), make
+    yield PACKED, at(bits, SYMMETRIC), lambda: packed(bench.lm, bits, plan)
 
 
 def _gptq(where: str, fmt: IntFormat, plan: Plan, bench: Bench) -> Iterator[Made]:

@@ -63,10 +63,7 @@ class DecodePlan:
             raise TypeError(f"need a LanguageModel and a KVCache, got {type(lm).__name__} and {type(cache).__name__}")
         whole("tokens", tokens, low=1, fix="a decode step has 1")
         whole("threads", threads, low=1, fix="1 is one core")
-        if cache.architecture != lm.architecture:
-            raise ValueError(
-                f"the cache was made for {cache.architecture}, and this is {lm.architecture}; make a new one"
-            )
+        cache.check_fits(lm.architecture, (1, 0))
         _check_as_built(lm)
         self.lm, self.cache, self.tokens, self.threads = lm, cache, tokens, threads
         a, at = lm.architecture, lm.architecture.attention

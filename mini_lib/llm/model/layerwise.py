@@ -19,7 +19,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.llm.model.transformer import LanguageModel, need_language_model
 from mini_lib.llm.model.windows import windows_of
 from mini_lib.quantize.layers import QuantizedLinear, is_weight_layer
 from mini_lib.quantize.qtensor import QTensor
@@ -91,7 +91,8 @@ def change_layers(
     >>> torch.equal(halved.blocks[0].attention.out.weight, lm.blocks[0].attention.out.weight / 2)
     True
     """
-    changed, new, chosen = _own_copy(lm), {}, 0
+    need_language_model(lm)
+    changed, new, chosen = deepcopy(lm), {}, 0
     for stem, step, hidden in blocks_in_turn(changed, tokens, window):
         picked = {}  # by the first chosen layer of those that read the same
         for group in SHARED_INPUTS:
@@ -127,8 +128,7 @@ def blocks_in_turn(
         TypeError: `lm` is not a LanguageModel.
         ValueError: the tokens do not fill a window, or the model is in training mode.
     """
-    if not isinstance(lm, LanguageModel):
-        raise TypeError(f"need a LanguageModel, got {type(lm).__name__}; load_language_model(path) gives one")
+    need_language_model(lm)
     if lm.training:
         raise ValueError("the model is in training mode; call lm.eval() first")
     rotary = lm.rotary(0, window)
@@ -144,12 +144,6 @@ def moments_in(step: BlockStep, hidden: list[Tensor], parts: Sequence[str]) -> d
     layers = {f"block.{part}": step.block.get_submodule(part) for part in parts}
     found = second_moments_of(step, hidden, layers) if layers else {}
     return {name.removeprefix("block."): moments for name, moments in found.items()}
-
-
-def _own_copy(lm: LanguageModel) -> LanguageModel:
-    if not isinstance(lm, LanguageModel):
-        raise TypeError(f"need a LanguageModel, got {type(lm).__name__}; load_language_model(path) gives one")
-    return deepcopy(lm)
 
 
 def _checked(name: str, layer: nn.Linear, change: Change, moments: Tensor) -> Tensor | QTensor:

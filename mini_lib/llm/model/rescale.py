@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mini_lib.calibration import observe
 from mini_lib.llm.model.layerwise import BlockStep, blocks_in_turn, moments_in
-from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.llm.model.transformer import LanguageModel, need_language_model
 from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.observers import min_max
@@ -172,8 +172,7 @@ def _rescaled(
     with_moments: bool = False,
 ) -> LanguageModel:
     """A copy in which each seam got its factors. What passes between blocks stays the same, so their order is free."""
-    if not isinstance(lm, LanguageModel):
-        raise TypeError(f"need a LanguageModel, got {type(lm).__name__}; load_language_model(path) gives one")
+    need_language_model(lm)
     for name, module in lm.blocks.named_modules():
         if name.rsplit(".", 1)[-1] in LAYERS and not is_weight_layer(name, module):
             raise ValueError(

@@ -20,7 +20,7 @@ from operator import index
 import torch
 
 from mini_lib.llm.model.decode import DecodePlan
-from mini_lib.llm.model.generate import prompt_ids
+from mini_lib.llm.model.generate import GREEDY, prompt_ids
 from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.transformer import LanguageModel
 from mini_lib.require import whole
@@ -70,13 +70,12 @@ def generate_speculatively(
     cache = KVCache(lm.architecture, len(ids) + new_tokens + ahead)
     end = None if lm.tokenizer is None else lm.tokenizer.end
     plans: dict[int, DecodePlan] = {}  # by how many tokens a pass takes
-    given, proposed, accepted, passes = len(ids), 0, 0, 0
+    given, proposed, accepted, passes, no_chance = len(ids), 0, 0, 0, torch.Generator()
     guesses: list[int] = []
     logits = lm(torch.tensor([ids]), cache, last_only=True)[0]  # the prompt alone: as without a draft
     while len(ids) - given < new_tokens:
-        if logits.isnan().any():
-            raise ValueError("the logits hold NaN; find out where it comes from before choosing")
-        choices = logits.argmax(dim=-1).tolist()  # the model's own token after the last one, and after each guess
+        # the model's own token after the last one, and after each guess; at temperature 0 nothing is drawn by chance
+        choices = [GREEDY.draw(row, no_chance) for row in logits]
         right = next((at for at, guess in enumerate(guesses) if guess != choices[at]), len(guesses))
         proposed, accepted, passes = proposed + len(guesses), accepted + right, passes + 1
         new = choices[: right + 1]

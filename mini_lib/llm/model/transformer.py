@@ -145,6 +145,16 @@ class LanguageModel(nn.Module):
             cache.check_fits(self.architecture, tokens.shape)
 
 
+def need_language_model(lm: object) -> None:
+    """Refuse what is not a LanguageModel.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(lm, LanguageModel):
+        raise TypeError(f"need a LanguageModel, got {type(lm).__name__}; load_language_model(path) gives one")
+
+
 def _check_built_here(architecture: Architecture) -> None:
     if not isinstance(architecture, Architecture):
         raise TypeError(f"need an Architecture, got {type(architecture).__name__}; find_model('llama-3-8b') gives one")
