@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mini_lib.require import shown
 
 Calibration = Tensor | Iterable[Tensor]
 # Is told the layer's name, its input and its output.
@@ -26,6 +29,10 @@ def batches(calibration: Calibration) -> list[Tensor]:
     >>> [batch.shape for batch in batches(torch.zeros(8, 3))]
     [torch.Size([8, 3])]
     """
+    if not isinstance(calibration, (Tensor, Iterable)) or isinstance(calibration, (str, bytes)):
+        raise TypeError(
+            f"calibration must be a batch of inputs or several, got {shown(calibration)}; pass training images"
+        )
     found = [calibration] if isinstance(calibration, Tensor) else list(calibration)
     if not found:
         raise ValueError("calibration holds no batch; give it some training images, a hundred or more")
@@ -37,6 +44,11 @@ def batches(calibration: Calibration) -> list[Tensor]:
             )
         if batch.numel() == 0:
             raise ValueError(f"calibration batch {number} is empty, shape {tuple(batch.shape)}; leave it out")
+        if batch.is_meta or batch.layout is not torch.strided:
+            raise ValueError(
+                f"calibration batch {number} is {'on the meta device' if batch.is_meta else 'sparse'}; make it a dense "
+                "tensor with values"
+            )
         if not batch.isfinite().all():
             raise ValueError(f"calibration batch {number} holds NaN or infinity; check how the images were made")
     return found
@@ -62,12 +74,18 @@ def observe(model: nn.Module, data: list[Tensor], names: Iterable[str], see: See
     with ExitStack() as hooks:
         for name in names:
 
-            def look(module: nn.Module, inputs: tuple, output: Tensor, name: str = name) -> None:
-                see(name, inputs[0], output)  # and no return: torch would put it in the place of the output
+            def look(module: nn.Module, inputs: tuple, named: dict, output: Tensor, name: str = name) -> None:
+                # and no return: torch would put it in the place of the output
+                see(name, _first_input(module, inputs, named), output)
 
-            hooks.callback(model.get_submodule(name).register_forward_hook(look).remove)
+            hooks.callback(model.get_submodule(name).register_forward_hook(look, with_kwargs=True).remove)
         for batch in data:
             model(batch)
+
+
+def _first_input(module: nn.Module, inputs: tuple, named: dict[str, object]) -> Tensor:
+    """What a call gives to the first parameter of forward, be it by place or by name, as in `fc(input=x)`."""
+    return inputs[0] if inputs else next(iter(signature(module.forward).bind(**named).arguments.values()))
 
 
 def running_order(model: nn.Module, data: list[Tensor], names: Iterable[str]) -> list[str]:

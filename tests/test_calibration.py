@@ -18,6 +18,9 @@ def test_one_tensor_is_one_batch_and_an_iterable_is_many():
     "calibration, kind, says",
     [
         ([], ValueError, "calibration holds no batch; give it some training images"),
+        (None, TypeError, "calibration must be a batch of inputs or several, got None; pass training images"),
+        (torch.zeros(2, device="meta"), ValueError, "calibration batch 0 is on the meta device; make it a dense"),
+        ([torch.eye(2).to_sparse()], ValueError, "calibration batch 0 is sparse; make it a dense tensor"),
         (torch.zeros(0, 1, 28, 28), ValueError, "calibration batch 0 is empty"),
         ([torch.zeros(1), torch.tensor([1.0, float("nan")])], ValueError, "calibration batch 1 holds NaN or infinity"),
         (
@@ -40,6 +43,20 @@ def test_every_call_of_the_named_modules_is_seen_in_order():
     assert [name for name, _, _ in seen] == ["0", "2", "0", "2"]
     assert torch.equal(seen[2][1], data[1]) and torch.equal(seen[3][2], model(data[1]))
     assert not any(output.requires_grad for _, _, output in seen)
+
+
+def test_an_input_given_by_name_is_seen():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(1, 1)
+
+        def forward(self, x):
+            return self.fc(input=x)
+
+    seen = []
+    observe(Net().eval(), [torch.tensor([[3.0]])], ["fc"], lambda name, inputs, output: seen.append(inputs.item()))
+    assert seen == [3.0]
 
 
 def test_modules_run_in_their_own_order_and_those_that_do_not_run_are_left_out():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mini_lib.surgery import find, replace
+from mini_lib.surgery import find, replace, swap
 
 
 def is_linear(name: str, module: nn.Module) -> bool:
@@ -177,13 +177,13 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(
         TypeError,
         match=says(
-            "where must be callable, got str; "
+            "where must be callable, got '0'; "
             "pass a function such as lambda name, module: isinstance(module, nn.Linear)"
         ),
     ):
         replace(model, "0", nn.Identity)
     with pytest.raises(
-        TypeError, match=says("build must be callable, got int; pass a function that takes a module and returns one")
+        TypeError, match=says("build must be callable, got 3; pass a function that takes a module and returns one")
     ):
         replace(model, is_relu, 3)
     with pytest.raises(
@@ -193,3 +193,37 @@ def test_bad_input_is_refused() -> None:
         ),
     ):
         replace(model, is_relu, lambda relu: None)
+
+
+def hooked(layer: nn.Module) -> nn.Module:
+    layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return layer
+
+
+@pytest.mark.parametrize("exchange", [replace, lambda model, where, build: swap(model, {"1": build(model[1])})])
+def test_what_runs_with_a_module_is_not_dropped_with_it(exchange) -> None:
+    def is_second(name: str, module: nn.Module) -> bool:
+        return name == "1"
+
+    model = nn.Sequential(nn.ReLU(), hooked(nn.Sequential(nn.Linear(2, 2))))
+    with pytest.raises(ValueError, match="^layer '1' has a forward hook, which the Tanh in its place would not run; "):
+        exchange(model, is_second, lambda old: nn.Tanh())
+    model = nn.Sequential(nn.ReLU(), nn.Sequential(hooked(nn.Linear(2, 2))))
+    with pytest.raises(ValueError, match=r"^layer '1\.0' has a forward hook, which the Tanh"):
+        exchange(model, is_second, lambda old: nn.Tanh())
+    # a layer that goes on inside of the new one keeps its hook, and so does one that is not chosen
+    x = torch.ones(1, 2)
+    wrapped = exchange(model, is_second, lambda old: nn.Sequential(old[0]))
+    assert torch.equal(wrapped(x), model(x))
+    assert torch.equal(replace(model, is_relu, lambda old: nn.Identity())(x), model(x))
+    model[1][0] = nn.Linear(2, 2)
+    model[1].forward = lambda x: 2 * x
+    with pytest.raises(ValueError, match="^layer '1' has a forward of its own, which the Tanh"):
+        exchange(model, is_second, lambda old: nn.Tanh())
+
+
+def test_models_that_cannot_be_looked_into_are_refused() -> None:
+    with pytest.raises(TypeError, match="^model is scripted or traced, so its layers are hidden; pass the nn.Module"):
+        find(torch.jit.script(nn.Linear(2, 2)), is_linear)
+    with pytest.raises(ValueError, match="^'0.weight' of the model has no shape yet; run the model once"):
+        find(nn.Sequential(nn.LazyLinear(2)), is_linear)

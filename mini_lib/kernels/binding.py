@@ -82,7 +82,7 @@ def _compiled(
     return compiled
 
 
-def need_tensor(
+def need_layout(
     name: str, tensor: Tensor, dtypes: Collection[torch.dtype], shape: Sequence[int | None]
 ) -> tuple[int, ...]:
     """Check that a tensor is as the C code expects (dtype, shape, contiguous on the CPU), and return its shape.
@@ -93,7 +93,7 @@ def need_tensor(
         TypeError: it is not a tensor of one of these dtypes.
         ValueError: its shape differs, or it is not contiguous on the CPU.
 
-    >>> need_tensor("positions", torch.zeros(3, dtype=torch.uint8), (torch.uint8,), (4,))
+    >>> need_layout("positions", torch.zeros(3, dtype=torch.uint8), (torch.uint8,), (4,))
     Traceback (most recent call last):
     ValueError: positions must have shape [4], got [3]
     """

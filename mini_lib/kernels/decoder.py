@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mini_lib.kernels.binding import bound, need_tensor
+from mini_lib.kernels.binding import bound, need_layout
 from mini_lib.kernels.layer_cache import LayerCache
 from mini_lib.kernels.packed import TORCH, instruction_sets
 from mini_lib.require import not_negative, one_of, whole
@@ -29,7 +29,7 @@ def bind_rms_norm(x: Tensor, weight: Tensor, y: Tensor, eps: float = 1e-5, *, in
     """Bind y = x / sqrt(mean(x²) + eps) · weight for each row of x: float32 [n, width], weight [width].
 
     Raises:
-        TypeError, ValueError: as `need_tensor`; eps is below 0; or this machine does not have these instructions.
+        TypeError, ValueError: as `need_layout`; eps is below 0; or this machine does not have these instructions.
 
     >>> y = torch.empty(1, 2)
     >>> bind_rms_norm(torch.tensor([[1.0, 7.0]]), torch.tensor([5.0, 10.0]), y, eps=0.0)()
@@ -63,7 +63,7 @@ def bind_add_rms_norm(
     (tensor([[1., 7.]]), tensor([[ 1., 14.]]))
     """
     rows, width = _norm_shape(x, weight, y, eps)
-    need_tensor("delta", delta, _FLOAT, (rows, width))
+    need_layout("delta", delta, _FLOAT, (rows, width))
     if _defines(instructions) is None:
         return lambda: _into(y, F.rms_norm(x.add_(delta), (width,), weight, eps))
     arguments = (rows, width, x, delta, weight, torch.tensor(float(eps), dtype=torch.float32), y)
@@ -74,7 +74,7 @@ def bind_swiglu(row: Tensor, y: Tensor, *, instructions: str | None = None) -> C
     """Bind y = silu(gate) · up, float32 [n, width], where each row [2 · width] holds gate and then up.
 
     Raises:
-        TypeError, ValueError: as `need_tensor`; or this machine does not have these instructions.
+        TypeError, ValueError: as `need_layout`; or this machine does not have these instructions.
 
     >>> y = torch.empty(1, 2)
     >>> bind_swiglu(torch.tensor([[0.0, 100.0, 5.0, 2.0]]), y)()     # silu(0) = 0, silu(100) = 100
@@ -83,8 +83,8 @@ def bind_swiglu(row: Tensor, y: Tensor, *, instructions: str | None = None) -> C
 
     Source: Shazeer, "GLU Variants Improve Transformer" (2020), section 2, without the product with W2.
     """
-    rows, width = need_tensor("y", y, _FLOAT, (None, None))
-    need_tensor("row", row, _FLOAT, (rows, 2 * width))
+    rows, width = need_layout("y", y, _FLOAT, (None, None))
+    need_layout("row", row, _FLOAT, (rows, 2 * width))
     if _defines(instructions) is None:
         return lambda: _into(y, F.silu(row[:, :width]) * row[:, width:])
     return bound("decoder.c", "swiglu", (rows, width, row, y), **_defines(instructions))
@@ -116,7 +116,7 @@ def bind_attend(
     threads: from 256 tokens on each has a part of the context; sums are then rounded in another order.
 
     Raises:
-        TypeError, ValueError: as `need_tensor`, a size does not fit, or this machine does not have these instructions.
+        TypeError, ValueError: as `need_layout`, a size does not fit, or this machine does not have these instructions.
         NoCompiler: there are two threads or more, and the compiler has no OpenMP.
 
     >>> cache, out = LayerCache.empty(1, 2, 2), torch.empty(2)
@@ -130,16 +130,16 @@ def bind_attend(
     tensor([3.5000, 5.0000])
     """
     kv_heads, room, head_dim = len(cache.keys), cache.room, cache.head_dim
-    (width,) = need_tensor("out", out, _FLOAT, (None,))
+    (width,) = need_layout("out", out, _FLOAT, (None,))
     if not width or width % (kv_heads * head_dim):
         raise ValueError(f"out must hold a multiple of {kv_heads} heads of {head_dim} numbers, got {width} numbers")
     group = width // (kv_heads * head_dim)
-    need_tensor("row", row, _FLOAT, (width + 2 * kv_heads * head_dim,))
-    need_tensor("position", position, _INT64, (1,))
+    need_layout("row", row, _FLOAT, (width + 2 * kv_heads * head_dim,))
+    need_layout("position", position, _INT64, (1,))
     for name, table in {"cos": cos, "sin": sin}.items():
-        places, _ = need_tensor(name, table, _FLOAT, (None, head_dim // 2))
+        places, _ = need_layout(name, table, _FLOAT, (None, head_dim // 2))
         whole(f"positions in {name}", places, low=room, fix="every place of the cache needs its angles")
-    (numbers,) = need_tensor("scratch", scratch, _FLOAT, (None,))
+    (numbers,) = need_layout("scratch", scratch, _FLOAT, (None,))
     least = len(attend_scratch(cache, width // head_dim, threads))
     whole("numbers in scratch", numbers, low=least, fix="attend_scratch makes it as long as needed")
     defines = _defines(instructions)
@@ -202,9 +202,9 @@ def _defines(instructions: str | None) -> dict[str, int] | None:
 
 def _norm_shape(x: Tensor, weight: Tensor, y: Tensor, eps: float) -> tuple[int, ...]:
     not_negative("eps", eps, fix="1e-5 is usual")
-    shape = need_tensor("x", x, _FLOAT, (None, None))
-    need_tensor("weight", weight, _FLOAT, shape[1:])
-    return need_tensor("y", y, _FLOAT, shape)
+    shape = need_layout("x", x, _FLOAT, (None, None))
+    need_layout("weight", weight, _FLOAT, shape[1:])
+    return need_layout("y", y, _FLOAT, shape)
 
 
 def _into(y: Tensor, result: Tensor) -> None:

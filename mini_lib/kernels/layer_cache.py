@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.kernels.binding import need_tensor
+from mini_lib.kernels.binding import need_layout
 from mini_lib.require import one_of, whole
 
 CACHE_BITS = (32, 8, 4)
@@ -37,12 +37,12 @@ class LayerCache:
 
     def __post_init__(self) -> None:
         one_of("bits", self.bits, CACHE_BITS, fix="other widths have no kernel")
-        shape = need_tensor("keys", self.keys, _FLOAT if self.bits == 32 else _BYTE, (None,) * 3)
-        need_tensor("values", self.values, (self.keys.dtype,), shape)
+        shape = need_layout("keys", self.keys, _FLOAT if self.bits == 32 else _BYTE, (None,) * 3)
+        need_layout("values", self.values, (self.keys.dtype,), shape)
         _check_sizes(self.head_dim, self.bits, self.group_size)
         for name, grid in {"key_grid": self.key_grid, "value_grid": self.value_grid}.items():
             if self.bits != 32:
-                need_tensor(name, grid, _HALF, (shape[0], self.head_dim // self.group_size, 2, shape[1]))
+                need_layout(name, grid, _HALF, (shape[0], self.head_dim // self.group_size, 2, shape[1]))
 
     @classmethod
     def empty(cls, kv_heads: int, room: int, head_dim: int, bits: int = 32, group_size: int = 32) -> LayerCache:
@@ -80,7 +80,7 @@ class LayerCache:
         """Put keys (rotated) and values of tokens, float32 [kv_heads, n, head_dim], at the places from `first` on.
 
         Raises:
-            TypeError, ValueError: as `need_tensor`, there is no room for them, or the cache has 8 or 4 bits and a
+            TypeError, ValueError: as `need_layout`, there is no room for them, or the cache has 8 or 4 bits and a
                 number is NaN, infinite or beyond what float16 holds.
 
         >>> cache = LayerCache.empty(1, 2, 4, bits=4, group_size=4)
@@ -92,7 +92,7 @@ class LayerCache:
                 [7., 7., 7., 7.]])
         """
         for name, x in {"keys": keys, "values": values}.items():
-            need_tensor(name, x.contiguous(), _FLOAT, (len(self.keys), keys.shape[1], self.head_dim))
+            need_layout(name, x.contiguous(), _FLOAT, (len(self.keys), keys.shape[1], self.head_dim))
         whole("first", first, low=0, high=self.room - keys.shape[1], fix=f"the cache has room for {self.room} tokens")
         here = slice(first, first + keys.shape[1])
         if self.bits == 32:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mini_lib import native
-from mini_lib.kernels.binding import compiled_function, need_tensor
+from mini_lib.kernels.binding import compiled_function, need_layout
 from mini_lib.kernels.packed_matrix import PackedMatrix
 from mini_lib.require import one_of, whole
 
@@ -67,7 +67,7 @@ def packed_linear(matrix: PackedMatrix, x: Tensor, instructions: str | None = No
     >>> packed_linear(packed, torch.tensor([[1.0, -127.0, 4.0]]))          # -3.5 * 1 + -3 * -127 + 3.5 * 4
     tensor([[391.5000]])
     """
-    count, _ = need_tensor("x", x, _FLOAT, (None, matrix.columns))
+    count, _ = need_layout("x", x, _FLOAT, (None, matrix.columns))
     chosen = _chosen(instructions)
     if chosen == TORCH:
         return _in_torch(matrix, *_rounded(x))
@@ -98,8 +98,8 @@ def bind_packed_linear(
     >>> y                                                                  # -3.5 * 1 + -3 * -127 + 3.5 * 4
     tensor([[391.5000]])
     """
-    count, _ = need_tensor("x", x, _FLOAT, (None, matrix.columns))
-    need_tensor("y", y, _FLOAT, (count, matrix.rows))
+    count, _ = need_layout("x", x, _FLOAT, (None, matrix.columns))
+    need_layout("y", y, _FLOAT, (count, matrix.rows))
     whole("threads", threads, low=1, fix="1 leaves the loops serial")
     chosen = _chosen(instructions)
     if chosen == TORCH:
@@ -132,7 +132,7 @@ def packed_integers(matrix: PackedMatrix, x: Tensor, instructions: str | None = 
     >>> packed_integers(packed, torch.tensor([[-128, 2]], dtype=torch.int8))                 # 128 * 128 + 254
     tensor([[16638]], dtype=torch.int32)
     """
-    count, _ = need_tensor("x", x, _INT8, (None, matrix.columns))
+    count, _ = need_layout("x", x, _INT8, (None, matrix.columns))
     if matrix.groups != 1:
         raise ValueError(f"sums of integers need one group, got {matrix.groups}; each group has a scale of its own")
     chosen = _chosen(instructions)
@@ -197,7 +197,7 @@ def packed_convolution(matrix: PackedMatrix, x: Tensor, places: Places, instruct
     >>> packed_convolution(packed, torch.tensor([[[[0.0, 127.0, 3.0], [0.0, 0.0, 0.0]]]]), Places((2, 2)))
     tensor([[[[254., 133.]]]])
     """
-    count, channels, height, width = need_tensor("x", x, _FLOAT, (None,) * 4)
+    count, channels, height, width = need_layout("x", x, _FLOAT, (None,) * 4)
     kh, kw = places.kernel
     if channels * kh * kw != matrix.columns:
         raise ValueError(f"x must have {matrix.columns // (kh * kw)} channels, got {channels}")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mini_lib.kernels.binding import need_tensor
+from mini_lib.kernels.binding import need_layout
 from mini_lib.require import one_of, whole
 
 PACKED_WIDTHS = (8, 4, 3, 2, 1)
@@ -67,14 +67,14 @@ class PackedMatrix:
     def _check_parts(self) -> None:
         """Check what the kernels read, and remember where it lies."""
         tiles, words = -(-self.rows // TILE), 3 if self.bits == 3 else 1
-        need_tensor(
+        need_layout(
             "codes", self.codes, (torch.int32,), (tiles, self.groups, self.padded // UNIT[self.bits], words, TILE)
         )
-        need_tensor("scales", self.scales, SCALE_KINDS, (tiles, self.groups, TILE))
+        need_layout("scales", self.scales, SCALE_KINDS, (tiles, self.groups, TILE))
         if self.zeros is not None:
-            need_tensor("zeros", self.zeros, (torch.uint8,), (tiles, self.groups, TILE))
+            need_layout("zeros", self.zeros, (torch.uint8,), (tiles, self.groups, TILE))
         if self.bias is not None:
-            need_tensor("bias", self.bias, (torch.float32,), (self.rows,))
+            need_layout("bias", self.bias, (torch.float32,), (self.rows,))
         object.__setattr__(self, "_checked", self._addresses())
 
     def _addresses(self) -> tuple[int | None, ...]:
@@ -132,7 +132,7 @@ class PackedMatrix:
         Raises:
             TypeError, ValueError: the index is of another dtype or shape, or there is no such row.
         """
-        need_tensor("index", index, (torch.int64, torch.int32), (None,))
+        need_layout("index", index, (torch.int64, torch.int32), (None,))
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < self.rows:
             raise ValueError(f"rows are numbered 0 to {self.rows - 1}, got {int(index.min())} to {int(index.max())}")
         part = replace(

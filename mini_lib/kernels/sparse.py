@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mini_lib.kernels.binding import bound, need_tensor
+from mini_lib.kernels.binding import bound, need_layout
 from mini_lib.require import whole
 
 Kernel = Callable[[], None]  # its arguments are bound: calling it computes y
@@ -28,7 +28,7 @@ def bind_dense(weight: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> 
     """Multiply by a matrix with all its zeros (fp32 [rows, columns]).
 
     Raises:
-        TypeError, ValueError, NoCompiler: as `need_tensor` and `bound`.
+        TypeError, ValueError, NoCompiler: as `need_layout` and `bound`.
 
     >>> x, y = torch.tensor([1.0, 10.0, 100.0]), torch.empty(1)
     >>> bind_dense(torch.tensor([[3.0, 0.0, 4.0]]), x, y)()
@@ -36,7 +36,7 @@ def bind_dense(weight: Tensor, x: Tensor, y: Tensor, *, flags: Flags = None) -> 
     tensor([403.])
     """
     rows, columns = _size(x, y)
-    need_tensor("weight", weight, _FLOAT, (rows, columns))
+    need_layout("weight", weight, _FLOAT, (rows, columns))
     return bound("sparse.c", "dense", (rows, columns, weight, x, y), flags=flags)
 
 
@@ -44,7 +44,7 @@ def bind_csr(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tens
     """Multiply by compressed rows: starts int32 [rows + 1], columns uint16 or int32 [kept], values fp32 [kept].
 
     Raises:
-        TypeError, ValueError, NoCompiler: as `need_tensor` and `bound`.
+        TypeError, ValueError, NoCompiler: as `need_layout` and `bound`.
 
     >>> x, y = torch.tensor([1.0, 10.0, 100.0]), torch.empty(2)
     >>> starts, columns = torch.tensor([0, 2, 2], dtype=torch.int32), torch.tensor([0, 2], dtype=torch.int32)
@@ -53,9 +53,9 @@ def bind_csr(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tens
     tensor([403.,   0.])
     """
     rows, _ = _size(x, y)
-    kept = need_tensor("values", values, _FLOAT, (None,))
-    need_tensor("starts", starts, _START, (rows + 1,))
-    need_tensor("columns", columns, _INDEX, kept)
+    kept = need_layout("values", values, _FLOAT, (None,))
+    need_layout("starts", starts, _START, (rows + 1,))
+    need_layout("columns", columns, _INDEX, kept)
     arguments = (rows, starts, columns, values, x, y)
     return bound("sparse.c", "csr", arguments, flags=flags, INDEX=_INDEX[columns.dtype])
 
@@ -68,7 +68,7 @@ def bind_blocks(
     r divides the length of y, and c that of x: where blocks hang over the edge of a matrix, let x end in zeros.
 
     Raises:
-        TypeError, ValueError, NoCompiler: as `need_tensor` and `bound`.
+        TypeError, ValueError, NoCompiler: as `need_layout` and `bound`.
 
     >>> x, y = torch.tensor([1.0, 2.0, 10.0, 100.0]), torch.empty(2)
     >>> starts, columns = torch.tensor([0, 1], dtype=torch.int32), torch.tensor([1], dtype=torch.int32)
@@ -77,13 +77,13 @@ def bind_blocks(
     tensor([430., 500.])
     """
     high, wide = _size(x, y)
-    kept, r, c = need_tensor("values", values, _FLOAT, (None, None, None))
+    kept, r, c = need_layout("values", values, _FLOAT, (None, None, None))
     if r * c > LARGEST_BLOCK:
         raise ValueError(f"blocks of {r} x {c} do not fit the stack; use blocks of {LARGEST_BLOCK:,} values at most")
     if 0 in (r, c) or high % r or wide % c:
         raise ValueError(f"blocks of {r} x {c} must divide the lengths of y and x, got {high} and {wide}; pad them")
-    need_tensor("starts", starts, _START, (high // r + 1,))
-    need_tensor("columns", columns, _INDEX, (kept,))
+    need_layout("starts", starts, _START, (high // r + 1,))
+    need_layout("columns", columns, _INDEX, (kept,))
     arguments = (high // r, starts, columns, values, x, y)
     return bound("sparse.c", "blocks", arguments, flags=flags, INDEX=_INDEX[columns.dtype], R=r, C=c)
 
@@ -94,7 +94,7 @@ def bind_bitmap(bits: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Fl
     bits: uint8 [ceil(rows * columns / 8)].
 
     Raises:
-        TypeError, ValueError, NoCompiler: as `need_tensor` and `bound`.
+        TypeError, ValueError, NoCompiler: as `need_layout` and `bound`.
 
     >>> x, y = torch.tensor([1.0, 10.0, 100.0]), torch.empty(1)
     >>> bind_bitmap(torch.tensor([0b101], dtype=torch.uint8), torch.tensor([3.0, 4.0]), x, y)()
@@ -102,8 +102,8 @@ def bind_bitmap(bits: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Fl
     tensor([403.])
     """
     rows, columns = _size(x, y)
-    need_tensor("bits", bits, _BYTE, (-(-rows * columns // 8),))
-    need_tensor("values", values, _FLOAT, (None,))
+    need_layout("bits", bits, _BYTE, (-(-rows * columns // 8),))
+    need_layout("values", values, _FLOAT, (None,))
     return bound("sparse.c", "bitmap", (rows, columns, bits, values, x, y), flags=flags)
 
 
@@ -114,7 +114,7 @@ def bind_n_of_m(positions: Tensor, values: Tensor, m: int, x: Tensor, y: Tensor,
     kernel of its own.
 
     Raises:
-        TypeError, ValueError, NoCompiler: as `need_tensor` and `bound`.
+        TypeError, ValueError, NoCompiler: as `need_layout` and `bound`.
 
     >>> x, y = torch.tensor([1.0, 10.0, 100.0, 1000.0]), torch.empty(1)
     >>> positions = torch.tensor([0b1000], dtype=torch.uint8)            # 0, then 2
@@ -126,10 +126,10 @@ def bind_n_of_m(positions: Tensor, values: Tensor, m: int, x: Tensor, y: Tensor,
     whole("m", m, low=2, high=256, fix="2:4 has m = 4")
     if columns % m:
         raise ValueError(f"m must divide the length of x ({columns}), got {m}; use a divisor")
-    _, groups, n = need_tensor("values", values, _FLOAT, (rows, columns // m, None))
+    _, groups, n = need_layout("values", values, _FLOAT, (rows, columns // m, None))
     whole("n, the last side of values,", n, low=1, high=m, fix="2:4 has n = 2")
     bits = (m - 1).bit_length()
-    need_tensor("positions", positions, _BYTE, (-(-rows * groups * n * bits // 8),))
+    need_layout("positions", positions, _BYTE, (-(-rows * groups * n * bits // 8),))
     arguments = (rows, columns, positions, values, x, y)
     if (n, m) == (2, 4) and columns % 8 == 0:
         return bound("sparse.c", "two_of_four", arguments, flags=flags)
@@ -138,4 +138,4 @@ def bind_n_of_m(positions: Tensor, values: Tensor, m: int, x: Tensor, y: Tensor,
 
 def _size(x: Tensor, y: Tensor) -> tuple[int, int]:
     """Rows and columns of the matrix that takes x to y."""
-    return *need_tensor("y", y, _FLOAT, (None,)), *need_tensor("x", x, _FLOAT, (None,))
+    return *need_layout("y", y, _FLOAT, (None,)), *need_layout("x", x, _FLOAT, (None,))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mini_lib import native
-from mini_lib.kernels.binding import compiled_function, need_tensor
+from mini_lib.kernels.binding import compiled_function, need_layout
 from mini_lib.require import whole
 
 
@@ -33,8 +33,8 @@ def warp_nearest(pictures: Tensor, matrix: Tensor, fill: int) -> Tensor:
     tensor([0, 7, 8], dtype=torch.uint8)
     """
     pictures, matrix = pictures.contiguous(), matrix.contiguous()
-    count, channels, height, width = need_tensor("pictures", pictures, (torch.uint8,), (None,) * 4)
-    need_tensor("matrix", matrix, (torch.float64,), (6, count))
+    count, channels, height, width = need_layout("pictures", pictures, (torch.uint8,), (None,) * 4)
+    need_layout("matrix", matrix, (torch.float64,), (6, count))
     whole("the longer side of a picture", max(height, width), high=4096, fix="scale it down before it is warped")
     whole("fill", fill, low=0, high=255, fix="0 is black")
     if not (matrix.abs() <= matrix.new_tensor([2, 2, 8192, 2, 2, 8192]).unsqueeze(1)).all():
@@ -62,7 +62,7 @@ def mirrored(pictures: Tensor) -> Tensor:
     tensor([9, 8, 7], dtype=torch.uint8)
     """
     pictures = pictures.contiguous()
-    count, channels, height, width = need_tensor("pictures", pictures, (torch.uint8,), (None,) * 4)
+    count, channels, height, width = need_layout("pictures", pictures, (torch.uint8,), (None,) * 4)
     call = _compiled("mirror")
     if call is None:
         return pictures.flip(3)

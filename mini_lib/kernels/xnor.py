@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mini_lib import native
-from mini_lib.kernels.binding import bound, need_tensor
+from mini_lib.kernels.binding import bound, need_layout
 from mini_lib.packing import pack_mask
 from mini_lib.require import whole
 
@@ -48,8 +48,8 @@ def xnor_product(weights: Tensor, x: Tensor, columns: int) -> Tensor:
     """
     whole("columns", columns, low=1, fix="it is the number of signs in a row")
     words = -(-columns // 64)
-    rows, _ = need_tensor("weights", weights, (torch.int64,), (None, words))
-    count, _ = need_tensor("x", x, (torch.int64,), (None, words))
+    rows, _ = need_layout("weights", weights, (torch.int64,), (None, words))
+    count, _ = need_layout("x", x, (torch.int64,), (None, words))
     try:
         native.find_compiler()
     except native.NoCompiler:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mini_lib import kernels, native
-from mini_lib.kernels import bind_bitmap, bind_blocks, bind_csr, bind_dense, bind_n_of_m, bound, need_tensor
+from mini_lib.kernels import bind_bitmap, bind_blocks, bind_csr, bind_dense, bind_n_of_m, bound, need_layout
 
 UINT8, UINT16, INT32 = torch.uint8, torch.uint16, torch.int32
 
@@ -171,9 +171,9 @@ def test_vectors_that_do_not_fit(x, y, kind, message):
 
 
 def test_a_tensor_that_fits_gives_its_shape():
-    assert need_tensor("w", torch.ones(2, 3), (torch.float32,), (2, None)) == (2, 3)
+    assert need_layout("w", torch.ones(2, 3), (torch.float32,), (2, None)) == (2, 3)
     with pytest.raises(ValueError, match=re.escape("w must have shape [any, 4], got [2, 3]")):
-        need_tensor("w", torch.ones(2, 3), (torch.float32,), (None, 4))
+        need_layout("w", torch.ones(2, 3), (torch.float32,), (None, 4))
 
 
 # --- how a kernel is compiled --------------------------------------------------------------------------------------

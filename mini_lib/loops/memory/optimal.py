@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mini_lib.loops.memory.liveness import LiveRange, aligned_bytes, peak_live_bytes
-from mini_lib.loops.memory.planner import Plan, checked, plan
+from mini_lib.loops.memory.planner import Plan, checked_ranges, plan
 from mini_lib.require import whole
 
 
@@ -37,7 +37,7 @@ def plan_optimal(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, state
     which sees a plan as rectangles of fixed times that are packed into a strip, and Burke 2004,
     "A new placement heuristic for the orthogonal stock-cutting problem", for the lowest gap first.
     """
-    ranges = checked(ranges, alignment_bytes)
+    ranges = checked_ranges(ranges, alignment_bytes)
     whole("states", states, low=1, fix="use 100_000")
     quick = plan(ranges, alignment_bytes)
     if quick.peak_bytes == peak_live_bytes(ranges, alignment_bytes):

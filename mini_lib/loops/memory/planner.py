@@ -39,7 +39,7 @@ class Plan:
     alignment_bytes: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ranges", checked(self.ranges, self.alignment_bytes))
+        object.__setattr__(self, "ranges", checked_ranges(self.ranges, self.alignment_bytes))
         object.__setattr__(self, "offsets", dict(self.offsets))
         names = [r.name for r in self.ranges]
         if set(names) != set(self.offsets):
@@ -76,7 +76,7 @@ class Plan:
         return peak_live_bytes(self.ranges, self.alignment_bytes)
 
 
-def checked(ranges: Iterable[LiveRange], alignment_bytes: int) -> tuple[LiveRange, ...]:
+def checked_ranges(ranges: Iterable[LiveRange], alignment_bytes: int) -> tuple[LiveRange, ...]:
     """Return the ranges as a tuple, if there are some and each has its own name."""
     whole("alignment_bytes", alignment_bytes, low=1, fix="use 64, a cache line, or 1 for none")
     ranges = tuple(ranges)
@@ -124,7 +124,7 @@ def plan_naive(ranges: Iterable[LiveRange], alignment_bytes: int = 1) -> Plan:
     >>> plan_naive(ranges).peak_bytes
     20
     """
-    ranges = checked(ranges, alignment_bytes)
+    ranges = checked_ranges(ranges, alignment_bytes)
     offsets, top = {}, 0
     for live in ranges:
         offsets[live.name] = top
@@ -141,7 +141,7 @@ def plan_greedy_by_size(ranges: Iterable[LiveRange], alignment_bytes: int = 1) -
     >>> plan_greedy_by_size(ranges).offsets
     {'x': 0, 'z': 0, 'y': 8}
     """
-    ranges = checked(ranges, alignment_bytes)
+    ranges = checked_ranges(ranges, alignment_bytes)
     return place_in_order(ranges, sorted(ranges, key=_by_size), alignment_bytes)
 
 
@@ -155,7 +155,7 @@ def plan_best_fit(ranges: Iterable[LiveRange], alignment_bytes: int = 1) -> Plan
     >>> plan_best_fit(ranges).peak_bytes, plan_greedy_by_size(ranges).peak_bytes
     (16, 12)
     """
-    ranges = checked(ranges, alignment_bytes)
+    ranges = checked_ranges(ranges, alignment_bytes)
     return place_in_order(ranges, sorted(ranges, key=lambda live: live.first_step), alignment_bytes)
 
 
@@ -175,7 +175,7 @@ def plan(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, moves: int = 
     >>> best.peak_bytes, best.bound_bytes
     (12, 12)
     """
-    ranges = checked(ranges, alignment_bytes)
+    ranges = checked_ranges(ranges, alignment_bytes)
     whole("moves", moves, low=0, fix="use 1000, or 0 for the fixed orders alone")
     whole("seed", seed, low=0, fix="pass any seed such as 0")
     generator = random.Random(seed)

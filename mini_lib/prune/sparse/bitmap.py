@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.kernels import need_tensor
+from mini_lib.kernels import need_layout
 from mini_lib.packing import pack_mask, packed_bytes, unpack_mask
 from mini_lib.prune.sparse.matrix import VALUE_DTYPES, need_matrix, tensor_bytes
 
@@ -27,9 +27,9 @@ class Bitmap:
 
     def __post_init__(self) -> None:
         count = self.shape[0] * self.shape[1]
-        need_tensor("bits", self.bits, (torch.uint8,), (packed_bytes(count, 1),))
+        need_layout("bits", self.bits, (torch.uint8,), (packed_bytes(count, 1),))
         kept = int(unpack_mask(self.bits, count).sum())
-        need_tensor("values", self.values, VALUE_DTYPES, (kept,))
+        need_layout("values", self.values, VALUE_DTYPES, (kept,))
 
     @property
     def stored_bytes(self) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mini_lib.kernels import need_tensor
+from mini_lib.kernels import need_layout
 from mini_lib.prune.sparse.matrix import (
     VALUE_DTYPES,
     compressed_rows,
@@ -41,7 +41,7 @@ class BlockCSR:
     def __post_init__(self) -> None:
         if not isinstance(self.values, Tensor) or self.values.dim() != 3 or 0 in self.values.shape[1:]:
             raise ValueError("values must be a tensor [blocks, rows of a block, columns of a block]")
-        need_tensor("values", self.values, VALUE_DTYPES, (self.block_columns.numel(), *self.block))
+        need_layout("values", self.values, VALUE_DTYPES, (self.block_columns.numel(), *self.block))
         need_compressed_rows(self.row_pointers, self.block_columns, *self.block_counts)
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.kernels import need_tensor
+from mini_lib.kernels import need_layout
 from mini_lib.prune.sparse.matrix import (
     MOST_VALUES,
     VALUE_DTYPES,
@@ -39,7 +39,7 @@ class CSR:
 
     def __post_init__(self) -> None:
         need_compressed_rows(self.row_pointers, self.columns, *self.shape)
-        need_tensor("values", self.values, VALUE_DTYPES, (self.columns.numel(),))
+        need_layout("values", self.values, VALUE_DTYPES, (self.columns.numel(),))
 
     @property
     def stored_bytes(self) -> int:

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mini_lib.kernels import need_tensor
+from mini_lib.kernels import need_layout
 
 VALUE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 NARROW_COLUMNS = 2**16  # so many columns can be told apart with 16 bits
@@ -126,8 +126,8 @@ def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: in
         ValueError: pointers that do not rise from 0 to the number of values, or columns outside the matrix or out of
             order within a row.
     """
-    need_tensor("row_pointers", pointers, (torch.int32,), (rows + 1,))
-    need_tensor("columns", columns, (index_dtype(width),), (columns.numel(),))
+    need_layout("row_pointers", pointers, (torch.int32,), (rows + 1,))
+    need_layout("columns", columns, (index_dtype(width),), (columns.numel(),))
     steps = pointers.diff()
     if pointers[0] != 0 or pointers[-1] != columns.numel() or (steps < 0).any():
         raise ValueError(

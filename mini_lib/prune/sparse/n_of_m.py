@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.kernels import need_tensor
+from mini_lib.kernels import need_layout
 from mini_lib.packing import pack, packed_bytes, unpack
 from mini_lib.prune.sparse.matrix import VALUE_DTYPES, DoesNotFit, need_matrix, tensor_bytes
 from mini_lib.require import whole
@@ -40,8 +40,8 @@ class NofM:
         _need_n_of_m(self.n, self.m)
         rows, columns = self.shape
         _need_whole_groups(columns, self.m)
-        need_tensor("values", self.values, VALUE_DTYPES, (rows, columns // self.m, self.n))
-        need_tensor("positions", self.positions, (torch.uint8,), (packed_bytes(self.values.numel(), self.bits),))
+        need_layout("values", self.values, VALUE_DTYPES, (rows, columns // self.m, self.n))
+        need_layout("positions", self.positions, (torch.uint8,), (packed_bytes(self.values.numel(), self.bits),))
         places = self._places()
         if int(places.max()) >= self.m or (places.to(torch.int16).diff(dim=-1) <= 0).any():
             raise ValueError(f"positions must rise within each group and lie in 0 to {self.m - 1}")
