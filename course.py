@@ -18,140 +18,15 @@ The environment is made in .venv, once. An activated conda or venv environment i
 
 import sys
 
-# This comes before anything an older Python could trip over, so that its owner reads a sentence and no traceback.
+# An older Python, 2.7 included, reads this file whole before it runs a line: so nothing here is newer than that, and
+# its owner reads a sentence and no traceback.
 if sys.version_info < (3, 11):
     sys.exit(
         "course.py needs Python 3.11 or newer, and this is Python %d.%d: install a newer one, "
         "then start course.py with it." % sys.version_info[:2]
     )
 
-import os
-import signal
-import subprocess
-from datetime import datetime
-from pathlib import Path
-
-from launcher import Stop, copies, environment
-
-ROOT = Path(__file__).resolve().parent
-WORK = ROOT / "work"
-COURSE_HOME = WORK / ".course"  # where progress and the record of given copies are kept
-
-
-def lab(arguments):
-    """Open JupyterLab on the learner's copies, at the first lesson that is there."""
-    python = environment.prepare(ROOT, extras=environment.missing_tools())
-    for notice in copies.update(ROOT / "lessons", WORK, COURSE_HOME, datetime.now()):
-        print(notice, flush=True)
-    here = copies.lessons_in(WORK)
-    first = "/lab/tree/" + here[0].name if here else "/lab"
-    as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in a container one often is
-    settings = [str(ROOT / "launcher" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]  # no news, no update checks
-    print("Starting JupyterLab. To stop it, press Ctrl-C here twice.", flush=True)
-    # It logs warnings only, so that the notices above and the address stay in sight.
-    return run(
-        [
-            python,
-            "-m",
-            "jupyterlab",
-            f"--ServerApp.root_dir={WORK}",
-            f"--LabApp.default_url={first}",
-            "--log-level=WARN",
-            *as_root,
-            *arguments,
-        ],
-        COURSE_HOME=str(COURSE_HOME),
-        JUPYTER_CONFIG_PATH=os.pathsep.join(filter(None, settings)),
-    )
-
-
-def test(arguments):
-    """Run every test, or those that the pytest options pick."""
-    extras = ("test", *environment.missing_tools(), *environment.buildable())
-    python = environment.prepare(ROOT, extras, look_at_model=True)
-    return run(
-        [python, "-m", "pytest", *arguments], cwd=ROOT, OMP_NUM_THREADS="1"
-    )  # with one thread, sums repeat exactly
-
-
-def model(arguments):
-    """Bring the file of the language model, where it is missing or damaged."""
-    environment.prepare(ROOT, look_at_model=True)
-    if not environment.read_stamp(environment.choose(ROOT)).get("model"):
-        return 1  # what is wrong has been said
-    print("The language model of lesson 14 is there, and its hash is right.")
-    return 0
-
-
-def reset(arguments):
-    """Give a fresh copy of one lesson, after a backup of the learner's."""
-    if len(arguments) != 1:
-        raise Stop("reset takes the number of one lesson, for example: python3 course.py reset 02")
-    for notice in copies.reset(arguments[0], ROOT / "lessons", WORK, COURSE_HOME, datetime.now()):
-        print(notice)
-    return 0
-
-
-def grade(arguments):
-    """Grade a folder of submitted notebooks."""
-    if not arguments:
-        raise Stop("grade takes the folder of submitted notebooks, for example: python3 course.py grade submissions")
-    return run([environment.prepare(ROOT), "-m", "teach.grade", *arguments])
-
-
-def build(arguments):
-    """Build the lesson notebooks from their source."""
-    return run([environment.prepare(ROOT, extras=("test",)), "-m", "teach.build", *arguments], cwd=ROOT)
-
-
-def slides(arguments):
-    """Build the slides from their source, with the figures and tables that the solutions show today."""
-    python = environment.prepare(ROOT)
-    check = [argument for argument in arguments if argument == "--check"]
-    taken = run([python, ROOT / "slides" / "figures.py", *check], cwd=ROOT)
-    return run([python, ROOT / "slides" / "build.py", *arguments], cwd=ROOT) or taken
-
-
-COMMANDS = {command.__name__: command for command in (lab, test, model, reset, grade, build, slides)}
-
-
-def run(command, cwd=None, **variables):
-    """Run a program to its end and return its exit status. Ctrl-C and a polite kill are the program's to answer."""
-    with subprocess.Popen([str(part) for part in command], cwd=cwd, env={**os.environ, **variables}) as program:
-        signal.signal(signal.SIGTERM, lambda *_: program.terminate())
-        while True:
-            try:
-                return program.wait()
-            except KeyboardInterrupt:  # the program got it too: JupyterLab asks, pytest sums up
-                pass
-
-
-def main(arguments):
-    """Do what the command line says and return the exit status."""
-    sys.stdout.reconfigure(errors="replace")  # a console that lacks a letter of some path shows "?" for it
-    if not arguments or any(word in ("-h", "--help") for word in arguments[:2]):
-        print(__doc__.strip())
-        return 0
-    name, *rest = arguments
-    if name not in COMMANDS:
-        print(
-            f"course.py: there is no command {name!r}; use one of {', '.join(COMMANDS)}. "
-            "`python3 course.py -h` explains them.",
-            file=sys.stderr,
-        )
-        return 2
-    try:
-        return COMMANDS[name](rest)
-    except Stop as reason:
-        print(f"\ncourse.py: {reason}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"\ncourse.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ncourse.py: stopped. The same command goes on from here.", file=sys.stderr)
-        return 130
-
+from launcher.program import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], __doc__))

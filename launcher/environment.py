@@ -7,6 +7,7 @@ No version is written here: they are all in pyproject.toml.
 import csv
 import hashlib
 import http.client
+import importlib.util
 import json
 import os
 import re
@@ -20,12 +21,16 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.folder import need_writable
+from launcher.lock import alone
 from launcher.stop import Stop
 
 # PyTorch's own index of builds without CUDA: 200 MB to fetch instead of 3 GB. It is used for PyTorch and nothing else.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PATIENCE_S = 4  # what an index that does not answer may cost
 STAMP = "course-setup.json"
+# A person's settings that would have pip install elsewhere than into the environment, or not all of it.
+ELSEWHERE = {f"PIP_{name}" for name in ("USER", "TARGET", "PREFIX", "ROOT", "PYTHON", "DRY_RUN", "NO_DEPS")}
 # The library knows the hash of the language model: this ends well if the file is there and right, else with a sentence.
 LOOK_AT_MODEL = """
 import sys
@@ -56,6 +61,13 @@ def prepare(root, extras=(), look_at_model=False):
         Stop: it cannot be done; the message says why, and what helps.
     """
     environment = choose(root)
+    lock = root / ".venv.lock" if environment.ours else environment.folder / "course-setup.lock"
+    with alone(lock):
+        return prepare_alone(environment, root, extras, look_at_model)
+
+
+def prepare_alone(environment, root, extras, look_at_model):
+    """What `prepare` does, while no other set-up of this environment runs."""
     before = read_stamp(environment)
     version = version_of(environment.python)
     extras = sorted({*extras, *before.get("extras", ())})
@@ -118,13 +130,25 @@ def choose(root):
 
 
 def make(environment):
-    """Make an empty environment with pip, in place of whatever is in its folder."""
-    if not call([sys.executable, "-m", "venv", "--clear", environment.folder]):
+    """Make an empty environment with pip, in place of whatever is in its folder.
+
+    Raises:
+        Stop: it cannot be done; the message says why, and what helps.
+    """
+    folder = environment.folder
+    if os.pathsep in str(folder):
         raise Stop(
-            f"Python could not make an environment in {environment.folder} (its own words are above). On Debian "
-            "and Ubuntu, `sudo apt install python3-venv` adds the part that is missing; then run the same command "
-            "again."
+            f"the path {folder.parent} has a {os.pathsep!r} in it, which separates paths, so Python makes no "
+            "environment there: give the folder another name, or move the course"
         )
+    need_writable(folder)
+    if importlib.util.find_spec("ensurepip") is None:
+        raise Stop(
+            "this Python lacks the part that makes environments: on Debian and Ubuntu, `sudo apt install python3-venv` "
+            "adds it; then run the same command again"
+        )
+    if not call([sys.executable, "-m", "venv", "--clear", folder]):
+        raise Stop(f"Python could not make an environment in {folder}, for the reason it gives above")
 
 
 def install_torch(environment, root):
@@ -210,17 +234,23 @@ def forget_half_installed(environment):
     sites = [*environment.folder.glob("lib/python3.*/site-packages"), *environment.folder.glob("Lib/site-packages")]
     half = sorted({info for site in sites for info in site.glob("*.dist-info") if not is_whole(info)})
     for info in half:
-        shutil.rmtree(info)
+        shutil.rmtree(info) if info.is_dir() else info.unlink()
     return [info.name.removesuffix(".dist-info") for info in half]
 
 
 def is_whole(info):
     """Whether every file that a package's RECORD lists is there with its size. conda looks after its own packages."""
+    try:
+        return lists_what_is_there(info)
+    except (OSError, ValueError, csv.Error):  # no RECORD; bytes that are no text, or text that is no table of sizes
+        return False
+
+
+def lists_what_is_there(info):
+    """What `is_whole` says of a RECORD that can be read."""
     installer, record = info / "INSTALLER", info / "RECORD"
     if installer.is_file() and installer.read_text(encoding="utf-8").strip() == "conda":
         return True
-    if not record.is_file():
-        return False
     with record.open(encoding="utf-8", newline="") as lines:
         for row in csv.reader(lines):
             if len(row) != 3:
@@ -256,7 +286,7 @@ def why_pip_failed(environment):
 def pip(environment, root, *arguments):
     """Run `pip install` in the environment and return whether it succeeded."""
     # Python compiles a module when it is first imported; compiling all now would take a third of the whole set-up.
-    options = ["--disable-pip-version-check", "--no-compile"]
+    options = ["--disable-pip-version-check", "--no-compile", "--no-user"]
     if not sys.stdout.isatty():  # progress bars are for people
         options.append("--quiet")
     return call([environment.python, "-m", "pip", "install", *options, *arguments], cwd=root)
@@ -265,8 +295,10 @@ def pip(environment, root, *arguments):
 def call(command, cwd=None, quiet=False):
     """Run a program to its end and return whether it succeeded."""
     output = subprocess.DEVNULL if quiet else None
+    variables = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    command = [str(part) for part in command]
     try:
-        return subprocess.run([str(part) for part in command], cwd=cwd, stdout=output, stderr=output).returncode == 0
+        return subprocess.run(command, cwd=cwd, stdout=output, stderr=output, env=variables).returncode == 0
     except FileNotFoundError:
         return False
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-import course
+from launcher import program as course
 
 ROOT = Path(__file__).resolve().parent.parent
 MINI_LIB = sorted((ROOT / "mini_lib").rglob("*.py"))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import course
 from launcher import environment
+from launcher import program as course
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -141,7 +141,8 @@ class TestCommands:
 
     def run_in_a_process(self, program):
         """course.run in a Python of its own, where a signal can do no harm."""
-        start = "import course, sys; sys.exit(course.run([sys.executable, '-c', sys.argv[1]], STATUS='7'))"
+        start = "import sys; from launcher.program import run; "
+        start += "sys.exit(run([sys.executable, '-c', sys.argv[1]], STATUS='7'))"
         return subprocess.run(
             [sys.executable, "-c", start, program], cwd=ROOT, capture_output=True, text=True, timeout=60
         )
@@ -182,10 +183,28 @@ class TestCommandLine:
             assert set(re.findall(r"^  python3 course\.py (\w+)", done.stdout, re.M)) == set(course.COMMANDS)
             assert max(map(len, done.stdout.splitlines())) <= 120
 
-    def test_a_file_where_the_work_folder_should_be_is_a_sentence(self, house, course_in):
+    @pytest.mark.parametrize("words", [("reset", "01"), ("lab",)])
+    def test_a_file_where_the_work_folder_should_be_is_a_sentence(self, house, course_in, words):
         (house / "work").write_text("in the way")
-        done = course_in("reset", "01")
-        assert done.returncode == 1 and "Traceback" not in done.stderr and "work" in done.stderr
+        done = course_in(*words)
+        assert done.returncode == 1 and done.stdout == ""
+        assert (
+            f"course.py: {house / 'work'} is a file, and a folder of that name is needed: move the file" in done.stderr
+        )
+        assert (house / "work").read_text() == "in the way"
+
+    @pytest.mark.skipif(os.name == "nt" or shutil.which("head") is None, reason="it is a shell's pipe")
+    def test_a_reader_that_has_read_enough_hears_no_complaint(self, house, course_in):
+        command = f"{sys.executable} '{house / 'course.py'}' -h | head -n 1; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+
+    @pytest.mark.skipif(os.name == "nt", reason="it is a shell's redirection")
+    def test_a_closed_output_is_no_reason_to_fail(self, house, course_in):
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} '{house / 'course.py'}' reset 01 >&-"], capture_output=True, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, b"") and (house / "work" / "01_measure.ipynb").exists()
 
 
 class TestOlderPythons:
@@ -195,16 +214,27 @@ class TestOlderPythons:
         assert project["requires-python"] == ">={}.{}".format(*asked.groups())
 
     def test_an_older_python_reads_a_sentence(self):
-        """course.py parses as Python 3.7 does, and what it does first is to look at the version."""
+        """What course.py does first is to look at the version."""
         source = (ROOT / "course.py").read_text(encoding="utf-8")
-        module = ast.parse(source, feature_version=(3, 7))
+        module = ast.parse(source)
         first = "".join(ast.get_source_segment(source, node) + "\n" for node in module.body[:3])
-        old = first.replace("sys.version_info", "(3, 9, 18)")
-        assert old != first
-        with pytest.raises(
-            SystemExit, match=r"course\.py needs Python 3\.11 or newer, and this is Python 3\.9: install"
-        ):
-            exec(old, {})
+        for version, name in (("(3, 9, 18)", "3.9"), ("(2, 7, 18)", "2.7")):
+            old = first.replace("sys.version_info", version)
+            assert old != first
+            with pytest.raises(
+                SystemExit, match=f"course.py needs Python 3.11 or newer, and this is Python {name}: install"
+            ):
+                exec(old, {})
+
+    def test_python_2_can_read_course_py(self):
+        """It holds ASCII, and no statement or expression that Python 2.7 lacks or means otherwise."""
+        source = (ROOT / "course.py").read_bytes().decode("ascii")
+        known = (
+            *(ast.Module, ast.Expr, ast.Constant, ast.Import, ast.ImportFrom, ast.alias, ast.If, ast.Compare, ast.Lt),
+            *(ast.Tuple, ast.Call, ast.Attribute, ast.Name, ast.BinOp, ast.Mod, ast.Subscript, ast.Slice),
+            *(ast.Eq, ast.Load),
+        )
+        assert [node for node in ast.walk(ast.parse(source)) if not isinstance(node, known)] == []
 
     def test_the_launcher_imports_the_standard_library_only(self):
         for path in (ROOT / "course.py", *(ROOT / "launcher").glob("*.py")):

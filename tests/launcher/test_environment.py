@@ -3,6 +3,7 @@
 Nothing is installed here: the programs that a set-up would start are recorded instead.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launcher import Stop, environment
+from launcher import Stop, environment, folder, lock
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -69,7 +70,7 @@ class Machine:
 
     def installs(self, *extras, **options):
         """The arguments of each `pip install` of one set-up, without the flags that are always there."""
-        always = ("--disable-pip-version-check", "--no-compile", "--quiet")
+        always = ("--disable-pip-version-check", "--no-compile", "--no-user", "--quiet")
         return [
             [word for word in words[4:] if word not in always]
             for words in self.prepare(*extras, **options)
@@ -156,10 +157,49 @@ class TestEnvironment:
         assert machine.installs()[-1] == ["--editable", "."]
         assert machine.prepare() == []
 
-    def test_python_without_venv_is_told_apart(self, machine):
-        machine.fails = ("venv",)
+    def test_python_without_venv_is_told_apart(self, machine, monkeypatch):
+        monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(Stop, match="sudo apt install python3-venv"):
             machine.prepare()
+
+    def test_an_environment_that_cannot_be_made_for_another_reason_is_not_blamed_on_venv(self, machine):
+        machine.fails = ("venv",)
+        with pytest.raises(Stop, match="could not make an environment in .*, for the reason it gives above$"):
+            machine.prepare()
+
+    def test_a_file_called_venv_is_named_and_stays(self, machine):
+        (machine.root / ".venv").write_text("mine")
+        with pytest.raises(Stop, match=r"\.venv is a file, and a folder of that name is needed: move the file"):
+            machine.prepare()
+        assert (machine.root / ".venv").read_text() == "mine" and not any("venv" in words for words in machine.calls)
+
+    def test_a_separator_of_paths_in_the_folders_name_is_named(self, machine, monkeypatch):
+        monkeypatch.setattr(environment.os, "pathsep", machine.root.name[1])
+        with pytest.raises(Stop, match="which separates paths, so Python makes no environment there: give the folder"):
+            machine.prepare()
+        assert machine.calls == []
+
+    def test_a_folder_that_cannot_be_written_is_named(self, machine, monkeypatch):
+        def read_only(**_):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        monkeypatch.setattr(folder.tempfile, "TemporaryFile", read_only)
+        with pytest.raises(
+            Stop, match=r"nothing can be written into .*\.venv \(Read-only file system\): copy the course"
+        ):
+            machine.prepare()
+        assert not any("venv" in words for words in machine.calls)
+
+    def test_settings_that_send_packages_elsewhere_do_not_hold_here(self, monkeypatch, capfd):
+        show = "import os; print(sorted(name for name in os.environ if name.startswith('PIP_')))"
+        for name in ("PIP_USER", "PIP_TARGET", "PIP_NO_DEPS", "PIP_INDEX_URL"):
+            monkeypatch.setenv(name, "kept")
+        assert environment.call([sys.executable, "-c", show])
+        said = capfd.readouterr().out
+        assert "PIP_INDEX_URL" in said and not any(name in said for name in ("USER", "TARGET", "NO_DEPS"))
+
+    def test_pip_does_not_install_for_the_user(self, machine):
+        assert all("--no-user" in words for words in machine.prepare() if "install" in words)
 
     def test_an_environment_whose_python_is_gone_is_made_anew(self, machine):
         machine.prepare()
@@ -192,7 +232,9 @@ class TestEnvironment:
         monkeypatch.setenv("CONDA_DEFAULT_ENV", "base")
         assert environment.choose(machine.root).ours
 
-    @pytest.mark.parametrize("damage", ["missing", "short", "no record", "cut record"])
+    @pytest.mark.parametrize(
+        "damage", ["missing", "short", "no record", "cut record", "no size", "no text", "open quote"]
+    )
     def test_a_package_that_a_killed_set_up_left_half_done_is_installed_again(self, machine, damage):
         machine.prepare()
         folder = environment.choose(machine.root).folder
@@ -205,6 +247,12 @@ class TestEnvironment:
             module.write_text("x")
         elif damage == "no record":
             record.unlink()
+        elif damage == "no size":
+            record.write_text(record.read_text().replace(",6", ",six"))
+        elif damage == "no text":
+            record.write_bytes(b"\xff\x00" + record.read_bytes())
+        elif damage == "open quote":
+            record.write_text(record.read_text() + '"' + "x" * 200_000)
         else:
             record.write_text(record.read_text()[:-15])
         machine.killed_at = "--editable"
@@ -227,6 +275,41 @@ def package(site, name):
 
 
 MODEL = ["--no-deps", "--force-reinstall", "--retries", "1", "tiny-model==5.6"]  # what is asked of pip
+
+
+class TestTwoSetUpsAtOnce:
+    def test_the_second_says_so_once_waits_and_then_finds_all_done(self, machine, monkeypatch, capsys):
+        other = open(machine.root / ".venv.lock", "a+b")  # noqa: SIM115  # another process, as far as locks can tell
+        assert lock.take(other)
+        waits = []
+
+        def pause(seconds):
+            waits.append(seconds)
+            if len(waits) == 3:
+                other.close()
+
+        monkeypatch.setattr(lock.time, "sleep", pause)
+        assert machine.installs()[-1] == ["--editable", "."]
+        assert len(waits) == 3
+        assert capsys.readouterr().out.count("Another set-up of the course is running here: waiting") == 1
+        assert machine.prepare() == [] and len(waits) == 3
+
+    def test_a_set_up_that_is_killed_gives_the_lock_back(self, machine):
+        hold = "from pathlib import Path; import sys; from launcher.lock import alone\n"
+        hold += "with alone(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+        path = machine.root / ".venv.lock"
+        command = [sys.executable, "-c", hold, str(path)]
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout.readline() == b"held\n"
+            with path.open("a+b") as mine:
+                assert not lock.take(mine)
+                other.kill()
+                other.wait()
+                assert lock.take(mine)
+
+    def test_where_no_lock_can_be_had_the_set_up_goes_on(self, tmp_path):
+        with lock.alone(tmp_path / "no such folder" / "lock"):
+            pass
 
 
 class TestLanguageModel:
