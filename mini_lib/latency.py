@@ -1,14 +1,20 @@
 """How long a call takes: a median with its spread, never one number. Import through `mini_lib.measure`."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 from time import perf_counter
 
 import numpy as np
 
-from mini_lib.require import whole
+from mini_lib.require import callable_, whole
+
+# What a call finds in the caches is loaded anew within a few milliseconds, which a run of this length does not feel.
+_CACHES_MATTER_BELOW_S = 0.3
+# A clock with coarser ticks than this reads runs in bunches, each of this many ticks.
+_FINE_TICK_S, _TICKS = 2e-6, 20
+_MOST_LOOKS = 200_000  # at a clock, until it is said to stand still: 20 ms or more
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,12 @@ def compare_latency(
 ) -> dict[str, Latency]:
     """Time several calls in turns, A B A B, so that a machine that slows down slows them all.
 
+    Each call runs once untimed at the start of its turn, unless it is long: it would find the caches full of what the
+    call before it used, and a fast call after a slow one would look several times slower than it is.
+
     clock: by default the clock on the wall. `time.thread_time` counts this thread's processor time alone, for work on
-    one thread on a machine that others use too; it is coarse on Windows.
+    one thread on a machine that others use too. Where a clock is coarse, as this one is on Windows, as many runs as it
+    can tell apart are timed together, and their mean is taken.
 
     Raises:
         TypeError: one of `calls` cannot be called, or a count is not a whole number.
@@ -89,25 +99,78 @@ def compare_latency(
     >>> {name: len(latency.times_s) for name, latency in times.items()}
     {'short': 5, 'long': 5}
     """
+    clock = perf_counter if clock is None else callable_("clock", clock, fix="time.thread_time, say")
+    [times] = compare_by_clocks(calls, (clock,), repeats=repeats, warmup=warmup)
+    return times
+
+
+def compare_by_clocks(
+    calls: dict[str, Callable[[], object]], clocks: Sequence[Callable[[], float]], *, repeats: int = 30, warmup: int = 3
+) -> list[dict[str, Latency]]:
+    """Time calls as `compare_latency` does, and read several clocks at each run. Return the times by each clock.
+
+    Raises:
+        TypeError, ValueError: as `compare_latency`.
+
+    >>> from time import thread_time
+    >>> wall, processor = compare_by_clocks({"sum": lambda: sum(range(10))}, (perf_counter, thread_time), repeats=5)
+    >>> len(wall["sum"].times_s), len(processor["sum"].times_s)
+    (5, 5)
+    """
     if not calls:
         raise ValueError("calls must name at least one call, got none; pass a dict such as {'model': lambda: model(x)}")
     for name, call in calls.items():
-        if not callable(call):
-            raise TypeError(
-                f"calls[{name!r}] must be callable, got {type(call).__name__}; wrap the work: lambda: model(x)"
-            )
-    whole("repeats", repeats, low=1, fix="use 30 for a stable median")
-    whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
-    clock = perf_counter if clock is None else clock
-    times_s: dict[str, list[float]] = {name: [] for name in calls}
+        callable_(f"calls[{name!r}]", call, fix="wrap the work: lambda: model(x)")
+    repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
+    warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
+    runs = {name: _runs_per_reading(call, clocks) for name, call in calls.items()}
+    read_s: dict[str, list[tuple[float, ...]]] = {name: [] for name in calls}
     for turn in range(warmup + repeats):
         for name, call in calls.items():
-            start_s = clock()
-            call()
-            elapsed_s = clock() - start_s
-            if turn >= warmup:
-                times_s[name].append(elapsed_s)
-    return {name: Latency(tuple(times)) for name, times in times_s.items()}
+            if turn and len(calls) > 1 and max(read_s[name][-1]) < _CACHES_MATTER_BELOW_S:
+                call()
+            read_s[name].append(_read(call, clocks, runs[name]))
+    by_call = {name: zip(*readings[warmup:]) for name, readings in read_s.items()}
+    each = {name: [Latency(times) for times in by_clock] for name, by_clock in by_call.items()}
+    return [{name: latencies[place] for name, latencies in each.items()} for place in range(len(clocks))]
+
+
+def _read(call: Callable[[], object], clocks: Sequence[Callable[[], float]], runs: int) -> tuple[float, ...]:
+    """The seconds of one run by each clock, as the mean of this many runs."""
+    starts_s = [clock() for clock in clocks]
+    for _ in range(runs):
+        call()
+    return tuple((clock() - start_s) / runs for clock, start_s in zip(clocks, starts_s))
+
+
+def _runs_per_reading(call: Callable[[], object], clocks: Sequence[Callable[[], float]]) -> int:
+    """How many runs the clocks need to see for a time that their ticks do not decide: one, where they are fine."""
+    tick_s, runs = max(map(clock_tick_s, clocks)), 1
+    if tick_s > _FINE_TICK_S:
+        while min(_read(call, clocks, runs)) * runs < _TICKS * tick_s:
+            runs *= 2
+    return runs
+
+
+def clock_tick_s(clock: Callable[[], float]) -> float:
+    """Return the step in which a clock moves, in seconds, as seen by reading it; 0 for one that stands still.
+
+    What the system says of its clocks is of no use: processor time on Windows moves in steps of 15.6 ms, and is said to
+    be good to a tenth of a microsecond.
+
+    >>> clock_tick_s(perf_counter) < 1e-3
+    True
+    """
+    steps_s: list[float] = []
+    last_s = clock()
+    for _ in range(_MOST_LOOKS):
+        now_s = clock()
+        if now_s > last_s:
+            steps_s.append(now_s - last_s)
+            last_s = now_s
+            if len(steps_s) == 5:  # the smallest of a few: we may be interrupted between two looks
+                break
+    return min(steps_s, default=0.0)
 
 
 def milliseconds(median_s: float, low_s: float, high_s: float) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mini_lib import latency as timing
-from mini_lib.latency import Latency, compare_latency, latency, milliseconds
+from mini_lib.latency import Latency, clock_tick_s, compare_latency, latency, milliseconds
 
 
 class Clock:
@@ -55,6 +55,33 @@ def test_calls_take_turns_and_keep_their_own_times(clock: Clock) -> None:
     )
     assert clock.order == ["a", "b", "a", "b", "a", "b"]
     assert times == {"a": Latency((1.0, 2.0)), "b": Latency((4.0, 0.5))}
+
+
+def test_a_short_call_in_a_contest_is_warmed_at_each_of_its_turns(clock: Clock) -> None:
+    # the slow one leaves cold caches: the first run after it takes 0.25 s, the next 0.125 s
+    fast = clock.lasting("fast", 0.25, 0.25, 0.125, 0.25, 0.125)
+    times = compare_latency({"slow": clock.lasting("slow", 1.0, 1.0, 1.0), "fast": fast}, repeats=2, warmup=1)
+    assert clock.order == ["slow", "fast", "slow", "fast", "fast", "slow", "fast", "fast"]
+    assert times == {"slow": Latency((1.0, 1.0)), "fast": Latency((0.125, 0.125))}
+
+
+def test_a_call_that_is_timed_alone_needs_no_warming_between_its_runs(clock: Clock) -> None:
+    assert latency(clock.lasting("call", 0.25, 0.125, 0.0625), repeats=2, warmup=1) == Latency((0.125, 0.0625))
+
+
+def test_a_coarse_clock_sees_runs_in_bunches(clock: Clock) -> None:
+    def coarse() -> float:  # as processor time on Windows, in steps of 1/64 s
+        clock.now_s += 1e-6  # looking at it takes time, too
+        return clock.now_s // (1 / 64) / 64
+
+    times = compare_latency({"call": clock.lasting("call", *[0.001] * 10_000)}, repeats=5, clock=coarse)["call"]
+    # a bunch lasts 20 ticks or more, and its two ends are each wrong by less than a tick
+    assert all(abs(time_s / 0.001 - 1) < 2 / 20 for time_s in times.times_s)
+    assert clock_tick_s(coarse) == 1 / 64
+
+
+def test_a_clock_that_stands_still_has_no_tick(clock: Clock) -> None:
+    assert clock_tick_s(lambda: 1.0) == 0.0
 
 
 def test_median_and_percentiles_worked_by_hand() -> None:
@@ -112,7 +139,7 @@ def test_bad_input_is_refused_before_anything_runs(clock: Clock) -> None:
     ):
         latency(call, warmup=-1)
     with pytest.raises(
-        TypeError, match=says("calls['model'] must be callable, got int; wrap the work: lambda: model(x)")
+        TypeError, match=says("calls['model'] must be callable, got 3; wrap the work: lambda: model(x)")
     ):
         compare_latency({"fine": call, "model": 3})
     with pytest.raises(

@@ -18,7 +18,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from mini_lib.latency import Latency, compare_latency
+from mini_lib.latency import Latency, compare_by_clocks
 from mini_lib.measure import flops, layer_costs, macs, parameters
 from mini_lib.roofline import Machine, measure_bandwidth_bytes_per_s, measure_peak_flops_per_s
 from studies.factorize.contests import CONTESTS, Contest
@@ -171,7 +171,7 @@ def processor_latency(
 
     On one thread both are the same, as long as nobody else wants the processor. Where others do, a call of a few
     milliseconds is often interrupted for as long again, and a long one more often than a short one: the clock on the
-    wall then shows the neighbours' work. Where the system counts processor time too coarsely, both are the wall's.
+    wall then shows the neighbours' work.
 
     Raises:
         TypeError, ValueError: as `compare_latency`.
@@ -180,20 +180,8 @@ def processor_latency(
     >>> len(processor["sum"].times_s), len(wall["sum"].times_s)
     (8, 8)
     """
-    times_s: dict[str, list[float]] = {name: [] for name in calls}
-
-    def watched(name: str, call: Callable[[], object]) -> Callable[[], object]:
-        def run() -> None:
-            start_s = time.thread_time()
-            call()
-            times_s[name].append(time.thread_time() - start_s)
-
-        return run
-
-    wall = compare_latency({name: watched(name, call) for name, call in calls.items()}, repeats=repeats, warmup=warmup)
-    if time.get_clock_info("thread_time").resolution > 1e-6:
-        return wall, wall
-    return {name: Latency(tuple(times[warmup:])) for name, times in times_s.items()}, wall
+    processor, wall = compare_by_clocks(calls, (time.thread_time, time.perf_counter), repeats=repeats, warmup=warmup)
+    return processor, wall
 
 
 def machine_settings() -> dict[str, object]:
