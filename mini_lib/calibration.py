@@ -49,6 +49,10 @@ def batches(calibration: Calibration) -> list[Tensor]:
                 f"calibration batch {number} is {'on the meta device' if batch.is_meta else 'sparse'}; make it a dense "
                 "tensor with values"
             )
+        if batch.is_quantized or (batch.is_floating_point() and batch.itemsize < 2):
+            raise TypeError(
+                f"calibration batch {number} must hold floats of 16 bits or more, got {batch.dtype}; cast it"
+            )
         if not batch.isfinite().all():
             raise ValueError(f"calibration batch {number} holds NaN or infinity; check how the images were made")
     return found
@@ -80,7 +84,26 @@ def observe(model: nn.Module, data: list[Tensor], names: Iterable[str], see: See
 
             hooks.callback(model.get_submodule(name).register_forward_hook(look, with_kwargs=True).remove)
         for batch in data:
-            model(batch)
+            run(model, batch)
+
+
+def run(model: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """Return what a model gives for a batch.
+
+    Raises:
+        ValueError: torch says that the two do not fit: another shape or dtype than the model's.
+
+    >>> run(nn.Flatten(), torch.zeros(1, 2, 3)).shape
+    torch.Size([1, 6])
+    """
+    try:
+        return model(batch)
+    except (RuntimeError, IndexError) as error:
+        why = str(error).splitlines()[0] if str(error) else repr(error)
+        raise ValueError(
+            f"the model cannot run on a batch of shape {list(batch.shape)} and {batch.dtype}: {why.rstrip('.')}; "
+            "give inputs of the shape and dtype that it takes"
+        ) from error
 
 
 def _first_input(module: nn.Module, inputs: tuple, named: dict[str, object]) -> Tensor:
@@ -96,7 +119,8 @@ def running_order(model: nn.Module, data: list[Tensor], names: Iterable[str]) ->
     ['0', '1']
     """
     order: dict[str, None] = {}
-    observe(model, [data[0][:1]], names, lambda name, inputs, output: order.setdefault(name))
+    first = data[0][:1] if data[0].dim() else data[0]
+    observe(model, [first], names, lambda name, inputs, output: order.setdefault(name))
     return list(order)
 
 

@@ -26,7 +26,7 @@ class FloatFormat(Format):
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        require.one_of("dtype", self.dtype, SCALE_DTYPES, fix="other numbers of bits have formats of their own")
+        require.checked(self, "dtype", require.one_of, choices=SCALE_DTYPES, fix="others have their own formats")
 
     @property
     def bits(self) -> int:
@@ -42,7 +42,7 @@ class FloatFormat(Format):
 
     def decode(self, fields: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
         """Cast back to float32, which changes no value."""
-        return fields["codes"].float()
+        return fields["codes"].to(torch.float32, copy=True)
 
     def layout(self, shape: tuple[int, ...]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
         """Return one part: the values, in the shape of the tensor."""

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from mini_lib import require
-from mini_lib.quantize.affine import to_codes
+from mini_lib.quantize.affine import nearest_codes
 from mini_lib.quantize.formats.base import Observer
 from mini_lib.quantize.formats.scaled import ScaledFormat
 from mini_lib.quantize.granularity import PER_TENSOR, Granularity
 from mini_lib.quantize.validate import finite_float32
+from mini_lib.tensor_checks import need_tensor
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class IntFormat(ScaledFormat):
     scale_dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        require.whole("bits", self.bits, low=1, high=16, fix="4 bits are 16 codes")
+        require.checked(self, "bits", require.whole, low=1, high=16, fix="4 bits are 16 codes")
         super().__post_init__()
         if self.bits == 1 and self.symmetric and self.signed:
             raise ValueError(
@@ -81,7 +82,7 @@ class IntFormat(ScaledFormat):
         """Let the observer choose each row's range, put a grid over it, and round to the nearest codes."""
         rows = self.granularity.rows(weight)
         scale, zero_point = choose_qparams(*observer(rows, self), self)
-        codes = to_codes(rows, scale[:, None], zero_point[:, None], self.qmin, self.qmax)
+        codes = nearest_codes(rows, scale[:, None], zero_point[:, None], self.qmin, self.qmax)
         fields = self.from_rows(codes, scale, weight.shape)
         return fields if self.symmetric else fields | {"zero_point": zero_point.reshape(fields["scale"].shape)}
 
@@ -127,7 +128,7 @@ def symmetric_scale(weight: Tensor, bits: int) -> Tensor:
 
     Source: Nagel 2021, section 2.2.1.
     """
-    require.whole("bits", bits, low=2, high=16, fix="2 bits are the codes -1, 0 and 1")
+    bits = require.whole("bits", bits, low=2, high=16, fix="2 bits are the codes -1, 0 and 1")
     weight = finite_float32("weight", weight)
     scale, _ = choose_qparams(weight.min(), weight.max(), IntFormat(bits))
     return scale
@@ -169,6 +170,11 @@ def choose_qparams(low: Tensor, high: Tensor, fmt: IntFormat) -> tuple[Tensor, T
 
     Source: Jacob 2018, sections 2.1 and 3.1; Krishnamoorthi 2018, section 2.1.
     """
+    for name, end in (("low", low), ("high", high)):
+        need_tensor(name, end, fix="observers give tensors")
+    require.of_type("fmt", fmt, IntFormat, fix="use IntFormat(8)")
+    if low.shape != high.shape:
+        raise ValueError(f"low {list(low.shape)} and high {list(high.shape)} must have one shape; give both ends")
     low, high = low.detach().float(), high.detach().float()
     if not bool((low.isfinite() & high.isfinite() & (low <= high)).all()):
         raise ValueError("every range must be finite with its low end first; got NaN, infinity, or low above high")

@@ -12,9 +12,9 @@ from torch import nn
 from mini_lib.columns import aligned
 from mini_lib.measure import stored_bytes
 from mini_lib.quantize.choice import need_same_layers
-from mini_lib.quantize.formats import Format
+from mini_lib.quantize.formats import Format, require_format
 from mini_lib.quantize.mixed.trials import Bits
-from mini_lib.require import not_negative, whole
+from mini_lib.require import checked, not_negative, of_type, whole
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class WidthCost:
     joules: float | None = None
 
     def __post_init__(self) -> None:
-        whole("stored_bytes", self.stored_bytes, low=0, fix="count what is stored")
+        checked(self, "stored_bytes", whole, low=0, fix="count what is stored")
         for name in ("median_s", "low_s", "high_s"):
-            not_negative(name, getattr(self, name), fix="give seconds")
+            checked(self, name, not_negative, fix="give seconds")
         if self.joules is not None:
-            not_negative("joules", self.joules, fix="give None where it is not known")
+            checked(self, "joules", not_negative, fix="give None where it is not known")
 
     def __add__(self, other: WidthCost) -> WidthCost:
         known = self.joules is not None and other.joules is not None
@@ -83,6 +83,12 @@ class CostTable:
     rest: WidthCost
 
     def __post_init__(self) -> None:
+        of_type("costs", self.costs, Mapping, fix="give {layer: {bits: WidthCost}}")
+        of_type("rest", self.rest, WidthCost, fix="give what the rest of the model costs")
+        for name, row in self.costs.items():
+            of_type(f"costs[{name!r}]", row, Mapping, fix="give {bits: WidthCost}")
+            for bits, cost in row.items():
+                of_type(f"costs[{name!r}][{bits!r}]", cost, WidthCost, fix="give what the layer costs there")
         plain = {name: MappingProxyType(dict(row)) for name, row in self.costs.items()}
         object.__setattr__(self, "costs", MappingProxyType(plain))
         if not plain:
@@ -105,6 +111,7 @@ class CostTable:
         Raises:
             ValueError: the bits do not name exactly the layers of the table, or a width that it does not have.
         """
+        of_type("bits", bits, Mapping, fix="give {layer: bits}")
         need_same_layers("bits", bits, self.layers)
         total = self.rest
         for name, width in bits.items():
@@ -144,7 +151,7 @@ def width_bytes(
     """
     sizes = {}
     for name, layer in layers.items():
-        parts = {bits: fmt(bits).layout(tuple(layer.weight.shape)).values() for bits in widths}
+        parts = {bits: require_format(fmt(bits)).layout(tuple(layer.weight.shape)).values() for bits in widths}
         sizes[name] = {
             bits: sum(dtype.itemsize * prod(shape) for dtype, shape in found) for bits, found in parts.items()
         }

@@ -46,8 +46,9 @@ def search_evolution(
     which searches widths so.
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
+    budget.prices(table)  # refuses what is no table, or too dear
     need_evaluations(evaluate)
-    whole("seed", seed, fix="any will do")
+    seed = whole("seed", seed, fix="any will do")
     nothing = {name: dict.fromkeys(row, 0.0) for name, row in table.costs.items()}
     options, room = knapsack_options(table, nothing, budget)
 

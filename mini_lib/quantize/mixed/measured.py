@@ -29,8 +29,8 @@ from mini_lib.quantize.mixed.trials import Bits, mixed_layers, need_widths
 from mini_lib.quantize.model import quantize_weights
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.packed import is_packable, pack_for_speed
-from mini_lib.require import whole
-from mini_lib.surgery import Where, find
+from mini_lib.require import of_type, whole
+from mini_lib.surgery import Where, find, swap
 
 
 def deploy(
@@ -55,11 +55,12 @@ def deploy(
       (1): Linear(in_features=32, out_features=2, bias=True)
     )
     """
-    few = {name: fmt(width) for name, width in bits.items() if width != 32}
-    layers = mixed_layers(model, lambda name, module: True)
+    of_type("bits", bits, Mapping, fix="give {layer: bits}")
+    layers = dict(find(model, is_weight_layer))
     need_same_layers("bits", {**dict.fromkeys(layers), **bits}, layers)
+    few = {name: fmt(width) for name, width in bits.items() if width != 32}
     if not few:
-        return model
+        return swap(model, {})
     small = quantize_weights(model, few, lambda name, module: name in few, observer)
     can_pack = find(small, lambda name, module: isinstance(module, QuantizedLayer) and is_packable(name, module))
     return pack_for_speed(small) if can_pack else small
@@ -93,8 +94,8 @@ def measure_costs(
         ValueError: a layer does not run, or as `Trials`.
     """
     widths = need_widths(widths)
-    whole("repeats", repeats, low=1, fix="use 30 for a stable median")
-    whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
+    repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
+    warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
     layers = mixed_layers(model, where)
     mixtures = [
         {name: widths[(place + shift) % len(widths)] for place, name in enumerate(layers)}
@@ -139,8 +140,8 @@ def time_in_use(
     >>> {name: len(found.times_s) for name, found in time_in_use({"a": nn.Linear(2, 2)}, torch.zeros(1, 2)).items()}
     {'a': 30}
     """
-    whole("repeats", repeats, low=1, fix="use 30 for a stable median")
-    whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
+    repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
+    warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
     times_s: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(warmup + repeats):
         for name, model in models.items():

@@ -7,22 +7,26 @@ in the place of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mini_lib.calibration import run
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
+from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import QTensor, quantize
-from mini_lib.require import finite, whole
-from mini_lib.surgery import Where, find
+from mini_lib.quantize.ties import need_own
+from mini_lib.require import callable_, finite, of_type, whole
+from mini_lib.surgery import Where
+from mini_lib.tensor_checks import need_tensor
 
 Bits = Mapping[str, int]  # the width of each layer, by name
 
@@ -60,6 +64,7 @@ class Trials:
         observer: Observer = min_max,
     ) -> None:
         self.model, self.widths = model, need_widths(widths)
+        callable_("fmt", fmt, fix="pass a function from bits to a format, such as rung")
         self.quantized: dict[str, dict[int, QTensor]] = {}
         for name, layer in mixed_layers(model, where).items():
             try:
@@ -81,6 +86,8 @@ class Trials:
         Raises:
             ValueError: a layer or a width is not among those of the trials.
         """
+        of_type("bits", bits, Mapping, fix="give {layer: bits}")
+        need_tensor("images", images, fix="give a batch [N, ...]")
         lent = {}
         for name, width in bits.items():
             if width not in self.weights.get(name, {}):
@@ -90,7 +97,8 @@ class Trials:
                 )
             lent[f"{name}.weight" if name else "weight"] = self.weights[name][width]
         with evaluating(self.model):
-            return torch.cat([functional_call(self.model, lent, (batch,)) for batch in images.split(100)])
+            with_weights = lambda batch: functional_call(self.model, lent, (batch,))  # noqa: E731
+            return torch.cat([run(with_weights, batch) for batch in (images.split(100) if images.dim() else [images])])
 
     def kl(self, images: Tensor) -> Callable[[Bits], float]:
         """Return a function of the bits: the mean KL divergence of the outputs on these images from the float ones.
@@ -121,6 +129,8 @@ def kl_divergence(reference: Tensor, logits: Tensor) -> float:
 
     Source: S. Kullback, R. Leibler, "On Information and Sufficiency", 1951.
     """
+    for name, value in (("reference", reference), ("logits", logits)):
+        need_tensor(name, value, fix="give logits [N, classes]")
     if reference.shape != logits.shape or reference.dim() != 2:
         raise ValueError(
             f"reference and logits must have one shape [N, classes], got {list(reference.shape)} and "
@@ -128,8 +138,8 @@ def kl_divergence(reference: Tensor, logits: Tensor) -> float:
         )
     p, q = F.log_softmax(reference.double(), dim=-1), F.log_softmax(logits.double(), dim=-1)
     found = F.kl_div(q, p, log_target=True, reduction="batchmean").item()
-    finite("the KL divergence", found, fix="the model's outputs are NaN or infinite; check its weights and the images")
-    return max(0.0, found)
+    fix = "the model's outputs are NaN or infinite; check its weights and the images"
+    return max(0.0, finite("the KL divergence", found, fix=fix))
 
 
 def need_widths(widths: Sequence[int]) -> tuple[int, ...]:
@@ -142,9 +152,8 @@ def need_widths(widths: Sequence[int]) -> tuple[int, ...]:
     >>> need_widths([2, 8, 4])
     (8, 4, 2)
     """
-    widths = tuple(widths)
-    for bits in widths:
-        whole("a width", bits, low=1, high=32, fix="give bits such as (2, 3, 4, 8)")
+    of_type("widths", widths, Iterable, fix="give bits such as (2, 3, 4, 8)")
+    widths = tuple(whole("a width", bits, low=1, high=32, fix="give bits such as (2, 3, 4, 8)") for bits in widths)
     if not widths or len(set(widths)) < len(widths):
         raise ValueError(f"widths must be one or more bits, each given once, got {list(widths)}; use (2, 3, 4, 8)")
     return tuple(sorted(widths, reverse=True))
@@ -154,25 +163,12 @@ def mixed_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     """Return the layers whose width is to be chosen, by name, each with a weight of its own.
 
     Raises:
-        ValueError: none is chosen, two share their weight, or a layer's weight is computed from others (a mask).
+        TypeError: `model` is not a module, or `where` cannot be called.
+        ValueError: none is chosen, or one is not plain (a hook, a mask or a forward of its own) or shares its weight.
 
     >>> list(mixed_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), is_weight_layer))
     ['0', '2']
     """
-    layers = dict(find(model, lambda name, module: is_weight_layer(name, module) and where(name, module)))
-    if not layers:
-        raise ValueError("where chooses no nn.Conv2d or nn.Linear of the model; choose at least one")
-    holders: dict[nn.Parameter, str] = {}
-    for name, layer in layers.items():
-        if "weight" not in layer._parameters:
-            raise ValueError(
-                f"layer {name!r} computes its weight from others, as a mask does; make it permanent first "
-                "(torch.nn.utils.prune.remove), or leave the layer out in where"
-            )
-        if layer.weight in holders:
-            raise ValueError(
-                f"layers {holders[layer.weight]!r} and {name!r} share their weight, which cannot have two widths; "
-                "leave one out in where"
-            )
-        holders[layer.weight] = name
+    layers = chosen_layers(model, where)
+    need_own(model, layers, "and one weight cannot have two widths", attributes=("weight",))
     return layers
