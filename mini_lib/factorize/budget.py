@@ -15,12 +15,12 @@ from mini_lib.counting import Example
 from mini_lib.factorize.data_aware import output_errors
 from mini_lib.factorize.low_rank import rank_errors
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import is_factorizable, need_factorizable
+from mini_lib.factorize.moments import chosen_layers, is_factorizable, need_factorizable, need_own_weight
 from mini_lib.knapsack import Option, Options, exact, need_affordable
 from mini_lib.measure import LayerCost, layer_costs
 from mini_lib.require import one_of, whole
 from mini_lib.second_moments import Moments
-from mini_lib.surgery import Where, find
+from mini_lib.surgery import Where
 
 
 def rank_options(
@@ -178,18 +178,9 @@ def cost_of_ranks(model: nn.Module, example: Example, ranks: Mapping[str, int], 
 
 
 def _chosen(model: nn.Module, where: Where) -> dict[str, nn.Module]:
-    layers = dict(find(model, where))
-    if not layers:
-        raise ValueError("where chooses no layer of the model; choose at least one nn.Linear or nn.Conv2d")
-    holders: dict[nn.Parameter, str] = {}
-    for name, layer in layers.items():
-        need_factorizable(name, layer)
-        if layer.weight in holders:
-            raise ValueError(
-                f"layers {holders[layer.weight]!r} and {name!r} share their weight, which cannot have two ranks; "
-                "leave one out in where"
-            )
-        holders[layer.weight] = name
+    layers = chosen_layers(model, where)
+    for name in layers:
+        need_own_weight(model, name)
     return layers
 
 
