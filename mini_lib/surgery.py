@@ -55,7 +55,7 @@ def replace(model: nn.Module, where: Where, build: Callable[[nn.Module], nn.Modu
     """
     chosen = {module for _, module in find(model, where)}
     callable_("build", build, fix="pass a function that takes a module and returns one")
-    result = deepcopy(model)
+    result = copied(model)
     built: dict[nn.Module, nn.Module] = {}
     replaced: list[str] = []
     for name, module in model.named_modules(remove_duplicate=False):
@@ -86,8 +86,39 @@ def swap(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
     """
     for name, module in new.items():
         _need_nothing_lost(name, model.get_submodule(name), module)
+    _need_copyable(model)
     # deepcopy asks its memo what it has copied already, and takes the new modules for copies of the old ones.
     return deepcopy(model, {id(model.get_submodule(name)): module for name, module in new.items()})
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy of `model`.
+
+    Raises:
+        TypeError: it is not a module that can be copied; see `need_module`.
+        ValueError: a module was given another forward from outside, such as a lambda: the copy would call it too, and
+            it still works with the weights of the original.
+
+    >>> model = nn.Linear(2, 2)
+    >>> old = model.forward
+    >>> model.forward = lambda x: 2 * old(x)
+    >>> copied(model)
+    Traceback (most recent call last):
+    ValueError: module '' has a forward of its own, which a copy would run on the original's weights; write a subclass
+    """
+    _need_copyable(model)
+    return deepcopy(model)
+
+
+def _need_copyable(model: nn.Module) -> None:
+    need_module(model)
+    for name, module in model.named_modules():
+        patched = vars(module).get("forward")
+        if patched is not None and getattr(patched, "__self__", None) is not module:
+            raise ValueError(
+                f"module {name!r} has a forward of its own, which a copy would run on the original's weights; write a "
+                "subclass"
+            )
 
 
 def hook_of(module: nn.Module) -> str | None:

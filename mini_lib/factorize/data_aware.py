@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from mini_lib.counting import evaluating, run
 from mini_lib.factorize.low_rank import Factorized, rebuild, tail_errors
-from mini_lib.factorize.low_rank.parts import convolution, linear, parameter
+from mini_lib.factorize.low_rank.parts import convolution, linear, need_convolution, need_linear, parameter
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import need_factorizable
 from mini_lib.require import of_type
 from mini_lib.second_moments import Moments
 from mini_lib.surgery import copied
@@ -48,7 +47,8 @@ def output_svd(layer: nn.Module, moments: Moments, rank: int) -> Factorized:
 
     Raises:
         TypeError: the layer is of another kind.
-        ValueError: the rank is out of range, the moments are of another layer, or the layer is a convolution in groups.
+        ValueError: the rank is out of range, the moments are of another layer, or the layer is a convolution in groups
+            or not plain (`mini_lib.plain`).
 
     The weight is long on the left, the inputs on the right: outputs 2 * 1 and 1 * 4. A plain SVD would keep the left.
 
@@ -175,7 +175,7 @@ def _two_layers(layer: nn.Module, inner: Tensor, outer: Tensor, bias: Tensor) ->
 
 def _matrix(layer: nn.Module, moments: Moments) -> Tensor:
     """The weight as a float64 matrix [out, k], once it is sure that it goes with the moments."""
-    need_factorizable("", of_type("layer", layer, nn.Module, fix="pass model.fc, say"))
+    layer = need_linear(layer) if isinstance(layer, nn.Linear) else need_convolution(layer)
     of_type("moments", moments, Moments, fix="input_moments(model, pictures) gives them by layer name")
     weight = layer.weight.detach().double().flatten(1)
     if len(moments.mean) != weight.shape[1]:

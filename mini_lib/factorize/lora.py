@@ -22,7 +22,6 @@ from mini_lib.plain import need_plain
 from mini_lib.require import positive, whole
 from mini_lib.surgery import Where, copied, find, replace
 
-
 # What a layer is asked about its shape, by those who do more with it than call it.
 _SHAPE = {"in_features", "out_features", "in_channels", "out_channels", "kernel_size", "stride", "padding", "groups"}
 
