@@ -214,15 +214,23 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _tensor_bytes(value: object) -> int:
-    """Return the bytes of the tensors inside nested tuples, lists and dicts."""
+def tensors_in(value: object) -> list[Tensor]:
+    """Return the tensors inside nested tuples, lists and dicts, in their order.
+
+    >>> tensors_in({"a": (torch.tensor(1), [torch.tensor(2)]), "b": None})
+    [tensor(1), tensor(2)]
+    """
     if isinstance(value, Tensor):
-        return value.nbytes
+        return [value]
     if isinstance(value, dict):
         value = value.values()
     elif not isinstance(value, (tuple, list)):
-        return 0
-    return sum(_tensor_bytes(item) for item in value)
+        return []
+    return [tensor for item in value for tensor in tensors_in(item)]
+
+
+def _tensor_bytes(value: object) -> int:
+    return sum(tensor.nbytes for tensor in tensors_in(value))
 
 
 def example_inputs(example: Example) -> tuple[Tensor, ...]:
