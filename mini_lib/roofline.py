@@ -9,6 +9,7 @@ Multicore Architectures", CACM 2009.
 
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import torch
@@ -54,7 +55,7 @@ class Machine:
 
         Raises:
             TypeError: `intensity` is not a number.
-            ValueError: it is negative or not finite.
+            ValueError: it is negative, or NaN.
 
         At 2 FLOPs per byte, 20 GB/s feed 40 GFLOP/s; at 50 the peak is the limit:
 
@@ -62,7 +63,8 @@ class Machine:
         >>> machine.attainable_flops_per_s(2) / 1e9, machine.attainable_flops_per_s(50) / 1e9
         (40.0, 100.0)
         """
-        intensity = not_negative("intensity", intensity, fix="use arithmetic_intensity(), FLOPs per byte")
+        if intensity != inf:  # work that moves nothing
+            intensity = not_negative("intensity", intensity, fix="use arithmetic_intensity()")
         return min(self.peak_flops_per_s, self.bandwidth_bytes_per_s * intensity)
 
     def __str__(self) -> str:

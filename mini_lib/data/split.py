@@ -63,7 +63,9 @@ class Split:
             TypeError: the count is not a whole number.
             ValueError: there are not that many.
         """
-        count = whole("count", count, low=1, high=len(self), fix=f"there are {len(self)} images")
+        count = whole("count", count, fix="how many images to take")
+        if not 1 <= count <= len(self):
+            raise ValueError(f"cannot take the first {count} of {len(self)} images; use a count from 1 to {len(self)}")
         return Split(self.images[:count], self.labels[:count])
 
 

@@ -86,4 +86,7 @@ def check_falling(densities: Iterable[float]) -> tuple[float, ...]:
 
 
 def _rounds(rounds: int) -> int:
-    return whole("rounds", rounds, low=1, high=_MOST_ROUNDS, fix="one_shot is a single round")
+    rounds = whole("rounds", rounds, low=1, fix="one_shot is a single round")
+    if rounds > _MOST_ROUNDS:
+        raise ValueError(f"rounds must be at most {_MOST_ROUNDS:,}, got {rounds:,}; each is a training")
+    return rounds

@@ -85,13 +85,13 @@ def check_order(order: Tensor, recipe: Recipe, splits: Splits) -> None:
 
     Raises:
         TypeError: `order` is not a tensor of int64, or `splits` are not Splits.
-        ValueError: it has not a row for each step, or names a picture that is not there.
+        ValueError: it lacks a row for a step, or names a picture that is not there.
     """
     count = len(of_type("splits", splits, Splits, fix="data.fashion() gives them").train)
     need_tensor("order", order, dims=2, floating=False, fix="batch_order(count, recipe, seed) gives it")
     if order.dtype != torch.int64:
         raise TypeError(f"order must be of int64, got {order.dtype}; batch_order(count, recipe, seed) gives it")
-    if len(order) != recipe.steps or order.min() < 0 or order.max() >= count:
+    if len(order) < recipe.steps or order.min() < 0 or order.max() >= count:
         raise ValueError(
             f"order must be [{recipe.steps} steps, batch] of pictures 0 to {count - 1}, got {list(order.shape)} of "
             f"{int(order.min())} to {int(order.max())}; batch_order(count, recipe, seed) gives it"
