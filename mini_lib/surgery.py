@@ -88,7 +88,7 @@ def swap(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
         _need_nothing_lost(name, model.get_submodule(name), module)
     _need_copyable(model)
     # deepcopy asks its memo what it has copied already, and takes the new modules for copies of the old ones.
-    return deepcopy(model, {id(model.get_submodule(name)): module for name, module in new.items()})
+    return _deepcopied(model, {id(model.get_submodule(name)): module for name, module in new.items()})
 
 
 def copied(model: nn.Module) -> nn.Module:
@@ -97,7 +97,8 @@ def copied(model: nn.Module) -> nn.Module:
     Raises:
         TypeError: it is not a module that can be copied; see `need_module`.
         ValueError: a module was given another forward from outside, such as a lambda: the copy would call it too, and
-            it still works with the weights of the original.
+            it still works with the weights of the original; or a weight is computed from others in a way that torch
+            cannot copy.
 
     >>> model = nn.Linear(2, 2)
     >>> old = model.forward
@@ -107,7 +108,16 @@ def copied(model: nn.Module) -> nn.Module:
     ValueError: module '' has a forward of its own, which a copy would run on the original's weights; write a subclass
     """
     _need_copyable(model)
-    return deepcopy(model)
+    return _deepcopied(model)
+
+
+def _deepcopied(model: nn.Module, memo: dict | None = None) -> nn.Module:
+    try:
+        return deepcopy(model, memo)
+    except RuntimeError as error:  # a weight that torch's pruning or old weight_norm has computed from others
+        raise ValueError(
+            f"the model cannot be copied, since it holds a tensor computed from others: {error}"
+        ) from error
 
 
 def _need_copyable(model: nn.Module) -> None:

@@ -18,7 +18,7 @@ from mini_lib.counting import Example
 from mini_lib.factorize.low_rank import Factorized
 from mini_lib.factorize.methods import Method, Rank, plain_svd, slice_svd
 from mini_lib.factorize.moments import need_own_weight
-from mini_lib.fold import fold_batch_norm
+from mini_lib.fold import find_batch_norms, fold_batch_norm
 from mini_lib.measure import LayerCost, layer_costs
 from mini_lib.plain import need_plain, plain_layers
 from mini_lib.require import callable_, of_type, one_of, whole
@@ -121,7 +121,7 @@ def factorize(
     one_of("cost", cost, ("macs", "parameters"), fix="bytes go with the parameters")
     _check_names(model, ranks)
     callable_("method", method, fix="pass one of methods.py, such as plain_svd")
-    base = fold_batch_norm(model) if fold else copied(model)
+    base = fold_batch_norm(model) if fold and find_batch_norms(model) else copied(model)
     parts = {name: _take_apart(base, name, rank, method) for name, rank in ranks.items()}
     before = {row.name: (row.macs, row.parameters) for row in layer_costs(base, example)}
     trial = _costs_apart(swap(base, {name: part.layer for name, part in parts.items()}), example)

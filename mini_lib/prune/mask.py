@@ -164,6 +164,10 @@ def apply_mask(model: nn.Module, mask: Mask) -> nn.Module:
     parameters = dict(result.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name in mask:
+            if parameters[name].is_meta:
+                raise ValueError(
+                    f"{name!r} lies on the meta device, which holds no values to make zero; load the model"
+                )
             parameters[name].masked_fill_(~mask[name].to(parameters[name].device), 0)
     return result
 
@@ -199,7 +203,8 @@ def masked(model: nn.Module, mask: Mask) -> nn.Module:
                         f"{attribute!r} belongs to an {type(module).__name__}, which reads its weights past any mask; "
                         "use apply_mask, which keeps no zeros through training"
                     )
-                parametrize.register_parametrization(module, attribute, _Times(keep[id(parameter)], place))
+                kept = keep[id(parameter)].to(parameter.device)
+                parametrize.register_parametrization(module, attribute, _Times(kept, place))
     return result
 
 
