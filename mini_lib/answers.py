@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from mini_lib.counting import evaluating, run
+from mini_lib.calibration import run
+from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.require import of_type, whole
 from mini_lib.surgery import need_module
@@ -59,6 +60,10 @@ def need_classes(model: nn.Module, *splits: Split) -> None:
 
     >>> need_classes(nn.Flatten(), Split(torch.zeros(1, 1, 2, 2), torch.tensor([3])))          # 4 logits, labels 0 to 3
     """
+    if not splits:
+        raise ValueError("splits must be one or more, got none; pass the pictures that the model is for")
+    for split in splits:
+        of_type("each split", split, Split, fix="use data.Split(images, labels)")
     with torch.random.fork_rng(devices=[]):  # a model may draw at random whatever its mode
         logits = predict(model, splits[0].images[:1])
     _need_logits(logits, *splits)
@@ -68,11 +73,16 @@ def share_correct(logits: Tensor, labels: Tensor) -> float:
     """Return the share of rows whose largest logit is that of their label.
 
     Raises:
-        ValueError: a logit is NaN: it would count as the largest, and the share would be that of a guess.
+        TypeError: one of the two is not a tensor.
+        ValueError: there is not a row for each label; or a logit is NaN: it would count as the largest, and the share
+            would be that of a guess.
 
     >>> share_correct(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1]))
     0.5
     """
+    logits = need_tensor("logits", logits, dims=2, fix="predict(model, images) gives them")
+    if len(need_tensor("labels", labels, dims=1, floating=False, fix="pass split.labels")) != len(logits):
+        raise ValueError(f"there are {len(labels)} labels for {len(logits)} rows of logits; pass those of one split")
     if logits.isnan().any():
         count = int(logits.isnan().any(dim=1).sum())
         raise ValueError(

@@ -1,6 +1,8 @@
 """Text in columns: how every table of the library is printed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from mini_lib.require import of_type
 
 
 def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
@@ -15,7 +17,8 @@ def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
     conv1       72
     fc       5,120
     """
-    lines = [list(line) for line in lines]
+    fix = "give lists of text, one for each line"
+    lines = [[*of_type("each line", line, Iterable, fix=fix)] for line in of_type("lines", lines, Iterable, fix=fix)]
     if not lines or len({len(line) for line in lines}) > 1:
         raise ValueError(f"lines must be one or more of as many cells, got {[len(line) for line in lines]} cells")
     if not all(isinstance(cell, str) for line in lines for cell in line):

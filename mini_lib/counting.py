@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from mini_lib.calibration import run
 from mini_lib.surgery import need_module
 
 Example = Tensor | tuple[Tensor, ...]
@@ -181,25 +182,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def run(model: nn.Module, *inputs: Tensor) -> object:
-    """Return `model(*inputs)`, and say which inputs it was where torch refuses them.
-
-    Raises:
-        ValueError: the model cannot be run on them: another shape or dtype than its layers take, say.
-
-    >>> run(nn.Linear(3, 2).double(), torch.zeros(1, 3))
-    Traceback (most recent call last):
-    ValueError: Linear cannot be run on float32 [1, 3]: mat1 and mat2 must have the same dtype, but got Float and Double
-    """
-    try:
-        return model(*inputs)
-    except (TypeError, ValueError):
-        raise
-    except Exception as error:  # whatever a layer finds wrong with its input
-        given = ", ".join(f"{str(one.dtype).removeprefix('torch.')} {list(one.shape)}" for one in inputs)
-        raise ValueError(f"{type(model).__name__} cannot be run on {given}: {error}") from error
 
 
 @contextmanager

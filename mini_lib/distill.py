@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_lib import require
-from mini_lib.counting import evaluating, run
+from mini_lib.calibration import run
+from mini_lib.counting import evaluating
 from mini_lib.fit import Loss
 from mini_lib.surgery import copied
 

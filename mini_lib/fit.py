@@ -14,10 +14,11 @@ from torch.nn import functional as F
 
 from mini_lib.answers import accuracy, need_classes, predict, share_correct
 from mini_lib.batch import Augment, Batch, need_batch
-from mini_lib.counting import run
+from mini_lib.calibration import run
 from mini_lib.data import Split
 from mini_lib.require import callable_, finite, not_negative, positive, shown, whole
 from mini_lib.surgery import copied, need_module
+from mini_lib.tensor_checks import need_tensor
 
 __all__ = [
     "Epoch", "Fitted", "Loss", "Spread", "accuracy", "cross_entropy", "fit", "need_classes", "over_seeds", "predict",
@@ -31,10 +32,21 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 def cross_entropy(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     """Return the mean of -log(probability of the right class) in nats, the loss of `fit`; the images do not matter.
 
+    Raises:
+        TypeError: logits or labels are not tensors.
+        ValueError: torch cannot compare them: there is not a label for each row, say.
+
     >>> cross_entropy(torch.zeros(1, 8), torch.zeros(1, 1), torch.tensor([3])) / math.log(2)     # 1 of 8: three bits
     tensor(3.)
     """
-    return F.cross_entropy(logits, labels)
+    need_tensor("logits", logits, fix="pass what the model gives")
+    need_tensor("labels", labels, floating=False, fix="pass the labels of the batch")
+    try:
+        return F.cross_entropy(logits, labels)
+    except (RuntimeError, IndexError) as error:
+        raise ValueError(
+            f"logits {list(logits.shape)} and labels {list(labels.shape)} of {labels.dtype} do not go together: {error}"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -169,8 +169,7 @@ def evolutionary(
     population = whole("population", population, low=2, fix="64 is enough for a dozen layers")
     generations = whole("generations", generations, low=0, fix="40 is enough for a dozen layers")
     seed = whole("seed", seed, fix="the same seed finds the same choice")
-    if error_of is not None:
-        callable_("error_of", error_of, fix="pass a function of a choice, or None for the sum of the errors")
+    error_of = error_of and callable_("error_of", error_of, fix="pass a function of a choice, or None")
     random, layers = Random(seed), list(options.values())
 
     def choice(places: tuple[int, ...]) -> dict[str, Option]:
@@ -209,6 +208,7 @@ def need_affordable(least: int, budget: int, what: str) -> None:
     Raises:
         ValueError: the budget is too small; the message says what is needed.
     """
+    least, budget = (whole(name, one, fix="count in whole units") for name, one in (("least", least), (what, budget)))
     if budget < least:
         raise ValueError(
             f"{what} of {budget:,} cannot be met: with the cheapest option of every layer it is still {least:,}; "

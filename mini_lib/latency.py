@@ -8,7 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from mini_lib.require import callable_, not_negative, of_type, shown, whole
+from mini_lib.require import callable_, finite, not_negative, of_type, shown, whole
 
 # What a call finds in the caches is loaded anew within a few milliseconds, which a run of this length does not feel.
 _CACHES_MATTER_BELOW_S = 0.3
@@ -183,6 +183,7 @@ def milliseconds(median_s: float, low_s: float, high_s: float) -> str:
     >>> milliseconds(0.0125, 0.012, 0.0151)
     '12.5 (12.0-15.1)'
     """
+    median_s, low_s, high_s = (finite("each time", time_s, fix="give seconds") for time_s in (median_s, low_s, high_s))
     decimals = three_digits(1000 * median_s)
     median, low, high = (f"{1000 * time_s:,.{decimals}f}" for time_s in (median_s, low_s, high_s))
     return f"{median} ({low}-{high})"
@@ -194,4 +195,4 @@ def three_digits(value: float) -> int:
     >>> [three_digits(value) for value in (0.0125, 1.25, 1250.0)]
     [4, 2, 0]
     """
-    return max(0, 2 - floor(log10(value))) if value > 0 else 0
+    return max(0, 2 - floor(log10(value))) if finite("value", value, fix="give a number") > 0 else 0

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, observe_windows
 from mini_lib.require import checked, not_negative, of_type, whole
+from mini_lib.running_means import Mean, MeanAndProducts
 from mini_lib.tensor_checks import need_tensor
 
 Layers = Mapping[str, nn.Module]  # layers of one model, by name
@@ -52,7 +53,7 @@ def second_moments_of(model: nn.Module, calibration: Calibration, layers: Layers
     Source: B. Hassibi, D. Stork, "Second Order Derivatives for Network Pruning: Optimal Brain Surgeon", 1993, section
     3, for a linear layer; E. Frantar, D. Alistarh, "Optimal Brain Compression", 2022, section 3.
     """
-    return _in_one_pass(model, calibration, layers, lambda layer: _Mean(lambda windows: windows.mT @ windows))
+    return _in_one_pass(model, calibration, layers, lambda layer: Mean(lambda windows: windows.mT @ windows))
 
 
 def mean_squares_of(model: nn.Module, calibration: Calibration, layers: Layers) -> dict[str, Tensor]:
@@ -65,7 +66,7 @@ def mean_squares_of(model: nn.Module, calibration: Calibration, layers: Layers) 
     >>> mean_squares_of(model, torch.tensor([[1.0, 2.0], [3.0, 0.0]]), {"0": model[0]})["0"]
     tensor([5., 2.], dtype=torch.float64)
     """
-    return _in_one_pass(model, calibration, layers, lambda layer: _Mean(lambda windows: windows.square().sum(dim=1)))
+    return _in_one_pass(model, calibration, layers, lambda layer: Mean(lambda windows: windows.square().sum(dim=1)))
 
 
 def moments_of(model: nn.Module, calibration: Calibration, layers: Layers) -> dict[str, Moments]:
@@ -87,7 +88,8 @@ def moments_of(model: nn.Module, calibration: Calibration, layers: Layers) -> di
     for name, layer in of_type("layers", layers, Mapping, fix="give some layers of the model by name").items():
         if getattr(layer, "groups", 1) > 1:
             raise ValueError(f"layer {name!r} reads different inputs in each of {layer.groups} groups; leave it out")
-    return _in_one_pass(model, calibration, layers, lambda layer: _Merged(layer.weight[0].numel()))
+    found = _in_one_pass(model, calibration, layers, lambda layer: MeanAndProducts(layer.weight[0].numel()))
+    return {name: Moments(*parts) for name, parts in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,38 +276,3 @@ def _in_one_pass(model: nn.Module, calibration: Calibration, layers: Layers, sta
     sums = {name: start(layer) for name, layer in layers.items()}
     observe_windows(model, batches(calibration), layers, lambda name, windows: sums[name].add_(windows))
     return {name: found.result() for name, found in sums.items()}
-
-
-class _Mean:
-    """The mean over all windows of what `total` sums up; for a single group without the axis of groups."""
-
-    def __init__(self, total: Callable[[Tensor], Tensor]) -> None:
-        self.total, self.sum, self.count = total, 0, 0
-
-    def add_(self, windows: Tensor) -> None:
-        # in float64: the product of two float32 numbers is exact there, and long sums lose nothing that matters
-        self.sum = self.sum + self.total(windows)
-        self.count += windows.shape[1]
-
-    def result(self) -> Tensor:
-        mean = self.sum / self.count
-        return mean[0] if len(mean) == 1 else mean
-
-
-class _Merged:
-    """A running mean and the running sum of products about it: sums of squares less n mean^2 would cancel."""
-
-    def __init__(self, size: int) -> None:
-        self.count, self.mean = 0, torch.zeros(size, dtype=torch.float64)
-        self.products = torch.zeros(size, size, dtype=torch.float64)
-
-    def add_(self, windows: Tensor) -> None:
-        [values] = windows
-        total, mean = self.count + len(values), values.mean(dim=0)
-        values = values - mean
-        step = mean - self.mean
-        self.products += values.mT @ values + step.outer(step) * (self.count * len(values) / total)
-        self.mean, self.count = self.mean + step * (len(values) / total), total
-
-    def result(self) -> Moments:
-        return Moments(self.mean, self.products / self.count, self.count)

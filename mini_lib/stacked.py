@@ -107,7 +107,11 @@ def accuracies_together(model: nn.Module, stacked: Stack, split: Split) -> list[
 def _nets(stacked: Stack) -> int:
     if not of_type("stacked", stacked, Mapping, fix="stack(states) gives it"):
         raise ValueError("stacked holds nothing; stack(states) gives what nets hold")
-    return len(next(iter(stacked.values())))
+    fix = "stack(states) gives it"
+    first, *others = (len(need_tensor(name, one, floating=False, fix=fix)) for name, one in stacked.items())
+    if any(count != first for count in others):
+        raise ValueError(f"stacked must hold as many nets in each tensor, got {sorted({first, *others})}; {fix}")
+    return first
 
 
 def _told(call: Callable[[], Tensor]) -> Tensor:

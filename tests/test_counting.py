@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mini_lib.counting import run
+from mini_lib.calibration import run
 from mini_lib.measure import layer_costs, macs
 
 

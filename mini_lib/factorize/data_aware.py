@@ -18,7 +18,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mini_lib.counting import evaluating, run
+from mini_lib.calibration import run
+from mini_lib.counting import evaluating
 from mini_lib.factorize.low_rank import Factorized, rebuild, tail_errors
 from mini_lib.factorize.low_rank.parts import convolution, linear, need_convolution, need_linear, parameter
 from mini_lib.factorize.low_rank.tensors import check_rank

@@ -20,7 +20,7 @@ from mini_lib.factorize.moments import chosen_layers, is_factorizable, need_own_
 from mini_lib.fold import find_batch_norms
 from mini_lib.plain import need_plain
 from mini_lib.require import positive, whole
-from mini_lib.surgery import Where, copied, find, replace
+from mini_lib.surgery import Where, copied, find, need_module, replace
 
 # What a layer is asked about its shape, by those who do more with it than call it.
 _SHAPE = {"in_features", "out_features", "in_channels", "out_channels", "kernel_size", "stride", "padding", "groups"}
@@ -148,9 +148,13 @@ def merge_lora(model: nn.Module) -> nn.Module:
 def trainable_parameters(model: nn.Module) -> int:
     """Return how many parameters of a model learn.
 
+    Raises:
+        TypeError: `model` is not a module.
+
     >>> trainable_parameters(nn.Linear(4, 8).requires_grad_(False))
     0
     """
+    need_module(model)
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
 
 

@@ -120,6 +120,7 @@ def factorize(
     """
     one_of("cost", cost, ("macs", "parameters"), fix="bytes go with the parameters")
     _check_names(model, ranks)
+    one_of("fold", fold, (True, False), fix="True folds batch norms first")
     callable_("method", method, fix="pass one of methods.py, such as plain_svd")
     base = fold_batch_norm(model) if fold and find_batch_norms(model) else copied(model)
     parts = {name: _take_apart(base, name, rank, method) for name, rank in ranks.items()}

@@ -91,6 +91,8 @@ def prune_and_train(
         if not isinstance(split, Split):
             raise TypeError(f"{name} must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
     callable_("score", score, fix="pass magnitude, say")
+    if progress is not None:
+        callable_("progress", progress, fix="pass a function of a PrunedStep, or None")
     mask = None
     if scope != "global" or at_least:
         # Whether the last step is possible can be told before the first: here, the numbers depend on no score.

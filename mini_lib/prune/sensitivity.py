@@ -1,6 +1,6 @@
 """Sensitivity: how much accuracy is lost when one layer is pruned and all others stay whole."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -52,7 +52,9 @@ class Sensitivity:
     unpruned: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", tuple(self.rows))
+        fix = "use sensitivity(model, validation)"
+        given = of_type("rows", self.rows, Iterable, fix=fix)
+        object.__setattr__(self, "rows", tuple(of_type("each row", row, LayerAccuracy, fix=fix) for row in given))
         if not self.rows:
             raise ValueError("rows must hold at least one LayerAccuracy, got none; use sensitivity(model, validation)")
         checked(self, "unpruned", share, zero=True, fix="give a share such as 0.9")
@@ -132,12 +134,14 @@ def sensitivity(
             f"validation must be a data.Split, got {type(validation).__name__}; use data.Split(images, labels)"
         )
     callable_("score", score, fix="pass magnitude, say")
+    if progress is not None:
+        callable_("progress", progress, fix="pass a function of a LayerAccuracy, or None")
     if not isinstance(densities, Iterable):
         raise TypeError(f"densities must be several, got {densities!r}; write (0.5, 0.2), say")
     chosen = tuple(check_density(density) for density in densities)
     if not chosen or len(set(chosen)) < len(chosen):
         raise ValueError(f"densities must be at least one, each given once, got {list(chosen)}")
-    scores = score(model)
+    scores = of_type("score(model)", score(model), Mapping, fix="pass magnitude, say")
     rows = []
     for layer in prunable_weights(model, where):
         if layer not in scores:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from mini_lib import costs
-from mini_lib.counting import evaluating, run
+from mini_lib.calibration import run
+from mini_lib.counting import evaluating
 from mini_lib.factorize.low_rank.tensors import relative_error
 from mini_lib.plain import why_not_plain
 from mini_lib.require import checked, not_negative, of_type, whole

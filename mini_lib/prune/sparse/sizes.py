@@ -66,6 +66,7 @@ def stored_formats(weight: Tensor, formats: Mapping[str, Encode] = FORMATS) -> d
     of_type("formats", formats, Mapping, fix="leave it out for all of them")
     sizes = {"dense": matrix.nbytes}
     for name, encode in formats.items():
+        callable_(f"formats[{name!r}]", encode, fix="pass to_csr, say")
         try:
             sizes[name] = encode(matrix).stored_bytes
         except DoesNotFit:
@@ -181,6 +182,7 @@ def smallest_formats(
     bytes   density  dense  bitmap  CSR  blocks 4x4  2:4  smallest
     weight    12.5%     64      10   24          74   34    bitmap
     """
+    of_type("formats", formats, Mapping, fix="leave it out for all of them")
     pruned = model if mask is None else apply_mask(model, mask)
     return StorageTable(
         tuple(

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mini_lib.counting import evaluating, run, tensors_in
+from mini_lib.calibration import run
+from mini_lib.counting import evaluating, tensors_in
 from mini_lib.prune.structure.groups import ChannelGroup, sort_channels
 from mini_lib.prune.structure.reader import Reader, read_channels
 from mini_lib.require import whole
