@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mini_lib.calibration import run
+from mini_lib.calibration import run_model
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.require import of_type, whole
@@ -46,7 +46,7 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
     images = need_tensor("images", images, floating=False, fix="pass split.images")
     batch_size = whole("batch_size", batch_size, low=1, fix="100 is fast")
     with evaluating(model):
-        found = [run(model, batch) for batch in images.split(batch_size)]
+        found = [run_model(model, batch) for batch in images.split(batch_size)]
     for logits in found:
         of_type("what the model gives", logits, Tensor, fix="let it return logits [N, classes] and nothing else")
     return torch.cat(found)

@@ -55,14 +55,14 @@ def batches(calibration: Calibration) -> list[Tensor]:
     return found
 
 
-def run(model: nn.Module, *inputs: Tensor) -> object:
+def run_model(model: nn.Module, *inputs: Tensor) -> object:
     """Return `model(*inputs)`, and say which inputs it was where torch refuses them.
 
     Raises:
         TypeError: `model` is not a module.
         ValueError: the model cannot be run on them: another shape or dtype than its layers take, say.
 
-    >>> run(nn.Linear(3, 2).double(), torch.zeros(1, 3))
+    >>> run_model(nn.Linear(3, 2).double(), torch.zeros(1, 3))
     Traceback (most recent call last):
     ValueError: Linear cannot be run on float32 [1, 3]: mat1 and mat2 must have the same dtype, but got Float and Double
     """
@@ -102,7 +102,7 @@ def observe(model: nn.Module, data: list[Tensor], names: Iterable[str], see: See
 
             hooks.callback(model.get_submodule(name).register_forward_hook(look, with_kwargs=True).remove)
         for batch in data:
-            run(model, batch)
+            run_model(model, batch)
 
 
 def _first_input(module: nn.Module, inputs: tuple, named: dict[str, object]) -> Tensor:

@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from mini_lib.calibration import run
+from mini_lib.calibration import run_model
 from mini_lib.surgery import need_module
 
 Example = Tensor | tuple[Tensor, ...]
@@ -164,7 +164,7 @@ def run_counted(model: nn.Module, example: Example) -> dict[nn.Module, Tally]:
         hooks.append(module.register_forward_hook(counter.leave, with_kwargs=True))
     try:
         with evaluating(model), _plain_attention(), counter:
-            run(model, *inputs)
+            run_model(model, *inputs)
     finally:
         for hook in hooks:
             hook.remove()

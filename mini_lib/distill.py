@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_lib import require
-from mini_lib.calibration import run
+from mini_lib.calibration import run_model
 from mini_lib.counting import evaluating
 from mini_lib.fit import Loss
 from mini_lib.surgery import copied
@@ -63,7 +63,7 @@ def distillation(teacher: nn.Module, *, temperature: float, share: float) -> Los
 
     def loss(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         with evaluating(teacher):
-            taught = _like(logits, run(teacher, images))
+            taught = _like(logits, run_model(teacher, images))
         log_p = F.log_softmax(taught / temperature, dim=1)
         log_q = F.log_softmax(logits / temperature, dim=1)
         divergence = (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()

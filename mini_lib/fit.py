@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mini_lib.answers import accuracy, need_classes, predict, share_correct
 from mini_lib.batch import Augment, Batch, need_batch
-from mini_lib.calibration import run
+from mini_lib.calibration import run_model
 from mini_lib.data import Split
 from mini_lib.require import callable_, finite, not_negative, positive, shown, whole
 from mini_lib.surgery import copied, need_module
@@ -148,7 +148,7 @@ def fit(
                 batch = Batch(train.images[chosen], train.labels[chosen])
                 if augment is not None:
                     batch = _as_many(augment(batch, chance), batch)
-                logits = run(model, batch.images)
+                logits = run_model(model, batch.images)
                 if augment is not None:
                     _need_known(batch, logits)
                 now = _one_number(loss(logits, batch.images, batch.labels))

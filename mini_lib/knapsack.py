@@ -221,8 +221,7 @@ def _checked(options: Options, budget: int) -> tuple[dict[str, list[Option]], in
     budget = whole("budget", budget, fix="round it down with int()")
     if not of_type("options", options, Mapping, fix="give the options of each layer by name"):
         raise ValueError("options holds no layer; give at least one")
-    fix = "use a list of Option"
-    options = {name: [*of_type(f"options[{name!r}]", given, Iterable, fix=fix)] for name, given in options.items()}
+    options = {name: [*of_type(name, given, Iterable, fix="use a list of Option")] for name, given in options.items()}
     for name, choices in options.items():
         if not all(isinstance(option, Option) for option in choices):
             raise TypeError(f"each option of layer {name!r} must be an Option; use Option(value, cost, error)")

@@ -166,7 +166,7 @@ def clock_tick_s(clock: Callable[[], float]) -> float:
     True
     """
     steps_s: list[float] = []
-    last_s = clock()
+    last_s = callable_("clock", clock, fix="time.thread_time, say")()
     for _ in range(_MOST_LOOKS):
         now_s = clock()
         if now_s > last_s:

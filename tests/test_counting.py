@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mini_lib.calibration import run
+from mini_lib.calibration import run_model
 from mini_lib.measure import layer_costs, macs
 
 
@@ -120,4 +120,4 @@ def test_an_input_that_the_model_refuses_is_named():
     with pytest.raises(ValueError, match=r"Linear cannot be run on float32 \[1, 4\]: mat1 and mat2 shapes"):
         macs(nn.Linear(3, 2), torch.zeros(1, 4))
     with pytest.raises(TypeError):
-        run(nn.Linear(3, 2))
+        run_model(nn.Linear(3, 2))

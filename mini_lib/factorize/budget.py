@@ -15,7 +15,7 @@ from mini_lib.counting import Example
 from mini_lib.factorize.data_aware import output_errors
 from mini_lib.factorize.low_rank import rank_errors
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import chosen_layers, is_factorizable, need_factorizable, need_own_weight
+from mini_lib.factorize.moments import is_factorizable, matrix_layers, need_factorizable, need_own_weight
 from mini_lib.knapsack import Option, Options, exact, need_affordable
 from mini_lib.measure import LayerCost, layer_costs
 from mini_lib.require import not_negative, of_type, one_of, whole
@@ -179,7 +179,7 @@ def cost_of_ranks(model: nn.Module, example: Example, ranks: Mapping[str, int], 
 
 
 def _chosen(model: nn.Module, where: Where) -> dict[str, nn.Module]:
-    layers = chosen_layers(model, where)
+    layers = matrix_layers(model, where)
     for name in layers:
         need_own_weight(model, name)
     return layers

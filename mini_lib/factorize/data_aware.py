@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mini_lib.calibration import run
+from mini_lib.calibration import run_model
 from mini_lib.counting import evaluating
 from mini_lib.factorize.low_rank import Factorized, rebuild, tail_errors
 from mini_lib.factorize.low_rank.parts import convolution, linear, need_convolution, need_linear, parameter
@@ -110,7 +110,7 @@ def measured_output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) ->
         of_type(name, module, nn.Module, fix="pass two forms of one layer")
     inputs = need_tensor("inputs", inputs, fix="pass what the layer reads, some images, say")
     with evaluating(layer), evaluating(other):
-        before, after = run(layer, inputs).double(), run(other, inputs).double()
+        before, after = run_model(layer, inputs).double(), run_model(other, inputs).double()
     if before.shape != after.shape:
         raise ValueError(
             f"the layer's output has shape {list(before.shape)} and the other's {list(after.shape)}; compare two "

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mini_lib.factorize.low_rank.parts import convolution, linear
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import chosen_layers, is_factorizable, need_own_weight
+from mini_lib.factorize.moments import is_factorizable, matrix_layers, need_own_weight
 from mini_lib.fold import find_batch_norms
 from mini_lib.plain import need_plain
 from mini_lib.require import positive, whole
@@ -106,7 +106,7 @@ def add_lora(
 
     Source: E. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2022, section 4.1.
     """
-    layers = chosen_layers(model, where)
+    layers = matrix_layers(model, where)
     norms = find_batch_norms(model)
     if norms:
         raise ValueError(

@@ -14,7 +14,7 @@ from torch import nn
 from mini_lib.factorize import low_rank
 from mini_lib.factorize.data_aware import output_svd
 from mini_lib.factorize.low_rank import Factorized
-from mini_lib.factorize.moments import chosen_layers, is_factorizable
+from mini_lib.factorize.moments import is_factorizable, matrix_layers
 from mini_lib.factorize.separable import separate
 from mini_lib.require import callable_, of_type, one_of, share
 from mini_lib.second_moments import Moments
@@ -124,7 +124,7 @@ def matrix_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
     fraction = share("fraction", fraction, fix="0.25 is a quarter of full rank")
     return {
         name: _part(fraction, min(len(layer.weight), layer.weight[0].numel()))
-        for name, layer in chosen_layers(model, where).items()
+        for name, layer in matrix_layers(model, where).items()
     }
 
 
@@ -145,7 +145,7 @@ def tucker_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
         name: _part(fraction, min(layer.weight.shape))
         if isinstance(layer, nn.Linear)
         else (_part(fraction, layer.in_channels), _part(fraction, layer.out_channels))
-        for name, layer in chosen_layers(model, where).items()
+        for name, layer in matrix_layers(model, where).items()
     }
 
 

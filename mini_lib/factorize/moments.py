@@ -41,14 +41,14 @@ def need_factorizable(name: str, layer: nn.Module) -> None:
         )
 
 
-def chosen_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
+def matrix_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     """Return the layers that `where(name, module)` chooses, by name, each a matrix of its own.
 
     Raises:
         TypeError: as `need_factorizable`, or the model is not a module.
         ValueError: as `need_factorizable`; or no layer is chosen.
 
-    >>> list(chosen_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), is_factorizable))
+    >>> list(matrix_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), is_factorizable))
     ['0']
     """
     layers = plain_layers(model, where)
@@ -89,4 +89,4 @@ def input_moments(model: nn.Module, calibration: Calibration, where: Where = is_
     Source: X. Zhang, J. Zou, K. He, J. Sun, "Accelerating Very Deep Convolutional Networks for Classification and
     Detection", 2015, section 3.1.
     """
-    return moments_of(model, calibration, chosen_layers(model, where))
+    return moments_of(model, calibration, matrix_layers(model, where))

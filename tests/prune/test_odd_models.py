@@ -115,8 +115,17 @@ def test_it_is_kept_or_refused_by_name(name, odd):
     assert (found - expected).abs().max() <= TOLERANCE.get(x.dtype, 1e-4) * expected.abs().max()
 
 
-COPIES = ["weight read by others", "shape read by others", "called by name", "shared module", "attention", "half",
-          "bfloat16", "float64", "training"]  # fmt: skip
+COPIES = [
+    "weight read by others",
+    "shape read by others",
+    "called by name",
+    "shared module",
+    "attention",
+    "half",
+    "bfloat16",
+    "float64",
+    "training",
+]
 KEPT = {  # what must not be refused: the transformation has no need to
     "apply_mask": [*COPIES, "a hook", "a pre-hook", "a method from outside", "a subclass", "tied weights"],
     "masked": [*COPIES, "a hook", "a pre-hook", "a method from outside", "a subclass", "tied weights"],
@@ -126,7 +135,7 @@ KEPT = {  # what must not be refused: the transformation has no need to
     "add_lora": COPIES,
     "add_lora, merge_lora": COPIES,
     "remove_channels": ["called by name", "half", "float64", "training"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("name", "odd"), [(name, odd) for name, odds in KEPT.items() for odd in odds])
@@ -136,9 +145,19 @@ def test_what_has_no_reason_to_be_refused_is_not(name, odd):
 
 @pytest.mark.parametrize(
     "odd",
-    ["a hook", "a pre-hook", "a subclass", "weight read by others", "called by name", "attention", "tied weights",
-     "float64", "complex", "shared module"],
-)  # fmt: skip
+    [
+        "a hook",
+        "a pre-hook",
+        "a subclass",
+        "weight read by others",
+        "called by name",
+        "attention",
+        "tied weights",
+        "float64",
+        "complex",
+        "shared module",
+    ],
+)
 def test_a_mask_makes_the_same_zeros_whatever_stands_around_it(odd):
     """Against the weights set to zero by hand, in place: after masking, after training a step, and baked."""
     model, x = build(odd), inputs(odd)
@@ -163,9 +182,22 @@ def test_a_mask_makes_the_same_zeros_whatever_stands_around_it(odd):
 @pytest.mark.parametrize("score", [activation_weighted, optimal_brain_surgeon])
 @pytest.mark.parametrize(
     "odd",
-    ["a hook", "a pre-hook", "a subclass", "a method from outside", "parametrized", "masked", "pruned by torch",
-     "tied weights", "complex", "meta", "lazy", "scripted", "training"],
-)  # fmt: skip
+    [
+        "a hook",
+        "a pre-hook",
+        "a subclass",
+        "a method from outside",
+        "parametrized",
+        "masked",
+        "pruned by torch",
+        "tied weights",
+        "complex",
+        "meta",
+        "lazy",
+        "scripted",
+        "training",
+    ],
+)
 def test_scores_by_inputs_are_refused_by_name(score, odd):
     with pytest.raises((TypeError, ValueError), match=r"fc|weight|mode|scripted|calibration"):
         score(build(odd), inputs(odd))
@@ -209,10 +241,15 @@ class Divides(nn.Module):
         return self.last(self.by(self.first(x), torch.sigmoid(self.second(x))))
 
 
-@pytest.mark.parametrize("by", [
-    lambda a, b: torch.div(a, other=b), lambda a, b: torch.div(input=a, other=b),
-    lambda a, b: torch.div(a, b, rounding_mode=None), lambda a, b: a.div(other=b),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "by",
+    [
+        lambda a, b: torch.div(a, other=b),
+        lambda a, b: torch.div(input=a, other=b),
+        lambda a, b: torch.div(a, b, rounding_mode=None),
+        lambda a, b: a.div(other=b),
+    ],
+)
 def test_a_divisor_that_is_named_is_seen(by):
     with pytest.raises(ValueError, match="div divides by it"):
         remove_channels(Divides(by), torch.zeros(1, 6), {"first": [0, 3]})
@@ -279,9 +316,11 @@ def test_a_lora_beside_what_has_no_weight_is_refused_by_name():
 
 
 def test_where_is_asked_in_one_way():
-    for transform in (lambda where: add_lora(nn.Sequential(nn.ReLU()), 1, where=where),
-                      lambda where: input_moments(nn.Sequential(nn.ReLU()).eval(), torch.zeros(2, 2), where),
-                      lambda where: matrix_ranks(nn.Sequential(nn.ReLU()), 0.5, where)):  # fmt: skip
+    for transform in (
+        lambda where: add_lora(nn.Sequential(nn.ReLU()), 1, where=where),
+        lambda where: input_moments(nn.Sequential(nn.ReLU()).eval(), torch.zeros(2, 2), where),
+        lambda where: matrix_ranks(nn.Sequential(nn.ReLU()), 0.5, where),
+    ):
         with pytest.raises(ValueError, match="there is nothing to choose"):
             transform(is_factorizable)
         with pytest.raises(TypeError, match="layer '0': it is a ReLU"):

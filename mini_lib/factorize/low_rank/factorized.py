@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from mini_lib import costs
-from mini_lib.calibration import run
+from mini_lib.calibration import run_model
 from mini_lib.counting import evaluating
 from mini_lib.factorize.low_rank.tensors import relative_error
 from mini_lib.plain import why_not_plain
@@ -131,9 +131,9 @@ def rebuild(layer: nn.Module) -> Tensor:
         raise TypeError(f"cannot rebuild a weight from {type(layer).__name__}; pass linear layers or nn.Conv2d")
     some = next(bare.parameters())
     with evaluating(bare):
-        silent = run(bare, torch.zeros(1, inputs, dtype=torch.float64, device=some.device))  # the bias alone
+        silent = run_model(bare, torch.zeros(1, inputs, dtype=torch.float64, device=some.device))  # the bias alone
         each = torch.eye(inputs, dtype=torch.float64, device=some.device)
-        weight, twice = run(bare, each) - silent, run(bare, -2 * each) - silent
+        weight, twice = run_model(bare, each) - silent, run_model(bare, -2 * each) - silent
     if not torch.allclose(twice, -2 * weight):
         raise ValueError(
             f"{type(layer).__name__} is not linear, so no weight stands for it; pass layers without a ReLU"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mini_lib.calibration import run
+from mini_lib.calibration import run_model
 from mini_lib.counting import evaluating, tensors_in
 from mini_lib.prune.structure.groups import ChannelGroup, sort_channels
 from mini_lib.prune.structure.reader import Reader, read_channels
@@ -169,7 +169,7 @@ def _check_same(smaller: nn.Module, zeros: nn.Module, example: Tensor) -> None:
     if example.is_floating_point():
         example = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
     with evaluating(zeros), torch.random.fork_rng(devices=[]):
-        expected = run(zeros, example)
+        expected = run_model(zeros, example)
     try:
         with evaluating(smaller), torch.random.fork_rng(devices=[]):
             found = smaller(example)
