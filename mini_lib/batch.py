@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mini_lib.tensor_checks import need_tensor
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -28,8 +30,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         for name, value in (("images", self.images), ("labels", self.labels)):
-            if not isinstance(value, Tensor):
-                raise TypeError(f"the {name} of a batch must be a tensor, got {type(value).__name__}; use torch.tensor")
+            need_tensor(f"the {name} of a batch", value, floating=False, empty=True, fix="use torch.tensor")
         soft = self.labels.ndim == 2 and self.labels.is_floating_point()
         if not soft and self.labels.dtype != torch.int64:
             raise TypeError(

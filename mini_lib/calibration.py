@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_lib.require import shown
+from mini_lib.surgery import need_module
 
 Calibration = Tensor | Iterable[Tensor]
 # Is told the layer's name, its input and its output.
@@ -49,13 +50,30 @@ def batches(calibration: Calibration) -> list[Tensor]:
                 f"calibration batch {number} is {'on the meta device' if batch.is_meta else 'sparse'}; make it a dense "
                 "tensor with values"
             )
-        if batch.is_quantized or (batch.is_floating_point() and batch.itemsize < 2):
-            raise TypeError(
-                f"calibration batch {number} must hold floats of 16 bits or more, got {batch.dtype}; cast it"
-            )
         if not batch.isfinite().all():
             raise ValueError(f"calibration batch {number} holds NaN or infinity; check how the images were made")
     return found
+
+
+def run_model(model: nn.Module, *inputs: Tensor) -> object:
+    """Return `model(*inputs)`, and say which inputs it was where torch refuses them.
+
+    Raises:
+        TypeError: `model` is not a module.
+        ValueError: the model cannot be run on them: another shape or dtype than its layers take, say.
+
+    >>> run_model(nn.Linear(3, 2).double(), torch.zeros(1, 3))
+    Traceback (most recent call last):
+    ValueError: Linear cannot be run on float32 [1, 3]: mat1 and mat2 must have the same dtype, but got Float and Double
+    """
+    need_module(model)
+    try:
+        return model(*inputs)
+    except (TypeError, ValueError):
+        raise
+    except Exception as error:  # whatever a layer finds wrong with its input
+        given = ", ".join(f"{str(one.dtype).removeprefix('torch.')} {list(one.shape)}" for one in inputs)
+        raise ValueError(f"{type(model).__name__} cannot be run on {given}: {error}") from error
 
 
 @torch.no_grad()
@@ -84,26 +102,7 @@ def observe(model: nn.Module, data: list[Tensor], names: Iterable[str], see: See
 
             hooks.callback(model.get_submodule(name).register_forward_hook(look, with_kwargs=True).remove)
         for batch in data:
-            run(model, batch)
-
-
-def run(model: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    """Return what a model gives for a batch.
-
-    Raises:
-        ValueError: torch says that the two do not fit: another shape or dtype than the model's.
-
-    >>> run(nn.Flatten(), torch.zeros(1, 2, 3)).shape
-    torch.Size([1, 6])
-    """
-    try:
-        return model(batch)
-    except (RuntimeError, IndexError) as error:
-        why = str(error).splitlines()[0] if str(error) else repr(error)
-        raise ValueError(
-            f"the model cannot run on a batch of shape {list(batch.shape)} and {batch.dtype}: {why.rstrip('.')}; "
-            "give inputs of the shape and dtype that it takes"
-        ) from error
+            run_model(model, batch)
 
 
 def _first_input(module: nn.Module, inputs: tuple, named: dict[str, object]) -> Tensor:
@@ -139,6 +138,7 @@ def observe_windows(
     >>> observe_windows(model, [torch.zeros(5, 2)], {"0": model[0]}, lambda name, x: print(name, tuple(x.shape)))
     0 (1, 5, 2)
     """
+    need_module(model)
     own = dict(model.named_modules(remove_duplicate=False))
     for name, layer in layers.items():
         if own.get(name) is not layer:
@@ -147,7 +147,7 @@ def observe_windows(
 
     def look(name: str, inputs: Tensor, output: Tensor) -> None:
         silent.pop(name, None)
-        for part in inputs.split(_IMAGES_AT_ONCE):
+        for part in inputs.split(_IMAGES_AT_ONCE) if inputs.dim() > 1 else (inputs,):
             see(name, windows(layers[name], part).double())
 
     observe(model, data, layers, look)
@@ -169,6 +169,11 @@ def windows(layer: nn.Module, inputs: Tensor) -> Tensor:
     """
     if isinstance(layer, nn.Linear):
         return inputs.reshape(1, -1, layer.in_features)
+    if inputs.dim() != layer.weight.dim():
+        raise ValueError(
+            f"a {type(layer).__name__} reads {list(inputs.shape)}, an image without a batch axis; calibrate with "
+            "[N, channels, ...], such as image[None]"
+        )
     # torch keeps the padding of a convolution, "same" included, in the order in which F.pad wants it
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     inputs = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)

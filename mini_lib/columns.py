@@ -1,19 +1,28 @@
 """Text in columns: how every table of the library is printed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from mini_lib.require import of_type
 
 
 def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
     """Return `lines` of cells as text: columns two blanks apart, those in `left` flush left and all others flush right.
 
     Raises:
-        ValueError: the lines do not all have as many cells.
+        TypeError: a cell is not text.
+        ValueError: there is no line, or the lines do not all have as many cells.
 
     >>> print(aligned([("layer", "weights"), ("conv1", "72"), ("fc", "5,120")]))
     layer  weights
     conv1       72
     fc       5,120
     """
+    fix = "give lists of text, one for each line"
+    lines = [[*of_type("each line", line, Iterable, fix=fix)] for line in of_type("lines", lines, Iterable, fix=fix)]
+    if not lines or len({len(line) for line in lines}) > 1:
+        raise ValueError(f"lines must be one or more of as many cells, got {[len(line) for line in lines]} cells")
+    if not all(isinstance(cell, str) for line in lines for cell in line):
+        raise TypeError("each cell must be text; use str(value), or an f-string")
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(

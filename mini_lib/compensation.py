@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, running_order
+from mini_lib.require import callable_, whole
 from mini_lib.second_moments import Layers, inverse, second_moments_of
+from mini_lib.tensor_checks import need_tensor
 
 
 def layer_by_layer(
@@ -73,6 +75,10 @@ def settle_columns(rows: Tensor, factor: Tensor, settle: Callable[[int, Tensor],
         block_size: columns beyond the block of this many move once for all of it, as one matrix product. It changes
             the time, and nothing else.
 
+    Raises:
+        TypeError: `rows` or `factor` is not a tensor, `settle` not a function, or `block_size` not a whole number.
+        ValueError: the shapes do not fit, a number is not finite, or `block_size` is below 1.
+
     U is [[1, -1], [0, 1]]. The first column goes from 1.5 to 1, and the second takes 0.5 over:
 
     >>> upper = torch.tensor([[[1.0, -1.0], [0.0, 1.0]]])
@@ -81,6 +87,12 @@ def settle_columns(rows: Tensor, factor: Tensor, settle: Callable[[int, Tensor],
 
     Source: E. Frantar, D. Alistarh, "SparseGPT", 2023, section 3; E. Frantar et al., "GPTQ", 2023, algorithm 1.
     """
+    block_size = whole("block_size", block_size, low=1, fix="128 is usual")
+    callable_("settle", settle, fix="pass a function (index, rows) -> the final values of that column")
+    rows = need_tensor("rows", rows, dims=3, finite=True, fix="[groups, rows, k]")
+    wanted = (len(rows), rows.shape[-1], rows.shape[-1])
+    if need_tensor("factor", factor, finite=True, fix="inverse_factor gives it").shape != wanted:
+        raise ValueError(f"factor must be {list(wanted)}, got {list(factor.shape)}; inverse_factor gives it")
     rows, columns = rows.clone(), rows.shape[-1]
     diagonal = factor.diagonal(dim1=-2, dim2=-1)[:, None]  # [groups, 1, k]
     for start in range(0, columns, block_size):

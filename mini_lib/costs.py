@@ -91,12 +91,14 @@ def macs(model: nn.Module, example: Example) -> int:
     """Return the multiply-accumulates of one forward pass over `example`.
 
     `example` is one tensor, or a tuple of them for a model that takes several. Counted are
-    convolutions (zero padding included), matrix products, LSTMs, and attention (a causal mask saves
-    nothing). Element-wise work such as a bias, ReLU or batch norm is not.
+    convolutions (zero padding included), matrix products, bilinear and recurrent layers, attention (a
+    causal mask saves nothing), and what is written by hand: sums of products, outer products.
+    Element-wise work such as a bias, ReLU, batch norm, pooling or resizing is not.
 
     Raises:
         TypeError: `model` is not a module, or `example` is not made of tensors.
-        ValueError: a tensor of `example` is empty.
+        ValueError: a tensor of `example` is empty, the model cannot be run on it, or calls an operator that multiplies
+            and whose MACs are not known; the message names it.
 
     Each of the 8 * 8 * 8 outputs takes 3 * 3 * 3 products, 512 * 27 = 13824:
 
@@ -115,8 +117,7 @@ def layer_costs(model: nn.Module, example: Example) -> list[LayerCost]:
     layers share is counted for the first.
 
     Raises:
-        TypeError: `model` is not a module, or `example` is not made of tensors.
-        ValueError: a tensor of `example` is empty.
+        TypeError, ValueError: as `macs`.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())

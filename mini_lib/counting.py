@@ -2,19 +2,24 @@
 
 A convolution is a convolution whoever calls it, so a layer of your own counts as well as one of
 torch's. Each operator is charged to the module that is running when it is called. A layer that
-computes outside of torch has a method `own_macs(output)`, which says what it did there.
+computes outside of torch has a method `own_macs(output)`, which says what it did there. An operator
+that multiplies and whose MACs we cannot tell is refused by name: it must not count as 0.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakIdKeyDictionary
 
+from mini_lib.calibration import run_model
 from mini_lib.surgery import need_module
 
 Example = Tensor | tuple[Tensor, ...]
@@ -27,12 +32,20 @@ _FIRST_FACTOR = {
     aten.bmm: 0,
     aten.mv: 0,
     aten.dot: 0,
+    aten.vdot: 0,
     aten._int_mm: 0,
     aten.addmm: 1,
     aten.baddbmm: 1,
     aten.addbmm: 1,
     aten.addmv: 1,
 }
+
+
+# What multiplies, by its name: those of them that are not counted below are refused.
+_MULTIPLIES = re.compile(
+    "linalg|_fft|cdist|_mm|[bps]mm|addmm|matmul|dot|attention|transformer_|rnn|lstm|gru|convol|conv_|conv\\d|linear|bag"
+)
+_DOES_NOT = ("linalg_vector_norm", "linalg_cross", "_linalg_check_errors", "upsample", "_upsample")
 
 
 def _operator_macs(operator: object, args: tuple, output: object) -> int | None:
@@ -46,11 +59,42 @@ def _operator_macs(operator: object, args: tuple, output: object) -> int | None:
         # weight[0] is [in / groups, *kernel], which each output gathers; of a transposed
         # convolution it is [out / groups, *kernel], to which each input is scattered.
         return (input_ if transposed else output).numel() * weight[0].numel()
+    if operator is aten.conv_tbc:
+        return output.numel() * args[1][..., 0].numel()
     if operator is aten.mkldnn_rnn_layer:
         input_, input_weight, hidden_weight = args[:3]
         # Both matrices are applied at each step of each sequence.
         return input_[..., 0].numel() * (input_weight.numel() + hidden_weight.numel())
+    if operator is aten._trilinear:
+        return _trilinear_macs(*args)
+    if operator in (aten._embedding_bag, aten._embedding_bag_forward_only):
+        is_weighted = len(args) > 6 and args[6] is not None
+        return args[1].numel() * args[0].shape[1] if is_weighted else 0
+    if operator is aten.addr or (operator is aten.mul and _is_outer(args, output)):
+        return output.numel()
     return None
+
+
+def _trilinear_macs(x: Tensor, weight: Tensor, y: Tensor, *unsqueezed: list[int]) -> int:
+    """Every weight of a bilinear layer meets one product x_i y_j in each row; the products themselves do not count."""
+    shapes = [list(tensor.shape) for tensor in (x, weight, y)]
+    for shape, places in zip(shapes, unsqueezed):
+        for place in sorted(places):
+            shape.insert(place, 1)
+    return prod(map(max, *shapes))
+
+
+def _is_outer(args: tuple, output: Tensor) -> bool:
+    """Return whether each factor is stretched to meet the other: an outer product, or a matrix product by hand."""
+    return all(isinstance(factor, Tensor) and factor.numel() < output.numel() for factor in args[:2])
+
+
+def _is_untold(func: object) -> bool:
+    """Return whether an operator that is not counted multiplies, or may: we do not know those that are not torch's."""
+    name = func.overloadpacket.__name__
+    return func.namespace not in ("aten", "prim", "prims") or bool(
+        _MULTIPLIES.search(name) and not name.startswith(_DOES_NOT)
+    )
 
 
 @dataclass
@@ -69,6 +113,7 @@ class _MacCounter(TorchDispatchMode):
         super().__init__()
         self.tallies: dict[nn.Module, Tally] = defaultdict(Tally)
         self._running: list[nn.Module] = []
+        self._products = WeakIdKeyDictionary()  # of two tensors, number by number: multiply-accumulates once summed up
 
     def enter(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self._running.append(module)
@@ -88,6 +133,15 @@ class _MacCounter(TorchDispatchMode):
             return output
         output = func(*args, **(kwargs or {}))
         macs = _operator_macs(func.overloadpacket, args, output)
+        if macs is None and _is_untold(func) and not hasattr(self._running[-1], "own_macs"):
+            raise ValueError(
+                f"{type(self._running[-1]).__name__} calls {func.overloadpacket}, whose MACs are not known; give the "
+                "layer a method own_macs(output) that returns them, 0 where it multiplies nothing"
+            )
+        if func.overloadpacket is aten.mul and macs is None:
+            self._products[output] = output.numel() if isinstance(args[1], Tensor) else 0
+        if func.overloadpacket is aten.sum:
+            macs = self._products.get(args[0])
         if macs:
             self.tallies[self._running[-1]].macs += macs
         return output
@@ -98,7 +152,8 @@ def run_counted(model: nn.Module, example: Example) -> dict[nn.Module, Tally]:
 
     Raises:
         TypeError: `model` is not a module, or `example` is not made of tensors.
-        ValueError: a tensor of `example` is empty.
+        ValueError: a tensor of `example` is empty, the model cannot be run on it, or calls an operator whose MACs we
+            cannot tell.
     """
     need_module(model)
     inputs = example_inputs(example)
@@ -109,7 +164,7 @@ def run_counted(model: nn.Module, example: Example) -> dict[nn.Module, Tally]:
         hooks.append(module.register_forward_hook(counter.leave, with_kwargs=True))
     try:
         with evaluating(model), _plain_attention(), counter:
-            model(*inputs)
+            run_model(model, *inputs)
     finally:
         for hook in hooks:
             hook.remove()
@@ -141,15 +196,23 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _tensor_bytes(value: object) -> int:
-    """Return the bytes of the tensors inside nested tuples, lists and dicts."""
+def tensors_in(value: object) -> list[Tensor]:
+    """Return the tensors inside nested tuples, lists and dicts, in their order.
+
+    >>> tensors_in({"a": (torch.tensor(1), [torch.tensor(2)]), "b": None})
+    [tensor(1), tensor(2)]
+    """
     if isinstance(value, Tensor):
-        return value.nbytes
+        return [value]
     if isinstance(value, dict):
         value = value.values()
     elif not isinstance(value, (tuple, list)):
-        return 0
-    return sum(_tensor_bytes(item) for item in value)
+        return []
+    return [tensor for item in value for tensor in tensors_in(item)]
+
+
+def _tensor_bytes(value: object) -> int:
+    return sum(tensor.nbytes for tensor in tensors_in(value))
 
 
 def example_inputs(example: Example) -> tuple[Tensor, ...]:

@@ -16,16 +16,17 @@ What a teacher gives must be compared with what costs no teacher: the same steps
 which also keeps a student from being too sure, but knows nothing about the pictures.
 """
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_lib import require
+from mini_lib.calibration import run_model
 from mini_lib.counting import evaluating
 from mini_lib.fit import Loss
+from mini_lib.surgery import copied
 
 
 def distillation(teacher: nn.Module, *, temperature: float, share: float) -> Loss:
@@ -56,11 +57,13 @@ def distillation(teacher: nn.Module, *, temperature: float, share: float) -> Los
 
     Source: G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2.
     """
-    _check(teacher, temperature, share)
+    _need_module("teacher", teacher)
+    temperature = require.positive("temperature", temperature, fix="2 to 5 are common")
+    share = require.share("share", share, zero=True, fix="0.5 listens to teacher and labels alike")
 
     def loss(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         with evaluating(teacher):
-            taught = _like(logits, teacher(images))
+            taught = _like(logits, run_model(teacher, images))
         log_p = F.log_softmax(taught / temperature, dim=1)
         log_q = F.log_softmax(logits / temperature, dim=1)
         divergence = (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
@@ -87,7 +90,7 @@ def label_smoothing(amount: float) -> Loss:
 
     Source: C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, section 7.
     """
-    require.share("amount", amount, zero=True, one=False, fix="0.1 is common, 0 leaves the labels as they are")
+    amount = require.share("amount", amount, zero=True, one=False, fix="0.1 is common, 0 leaves the labels as they are")
 
     def loss(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         spread = -F.log_softmax(logits, dim=1).mean()  # the cross-entropy with 1 / classes for each class
@@ -103,8 +106,9 @@ def mean_of(models: Sequence[nn.Module]) -> nn.Module:
     so at every temperature: softening the ensemble is the same as softening its members.
 
     Raises:
-        TypeError: one of them is not a module.
-        ValueError: there is none; and when it is called: their logits differ in shape.
+        TypeError: one of them is not a module, or `models` is a single one.
+        ValueError: there is none, or one cannot be copied (`surgery.copied`); and when it is called: their logits
+            differ in shape.
 
     >>> one, other = nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Threshold(9.0, 3.0))      # x, and 3 whatever x is
     >>> mean_of([one, other])(torch.tensor([[1.0, 5.0]]))
@@ -112,12 +116,14 @@ def mean_of(models: Sequence[nn.Module]) -> nn.Module:
 
     Source: G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015, section 1.
     """
+    if isinstance(models, nn.Module) or not isinstance(models, Iterable):
+        raise TypeError(f"models must be several, got {type(models).__name__}; write [model, other]")
     models = list(models)
     if not models:
         raise ValueError("an ensemble needs at least one model, got none; give some, such as zoo.load(name, seed)")
     for model in models:
         _need_module("each model of an ensemble", model)
-    return _Mean(copy.deepcopy(models)).eval()
+    return _Mean([copied(model) for model in models]).eval()
 
 
 class _Mean(nn.Module):
@@ -150,9 +156,3 @@ def _like(logits: Tensor, taught: Tensor) -> Tensor:
 def _need_module(name: str, model: object) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"{name} must be an nn.Module that gives logits, got {type(model).__name__}")
-
-
-def _check(teacher: object, temperature: float, share: float) -> None:
-    _need_module("teacher", teacher)
-    require.positive("temperature", temperature, fix="2 to 5 are common")
-    require.share("share", share, zero=True, fix="0.5 listens to teacher and labels alike")

@@ -3,7 +3,6 @@
 The loop takes training and validation data and no test data: what you choose, you choose on validation data.
 """
 
-import copy
 import math
 import statistics
 from collections.abc import Callable, Iterable
@@ -13,10 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mini_lib.answers import accuracy, need_classes, predict, share_correct
 from mini_lib.batch import Augment, Batch, need_batch
-from mini_lib.counting import evaluating
+from mini_lib.calibration import run_model
 from mini_lib.data import Split
-from mini_lib.require import not_negative, positive, whole
+from mini_lib.require import callable_, finite, not_negative, positive, shown, whole
+from mini_lib.surgery import copied, need_module
+from mini_lib.tensor_checks import need_tensor
+
+__all__ = [
+    "Epoch", "Fitted", "Loss", "Spread", "accuracy", "cross_entropy", "fit", "need_classes", "over_seeds", "predict",
+]  # fmt: skip
 
 # A loss of one batch: logits [N, classes], images [N, ...] as the model saw them, labels [N], or [N, classes] where an
 # augmentation mixed pictures -> the mean, one number.
@@ -26,10 +32,21 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 def cross_entropy(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     """Return the mean of -log(probability of the right class) in nats, the loss of `fit`; the images do not matter.
 
+    Raises:
+        TypeError: logits or labels are not tensors.
+        ValueError: torch cannot compare them: there is not a label for each row, say.
+
     >>> cross_entropy(torch.zeros(1, 8), torch.zeros(1, 1), torch.tensor([3])) / math.log(2)     # 1 of 8: three bits
     tensor(3.)
     """
-    return F.cross_entropy(logits, labels)
+    need_tensor("logits", logits, fix="pass what the model gives")
+    need_tensor("labels", labels, floating=False, fix="pass the labels of the batch")
+    try:
+        return F.cross_entropy(logits, labels)
+    except (RuntimeError, IndexError) as error:
+        raise ValueError(
+            f"logits {list(logits.shape)} and labels {list(labels.shape)} of {labels.dtype} do not go together: {error}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -90,11 +107,12 @@ def fit(
     The weights returned are those of the last epoch. `progress` is called after each epoch, to move a bar, say.
 
     Raises:
-        TypeError: a split is not a `Split`, a setting is not a number, `loss` is not a function that gives a tensor, or
-            `augment` not one that gives a `Batch`.
+        TypeError: a split is not a `Split`, a setting or the seed is not a number, `loss` is not a function that gives
+            a tensor, or `augment` not one that gives a `Batch`.
         ValueError: `epochs` or `batch_size` is below 1, the learning rate not positive, the weight decay negative; the
-            model has no trainable parameters or gives no logits [N, classes]; a label lies beyond its classes; the loss
-            is not one finite number with a gradient; or `augment` gives more pictures than it got, or fewer.
+            model cannot be copied (`surgery.copied`), has no trainable parameters, cannot be run on the pictures or
+            gives no logits [N, classes], or NaN; a label lies beyond its classes; the loss is not one finite number
+            with a gradient; or `augment` gives more pictures than it got, or fewer, or other classes.
 
     >>> dots = Split(torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1]))     # class 1 lies right of class 0
     >>> fitted = fit(nn.Linear(1, 2), dots, dots, epochs=10, seed=0, learning_rate=1.0)
@@ -104,9 +122,14 @@ def fit(
     Source: I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019, algorithm 2;
     L. Smith, N. Topin, "Super-Convergence", 2018, section 3.
     """
-    _check(model, train, validation, epochs, learning_rate, batch_size, weight_decay, loss, augment)
+    _check(model, train, validation, loss, augment, progress)
+    epochs = whole("epochs", epochs, low=1, fix="one epoch is one pass over the training data")
+    batch_size = whole("batch_size", batch_size, low=1, fix="128 is a good start")
+    learning_rate = positive("learning_rate", learning_rate, fix="0.003 is a good start")
+    weight_decay = not_negative("weight_decay", weight_decay, fix="0 leaves it out")
+    seed = whole("seed", seed, fix="the same seed gives the same weights")
     # Convolutions on a CPU train faster with channels innermost in memory: small_cnn 2 to 4 times, measured here.
-    model = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    model = copied(model).to(memory_format=torch.channels_last)
     steps = math.ceil(len(train) / batch_size)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay)
@@ -125,7 +148,9 @@ def fit(
                 batch = Batch(train.images[chosen], train.labels[chosen])
                 if augment is not None:
                     batch = _as_many(augment(batch, chance), batch)
-                logits = model(batch.images)
+                logits = run_model(model, batch.images)
+                if augment is not None:
+                    _need_known(batch, logits)
                 now = _one_number(loss(logits, batch.images, batch.labels))
                 if not now.isfinite():
                     raise ValueError(
@@ -145,7 +170,7 @@ def fit(
                 train_loss=loss_sum / len(train),
                 train_accuracy=correct / len(train),
                 validation_loss=F.cross_entropy(logits, validation.labels).item(),
-                validation_accuracy=_share_correct(logits, validation.labels),
+                validation_accuracy=share_correct(logits, validation.labels),
             )
             history.append(row)
             if progress is not None:
@@ -153,54 +178,12 @@ def fit(
     return Fitted(model.to(memory_format=torch.contiguous_format).eval(), tuple(history))
 
 
-def accuracy(model: nn.Module, split: Split) -> float:
-    """Return the share of pictures, in [0, 1], whose largest logit is that of their class.
-
-    The model is asked in evaluation mode and left in the mode it had.
-
-    >>> split = Split(torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0]]), torch.tensor([0, 1, 1]))
-    >>> round(accuracy(nn.Identity(), split), 4)                              # the third one is wrong
-    0.6667
-    """
-    return _share_correct(predict(model, split.images), split.labels)
-
-
-def predict(model: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor:
-    """Return the logits [N, classes] of images [N, ...], computed in evaluation mode and without gradients.
-
-    Small batches, whose activations fit in the cache, are about twice as fast as batches of 1000 here.
-
-    >>> predict(nn.Flatten(), torch.ones(3, 1, 2, 2)).shape
-    torch.Size([3, 4])
-    """
-    with evaluating(model):
-        return torch.cat([model(batch) for batch in images.split(batch_size)])
-
-
-def need_classes(model: nn.Module, *splits: Split) -> None:
-    """Refuse a model that does not tell all classes of the splits apart.
-
-    Raises:
-        ValueError: it gives no logits [N, classes], or a label lies beyond its classes.
-
-    >>> need_classes(nn.Flatten(), Split(torch.zeros(1, 1, 2, 2), torch.tensor([3])))          # 4 logits, labels 0 to 3
-    """
-    logits = predict(model, splits[0].images[:1])
-    if logits.ndim != 2:
-        raise ValueError(f"the model must give logits [N, classes], got {list(logits.shape)}; flatten its output")
-    highest = int(max(split.labels.max() for split in splits))
-    if highest >= logits.shape[1]:
-        raise ValueError(
-            f"the highest label is {highest}, but the model tells {logits.shape[1]} classes apart; "
-            f"give its last layer {highest + 1} outputs"
-        )
-
-
 @dataclass(frozen=True)
 class Spread:
     """One figure measured several times, once for each seed.
 
     Raises:
+        TypeError: a value is not a number.
         ValueError: there is no value, or one that is not finite.
 
     >>> spread = Spread((0.90, 0.91, 0.92))
@@ -213,10 +196,12 @@ class Spread:
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.values, Iterable):
+            raise TypeError(f"a spread needs several values, got {shown(self.values)}; give one for each seed")
+        fix = "find out why a run failed"
+        object.__setattr__(self, "values", tuple(finite("each value of a spread", one, fix=fix) for one in self.values))
         if not self.values:
             raise ValueError("a spread needs at least one value, got none; give one for each seed")
-        if not all(math.isfinite(value) for value in self.values):
-            raise ValueError(f"a spread needs finite values, got {list(self.values)}; find out why a run failed")
 
     @property
     def mean(self) -> float:
@@ -237,38 +222,47 @@ class Spread:
 def over_seeds(measure: Callable[[int], float], seeds: Iterable[int] = (0, 1, 2)) -> Spread:
     """Return what `measure(seed)` gives for each seed, as mean and spread.
 
+    Raises:
+        TypeError: `measure` cannot be called or gives no number, or the seeds are not several whole numbers.
+        ValueError: there is no seed, or a value is not finite.
+
     >>> print(over_seeds(lambda seed: 0.5 + 0.1 * seed))
     60.0 ± 10.0 % (3 seeds)
     """
-    return Spread(tuple(measure(seed) for seed in seeds))
+    callable_("measure", measure, fix="pass a function of a seed that returns one figure")
+    if not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds must be several whole numbers, got {shown(seeds)}; write (0, 1, 2), say")
+    return Spread(tuple(measure(whole("each seed", seed, fix="write (0, 1, 2), say")) for seed in seeds))
 
 
-def _share_correct(logits: Tensor, labels: Tensor) -> float:
-    return (logits.argmax(dim=1) == labels).sum().item() / len(labels)
+def _need_known(batch: Batch, logits: Tensor) -> None:
+    """Refuse an augmentation's labels that are not of the model's classes."""
+    classes = batch.labels.shape[1] if batch.labels.ndim == 2 else int(batch.labels.max()) + 1
+    if classes > logits.shape[1] or (batch.labels.ndim == 2 and classes < logits.shape[1]):
+        raise ValueError(
+            f"augment gives labels of {classes} classes, but the model tells {logits.shape[1]} apart; keep the classes "
+            "of the batch that it gets"
+        )
 
 
 def _check(
     model: nn.Module,
     train: Split,
     validation: Split,
-    epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    weight_decay: float,
     loss: Loss,
     augment: Augment | None,
+    progress: Callable[[Epoch], None] | None,
 ) -> None:
+    need_module(model)
     for name, split in (("train", train), ("validation", validation)):
         if not isinstance(split, Split):
             raise TypeError(f"{name} must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
-    whole("epochs", epochs, low=1, fix="one epoch is one pass over the training data")
-    whole("batch_size", batch_size, low=1, fix="128 is a good start")
-    positive("learning_rate", learning_rate, fix="0.003 is a good start")
-    not_negative("weight_decay", weight_decay, fix="0 leaves it out")
     if not callable(loss):
         raise TypeError(f"loss must be a function (logits, images, labels) -> tensor, got {loss!r}; see cross_entropy")
     if augment is not None and not callable(augment):
         raise TypeError(f"augment must be a function (batch, generator) -> batch, got {augment!r}; None leaves it out")
+    if progress is not None:
+        callable_("progress", progress, fix="pass a function of an Epoch, or None")
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ValueError("the model has no trainable parameter, so there is nothing to fit; set requires_grad on some")
     need_classes(model, train, validation)

@@ -9,13 +9,13 @@ choice knows the error, and `evolutionary` searches by that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import fsum, inf
 from random import Random
 
-from mini_lib.require import finite, not_negative, whole
+from mini_lib.require import callable_, checked, finite, not_negative, of_type, whole
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Option:
     """What one layer can become: its cost, its error, and the `value` that says what it is, such as bits or a rank.
 
     Raises:
-        TypeError: the cost is not a Python int, or the error is not a number.
+        TypeError: the cost is not a whole number, or the error is not a number.
         ValueError: the cost or the error is below 0, or the error is not finite.
     """
 
@@ -32,8 +32,8 @@ class Option:
     error: float
 
     def __post_init__(self) -> None:
-        whole("cost", self.cost, low=0, fix="give MACs or bytes")
-        not_negative("error", self.error, fix="an error is 0 or more; smaller is better")
+        checked(self, "cost", whole, low=0, fix="give MACs or bytes")
+        checked(self, "error", not_negative, fix="an error is 0 or more; smaller is better")
 
 
 Options = Mapping[str, Sequence[Option]]
@@ -50,7 +50,7 @@ def exact(options: Options, budget: int) -> dict[str, Option]:
         budget: in the unit of the costs.
 
     Raises:
-        TypeError: the budget is not a Python int.
+        TypeError: the budget is not a whole number, or the options are not Options by name.
         ValueError: there is no layer, a layer has no option, the errors add up to infinity, or the budget cannot be
             met; the message says what the least cost is.
         RuntimeError: the solver found no solution.
@@ -64,7 +64,7 @@ def exact(options: Options, budget: int) -> dict[str, Option]:
     Source: the multiple-choice knapsack problem; H. Kellerer, U. Pferschy, D. Pisinger, "Knapsack Problems", 2004,
     chapter 11.
     """
-    options, _ = _checked(options, budget)
+    options, budget, _ = _checked(options, budget)
     useful = {name: _worth_considering(choices) for name, choices in options.items()}
 
     def excess(taken: Mapping[str, Option]) -> float:
@@ -111,7 +111,7 @@ def greedy(options: Options, budget: int) -> dict[str, Option]:
 
     Source: G. Dantzig, "Discrete-Variable Extremum Problems", 1957; Kellerer et al. 2004, section 11.2.
     """
-    options, room = _checked(options, budget)
+    options, _, room = _checked(options, budget)
     hulls = {name: _hull(_worth_considering(choices)) for name, choices in options.items()}
     steps = sorted(
         (-_gain(hull[place - 1], hull[place]), name, place)
@@ -150,7 +150,7 @@ def evolutionary(
         generations: 0 takes the best of a random population.
 
     Raises:
-        TypeError: `budget`, `population` or `generations` is not a Python int.
+        TypeError: `budget`, `seed`, `population` or `generations` is not a whole number, or `error_of` not a function.
         ValueError: as `exact`; or `population` is below 2, or `generations` below 0.
 
     Layers a and b harm each other at 2 bits, which no sum of errors can express:
@@ -165,9 +165,11 @@ def evolutionary(
 
     Source: Z. Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling", 2020, algorithm 1.
     """
-    options, _ = _checked(options, budget)
-    whole("population", population, low=2, fix="64 is enough for a dozen layers")
-    whole("generations", generations, low=0, fix="40 is enough for a dozen layers")
+    options, budget, _ = _checked(options, budget)
+    population = whole("population", population, low=2, fix="64 is enough for a dozen layers")
+    generations = whole("generations", generations, low=0, fix="40 is enough for a dozen layers")
+    seed = whole("seed", seed, fix="the same seed finds the same choice")
+    error_of = error_of and callable_("error_of", error_of, fix="pass a function of a choice, or None")
     random, layers = Random(seed), list(options.values())
 
     def choice(places: tuple[int, ...]) -> dict[str, Option]:
@@ -206,6 +208,7 @@ def need_affordable(least: int, budget: int, what: str) -> None:
     Raises:
         ValueError: the budget is too small; the message says what is needed.
     """
+    least, budget = (whole(name, one, fix="count in whole units") for name, one in (("least", least), (what, budget)))
     if budget < least:
         raise ValueError(
             f"{what} of {budget:,} cannot be met: with the cheapest option of every layer it is still {least:,}; "
@@ -213,20 +216,22 @@ def need_affordable(least: int, budget: int, what: str) -> None:
         )
 
 
-def _checked(options: Options, budget: int) -> tuple[dict[str, list[Option]], int]:
-    """The options as lists, and what is left of the budget once every layer has its cheapest option."""
-    whole("budget", budget, fix="round it down with int()")
-    if not options:
+def _checked(options: Options, budget: int) -> tuple[dict[str, list[Option]], int, int]:
+    """The options as lists, the budget, and what is left of it once every layer has its cheapest option."""
+    budget = whole("budget", budget, fix="round it down with int()")
+    if not of_type("options", options, Mapping, fix="give the options of each layer by name"):
         raise ValueError("options holds no layer; give at least one")
-    options = {name: list(choices) for name, choices in options.items()}
+    options = {name: [*of_type(name, given, Iterable, fix="use a list of Option")] for name, given in options.items()}
     for name, choices in options.items():
+        if not all(isinstance(option, Option) for option in choices):
+            raise TypeError(f"each option of layer {name!r} must be an Option; use Option(value, cost, error)")
         if not choices:
             raise ValueError(f"layer {name!r} has no option; give at least the one to leave it alone")
-    if sum(max(option.error for option in choices) for choices in options.values()) == inf:
+    if sum(float(max(option.error for option in choices)) for choices in options.values()) == inf:
         raise ValueError("the errors must add up to a finite number; divide them all by the largest")
     least = sum(min(option.cost for option in choices) for choices in options.values())
     need_affordable(least, budget, "budget")
-    return options, budget - least
+    return options, budget, budget - least
 
 
 def _solved(options: Mapping[str, Sequence[Option]], budget: int, scale: float) -> dict[str, Option]:

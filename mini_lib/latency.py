@@ -1,14 +1,14 @@
 """How long a call takes: a median with its spread, never one number. Import through `mini_lib.measure`."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 from time import perf_counter
 
 import numpy as np
 
-from mini_lib.require import callable_, whole
+from mini_lib.require import callable_, finite, not_negative, of_type, shown, whole
 
 # What a call finds in the caches is loaded anew within a few milliseconds, which a run of this length does not feel.
 _CACHES_MATTER_BELOW_S = 0.3
@@ -22,7 +22,8 @@ class Latency:
     """The seconds that repeated runs of one call took, in the order in which they ran.
 
     Raises:
-        ValueError: there is no time, or a negative one.
+        TypeError: a time is not a number.
+        ValueError: there is no time, or one that is negative or not finite.
 
     >>> latency = Latency((0.003, 0.001, 0.002))
     >>> latency.median_s
@@ -34,11 +35,14 @@ class Latency:
     times_s: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "times_s", tuple(self.times_s))
-        if not self.times_s or min(self.times_s) < 0:
-            raise ValueError(
-                f"times_s must be one or more times of 0 s or more, got {self.times_s}; time the call again"
-            )
+        if not isinstance(self.times_s, Iterable):
+            raise TypeError(f"times_s must be several times, got {shown(self.times_s)}; time the call again")
+        fix = "time the call again"
+        object.__setattr__(
+            self, "times_s", tuple(not_negative("each of times_s", one, fix=fix) for one in self.times_s)
+        )
+        if not self.times_s:
+            raise ValueError("times_s must be one or more times, got none; time the call again")
 
     @property
     def median_s(self) -> float:
@@ -117,7 +121,7 @@ def compare_by_clocks(
     >>> len(wall["sum"].times_s), len(processor["sum"].times_s)
     (5, 5)
     """
-    if not calls:
+    if not of_type("calls", calls, Mapping, fix="pass a dict such as {'model': lambda: model(x)}"):
         raise ValueError("calls must name at least one call, got none; pass a dict such as {'model': lambda: model(x)}")
     for name, call in calls.items():
         callable_(f"calls[{name!r}]", call, fix="wrap the work: lambda: model(x)")
@@ -162,7 +166,7 @@ def clock_tick_s(clock: Callable[[], float]) -> float:
     True
     """
     steps_s: list[float] = []
-    last_s = clock()
+    last_s = callable_("clock", clock, fix="time.thread_time, say")()
     for _ in range(_MOST_LOOKS):
         now_s = clock()
         if now_s > last_s:
@@ -179,6 +183,7 @@ def milliseconds(median_s: float, low_s: float, high_s: float) -> str:
     >>> milliseconds(0.0125, 0.012, 0.0151)
     '12.5 (12.0-15.1)'
     """
+    median_s, low_s, high_s = (finite("each time", time_s, fix="give seconds") for time_s in (median_s, low_s, high_s))
     decimals = three_digits(1000 * median_s)
     median, low, high = (f"{1000 * time_s:,.{decimals}f}" for time_s in (median_s, low_s, high_s))
     return f"{median} ({low}-{high})"
@@ -190,4 +195,4 @@ def three_digits(value: float) -> int:
     >>> [three_digits(value) for value in (0.0125, 1.25, 1250.0)]
     [4, 2, 0]
     """
-    return max(0, 2 - floor(log10(value))) if value > 0 else 0
+    return max(0, 2 - floor(log10(value))) if finite("value", value, fix="give a number") > 0 else 0

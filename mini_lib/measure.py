@@ -4,7 +4,7 @@ This is the door to all measuring, and the home of the one table that every less
 What is counted is in `costs.py`, what is timed in `latency.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from mini_lib.columns import aligned
 from mini_lib.costs import LayerCost, flops, layer_costs, macs, parameters, stored_bytes
 from mini_lib.counting import Example, evaluating, example_inputs
 from mini_lib.latency import Latency, compare_latency, latency, milliseconds, three_digits
-from mini_lib.require import share
+from mini_lib.require import checked, not_negative, of_type, share, whole
 
 __all__ = [
     "Latency",
@@ -44,8 +44,8 @@ class Row:
     where it was not measured.
 
     Raises:
-        TypeError: `accuracy` is not a number.
-        ValueError: `accuracy` is not between 0 and 1.
+        TypeError: a number is none.
+        ValueError: a count or a time is negative, or `accuracy` is not between 0 and 1.
 
     >>> Row("tiny", 1000, 2_500_000, 4096, median_s=2e-3, low_s=1e-3, high_s=3e-3, accuracy=0.9).cells()
     ('tiny', '1,000', '2.50', '4.00', '2.00 (1.00-3.00)', '90.0')
@@ -61,8 +61,13 @@ class Row:
     accuracy: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("parameters", "macs", "stored_bytes"):
+            checked(self, name, whole, low=0, fix="count it with mini_lib.measure")
+        for name in ("median_s", "low_s", "high_s"):
+            checked(self, name, not_negative, fix="time it with mini_lib.measure")
         if self.accuracy is not None:
-            share(f"accuracy of {self.name!r}", self.accuracy, zero=True, fix="pass a fraction such as 0.9")
+            known = share(f"accuracy of {self.name!r}", self.accuracy, zero=True, fix="pass a fraction such as 0.9")
+            object.__setattr__(self, "accuracy", known)
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as it is shown, in the units of the table's headers."""
@@ -82,6 +87,7 @@ class Report:
     """The table of costs: plain text when printed, an HTML table in a notebook.
 
     Raises:
+        TypeError: a row is something else.
         ValueError: there is no row.
 
     >>> row = Row("tiny", parameters=10, macs=10, stored_bytes=2048, median_s=2e-3, low_s=1e-3, high_s=3e-3)
@@ -93,7 +99,9 @@ class Report:
     rows: tuple[Row, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", tuple(self.rows))
+        if not isinstance(self.rows, Iterable):
+            raise TypeError(f"rows must be several Row, got {type(self.rows).__name__}; use report(models, example)")
+        object.__setattr__(self, "rows", tuple(of_type("each row", row, Row, fix="use report") for row in self.rows))
         if not self.rows:
             raise ValueError("rows must hold at least one Row, got none; measure a model first")
 
@@ -136,8 +144,8 @@ def report(
     >>> [(row.name, row.parameters, row.macs, row.stored_bytes, row.accuracy) for row in table.rows]
     [('line', 15, 12, 60, 0.5)]
     """
-    accuracies = accuracies or {}
-    if not models:
+    accuracies = of_type("accuracies", {} if accuracies is None else accuracies, Mapping, fix="give them by model name")
+    if not of_type("models", models, Mapping, fix="pass a dict such as {'dense': model}"):
         raise ValueError("models must name at least one model, got none; pass a dict such as {'dense': model}")
     unknown = sorted(set(accuracies) - set(models))
     if unknown:

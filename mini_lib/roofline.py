@@ -9,12 +9,14 @@ Multicore Architectures", CACM 2009.
 
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import torch
 
 from mini_lib.costs import LayerCost, flops
 from mini_lib.latency import latency
+from mini_lib.require import checked, not_negative, of_type, positive, whole
 
 _MIB = 2**20
 
@@ -24,7 +26,8 @@ class Machine:
     """The two limits of a machine, as measured with one number type and one number of threads.
 
     Raises:
-        ValueError: a limit is not positive.
+        TypeError: a limit is not a number.
+        ValueError: a limit is not positive, or there is no thread.
 
     >>> machine = Machine(peak_flops_per_s=100e9, bandwidth_bytes_per_s=20e9)
     >>> print(machine)
@@ -38,8 +41,9 @@ class Machine:
 
     def __post_init__(self) -> None:
         for name in ("peak_flops_per_s", "bandwidth_bytes_per_s"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}; use measure_machine()")
+            checked(self, name, positive, fix="use measure_machine()")
+        checked(self, "dtype", of_type, kinds=torch.dtype, fix="use torch.float32")
+        checked(self, "threads", whole, low=1, fix="use torch.get_num_threads()")
 
     @property
     def ridge(self) -> float:
@@ -50,7 +54,8 @@ class Machine:
         """Return the most FLOPs a second that work of `intensity` FLOPs per byte can reach here.
 
         Raises:
-            ValueError: `intensity` is negative.
+            TypeError: `intensity` is not a number.
+            ValueError: it is negative, or NaN.
 
         At 2 FLOPs per byte, 20 GB/s feed 40 GFLOP/s; at 50 the peak is the limit:
 
@@ -58,8 +63,8 @@ class Machine:
         >>> machine.attainable_flops_per_s(2) / 1e9, machine.attainable_flops_per_s(50) / 1e9
         (40.0, 100.0)
         """
-        if not intensity >= 0:
-            raise ValueError(f"intensity must be 0 or more FLOPs per byte, got {intensity}; use arithmetic_intensity()")
+        if intensity != inf:  # work that moves nothing
+            intensity = not_negative("intensity", intensity, fix="use arithmetic_intensity()")
         return min(self.peak_flops_per_s, self.bandwidth_bytes_per_s * intensity)
 
     def __str__(self) -> str:
@@ -74,14 +79,13 @@ def arithmetic_intensity(macs: int, moved_bytes: int) -> float:
     """Return the FLOPs that `macs` do for each byte moved between memory and processor.
 
     Raises:
+        TypeError: a number is none.
         ValueError: `macs` is negative or `moved_bytes` is not positive.
 
     >>> arithmetic_intensity(macs=1000, moved_bytes=500)
     4.0
     """
-    if moved_bytes <= 0:
-        raise ValueError(f"moved_bytes must be above 0, got {moved_bytes}; count what is read and written")
-    return flops(macs) / moved_bytes
+    return flops(macs) / positive("moved_bytes", moved_bytes, fix="count what is read and written")
 
 
 def layer_intensity(cost: LayerCost) -> float:
@@ -90,6 +94,7 @@ def layer_intensity(cost: LayerCost) -> float:
     This is the best case: it falls when a tensor does not fit in the cache and is read again.
 
     Raises:
+        TypeError: `cost` is not a LayerCost.
         ValueError: the layer moves nothing.
 
     A 1x1 convolution from 4 to 4 channels on an 8x8 image does 64 * 16 = 1024 MACs on
@@ -100,6 +105,7 @@ def layer_intensity(cost: LayerCost) -> float:
     >>> round(layer_intensity(cost), 3)
     0.97
     """
+    of_type("cost", cost, LayerCost, fix="layer_costs(model, example) gives them")
     return arithmetic_intensity(cost.macs, cost.moved_bytes)
 
 
@@ -109,7 +115,8 @@ def matmul_intensity(m: int, n: int, k: int, *, element_bytes: float = 4) -> flo
     `element_bytes` may be a fraction: weights of 4 bits take 0.5.
 
     Raises:
-        ValueError: a size or `element_bytes` is not positive.
+        TypeError: a size is not a whole number, or `element_bytes` not a number.
+        ValueError: one of them is not positive.
 
     A square product of side n does 2 n^3 FLOPs on 3 n^2 elements, n / 6 per byte in fp32; a
     matrix times a vector stays below 1 / 2, however large:
@@ -119,9 +126,9 @@ def matmul_intensity(m: int, n: int, k: int, *, element_bytes: float = 4) -> flo
     >>> round(matmul_intensity(600, 1, 600), 3)
     0.498
     """
-    for name, size in (("m", m), ("n", n), ("k", k), ("element_bytes", element_bytes)):
-        if size <= 0:
-            raise ValueError(f"{name} must be above 0, got {size}; pass the sizes of [m, k] x [k, n]")
+    fix = "pass the sizes of [m, k] x [k, n]"
+    m, n, k = (whole(name, size, low=1, fix=fix) for name, size in (("m", m), ("n", n), ("k", k)))
+    element_bytes = positive("element_bytes", element_bytes, fix="4 for float32")
     return flops(m * n * k) / (element_bytes * (m * k + k * n + m * n))
 
 
@@ -146,10 +153,12 @@ def measure_peak_flops_per_s(
     Raises:
         ValueError: `dtype` is not a floating-point type, a size is below 1 or there is none, or `repeats` is below 1.
     """
-    if not dtype.is_floating_point:
+    if not of_type("dtype", dtype, torch.dtype, fix="use torch.float32").is_floating_point:
         raise ValueError(f"dtype must be a floating-point type, got {dtype}; use torch.float32")
-    if not sizes or min(sizes) < 1:
-        raise ValueError(f"sizes must be one or more sizes of 1 or more, got {sizes}; use (512, 1024, 1536)")
+    given = of_type("sizes", sizes, (tuple, list), fix="use (512, 1024, 1536)")
+    sizes = [whole("each of sizes", size, low=1, fix="use (512, 1024, 1536)") for size in given]
+    if not sizes:
+        raise ValueError("sizes must be one or more sizes of 1 or more, got none; use (512, 1024, 1536)")
     rates = []
     for size in sizes:
         # Any finite values do: a dense product takes the same time for ones.
@@ -174,8 +183,7 @@ def measure_bandwidth_bytes_per_s(*, buffer_bytes: int | None = None, repeats: i
     """
     if buffer_bytes is None:
         buffer_bytes = min(4 * last_level_cache_bytes(), 512 * _MIB)
-    if buffer_bytes < 4:
-        raise ValueError(f"buffer_bytes must be 4 or more, got {buffer_bytes}; use four times the last-level cache")
+    buffer_bytes = whole("buffer_bytes", buffer_bytes, low=4, high=2**40, fix="use four times the last-level cache")
     buffer = torch.zeros(buffer_bytes // 4, dtype=torch.float32)
     # The warm-up run makes the system hand over the memory, which it does on first touch.
     times = latency(lambda: buffer.add_(1.0), repeats=repeats, warmup=1)
@@ -190,6 +198,7 @@ def last_level_cache_bytes(root: Path = Path("/sys/devices/system/cpu")) -> int:
     >>> last_level_cache_bytes(Path("no such folder")) // 2**20
     32
     """
+    root = Path(of_type("root", root, (str, Path), fix="leave it out"))
     caches = {}
     # Some processors list a cache without its size: look for the sizes.
     for file in root.glob("cpu[0-9]*/cache/index[0-9]*/size"):

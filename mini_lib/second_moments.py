@@ -20,7 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, observe_windows
-from mini_lib.require import not_negative
+from mini_lib.require import checked, not_negative, of_type, whole
+from mini_lib.running_means import Mean, MeanAndProducts
+from mini_lib.tensor_checks import need_tensor
 
 Layers = Mapping[str, nn.Module]  # layers of one model, by name
 
@@ -51,7 +53,7 @@ def second_moments_of(model: nn.Module, calibration: Calibration, layers: Layers
     Source: B. Hassibi, D. Stork, "Second Order Derivatives for Network Pruning: Optimal Brain Surgeon", 1993, section
     3, for a linear layer; E. Frantar, D. Alistarh, "Optimal Brain Compression", 2022, section 3.
     """
-    return _in_one_pass(model, calibration, layers, lambda layer: _Mean(lambda windows: windows.mT @ windows))
+    return _in_one_pass(model, calibration, layers, lambda layer: Mean(lambda windows: windows.mT @ windows))
 
 
 def mean_squares_of(model: nn.Module, calibration: Calibration, layers: Layers) -> dict[str, Tensor]:
@@ -64,7 +66,7 @@ def mean_squares_of(model: nn.Module, calibration: Calibration, layers: Layers) 
     >>> mean_squares_of(model, torch.tensor([[1.0, 2.0], [3.0, 0.0]]), {"0": model[0]})["0"]
     tensor([5., 2.], dtype=torch.float64)
     """
-    return _in_one_pass(model, calibration, layers, lambda layer: _Mean(lambda windows: windows.square().sum(dim=1)))
+    return _in_one_pass(model, calibration, layers, lambda layer: Mean(lambda windows: windows.square().sum(dim=1)))
 
 
 def moments_of(model: nn.Module, calibration: Calibration, layers: Layers) -> dict[str, Moments]:
@@ -83,10 +85,11 @@ def moments_of(model: nn.Module, calibration: Calibration, layers: Layers) -> di
     Source: batches are merged as in T. Chan, G. Golub, R. LeVeque, "Updating Formulae and a Pairwise Algorithm for
     Computing Sample Variances", 1979.
     """
-    for name, layer in layers.items():
+    for name, layer in of_type("layers", layers, Mapping, fix="give some layers of the model by name").items():
         if getattr(layer, "groups", 1) > 1:
             raise ValueError(f"layer {name!r} reads different inputs in each of {layer.groups} groups; leave it out")
-    return _in_one_pass(model, calibration, layers, lambda layer: _Merged(layer.weight[0].numel()))
+    found = _in_one_pass(model, calibration, layers, lambda layer: MeanAndProducts(layer.weight[0].numel()))
+    return {name: Moments(*parts) for name, parts in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,7 @@ class Moments:
     errors predicted from it are those measured on it. With `count` of k or fewer it is singular.
 
     Raises:
+        TypeError: the moments are not tensors, or the count is not a whole number.
         ValueError: the shapes do not fit, a value is not finite, or there are fewer than 2 inputs.
     """
 
@@ -105,6 +109,8 @@ class Moments:
     count: int
 
     def __post_init__(self) -> None:
+        for name in ("mean", "covariance"):
+            need_tensor(name, getattr(self, name), empty=True, fix="moments_of(model, pictures, layers) gives them")
         shapes = list(self.mean.shape), list(self.covariance.shape)
         if len(shapes[0]) != 1 or shapes[1] != 2 * shapes[0]:
             raise ValueError(
@@ -112,6 +118,7 @@ class Moments:
             )
         if not (self.mean.isfinite().all() and self.covariance.isfinite().all()):
             raise ValueError("the moments hold NaN or infinity; check what the layers before this one give")
+        checked(self, "count", whole, fix="how many inputs they are of")
         if self.count < 2:
             raise ValueError(f"a covariance needs at least 2 inputs, got {self.count}; calibrate with a hundred images")
 
@@ -143,7 +150,7 @@ def damped(moments: Tensor, damp: float) -> Tensor:
 
     Source: E. Frantar, D. Alistarh, "SparseGPT", 2023: 1% of the average diagonal value.
     """
-    not_negative("damp", damp, fix="0.01 adds 1% of the mean diagonal")
+    damp = not_negative("damp", damp, fix="0.01 adds 1% of the mean diagonal")
     need_finite(moments)
     identity = torch.eye(moments.shape[-1]).to(moments)
     scale = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
@@ -155,10 +162,11 @@ def need_finite(second_moments: Tensor) -> Tensor:
 
     Raises:
         TypeError: it is not a tensor.
-        ValueError: it holds NaN or infinity.
+        ValueError: it is not [..., k, k], or holds NaN or infinity.
     """
-    if not isinstance(second_moments, Tensor):
-        raise TypeError(f"second_moments must be a tensor, got {second_moments!r}; second_moments_of gives them")
+    shape = list(need_tensor("second_moments", second_moments, fix="second_moments_of gives them").shape)
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise ValueError(f"second moments must be [..., k, k], got {shape}; second_moments_of gives them")
     if not second_moments.isfinite().all():
         raise ValueError(
             "second moments hold NaN or infinity; check the calibration data, and what the layers before this one give"
@@ -176,7 +184,7 @@ def cholesky(moments: Tensor) -> Tensor:
     tensor([[2., 0.],
             [1., 1.]])
     """
-    factor, failed = torch.linalg.cholesky_ex(moments)
+    factor, failed = torch.linalg.cholesky_ex(need_finite(moments))
     # A pivot is what an input has of its own, beyond those before it. Rounding leaves k * eps of nothing.
     pivots, strongest = factor.diagonal(dim1=-2, dim2=-1).square(), moments.diagonal(dim1=-2, dim2=-1).amax(-1)
     if failed.any() or (pivots.amin(-1) <= moments.shape[-1] * torch.finfo(moments.dtype).eps * strongest).any():
@@ -205,12 +213,15 @@ def by_group(weight: Tensor, second_moments: Tensor) -> tuple[Tensor, Tensor]:
     """Return a weight as float64 [groups, rows, k] and its H as [groups, k, k]; one group unless H says otherwise.
 
     Raises:
+        TypeError: one of the two is not a tensor.
         ValueError: H is not that of a layer with such a weight.
 
     >>> rows, moments = by_group(torch.ones(6, 1, 3, 3), torch.ones(2, 9, 9))
     >>> rows.shape, moments.shape
     (torch.Size([2, 3, 9]), torch.Size([2, 9, 9]))
     """
+    weight = need_tensor("weight", weight, fix="pass layer.weight")
+    need_tensor("second_moments", second_moments, fix="second_moments_of gives them")
     inputs = prod(weight.shape[1:])
     groups = len(second_moments) if second_moments.dim() == 3 else 1
     if second_moments.shape[-2:] != (inputs, inputs) or second_moments.dim() not in (2, 3) or len(weight) % groups:
@@ -229,7 +240,8 @@ def output_error(before: Tensor, after: Tensor, second_moments: Tensor) -> float
     in] or [out, in / groups, kernel...], and `after` what became of it.
 
     Raises:
-        ValueError: the shapes do not fit, or the output is zero before.
+        TypeError: an argument is not a tensor.
+        ValueError: the shapes do not fit, a number is not finite, or the output is zero before.
 
     Inputs twice as strong on the left: losing the 1 on the left costs 4, on the right 1, of 5 in all.
 
@@ -239,11 +251,13 @@ def output_error(before: Tensor, after: Tensor, second_moments: Tensor) -> float
 
     Source: E. Frantar, D. Alistarh, "SparseGPT", 2023, section 2.
     """
+    for name, weight in (("before", before), ("after", after)):
+        need_tensor(name, weight, finite=True, fix="pass two weights of one layer")
     if before.shape != after.shape:
         raise ValueError(
             f"before has shape {list(before.shape)} and after {list(after.shape)}; compare two weights of one layer"
         )
-    weight, moments = by_group(before, second_moments)
+    weight, moments = by_group(before, need_finite(second_moments))
     change = by_group(after, second_moments)[0] - weight
     whole = ((weight @ moments) * weight).sum().item()
     if whole <= 0:
@@ -253,7 +267,7 @@ def output_error(before: Tensor, after: Tensor, second_moments: Tensor) -> float
 
 def _in_one_pass(model: nn.Module, calibration: Calibration, layers: Layers, start: Callable) -> dict:
     """Begin a sum for each layer with `start(layer)`, add all of its windows to it, and return what came of each."""
-    for name, layer in layers.items():
+    for name, layer in of_type("layers", layers, Mapping, fix="give some layers of the model by name").items():
         if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             raise TypeError(
                 f"layer {name!r} is a {type(layer).__name__}, and second moments can be computed only for "
@@ -262,38 +276,3 @@ def _in_one_pass(model: nn.Module, calibration: Calibration, layers: Layers, sta
     sums = {name: start(layer) for name, layer in layers.items()}
     observe_windows(model, batches(calibration), layers, lambda name, windows: sums[name].add_(windows))
     return {name: found.result() for name, found in sums.items()}
-
-
-class _Mean:
-    """The mean over all windows of what `total` sums up; for a single group without the axis of groups."""
-
-    def __init__(self, total: Callable[[Tensor], Tensor]) -> None:
-        self.total, self.sum, self.count = total, 0, 0
-
-    def add_(self, windows: Tensor) -> None:
-        # in float64: the product of two float32 numbers is exact there, and long sums lose nothing that matters
-        self.sum = self.sum + self.total(windows)
-        self.count += windows.shape[1]
-
-    def result(self) -> Tensor:
-        mean = self.sum / self.count
-        return mean[0] if len(mean) == 1 else mean
-
-
-class _Merged:
-    """A running mean and the running sum of products about it: sums of squares less n mean^2 would cancel."""
-
-    def __init__(self, size: int) -> None:
-        self.count, self.mean = 0, torch.zeros(size, dtype=torch.float64)
-        self.products = torch.zeros(size, size, dtype=torch.float64)
-
-    def add_(self, windows: Tensor) -> None:
-        [values] = windows
-        total, mean = self.count + len(values), values.mean(dim=0)
-        values = values - mean
-        step = mean - self.mean
-        self.products += values.mT @ values + step.outer(step) * (self.count * len(values) / total)
-        self.mean, self.count = self.mean + step * (len(values) / total), total
-
-    def result(self) -> Moments:
-        return Moments(self.mean, self.products / self.count, self.count)

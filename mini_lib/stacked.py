@@ -4,7 +4,7 @@ A small net leaves a processor waiting for the next small piece of work. A dozen
 do not. The nets differ in their weights and in what they see, and nothing passes from one to another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from torch.nn import functional as F
 
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
+from mini_lib.require import of_type, whole
+from mini_lib.surgery import need_module
+from mini_lib.tensor_checks import need_tensor
 
 Stack = dict[str, Tensor]  # parameters (and buffers, where a net has some) of all nets by name, [nets, ...] each
 
@@ -20,16 +23,36 @@ Stack = dict[str, Tensor]  # parameters (and buffers, where a net has some) of a
 def stack(states: Sequence[Mapping[str, Tensor]]) -> Stack:
     """Return what several nets hold, by name, as one: tensors [nets, ...] without a gradient.
 
+    Raises:
+        TypeError: a state is not tensors by name.
+        ValueError: there is none, or they differ in names or shapes.
+
     >>> both = stack([{"bias": torch.tensor([1.0, 2.0])}, {"bias": torch.tensor([3.0, 4.0])}])
     >>> both["bias"], unstack(both, 1)["bias"]
     (tensor([[1., 2.],
             [3., 4.]]), tensor([3., 4.]))
     """
+    if not isinstance(states, Sequence) or not states:
+        raise ValueError("states must be those of one net or more, in a list; got none")
+    fix = "give what each net holds, by name"
+    shapes = [
+        {name: need_tensor(name, tensor, floating=False, empty=True, fix=fix).shape for name, tensor in state.items()}
+        for state in (of_type("each state", state, Mapping, fix=fix) for state in states)
+    ]
+    for number, other in enumerate(shapes):
+        if other != shapes[0]:
+            raise ValueError(f"net {number} holds other names or shapes than net 0; stack nets of one shape")
     return {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
 
 
 def unstack(stacked: Stack, net: int) -> dict[str, Tensor]:
-    """Return a copy of what one of the nets holds, by name."""
+    """Return a copy of what one of the nets holds, by name.
+
+    Raises:
+        TypeError: `stacked` is no such mapping, or `net` not a whole number.
+        ValueError: there is no such net.
+    """
+    net = whole("net", net, low=0, high=_nets(stacked) - 1, fix="nets count from 0")
     return {name: tensor[net].detach().clone() for name, tensor in stacked.items()}
 
 
@@ -41,20 +64,59 @@ def losses_together(model: nn.Module, stacked: Stack, images: Tensor, labels: Te
     moves the running averages in `stacked`.
 
     The gradient of the sum of all losses gives each net the gradient of its own: no other loss depends on its weights.
+
+    Raises:
+        TypeError: `model` is not a module, or the others are not tensors.
+        ValueError: there is not a batch for each net, or the nets cannot be run on theirs.
     """
+    need_module(model)
+    for name, tensor in (("images", images), ("labels", labels)):
+        need_tensor(name, tensor, floating=False, fix="give [nets, N, ...], a batch for each net")
+        if len(tensor) != _nets(stacked):
+            raise ValueError(
+                f"{name} are for {len(tensor)} nets, and there are {_nets(stacked)}; give each net a batch"
+            )
 
     def loss_of_one(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(functional_call(model, weights, (x,)), y)
 
-    return vmap(loss_of_one)(stacked, images, labels)
+    return _told(lambda: vmap(loss_of_one)(stacked, images, labels))
 
 
 @torch.no_grad()
 def accuracies_together(model: nn.Module, stacked: Stack, split: Split) -> list[float]:
-    """Return the share of the pictures of `split`, in [0, 1], that each net gets right in evaluation mode."""
-    correct = torch.zeros(len(next(iter(stacked.values()))), dtype=torch.int64)
+    """Return the share of the pictures of `split`, in [0, 1], that each net gets right in evaluation mode.
+
+    Raises:
+        TypeError: `model` is not a module, or `split` not a Split.
+        ValueError: the nets cannot be run on the pictures, or one gives NaN.
+    """
+    need_module(model)
+    of_type("split", split, Split, fix="use data.Split(images, labels)")
+    correct = torch.zeros(_nets(stacked), dtype=torch.int64)
     logits_of = vmap(lambda weights, images: functional_call(model, weights, (images,)), in_dims=(0, None))
     with evaluating(model):
         for images, labels in zip(split.images.split(500), split.labels.split(500)):
-            correct += (logits_of(stacked, images).argmax(dim=2) == labels).sum(dim=1)
+            logits = _told(lambda images=images: logits_of(stacked, images))
+            if logits.isnan().any():
+                raise ValueError("a net gives NaN, so it has no accuracy; lower the learning rate")
+            correct += (logits.argmax(dim=2) == labels).sum(dim=1)
     return [count / len(split) for count in correct.tolist()]
+
+
+def _nets(stacked: Stack) -> int:
+    if not of_type("stacked", stacked, Mapping, fix="stack(states) gives it"):
+        raise ValueError("stacked holds nothing; stack(states) gives what nets hold")
+    fix = "stack(states) gives it"
+    first, *others = (len(need_tensor(name, one, floating=False, fix=fix)) for name, one in stacked.items())
+    if any(count != first for count in others):
+        raise ValueError(f"stacked must hold as many nets in each tensor, got {sorted({first, *others})}; {fix}")
+    return first
+
+
+def _told(call: Callable[[], Tensor]) -> Tensor:
+    """What torch refuses of many nets at once, as a ValueError: other shapes, or a forward that draws at random."""
+    try:
+        return call()
+    except RuntimeError as error:
+        raise ValueError(f"the nets cannot be run as one: {error}") from error

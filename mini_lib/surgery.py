@@ -94,20 +94,23 @@ def copied(model: nn.Module, known: dict[int, nn.Module] | None = None) -> nn.Mo
     """Return a copy that computes with its own weights; `known` says what to take for copies of the modules of an id.
 
     Raises:
-        ValueError: a module's forward is a function that was put on it, which in the copy too would run the original;
-            or a tensor is computed from others, as old masks are, which no copy can take over.
+        TypeError: it is not a module that can be copied; see `need_module`.
+        ValueError: a module was given another forward from outside, such as a lambda, which in the copy too would work
+            with the weights of the original; or a tensor is computed from others, as old masks are, which torch cannot
+            copy.
 
     >>> layer = nn.Linear(2, 2)
     >>> layer.forward = lambda x: 2 * nn.functional.linear(x, layer.weight)
-    >>> copied(layer)
+    >>> copied(nn.Sequential(layer))
     Traceback (most recent call last):
-    ValueError: the model has a forward of its own, which a copy would run on the original; write it in a class
+    ValueError: layer '0' has a forward of its own, which a copy would run on the original's weights; write a subclass
     """
+    need_module(model)
     for name, module in model.named_modules():
-        what, forward = repr(name) if name else "the model", vars(module).get("forward")
+        what, forward = f"layer {name!r}" if name else "the model", vars(module).get("forward")
         if forward is not None and getattr(forward, "__self__", None) is not module:
             raise ValueError(
-                f"{what} has a forward of its own, which a copy would run on the original; write it in a class"
+                f"{what} has a forward of its own, which a copy would run on the original's weights; write a subclass"
             )
         for attribute, value in vars(module).items():
             if isinstance(value, torch.Tensor) and not value.is_leaf:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib import _assets
+from mini_lib.require import of_type, whole
 
 CHECKPOINT_FOLDER = _assets.ASSETS / "checkpoints"
 TRAINING_COMMAND = "python tools/train_zoo.py"
@@ -159,9 +160,11 @@ def restore(checkpoint: Checkpoint, folder: Path = CHECKPOINT_FOLDER) -> nn.Sequ
     """Return the model of `checkpoint` with the weights that its file in `folder` holds, in evaluation mode.
 
     Raises:
+        TypeError: `checkpoint` is none, or `folder` not a path.
         ValueError: the file is missing, damaged or made for another shape.
     """
-    path = folder / checkpoint.file
+    of_type("checkpoint", checkpoint, Checkpoint, fix="take one of CHECKPOINTS")
+    path = Path(of_type("folder", folder, (str, Path), fix="give the folder of the checkpoints")) / checkpoint.file
     content = _assets.read_verified(path, checkpoint.sha256, checkpoint.how_to_get_it)
     try:
         weights = safetensors.torch.load(content)
@@ -193,6 +196,7 @@ def _first_misfit(got: dict[str, Tensor], expected: dict[str, Tensor]) -> str | 
 
 def _sequential(seed: int, layers: Callable[[], dict[str, nn.Module]]) -> nn.Sequential:
     """Make the named layers with weights drawn from `seed`, and chain them."""
+    seed = whole("seed", seed, fix="the same seed gives the same weights")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential()

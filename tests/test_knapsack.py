@@ -87,7 +87,8 @@ def test_a_budget_that_cannot_be_met_says_what_can(choose):
         choose({}, 5)
     with pytest.raises(ValueError, match="layer 'a' has no option; give at least"):
         choose({"a": []}, 5)
-    for wrong in (3.0, True, np.int64(3)):
+    assert [choice.value for choice in choose({"a": [Option(1, np.int64(3), 0.0)]}, np.int64(3)).values()] == [1]
+    for wrong in (3.0, True, np.float64(3)):
         with pytest.raises(TypeError, match=rf"budget must be a whole number, got {re.escape(repr(wrong))}; round it"):
             choose({"a": [Option(1, 3, 0.0)]}, wrong)
 

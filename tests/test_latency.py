@@ -120,11 +120,16 @@ def test_milliseconds_show_three_digits_of_the_median(times_s: tuple[float, floa
     assert milliseconds(*times_s) == text
 
 
-@pytest.mark.parametrize("times_s", [(), (0.1, -0.1)])
-def test_times_that_no_clock_gives_are_refused(times_s: tuple[float, ...]) -> None:
-    with pytest.raises(
-        ValueError, match=says(f"times_s must be one or more times of 0 s or more, got {times_s}; time the call again")
-    ):
+@pytest.mark.parametrize(
+    ("times_s", "message"),
+    [
+        ((), "times_s must be one or more times, got none; time the call again"),
+        ((0.1, -0.1), "each of times_s must be a finite number of 0 or more, got -0.1; time the call again"),
+        ((0.1, float("nan")), "each of times_s must be a finite number of 0 or more, got nan; time the call again"),
+    ],
+)
+def test_times_that_no_clock_gives_are_refused(times_s: tuple[float, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=says(message)):
         Latency(times_s)
 
 

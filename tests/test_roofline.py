@@ -136,21 +136,29 @@ def test_the_last_level_caches_are_added_up_each_once(tmp_path: Path) -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    with pytest.raises(ValueError, match=says("peak_flops_per_s must be above 0, got 0; use measure_machine()")):
+    with pytest.raises(
+        ValueError, match=says("peak_flops_per_s must be a finite number above 0, got 0; use measure_machine()")
+    ):
         Machine(0, 1e9)
-    with pytest.raises(ValueError, match=says("bandwidth_bytes_per_s must be above 0, got nan; use measure_machine()")):
+    with pytest.raises(
+        ValueError, match=says("bandwidth_bytes_per_s must be a finite number above 0, got nan; use measure_machine()")
+    ):
         Machine(1e9, float("nan"))
     with pytest.raises(
-        ValueError, match=says("intensity must be 0 or more FLOPs per byte, got -1; use arithmetic_intensity()")
+        ValueError, match=says("intensity must be a finite number of 0 or more, got -1; use arithmetic_intensity()")
     ):
         LAPTOP.attainable_flops_per_s(-1)
-    with pytest.raises(ValueError, match=says("moved_bytes must be above 0, got 0; count what is read and written")):
+    with pytest.raises(
+        ValueError, match=says("moved_bytes must be a finite number above 0, got 0; count what is read and written")
+    ):
         arithmetic_intensity(macs=1, moved_bytes=0)
-    with pytest.raises(ValueError, match="^moved_bytes must be above 0, got 0;"):
+    with pytest.raises(ValueError, match="^moved_bytes must be a finite number above 0, got 0;"):
         layer_intensity(LayerCost("0", "Identity", 0, 0, 0, 0, 0))
-    with pytest.raises(ValueError, match=says("n must be above 0, got -3; pass the sizes of [m, k] x [k, n]")):
+    with pytest.raises(
+        ValueError, match=says("n must be a whole number of 1 or more, got -3; pass the sizes of [m, k] x [k, n]")
+    ):
         matmul_intensity(2, -3, 4)
-    with pytest.raises(ValueError, match="^element_bytes must be above 0, got 0;"):
+    with pytest.raises(ValueError, match="^element_bytes must be a finite number above 0, got 0;"):
         matmul_intensity(2, 3, 4, element_bytes=0)
     with pytest.raises(
         ValueError, match=says("dtype must be a floating-point type, got torch.int8; use torch.float32")

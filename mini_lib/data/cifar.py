@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mini_lib.data.split import Splits, split_of_bytes
+from mini_lib.require import of_type
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Mean and standard deviation of the 50,000 training pictures, per channel: red, green, blue; black is 0, white is 1.
@@ -32,8 +33,10 @@ def cifar10(root: str | Path) -> Splits:
     cifar-10-batches-bin with them.
 
     Raises:
+        TypeError: `root` is not a path.
         ValueError: a file is missing, or is not one of these.
     """
+    of_type("root", root, (str, Path), fix="give the folder that holds the files")
     folder = Path(root) / "cifar-10-batches-bin"
     folder = folder if folder.is_dir() else Path(root)
     parts = [_read(folder / f"data_batch_{number}.bin") for number in range(1, 6)]

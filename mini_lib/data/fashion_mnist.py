@@ -13,6 +13,7 @@ import numpy as np
 
 from mini_lib import _assets
 from mini_lib.data.split import PIXEL_MEAN, PIXEL_STD, Split, Splits, split_of_bytes
+from mini_lib.require import of_type
 
 FASHION_CLASSES = (
     "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
@@ -57,8 +58,10 @@ def full_fashion(root: str | Path) -> Splits:
     gzipped or not (Debian's package dataset-fashion-mnist puts them in /usr/share/datasets/fashion-mnist).
 
     Raises:
+        TypeError: `root` is not a path.
         ValueError: a file is missing, damaged, or not Fashion-MNIST in its original order.
     """
+    of_type("root", root, (str, Path), fix="give the folder that holds the files")
     arrays = {}
     for part, kind, shape in (
         ("train", "images-idx3", (60_000, 28, 28)),
@@ -100,10 +103,14 @@ def read_idx(path: Path) -> np.ndarray:
     """Return the bytes of an IDX file (the format of MNIST), gzipped or not, as uint8 of the shape it states.
 
     Raises:
-        ValueError: the file is not a whole IDX file of bytes.
+        TypeError: `path` is not a path.
+        ValueError: the file is missing, or not a whole IDX file of bytes.
 
     Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", section "File formats".
     """
+    path = Path(of_type("path", path, (str, Path), fix="give the file's path"))
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file; {_GET_FULL}")
     content = path.read_bytes()
     try:
         if path.suffix == ".gz":

@@ -7,7 +7,7 @@ The control is one fraction of the full rank everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -15,12 +15,12 @@ from mini_lib.counting import Example
 from mini_lib.factorize.data_aware import output_errors
 from mini_lib.factorize.low_rank import rank_errors
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import is_factorizable, need_factorizable
+from mini_lib.factorize.moments import is_factorizable, matrix_layers, need_factorizable, need_own_weight
 from mini_lib.knapsack import Option, Options, exact, need_affordable
 from mini_lib.measure import LayerCost, layer_costs
-from mini_lib.require import one_of, whole
+from mini_lib.require import not_negative, of_type, one_of, whole
 from mini_lib.second_moments import Moments
-from mini_lib.surgery import Where, find
+from mini_lib.surgery import Where
 
 
 def rank_options(
@@ -166,6 +166,7 @@ def cost_of_ranks(model: nn.Module, example: Example, ranks: Mapping[str, int], 
     64
     """
     one_of("cost", cost, ("macs", "parameters"), fix="bytes go with the parameters")
+    of_type("ranks", ranks, Mapping, fix="give the rank by layer name")
     rows = {row.name: row for row in layer_costs(model, example)}
     total = sum(getattr(row, cost) for name, row in rows.items() if name not in ranks)
     for name, rank in ranks.items():
@@ -178,18 +179,9 @@ def cost_of_ranks(model: nn.Module, example: Example, ranks: Mapping[str, int], 
 
 
 def _chosen(model: nn.Module, where: Where) -> dict[str, nn.Module]:
-    layers = dict(find(model, where))
-    if not layers:
-        raise ValueError("where chooses no layer of the model; choose at least one nn.Linear or nn.Conv2d")
-    holders: dict[nn.Parameter, str] = {}
-    for name, layer in layers.items():
-        need_factorizable(name, layer)
-        if layer.weight in holders:
-            raise ValueError(
-                f"layers {holders[layer.weight]!r} and {name!r} share their weight, which cannot have two ranks; "
-                "leave one out in where"
-            )
-        holders[layer.weight] = name
+    layers = matrix_layers(model, where)
+    for name in layers:
+        need_own_weight(model, name)
     return layers
 
 
@@ -198,10 +190,12 @@ def _errors_of(
 ) -> list[float]:
     """The errors at ranks 1, 2, ...: those given, those of the output, or those of the weight."""
     for what, given in (("errors", errors), ("moments", moments)):
-        if given is not None and name not in given:
+        if given is not None and name not in of_type(what, given, Mapping, fix="give them by layer name"):
             raise ValueError(f"{what} holds nothing for layer {name!r}; add it, or leave the layer out in where")
     if errors is not None:
-        return list(errors[name])
+        fix = "an error is 0 or more; smaller is better"
+        given = of_type(f"errors of layer {name!r}", errors[name], Iterable, fix="give one number for each rank")
+        return [not_negative(f"each error of layer {name!r}", float(one), fix=fix) for one in given]
     if moments is not None:
         return [error**2 for error in output_errors(layer, moments[name])]
     return rank_errors(layer.weight.flatten(1))[1:].square().tolist()

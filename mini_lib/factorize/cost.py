@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from mini_lib.factorize.geometry import Padding, Sides, at_least_one, output_size, sides
-from mini_lib.require import whole
+from mini_lib.require import checked, one_of, whole
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Cost:
 
     def __post_init__(self) -> None:
         for name in ("macs", "parameters"):
-            whole(name, getattr(self, name), low=0, fix="pass an int in that range")
+            checked(self, name, whole, low=0, fix="pass an int in that range")
 
     def __add__(self, other: Cost) -> Cost:
         if not isinstance(other, Cost):
@@ -49,7 +49,7 @@ def convolution_macs(inputs: int, outputs: int, kernel: Sides, places: int, *, g
     >>> convolution_macs(3, 8, 3, places=64)
     13824
     """
-    check_groups(inputs, outputs, groups)
+    inputs, outputs, groups = check_groups(inputs, outputs, groups)
     height, width = sides("kernel", kernel)
     return at_least_one("places", places) * outputs * (inputs // groups) * height * width
 
@@ -65,7 +65,8 @@ def depthwise_separable_macs(inputs: int, outputs: int, kernel: Sides, places: i
     >>> depthwise_separable_macs(3, 8, 3, places=64)
     3264
     """
-    middle = at_least_one("inputs", inputs) * at_least_one("multiplier", multiplier)
+    inputs, multiplier = at_least_one("inputs", inputs), at_least_one("multiplier", multiplier)
+    middle = inputs * multiplier
     spatial = convolution_macs(inputs, middle, kernel, places, groups=inputs)
     return spatial + convolution_macs(middle, outputs, 1, places)
 
@@ -126,8 +127,9 @@ def convolution_cost(
     (Cost(macs=13824, parameters=224), Cost(macs=9216, parameters=144))
     """
     height, width = output_size(size, kernel, stride=stride, padding=padding, dilation=dilation)
+    outputs = at_least_one("outputs", outputs)
     weights = convolution_macs(inputs, outputs, kernel, places=1, groups=groups)
-    return Cost(weights * height * width, weights + bias * outputs)
+    return Cost(weights * height * width, weights + outputs * one_of("bias", bias, (True, False), fix="True adds one"))
 
 
 def depthwise_cost(
@@ -142,7 +144,8 @@ def depthwise_cost(
     >>> depthwise_cost(3, 3, size=8)
     Cost(macs=1728, parameters=30)
     """
-    outputs = at_least_one("channels", channels) * at_least_one("multiplier", multiplier)
+    channels, multiplier = at_least_one("channels", channels), at_least_one("multiplier", multiplier)
+    outputs = channels * multiplier
     return convolution_cost(
         channels, outputs, kernel, size, stride=stride, padding=padding, dilation=dilation, groups=channels, bias=bias
     )
@@ -180,7 +183,7 @@ def depthwise_separable_cost(
         inputs, kernel, size, multiplier=multiplier, stride=stride, padding=padding, dilation=dilation, bias=False
     )
     places = output_size(size, kernel, stride=stride, padding=padding, dilation=dilation)
-    return spatial + pointwise_cost(inputs * multiplier, outputs, places, bias=bias)
+    return spatial + pointwise_cost(int(inputs) * int(multiplier), outputs, places, bias=bias)
 
 
 def inverted_residual_cost(
@@ -201,7 +204,8 @@ def inverted_residual_cost(
 
     Source: M. Sandler et al., "MobileNetV2", 2018, table 1.
     """
-    hidden = at_least_one("inputs", inputs) * at_least_one("expansion", expansion)
+    inputs, outputs = at_least_one("inputs", inputs), at_least_one("outputs", outputs)
+    hidden = inputs * at_least_one("expansion", expansion)
     places = output_size(size, kernel, stride=stride, dilation=dilation)
     body = depthwise_cost(hidden, kernel, size, stride=stride, dilation=dilation, bias=False)
     body += pointwise_cost(hidden, outputs, places, bias=False)
@@ -228,26 +232,31 @@ def spatially_separable_cost(
     >>> spatially_separable_cost(1, 1, 3, size=8)
     Cost(macs=384, parameters=7)
     """
-    middle = at_least_one("outputs", outputs) if middle is None else at_least_one("middle", middle)
+    outputs = at_least_one("outputs", outputs)
+    middle = outputs if middle is None else at_least_one("middle", middle)
     height, width = sides("kernel", kernel)
     rows, columns = output_size(size, kernel, stride=stride, padding=padding, dilation=dilation)
     first = convolution_macs(inputs, middle, (height, 1), places=1)
     second = convolution_macs(middle, outputs, (1, width), places=1)
     # The padding to the left and right is the second part's own: the first sees the columns of the image.
     macs = first * rows * sides("size", size)[1] + second * rows * columns
-    return Cost(macs, first + second + bias * outputs)
+    return Cost(macs, first + second + outputs * one_of("bias", bias, (True, False), fix="True adds one"))
 
 
-def check_groups(inputs: int, outputs: int, groups: int) -> None:
-    """Refuse groups that cannot be cut from these channels.
+def check_groups(inputs: int, outputs: int, groups: int) -> tuple[int, int, int]:
+    """Return the three numbers, once it is sure that the groups can be cut from these channels.
 
     Raises:
         TypeError, ValueError: a number is not a whole number of 1 or more, or `groups` does not divide both.
 
     >>> check_groups(8, 6, groups=2)
+    (8, 6, 2)
     """
+    inputs, outputs = at_least_one("inputs", inputs), at_least_one("outputs", outputs)
+    groups = at_least_one("groups", groups)
     for name, channels in (("inputs", inputs), ("outputs", outputs)):
-        if at_least_one(name, channels) % at_least_one("groups", groups):
+        if channels % groups:
             raise ValueError(
                 f"groups {groups} does not divide {name} ({channels}); use a divisor of both {inputs} and {outputs}"
             )
+    return inputs, outputs, groups

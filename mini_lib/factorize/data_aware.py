@@ -15,17 +15,18 @@ leave a choice, the error of the weight decides it.
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
+from mini_lib.calibration import run_model
 from mini_lib.counting import evaluating
 from mini_lib.factorize.low_rank import Factorized, rebuild, tail_errors
-from mini_lib.factorize.low_rank.parts import convolution, linear, parameter
+from mini_lib.factorize.low_rank.parts import convolution, linear, need_convolution, need_linear, parameter
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import need_factorizable
+from mini_lib.require import of_type
 from mini_lib.second_moments import Moments
+from mini_lib.surgery import copied
+from mini_lib.tensor_checks import need_tensor
 
 
 @torch.no_grad()
@@ -47,7 +48,8 @@ def output_svd(layer: nn.Module, moments: Moments, rank: int) -> Factorized:
 
     Raises:
         TypeError: the layer is of another kind.
-        ValueError: the rank is out of range, the moments are of another layer, or the layer is a convolution in groups.
+        ValueError: the rank is out of range, the moments are of another layer, or the layer is a convolution in groups
+            or not plain (`mini_lib.plain`).
 
     The weight is long on the left, the inputs on the right: outputs 2 * 1 and 1 * 4. A plain SVD would keep the left.
 
@@ -65,7 +67,7 @@ def output_svd(layer: nn.Module, moments: Moments, rank: int) -> Factorized:
     """
     weight = _matrix(layer, moments)
     rows, columns = weight.shape
-    check_rank(rank, min(rows, columns), f"a {rows} x {columns} weight")
+    rank = check_rank(rank, min(rows, columns), f"a {rows} x {columns} weight")
     values, components = _output_components(weight, moments)
     kept = components[:, :rank]
     inner = kept.mT @ weight
@@ -96,15 +98,19 @@ def measured_output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) ->
     Both are run on `inputs`. 0 is the same output; 1 is what the best constant output gets, a layer of rank 0.
 
     Raises:
-        ValueError: the outputs differ in shape, or the layer's output does not vary.
+        TypeError: a layer is not a module, or the inputs are not a tensor.
+        ValueError: the outputs differ in shape or are not finite, or the layer's output does not vary.
 
     Outputs 1 and 3 vary by 1 about 2; the other layer is off by 0 and 2, sqrt(4 / 2) on average.
 
     >>> round(measured_output_error(nn.Identity(), nn.Hardtanh(), torch.tensor([[1.0], [3.0]])), 4)
     1.4142
     """
+    for name, module in (("layer", layer), ("other", other)):
+        of_type(name, module, nn.Module, fix="pass two forms of one layer")
+    inputs = need_tensor("inputs", inputs, fix="pass what the layer reads, some images, say")
     with evaluating(layer), evaluating(other):
-        before, after = layer(inputs).double(), other(inputs).double()
+        before, after = run_model(layer, inputs).double(), run_model(other, inputs).double()
     if before.shape != after.shape:
         raise ValueError(
             f"the layer's output has shape {list(before.shape)} and the other's {list(after.shape)}; compare two "
@@ -113,6 +119,8 @@ def measured_output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) ->
     channel = 1 if isinstance(layer, nn.Conv2d) else -1
     deviation = before.movedim(channel, -1).flatten(0, -2)
     whole = (deviation - deviation.mean(dim=0)).square().sum()
+    if not (whole.isfinite() and after.isfinite().all()):
+        raise ValueError("an output holds NaN or infinity, and is no nearer to another than any; check both layers")
     if not whole > 0:
         raise ValueError("the layer's output does not vary on these inputs, so no error can be relative to it")
     return ((after - before).square().sum() / whole).sqrt().item()
@@ -126,7 +134,7 @@ def restore_mean_output(layer: nn.Module, approximation: nn.Module, moments: Mom
     linear layers, or of convolutions, such as `svd_linear(layer, 8).layer`.
 
     Raises:
-        TypeError, ValueError: as `output_svd`, or the chain stands for a weight of another shape.
+        TypeError, ValueError: as `output_svd` and `rebuild`, or the chain stands for a weight of another shape.
 
     Inputs of mean 5 through a weight of 1 that became 0: the bias has to give the 5.
 
@@ -146,8 +154,8 @@ def restore_mean_output(layer: nn.Module, approximation: nn.Module, moments: Mom
             f"the factors stand for a {other.shape[0]} x {other.shape[1]} weight and the layer has "
             f"{weight.shape[0]} x {weight.shape[1]}; pass those of the same layer"
         )
-    result = deepcopy(approximation)
-    last = [module for module in result.modules() if isinstance(module, (nn.Linear, nn.Conv2d))][-1]
+    result = copied(approximation)
+    last = [module for module in result.modules() if hasattr(module, "bias")][-1]
     last.bias = parameter(_bias(layer) + (weight - other) @ moments.mean.double(), layer)
     return result
 
@@ -168,7 +176,8 @@ def _two_layers(layer: nn.Module, inner: Tensor, outer: Tensor, bias: Tensor) ->
 
 def _matrix(layer: nn.Module, moments: Moments) -> Tensor:
     """The weight as a float64 matrix [out, k], once it is sure that it goes with the moments."""
-    need_factorizable("", layer)
+    layer = need_linear(layer) if isinstance(layer, nn.Linear) else need_convolution(layer)
+    of_type("moments", moments, Moments, fix="input_moments(model, pictures) gives them by layer name")
     weight = layer.weight.detach().double().flatten(1)
     if len(moments.mean) != weight.shape[1]:
         raise ValueError(

@@ -36,7 +36,7 @@ def grouped(
     Source: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
     2012, section 3.2.
     """
-    check_groups(inputs, outputs, groups)
+    inputs, outputs, groups = check_groups(inputs, outputs, groups)
     stride, pixels = sides("stride", stride), window_padding(kernel, padding, dilation, stride)
     return nn.Conv2d(
         inputs, outputs, sides("kernel", kernel), stride, pixels, sides("dilation", dilation), groups, bias
@@ -57,7 +57,8 @@ def depthwise(
     >>> tuple(depthwise(8, 3, multiplier=2).weight.shape)
     (16, 1, 3, 3)
     """
-    outputs = at_least_one("channels", channels) * at_least_one("multiplier", multiplier)
+    channels, multiplier = at_least_one("channels", channels), at_least_one("multiplier", multiplier)
+    outputs = channels * multiplier
     return grouped(channels, outputs, kernel, channels, stride=stride, padding=padding, dilation=dilation, bias=bias)
 
 
@@ -97,7 +98,7 @@ def depthwise_separable(
     Source: L. Sifre, "Rigid-Motion Scattering for Image Classification", 2014, section 6.2; A. Howard et al.,
     "MobileNets", 2017, section 3.1.
     """
-    check_multiplier(multiplier, outputs, kernel)
+    inputs, multiplier = at_least_one("inputs", inputs), check_multiplier(multiplier, outputs, kernel)
     spatial = depthwise(
         inputs, kernel, multiplier=multiplier, stride=stride, padding=padding, dilation=dilation, bias=False
     )
@@ -176,7 +177,8 @@ def inverted_residual(
     """
     if not all(length % 2 for length in sides("kernel", kernel)):
         raise ValueError(f"kernel must be odd to keep the size of the image, got {kernel}; use 3 or 5")
-    hidden = at_least_one("inputs", inputs) * at_least_one("expansion", expansion)
+    inputs, expansion = at_least_one("inputs", inputs), at_least_one("expansion", expansion)
+    hidden = inputs * expansion
     body: OrderedDict[str, nn.Module] = OrderedDict()
     if expansion > 1:
         body["expand"] = pointwise(inputs, hidden, bias=False)
@@ -188,15 +190,16 @@ def inverted_residual(
     return InvertedResidual(nn.Sequential(body), skips=sides("stride", stride) == (1, 1) and inputs == outputs)
 
 
-def check_multiplier(multiplier: int, outputs: int, kernel: Sides) -> None:
-    """Refuse a multiplier above the rank that an outputs x K^2 slice of a kernel can have.
+def check_multiplier(multiplier: int, outputs: int, kernel: Sides) -> int:
+    """Return a multiplier, once it is no more than the rank that an outputs x K^2 slice of a kernel can have.
 
     Raises:
         TypeError, ValueError: it is not a whole number from 1 to min(outputs, K^2).
 
     >>> check_multiplier(9, outputs=16, kernel=3)
+    9
     """
     height, width = sides("kernel", kernel)
     full = min(at_least_one("outputs", outputs), height * width)
     exact = f"{full} is exact for {outputs} outputs and a {height}x{width} kernel"
-    whole("multiplier", multiplier, low=1, high=full, fix=exact)
+    return whole("multiplier", multiplier, low=1, high=full, fix=exact)

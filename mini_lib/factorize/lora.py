@@ -16,34 +16,65 @@ from torch import Tensor, nn
 
 from mini_lib.factorize.low_rank.parts import convolution, linear
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import is_factorizable, need_factorizable
+from mini_lib.factorize.moments import is_factorizable, matrix_layers, need_own_weight
 from mini_lib.fold import find_batch_norms
-from mini_lib.require import positive
-from mini_lib.surgery import Where, find, replace
+from mini_lib.plain import need_plain
+from mini_lib.require import positive, whole
+from mini_lib.surgery import Where, copied, find, need_module, replace
+
+# What a layer is asked about its shape, by those who do more with it than call it.
+_SHAPE = {"in_features", "out_features", "in_channels", "out_channels", "kernel_size", "stride", "padding", "groups"}
 
 
 class LoRA(nn.Module):
     """A layer that stands still, and beside it two thin ones that learn; made by `add_lora`.
 
-    `base` is the layer, `down` holds A and `up` holds B; what they give is `base(x) + scale * up(down(x))`.
+    `base` is the layer, `down` holds A and `up` holds B; what they give is `base(x) + scale * up(down(x))`. Each of the
+    three may be a LoRA in turn. Who reads `weight` instead of calling, as attention does, gets that of all together.
     """
 
     def __init__(self, base: nn.Module, down: nn.Module, up: nn.Module, scale: float) -> None:
         super().__init__()
         self.base, self.down, self.up, self.scale = base, down, up, scale
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + self.scale * self.up(self.down(x))
+    def forward(self, input: Tensor) -> Tensor:
+        return self.base(input) + self.scale * self.up(self.down(input))
+
+    @property
+    def weight(self) -> Tensor:
+        return _weight(self).to(self.up.weight.dtype)
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.base, name) if name in _SHAPE else super().__getattr__(name)
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
-        """Return the one layer that this computes, of the kind of `base`, with every weight trainable."""
+        """Return the one layer that this computes, of the kind of `base`, with every weight trainable.
+
+        Raises:
+            TypeError, ValueError: as `merge_lora`.
+        """
+        for name, layer in self.named_modules():
+            if not isinstance(layer, LoRA):
+                need_plain(name, layer)
         base = self.base
-        change = self.up.weight.double().flatten(1) @ self.down.weight.double().flatten(1)
-        weight = base.weight.double() + self.scale * change.reshape(base.weight.shape)
-        build = linear if isinstance(base, nn.Linear) else convolution
-        axes = {} if isinstance(base, nn.Linear) else {"axes": (0, 1)}
-        return build(weight, base, bias=base.bias, **axes).requires_grad_(True).train(self.training)
+        while isinstance(base, LoRA):
+            base = base.base
+        build, axes = (linear, {}) if isinstance(base, nn.Linear) else (convolution, {"axes": (0, 1)})
+        return build(_weight(self), base, bias=base.bias, **axes).requires_grad_(True).train(self.training)
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight that a layer multiplies with, in float64; of a LoRA, W + scale * B A."""
+    if not isinstance(layer, LoRA):
+        return layer.weight.double()
+    change = _weight(layer.up).flatten(1) @ _weight(layer.down).flatten(1)
+    weight = _weight(layer.base)
+    return weight + layer.scale * change.reshape(weight.shape)
 
 
 def add_lora(
@@ -65,7 +96,7 @@ def add_lora(
     Raises:
         TypeError: `where` chooses a layer of another kind.
         ValueError: the rank is out of range for a layer, `alpha` is not above 0, no layer is chosen, one is a
-            convolution in groups or shares its weight, or the model has a batch norm.
+            convolution in groups, shares its weight or is not plain (`mini_lib.plain`), or the model has a batch norm.
 
     8 x 4 weights and 8 biases stand still, 2 x 4 and 8 x 2 learn:
 
@@ -75,28 +106,41 @@ def add_lora(
 
     Source: E. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2022, section 4.1.
     """
+    layers = matrix_layers(model, where)
     norms = find_batch_norms(model)
     if norms:
         raise ValueError(
             f"the model has a batch norm, {norms[0]!r}, whose statistics would go on learning; fold it first: "
             "mini_lib.fold.fold_batch_norm(model)"
         )
-    _check_layers(model, rank, where)
-    alpha = rank if alpha is None else alpha
-    positive("alpha", alpha, fix="the rank itself multiplies by 1")
-    generator = torch.Generator().manual_seed(seed)
-    frozen = replace(model, lambda name, module: name == "", lambda copied: copied.requires_grad_(False))
-    return replace(frozen, where, lambda layer: _beside(layer, rank, alpha / rank, generator))
+    for name, layer in layers.items():
+        need_own_weight(model, name)
+        rows, columns = len(layer.weight), layer.weight[0].numel()
+        rank = check_rank(rank, min(rows, columns), f"layer {name!r}, a {rows} x {columns} weight")
+    alpha = positive("alpha", rank if alpha is None else alpha, fix="the rank itself multiplies by 1")
+    generator = torch.Generator().manual_seed(whole("seed", seed, fix="the same seed draws the same A"))
+    frozen = copied(model).requires_grad_(False)
+    return replace(
+        frozen, lambda name, module: name in layers, lambda layer: _beside(layer, rank, alpha / rank, generator)
+    )
 
 
 def merge_lora(model: nn.Module) -> nn.Module:
     """Return a copy of `model` in which each `LoRA` is one layer again, as it was before, with every weight trainable.
+
+    Raises:
+        TypeError: a part of a LoRA is of another kind than linear or 2d convolution, such as a quantized one.
+        ValueError: a part is not plain: it has a hook, say, or a masked weight.
 
     >>> merge_lora(add_lora(nn.Sequential(nn.Linear(4, 8)), rank=2))
     Sequential(
       (0): Linear(in_features=4, out_features=8, bias=True)
     )
     """
+    for name, module in find(model, lambda name, module: isinstance(module, LoRA)):
+        for part, layer in module.named_children():
+            if not isinstance(layer, LoRA):
+                need_plain(f"{name}.{part}".lstrip("."), layer)
     merged = replace(model, lambda name, module: isinstance(module, LoRA), lambda lora: lora.merged())
     return merged.requires_grad_(True)
 
@@ -104,9 +148,13 @@ def merge_lora(model: nn.Module) -> nn.Module:
 def trainable_parameters(model: nn.Module) -> int:
     """Return how many parameters of a model learn.
 
+    Raises:
+        TypeError: `model` is not a module.
+
     >>> trainable_parameters(nn.Linear(4, 8).requires_grad_(False))
     0
     """
+    need_module(model)
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
 
 
@@ -120,22 +168,3 @@ def _beside(layer: nn.Module, rank: int, scale: float, generator: torch.Generato
     else:
         down, up = convolution(start, layer, axes=(0, 1)), convolution(nothing[:, :, None, None], layer)
     return LoRA(layer, down.requires_grad_(True), up.requires_grad_(True), scale)
-
-
-def _check_layers(model: nn.Module, rank: int, where: Where) -> None:
-    layers = find(model, where)
-    if not layers:
-        raise ValueError("where chooses no layer of the model; choose at least one nn.Linear or nn.Conv2d")
-    users: dict[int, str] = {}
-    for name, module in model.named_modules():
-        if getattr(module, "weight", None) is not None:
-            other = users.setdefault(id(module.weight), name)
-            if other != name and any(module is layer or name == other for _, layer in layers):
-                raise ValueError(
-                    f"layers {other!r} and {name!r} share their weight, and a change of one would be missing in the "
-                    "other; leave both out in where"
-                )
-    for name, layer in layers:
-        need_factorizable(name, layer)
-        rows, columns = len(layer.weight), layer.weight[0].numel()
-        check_rank(rank, min(rows, columns), f"layer {name!r}, a {rows} x {columns} weight")

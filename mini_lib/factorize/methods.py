@@ -14,11 +14,11 @@ from torch import nn
 from mini_lib.factorize import low_rank
 from mini_lib.factorize.data_aware import output_svd
 from mini_lib.factorize.low_rank import Factorized
-from mini_lib.factorize.moments import is_factorizable
+from mini_lib.factorize.moments import is_factorizable, matrix_layers
 from mini_lib.factorize.separable import separate
-from mini_lib.require import share
+from mini_lib.require import callable_, of_type, one_of, share
 from mini_lib.second_moments import Moments
-from mini_lib.surgery import Where, find
+from mini_lib.surgery import Where
 
 Rank = int | tuple[int, ...]
 Method = Callable[[str, nn.Module, Rank], Factorized]
@@ -40,6 +40,7 @@ def data_aware_svd(moments: Mapping[str, Moments]) -> Method:
     layers read stays the same.
 
     Raises:
+        TypeError: `moments` is not a mapping.
         ValueError: the method, once it is asked for a layer without moments.
 
     >>> import torch
@@ -50,6 +51,8 @@ def data_aware_svd(moments: Mapping[str, Moments]) -> Method:
     Traceback (most recent call last):
     ValueError: there are no moments of layer 'other'; there are those of fc: take them with input_moments
     """
+
+    of_type("moments", moments, Mapping, fix="input_moments(model, pictures) gives them")
 
     def method(name: str, layer: nn.Module, rank: Rank) -> Factorized:
         if name not in moments:
@@ -66,11 +69,12 @@ def tucker(method: Literal["hosvd", "hooi"] = "hooi") -> Method:
     """Return the method that takes a convolution apart by `tucker2`, at ranks (in, out); a linear layer by its SVD.
 
     Raises:
-        ValueError: the method, once it gets other than two ranks for a convolution.
+        ValueError: the method is unknown; and what it returns, once it gets other than two ranks for a convolution.
 
     >>> tucker()("conv", nn.Conv2d(8, 16, 3), (4, 6)).ranks
     (4, 6)
     """
+    one_of("method", method, ("hosvd", "hooi"), fix="'hooi' has the smaller error")
 
     def apart(name: str, layer: nn.Module, rank: Rank) -> Factorized:
         if isinstance(layer, nn.Linear):
@@ -85,9 +89,13 @@ def tucker(method: Literal["hosvd", "hooi"] = "hooi") -> Method:
 def as_method(take_apart: Callable[[nn.Module, Rank], Factorized]) -> Method:
     """Return the method that calls `take_apart` for every layer, such as `low_rank.spatial_svd` or `low_rank.cp`.
 
+    Raises:
+        TypeError: `take_apart` cannot be called.
+
     >>> as_method(low_rank.cp)("conv", nn.Conv2d(8, 16, 3), 4).ranks
     (4,)
     """
+    callable_("take_apart", take_apart, fix="pass a function (layer, rank) -> Factorized, such as low_rank.cp")
     return lambda name, layer, rank: take_apart(layer, rank)
 
 
@@ -113,9 +121,10 @@ def matrix_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
     >>> matrix_ranks(nn.Sequential(nn.Conv2d(1, 16, 3), nn.Conv2d(16, 32, 3)), 0.25)
     {'0': 2, '1': 8}
     """
+    fraction = share("fraction", fraction, fix="0.25 is a quarter of full rank")
     return {
         name: _part(fraction, min(len(layer.weight), layer.weight[0].numel()))
-        for name, layer in _layers(model, fraction, where)
+        for name, layer in matrix_layers(model, where).items()
     }
 
 
@@ -131,20 +140,13 @@ def tucker_ranks(model: nn.Module, fraction: float, where: Where = is_factorizab
     >>> tucker_ranks(nn.Sequential(nn.Conv2d(1, 16, 3), nn.Conv2d(16, 32, 3)), 0.375)
     {'0': (1, 6), '1': (6, 12)}
     """
+    fraction = share("fraction", fraction, fix="0.25 is a quarter of full rank")
     return {
         name: _part(fraction, min(layer.weight.shape))
         if isinstance(layer, nn.Linear)
         else (_part(fraction, layer.in_channels), _part(fraction, layer.out_channels))
-        for name, layer in _layers(model, fraction, where)
+        for name, layer in matrix_layers(model, where).items()
     }
-
-
-def _layers(model: nn.Module, fraction: float, where: Where) -> list[tuple[str, nn.Module]]:
-    share("fraction", fraction, fix="0.25 is a quarter of full rank")
-    found = find(model, where)
-    if not found:
-        raise ValueError("where chooses no layer of the model; choose at least one nn.Linear or nn.Conv2d")
-    return found
 
 
 def _part(fraction: float, full: int) -> int:

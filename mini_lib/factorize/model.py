@@ -7,7 +7,6 @@ approximated is the one that is multiplied, and no batch norm is left to be paid
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -18,10 +17,12 @@ from mini_lib.columns import aligned
 from mini_lib.counting import Example
 from mini_lib.factorize.low_rank import Factorized
 from mini_lib.factorize.methods import Method, Rank, plain_svd, slice_svd
-from mini_lib.fold import fold_batch_norm
-from mini_lib.measure import layer_costs
-from mini_lib.require import one_of
-from mini_lib.surgery import Where, find, swap
+from mini_lib.factorize.moments import need_own_weight
+from mini_lib.fold import find_batch_norms, fold_batch_norm
+from mini_lib.measure import LayerCost, layer_costs
+from mini_lib.plain import need_plain, plain_layers
+from mini_lib.require import callable_, of_type, one_of, whole
+from mini_lib.surgery import Where, copied, find, swap
 
 _LAYERS = (nn.Linear, nn.Conv2d)
 
@@ -98,9 +99,9 @@ def factorize(
 
     Raises:
         TypeError: a named layer is of a kind that cannot be taken apart.
-        ValueError: there is no layer of a name, two names are one layer, a layer shares its weight with another, a rank
-            is out of range, a layer does not run on the example, `cost` is another word, or a batch norm cannot be
-            folded.
+        ValueError: there is no layer of a name, two names are one layer, a layer shares its weight with another or is
+            not plain (`mini_lib.plain`), a rank is out of range, a layer does not run on the example, something other
+            than its call reads it, `cost` is another word, or a batch norm cannot be folded.
 
     An 8 x 8 weight at rank 2 is 8 * 2 + 2 * 8; a 4 x 8 one at rank 3 would be 36 where it was 32.
 
@@ -119,10 +120,12 @@ def factorize(
     """
     one_of("cost", cost, ("macs", "parameters"), fix="bytes go with the parameters")
     _check_names(model, ranks)
-    base = fold_batch_norm(model) if fold else copy.deepcopy(model)
+    one_of("fold", fold, (True, False), fix="True folds batch norms first")
+    callable_("method", method, fix="pass one of methods.py, such as plain_svd")
+    base = fold_batch_norm(model) if fold and find_batch_norms(model) else copied(model)
     parts = {name: _take_apart(base, name, rank, method) for name, rank in ranks.items()}
     before = {row.name: (row.macs, row.parameters) for row in layer_costs(base, example)}
-    trial = layer_costs(swap(base, {name: part.layer for name, part in parts.items()}), example)
+    trial = _costs_apart(swap(base, {name: part.layer for name, part in parts.items()}), example)
     changes = []
     for name, part in parts.items():
         macs, parameters = before[name]
@@ -176,24 +179,33 @@ def separate_model(
     (294912, 41984)
     """
     if not isinstance(multipliers, Mapping):
-        chosen = find(model, where)
-        if not chosen:
-            raise ValueError("where chooses no convolution of the model; choose at least one nn.Conv2d")
-        multipliers = {name: _at_most(multipliers, layer) for name, layer in chosen}
+        multiplier = whole("multipliers", multipliers, low=1, fix="1 is one kernel for each channel")
+        chosen = plain_layers(model, where, (nn.Conv2d,))
+        multipliers = {name: min(multiplier, _full_multiplier(layer)) for name, layer in chosen.items()}
     return factorize(model, example, multipliers, method=slice_svd, fold=fold)
 
 
-def _at_most(multiplier: int, layer: nn.Module) -> int:
-    if not isinstance(layer, nn.Conv2d) or not isinstance(multiplier, int):
-        return multiplier  # the method says what is wrong
-    return min(multiplier, layer.out_channels // layer.groups, layer.weight[0, 0].numel())
+def _full_multiplier(layer: nn.Conv2d) -> int:
+    return min(layer.out_channels // layer.groups, layer.weight[0, 0].numel())
+
+
+def _costs_apart(model: nn.Module, example: Example) -> list[LayerCost]:
+    """The costs with layers taken apart. What was no plain call of a layer fails here, and not in use."""
+    try:
+        return layer_costs(model, example)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the model does not run with these layers taken apart: {error}. Something other than its call reads a "
+            "layer, its weight or its number of inputs, say; leave that layer out of ranks"
+        ) from error
 
 
 def _take_apart(model: nn.Module, name: str, rank: Rank, method: Callable[..., Factorized]) -> Factorized:
     try:
-        return method(name, model.get_submodule(name), rank)
+        part = method(name, model.get_submodule(name), rank)
     except (TypeError, ValueError) as error:
         raise type(error)(f"layer {name!r}: {error}") from error
+    return of_type(f"method({name!r}, ...)", part, Factorized, fix="let it return what stands in the layer's place")
 
 
 def _check_names(model: nn.Module, ranks: Mapping[str, Rank]) -> None:
@@ -218,13 +230,5 @@ def _check_names(model: nn.Module, ranks: Mapping[str, Rank]) -> None:
         if name not in layers:
             [other] = [one for one, layer in layers.items() if layer is module]
             raise ValueError(f"{name!r} is another name of layer {other!r}; use that one")
-        sharing = [
-            other
-            for other, layer in model.named_modules()
-            if layer is not module and any(weight is module.weight for weight in layer.parameters(recurse=False))
-        ]
-        if sharing:
-            raise ValueError(
-                f"layers {name!r} and {sharing[0]!r} share their weight, which would be two after one is taken apart; "
-                "leave it out"
-            )
+        need_plain(name, module, _LAYERS)
+        need_own_weight(model, name)

@@ -12,8 +12,9 @@ from __future__ import annotations
 from torch import nn
 
 from mini_lib.calibration import Calibration
+from mini_lib.plain import need_plain, plain_layers, shares_weight
 from mini_lib.second_moments import Moments, moments_of
-from mini_lib.surgery import Where, find
+from mini_lib.surgery import Where
 
 
 def is_factorizable(name: str, module: nn.Module) -> bool:
@@ -26,22 +27,47 @@ def is_factorizable(name: str, module: nn.Module) -> bool:
 
 
 def need_factorizable(name: str, layer: nn.Module) -> None:
-    """Raise what is to be said about a layer that is not a matrix.
+    """Refuse a layer that is not one matrix, or computes more than its weight says.
 
     Raises:
         TypeError: the layer is neither nn.Linear nor nn.Conv2d.
-        ValueError: it is a convolution in groups.
+        ValueError: it is a convolution in groups, or not plain (`mini_lib.plain`).
     """
-    which = f"layer {name!r}" if name else "the layer"
-    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
-        raise TypeError(
-            f"{which} is a {type(layer).__name__}, which has no weight matrix to factorize; choose nn.Linear or "
-            "nn.Conv2d layers"
-        )
+    need_plain(name, layer)
     if not is_factorizable(name, layer):
         raise ValueError(
-            f"{which} is a convolution in {layer.groups} groups, which is {layer.groups} small matrices and not one; "
-            "leave it out, or factorize a convolution with groups=1"
+            f"layer {name!r} is a convolution in {layer.groups} groups, which is {layer.groups} small matrices and not "
+            "one; leave it out, or factorize a convolution with groups=1"
+        )
+
+
+def matrix_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
+    """Return the layers that `where(name, module)` chooses, by name, each a matrix of its own.
+
+    Raises:
+        TypeError: as `need_factorizable`, or the model is not a module.
+        ValueError: as `need_factorizable`; or no layer is chosen.
+
+    >>> list(matrix_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), is_factorizable))
+    ['0']
+    """
+    layers = plain_layers(model, where)
+    for name, layer in layers.items():
+        need_factorizable(name, layer)
+    return layers
+
+
+def need_own_weight(model: nn.Module, name: str) -> None:
+    """Refuse a layer whose weight another layer holds too: a change of the one would be missing in the other.
+
+    Raises:
+        ValueError: it shares its weight.
+    """
+    other = shares_weight(model, name)
+    if other is not None:
+        raise ValueError(
+            f"layers {name!r} and {other!r} share their weight, and what is done to one of them would be missing in "
+            "the other; leave both out in where"
         )
 
 
@@ -63,9 +89,4 @@ def input_moments(model: nn.Module, calibration: Calibration, where: Where = is_
     Source: X. Zhang, J. Zou, K. He, J. Sun, "Accelerating Very Deep Convolutional Networks for Classification and
     Detection", 2015, section 3.1.
     """
-    layers = dict(find(model, where))
-    if not layers:
-        raise ValueError("where chooses no layer of the model; choose at least one nn.Linear or nn.Conv2d")
-    for name, layer in layers.items():
-        need_factorizable(name, layer)
-    return moments_of(model, calibration, layers)
+    return moments_of(model, calibration, matrix_layers(model, where))

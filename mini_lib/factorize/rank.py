@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from mini_lib.factorize.low_rank.svd import tail_energy
-from mini_lib.require import share
+from mini_lib.require import share, whole
+from mini_lib.tensor_checks import need_tensor
 
 
 def rank_by_energy(singular_values: Tensor, energy: float) -> int:
@@ -25,7 +26,7 @@ def rank_by_energy(singular_values: Tensor, energy: float) -> int:
         energy: the share to keep, above 0 and up to 1.
 
     Raises:
-        TypeError: energy is not a number.
+        TypeError: energy is not a number, or the values are not a tensor.
         ValueError: energy is out of range, or the values are not a list of finite numbers from 0 up, not all of them 0.
 
     The squares are 16, 4, 4 and 1, 25 in all: 20 of 25 is .8.
@@ -35,13 +36,11 @@ def rank_by_energy(singular_values: Tensor, energy: float) -> int:
     >>> rank_by_energy(torch.tensor([4.0, 2.0, 2.0, 1.0]), 0.81)
     3
     """
-    share("energy", energy, fix="0.9 keeps nine tenths of the squares")
-    values = torch.as_tensor(singular_values).double()
-    if values.dim() != 1 or not values.numel() or not values.isfinite().all() or (values < 0).any():
-        raise ValueError(
-            f"singular_values must be a list of finite numbers from 0 up, got shape {list(values.shape)}; "
-            "take them from torch.linalg.svdvals"
-        )
+    energy = share("energy", energy, fix="0.9 keeps nine tenths of the squares")
+    fix = "take them from torch.linalg.svdvals"
+    values = need_tensor("singular_values", singular_values, dims=1, floating=False, finite=True, fix=fix).double()
+    if (values < 0).any():
+        raise ValueError(f"singular_values must be 0 or more, got {values.min().item():g}; {fix}")
     squares = values.sort(descending=True).values.square()
     if not squares[0] > 0:
         raise ValueError("the singular values are all 0, and a matrix of zeros has no energy to keep; leave it out")
@@ -58,15 +57,16 @@ def break_even_rank(rows: int, columns: int) -> int:
     weights times the places, so the same rank saves MACs. 0 means that no rank saves anything.
 
     Raises:
-        ValueError: rows or columns is below 1.
+        TypeError, ValueError: rows or columns is not a whole number of 1 or more.
 
     300 x 100: 74 * 400 = 29,600 < 30,000 and 75 * 400 = 30,000 saves nothing.
 
     >>> break_even_rank(300, 100), break_even_rank(2, 2)
     (74, 0)
     """
-    if rows < 1 or columns < 1:
-        raise ValueError(f"a matrix has at least 1 row and 1 column, got {rows} x {columns}; pass the weight's shape")
+    rows, columns = (
+        whole(name, size, low=1, fix="pass the weight's shape") for name, size in (("rows", rows), ("columns", columns))
+    )
     return (rows * columns - 1) // (rows + columns)
 
 
@@ -80,7 +80,7 @@ def rank_by_vbmf(matrix: Tensor) -> int:
         matrix: [m, n]; a weight of a convolution as `weight.flatten(1)`.
 
     Raises:
-        ValueError: it is not a matrix of finite numbers.
+        TypeError, ValueError: it is not a matrix of finite numbers.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> left, right = torch.randn(60, 3, generator=generator), torch.randn(3, 80, generator=generator)
@@ -103,7 +103,7 @@ def noise_variance(matrix: Tensor) -> float:
     """Return the variance of the noise in a matrix of low rank plus noise, by minimizing the free energy over it.
 
     Raises:
-        ValueError: it is not a matrix of finite numbers.
+        TypeError, ValueError: it is not a matrix of finite numbers.
 
     A matrix of exactly rank 1 has none:
 
@@ -141,11 +141,8 @@ def noise_variance(matrix: Tensor) -> float:
 
 def _spectrum(matrix: Tensor) -> tuple[Tensor, int, int]:
     """The singular values, and the sides of the matrix laid on its longer one."""
-    if matrix.dim() != 2 or not matrix.numel() or not matrix.isfinite().all():
-        raise ValueError(
-            f"a rank is told of a matrix [m, n] of finite numbers, got shape {list(matrix.shape)}; "
-            "use weight.flatten(1) for a convolution"
-        )
+    fix = "use weight.flatten(1) for a convolution"
+    matrix = need_tensor("matrix", matrix, dims=2, floating=False, finite=True, fix=fix)
     return torch.linalg.svdvals(matrix.detach().double()), min(matrix.shape), max(matrix.shape)
 
 

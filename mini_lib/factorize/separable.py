@@ -26,6 +26,7 @@ from mini_lib.factorize.layers import check_multiplier
 from mini_lib.factorize.low_rank.parts import convolution, parameter
 from mini_lib.factorize.low_rank.svd import tail_errors
 from mini_lib.factorize.low_rank.tensors import double
+from mini_lib.plain import why_not_plain
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def separate(conv: nn.Conv2d, multiplier: int) -> SeparableFit:
 
     Raises:
         TypeError: `conv` is not a plain nn.Conv2d, or `multiplier` not a whole number.
-        ValueError: `multiplier` is not from 1 to min(N, K^2), or the weight holds NaN or infinity.
+        ValueError: `multiplier` is not from 1 to min(N, K^2), the weight holds NaN or infinity, or the layer is not
+            plain (`mini_lib.plain`).
 
     The singular values of the only slice are 4 and 3, and a 1 x 2 kernel for 2 outputs never pays: 1/2 + 1/2.
 
@@ -123,7 +125,7 @@ def separate(conv: nn.Conv2d, multiplier: int) -> SeparableFit:
     """
     slices = _slices(conv)
     outputs = slices.shape[1]
-    check_multiplier(multiplier, outputs, conv.kernel_size)
+    multiplier = check_multiplier(multiplier, outputs, conv.kernel_size)
     left, values, right = torch.linalg.svd(slices, full_matrices=False)
     # Half of each singular value to either side: two factors of one size train better than one large and one small.
     root = values[:, :multiplier].sqrt()
@@ -210,14 +212,27 @@ def _bias(values: Tensor | None, like: nn.Conv2d) -> nn.Parameter | None:
 
 def _slices(conv: nn.Conv2d) -> Tensor:
     """Return each input channel's slice in float64, [M, N, K^2]; with groups, N counts the outputs of its group."""
-    if type(conv) is not nn.Conv2d:
-        raise TypeError(
-            f"conv must be a plain nn.Conv2d, got {type(conv).__name__}; "
-            "a layer of another kind has no kernel slices, and one that computes its weight must be baked first"
-        )
+    need_plain_convolution("conv", conv)
     weight = double(conv.weight)
     by_group = weight.reshape(conv.groups, conv.out_channels // conv.groups, -1, weight[0, 0].numel())
     return by_group.transpose(1, 2).flatten(0, 1)
+
+
+def need_plain_convolution(name: str, conv: object) -> None:
+    """Refuse what is no nn.Conv2d, or computes more than its weight says.
+
+    Raises:
+        TypeError: it is of another kind, a subclass or a masked layer included.
+        ValueError: it is not plain (`mini_lib.plain`).
+    """
+    if type(conv) is not nn.Conv2d:
+        raise TypeError(
+            f"{name} must be a plain nn.Conv2d, got {type(conv).__name__}; "
+            "a layer of another kind has no kernel slices, and one that computes its weight must be baked first"
+        )
+    reason = why_not_plain(conv, (nn.Conv2d,))
+    if reason is not None:
+        raise ValueError(f"{name} must be a plain nn.Conv2d: {reason}")
 
 
 def _errors(values: Tensor) -> tuple[float, ...]:
@@ -234,6 +249,8 @@ def _parts(layer: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d]:
             f"layer must be an nn.Sequential of two nn.Conv2d, got {names}; pass what depthwise_separable returns"
         )
     depthwise, pointwise = parts
+    need_plain_convolution("the first convolution", depthwise)
+    need_plain_convolution("the second convolution", pointwise)
     if depthwise.groups != depthwise.in_channels:
         raise ValueError(
             f"the first convolution must be depthwise, groups = in_channels = {depthwise.in_channels}, "

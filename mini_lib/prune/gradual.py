@@ -12,7 +12,7 @@ from mini_lib.prune.keep import Scope, keep_top
 from mini_lib.prune.mask import Mask, baked, masked
 from mini_lib.prune.schedules import check_falling
 from mini_lib.prune.scores import Scores, magnitude
-from mini_lib.require import share
+from mini_lib.require import callable_, checked, share, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class PrunedStep:
 
     def __post_init__(self) -> None:
         for name in ("validation_accuracy_before", "validation_accuracy"):
-            share(name, getattr(self, name), zero=True, fix="give a share such as 0.9")
+            checked(self, name, share, zero=True, fix="give a share such as 0.9")
 
     def __str__(self) -> str:
         return (
@@ -90,12 +90,15 @@ def prune_and_train(
     for name, split in (("train", train), ("validation", validation)):
         if not isinstance(split, Split):
             raise TypeError(f"{name} must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
+    callable_("score", score, fix="pass magnitude, say")
+    if progress is not None:
+        callable_("progress", progress, fix="pass a function of a PrunedStep, or None")
     mask = None
     if scope != "global" or at_least:
         # Whether the last step is possible can be told before the first: here, the numbers depend on no score.
         shapes = {name: torch.zeros_like(values) for name, values in score(model).items()}
         keep_top(shapes, falling[-1], scope, at_least=at_least)
-    order = torch.Generator().manual_seed(seed)
+    order = torch.Generator().manual_seed(whole("seed", seed, fix="the same seed gives the same steps"))
     steps = []
     for density in falling:
         mask = keep_top(score(model), density, scope, among=mask, at_least=at_least)

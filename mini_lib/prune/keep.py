@@ -10,7 +10,7 @@ from torch import Tensor
 from mini_lib.prune.checks import check_density, check_scores
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.scores import Scores
-from mini_lib.require import one_of, whole
+from mini_lib.require import of_type, one_of, whole
 
 Scope = Literal["global", "layer", "row"]
 
@@ -40,7 +40,7 @@ def keep_top(
     tensor([[False,  True],
             [ True, False]])
     """
-    _check(scores, density, scope, among, at_least)
+    density, at_least = _checked(scores, density, scope, among, at_least)
     # Weights that are already out rank last, even after a score of minus infinity.
     out = {
         name: torch.zeros_like(score, dtype=torch.bool) if among is None else ~among[name]
@@ -76,6 +76,8 @@ def keep_top_per_layer(
     >>> mask["a"], mask["b"]
     (tensor([True, True]), tensor([ True, False]))
     """
+    of_type("densities", densities, Mapping, fix="densities_for gives them by name")
+    check_scores(scores)
     if set(densities) != set(scores):
         raise ValueError(
             f"densities are given for {_listed(densities)}, but the scores are of {_listed(scores)}; "
@@ -120,12 +122,12 @@ def _best_first(scores: Tensor, out: Tensor) -> Tensor:
     return order.gather(1, out.gather(1, order).to(torch.uint8).argsort(dim=1, stable=True))
 
 
-def _check(scores: Scores, density: float, scope: str, among: Mask | None, at_least: int) -> None:
-    check_density(density)
+def _checked(scores: Scores, density: float, scope: str, among: Mask | None, at_least: int) -> tuple[float, int]:
+    density = check_density(density)
     one_of("scope", scope, get_args(Scope), fix="'global' ranks all weights together")
     check_scores(scores)
     _check_among(scores, among)
-    whole("at_least", at_least, low=0, fix="1 keeps a layer alive")
+    at_least = whole("at_least", at_least, low=0, fix="1 keeps a layer alive")
     for name, score in scores.items():
         left = score.numel() if among is None else int(among[name].sum())
         if at_least > left:
@@ -138,11 +140,13 @@ def _check(scores: Scores, density: float, scope: str, among: Mask | None, at_le
             f"at_least={at_least} in each of {len(scores)} layers does not go into the {round(density * total)} of "
             f"{total} weights that density {density:g} keeps; use a smaller at_least or a higher density"
         )
+    return density, at_least
 
 
 def _check_among(scores: Scores, among: Mask | None) -> None:
     if among is None:
         return
+    of_type("among", among, Mask, fix="keep_top gives one")
     if set(among) != set(scores):
         raise ValueError(
             f"among masks {_listed(among)}, but the scores are of {_listed(scores)}; "

@@ -1,7 +1,6 @@
 """A mask: which weights of a model stay. It checks itself, counts itself, and keeps its zeros through training."""
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -10,6 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mini_lib.columns import aligned
+from mini_lib.require import of_type
+from mini_lib.surgery import copied, need_module
+from mini_lib.tensor_checks import need_tensor
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Mask:
             if not isinstance(tensor, Tensor) or tensor.dtype != torch.bool:
                 got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
                 raise TypeError(f"the mask of {name!r} must be a bool tensor, got {got}; compare, as in scores > 0.1")
+            need_tensor(f"the mask of {name!r}", tensor, floating=False, empty=True, fix="compare, as in scores > 0.1")
             if not tensor.any():
                 raise ValueError(
                     f"the mask of {name!r} keeps 0 of {tensor.numel()} weights, and nothing would pass through that "
@@ -107,12 +110,14 @@ class Mask:
         """Make sure that the mask fits the weights of `model`.
 
         Raises:
+            TypeError: `model` is not a module, or is scripted.
             ValueError: the model has no such weight, one of another shape, or one that the mask holds under two names.
 
         >>> Mask({"weight": torch.ones(1, 3, dtype=torch.bool)}).check(nn.Linear(2, 1))
         Traceback (most recent call last):
         ValueError: the mask of 'weight' has shape [1, 3], but the weight has [1, 2]; make it from this model's scores
         """
+        need_module(model)
         # All names of each weight: a shared layer may have been found under its second one.
         parameters = dict(model.named_parameters(remove_duplicate=False))
         seen: dict[int, str] = {}
@@ -146,19 +151,24 @@ def apply_mask(model: nn.Module, mask: Mask) -> nn.Module:
     Nothing keeps them: the first optimizer step may fill them again. To train on, use `masked`.
 
     Raises:
-        ValueError: the mask does not fit the model.
+        TypeError: one is not a model, or the other not a mask.
+        ValueError: the mask does not fit the model, or the model cannot be copied (`surgery.copied`).
 
     >>> layer = nn.Linear(2, 1)
     >>> layer.weight.data = torch.tensor([[3.0, 4.0]])
     >>> apply_mask(layer, Mask({"weight": torch.tensor([[False, True]])})).weight.data
     tensor([[0., 4.]])
     """
-    mask.check(model)
-    result = deepcopy(model)
+    _need_mask(mask).check(model)
+    result = copied(model)
     parameters = dict(result.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name in mask:
-            parameters[name].masked_fill_(~mask[name], 0)
+            if parameters[name].is_meta:
+                raise ValueError(
+                    f"{name!r} lies on the meta device, which holds no values to make zero; load the model"
+                )
+            parameters[name].masked_fill_(~mask[name].to(parameters[name].device), 0)
     return result
 
 
@@ -169,13 +179,16 @@ def masked(model: nn.Module, mask: Mask) -> nn.Module:
     neither momentum nor weight decay can bring them back. `baked` makes a plain model of the result.
 
     Raises:
-        ValueError: the mask does not fit the model, or the model is masked already.
+        TypeError: as `apply_mask`.
+        ValueError: as `apply_mask`; or the model is masked already, or a weight belongs to a recurrent layer, which
+            keeps a list of its own of them.
 
     >>> model = masked(nn.Linear(2, 1), Mask({"weight": torch.tensor([[False, True]])}))
     >>> model(torch.ones(1, 2)).sum().backward()
     >>> model.parametrizations.weight.original.grad
     tensor([[0., 1.]])
     """
+    need_module(model)
     if any(parametrize.is_parametrized(module) for module in model.modules()):
         raise ValueError("the model is masked (or parametrized) already; make it plain with baked(model) first")
     result = apply_mask(model, mask)
@@ -185,7 +198,13 @@ def masked(model: nn.Module, mask: Mask) -> nn.Module:
     for module in list(result.modules()):
         for place, (attribute, parameter) in enumerate(list(module._parameters.items())):
             if id(parameter) in keep:
-                parametrize.register_parametrization(module, attribute, _Times(keep[id(parameter)], place))
+                if isinstance(module, nn.RNNBase):
+                    raise ValueError(
+                        f"{attribute!r} belongs to an {type(module).__name__}, which reads its weights past any mask; "
+                        "use apply_mask, which keeps no zeros through training"
+                    )
+                kept = keep[id(parameter)].to(parameter.device)
+                parametrize.register_parametrization(module, attribute, _Times(kept, place))
     return result
 
 
@@ -195,17 +214,22 @@ def baked(model: nn.Module) -> nn.Module:
     A model that is plain already is copied.
 
     Raises:
-        ValueError: a layer has a parametrization that `masked` did not make.
+        TypeError: `model` is not a module.
+        ValueError: a layer has a parametrization that `masked` did not make, or the model cannot be copied.
 
     >>> plain = baked(masked(nn.Linear(2, 1), Mask({"weight": torch.tensor([[False, True]])})))
     >>> type(plain).__name__, plain.weight[0, 0].item(), [name for name, _ in plain.named_parameters()]
     ('Linear', 0.0, ['weight', 'bias'])
     """
-    result = deepcopy(model)
+    result = copied(model)
     for name, module in list(result.named_modules()):
         if parametrize.is_parametrized(module):
             _bake_(name, module)
     return result
+
+
+def _need_mask(mask: object) -> Mask:
+    return of_type("mask", mask, Mask, fix="keep_top(scores, density) makes one")
 
 
 @torch.no_grad()

@@ -6,6 +6,8 @@ from itertools import pairwise
 from mini_lib.prune.checks import check_density
 from mini_lib.require import share, whole
 
+_MOST_ROUNDS = 100_000  # more than any schedule: 10**9 by mistake would fill the memory
+
 
 def one_shot(density: float) -> tuple[float, ...]:
     """Return the schedule that prunes once.
@@ -13,8 +15,7 @@ def one_shot(density: float) -> tuple[float, ...]:
     >>> one_shot(0.2)
     (0.2,)
     """
-    check_density(density)
-    return (density,)
+    return (check_density(density),)
 
 
 def geometric(rate: float, rounds: int) -> tuple[float, ...]:
@@ -25,9 +26,11 @@ def geometric(rate: float, rounds: int) -> tuple[float, ...]:
     >>> [round(density, 3) for density in geometric(rate=0.2, rounds=3)]
     [0.8, 0.64, 0.512]
     """
-    share("rate", rate, one=False, fix="0.2 takes a fifth of what remains in each round")
-    _check_rounds(rounds)
-    return tuple((1 - rate) ** done for done in range(1, rounds + 1))
+    rate = share("rate", rate, one=False, fix="0.2 takes a fifth of what remains in each round")
+    densities = tuple((1 - rate) ** done for done in range(1, _rounds(rounds) + 1))
+    if not densities[-1]:
+        raise ValueError(f"{rounds} rounds at rate {rate:g} leave a density of 0; use fewer rounds")
+    return densities
 
 
 def iterative(density: float, rounds: int) -> tuple[float, ...]:
@@ -36,8 +39,7 @@ def iterative(density: float, rounds: int) -> tuple[float, ...]:
     >>> [round(step, 3) for step in iterative(0.25, rounds=2)]
     [0.5, 0.25]
     """
-    check_density(density)
-    _check_rounds(rounds)
+    density, rounds = check_density(density), _rounds(rounds)
     return (*(density ** (done / rounds) for done in range(1, rounds)), density)
 
 
@@ -53,9 +55,7 @@ def cubic(density: float, rounds: int, start: float = 1.0) -> tuple[float, ...]:
     >>> [round(step, 3) for step in cubic(0.2, rounds=2)]
     [0.3, 0.2]
     """
-    check_density(density)
-    check_density(start, "start")
-    _check_rounds(rounds)
+    density, start, rounds = check_density(density), check_density(start, "start"), _rounds(rounds)
     if start < density:
         raise ValueError(f"start must be at least density, got {start:g} below {density:g}; pruning only takes away")
     return (*(density + (start - density) * (1 - done / rounds) ** 3 for done in range(1, rounds)), density)
@@ -76,8 +76,7 @@ def check_falling(densities: Iterable[float]) -> tuple[float, ...]:
     found = tuple(densities)
     if not found:
         raise ValueError("densities hold none; give at least one, such as one_shot(0.2)")
-    for density in found:
-        check_density(density)
+    found = tuple(check_density(density) for density in found)
     for before, after in pairwise(found):
         if after > before:
             raise ValueError(
@@ -86,5 +85,8 @@ def check_falling(densities: Iterable[float]) -> tuple[float, ...]:
     return found
 
 
-def _check_rounds(rounds: int) -> None:
-    whole("rounds", rounds, low=1, fix="one_shot is a single round")
+def _rounds(rounds: int) -> int:
+    rounds = whole("rounds", rounds, low=1, fix="one_shot is a single round")
+    if rounds > _MOST_ROUNDS:
+        raise ValueError(f"rounds must be at most {_MOST_ROUNDS:,}, got {rounds:,}; each is a training")
+    return rounds

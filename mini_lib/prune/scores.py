@@ -14,7 +14,8 @@ from torch.nn.utils import parametrize
 
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
-from mini_lib.require import whole
+from mini_lib.fit import need_classes
+from mini_lib.require import callable_, of_type, whole
 from mini_lib.surgery import Where, find
 
 Scores = Mapping[str, Tensor]  # parameter name, such as "conv1.weight" -> a score for each of its weights
@@ -45,13 +46,16 @@ def prunable_weights(model: nn.Module, where: Where = is_prunable) -> dict[str, 
     for name, module in find(model, where):
         if parametrize.is_parametrized(module, "weight"):
             raise ValueError(
-                f"the weight of layer {name!r} is masked already; score baked(model), and give the mask as `among`"
+                f"the weight of layer {name!r} is masked already, or parametrized; score baked(model), and give the "
+                "mask as `among`"
             )
         weight = getattr(module, "weight", None)
         if not isinstance(weight, nn.Parameter):
             raise ValueError(
                 f"layer {name!r} ({type(module).__name__}) has no weight of its own to prune; leave it out in where"
             )
+        if weight.is_meta:
+            raise ValueError(f"the weight of layer {name!r} lies on the meta device, which holds no values")
         if not any(weight is other for other in weights.values()):
             weights[weight_name(name)] = weight
     if not weights:
@@ -90,7 +94,7 @@ def random_scores(model: nn.Module, seed: int, where: Where = is_prunable) -> di
     >>> torch.equal(first, again)
     True
     """
-    chance = torch.Generator().manual_seed(seed)
+    chance = torch.Generator().manual_seed(whole("seed", seed, fix="the same seed gives the same scores"))
     return {name: torch.rand(weight.shape, generator=chance) for name, weight in prunable_weights(model, where).items()}
 
 
@@ -143,7 +147,8 @@ def movement(
     tensor([[0.4768],
             [0.0000]])
     """
-    whole("steps", steps, low=1, fix="ten or more show where the weights go")
+    steps = whole("steps", steps, low=1, fix="ten or more show where the weights go")
+    callable_("train_step", train_step, fix="pass a function (model, split) -> model after one step")
     totals = {name: torch.zeros_like(weight) for name, weight in prunable_weights(model, where).items()}
     for _ in range(steps):
         for name, (gradient, weight) in _gradients(model, split, where).items():
@@ -162,6 +167,8 @@ def _gradients(model: nn.Module, split: Split, where: Where) -> dict[str, tuple[
 
     The loss is that of evaluation mode. Nothing is left in the model, and a frozen weight has its gradient, too.
     """
+    of_type("split", split, Split, fix="pass some training pictures: data.Split(images, labels)")
+    need_classes(model, split)
     weights = {name: weight.detach().requires_grad_() for name, weight in prunable_weights(model, where).items()}
     with evaluating(model), torch.enable_grad():
         loss = F.cross_entropy(functional_call(model, weights, (split.images,)), split.labels)

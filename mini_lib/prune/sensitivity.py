@@ -1,6 +1,6 @@
 """Sensitivity: how much accuracy is lost when one layer is pruned and all others stay whole."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -12,17 +12,25 @@ from mini_lib.prune.checks import check_density
 from mini_lib.prune.keep import Scope, keep_top
 from mini_lib.prune.mask import apply_mask
 from mini_lib.prune.scores import Scores, is_prunable, magnitude, prunable_weights
-from mini_lib.require import share
+from mini_lib.require import callable_, checked, of_type, share
 from mini_lib.surgery import Where
 
 
 @dataclass(frozen=True)
 class LayerAccuracy:
-    """The accuracy, in [0, 1], of a model in which the weight `layer` alone is pruned to `density`."""
+    """The accuracy, in [0, 1], of a model in which the weight `layer` alone is pruned to `density`.
+
+    Raises:
+        TypeError, ValueError: a number is no share.
+    """
 
     layer: str
     density: float
     accuracy: float
+
+    def __post_init__(self) -> None:
+        checked(self, "density", share, fix="0.2 keeps a fifth of the weights")
+        checked(self, "accuracy", share, zero=True, fix="give a share such as 0.9")
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,12 @@ class Sensitivity:
     unpruned: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", tuple(self.rows))
+        fix = "use sensitivity(model, validation)"
+        given = of_type("rows", self.rows, Iterable, fix=fix)
+        object.__setattr__(self, "rows", tuple(of_type("each row", row, LayerAccuracy, fix=fix) for row in given))
         if not self.rows:
             raise ValueError("rows must hold at least one LayerAccuracy, got none; use sensitivity(model, validation)")
-        for value in (self.unpruned, *(row.accuracy for row in self.rows)):
-            share("an accuracy", value, zero=True, fix="give a share such as 0.9")
+        checked(self, "unpruned", share, zero=True, fix="give a share such as 0.9")
         found = [(row.layer, row.density) for row in self.rows]
         for pair in [(layer, density) for layer in self.layers for density in self.densities]:
             if found.count(pair) != 1:
@@ -124,12 +133,15 @@ def sensitivity(
         raise TypeError(
             f"validation must be a data.Split, got {type(validation).__name__}; use data.Split(images, labels)"
         )
-    chosen = tuple(densities)
-    for density in chosen:
-        check_density(density)
+    callable_("score", score, fix="pass magnitude, say")
+    if progress is not None:
+        callable_("progress", progress, fix="pass a function of a LayerAccuracy, or None")
+    if not isinstance(densities, Iterable):
+        raise TypeError(f"densities must be several, got {densities!r}; write (0.5, 0.2), say")
+    chosen = tuple(check_density(density) for density in densities)
     if not chosen or len(set(chosen)) < len(chosen):
         raise ValueError(f"densities must be at least one, each given once, got {list(chosen)}")
-    scores = score(model)
+    scores = of_type("score(model)", score(model), Mapping, fix="pass magnitude, say")
     rows = []
     for layer in prunable_weights(model, where):
         if layer not in scores:
@@ -164,7 +176,8 @@ def densities_for(result: Sensitivity, most_lost: float) -> dict[str, float]:
     >>> densities_for(Sensitivity(rows, unpruned=0.9), most_lost=0.02)
     {'a': 0.2, 'b': 1.0}
     """
-    share("most_lost", most_lost, zero=True, one=False, fix="0.01 lets a layer lose one point of accuracy")
+    most_lost = share("most_lost", most_lost, zero=True, one=False, fix="0.01 lets a layer lose one point of accuracy")
+    of_type("result", result, Sensitivity, fix="sensitivity(model, validation) gives it")
     chosen = {}
     for layer in result.layers:
         chosen[layer] = 1.0

@@ -199,7 +199,7 @@ def test_bad_options_say_why():
         rank_options(model, example, where=lambda name, module: False)
     with pytest.raises(ValueError, match="layer '2' is a convolution in 6 groups"):
         rank_options(model, example, where=lambda name, module: name == "2")
-    with pytest.raises(TypeError, match="layer '1' is a ReLU"):
+    with pytest.raises(TypeError, match="layer '1': it is a ReLU"):
         rank_options(model, example, where=lambda name, module: name == "1")
     with pytest.raises(ValueError, match="moments holds nothing for layer '0'; add it, or leave the layer out"):
         rank_options(model, example, moments={})

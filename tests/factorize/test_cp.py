@@ -278,7 +278,7 @@ def test_layers_that_cannot_be_factorized(layer, error, message):
         (lambda: cp_als(torch.zeros(3), 1), "at least 2 modes, got 1"),
         (lambda: cp_als(torch.zeros(3, 3), 1, starts=0), "starts must be a whole number of 1 or more, got 0"),
         (lambda: cp_als(torch.zeros(3, 3), 1, sweeps=0), "sweeps must be a whole number of 1 or more, got 0"),
-        (lambda: cp_als(torch.zeros(3, 3), 1, tolerance=-1.0), "tolerance must be 0 or more"),
+        (lambda: cp_als(torch.zeros(3, 3), 1, tolerance=-1.0), "tolerance must be a finite number of 0 or more"),
         (lambda: cp_als(torch.full((3, 3), torch.inf), 1), "infinite or not a number"),
     ],
 )

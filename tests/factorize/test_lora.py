@@ -130,7 +130,7 @@ def test_wrong_arguments():
             add_lora(model, 2, alpha=alpha)
     with pytest.raises(ValueError, match="where chooses no layer"):
         add_lora(model, 2, where=lambda name, module: False)
-    with pytest.raises(TypeError, match="layer 'flatten' is a Flatten"):
+    with pytest.raises(TypeError, match="layer 'flatten': it is a Flatten"):
         add_lora(model, 2, where=lambda name, module: name == "flatten")
     with pytest.raises(ValueError, match=says("the model has a batch norm, 'conv1_bn', whose statistics would go on")):
         add_lora(zoo.small_cnn(), 2)

@@ -264,7 +264,7 @@ def test_layers_that_cannot_be_factorized(method, layer, error, message):
         (lambda: spatial_svd(nn.Conv2d(2, 2, (3, 1)), 1), ValueError, "take a 3 x 1 kernel apart"),
         (lambda: channel_svd(make_conv(), 2).macs(), ValueError, "depend on the image; pass its size"),
         (lambda: rebuild(nn.ReLU()), TypeError, "cannot rebuild a weight from ReLU"),
-        (lambda: Factorized(nn.ReLU(), None, (1,), 0.0), TypeError, "dense must be an nn.Module, got NoneType"),
+        (lambda: Factorized(nn.ReLU(), None, (1,), 0.0), TypeError, "dense must be of type Module, got None"),
         (lambda: Factorized(nn.ReLU(), nn.ReLU(), (1,), float("nan")), ValueError, "predicted_error must be a finite"),
     ],
 )

@@ -247,7 +247,10 @@ def test_layers_that_cannot_be_factorized(layer, error, message):
         (lambda: hosvd(torch.zeros(2, 2), {}), "ranks names no mode"),
         (lambda: hosvd(torch.zeros(2, 2), {2: 1}), "mode must be between 0 and 1"),
         (lambda: hooi(torch.zeros(2, 2), {0: 1}, sweeps=0), "sweeps must be a whole number of 1 or more, got 0"),
-        (lambda: hooi(torch.zeros(2, 2), {0: 1}, tolerance=-1.0), "tolerance must be 0 or more, got -1.0"),
+        (
+            lambda: hooi(torch.zeros(2, 2), {0: 1}, tolerance=-1.0),
+            "tolerance must be a finite number of 0 or more, got -1.0",
+        ),
         (lambda: hooi(torch.full((2, 2), torch.nan), {0: 1}), "infinite or not a number"),
     ],
 )

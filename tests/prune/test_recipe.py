@@ -85,7 +85,7 @@ def test_order_is_that_of_the_seed_and_another_in_each_epoch():
     ({"optimizer": "lion"}, "optimizer must be 'adam' or 'sgd', got 'lion'; the paper has 'adam' for this net"),
     ({"momentum": 1.0}, "momentum must lie in [0, 1), got 1.0; 0.9 is usual"),
     ({"drops": (0,)}, "drops must lie in 1 to 100 (the steps), got (0,)"),
-    ({"evaluate_at": (101,)}, "evaluate_at must lie in 1 to 100 (the steps), got (100, 101)"),
+    ({"evaluate_at": (101,)}, "evaluate_at must lie in 1 to 100 (the steps), got (101,)"),
 ])  # fmt: skip
 def test_a_recipe_says_what_is_wrong_with_it(given, message):
     with pytest.raises(ValueError, match=says(message)):

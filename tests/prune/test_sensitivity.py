@@ -136,10 +136,11 @@ def test_other_refusals():
     ):
         sensitivity(random_net(), pictures().images)
     half = LayerAccuracy("a", 0.5, 0.8)
+    with pytest.raises(ValueError, match=says("accuracy must lie in [0, 1], got -0.1; give a share such as 0.9")):
+        LayerAccuracy("a", 0.5, -0.1)
     for rows, unpruned, message in (
         ((), 0.9, "rows must hold at least one LayerAccuracy, got none; use sensitivity(model, validation)"),
-        ((half,), 90, "an accuracy must lie in [0, 1], got 90; give a share such as 0.9"),
-        ((LayerAccuracy("a", 0.5, -0.1),), 0.9, "an accuracy must lie in [0, 1], got -0.1; give a share such as 0.9"),
+        ((half,), 90, "unpruned must lie in [0, 1], got 90; give a share such as 0.9"),
         ((half, half), 0.9, "rows hold density 0.5 of 'a' 2 times; give each layer each density once"),
         (
             (half, LayerAccuracy("b", 0.2, 0.8)),

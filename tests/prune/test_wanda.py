@@ -199,5 +199,5 @@ def test_what_is_refused():
         activation_weighted(nn.Linear(2, 2), torch.ones(1, 2))
     with pytest.raises(ValueError, match="calibration batch 0 holds NaN"):
         activation_weighted(nn.Linear(2, 2).eval(), torch.full((1, 2), torch.nan))
-    with pytest.raises(TypeError, match="layer '0' is a Embedding"):
+    with pytest.raises(TypeError, match="layer '0': it is a Embedding"):
         activation_weighted(nn.Sequential(nn.Embedding(2, 2)).eval(), torch.ones(1, 2), lambda name, _: name == "0")

@@ -20,7 +20,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.factorize.low_rank.tensors import check_rank, double, leading_vectors, relative_error, unfold
+from mini_lib.factorize.low_rank.tensors import (
+    check_rank,
+    double,
+    leading_vectors,
+    relative_error,
+    unfold,
+    whole_numbers,
+)
 from mini_lib.factorize.low_rank.tucker import check_stopping
 from mini_lib.require import whole
 
@@ -112,7 +119,7 @@ def cp_als(
             so many sweeps.
 
     Raises:
-        TypeError: `starts` or `sweeps` is not a whole number.
+        TypeError: `tensor` is not a tensor, or `starts`, `seed` or `sweeps` is not a whole number.
         ValueError: fewer than 2 modes, a rank that is too small or too large, values that are not finite, or
             `starts`, `sweeps` or `tolerance` out of range.
 
@@ -129,9 +136,10 @@ def cp_als(
     if values.dim() < 2:
         raise ValueError(f"a CP decomposition needs a tensor of at least 2 modes, got {values.dim()}")
     full = full_cp_rank(values.shape)
-    check_rank(rank, full, f"a {' x '.join(map(str, values.shape))} tensor")
-    whole("starts", starts, low=1, fix="3 is usual")
-    check_stopping(sweeps, tolerance)
+    rank = check_rank(rank, full, f"a {' x '.join(map(str, values.shape))} tensor")
+    starts = whole("starts", starts, low=1, fix="3 is usual")
+    seed = whole("seed", seed, fix="the same seed draws the same starts")
+    sweeps, tolerance = check_stopping(sweeps, tolerance)
     if rank == full:
         return _fibres(values)
     begins = [svd_start(values, rank, seed), *(random_start(values, rank, seed + more) for more in range(1, starts))]
@@ -164,9 +172,15 @@ def alternate(tensor: Tensor, start: Sequence[Tensor], sweeps: int, tolerance: f
 def full_cp_rank(shape: Sequence[int]) -> int:
     """Return how many components are enough for every tensor of this shape: one for each fibre along the largest mode.
 
+    Raises:
+        TypeError, ValueError: the shape is not one or more whole numbers of 1 or more.
+
     >>> full_cp_rank((16, 8, 3, 3))
     72
     """
+    shape = whole_numbers("shape", shape, fix="pass weight.shape")
+    if not shape:
+        raise ValueError("shape must hold at least one size, got none; pass weight.shape")
     return math.prod(shape) // max(shape)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from mini_lib import costs
+from mini_lib.calibration import run_model
+from mini_lib.counting import evaluating
 from mini_lib.factorize.low_rank.tensors import relative_error
-from mini_lib.require import not_negative
+from mini_lib.plain import why_not_plain
+from mini_lib.require import checked, not_negative, of_type, whole
+from mini_lib.surgery import copied, hook_of
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,8 @@ class Factorized:
 
     def __post_init__(self) -> None:
         for name in ("layer", "dense"):
-            if not isinstance(getattr(self, name), nn.Module):
-                raise TypeError(f"{name} must be an nn.Module, got {type(getattr(self, name)).__name__}")
-        not_negative("predicted_error", self.predicted_error, fix="0 is no error")
+            checked(self, name, of_type, kinds=nn.Module, fix="pass a layer")
+        checked(self, "predicted_error", not_negative, fix="0 is no error")
 
     @property
     def parameters(self) -> int:
@@ -106,13 +108,14 @@ def rebuild(layer: nn.Module) -> Tensor:
     with bias, padding, stride and dilation left aside.
 
     Args:
-        layer: a layer whose only convolutions are nn.Conv2d, or one that maps rows of features.
+        layer: nn.Conv2d, or several in nn.Sequential; or a layer that maps rows of features linearly.
 
     Returns:
         [outputs, inputs] for linear layers; [outputs, inputs, height, width] for convolutions.
 
     Raises:
-        TypeError: the chain begins with neither.
+        TypeError: the chain begins with neither, or holds something else between convolutions.
+        ValueError: a convolution is not plain (`mini_lib.plain`), or the map of features is not linear.
 
     >>> first, second = nn.Linear(2, 1, bias=False), nn.Linear(1, 2)
     >>> _ = first.weight.data.copy_(torch.tensor([[1.0, 2.0]])), second.weight.data.copy_(torch.tensor([[3.0], [4.0]]))
@@ -120,15 +123,33 @@ def rebuild(layer: nn.Module) -> Tensor:
     tensor([[3., 6.],
             [4., 8.]], dtype=torch.float64)
     """
-    if any(isinstance(module, nn.Conv2d) for module in layer.modules()):
-        return _rebuild_convolution([module for module in layer.modules() if isinstance(module, nn.Conv2d)])
-    bare = copy.deepcopy(layer).double()
+    if any(isinstance(module, nn.Conv2d) for module in of_type("layer", layer, nn.Module, fix="a chain").modules()):
+        return _rebuild_convolution(_convolutions(layer))
+    bare = copied(layer).double()
     inputs = next((m.in_features for m in bare.modules() if isinstance(getattr(m, "in_features", None), int)), None)
     if inputs is None:
         raise TypeError(f"cannot rebuild a weight from {type(layer).__name__}; pass linear layers or nn.Conv2d")
     some = next(bare.parameters())
-    silent = bare(torch.zeros(1, inputs, dtype=torch.float64, device=some.device))  # the bias alone
-    return (bare(torch.eye(inputs, dtype=torch.float64, device=some.device)) - silent).T.contiguous()
+    with evaluating(bare):
+        silent = run_model(bare, torch.zeros(1, inputs, dtype=torch.float64, device=some.device))  # the bias alone
+        each = torch.eye(inputs, dtype=torch.float64, device=some.device)
+        weight, twice = run_model(bare, each) - silent, run_model(bare, -2 * each) - silent
+    if not torch.allclose(twice, -2 * weight):
+        raise ValueError(
+            f"{type(layer).__name__} is not linear, so no weight stands for it; pass layers without a ReLU"
+        )
+    return weight.T.contiguous()
+
+
+def _convolutions(layer: nn.Module) -> list[nn.Conv2d]:
+    """The convolutions of a chain in their order, once it is sure that nothing else is in it."""
+    if type(layer) is nn.Sequential and hook_of(layer) is None:
+        return [conv for part in layer for conv in _convolutions(part)]
+    reason = why_not_plain(layer, (nn.Conv2d,))
+    if reason is not None:
+        error = ValueError if isinstance(layer, nn.Conv2d) else TypeError
+        raise error(f"cannot rebuild a weight from {type(layer).__name__}: {reason}")
+    return [layer]
 
 
 def _rebuild_convolution(chain: list[nn.Conv2d]) -> Tensor:
@@ -146,8 +167,8 @@ def _one_input(dense: nn.Module, size: tuple[int, int] | None) -> Tensor:
     weight = next(dense.parameters())
     if not isinstance(dense, nn.Conv2d):
         return weight.new_zeros(1, dense.in_features)
-    if size is None:
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise ValueError(
             "the MACs of a convolution depend on the image; pass its size (height, width), such as (14, 14)"
         )
-    return weight.new_zeros(1, dense.in_channels, *size)
+    return weight.new_zeros(1, dense.in_channels, *(whole("size", side, low=1, fix="pixels") for side in size))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mini_lib.plain import why_not_plain
+
 
 def need_linear(layer: object) -> nn.Linear:
-    """Return `layer` if it is an nn.Linear.
+    """Return `layer` if it is an nn.Linear, and its weight says all that it computes.
 
     Raises:
-        TypeError: it is not.
+        TypeError: it is of another kind.
+        ValueError: it is not plain (`mini_lib.plain`).
     """
-    if not isinstance(layer, nn.Linear):
-        raise TypeError(f"cannot factorize {type(layer).__name__} as a linear layer; pass an nn.Linear")
-    return layer
+    return _plain("a linear layer", layer, nn.Linear)
 
 
 def need_convolution(conv: object, two_sides: bool = False) -> nn.Conv2d:
@@ -22,10 +23,10 @@ def need_convolution(conv: object, two_sides: bool = False) -> nn.Conv2d:
 
     Raises:
         TypeError: it is something else, such as a transposed convolution.
-        ValueError: it is grouped, or `two_sides` is asked for and a side of the kernel is 1.
+        ValueError: it is not plain (`mini_lib.plain`), it is grouped, or `two_sides` is asked for and a side of the
+            kernel is 1.
     """
-    if not isinstance(conv, nn.Conv2d):
-        raise TypeError(f"cannot factorize {type(conv).__name__} as a convolution; pass an nn.Conv2d")
+    conv = _plain("a convolution", conv, nn.Conv2d)
     if conv.groups != 1:
         raise ValueError(
             f"cannot factorize a convolution with groups={conv.groups}: its weight holds "
@@ -38,6 +39,15 @@ def need_convolution(conv: object, two_sides: bool = False) -> nn.Conv2d:
             f"cannot take a {height} x {width} kernel apart into its sides: one of them is 1 already; use channel_svd"
         )
     return conv
+
+
+def _plain(what: str, layer: object, kind: type[nn.Module]) -> nn.Module:
+    if not isinstance(layer, kind):
+        raise TypeError(f"cannot factorize {type(layer).__name__} as {what}; pass an nn.{kind.__name__}")
+    reason = why_not_plain(layer, (kind,))
+    if reason is not None:
+        raise ValueError(f"cannot factorize this {type(layer).__name__}: {reason}")
+    return layer
 
 
 def linear(weight: Tensor, like: nn.Module, bias: Tensor | None = None) -> nn.Linear:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mini_lib.factorize.low_rank.factorized import Factorized
 from mini_lib.factorize.low_rank.parts import convolution, linear, need_convolution, need_linear
 from mini_lib.factorize.low_rank.tensors import check_rank, double, relative_norm
+from mini_lib.tensor_checks import need_tensor
 
 
 def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
@@ -23,7 +24,8 @@ def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
     Each factor carries the root of the singular values: both are of like size, which rounding and training prefer.
 
     Raises:
-        ValueError: the rank is below 1 or above min(m, n), or a value is not finite.
+        TypeError: `matrix` is not a tensor of real numbers, or the rank not a whole number.
+        ValueError: it does not have 2 axes, the rank is below 1 or above min(m, n), or a value is not finite.
 
     >>> left, right, error = truncated_svd(torch.diag(torch.tensor([4.0, 3.0])), rank=1)
     >>> (left @ right).abs(), round(error, 12)                       # 3 of sqrt(16 + 9) = 5 is lost
@@ -32,9 +34,9 @@ def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
 
     Source: C. Eckart, G. Young, "The approximation of one matrix by another of lower rank", 1936.
     """
-    values = double(matrix)
+    values = double(need_tensor("matrix", matrix, dims=2, floating=False, fix="use weight.flatten(1)"))
     rows, columns = values.shape
-    check_rank(rank, min(rows, columns), f"a {rows} x {columns} weight")
+    rank = check_rank(rank, min(rows, columns), f"a {rows} x {columns} weight")
     left, singular, right = torch.linalg.svd(values, full_matrices=False)
     root = singular[:rank].sqrt()
     return left[:, :rank] * root, root[:, None] * right[:rank], relative_norm(singular[rank:].norm(), values)
@@ -48,7 +50,8 @@ def rank_errors(matrix: Tensor) -> Tensor:
 
     Source: Eckart and Young 1936.
     """
-    return tail_errors(torch.linalg.svdvals(double(matrix)).square())
+    values = double(need_tensor("matrix", matrix, dims=2, floating=False, fix="use weight.flatten(1)"))
+    return tail_errors(torch.linalg.svdvals(values).square())
 
 
 def tail_energy(energy: Tensor) -> Tensor:
@@ -57,6 +60,7 @@ def tail_energy(energy: Tensor) -> Tensor:
     >>> tail_energy(torch.tensor([16.0, 9.0]))
     tensor([25.,  9.,  0.])
     """
+    energy = need_tensor("energy", energy, dims=1, finite=True, fix="pass squares of singular values")
     # summed from the smallest up, so that the last ones keep their digits
     return torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
 
@@ -91,7 +95,7 @@ def svd_linear(layer: nn.Linear, rank: int) -> Factorized:
     """
     left, right, error = truncated_svd(need_linear(layer).weight, rank)
     pair = nn.Sequential(linear(right, layer), linear(left, layer, bias=layer.bias)).train(layer.training)
-    return Factorized(pair, layer, (rank,), error)
+    return Factorized(pair, layer, (int(rank),), error)
 
 
 def channel_matrix(conv: nn.Conv2d) -> Tensor:
@@ -127,9 +131,9 @@ def channel_svd(conv: nn.Conv2d, rank: int) -> Factorized:
     Detection", 2015, section 3.1 (there fitted to the responses).
     """
     left, right, error = truncated_svd(channel_matrix(conv), rank)
-    few = convolution(right.reshape(rank, *conv.weight.shape[1:]), conv, axes=(0, 1))
+    few = convolution(right.reshape(-1, *conv.weight.shape[1:]), conv, axes=(0, 1))
     mix = convolution(left[:, :, None, None], conv, bias=conv.bias)
-    return Factorized(nn.Sequential(few, mix).train(conv.training), conv, (rank,), error)
+    return Factorized(nn.Sequential(few, mix).train(conv.training), conv, (int(rank),), error)
 
 
 def spatial_matrix(conv: nn.Conv2d) -> Tensor:
@@ -169,7 +173,7 @@ def spatial_svd(conv: nn.Conv2d, rank: int) -> Factorized:
     """
     left, right, error = truncated_svd(spatial_matrix(conv), rank)
     outputs, inputs, height, width = conv.weight.shape
-    down = convolution(left.reshape(inputs, height, rank).permute(2, 0, 1)[..., None], conv, axes=(0,))
-    across = right.reshape(rank, outputs, width).permute(1, 0, 2)[:, :, None, :]
+    down = convolution(left.reshape(inputs, height, -1).permute(2, 0, 1)[..., None], conv, axes=(0,))
+    across = right.reshape(-1, outputs, width).permute(1, 0, 2)[:, :, None, :]
     across = convolution(across, conv, axes=(1,), bias=conv.bias)
-    return Factorized(nn.Sequential(down, across).train(conv.training), conv, (rank,), error)
+    return Factorized(nn.Sequential(down, across).train(conv.training), conv, (int(rank),), error)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mini_lib.require import whole
+from mini_lib.require import shown, whole
+from mini_lib.tensor_checks import need_tensor
 
 
 def unfold(tensor: Tensor, mode: int) -> Tensor:
@@ -22,6 +23,7 @@ def unfold(tensor: Tensor, mode: int) -> Tensor:
     of them runs fastest.
 
     Raises:
+        TypeError: `tensor` is not a tensor, or the mode not a whole number.
         ValueError: `tensor` has no such mode.
 
     >>> tensor = torch.arange(8).reshape(2, 2, 2)
@@ -35,7 +37,8 @@ def unfold(tensor: Tensor, mode: int) -> Tensor:
     Source: T. Kolda, B. Bader, "Tensor decompositions and applications", 2009, section 2.4 (there the first of the
     other modes runs fastest).
     """
-    _check_mode(mode, tensor.dim())
+    tensor = need_tensor("tensor", tensor, floating=False, fix="pass a weight")
+    mode = _mode(mode, tensor.dim())
     return tensor.movedim(mode, 0).reshape(tensor.shape[mode], -1)
 
 
@@ -49,7 +52,9 @@ def refold(matrix: Tensor, mode: int, shape: Sequence[int]) -> Tensor:
     >>> torch.equal(refold(unfold(tensor, 1), 1, (2, 3, 2)), tensor)
     True
     """
-    _check_mode(mode, len(shape))
+    matrix = need_tensor("matrix", matrix, floating=False, fix="pass an unfolding")
+    shape = whole_numbers("shape", shape, fix="pass the tensor's shape")
+    mode = _mode(mode, len(shape))
     others = [size for place, size in enumerate(shape) if place != mode]
     columns = torch.Size(others).numel()
     if tuple(matrix.shape) != (shape[mode], columns):
@@ -78,7 +83,9 @@ def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
 
     Source: Kolda and Bader 2009, section 2.5.
     """
-    _check_mode(mode, tensor.dim())
+    tensor = need_tensor("tensor", tensor, floating=False, fix="pass a weight")
+    matrix = need_tensor("matrix", matrix, floating=False, fix="pass [m, places along the mode]")
+    mode = _mode(mode, tensor.dim())
     if matrix.dim() != 2 or matrix.shape[1] != tensor.shape[mode]:
         raise ValueError(
             f"a matrix for mode {mode} of a tensor of shape {tuple(tensor.shape)} needs {tensor.shape[mode]} columns, "
@@ -90,10 +97,19 @@ def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
 def relative_error(tensor: Tensor, approximation: Tensor) -> float:
     """Return the Frobenius norm of the difference over that of the tensor, in float64; 0 for two tensors of zeros.
 
+    Raises:
+        TypeError: one is not a tensor of real numbers.
+        ValueError: their shapes differ, or a value is infinite or not a number.
+
     >>> relative_error(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 3.0]))
     0.2
     """
-    return relative_norm(torch.linalg.vector_norm(tensor.double() - approximation.double()), tensor)
+    if double(tensor).shape != double(approximation).shape:
+        raise ValueError(
+            f"tensor has shape {list(tensor.shape)} and approximation {list(approximation.shape)}; compare two of one "
+            "shape"
+        )
+    return relative_norm(torch.linalg.vector_norm(double(tensor) - double(approximation)), tensor)
 
 
 def relative_norm(norm: Tensor, tensor: Tensor) -> float:
@@ -136,11 +152,13 @@ def double(tensor: Tensor) -> Tensor:
     """Return a tensor's values in float64 on the CPU, apart from any graph of gradients.
 
     Raises:
-        ValueError: a value is infinite or not a number: no decomposition exists.
+        TypeError: it is not a tensor of real numbers: an imaginary part would be dropped without a word.
+        ValueError: a value is infinite or not a number: no decomposition exists; or it has no values at all.
 
     >>> double(torch.tensor([1.0])).dtype
     torch.float64
     """
+    tensor = need_tensor("tensor", tensor, floating=False, fix="pass a weight, such as layer.weight")
     values = tensor.detach().to("cpu", torch.float64)
     if not values.isfinite().all():
         raise ValueError(
@@ -150,6 +168,23 @@ def double(tensor: Tensor) -> Tensor:
     return values
 
 
-def _check_mode(mode: int, modes: int) -> None:
+def whole_numbers(name: str, values: Sequence[int], *, low: int = 1, fix: str) -> tuple[int, ...]:
+    """Return several whole numbers as a tuple, such as sizes or ranks.
+
+    Raises:
+        TypeError: `values` is not a sequence, or holds something else.
+        ValueError: one lies below `low`.
+
+    >>> whole_numbers("ranks", [2, 3], fix="one for each pair of neighbours")
+    (2, 3)
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
+        raise TypeError(f"{name} must be a sequence of whole numbers, got {shown(values)}; {fix}")
+    return tuple(whole(f"each of {name}", value, low=low, fix=fix) for value in values)
+
+
+def _mode(mode: int, modes: int) -> int:
+    mode = whole("mode", mode, fix="modes count from 0")
     if not 0 <= mode < modes:
         raise ValueError(f"mode must be between 0 and {modes - 1} for a tensor of {modes} modes, got {mode}")
+    return mode

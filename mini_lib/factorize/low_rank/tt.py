@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.factorize.low_rank.tensors import check_rank, double, relative_norm
+from mini_lib.factorize.low_rank.tensors import check_rank, double, relative_norm, whole_numbers
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def tt_svd(tensor: Tensor, ranks: Sequence[int]) -> TensorTrain:
             behind it.
 
     Raises:
+        TypeError: `tensor` is not a tensor, or `ranks` are not whole numbers.
         ValueError: fewer than 2 modes, another number of ranks, a rank that is too small or too large, or values
             that are not finite.
 
@@ -66,7 +67,7 @@ def tt_svd(tensor: Tensor, ranks: Sequence[int]) -> TensorTrain:
 
     Source: I. Oseledets, "Tensor-train decomposition", 2011, theorem 2.2 and algorithm 1.
     """
-    values = double(tensor)
+    values, ranks = double(tensor), whole_numbers("ranks", ranks, low=0, fix="one for each pair of neighbours")
     if values.dim() < 2 or len(ranks) != values.dim() - 1:
         raise ValueError(
             f"a tensor train of {values.dim()} modes has {max(values.dim() - 1, 0)} ranks, got {len(ranks)}; pass one "

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from mini_lib.factorize.low_rank.factorized import Factorized
 from mini_lib.factorize.low_rank.parts import convolution, need_convolution, need_linear, parameter
+from mini_lib.factorize.low_rank.tensors import whole_numbers
 from mini_lib.factorize.low_rank.tt import tt_svd
-from mini_lib.require import whole
 
 
 class TensorTrainLinear(nn.Module):
@@ -37,13 +37,13 @@ class TensorTrainLinear(nn.Module):
         bias = like.bias
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
 
-    def forward(self, x: Tensor) -> Tensor:
-        state, to_come = x, self.in_features
+    def forward(self, input: Tensor) -> Tensor:
+        state, to_come = input, self.in_features
         for core, size in zip(self.cores, self.input_modes, strict=True):
             to_come //= size
             # [rows and output digits so far, rank and digit that the core reads, input digits to come]
             state = core @ state.reshape(-1, core.shape[1], to_come)
-        y = state.reshape(*x.shape[:-1], self.out_features)
+        y = state.reshape(*input.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
     def extra_repr(self) -> str:
@@ -83,8 +83,8 @@ def tensor_train(
     Source: A. Novikov et al., "Tensorizing Neural Networks", 2015, section 4.
     """
     outputs, inputs = need_linear(layer).weight.shape
-    _check_modes(output_modes, outputs, "output_modes", "outputs")
-    _check_modes(input_modes, inputs, "input_modes", "inputs")
+    output_modes = _modes(output_modes, outputs, "output_modes", "outputs")
+    input_modes = _modes(input_modes, inputs, "input_modes", "inputs")
     if len(output_modes) != len(input_modes):
         raise ValueError(
             f"output_modes and input_modes must be as many, got {len(output_modes)} and {len(input_modes)}; "
@@ -138,8 +138,10 @@ def tensor_train_conv(conv: nn.Conv2d, ranks: Sequence[int]) -> Factorized:
     return Factorized(chain.train(conv.training), conv, tuple(ranks), found.error)
 
 
-def _check_modes(modes: Sequence[int], size: int, name: str, what: str) -> None:
-    product = math.prod(whole(f"each of {name}", mode, low=1, fix=f"their product is the {what}") for mode in modes)
+def _modes(modes: Sequence[int], size: int, name: str, what: str) -> tuple[int, ...]:
+    modes = whole_numbers(name, modes, fix=f"their product is the {what}")
+    product = math.prod(modes)
     if product != size:
         got = f"{' * '.join(map(str, modes)) or 'nothing'} = {product}"
         raise ValueError(f"{name} must be whole numbers whose product is the {size} {what}, got {got}")
+    return modes

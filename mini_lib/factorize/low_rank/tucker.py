@@ -22,7 +22,7 @@ from mini_lib.factorize.low_rank.tensors import (
     relative_error,
     unfold,
 )
-from mini_lib.require import whole
+from mini_lib.require import not_negative, of_type, whole
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def hosvd(tensor: Tensor, ranks: Mapping[int, int]) -> Tucker:
     sections 3 and 4; Kolda and Bader 2009, figure 4.3.
     """
     values = double(tensor)
-    _check_ranks(values, ranks)
+    ranks = _checked(values, ranks)
     factors = {mode: leading_vectors(unfold(values, mode), rank) for mode, rank in ranks.items()}
     return _tucker(values, factors, sweeps=0)
 
@@ -96,8 +96,9 @@ def hooi(tensor: Tensor, ranks: Mapping[int, int], *, sweeps: int = 100, toleran
     Source: L. De Lathauwer, B. De Moor, J. Vandewalle, "On the best rank-1 and rank-(R1, R2, ..., RN) approximation
     of higher-order tensors", 2000, algorithm 4.2; Kolda and Bader 2009, figure 4.4.
     """
-    check_stopping(sweeps, tolerance)
+    sweeps, tolerance = check_stopping(sweeps, tolerance)
     found, values = hosvd(tensor, ranks), double(tensor)
+    ranks = {mode: factor.shape[1] for mode, factor in found.factors.items()}
     for sweep in range(1, sweeps + 1):
         factors = dict(found.factors)
         for mode, rank in ranks.items():
@@ -110,16 +111,15 @@ def hooi(tensor: Tensor, ranks: Mapping[int, int], *, sweeps: int = 100, toleran
     return found
 
 
-def check_stopping(sweeps: int, tolerance: float) -> None:
-    """Check when an iteration ends.
+def check_stopping(sweeps: int, tolerance: float) -> tuple[int, float]:
+    """Return the two numbers that say when an iteration ends.
 
     Raises:
-        TypeError: `sweeps` is not a whole number.
+        TypeError: `sweeps` is not a whole number, or `tolerance` not a number.
         ValueError: `sweeps` is below 1, or `tolerance` is negative.
     """
-    whole("sweeps", sweeps, low=1, fix="100 is usual")
-    if not tolerance >= 0:
-        raise ValueError(f"tolerance must be 0 or more, got {tolerance!r}; 0 goes on as long as the error falls")
+    sweeps = whole("sweeps", sweeps, low=1, fix="100 is usual")
+    return sweeps, not_negative("tolerance", tolerance, fix="0 goes on as long as the error falls")
 
 
 def _tucker(tensor: Tensor, factors: Mapping[int, Tensor], sweeps: int) -> Tucker:
@@ -140,10 +140,13 @@ def _expand(core: Tensor, factors: Mapping[int, Tensor]) -> Tensor:
     return core
 
 
-def _check_ranks(tensor: Tensor, ranks: Mapping[int, int]) -> None:
-    if not ranks:
+def _checked(tensor: Tensor, ranks: Mapping[int, int]) -> dict[int, int]:
+    if not of_type("ranks", ranks, Mapping, fix="pass such as {0: 8, 1: 4}, the rank by mode"):
         raise ValueError("ranks names no mode; pass such as {0: 8, 1: 4}, the rank by mode")
+    checked = {}
     for mode, rank in ranks.items():
         rows, columns = unfold(tensor, mode).shape
         shape = " x ".join(map(str, tensor.shape))
-        check_rank(rank, min(rows, columns), f"mode {mode} of a {shape} tensor", f"rank of mode {mode}")
+        of = f"mode {mode} of a {shape} tensor"
+        checked[int(mode)] = check_rank(rank, min(rows, columns), of, f"rank of mode {mode}")
+    return checked

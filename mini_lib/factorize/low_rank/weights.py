@@ -1,7 +1,8 @@
 """How many weights a factorization holds, and the rank below which that is fewer: exact, from shapes alone.
 
 A `shape` is that of a convolution's weight, (N, C, height, width). Biases stay what they were and are not counted. The
-bounds are exact fractions: a rank pays if it is below the bound, and at the bound both cost the same.
+bounds are exact fractions: a rank pays if it is below the bound, and at the bound both cost the same. Sizes and ranks
+are whole numbers of 1 or more; anything else is a TypeError or ValueError.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from math import prod
+
+from mini_lib.factorize.low_rank.tensors import whole_numbers
+from mini_lib.require import whole
 
 KernelShape = tuple[int, int, int, int]
 
@@ -19,7 +23,8 @@ def svd_linear_weights(outputs: int, inputs: int, rank: int) -> int:
     >>> svd_linear_weights(64, 128, rank=8), 64 * 128
     (1536, 8192)
     """
-    return rank * (outputs + inputs)
+    outputs, inputs = _sizes((outputs, inputs), 2)
+    return _rank(rank) * (outputs + inputs)
 
 
 def svd_linear_bound(outputs: int, inputs: int) -> Fraction:
@@ -28,6 +33,7 @@ def svd_linear_bound(outputs: int, inputs: int) -> Fraction:
     >>> svd_linear_bound(64, 64)                     # for a square matrix: half of full rank, and not full rank
     Fraction(32, 1)
     """
+    outputs, inputs = _sizes((outputs, inputs), 2)
     return Fraction(outputs * inputs, outputs + inputs)
 
 
@@ -37,7 +43,7 @@ def channel_svd_weights(shape: KernelShape, rank: int) -> int:
     >>> channel_svd_weights((16, 8, 3, 3), rank=4), 16 * 8 * 9
     (352, 1152)
     """
-    outputs, *patch = shape
+    outputs, *patch = _sizes(shape)
     return svd_linear_weights(outputs, prod(patch), rank)
 
 
@@ -47,7 +53,7 @@ def channel_svd_bound(shape: KernelShape) -> Fraction:
     >>> channel_svd_bound((16, 8, 3, 3))             # 1152 / 88
     Fraction(144, 11)
     """
-    outputs, *patch = shape
+    outputs, *patch = _sizes(shape)
     return svd_linear_bound(outputs, prod(patch))
 
 
@@ -57,7 +63,7 @@ def spatial_svd_weights(shape: KernelShape, rank: int) -> int:
     >>> spatial_svd_weights((16, 8, 3, 3), rank=4)   # 4 * (8 * 3 + 16 * 3)
     288
     """
-    outputs, inputs, height, width = shape
+    outputs, inputs, height, width = _sizes(shape)
     return svd_linear_weights(outputs * width, inputs * height, rank)
 
 
@@ -67,7 +73,7 @@ def spatial_svd_bound(shape: KernelShape) -> Fraction:
     >>> spatial_svd_bound((16, 8, 3, 3))
     Fraction(16, 1)
     """
-    outputs, inputs, height, width = shape
+    outputs, inputs, height, width = _sizes(shape)
     return svd_linear_bound(outputs * width, inputs * height)
 
 
@@ -77,7 +83,8 @@ def tucker2_weights(shape: KernelShape, rank_in: int, rank_out: int) -> int:
     >>> tucker2_weights((16, 8, 3, 3), rank_in=4, rank_out=6)        # 32 + 216 + 96
     344
     """
-    outputs, inputs, height, width = shape
+    outputs, inputs, height, width = _sizes(shape)
+    rank_in, rank_out = _rank(rank_in, "rank_in"), _rank(rank_out, "rank_out")
     return inputs * rank_in + rank_in * rank_out * height * width + rank_out * outputs
 
 
@@ -87,7 +94,8 @@ def tucker2_bound(shape: KernelShape, rank_in: int) -> Fraction:
     >>> tucker2_bound((16, 8, 3, 3), rank_in=8)      # all inputs: (1152 - 64) / 88, as channel_svd with its 8 * 8 more
     Fraction(136, 11)
     """
-    outputs, inputs, height, width = shape
+    outputs, inputs, height, width = shape = _sizes(shape)
+    rank_in = _rank(rank_in, "rank_in")
     return Fraction(prod(shape) - inputs * rank_in, height * width * rank_in + outputs)
 
 
@@ -97,7 +105,7 @@ def cp_weights(shape: KernelShape, rank: int) -> int:
     >>> cp_weights((16, 8, 3, 3), rank=10)
     300
     """
-    return rank * sum(shape)
+    return _rank(rank) * sum(_sizes(shape))
 
 
 def cp_bound(shape: KernelShape) -> Fraction:
@@ -106,6 +114,7 @@ def cp_bound(shape: KernelShape) -> Fraction:
     >>> cp_bound((16, 8, 3, 3))                      # 1152 / 30
     Fraction(192, 5)
     """
+    shape = _sizes(shape)
     return Fraction(prod(shape), sum(shape))
 
 
@@ -115,12 +124,31 @@ def tensor_train_weights(sizes: Sequence[int], ranks: Sequence[int]) -> int:
     For `tensor_train` the sizes are m_k * n_k; for `tensor_train_conv` they are (C, height, width, N).
 
     Raises:
-        ValueError: there is not one rank fewer than sizes.
+        TypeError, ValueError: a size or a rank is no whole number of 1 or more, or there is not one rank fewer than
+            sizes.
 
     >>> tensor_train_weights((6, 12), ranks=(2,))    # 6 * 2 + 2 * 12
     36
     """
-    if len(ranks) != len(sizes) - 1:
-        raise ValueError(f"a tensor train of {len(sizes)} modes has {len(sizes) - 1} ranks, got {len(ranks)}")
+    sizes, ranks = (
+        whole_numbers(name, values, fix=f"{name} are 1 or more")
+        for name, values in (("sizes", sizes), ("ranks", ranks))
+    )
+    if not sizes or len(ranks) != len(sizes) - 1:
+        raise ValueError(
+            f"a tensor train of {len(sizes)} modes has {max(len(sizes) - 1, 0)} ranks, got {len(ranks)}; give one for "
+            "each pair of neighbours"
+        )
     around = (1, *ranks, 1)
     return sum(before * size * after for before, size, after in zip(around, sizes, around[1:], strict=False))
+
+
+def _sizes(shape: Sequence[int], axes: int = 4) -> tuple[int, ...]:
+    sizes = whole_numbers("shape", shape, fix="pass weight.shape")
+    if len(sizes) != axes:
+        raise ValueError(f"shape must have {axes} sizes, got {len(sizes)}; pass weight.shape, (N, C, height, width)")
+    return sizes
+
+
+def _rank(rank: int, name: str = "rank") -> int:
+    return whole(name, rank, low=1, fix="a rank is 1 or more")

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from mini_lib.calibration import Calibration, per_weight
 from mini_lib.prune.scores import is_prunable, weight_name
 from mini_lib.prune.second_order.inputs import input_mean_squares, input_second_moments, layers_of
+from mini_lib.require import whole
 from mini_lib.second_moments import by_group, cholesky, damped, inverse
 from mini_lib.surgery import Where
+from mini_lib.tensor_checks import need_tensor
 
 
 def optimal_brain_damage(model: nn.Module, calibration: Calibration, where: Where = is_prunable) -> dict[str, Tensor]:
@@ -115,7 +117,8 @@ def obs_step(row: Tensor, inverse_moments: Tensor, index: int) -> tuple[Tensor, 
         index: which weight goes.
 
     Raises:
-        ValueError: the shapes do not fit, or that weight is gone already.
+        TypeError: an argument is not a tensor, or `index` not a whole number.
+        ValueError: the shapes do not fit, a number is not finite, or there is no such weight, or no more.
 
     Two inputs of H = [[1, .5], [.5, .5]]: the first does what the second does and more. Without the second weight,
     the first moves by -(-1) / 4 * -2 = -0.5.
@@ -128,11 +131,14 @@ def obs_step(row: Tensor, inverse_moments: Tensor, index: int) -> tuple[Tensor, 
     Source: B. Hassibi, D. Stork, "Optimal Brain Surgeon", 1993, section 2, equation 5; the step of elimination: E.
     Frantar, D. Alistarh, "Optimal Brain Compression", 2022, section 4, lemma 1.
     """
+    row = need_tensor("row", row, finite=True, fix="pass one row of weight.flatten(1)")
+    inverse_moments = need_tensor("inverse_moments", inverse_moments, finite=True, fix="invert damped second moments")
     if row.dim() != 1 or inverse_moments.shape != (len(row), len(row)):
         raise ValueError(
             f"expected a row [k] and an inverse [k, k], got {list(row.shape)} and {list(inverse_moments.shape)}; "
             "pass one row of weight.flatten(1)"
         )
+    index = whole("index", index, low=0, high=len(row) - 1, fix="weights count from 0")
     price = inverse_moments[index, index]
     if price <= 0:
         raise ValueError(f"weight {index} is gone already; remove one that is left")
@@ -156,7 +162,8 @@ def obs_prune_row(row: Tensor, second_moments: Tensor, keep: int, *, damp: float
         damp: see `damped`.
 
     Raises:
-        ValueError: the shapes do not fit, `keep` is outside 1 to k, or H is singular.
+        TypeError: an argument is not a tensor, or `keep` not a whole number.
+        ValueError: the shapes do not fit, a number is not finite, `keep` is outside 1 to k, or H is singular.
 
     Both ways to lose one weight, w^2 / (2 [H^-1]_jj): 9 / 4 for the first, 1 / 8 for the second.
 
@@ -167,6 +174,8 @@ def obs_prune_row(row: Tensor, second_moments: Tensor, keep: int, *, damp: float
     Source: B. Hassibi, D. Stork, "Optimal Brain Surgeon", 1993, section 2; row by row: E. Frantar, D. Alistarh,
     "Optimal Brain Compression", 2022, section 4.
     """
+    row = need_tensor("row", row, finite=True, fix="pass one row of weight.flatten(1)")
+    keep = whole("keep", keep, fix="keep at least one weight")
     if row.dim() != 1 or not 1 <= keep <= len(row):
         raise ValueError(
             f"keep must lie in 1 to the length of one row, got keep={keep} for shape {list(row.shape)}; "
@@ -200,12 +209,17 @@ def refit(weight: Tensor, kept: Tensor, second_moments: Tensor, *, damp: float =
         A weight of the same shape and type, zero where `kept` is False.
 
     Raises:
-        ValueError: the shapes do not fit, or what a row keeps has singular second moments, which needs damp above 0.
+        TypeError: an argument is not a tensor, or `kept` not of bool.
+        ValueError: the shapes do not fit, a number is not finite, or what a row keeps has singular second moments,
+            which needs damp above 0.
 
     >>> moments = torch.tensor([[1.0, 0.5], [0.5, 0.5]])
     >>> refit(torch.tensor([[3.0, -1.0]]), torch.tensor([[True, False]]), moments, damp=0)
     tensor([[2.5000, 0.0000]])
     """
+    weight = need_tensor("weight", weight, finite=True, fix="pass layer.weight")
+    if need_tensor("kept", kept, floating=False, fix="pass the layer's mask").dtype != torch.bool:
+        raise TypeError(f"kept must be a bool tensor, got {kept.dtype}; pass the layer's mask")
     if kept.shape != weight.shape:
         raise ValueError(
             f"kept has shape {list(kept.shape)} and the weight {list(weight.shape)}; pass the layer's mask"

@@ -86,7 +86,7 @@ def compare_methods(
         strengths = moments[name].diagonal(dim1=-2, dim2=-1).sqrt()
         scores = {"magnitude": weight.abs(), "Wanda": weight.abs() * per_weight(weight, strengths)}
         try:
-            check_choice(weight[0].numel(), weight.numel(), density, n_of_m, block)
+            density, n_of_m, block = check_choice(weight[0].numel(), weight.numel(), density, n_of_m, block)
             masks = {method: _mask(score, density, n_of_m, scope) for method, score in scores.items()}
             after = {method: weight * mask for method, mask in masks.items()}
             for method, mask in masks.items():

@@ -5,9 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration
-from mini_lib.prune.scores import is_prunable, prunable_weights, weight_name
+from mini_lib.plain import plain_layers, shares_weight
+from mini_lib.prune.scores import is_prunable
 from mini_lib.second_moments import mean_squares_of, second_moments_of
-from mini_lib.surgery import Where, find
+from mini_lib.surgery import Where
+
+_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def input_second_moments(model: nn.Module, calibration: Calibration, where: Where = is_prunable) -> dict[str, Tensor]:
@@ -42,18 +45,17 @@ def input_mean_squares(model: nn.Module, calibration: Calibration, where: Where 
 
 
 def layers_of(model: nn.Module, where: Where) -> dict[str, nn.Module]:
-    """Return the chosen layers by name, each with a weight of its own.
+    """Return the chosen layers by name, each plain and with a weight of its own.
 
     Raises:
-        TypeError, ValueError: as `prunable_weights`; or two layers share their weight.
+        TypeError, ValueError: as `plain_layers`; or two layers share their weight.
 
     >>> list(layers_of(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), is_prunable))
     ['0', '2']
     """
-    known = prunable_weights(model, where)
-    layers = dict(find(model, where))
+    layers = plain_layers(model, where, _KINDS)
     for name in layers:
-        if weight_name(name) not in known:
+        if shares_weight(model, name) is not None:
             raise ValueError(
                 f"layer {name!r} shares its weight with another layer, and each reads something else; "
                 "give each a weight of its own, or leave one out in where"

@@ -12,8 +12,6 @@ The mask is chosen as the columns come by, from prices that count what has moved
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +23,8 @@ from mini_lib.prune.scores import is_prunable, weight_name
 from mini_lib.prune.second_order.inputs import layers_of
 from mini_lib.require import whole
 from mini_lib.second_moments import by_group, damped
-from mini_lib.surgery import Where
+from mini_lib.surgery import Where, copied
+from mini_lib.tensor_checks import need_tensor
 
 
 @torch.no_grad()
@@ -57,8 +56,9 @@ def sparse_gpt(
 
     Raises:
         TypeError: a layer of another kind is chosen, or a batch is not a tensor.
-        ValueError: the model is in training mode, no layer is chosen, a chosen layer does not run, two layers share
-            their weight, calibration is empty, or `sparse_gpt_weight` refuses a layer, which is named.
+        ValueError: the model is in training mode, no layer is chosen, a chosen layer is not plain (`mini_lib.plain`) or
+            does not run, two layers share their weight, calibration is empty, or `sparse_gpt_weight` refuses a layer,
+            which is named.
 
     Both inputs are the same, so the weight that stays takes over from the one that goes, up to the damping.
 
@@ -71,7 +71,7 @@ def sparse_gpt(
     Source: E. Frantar, D. Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot", 2023,
     section 3 and algorithm 1.
     """
-    pruned = deepcopy(model)
+    pruned = copied(model)
     layers = layers_of(pruned, where)
     kept = dict.fromkeys(layers)  # in the order of the model, as scores have it
     for name, layer, moments in layer_by_layer(pruned, calibration, layers):
@@ -110,9 +110,10 @@ def sparse_gpt_weight(
         A weight of the same shape and type, and a bool tensor of that shape.
 
     Raises:
-        ValueError: neither or both of `density` and `n_of_m` are given, the density is outside (0, 1] or prunes to
-            nothing, n is outside 1 to m, m does not divide the inputs or the block, the shapes do not fit, or H is
-            singular and damp 0.
+        TypeError: `weight` or `second_moments` is not a tensor, or a number is none.
+        ValueError: `weight` holds NaN or infinity, neither or both of `density` and `n_of_m` are given, the density is
+            outside (0, 1] or prunes to nothing, n is outside 1 to m, m does not divide the inputs or the block, the
+            shapes do not fit, or H is singular and damp 0.
 
     H = [[1, .5], [.5, .5]] has the inverse [[2, -2], [-2, 4]], and U = [[sqrt 2, -sqrt 2], [0, sqrt 2]]. The prices
     are 9 / 2 and 1 / 2. The second weight goes, with no column to its right left to make up for it:
@@ -121,8 +122,8 @@ def sparse_gpt_weight(
     >>> sparse_gpt_weight(torch.tensor([[3.0, -1.0]]), moments, density=0.5, damp=0)
     (tensor([[3., 0.]]), tensor([[ True, False]]))
     """
-    rows, moments = by_group(weight, second_moments)
-    check_choice(rows.shape[-1], rows.numel(), density, n_of_m, block)
+    rows, moments = by_group(need_tensor("weight", weight, finite=True, fix="pass layer.weight"), second_moments)
+    density, n_of_m, block = check_choice(rows.shape[-1], rows.numel(), density, n_of_m, block)
     factor = inverse_factor(damped(moments, damp))
     diagonal = factor.diagonal(dim1=-2, dim2=-1)[:, None]  # [groups, 1, k]
     kept = torch.ones_like(rows, dtype=torch.bool)
@@ -157,8 +158,10 @@ def best(prices: Tensor, count: int) -> Tensor:
     return torch.zeros_like(prices, dtype=torch.bool).scatter_(-1, order[..., :count], True)
 
 
-def check_choice(inputs: int, total: int, density: float | None, n_of_m: tuple[int, int] | None, block: int) -> None:
-    """Make sure that a layer of `total` weights in rows of `inputs` can be pruned as asked.
+def check_choice(
+    inputs: int, total: int, density: float | None, n_of_m: tuple[int, int] | None, block: int
+) -> tuple[float | None, tuple[int, int] | None, int]:
+    """Return density, n_of_m and block, once a layer of `total` weights in rows of `inputs` can be pruned as asked.
 
     Raises:
         ValueError: as `sparse_gpt_weight` says.
@@ -169,18 +172,20 @@ def check_choice(inputs: int, total: int, density: float | None, n_of_m: tuple[i
     """
     if (density is None) == (n_of_m is None):
         raise ValueError(f"give either density or n_of_m, got density={density} and n_of_m={n_of_m}; density=0.5, say")
-    whole("block", block, low=1, fix="the paper has 128")
+    block = whole("block", block, low=1, fix="the paper has 128")
     if n_of_m is None:
-        check_density(density)
+        density = check_density(density)
         if round(density * total) == 0:
             raise ValueError(
                 f"density {density:g} would prune it to nothing: 0 of {total} weights; use a higher density"
             )
-        return
-    n, m = n_of_m
-    whole("n_of_m: m", m, low=1, fix="(2, 4) keeps two of each four")
-    whole("n_of_m: n", n, low=1, high=m, fix="(2, 4) keeps two of each four")
+        return density, None, block
+    if not isinstance(n_of_m, (tuple, list)) or len(n_of_m) != 2:
+        raise TypeError(f"n_of_m must be two whole numbers, got {n_of_m!r}; (2, 4) keeps two of each four")
+    m = whole("n_of_m: m", n_of_m[1], low=1, fix="(2, 4) keeps two of each four")
+    n = whole("n_of_m: n", n_of_m[0], low=1, high=m, fix="(2, 4) keeps two of each four")
     if inputs % m:
         raise ValueError(f"groups of {m} do not fill the {inputs} inputs of a row; leave the layer out in where")
     if block % m:
         raise ValueError(f"groups of {m} do not fill a block of {block} columns; use a block that {m} divides")
+    return None, (n, m), block

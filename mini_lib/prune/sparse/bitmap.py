@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mini_lib.kernels import need_layout
 from mini_lib.packing import pack_mask, packed_bytes, unpack_mask
-from mini_lib.prune.sparse.matrix import VALUE_DTYPES, need_matrix, tensor_bytes
+from mini_lib.prune.sparse.matrix import VALUE_DTYPES, need_matrix, need_shape, tensor_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,7 @@ class Bitmap:
     values: Tensor
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", need_shape(self.shape))
         count = self.shape[0] * self.shape[1]
         need_layout("bits", self.bits, (torch.uint8,), (packed_bytes(count, 1),))
         kept = int(unpack_mask(self.bits, count).sum())

@@ -14,6 +14,7 @@ from mini_lib.prune.sparse.matrix import (
     compressed_rows,
     need_compressed_rows,
     need_matrix,
+    need_shape,
     places_of,
     tensor_bytes,
 )
@@ -41,6 +42,9 @@ class BlockCSR:
     def __post_init__(self) -> None:
         if not isinstance(self.values, Tensor) or self.values.dim() != 3 or 0 in self.values.shape[1:]:
             raise ValueError("values must be a tensor [blocks, rows of a block, columns of a block]")
+        object.__setattr__(self, "shape", need_shape(self.shape))
+        if not isinstance(self.block_columns, Tensor):
+            raise TypeError(f"columns must be a tensor, got {type(self.block_columns).__name__}; use to_blocks(weight)")
         need_layout("values", self.values, VALUE_DTYPES, (self.block_columns.numel(), *self.block))
         need_compressed_rows(self.row_pointers, self.block_columns, *self.block_counts)
 

@@ -15,10 +15,10 @@ from mini_lib.latency import Latency, compare_latency, milliseconds
 from mini_lib.prune.sparse.bitmap import to_bitmap
 from mini_lib.prune.sparse.block_csr import to_blocks
 from mini_lib.prune.sparse.csr import to_csr
-from mini_lib.prune.sparse.matrix import tensor_bytes
+from mini_lib.prune.sparse.matrix import need_shape, tensor_bytes
 from mini_lib.prune.sparse.matvec import bind
 from mini_lib.prune.sparse.n_of_m import to_n_of_m
-from mini_lib.require import one_of, share
+from mini_lib.require import of_type, one_of, share, whole
 
 DENSE = "dense"
 KERNELS = (DENSE, "torch dense", "CSR", "torch CSR", "bitmap", "blocks 4x4", "blocks 16x1", "2:4")
@@ -114,7 +114,7 @@ def compare_kernels(
 
     32 * 64 = 2048 weights: dense 4 bytes each; CSR 33 * 4 + 512 * (2 + 4); 2:4 1024 * 4 + 1024 / 4.
     """
-    _need_arguments(rows, columns, density, kernels, caches)
+    rows, columns, density, seed = _checked(rows, columns, density, kernels, caches, seed)
     names = (DENSE, *(name for name in dict.fromkeys(kernels) if name != DENSE))
     weights = _Weights(rows, columns, density, seed)
     x = torch.randn(columns, generator=torch.Generator().manual_seed(seed))
@@ -206,15 +206,18 @@ def _block(name: str) -> tuple[int, int]:
     return int(r), int(c)
 
 
-def _need_arguments(rows: int, columns: int, density: float, kernels: Sequence[str], caches: str) -> None:
-    if min(rows, columns) < 1:
-        raise ValueError(f"rows and columns must be 1 or more, got {rows} and {columns}")
-    share("density", density, fix="0.2 keeps a fifth of the weights")
+def _checked(
+    rows: int, columns: int, density: float, kernels: Sequence[str], caches: str, seed: int
+) -> tuple[int, int, float, int]:
+    rows, columns = need_shape((rows, columns))
+    density = share("density", density, fix="0.2 keeps a fifth of the weights")
     one_of("caches", caches, CACHES, fix="'cold' reads 32 MiB of something else first")
-    if isinstance(kernels, str):
+    if isinstance(kernels, str) or not isinstance(kernels, Sequence):
         raise TypeError(f"kernels must be a sequence of names, got {kernels!r}; write ({kernels!r},)")
     for name in kernels:
+        of_type("each of kernels", name, str, fix="give the name of a kernel")
         r, times, c = name.removeprefix("blocks ").partition("x")
         is_block = name.startswith("blocks ") and times and r.isdigit() and c.isdigit() and int(r) and int(c)
         if name not in KERNELS and not is_block:
             raise ValueError(f"there is no kernel {name!r}; there are {', '.join(KERNELS)}, and other blocks RxC")
+    return rows, columns, density, whole("seed", seed, fix="the same seed draws the same weights")

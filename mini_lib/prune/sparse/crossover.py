@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, inf, log
@@ -12,6 +12,7 @@ import numpy as np
 from mini_lib.columns import aligned
 from mini_lib.latency import three_digits
 from mini_lib.prune.sparse.compare import DENSE, KERNELS, Comparison, compare_kernels
+from mini_lib.require import of_type, positive, share
 
 DENSITIES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 
@@ -23,6 +24,7 @@ def crossover(densities: Sequence[float], ratios: Sequence[float]) -> float | No
     interpolated on logarithmic scales. If the kernel is faster at every density measured, the result is infinite.
 
     Raises:
+        TypeError: the densities or ratios are not numbers.
         ValueError: fewer than one density, densities that do not rise or are not above 0, other counts, or a ratio
             that is not above 0.
 
@@ -33,11 +35,11 @@ def crossover(densities: Sequence[float], ratios: Sequence[float]) -> float | No
     >>> crossover([0.1, 0.4], [1.5, 3.0]), crossover([0.1, 0.4], [0.2, 0.9])
     (None, inf)
     """
-    densities, ratios = list(densities), list(ratios)
+    fix = "they are put on logarithmic scales"
+    densities = [positive("each of densities", one, fix=fix) for one in _several("densities", densities)]
+    ratios = [positive("each of ratios", one, fix=fix) for one in _several("ratios", ratios)]
     if not densities or len(densities) != len(ratios):
         raise ValueError(f"give one ratio for each density, got {len(densities)} densities and {len(ratios)} ratios")
-    if min(densities) <= 0 or min(ratios) <= 0:
-        raise ValueError("densities and ratios must be above 0: they are put on logarithmic scales")
     if any(later <= earlier for earlier, later in pairwise(densities)):
         raise ValueError(f"densities must rise, got {densities}; sort them")
     if ratios[0] >= 1:
@@ -147,6 +149,7 @@ def sweep_kernels(
     >>> sweep.densities, sweep.names
     ((0.1, 0.5), ('dense', 'CSR', '2:4'))
     """
+    densities = [share("each of densities", one, fix="use (0.05, 0.1)") for one in _several("densities", densities)]
     if not densities or any(later <= earlier for earlier, later in pairwise(densities)):
         raise ValueError(f"densities must be one or more that rise, got {densities!r}; use (0.05, 0.1, 0.2, 0.5)")
     comparisons = []
@@ -160,6 +163,10 @@ def sweep_kernels(
         if progress is not None:
             progress(done, len(densities))
     return KernelSweep(tuple(comparisons))
+
+
+def _several(name: str, given: object) -> Iterable[float]:
+    return of_type(name, given, Iterable, fix="give several numbers, such as (0.05, 0.1, 0.2, 0.5)")
 
 
 def _short(value: float) -> str:

@@ -15,6 +15,7 @@ from mini_lib.prune.sparse.matrix import (
     compressed_rows,
     need_compressed_rows,
     need_matrix,
+    need_shape,
     places_of,
     tensor_bytes,
 )
@@ -38,6 +39,7 @@ class CSR:
     values: Tensor
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", need_shape(self.shape))
         need_compressed_rows(self.row_pointers, self.columns, *self.shape)
         need_layout("values", self.values, VALUE_DTYPES, (self.columns.numel(),))
 

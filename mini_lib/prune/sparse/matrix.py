@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from mini_lib.kernels import need_layout
+from mini_lib.require import shown, whole
+from mini_lib.tensor_checks import need_tensor
 
 VALUE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 NARROW_COLUMNS = 2**16  # so many columns can be told apart with 16 bits
@@ -49,8 +51,7 @@ def as_matrix(weight: Tensor) -> Tensor:
     >>> as_matrix(torch.zeros(16, 3, 5, 5)).shape
     torch.Size([16, 75])
     """
-    if not isinstance(weight, Tensor):
-        raise TypeError(f"weight must be a tensor, got {type(weight).__name__}; pass layer.weight")
+    weight = need_tensor("weight", weight, empty=True, fix="pass layer.weight")
     if weight.dim() < 2:
         raise ValueError(f"weight must have at least 2 axes, [out, in, ...], got shape {list(weight.shape)}")
     return weight.detach().reshape(weight.shape[0], -1)
@@ -61,7 +62,7 @@ def need_matrix(weight: Tensor) -> Tensor:
 
     Raises:
         TypeError: it is not a tensor, or not of fp32, fp16 or bf16.
-        ValueError: it does not have two axes, or is empty.
+        ValueError: it does not have two axes, is empty or sparse, or holds NaN or infinity.
     """
     if not isinstance(weight, Tensor):
         raise TypeError(f"weight must be a tensor, got {type(weight).__name__}; pass layer.weight")
@@ -74,6 +75,7 @@ def need_matrix(weight: Tensor) -> Tensor:
         )
     if weight.numel() == 0:
         raise ValueError(f"weight must have at least one row and one column, got shape {list(weight.shape)}")
+    need_tensor("weight", weight, finite=True, fix="look at the training that made it")
     return weight.detach().cpu().contiguous()
 
 
@@ -118,6 +120,21 @@ def places_of(row_pointers: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     return rows, columns.to(torch.int64)
 
 
+def need_shape(shape: object) -> tuple[int, int]:
+    """Return the rows and columns of a matrix.
+
+    Raises:
+        TypeError, ValueError: they are not two whole numbers of 1 or more.
+
+    >>> need_shape((2, 3))
+    (2, 3)
+    """
+    if not isinstance(shape, (tuple, list)) or len(shape) != 2:
+        raise TypeError(f"shape must be two whole numbers (rows, columns), got {shown(shape)}; pass weight.shape")
+    rows, columns = (whole("each of shape", side, low=1, fix="pass weight.shape") for side in shape)
+    return rows, columns
+
+
 def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: int) -> None:
     """Make sure that compressed rows hold together: C follows these numbers without looking.
 
@@ -128,7 +145,7 @@ def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: in
     """
     need_layout("row_pointers", pointers, (torch.int32,), (rows + 1,))
     need_layout("columns", columns, (index_dtype(width),), (columns.numel(),))
-    steps = pointers.diff()
+    steps = pointers.to(torch.int64).diff()  # in int32 the difference of two wild numbers could wrap round
     if pointers[0] != 0 or pointers[-1] != columns.numel() or (steps < 0).any():
         raise ValueError(
             f"row_pointers must rise from 0 to the number of values ({columns.numel()}), got {pointers.tolist()[:8]}..."

@@ -8,6 +8,7 @@ block or in a group of 2:4 that is not full, is multiplied like any other value.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -32,7 +33,8 @@ def matvec(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> 
 
     Raises:
         TypeError: `matrix` is none of the formats or its values are not fp32, or `x` is not an fp32 tensor.
-        ValueError: `x` is not a vector of as many numbers as the matrix has columns.
+        ValueError: `x` is not a vector of as many numbers as the matrix has columns, or the parts of the matrix do not
+            fit together any more.
         NoCompiler: there is no C compiler.
 
     >>> from mini_lib.prune.sparse import to_csr
@@ -62,6 +64,8 @@ def bind(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> Ca
         matrix = need_matrix(matrix)
     elif not isinstance(matrix, (Bitmap, CSR, BlockCSR, NofM)):
         raise TypeError(f"matrix must be a tensor, Bitmap, CSR, BlockCSR or NofM, got {type(matrix).__name__}")
+    else:
+        matrix = replace(matrix)  # looks at its parts once more: C follows indexes that may have been written since
     values = matrix if isinstance(matrix, Tensor) else matrix.values
     if values.dtype != torch.float32:
         raise TypeError(f"the kernels compute in float32, got values of {values.dtype}; store weight.float()")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mini_lib.kernels import need_layout
 from mini_lib.packing import pack, packed_bytes, unpack
-from mini_lib.prune.sparse.matrix import VALUE_DTYPES, DoesNotFit, need_matrix, tensor_bytes
+from mini_lib.prune.sparse.matrix import VALUE_DTYPES, DoesNotFit, need_matrix, need_shape, tensor_bytes
 from mini_lib.require import whole
 
 WIDEST_GROUP = 256  # a position is a byte at most
@@ -37,7 +37,9 @@ class NofM:
     values: Tensor
 
     def __post_init__(self) -> None:
-        _need_n_of_m(self.n, self.m)
+        n, m = _n_of_m(self.n, self.m)
+        for name, value in (("shape", need_shape(self.shape)), ("n", n), ("m", m)):
+            object.__setattr__(self, name, value)
         rows, columns = self.shape
         _need_whole_groups(columns, self.m)
         need_layout("values", self.values, VALUE_DTYPES, (rows, columns // self.m, self.n))
@@ -87,7 +89,7 @@ def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
     Source: A. Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021, section 3.
     """
     weight = need_matrix(weight)
-    _need_n_of_m(n, m)
+    n, m = _n_of_m(n, m)
     rows, columns = weight.shape
     _need_whole_groups(columns, m)
     groups = weight.view(rows, columns // m, m)
@@ -106,9 +108,9 @@ def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
     return NofM((rows, columns), n, m, pack(places, bits), groups.gather(-1, places))
 
 
-def _need_n_of_m(n: int, m: int) -> None:
-    whole("m", m, low=2, high=WIDEST_GROUP, fix="use 2:4")
-    whole("n", n, low=1, high=m - 1, fix="use 2:4")
+def _n_of_m(n: int, m: int) -> tuple[int, int]:
+    m = whole("m", m, low=2, high=WIDEST_GROUP, fix="use 2:4")
+    return whole("n", n, low=1, high=m - 1, fix="use 2:4"), m
 
 
 def _need_whole_groups(columns: int, m: int) -> None:

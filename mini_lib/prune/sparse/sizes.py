@@ -29,6 +29,8 @@ from mini_lib.prune.sparse.block_csr import to_blocks
 from mini_lib.prune.sparse.csr import to_csr
 from mini_lib.prune.sparse.matrix import DoesNotFit, SparseMatrix, as_matrix, index_dtype, need_matrix
 from mini_lib.prune.sparse.n_of_m import to_n_of_m
+from mini_lib.prune.structure.blocks import two_sides
+from mini_lib.require import callable_, of_type
 from mini_lib.surgery import Where
 
 Encode = Callable[[Tensor], SparseMatrix]  # a matrix of weights -> how it is stored
@@ -49,7 +51,7 @@ def stored_formats(weight: Tensor, formats: Mapping[str, Encode] = FORMATS) -> d
 
     Raises:
         TypeError: `weight` is not a tensor of fp32, fp16 or bf16.
-        ValueError: `weight` has fewer than two axes or is empty.
+        ValueError: `weight` has fewer than two axes, is empty, or holds NaN or infinity.
 
     4 x 8 weights, four of them in one 4 x 4 block. Dense 32 * 4; bitmap 32/8 + 4 * 4; CSR 5 * 4 + 4 * 2 + 4 * 4;
     one block, 2 * 4 + 2 + 16 * 4; 2:4 stores 16 values and 16 * 2 bits:
@@ -61,8 +63,10 @@ def stored_formats(weight: Tensor, formats: Mapping[str, Encode] = FORMATS) -> d
     {'dense': 128, 'bitmap': 20, 'CSR': 44, 'blocks 4x4': 74, '2:4': 68}
     """
     matrix = need_matrix(as_matrix(weight))
+    of_type("formats", formats, Mapping, fix="leave it out for all of them")
     sizes = {"dense": matrix.nbytes}
     for name, encode in formats.items():
+        callable_(f"formats[{name!r}]", encode, fix="pass to_csr, say")
         try:
             sizes[name] = encode(matrix).stored_bytes
         except DoesNotFit:
@@ -88,7 +92,7 @@ def break_even_densities(weight: Tensor, block: tuple[int, int] = (4, 4)) -> dic
     {'bitmap': 0.9688, 'CSR': 0.6658, 'blocks': 0.9694}
     """
     matrix = need_matrix(as_matrix(weight))
-    (rows, columns), value_bytes, (r, c) = matrix.shape, matrix.element_size(), block
+    (rows, columns), value_bytes, (r, c) = matrix.shape, matrix.element_size(), two_sides(block)
     high, wide = -(-rows // r), -(-columns // c)
     pointer_bytes, block_pointer_bytes = 4 * (rows + 1), 4 * (high + 1)
     block_bytes = value_bytes * r * c
@@ -118,6 +122,7 @@ def model_bytes(model: nn.Module, encode: Encode, mask: Mask | None = None, wher
     >>> stored_bytes(layer), model_bytes(layer, to_bitmap)
     (72, 22)
     """
+    callable_("encode", encode, fix="pass to_csr, say")
     pruned = model if mask is None else apply_mask(model, mask)
     total = stored_bytes(pruned)
     for name, weight in prunable_weights(pruned, where).items():
@@ -177,6 +182,7 @@ def smallest_formats(
     bytes   density  dense  bitmap  CSR  blocks 4x4  2:4  smallest
     weight    12.5%     64      10   24          74   34    bitmap
     """
+    of_type("formats", formats, Mapping, fix="leave it out for all of them")
     pruned = model if mask is None else apply_mask(model, mask)
     return StorageTable(
         tuple(

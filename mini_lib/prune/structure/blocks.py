@@ -8,7 +8,7 @@ from mini_lib.prune.checks import check_scores
 from mini_lib.prune.keep import keep_top
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.scores import Scores
-from mini_lib.require import one_of, whole
+from mini_lib.require import of_type, one_of, whole
 
 
 def keep_blocks(
@@ -38,10 +38,7 @@ def keep_blocks(
 
     Source: S. Gray, A. Radford, D. Kingma, "GPU Kernels for Block-Sparse Weights", 2017, section 2.
     """
-    if len(block) != 2:
-        raise ValueError(f"block must be two numbers, got {block!r}; (4, 4) is 4 outputs by 4 inputs")
-    for side in block:
-        whole("each side of block", side, low=1, fix="(4, 4) is 4 outputs by 4 inputs")
+    block = two_sides(block)
     one_of("scope", scope, ("layer", "global"), fix="'layer' keeps the share in every layer")
     check_scores(scores)
     sums = {name: _block_sums(name, score, *block) for name, score in scores.items()}
@@ -56,7 +53,24 @@ def _block_sums(name: str, score: Tensor, height: int, width: int) -> Tensor:
             f"blocks of {height} x {width} do not divide {name!r}, {rows} outputs by {columns} inputs; use sides that "
             "do, or leave the layer out of the scores with where"
         )
-    return score.reshape(rows // height, height, columns // width, width).sum((1, 3))
+    # in float64: the sum of a block in half precision would round, or overflow
+    return score.double().reshape(rows // height, height, columns // width, width).sum((1, 3))
+
+
+def two_sides(block: tuple[int, int]) -> tuple[int, int]:
+    """Return the two sides of a block.
+
+    Raises:
+        TypeError, ValueError: they are not two whole numbers of 1 or more.
+
+    >>> two_sides((4, 8))
+    (4, 8)
+    """
+    fix = "(4, 4) is 4 outputs by 4 inputs"
+    if len(of_type("block", block, (tuple, list), fix=fix)) != 2:
+        raise ValueError(f"block must be two numbers, got {block!r}; {fix}")
+    height, width = (whole("each side of block", side, low=1, fix=fix) for side in block)
+    return height, width
 
 
 def _widen(kept: Tensor, height: int, width: int) -> Tensor:

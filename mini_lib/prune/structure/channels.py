@@ -54,8 +54,8 @@ def _scores(model: nn.Module, group: ChannelGroup, norm: str) -> Tensor:
             )
     total = torch.zeros(group.channels)
     for name, channels in slots.items():
-        rows = model.get_submodule(name).weight.flatten(1) if norm != "batch_norm" else model.get_submodule(name).weight
-        score = rows.abs() if norm == "batch_norm" else rows.norm(p=int(norm[1]), dim=1)
+        weight = model.get_submodule(name).weight.abs().double()  # squares overflow in half precision
+        score = weight if norm == "batch_norm" else weight.flatten(1).norm(p=int(norm[1]), dim=1)
         here = torch.tensor(channels)
         total.index_add_(0, here[here >= 0], score[here >= 0].to(total.dtype))  # a channel may be made by several
     return total
@@ -90,7 +90,7 @@ def keep_channels(
     >>> keep["conv1"]
     tensor([1, 3])
     """
-    _check(scores, density, scope, at_least, multiple_of)
+    density, at_least, multiple_of = _checked(scores, density, scope, at_least, multiple_of)
     sizes = {name: len(score) for name, score in scores.items()}
     at_leasts = {name: min(at_least, size) for name, size in sizes.items()}
     if scope == "global":
@@ -126,11 +126,13 @@ def _to_multiple(count: int, at_least: int, size: int, multiple_of: int) -> int:
     return min(size, max(nearest, -(-at_least // multiple_of) * multiple_of))
 
 
-def _check(scores: Mapping[str, Tensor], density: float, scope: str, at_least: int, multiple_of: int) -> None:
-    check_density(density)
+def _checked(
+    scores: Mapping[str, Tensor], density: float, scope: str, at_least: int, multiple_of: int
+) -> tuple[float, int, int]:
+    density = check_density(density)
     one_of("scope", scope, ("layer", "global"), fix="'layer' keeps the share in every group")
-    whole("at_least", at_least, low=1, fix="1 asks for nothing special")
-    whole("multiple_of", multiple_of, low=1, fix="1 asks for nothing special")
+    at_least = whole("at_least", at_least, low=1, fix="1 asks for nothing special")
+    multiple_of = whole("multiple_of", multiple_of, low=1, fix="1 asks for nothing special")
     check_scores(scores)
     for name, score in scores.items():
         if score.dim() != 1:
@@ -138,3 +140,4 @@ def _check(scores: Mapping[str, Tensor], density: float, scope: str, at_least: i
                 f"the scores of {name!r} have shape {list(score.shape)}, expected one per channel; "
                 "channel_scores(model, example) makes such"
             )
+    return density, at_least, multiple_of

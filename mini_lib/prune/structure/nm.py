@@ -26,8 +26,8 @@ def keep_n_of_m(scores: Scores, n: int = 2, m: int = 4) -> Mask:
 
     Source: A. Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021, section 3.
     """
-    whole("m", m, low=1, fix="2 of 4 is the usual")
-    whole("n", n, low=1, high=m, fix="2 of 4 is the usual")
+    m = whole("m", m, low=1, fix="2 of 4 is the usual")
+    n = whole("n", n, low=1, high=m, fix="2 of 4 is the usual")
     check_scores(scores)
     grouped = {name: _in_groups(name, score, m) for name, score in scores.items()}
     kept = keep_top(grouped, n / m, scope="row")

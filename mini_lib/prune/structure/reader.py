@@ -7,7 +7,6 @@ in the same way, so that nothing has to be known about the layout of a tensor.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from typing import Any
 
@@ -19,6 +18,8 @@ from torch.nn.utils import parametrize
 from mini_lib.graph import BATCH_NORMS, Call, data_flow
 from mini_lib.prune.structure import operations as ops
 from mini_lib.prune.structure.labels import Labels, along, sequence, spread, vary
+from mini_lib.surgery import copied, hook_of
+from mini_lib.tensor_checks import need_tensor
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -87,17 +88,20 @@ class Reader(torch.fx.Interpreter):
 
     def _mark_module(self, call: Call, labels: Tensor, value: Any) -> Tensor:
         kind = type(call.module)
+        hook = "forward" if "forward" in vars(call.module) else hook_of(call.module)
+        if hook is not None:
+            raise ValueError(f"{call} has a {hook} of its own, and what that does to channels is not known; remove it")
         if parametrize.is_parametrized(call.module):
             raise ValueError(f"{call} holds a parametrized weight, such as a masked one; bake it in with baked(model)")
         if kind in (*CONVOLUTIONS, nn.Linear):
             return self._layer(call, labels, value)
         if kind in BATCH_NORMS or (kind is nn.PReLU and call.module.num_parameters > 1):
             return self._pass(call, self._channels(call, labels), value)
-        if isinstance(call.module, ops.ELEMENTWISE_MODULES):
+        if kind in ops.ELEMENTWISE_MODULES:
             return labels
-        if isinstance(call.module, ops.SPATIAL_MODULES) and isinstance(value, Tensor):
+        if kind in ops.SPATIAL_MODULES and isinstance(value, Tensor):
             return self._spatial(call, labels, value)
-        if isinstance(call.module, ops.MIXING_MODULES):
+        if kind in ops.MIXING_MODULES:
             return self._mix(call, labels)
         if kind is nn.Flatten:
             return call.module(labels)
@@ -142,7 +146,8 @@ class Reader(torch.fx.Interpreter):
                 met.append(mark.expand(value.shape))
         for other in met[1:]:
             self.labels.join(met[0], other)
-        divisor = call.node.args[-1] if ops.name_of(call) in ops.DIVISIONS else None
+        given = call.node.kwargs.get("other", call.node.args[1] if len(call.node.args) > 1 else None)
+        divisor = given if ops.name_of(call) in ops.DIVISIONS else None
         if isinstance(divisor, torch.fx.Node):  # a masked channel is zero, and what is divided by it is NaN
             self.labels.fix(self._marks[divisor], f"{call} divides by it")
         return met[0] if met else self.labels.new(1, f"{call} makes it").expand(value.shape)
@@ -232,7 +237,10 @@ def read_channels(model: nn.Module, example: Tensor) -> Reader:
             f"expected a module and an example input, got {type(model).__name__} and {type(example).__name__}; "
             "an example is a tensor such as images[:1]"
         )
-    model = copy.deepcopy(model).eval()
+    need_tensor("example", example, floating=False, fix="an example is a tensor such as images[:1]")
+    model = copied(model).eval()
+    if model._forward_pre_hooks:
+        raise ValueError("the model has a forward pre-hook of its own, which tracing does not see; remove it")
     calls = {call.node: call for call in data_flow(model).calls}
     if not calls:
         raise ValueError(f"the forward of {type(model).__name__} calls no layer, so there are no channels to remove")

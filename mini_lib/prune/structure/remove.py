@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
+from mini_lib.calibration import run_model
+from mini_lib.counting import evaluating, tensors_in
 from mini_lib.prune.structure.groups import ChannelGroup, sort_channels
 from mini_lib.prune.structure.reader import Reader, read_channels
 from mini_lib.require import whole
+from mini_lib.surgery import copied
 
 Keep = Mapping[str, Tensor | Sequence[int]]  # name of a group -> the channels that stay, rising
 Stays = dict[str, Tensor]  # name of a layer -> for each of its outputs or inputs, whether it stays
@@ -30,7 +32,8 @@ def remove_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
     Raises:
         TypeError: `keep` is not a mapping, or holds something other than whole numbers.
         ValueError: a group is unknown, or its channels must stay; indexes are empty, not rising, or out of range; the
-            forward has the number of channels written into it; and what `channel_groups` raises.
+            forward has the number of channels written into it; something else that runs with the model, such as a
+            hook of its own, reckons with them; and what `channel_groups` raises.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> remove_channels(model, torch.zeros(1, 2), {"0": [0, 2]})
@@ -43,10 +46,10 @@ def remove_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
     Source: H. Li et al., "Pruning Filters for Efficient ConvNets", 2017, section 3.
     """
     rows, columns = _what_stays(read_channels(model, example), keep)
-    result = deepcopy(model)
+    result = copied(model)
     for name in {**rows, **columns}:
         _cut_(result.get_submodule(name), rows.get(name), columns.get(name))
-    _check_runs(result, example)
+    _check_same(result, mask_channels(model, example, keep), example)
     return result
 
 
@@ -70,7 +73,7 @@ def mask_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
     (tensor([0., 6.]), tensor([[0., 8.]]))
     """
     rows, columns = _what_stays(read_channels(model, example), keep)
-    result = deepcopy(model)
+    result = copied(model)
     for name, stay in rows.items():
         for parameter in result.get_submodule(name).parameters(recurse=False):
             parameter[~stay] = 0
@@ -161,12 +164,33 @@ def _count_rows_(layer: nn.Module, left: int) -> None:
         layer.out_channels = left
 
 
-def _check_runs(smaller: nn.Module, example: Tensor) -> None:
+def _check_same(smaller: nn.Module, zeros: nn.Module, example: Tensor) -> None:
+    """Make sure that both compute the same on noise of the example's shape: what no tracing sees shows here."""
+    if example.is_floating_point():
+        example = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
+    with evaluating(zeros), torch.random.fork_rng(devices=[]):
+        expected = run_model(zeros, example)
     try:
-        with torch.no_grad():
-            deepcopy(smaller).eval()(example)
+        with evaluating(smaller), torch.random.fork_rng(devices=[]):
+            found = smaller(example)
     except Exception as error:  # a layer or a view that meets another number of channels than it was written for
         raise ValueError(
             f"the smaller model does not run ({error}): a number of channels is written into forward, as in "
             "x.view(-1, 512); write x.flatten(1), say"
         ) from error
+    for one, other in zip(tensors_in(found), tensors_in(expected), strict=True):
+        if one.shape != other.shape or not _close(one, other):
+            raise ValueError(
+                "the smaller model computes something else than the one with zeros: a number of channels is written "
+                "into forward, as in x.sum(1) / 64, or forward draws at random; prune weights instead"
+            )
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    """Whether two outputs differ by no more than rounding does: it grows with the sums, and these with the layers."""
+    if not (one.is_floating_point() or one.is_complex()):
+        return bool(torch.equal(one, other))
+    largest = other.abs().nan_to_num().max().item() if other.numel() else 0.0
+    return torch.allclose(
+        one, other, rtol=0, atol=min(1e4 * torch.finfo(one.dtype).eps, 0.05) * largest, equal_nan=True
+    )

@@ -5,11 +5,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_lib.data import Splits
-from mini_lib.fit import accuracy
+from mini_lib.fit import accuracy, need_classes
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.tickets.net import Trained, Weights, weights_of, with_weights
 from mini_lib.prune.tickets.recipe import Recipe
-from mini_lib.require import whole
+from mini_lib.require import of_type, whole
+from mini_lib.tensor_checks import need_tensor
 
 
 def train_alone(
@@ -32,17 +33,19 @@ def train_alone(
     Raises:
         ValueError: the mask does not fit, steps are out of range, or the loss is not finite.
     """
-    check_steps(recipe, first_step, snapshot_at)
+    first_step, snapshot_at = check_steps(recipe, first_step, snapshot_at)
+    check_order(order, recipe, splits)
     net = with_weights(model, start).eval()  # no dropout: chance is in the start and the order alone
-    weights = dict(net.named_parameters())
+    weights = dict(net.named_parameters(remove_duplicate=False))  # a mask may name a shared weight by its second name
     if mask is not None:
-        mask.check(net)
+        of_type("mask", mask, Mask, fix="None prunes nothing").check(net)
+    need_classes(net, splits.train, splits.validation, splits.test)
     # As numbers, since a bool mask would be made into numbers in each step.
     keeps = {name: keep.to(weights[name].dtype) for name, keep in mask.tensors.items()} if mask is not None else {}
     with torch.no_grad():
         for name, keep in keeps.items():
             weights[name].mul_(keep)
-    optimizer = recipe.make_optimizer(weights.values())
+    optimizer = recipe.make_optimizer(net.parameters())
     snapshot = weights_of(net) if snapshot_at == first_step else None
     curve = []
     for step in range(first_step, recipe.steps):
@@ -53,7 +56,8 @@ def train_alone(
         optimizer.zero_grad()
         loss.backward()
         for name, keep in keeps.items():
-            weights[name].grad.mul_(keep)
+            if weights[name].grad is not None:  # a frozen weight has none
+                weights[name].grad.mul_(keep)
         optimizer.step()
         if step + 1 == snapshot_at:
             snapshot = weights_of(net)
@@ -62,15 +66,36 @@ def train_alone(
     return Trained(weights_of(net), snapshot, tuple(curve), accuracy(net, splits.test))
 
 
-def check_steps(recipe: Recipe, first_step: int, snapshot_at: int | None) -> None:
-    """Make sure that a training begins before it ends, and that its snapshot lies within.
+def check_steps(recipe: Recipe, first_step: int, snapshot_at: int | None) -> tuple[int, int | None]:
+    """Return both, once it is sure that a training begins before it ends, and that its snapshot lies within.
 
     Raises:
+        TypeError: `recipe` is not a recipe, or a step not a whole number.
         ValueError: one of them does not.
     """
-    whole("first_step", first_step, low=0, high=recipe.steps - 1, fix="0 trains from the start")
+    of_type("recipe", recipe, Recipe, fix="use Recipe(steps=...)")
+    first_step = whole("first_step", first_step, low=0, high=recipe.steps - 1, fix="0 trains from the start")
     if snapshot_at is not None:
-        whole("snapshot_at", snapshot_at, low=first_step, high=recipe.steps, fix="None takes no snapshot")
+        snapshot_at = whole("snapshot_at", snapshot_at, low=first_step, high=recipe.steps, fix="None takes no snapshot")
+    return first_step, snapshot_at
+
+
+def check_order(order: Tensor, recipe: Recipe, splits: Splits) -> None:
+    """Make sure that the order of the pictures serves every step.
+
+    Raises:
+        TypeError: `order` is not a tensor of int64, or `splits` are not Splits.
+        ValueError: it lacks a row for a step, or names a picture that is not there.
+    """
+    count = len(of_type("splits", splits, Splits, fix="data.fashion() gives them").train)
+    need_tensor("order", order, dims=2, floating=False, fix="batch_order(count, recipe, seed) gives it")
+    if order.dtype != torch.int64:
+        raise TypeError(f"order must be of int64, got {order.dtype}; batch_order(count, recipe, seed) gives it")
+    if len(order) < recipe.steps or order.min() < 0 or order.max() >= count:
+        raise ValueError(
+            f"order must be [{recipe.steps} steps, batch] of pictures 0 to {count - 1}, got {list(order.shape)} of "
+            f"{int(order.min())} to {int(order.max())}; batch_order(count, recipe, seed) gives it"
+        )
 
 
 def not_finite(step: int, recipe: Recipe) -> str:

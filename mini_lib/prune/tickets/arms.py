@@ -21,6 +21,7 @@ import torch
 
 from mini_lib.prune.keep import keep_top
 from mini_lib.prune.mask import Mask
+from mini_lib.require import of_type, whole
 
 Arm = Literal["ticket", "reinit", "shuffled", "random", "late", "lr_rewind"]
 CHAINS = ("ticket", "late", "lr_rewind")  # these find masks of their own, round by round
@@ -30,11 +31,14 @@ CONTROLS = ("reinit", "shuffled", "random")  # these take the ticket's mask, or 
 def shuffled_mask(mask: Mask, seed: int) -> Mask:
     """Return a mask that keeps as many weights of each layer, at newly drawn places.
 
+    Raises:
+        TypeError: `mask` is not a mask, or `seed` not a whole number.
+
     >>> mask = Mask({"a": torch.arange(100) < 30, "b": torch.arange(10) < 9})
     >>> [(layer.name, layer.kept) for layer in shuffled_mask(mask, seed=0).layers()]
     [('a', 30), ('b', 9)]
     """
-    chance = torch.Generator().manual_seed(seed)
+    chance = _chance(mask, seed)
     return Mask(
         {
             name: keep.flatten()[torch.randperm(keep.numel(), generator=chance)].reshape(keep.shape)
@@ -48,11 +52,19 @@ def random_mask(mask: Mask, seed: int) -> Mask:
 
     Every layer keeps at least one: a layer that keeps none makes a net that knows nothing.
 
+    Raises:
+        TypeError: `mask` is not a mask, or `seed` not a whole number.
+
     >>> mask = Mask({"a": torch.arange(1000) < 300, "b": torch.arange(100) < 90})
     >>> drawn = random_mask(mask, seed=0)
     >>> drawn.kept == mask.kept, drawn.layers()[1].kept < 60                  # about 390 / 1100 of each
     (True, True)
     """
-    chance = torch.Generator().manual_seed(seed)
+    chance = _chance(mask, seed)
     scores = {name: torch.rand(keep.shape, generator=chance) for name, keep in mask.tensors.items()}
     return keep_top(scores, mask.density, at_least=1)
+
+
+def _chance(mask: Mask, seed: int) -> torch.Generator:
+    of_type("mask", mask, Mask, fix="pass the ticket's mask")
+    return torch.Generator().manual_seed(whole("seed", seed, fix="the same seed draws the same places"))

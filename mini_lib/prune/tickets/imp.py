@@ -1,6 +1,6 @@
 """Iterative magnitude pruning with one net, written out: train, take the smallest away, go back to the start, again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,7 @@ from mini_lib.prune.scores import prunable_weights
 from mini_lib.prune.tickets.alone import train_alone
 from mini_lib.prune.tickets.net import Trained, Weights, weights_of, with_weights
 from mini_lib.prune.tickets.recipe import Recipe, batch_order
-from mini_lib.require import whole
+from mini_lib.require import callable_, of_type, one_of, share, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +60,10 @@ def find_ticket(
     >>> ticket.mask.kept, len(ticket.rounds)                                  # 4 -> 2 -> 1
     (1, 2)
     """
-    geometric(rate, rounds)  # says what is wrong with the two
-    check_rewind(recipe, rewind_to)
-    model = build(seed)
+    rounds, rate = len(geometric(rate, rounds)), float(rate)  # says what is wrong with the two
+    rewind_to, seed = check_rewind(recipe, rewind_to), whole("seed", seed, fix="the same seed finds the same ticket")
+    of_type("splits", splits, Splits, fix="data.fashion() gives them")
+    model = callable_("build", build, fix="pass a function of a seed, such as zoo.lenet_300_100")(seed)
     order = batch_order(len(splits.train), recipe, seed)
     # The first training passes the step to go back to; all others begin there.
     trainings = [train_alone(model, weights_of(model), None, order, splits, recipe, snapshot_at=rewind_to)]
@@ -76,13 +77,15 @@ def find_ticket(
     return Ticket(apply_mask(with_weights(model, start), mask), mask, tuple(trainings))
 
 
-def check_rewind(recipe: Recipe, rewind_to: int) -> None:
-    """Make sure that there is a step to go back to, and one to train after it.
+def check_rewind(recipe: Recipe, rewind_to: int) -> int:
+    """Return the step to go back to, once it is sure that there is one to train after it.
 
     Raises:
+        TypeError: `recipe` is not a recipe, or the step not a whole number.
         ValueError: there is not.
     """
-    whole("rewind_to", rewind_to, low=0, high=recipe.steps - 1, fix="0 goes back to the start")
+    of_type("recipe", recipe, Recipe, fix="use Recipe(steps=...)")
+    return whole("rewind_to", rewind_to, low=0, high=recipe.steps - 1, fix="0 goes back to the start")
 
 
 def next_mask(
@@ -99,6 +102,9 @@ def next_mask(
     together; "layer" prunes each layer by itself and the last one at half the rate, as the paper does for this net.
     At least one weight of each layer stays.
 
+    Raises:
+        TypeError, ValueError: a setting is out of range, `trained` lacks a weight, or as `keep_top`.
+
     Source: J. Frankle, M. Carbin, "The Lottery Ticket Hypothesis", 2019, section 2 and figure 2.
 
     >>> model = nn.Sequential(nn.Linear(5, 2), nn.Linear(2, 5))
@@ -106,7 +112,14 @@ def next_mask(
     >>> [layer.kept for layer in mask.layers()]                               # 10 * (1 - .4), 10 * (1 - .2)
     [6, 8]
     """
-    scores = {name: trained[name].abs() for name in prunable_weights(model)}
+    rate = share("rate", rate, one=False, fix="0.2 takes a fifth of what remains in each round")
+    number = whole("number", number, low=1, fix="rounds count from 1")
+    one_of("scope", scope, ("global", "layer"), fix="'global' ranks all weights together")
+    wanted = prunable_weights(model)
+    missing = [name for name in wanted if name not in of_type("trained", trained, Mapping, fix="use weights_of(model)")]
+    if missing:
+        raise ValueError(f"trained holds nothing for {missing[0]!r}; pass what weights_of(model) gives")
+    scores = {name: trained[name].abs() for name in wanted}
     if scope == "global":
         return keep_top(scores, (1 - rate) ** number, among=mask, at_least=1)
     last = list(scores)[-1]

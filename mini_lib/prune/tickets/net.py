@@ -1,11 +1,14 @@
 """What a net of a study is before and after its training: weights by name, and what came of them."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from mini_lib.require import of_type
+from mini_lib.surgery import copied, need_module
+from mini_lib.tensor_checks import need_tensor
 
 Weights = Mapping[str, Tensor]  # a net's parameters, by name
 
@@ -28,12 +31,14 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Return a copy of a model's parameters, by name.
 
     Raises:
+        TypeError: `model` is not a module.
         ValueError: the model keeps buffers, such as the running mean of a batch norm: a net of a study is its
             parameters and nothing else.
 
     >>> {name: tuple(weight.shape) for name, weight in weights_of(nn.Linear(3, 2)).items()}
     {'weight': (2, 3), 'bias': (2,)}
     """
+    need_module(model)
     buffers = [name for name, _ in model.named_buffers()]
     if buffers:
         raise ValueError(
@@ -46,10 +51,26 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 def with_weights(model: nn.Module, weights: Weights) -> nn.Module:
     """Return a copy of `model` that holds `weights`.
 
+    Raises:
+        TypeError: `model` is not a module, or `weights` are not tensors by name.
+        ValueError: a weight is missing, has another shape, or is of no parameter; or the model cannot be copied
+            (`surgery.copied`).
+
     >>> with_weights(nn.Linear(1, 1, bias=False), {"weight": torch.tensor([[5.0]])}).weight.item()
     5.0
     """
-    result = deepcopy(model)
+    result = copied(model)
+    shapes = {name: list(parameter.shape) for name, parameter in result.named_parameters()}
+    given = {
+        name: list(need_tensor(name, weight, empty=True, fix="weights_of(model) gives them").shape)
+        for name, weight in of_type("weights", weights, Mapping, fix="weights_of(model) gives them").items()
+    }
+    if given != shapes:
+        name = next(name for name in [*shapes, *given] if shapes.get(name) != given.get(name))
+        raise ValueError(
+            f"weights hold {given.get(name, 'nothing')} for {name!r}, and the model {shapes.get(name, 'nothing')}; "
+            "pass those of this model"
+        )
     with torch.no_grad():
         for name, parameter in result.named_parameters():
             parameter.copy_(weights[name])

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mini_lib.require import one_of, positive, share, whole
+from mini_lib.require import checked, of_type, one_of, positive, share, whole
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,19 @@ class Recipe:
     evaluate_at: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "drops", tuple(self.drops))
-        object.__setattr__(self, "evaluate_at", tuple(sorted({*self.evaluate_at, self.steps})))
-        whole("steps", self.steps, low=1, fix="a small net learns in a few thousand")
-        whole("batch_size", self.batch_size, low=1, fix="the paper has 60")
-        whole("warmup_steps", self.warmup_steps, low=0, fix="0 starts at the full rate")
-        positive("learning_rate", self.learning_rate, fix="try 1.2e-3")
-        one_of("optimizer", self.optimizer, ("adam", "sgd"), fix="the paper has 'adam' for this net")
-        share("momentum", self.momentum, zero=True, one=False, fix="0.9 is usual")
+        checked(self, "steps", whole, low=1, fix="a small net learns in a few thousand")
+        checked(self, "batch_size", whole, low=1, fix="the paper has 60")
+        checked(self, "warmup_steps", whole, low=0, fix="0 starts at the full rate")
+        checked(self, "learning_rate", positive, fix="try 1.2e-3")
+        checked(self, "optimizer", one_of, choices=("adam", "sgd"), fix="the paper has 'adam' for this net")
+        checked(self, "momentum", share, zero=True, one=False, fix="0.9 is usual")
         for name in ("drops", "evaluate_at"):
-            if any(not 0 < step <= self.steps for step in getattr(self, name)):
-                raise ValueError(f"{name} must lie in 1 to {self.steps} (the steps), got {getattr(self, name)}")
+            given = of_type(name, getattr(self, name), (tuple, list), fix="name the steps in a tuple")
+            steps = [whole(f"each of {name}", step, fix="name steps, counted from 1") for step in given]
+            if any(not 0 < step <= self.steps for step in steps):
+                raise ValueError(f"{name} must lie in 1 to {self.steps} (the steps), got {given}")
+            object.__setattr__(self, name, tuple(steps))
+        object.__setattr__(self, "evaluate_at", tuple(sorted({*self.evaluate_at, self.steps})))
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -73,11 +75,16 @@ def batch_order(count: int, recipe: Recipe, seed: int) -> Tensor:
     The pictures come in a fresh random order for each epoch, one epoch after the other; a batch may hold the end of
     one and the start of the next.
 
+    Raises:
+        TypeError, ValueError: `count` is not a whole number of 1 or more, or `seed` no whole number.
+
     >>> order = batch_order(4, Recipe(steps=4, batch_size=2), seed=0)
     >>> order.shape, sorted(order[:2].flatten().tolist())
     (torch.Size([4, 2]), [0, 1, 2, 3])
     """
-    chance = torch.Generator().manual_seed(seed)
+    count = whole("count", count, low=1, fix="pass len(splits.train)")
+    of_type("recipe", recipe, Recipe, fix="use Recipe(steps=...)")
+    chance = torch.Generator().manual_seed(whole("seed", seed, fix="the same seed gives the same order"))
     wanted = recipe.steps * recipe.batch_size
     epochs = [torch.randperm(count, generator=chance) for _ in range(math.ceil(wanted / count))]
     return torch.cat(epochs)[:wanted].reshape(recipe.steps, recipe.batch_size)

@@ -4,17 +4,19 @@ The nets differ in weights, masks and the order of their pictures, and nothing p
 """
 
 from collections.abc import Sequence
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from mini_lib.data import Splits
+from mini_lib.fit import need_classes
 from mini_lib.prune.mask import Mask
-from mini_lib.prune.tickets.alone import check_steps, not_finite
-from mini_lib.prune.tickets.net import Trained, Weights, weights_of
+from mini_lib.prune.tickets.alone import check_order, check_steps, not_finite
+from mini_lib.prune.tickets.net import Trained, Weights, weights_of, with_weights
 from mini_lib.prune.tickets.recipe import Recipe
+from mini_lib.require import of_type
 from mini_lib.stacked import Stack, accuracies_together, losses_together, stack, unstack
+from mini_lib.surgery import copied
 
 
 def train_together(
@@ -36,8 +38,9 @@ def train_together(
         ValueError: not as many starts, masks and orders; a mask that does not fit; steps out of range; a loss that is
             not finite.
     """
-    _check(model, starts, masks, orders, recipe, first_step, snapshot_at)
-    shape = deepcopy(model).eval()
+    first_step, snapshot_at = check_steps(recipe, first_step, snapshot_at)
+    _check(model, starts, masks, orders, splits, recipe)
+    shape = copied(model).eval()
     stacks, keeps = _masked(starts, masks)
     order = torch.stack(list(orders), dim=1)  # [steps, nets, batch]
     images, labels = splits.train.images, splits.train.labels
@@ -86,16 +89,17 @@ def _check(
     starts: Sequence[Weights],
     masks: Sequence[Mask | None],
     orders: Sequence[Tensor],
+    splits: Splits,
     recipe: Recipe,
-    first_step: int,
-    snapshot_at: int | None,
 ) -> None:
     if not starts or not len(starts) == len(masks) == len(orders):
         raise ValueError(
             f"each net needs a start, a mask (or None) and an order, got {len(starts)}, {len(masks)} and {len(orders)}"
         )
     weights_of(model)
-    for mask in masks:
+    for start, mask, order in zip(starts, masks, orders):
+        with_weights(model, start)
+        check_order(order, recipe, splits)
         if mask is not None:
-            mask.check(model)
-    check_steps(recipe, first_step, snapshot_at)
+            of_type("mask", mask, Mask, fix="None prunes nothing").check(model)
+    need_classes(model, splits.train, splits.validation, splits.test)
