@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from mini_lib.loops.affine import Affine
+from mini_lib.require import shown
 
 ELEMENT_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "u64": 8, "i8": 1}
 SCOPES = ("memory", "scratch", "register")
@@ -43,8 +44,8 @@ class Buffer:
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1:
             raise ValueError(f"buffer {self.name} has shape {self.shape}; every axis needs at least one element")
-        if self.dtype not in ELEMENT_BYTES:
-            raise ValueError(f"buffer {self.name} has dtype {self.dtype!r}; use one of {', '.join(ELEMENT_BYTES)}")
+        if not isinstance(self.dtype, str) or self.dtype not in ELEMENT_BYTES:
+            raise ValueError(f"buffer {self.name} has dtype {shown(self.dtype)}; use one of {', '.join(ELEMENT_BYTES)}")
         if self.scope not in SCOPES:
             raise ValueError(f"buffer {self.name} has scope {self.scope!r}; use one of {', '.join(SCOPES)}")
         if not self.strides:
@@ -64,6 +65,8 @@ class Buffer:
                     f"puts two elements in one place; an axis needs a stride of at least {reach}"
                 )
             reach = stride * (size - 1) + reach
+        if self.stored_bytes >= 2**63:
+            raise ValueError(f"buffer {self.name} takes {shown(self.stored_bytes)} of bytes; 64 bits have no such address")
 
     @property
     def element_bytes(self) -> int:

@@ -41,7 +41,7 @@ class _Counter:
             return self._count_lanes(node, known)
         inside = frozenset().union(*(self._needs(child) for child in node.body))
         if not inside & own_names(node):
-            trips = len(_steps(node, known))
+            trips = _trips(node, known)
             return trips * sum(self.count(child, known) for child in node.body) if trips else 0
         total = 0
         for _ in iterate(node, known):
@@ -82,7 +82,6 @@ class _Counter:
         return self.needs[id(node)]
 
 
-def _steps(loop: Loop, known: dict[str, int]) -> range:
-    starts = [bound.value(known) for bound in loop.start]
-    stops = [bound.value(known) for bound in loop.stop]
-    return range(max(starts), min(stops))
+def _trips(loop: Loop, known: dict[str, int]) -> int:
+    start = max(bound.value(known) for bound in loop.start)
+    return max(0, min(bound.value(known) for bound in loop.stop) - start)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Buffer, Load, Loop, Program, all_loops, ranges
+from mini_lib.loops.reach import MAX_INT32, largest_index, require_64_bits
 from mini_lib.loops.show import show_guard
 
 INDENT = "    "
@@ -25,7 +26,6 @@ RESERVED = frozenset(_RESERVED.split())
 # names of math.h: a function of that name would be declared twice
 MATH = frozenset(name + end for name in _MATH.split() for end in ("", "f", "l"))
 HELPER = re.compile(r"(max|min|exp|divide|load|store|spread|floor|touch)_\w+|[fiu]\d+x\d+(_at)?|u?int\d+_t")
-MAX_INT = 2**31 - 1
 
 
 class Names:
@@ -110,7 +110,8 @@ class CScope:
 
 def scope_of(program: Program, prefix: str = "") -> CScope:
     """The scope at the top of a function; its name and those of buffers start with `prefix`."""
-    large = max(buffer.stored_bytes for buffer in program.buffers) > MAX_INT
+    require_64_bits(program)
+    large = max(largest_index(program), *(buffer.stored_bytes for buffer in program.buffers)) > MAX_INT32
     return CScope(Names(program, prefix), "int64_t" if large else "int")
 
 

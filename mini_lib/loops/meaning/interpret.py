@@ -6,6 +6,7 @@ import numpy as np
 
 from mini_lib.loops.ir import Constant, Expression, Load, Loop, Program, Statement
 from mini_lib.loops.meaning.numbers import ARITHMETIC, NUMPY_DTYPES, Arithmetic, Number, is_float
+from mini_lib.loops.meaning.types import require_types
 from mini_lib.loops.meaning.walk import LoopValues, walk
 
 Cells = dict[str, dict[tuple[int, ...], Number]]  # buffer -> subscripts -> value
@@ -71,7 +72,7 @@ def evaluate(
 ) -> Number:
     """The value of an expression at one point; `statement` is only for messages."""
     if isinstance(expression, Constant):
-        return arithmetic.convert(float(expression.value))
+        return arithmetic.convert(expression.value)
     if isinstance(expression, Load):
         index = _subscripts(expression, point, program, statement)
         try:
@@ -125,14 +126,7 @@ def check_arrays(program: Program, arrays: Mapping[str, np.ndarray]) -> None:
                 f"{buffer.name} must have shape {buffer.shape} and dtype {dtype}, got "
                 f"{array.shape} and {array.dtype}; reshape it, or convert it with .astype(np.{dtype})"
             )
-    for leaf in program.leaves:
-        target = program.buffer(leaf.statement.buffer)
-        for load in leaf.statement.loads:
-            if is_float(program.buffer(load.buffer).dtype) and not is_float(target.dtype):
-                raise ValueError(
-                    f"{leaf.statement.name} stores the floats of {load.buffer} in {target.name}, "
-                    f"which is {target.dtype}; give {target.name} a float dtype"
-                )
+    require_types(program)
 
 
 def _cells(array: np.ndarray) -> dict[tuple[int, ...], Number]:
