@@ -141,11 +141,11 @@ def _hidden(text: str, program: Program) -> str:
 def _repeat_text(program: Program) -> str:
     """A C function that runs the program's own several times; the barrier keeps each run a run."""
     name = function_name(program)
-    pointers = [f"a{at}" for at in range(len(program.arguments))]
-    parameters = ", ".join(["int64_t times", *(f"void *{pointer}" for pointer in pointers)])
+    pointers = [f"{name}_a{at}" for at in range(len(program.arguments))]
+    parameters = ", ".join([f"int64_t {name}_n", *(f"void *{pointer}" for pointer in pointers)])
     return (
         f"\nvoid {_repeated(program)}({parameters}) {{\n"
-        f"    for (; times > 0; times--) {{\n"
+        f"    for (; {name}_n > 0; {name}_n--) {{\n"
         f"        {name}({', '.join(pointers)});\n"
         f'        __asm__ volatile("" ::: "memory");\n'
         f"    }}\n}}\n"

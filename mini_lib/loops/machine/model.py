@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
@@ -175,10 +176,23 @@ def _caches() -> tuple[Cache, ...]:
 
 def _vectors() -> tuple[int, int]:
     """The bytes of a vector register, and how many of them there are."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split())
-    except (OSError, IndexError):
+    flags = _x86_flags()
+    if flags is None:
         return 16, 32  # ARM
     if "avx512f" in flags:
         return 64, 32
     return (32, 16) if "avx" in flags else (16, 16)
+
+
+def _x86_flags() -> set[str] | None:
+    """What an x86 processor can do, by Linux or else by what the compiler defines for it; None for another processor."""
+    try:
+        return set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split())
+    except (OSError, IndexError):
+        pass
+    if platform.machine().lower() not in ("x86_64", "amd64", "x86", "i386", "i486", "i586", "i686"):
+        return None
+    try:
+        return {name for name in ("avx512f", "avx") if native.has_instructions(f"__{name.upper()}__")}
+    except native.NoCompiler:
+        return set()

@@ -53,6 +53,8 @@ def reorder(nest: Program, order: str) -> Program:
     by_name = {loop.name: loop for loop in chain}
     next_name = iter(names)
     new = [by_name[next(next_name)] if loop.name in names else loop for loop in chain]
+    # what lives for one iteration of all these loops still does
+    nest = move_homes(nest, {chain[-1].name: new[-1].name})
     return replace_loop(nest, chain[0].name, lambda _: (_rebuild(outer, chain, new),))
 
 

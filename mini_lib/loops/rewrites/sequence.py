@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from mini_lib.loops.affine import affine
-from mini_lib.loops.ir import Node, Program, Statement, leaves
+from mini_lib.loops.ir import Node, Program, Statement, all_loops, leaves
 from mini_lib.loops.rewrites.rewriting import rewrite
 from mini_lib.loops.rewrites.tree import (
     constant_bounds,
     move_homes,
     new_name,
     path_to,
+    rename_buffer,
     rename_loops,
     replace_loop,
     require_serial,
@@ -151,5 +152,13 @@ def peel(nest: Program, loop: str, count: int, *, end: bool = False) -> Program:
     middle = affine(high - count if end else low + count)
     first, last = replace(old, stop=(middle,)), replace(old, start=(middle,))
     kept, taken = (first, last) if end else (last, first)
+    inside = {one.name for one in all_loops((taken,))}
     [taken] = rename_loops((taken,), ".p")
+    locals_ = [buffer for buffer in nest.buffers if buffer.home in inside]
+    for buffer in locals_:  # a copy that lives in an iteration lives in one of the taken loop's, too
+        taken = rename_buffer((taken,), buffer.name, f"{buffer.name}.p")[0]
+        nest = replace(
+            nest,
+            buffers=(*nest.buffers, replace(buffer, name=f"{buffer.name}.p", home=f"{buffer.home}.p")),
+        )
     return replace_loop(nest, loop, lambda _: (kept, taken) if end else (taken, kept))

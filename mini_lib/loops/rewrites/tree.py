@@ -112,6 +112,15 @@ def map_accesses(statement: Statement, change: Callable[[Load], Load]) -> Statem
     return replace(statement, buffer=store.buffer, index=store.index, value=map_loads(statement.value, change))
 
 
+def rename_buffer(nodes: tuple[Node, ...], old: str, new: str) -> tuple[Node, ...]:
+    """The same tree with one buffer in place of another."""
+
+    def change(access: Load) -> Load:
+        return Load(new, access.index) if access.buffer == old else access
+
+    return map_statements(nodes, lambda one: map_accesses(one, change))
+
+
 def substitute(nodes: tuple[Node, ...], values: Mapping[str, Affine]) -> tuple[Node, ...]:
     """The same tree with variables replaced by expressions: in subscripts, guards, bounds and origins."""
 
