@@ -9,6 +9,7 @@ from mini_lib.loops.rewrites.tree import (
     constant_bounds,
     move_homes,
     new_name,
+    new_suffix,
     path_to,
     rename_buffer,
     rename_loops,
@@ -152,13 +153,11 @@ def peel(nest: Program, loop: str, count: int, *, end: bool = False) -> Program:
     middle = affine(high - count if end else low + count)
     first, last = replace(old, stop=(middle,)), replace(old, start=(middle,))
     kept, taken = (first, last) if end else (last, first)
-    inside = {one.name for one in all_loops((taken,))}
-    [taken] = rename_loops((taken,), ".p")
-    locals_ = [buffer for buffer in nest.buffers if buffer.home in inside]
-    for buffer in locals_:  # a copy that lives in an iteration lives in one of the taken loop's, too
-        taken = rename_buffer((taken,), buffer.name, f"{buffer.name}.p")[0]
-        nest = replace(
-            nest,
-            buffers=(*nest.buffers, replace(buffer, name=f"{buffer.name}.p", home=f"{buffer.home}.p")),
-        )
+    suffix = new_suffix(nest, taken, ".p")
+    locals_ = [buffer for buffer in nest.buffers if buffer.home in {one.name for one in all_loops((taken,))}]
+    [taken] = rename_loops((taken,), suffix)
+    for buffer in locals_:  # what lives in an iteration has a copy that lives in one of the taken loop
+        own = replace(buffer, name=buffer.name + suffix, home=buffer.home + suffix)
+        [taken] = rename_buffer((taken,), buffer.name, own.name)
+        nest = replace(nest, buffers=(*nest.buffers, own))
     return replace_loop(nest, loop, lambda _: (kept, taken) if end else (taken, kept))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, leaves, map_loads
+from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, all_loops, leaves, map_loads
 from mini_lib.loops.show import show_loop_line
 
 
@@ -190,6 +190,17 @@ def new_name(taken: set[str], wanted: str) -> str:
     while name in taken:
         name, number = f"{wanted}{number}", number + 1
     return name
+
+
+def new_suffix(program: Program, copied: Loop, wanted: str) -> str:
+    """The wanted suffix, or with the smallest number that gives each variable and buffer of a copied loop a new name."""
+    names = {name for loop in all_loops(program.body) for name in loop.variables} | {b.name for b in program.buffers}
+    copies = {name for loop in all_loops((copied,)) for name in loop.variables}
+    copies |= {buffer.name for buffer in program.buffers if buffer.home in copies}
+    suffix, number = wanted, 2
+    while names & {name + suffix for name in copies}:
+        suffix, number = f"{wanted}{number}", number + 1
+    return suffix
 
 
 def require_serial(loop: Loop, rewrite: str) -> None:
