@@ -66,7 +66,9 @@ class Buffer:
                 )
             reach = stride * (size - 1) + reach
         if self.stored_bytes >= 2**63:
-            raise ValueError(f"buffer {self.name} takes {shown(self.stored_bytes)} of bytes; 64 bits have no such address")
+            raise ValueError(
+                f"buffer {self.name} takes {shown(self.stored_bytes)} of bytes; 64 bits have no such address"
+            )
 
     @property
     def element_bytes(self) -> int:

@@ -95,7 +95,9 @@ def show_expression(value: Expression, strength: int = 0) -> str:
         return f"{value.name}({inside})"
     own = STRENGTH[value.name]
     left, right = value.arguments
-    if value.name == "-" and str(getattr(left, "value", "")) == "-0.0":  # a minus before a value is read as -0.0 - value
+    if (
+        value.name == "-" and str(getattr(left, "value", "")) == "-0.0"
+    ):  # a minus before a value is read as -0.0 - value
         return f"-{show_expression(right, own + 2)}"
     text = f"{show_expression(left, own)} {value.name} {show_expression(right, own + 1)}"
     return f"({text})" if own < strength else text

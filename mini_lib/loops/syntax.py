@@ -29,7 +29,9 @@ def syntax_tree(source: str | Callable) -> ast.Module:
     except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
         line = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
         why = getattr(error, "msg", "") or str(error) or "it is nested too deeply"
-        raise ValueError(f"{line}the text must be Python, and cannot be read ({why}); write it as Python has it") from None
+        raise ValueError(
+            f"{line}the text must be Python, and cannot be read ({why}); write it as Python has it"
+        ) from None
     deep, rows = 0, [tree]
     while rows:
         rows = [child for node in rows for child in ast.iter_child_nodes(node)]

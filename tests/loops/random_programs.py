@@ -1,17 +1,22 @@
 """Random small programs, drawn by hypothesis: all kinds of loops, guards, bounds, strides."""
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Buffer, Constant, DivMod, Load, Loop, Op, Program, Statement, ranges
+from mini_lib.loops.meaning.types import why_untyped
 
 OPERATIONS = ("+", "-", "*", "/", "max", "min", "exp")
 WHOLE = ("+", "-", "*", "max", "min")  # what integers have
 
 
 @st.composite
-def programs(draw, dtypes=("i32",), operations=OPERATIONS, vectors=True):
-    """A program of one or two nests over arguments X, Y and Z; every subscript is in bounds, every dtype has the values."""
+def programs(draw, dtypes=("i32",), operations=OPERATIONS, vectors=True, mixed=False):
+    """A program of one or two nests over arguments X, Y and Z; every subscript is in bounds, every dtype has the values.
+
+    With `mixed`, each array has a dtype of its own.
+    """
     dtype = draw(st.sampled_from(dtypes))
     if dtype.startswith("f"):
         kit = operations, (0, 1, 2, -3, 0.25)
@@ -28,8 +33,12 @@ def programs(draw, dtypes=("i32",), operations=OPERATIONS, vectors=True):
         if len(shape) == 2 and draw(st.booleans()):  # by columns, or with a gap
             gap = draw(st.integers(0, 2))
             strides = draw(st.sampled_from([(1, shape[0] + gap), (shape[1] + gap, 1)]))
-        buffers.append(Buffer(name, shape, dtype, strides))
-    return Program("random", tuple(buffers), body)
+        own = draw(st.sampled_from(dtypes)) if mixed else dtype
+        buffers.append(Buffer(name, shape, own, strides))
+    program = Program("random", tuple(buffers), body)
+    kinds = {buffer.name: buffer.dtype for buffer in buffers}
+    assume(not any(why_untyped(leaf.statement, kinds) for leaf in program.leaves))
+    return program
 
 
 def _loop(draw, name, outer, shapes, ranks, kit, vectors):
@@ -50,9 +59,7 @@ def _loop(draw, name, outer, shapes, ranks, kit, vectors):
     loop = Loop(name, start, stop, (), kind, binds)
     around = (*outer, loop)
     if deepest:
-        body = [
-            _statement(draw, f"S{name}{at}", around, shapes, ranks, kit) for at in range(draw(st.integers(1, 2)))
-        ]
+        body = [_statement(draw, f"S{name}{at}", around, shapes, ranks, kit) for at in range(draw(st.integers(1, 2)))]
     else:
         body = [_loop(draw, f"{name}.i", around, shapes, ranks, kit, vectors)]
         if draw(st.booleans()):

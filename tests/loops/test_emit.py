@@ -120,6 +120,16 @@ def test_integers_equal_the_interpreters(program, seed):
 
 
 @settings(max_examples=40)
+@given(
+    programs(dtypes=("i32", "i64", "u64", "i8", "f32"), mixed=True, operations=("+", "-", "*", "max")),
+    st.integers(0, 9),
+)
+def test_arrays_of_several_types_equal_the_interpreters(program, seed):
+    arrays = random_arguments(program, seed)
+    assert equal_bits(run(program, **arrays), compile_nest(program, flags=EXACT)(**arrays))
+
+
+@settings(max_examples=40)
 @given(programs(dtypes=("f32", "f64"), operations=("+", "-", "*", "/", "max", "min")), st.integers(0, 9))
 def test_floats_equal_the_interpreters(program, seed):
     arrays = random_arguments(program, seed)

@@ -19,6 +19,7 @@ MOST_MEASURED_BYTES = 64 << 20  # stands for "far away", where nothing is cached
 JUMP_BYTES = 1024  # the step down a column of 256 floats
 COSTS = ("stream_cycles", "jump_cycles", "back_cycles")
 REPEATS = 5
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _vectors() -> tuple[int, int]:
 def _x86_flags() -> set[str] | None:
     """What an x86 processor can do, by Linux or else by what the compiler defines for it; None for another processor."""
     try:
-        return set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split())
+        return set(_CPUINFO.read_text().split("flags", 1)[1].split("\n", 1)[0].split())
     except (OSError, IndexError):
         pass
     if platform.machine().lower() not in ("x86_64", "amd64", "x86", "i386", "i486", "i586", "i686"):

@@ -7,8 +7,8 @@ from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, leav
 from mini_lib.loops.rewrites.marks import LANES
 from mini_lib.loops.rewrites.region import Region, accesses_of, region
 from mini_lib.loops.rewrites.rewriting import restage
-from mini_lib.loops.rewrites.written import is_overwritten, require_written
 from mini_lib.loops.rewrites.tree import buffers_read, buffers_written, new_name, path_to, replace_loop
+from mini_lib.loops.rewrites.written import is_overwritten, require_written
 from mini_lib.require import shown
 
 
@@ -112,7 +112,9 @@ def _local(nest: Program, path: tuple[Loop, ...], buffer: str, scope: str, rewri
     """The new buffer, as large as the box that one iteration touches."""
     original, loop = nest.buffer(buffer), path[-1]
     if scope not in ("scratch", "register"):
-        raise ValueError(f"{rewrite}: scope must be 'scratch' or 'register', got {shown(scope)}; 'scratch' lies in memory")
+        raise ValueError(
+            f"{rewrite}: scope must be 'scratch' or 'register', got {shown(scope)}; 'scratch' lies in memory"
+        )
     if loop.kind == "vector" or loop.intrinsic:
         raise ValueError(
             f"{rewrite}: {loop.name} is done all at once, so nothing can be copied inside it; choose a loop around it"

@@ -58,9 +58,7 @@ def _comes_first(writer: Leaf, reader: Leaf, depth: int) -> bool:
     return shared == depth or all(load.index == writer.statement.index for load in wanted)
 
 
-def _covers(
-    program: Program, leaf: Leaf, shared: int, around: Mapping[str, tuple[int, int]], box: Region
-) -> bool:
+def _covers(program: Program, leaf: Leaf, shared: int, around: Mapping[str, tuple[int, int]], box: Region) -> bool:
     """Whether a statement writes every element of a box in one iteration of its first `shared` loops.
 
     A box that reaches beyond the array counts as far as the array goes.
@@ -97,7 +95,11 @@ def _counters(loops: tuple[Loop, ...]) -> Iterator[tuple[str, tuple[int, int] | 
         low, high = (loop.start[0].constant, loop.stop[0].constant) if numbers else (0, 0)
         if not loop.binds and low < high:
             yield loop.name, (low, high - 1)
-        elif len(loop.binds) == 1 and loop.binds[0].of == affine(loop.name) and low == high % loop.binds[0].by == 0 < high:
+        elif (
+            len(loop.binds) == 1
+            and loop.binds[0].of == affine(loop.name)
+            and low == high % loop.binds[0].by == 0 < high
+        ):
             bind = loop.binds[0]
             yield bind.quotient, (0, high // bind.by - 1)
             yield bind.remainder, (0, bind.by - 1)
