@@ -55,7 +55,8 @@ def parse_program(
         TypeError: the source is neither a text nor a Python function; an option is of another type.
         ValueError: something else than loops, affine subscripts and assignments; a subscript that leaves its
             array; a loop that never runs; a name used for two things; a size, a shape or a dtype for a name that is not
-            there; a statement that its element type cannot calculate; numbers beyond 64 bits. The message quotes the line.
+            there; a statement that its element type cannot calculate; numbers beyond 64 bits. The message quotes the
+            line.
 
     >>> program = parse_program("for i in range(n):\\n    y[i] = x[i] + x[i + 1]", n=4)
     >>> [(buffer.name, buffer.shape) for buffer in program.buffers]

@@ -13,7 +13,7 @@ WHOLE = ("+", "-", "*", "max", "min")  # what integers have
 
 @st.composite
 def programs(draw, dtypes=("i32",), operations=OPERATIONS, vectors=True, mixed=False):
-    """A program of one or two nests over arguments X, Y and Z; every subscript is in bounds, every dtype has the values.
+    """A program of one or two nests over arguments X, Y and Z; subscripts are in bounds, and dtypes have the values.
 
     With `mixed`, each array has a dtype of its own.
     """

@@ -78,7 +78,5 @@ def test_a_loop_may_be_called_like_the_kernel():
     ],
 )
 def test_a_name_for_two_things_is_refused(text):
-    with pytest.raises(
-        ValueError, match="x is (a loop or a size|used) already; give the (array|loop) a name of its own"
-    ):
+    with pytest.raises(ValueError, match="x is (a loop or a size|used) already; give the .* a name of its own"):
         nest(text)

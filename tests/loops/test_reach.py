@@ -30,9 +30,7 @@ def test_a_program_whose_numbers_need_64_bits(program, expected):
 def test_what_fits_into_32_bits_stays_there():
     assert "int64_t" not in to_c(matmul(512, 512, 512).tile("m n k", 16))
     last, beyond = (nest(f"for i in range({stop - 4}, {stop}):\n    A[0] = 1") for stop in (2**31 - 2, 2**31 - 1))
-    assert "for (int i" in to_c(last) and "for (int64_t i" in to_c(
-        beyond
-    )  # a bound of 2**31 - 1 is compared with one more
+    assert "for (int i" in to_c(last) and "for (int64_t i" in to_c(beyond)  # one more must fit too
 
 
 def test_traces_and_caches_see_every_access():

@@ -186,7 +186,7 @@ def _vectors() -> tuple[int, int]:
 
 
 def _x86_flags() -> set[str] | None:
-    """What an x86 processor can do, by Linux or else by what the compiler defines for it; None for another processor."""
+    """What an x86 processor can do, by Linux, or else by what the compiler defines for it; None for another one."""
     try:
         return set(_CPUINFO.read_text().split("flags", 1)[1].split("\n", 1)[0].split())
     except (OSError, IndexError):

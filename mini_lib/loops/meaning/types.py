@@ -42,7 +42,9 @@ def _faults(value: Expression, target: str, dtypes: Mapping[str, str]) -> Iterat
         yield f"stores the floats of {value.buffer} in {target}, which is {dtype}; give {target} a float dtype"
     elif isinstance(value, Op) and value.name in ("/", "exp"):
         does, what = ("divides", "quotient") if value.name == "/" else ("takes exp", "exponential")
-        yield f"{does} in {target}, which is {dtype}, and whole numbers have no {what} here; give {target} a float dtype"
+        yield (
+            f"{does} in {target}, which is {dtype}, and whole numbers have no {what} here; give {target} a float dtype"
+        )
     elif isinstance(value, Op) and value.name in ("max", "min"):
         # sums and products may wrap on the way; which of two is larger may not
         for load in (one for one in value.arguments if isinstance(one, Load)):

@@ -193,7 +193,7 @@ def new_name(taken: set[str], wanted: str) -> str:
 
 
 def new_suffix(program: Program, copied: Loop, wanted: str) -> str:
-    """The wanted suffix, or with the smallest number that gives each variable and buffer of a copied loop a new name."""
+    """The wanted suffix, or one with a number, such that every variable and buffer of a copied loop gets a new name."""
     names = {name for loop in all_loops(program.body) for name in loop.variables} | {b.name for b in program.buffers}
     copies = {name for loop in all_loops((copied,)) for name in loop.variables}
     copies |= {buffer.name for buffer in program.buffers if buffer.home in copies}

@@ -39,8 +39,8 @@ def require_written(program: Program, path: tuple[Loop, ...], buffer: str, box: 
         if leaf.statement.buffer == buffer and alive and before and _covers(program, leaf, shared, ranges(path), box):
             return
     raise ValueError(
-        f"{rewrite}: an iteration of {path[-1].name} would copy a part of {buffer} of which not every element is certain to "
-        "be written by then; choose a loop further out, which writes all that it reads"
+        f"{rewrite}: an iteration of {path[-1].name} would copy a part of {buffer} of which not every element is "
+        "certain to be written by then; choose a loop further out, which writes all that it reads"
     )
 
 
@@ -89,7 +89,7 @@ def _covers(program: Program, leaf: Leaf, shared: int, around: Mapping[str, tupl
 
 
 def _counters(loops: tuple[Loop, ...]) -> Iterator[tuple[str, tuple[int, int] | None]]:
-    """The variables of loops that run through a whole range, each for itself, with its ends; None where that is unknown."""
+    """The variables of loops that run through whole ranges, each for itself, with their ends; None where unknown."""
     for loop in loops:
         numbers = len(loop.start) == len(loop.stop) == 1 and loop.start[0].is_constant and loop.stop[0].is_constant
         low, high = (loop.start[0].constant, loop.stop[0].constant) if numbers else (0, 0)
