@@ -31,13 +31,13 @@ _LIBRARY = """
     difftime div exit fclose feof ferror fflush ffs fgetc fgetpos fgets fopen fork fprintf fputc fputs fread free
     freopen fscanf fseek fsetpos ftell fwrite getc getchar getenv gets gmtime index isalnum isalpha isblank iscntrl
     isdigit isgraph islower isprint ispunct isspace isupper isxdigit kill labs ldiv llabs lldiv localeconv localtime
-    longjmp main malloc mblen mbstowcs mbtowc memccpy memchr memcmp memcpy memmove mempcpy memset mktime open pause perror
-    pipe posix_memalign printf putc putchar puts qsort raise rand read realloc remove rename rewind rindex scanf select
-    send setbuf setlocale setvbuf signal sleep snprintf socket sprintf srand sscanf stat stpcpy strcasecmp strcat
-    strchr strcmp strcoll strcpy strcspn strdup strerror strftime strlen strncasecmp strncat strncmp strncpy strndup
-    strnlen strpbrk strrchr strspn strstr strtod strtof strtok strtol strtold strtoll strtoul strtoull strxfrm system time
-    times tmpfile tmpnam toascii tolower toupper ungetc va_arg vfprintf vprintf vscanf vsnprintf vsprintf wait wcslen wcstombs
-    wctomb write
+    longjmp main malloc mblen mbstowcs mbtowc memccpy memchr memcmp memcpy memmove mempcpy memset mktime open pause
+    perror pipe posix_memalign printf putc putchar puts qsort raise rand read realloc remove rename rewind rindex
+    scanf select send setbuf setlocale setvbuf signal sleep snprintf socket sprintf srand sscanf stat stpcpy
+    strcasecmp strcat strchr strcmp strcoll strcpy strcspn strdup strerror strftime strlen strncasecmp strncat strncmp
+    strncpy strndup strnlen strpbrk strrchr strspn strstr strtod strtof strtok strtol strtold strtoll strtoul strtoull
+    strxfrm system time times tmpfile tmpnam toascii tolower toupper ungetc va_arg vfprintf vprintf vscanf vsnprintf
+    vsprintf wait wcslen wcstombs wctomb write
 """
 RESERVED = frozenset((_KEYWORDS + _MACROS + _LIBRARY).split()) | {"INLINE", "state_"}
 RESERVED |= {name + end for name in _MATH.split() for end in ("", "f", "l")}
