@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from mini_lib.loops.affine import Affine
-from mini_lib.require import shown
+from mini_lib.require import of_type, shown
 
 ELEMENT_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "u64": 8, "i8": 1}
 SCOPES = ("memory", "scratch", "register")
@@ -256,17 +256,24 @@ class Program:
     buffers: tuple[Buffer, ...]
     body: tuple[Node, ...]
 
+    def __post_init__(self) -> None:
+        of_type("name", self.name, str, fix="pass the name of the function")
+        for what, kinds in (("buffers", (Buffer,)), ("body", (Loop, Statement))):
+            for one in of_type(what, getattr(self, what), tuple, fix="make a program with nest(...)"):
+                of_type(f"each of {what}", one, kinds, fix="make a program with nest(...)")
+
     def buffer(self, name: str) -> Buffer:
         """The buffer of this name.
 
         Raises:
             ValueError: there is none; the message names those that are there.
         """
+        of_type("a buffer", name, str, fix="pass its name")
         for buffer in self.buffers:
             if buffer.name == name:
                 return buffer
         names = ", ".join(buffer.name for buffer in self.buffers)
-        raise ValueError(f"{self.name} has no buffer {name!r}; it has {names}")
+        raise ValueError(f"{self.name} has no buffer {shown(name)}; it has {names}")
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -288,6 +295,15 @@ class Program:
         """The arguments that are written and not temporary: what the program is for."""
         written = {leaf.statement.buffer for leaf in self.leaves}
         return tuple(buffer.name for buffer in self.arguments if buffer.name in written and not buffer.temporary)
+
+
+def need_program(name: str, value: object) -> Program:
+    """Return `value` if it is a program of loops.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    return of_type(name, value, Program, fix="make one with nest(...), or take one such as matmul(64, 64, 64)")
 
 
 def all_loops(body: tuple[Node, ...]) -> Iterator[Loop]:

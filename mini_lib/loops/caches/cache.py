@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mini_lib.require import whole
+from mini_lib.require import checked, of_type, shown, whole
 
 MOST_LEVELS = 3
 MOST_PLAIN_ACCESSES = 5_000_000
-_HIGHEST_ADDRESS = 2**61
+HIGHEST_ADDRESS = 2**61
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,7 @@ class Cache:
 
     def __post_init__(self) -> None:
         for name in ("size_bytes", "ways", "line_bytes"):
-            value = getattr(self, name)
-            value = int(value) if isinstance(value, np.integer) else value
-            object.__setattr__(self, name, whole(name, value, low=1, fix="32 KiB are 32 * 1024"))
+            checked(self, name, whole, low=1, fix="32 KiB are 32 * 1024")
         if self.line_bytes & (self.line_bytes - 1):
             raise ValueError(f"line_bytes must be a power of two, got {self.line_bytes}; use 64")
         if self.size_bytes % (self.ways * self.line_bytes) or self.sets & (self.sets - 1):
@@ -90,7 +88,7 @@ class Trace:
 
     def __post_init__(self) -> None:
         for name, dtype in (("addresses", np.int64), ("sizes", np.int32), ("writes", np.bool_)):
-            given = np.asarray(getattr(self, name))
+            given = _column(name, getattr(self, name))
             kinds = "b" if name == "writes" else "iu"
             if given.size and given.dtype.kind not in kinds:
                 kind = "booleans" if name == "writes" else "integers"
@@ -102,10 +100,10 @@ class Trace:
                 )
             if given.size and name != "writes":
                 low, high = int(given.min()), int(given.max())
-                least, most = (0, _HIGHEST_ADDRESS) if name == "addresses" else (1, 2**31 - 1)
+                least, most = (0, HIGHEST_ADDRESS) if name == "addresses" else (1, 2**31 - 1)
                 if low < least or high > most:
                     wrong = low if low < least else high
-                    raise ValueError(f"{name} must lie from {least} to {most}, got {wrong}")
+                    raise ValueError(f"{name} must lie from {least} to {most}, got {wrong}; correct it")
             object.__setattr__(self, name, np.ascontiguousarray(given, dtype=dtype))
 
     def __len__(self) -> int:
@@ -114,14 +112,21 @@ class Trace:
     @classmethod
     def of(cls, accesses: Iterable[tuple[int, int, bool]]) -> "Trace":
         """Make a trace of (address, bytes, is it a write?) for each access."""
-        columns = list(zip(*accesses, strict=True)) or [(), (), ()]
-        return cls(*(np.array(column) for column in columns))
+        fix = "pass (address, bytes, is it a write?) for each"
+        rows = [
+            tuple(of_type("an access", one, (tuple, list), fix=fix))
+            for one in of_type("accesses", accesses, Iterable, fix=fix)
+        ]
+        if any(len(row) != 3 for row in rows):
+            raise ValueError(f"an access must be a triple, got {shown(next(r for r in rows if len(r) != 3))}; {fix}")
+        return cls(*([row[place] for row in rows] for place in range(3)))
 
     @classmethod
     def of_reads(cls, addresses: Sequence[int], size_bytes: int = 1) -> "Trace":
         """Make a trace that reads `size_bytes` at each address."""
-        sizes = np.full(len(addresses), size_bytes, dtype=np.int32)
-        return cls(np.asarray(addresses), sizes, np.zeros(len(addresses), dtype=bool))
+        size_bytes = whole("size_bytes", size_bytes, low=1, high=2**31 - 1, fix="use 4 for a float")
+        addresses = _column("addresses", addresses)
+        return cls(addresses, np.full(addresses.shape, size_bytes), np.zeros(addresses.shape, dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -189,6 +194,14 @@ class Simulation:
     served_by: np.ndarray | None = None
 
 
+def _column(name: str, values: object) -> np.ndarray:
+    """Numbers as an array; what is none, or not one of numbers, is an array of objects."""
+    try:
+        return np.asarray(of_type(name, values, (Sequence, np.ndarray), fix="pass a list or an array"))
+    except (ValueError, OverflowError):  # ragged, or beyond 64 bits
+        return np.asarray(values, dtype=object)
+
+
 def check_levels(levels: Cache | Sequence[Cache]) -> tuple[Cache, ...]:
     """Return the levels, first level first, if they can work together.
 
@@ -196,12 +209,13 @@ def check_levels(levels: Cache | Sequence[Cache]) -> tuple[Cache, ...]:
         TypeError: one is not a Cache.
         ValueError: there is none, there are more than three, or their lines differ in size.
     """
-    levels = (levels,) if isinstance(levels, Cache) else tuple(levels)
+    fix = "write Cache(32 * 1024, 8), or a list of such"
+    levels = (levels,) if isinstance(levels, Cache) else tuple(of_type("levels", levels, Iterable, fix=fix))
     for level in levels:
         if not isinstance(level, Cache):
-            raise TypeError(f"a level must be a Cache, got {level!r}; write Cache(32 * 1024, 8)")
+            raise TypeError(f"a level must be a Cache, got {shown(level)}; write Cache(32 * 1024, 8)")
     if not 1 <= len(levels) <= MOST_LEVELS:
-        raise ValueError(f"levels must be 1 to {MOST_LEVELS} caches, got {len(levels)}")
+        raise ValueError(f"levels must be 1 to {MOST_LEVELS} caches, got {len(levels)}; take the nearest ones")
     if len({level.line_bytes for level in levels}) > 1:
         sizes = ", ".join(str(level.line_bytes) for level in levels)
         raise ValueError(f"the levels must share one line_bytes, got {sizes}; use 64 for all")
@@ -257,6 +271,15 @@ class _Level:
         return LevelStats(self.cache, **self.count, dirty_lines=dirty)
 
 
+def need_trace(value: object) -> Trace:
+    """Return `value` if it is a trace.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    return of_type("trace", value, Trace, fix="make one with trace(nest), or with Trace.of")
+
+
 def simulate_plain(trace: Trace, levels: Cache | Sequence[Cache], *, record: bool = False) -> Simulation:
     """Run a trace through caches that are empty at first, one access after the other, in Python.
 
@@ -273,7 +296,7 @@ def simulate_plain(trace: Trace, levels: Cache | Sequence[Cache], *, record: boo
     array([2, 2, 1, 1, 1, 1], dtype=int8)
     """
     caches = check_levels(levels)
-    if len(trace) > MOST_PLAIN_ACCESSES:
+    if len(need_trace(trace)) > MOST_PLAIN_ACCESSES:
         raise ValueError(
             f"the trace has {len(trace):,} accesses, and plain Python takes {MOST_PLAIN_ACCESSES:,}"
             " at most; install a C compiler (`pip install ziglang`), or trace a smaller problem"

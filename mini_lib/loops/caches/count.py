@@ -1,6 +1,6 @@
 """How many accesses a program makes in memory, without running it."""
 
-from mini_lib.loops.ir import Loop, Node, Program, Statement
+from mini_lib.loops.ir import Loop, Node, Program, Statement, need_program
 from mini_lib.loops.meaning.walk import accesses, check_vector, has_lane_guard, iterate, lane_step, own_names
 
 
@@ -14,6 +14,7 @@ def count_accesses(program: Program) -> int:
     >>> count_accesses(matmul(m=512, n=512, k=512)) == 4 * 512**3
     True
     """
+    need_program("program", program)
     return sum(_Counter(program).count(node, {}) for node in program.body)
 
 

@@ -7,7 +7,7 @@ from mini_lib.loops.codegen.registers import RegisterFile
 from mini_lib.loops.codegen.statement import Context, scalar_statement, vector_statement
 from mini_lib.loops.codegen.text import INDENT, CScope, bind_lines, integer_helpers, loop_header, scope_of
 from mini_lib.loops.codegen.values import C_TYPES, Prelude
-from mini_lib.loops.ir import ALIGNMENT_BYTES, Buffer, Loop, Node, Program, Statement
+from mini_lib.loops.ir import ALIGNMENT_BYTES, Buffer, Loop, Node, Program, Statement, need_program
 from mini_lib.loops.meaning.types import require_types
 from mini_lib.loops.meaning.walk import accesses, check_vector
 
@@ -50,7 +50,7 @@ def to_c(program: Program, *, volatile: bool = False, static: bool = False) -> s
     }
     <BLANKLINE>
     """
-    require_types(program)
+    require_types(need_program("program", program))
     prelude = Prelude(volatile=volatile)
     lines = function_lines(program, prelude, volatile=volatile, static=static)
     return "\n".join([f"// {program.name}", *header_lines(prelude), "", *lines, ""])

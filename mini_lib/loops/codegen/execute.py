@@ -14,7 +14,9 @@ from mini_lib.loops.codegen.emit import function_name, to_c
 from mini_lib.loops.ir import ALIGNMENT_BYTES, Buffer, Program, all_loops
 from mini_lib.loops.meaning.interpret import check_arrays, random_arguments
 from mini_lib.loops.meaning.numbers import NUMPY_DTYPES
+from mini_lib.require import whole
 
+MOST_THREADS = 1024
 SHORTEST_RUN_S = 1e-3  # a shorter one is repeated inside the C code
 
 
@@ -50,6 +52,7 @@ class Compiled:
 
     def use_threads(self, threads: int) -> None:
         """Set how many threads parallel loops take, in the whole process; one without OpenMP."""
+        threads = whole("threads", threads, low=1, high=MOST_THREADS, fix="use 1, or as many as there are cores")
         setter = getattr(self.library, "omp_set_num_threads", None) if _is_parallel(self.program) else None
         if setter is not None:
             setter(ctypes.c_int(threads))
@@ -64,6 +67,7 @@ class Prepared:
 
     def run(self, times: int = 1) -> None:
         """Run on the storage; several times in a row without coming back to Python."""
+        times = whole("times", times, low=0, fix="1 runs it once")
         function = self.compiled.library[_repeated(self.compiled.program)]
         function.restype = None
         function(ctypes.c_int64(times), *(ctypes.c_void_p(s.ctypes.data) for s in self.storage.values()))
@@ -92,7 +96,7 @@ def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile:
     """
     source = _hidden(to_c(program, volatile=volatile), program) + _repeat_text(program)
     openmp = _is_parallel(program) and native.find_compiler().openmp
-    library = native.load(source, flags=tuple(flags), openmp=openmp)
+    library = native.load(source, flags=flags, openmp=openmp)
     return Compiled(program, source, library)
 
 
@@ -106,10 +110,11 @@ def time_native(
 
     Raises:
         NoCompiler: there is no C compiler.
+        TypeError: a count is no whole number.
         ValueError: `repeats` or `threads` is below 1, or the program cannot be said in C.
     """
-    if repeats < 1 or threads < 1:
-        raise ValueError(f"repeats and threads must be 1 or more, got {repeats} and {threads}; use 5 and 1")
+    repeats = whole("repeats", repeats, low=1, fix="use 5")
+    threads = whole("threads", threads, low=1, high=MOST_THREADS, fix="use 1, or as many as there are cores")
     compiled = compile_nest(program, flags=flags)
     compiled.use_threads(threads)
     prepared = compiled.prepare(**random_arguments(program, seed))

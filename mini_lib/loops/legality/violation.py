@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Leaf, Program
+from mini_lib.loops.ir import Leaf, Program, need_program
 from mini_lib.loops.legality.domain import (
     Access,
     IterationPairs,
@@ -120,6 +120,8 @@ def violation(before: Program, after: Program) -> Violation | None:
     preserves every dependence preserves the meaning); Feautrier 1992, "Some efficient solutions to the affine
     scheduling problem, part II", section 2 (time as a vector of loops).
     """
+    need_program("before", before)
+    need_program("after", after)
     old = {leaf.statement.name: leaf for leaf in before.leaves}
     moved = [_Moved.of(leaf, old) for leaf in after.leaves]
     homes = tuple({buffer.name: buffer.home for buffer in program.buffers} for program in (before, after))

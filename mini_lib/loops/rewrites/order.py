@@ -17,7 +17,7 @@ from mini_lib.loops.rewrites.tree import (
     split_names,
     substitute,
 )
-from mini_lib.require import whole
+from mini_lib.require import of_type, whole
 
 
 @rewrite
@@ -124,7 +124,7 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
     path = path_to(nest, loop)
     old = path[-1]
     require_serial(old, "split")
-    whole("split: factor", factor, low=1, fix="it is the number of iterations of the inner loop")
+    factor = whole("split: factor", factor, low=1, fix="it is the number of iterations of the inner loop")
     low, high = ranges(path)[loop]
     count = high - low + 1
     even = old.extent is not None and count % factor == 0 and old.start[0].is_constant
@@ -178,6 +178,7 @@ def tile(nest: Program, loops: str | Mapping[str, int], size: int | None = None,
         if size is None:
             raise ValueError(f"tile: say how large, such as tile({loops!r}, 16)")
         loops = dict.fromkeys(split_names(loops), size)
+    of_type("tile: loops", loops, Mapping, fix="pass names, or a size for each name")
     chain_between(nest, list(loops))
     for name, factor in loops.items():
         nest = split.unchecked(nest, name, factor, guard=guard)
@@ -262,6 +263,7 @@ def skew(nest: Program, loop: str, by: str, factor: int = 1) -> Program:
         raise ValueError(f"skew: {by} is not a loop around {loop}; skew an inner loop by an outer one")
     old = path[-1]
     require_serial(old, "skew")
+    factor = whole("skew: factor", factor, fix="1 lets the loop start one later each time")
     shift, name = affine(by) * factor, f"{loop}.s"
     inverse = {loop: affine(name) - shift}
     binds = tuple(replace(bind, of=bind.of.substitute(inverse)) for bind in old.binds)

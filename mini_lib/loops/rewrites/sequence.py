@@ -17,6 +17,7 @@ from mini_lib.loops.rewrites.tree import (
     require_serial,
     substitute,
 )
+from mini_lib.require import of_type, whole
 
 
 @rewrite
@@ -100,6 +101,8 @@ def fission(nest: Program, loop: str, after: str) -> Program:
     old = path_to(nest, loop)[-1]
     require_serial(old, "fission")
 
+    of_type("fission: after", after, str, fix="pass the name of a statement, such as 'S0'")
+
     def holds(node: Node) -> bool:
         return after in {node.name, *(leaf.statement.name for leaf in leaves((node,)))}
 
@@ -146,6 +149,7 @@ def peel(nest: Program, loop: str, count: int, *, end: bool = False) -> Program:
     old = path_to(nest, loop)[-1]
     require_serial(old, "peel")
     low, high = constant_bounds(old, "peel")
+    count = whole("peel: count", count, fix="it is the number of iterations to take out")
     if not 0 < count < high - low:
         raise ValueError(
             f"peel: count must be from 1 to {high - low - 1} for the {high - low} iterations of {loop}, got {count}"

@@ -7,6 +7,7 @@ from itertools import pairwise
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, all_loops, leaves, map_loads
 from mini_lib.loops.show import show_loop_line
+from mini_lib.require import of_type, shown
 
 
 def path_to(program: Program, name: str) -> tuple[Loop, ...]:
@@ -15,9 +16,12 @@ def path_to(program: Program, name: str) -> tuple[Loop, ...]:
     Raises:
         ValueError: there is no such loop; the message names those that are there.
     """
+    of_type("a loop", name, str, fix=f"{program.name} has the loops {', '.join(program.loop_names)}")
     found = _path(program.body, name)
     if found is None:
-        raise ValueError(f"there is no loop {name!r} in {program.name}; its loops are {', '.join(program.loop_names)}")
+        raise ValueError(
+            f"there is no loop {shown(name)} in {program.name}; its loops are {', '.join(program.loop_names)}"
+        )
     return found
 
 
@@ -38,9 +42,9 @@ def split_names(names: str) -> list[str]:
     Raises:
         ValueError: no name, or one twice.
     """
-    listed = names.replace(",", " ").split()
+    listed = of_type("the loops", names, str, fix="pass their names, such as 'm n k'").replace(",", " ").split()
     if not listed or len(set(listed)) != len(listed):
-        raise ValueError(f"name each loop once, with spaces between, such as 'm n k'; got {names!r}")
+        raise ValueError(f"name each loop once, with spaces between, such as 'm n k'; got {shown(names)}")
     return listed
 
 
