@@ -2,7 +2,7 @@
 
 import ast
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import (
@@ -62,7 +62,11 @@ def parse_program(
     >>> [(buffer.name, buffer.shape) for buffer in program.buffers]
     [('x', (5,)), ('y', (4,))]
     """
-    temporaries = (temporaries,) if isinstance(temporaries, str) else tuple(temporaries)
+    fix = "pass the names of arrays, such as ('T',)"
+    temporaries = (
+        (temporaries,) if isinstance(temporaries, str) else of_type("temporaries", temporaries, Iterable, fix=fix)
+    )
+    temporaries = tuple(of_type("each of temporaries", one, str, fix=fix) for one in temporaries)
     shapes = {} if shapes is None else of_type("shapes", shapes, Mapping, fix="pass such as {'A': (64, 64)}")
     of_type("dtype", dtype, (str, Mapping), fix="pass 'f32', or one for each array, such as {'A': 'i8'}")
     sizes = {name: whole(f"size {name}", value, low=1, fix="pass such as n=64") for name, value in sizes.items()}

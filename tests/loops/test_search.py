@@ -190,10 +190,13 @@ def test_a_space_that_is_small_ends_the_search():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: random_search(SMALL, trials=0), "trials must be 1 or more"),
-        (lambda: random_search(SMALL, trials=1, cost=loops, finalists=0), "finalists must be 1"),
-        (lambda: evolutionary_search(SMALL, elite=1), "population and elite must be 2 or more"),
-        (lambda: evolutionary_search(SMALL, mutation=0), "mutation must be above 0"),
+        (lambda: random_search(SMALL, trials=0), "trials must be a whole number of 1 or more, got 0"),
+        (
+            lambda: random_search(SMALL, trials=1, cost=loops, finalists=0),
+            "finalists must be a whole number of 1 or more",
+        ),
+        (lambda: evolutionary_search(SMALL, elite=1), "elite must be a whole number from 2 to 8, got 1"),
+        (lambda: evolutionary_search(SMALL, mutation=0), r"mutation must lie in \(0, 1\], got 0; use 0.3"),
         (lambda: compare_searches(SMALL, seeds=()), "seeds must have at least one"),
         (lambda: Space(pointwise_chain(8)), "loops directly nested around one statement"),
     ],

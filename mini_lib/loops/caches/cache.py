@@ -295,6 +295,7 @@ def simulate_plain(trace: Trace, levels: Cache | Sequence[Cache], *, record: boo
     >>> simulate_plain(Trace.of_reads([0, 128] * 3), cache, record=True).served_by
     array([2, 2, 1, 1, 1, 1], dtype=int8)
     """
+    of_type("record", record, (bool, int, np.bool_), fix="pass True or False")
     caches = check_levels(levels)
     if len(need_trace(trace)) > MOST_PLAIN_ACCESSES:
         raise ValueError(

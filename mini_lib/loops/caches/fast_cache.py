@@ -22,6 +22,7 @@ from mini_lib.loops.caches.cache import (
     need_trace,
     simulate_plain,
 )
+from mini_lib.require import of_type
 
 SOURCE = (files("mini_lib.loops.caches") / "cachesim.h").read_text(encoding="utf-8")
 MOST_LINES = 2**27  # a gigabyte of entries
@@ -142,4 +143,5 @@ def simulate_caches(trace: Trace, levels: Cache | Sequence[Cache], *, record: bo
     >>> (first.references, first.misses), (second.references, second.misses)
     ((6, 4), (4, 3))
     """
+    of_type("record", record, (bool, int, np.bool_), fix="pass True or False")
     return (simulate_compiled if has_compiler() else simulate_plain)(trace, levels, record=record)

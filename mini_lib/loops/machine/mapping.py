@@ -43,7 +43,8 @@ class MatrixUnit:
 
     def __post_init__(self) -> None:
         for side in ("m", "n", "k"):
-            checked(self, side, whole, low=1, fix="use 1 for no such axis")
+            size = whole(f"{side} of {shown(self.name)}", getattr(self, side), low=1, fix="use 1 for no such axis")
+            object.__setattr__(self, side, size)
         checked(self, "cycles", positive, fix="pass the cycles of one call")
         checked(self, "weight_cycles", not_negative, fix="use 0 for none")
 
@@ -150,7 +151,8 @@ def _pair(name: str, value: object) -> tuple[int, int]:
     sides = of_type(name, value, Sequence, fix="pass (height, width)")
     if len(sides) != 2:
         raise ValueError(f"{name} must have two sizes, got {shown(value)}; pass (height, width)")
-    return tuple(whole(f"each of {name}", side, low=1, fix="pass a size of 1 or more") for side in sides)
+    fix = "pass a size of 1 or more"
+    return tuple(whole(f"{name}[{place}]", side, low=1, fix=fix) for place, side in enumerate(sides))
 
 
 @dataclass(frozen=True)

@@ -115,9 +115,7 @@ def serial_s(load_s: Sequence[float], compute_s: Sequence[float]) -> float:
 
 def _checked(load_s: Sequence[float], compute_s: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     for name, times_s in (("load_s", load_s), ("compute_s", compute_s)):
-        of_type(
-            name, times_s, (Sequence, np.ndarray), fix="pass a list with the seconds of each tile, such as [1.0] * n"
-        )
+        of_type(name, times_s, (Sequence, np.ndarray), fix="for n equal tiles pass [1.0] * n")
         for tile, time_s in enumerate(times_s):
             not_negative(f"{name}[{tile}]", time_s, fix="pass the seconds of each tile")
     if len(load_s) != len(compute_s):

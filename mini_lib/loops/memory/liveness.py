@@ -41,6 +41,7 @@ class Step:
             raise ValueError(
                 f"step {self.name!r} writes nothing, got outputs={{}}, expected {{name: size_bytes}}; leave it out"
             )
+        checked(self, "in_place", of_type, kinds=(bool, int), fix="pass True or False")
         if self.in_place and (len(self.outputs) != 1 or not self.inputs):
             raise ValueError(
                 f"step {self.name!r} works in place, so it needs an input and one output, got "
@@ -67,10 +68,12 @@ class LiveRange:
 
     def __post_init__(self) -> None:
         of_type("name of a buffer", self.name, str, fix="give it a name")
-        checked(self, "size_bytes", whole, low=1, fix="leave out what takes no memory")
-        checked(self, "first_step", whole, low=0, fix="count steps from 0")
+        size_bytes = whole(f"size_bytes of {self.name!r}", self.size_bytes, low=1, fix="leave out what takes no memory")
+        first_step = whole(f"first_step of {self.name!r}", self.first_step, low=0, fix="count steps from 0")
         fix = "a buffer is alive at the step that writes it, at least"
-        checked(self, "last_step", whole, low=self.first_step, fix=fix)
+        last_step = whole(f"last_step of {self.name!r}", self.last_step, low=first_step, fix=fix)
+        for field, number in (("size_bytes", size_bytes), ("first_step", first_step), ("last_step", last_step)):
+            object.__setattr__(self, field, number)
         checked(self, "tensors", of_type, kinds=Iterable, fix="pass a tuple of names, or leave it out")
         object.__setattr__(self, "tensors", tuple(self.tensors) or (self.name,))
 
@@ -223,7 +226,14 @@ def _sizes(name: str, sizes: object) -> dict[str, int]:
 
 def _names(name: str, names: object) -> tuple[str, ...]:
     """Names as a tuple; a single one may stand for itself."""
-    return (names,) if isinstance(names, str) else tuple(of_type(name, names, Collection, fix="pass a tuple of names"))
+    return (
+        (names,)
+        if isinstance(names, str)
+        else tuple(
+            of_type(f"each of {name}", one, str, fix="pass names")
+            for one in of_type(name, names, Collection, fix="pass a tuple of names")
+        )
+    )
 
 
 def aligned_bytes(size_bytes: int, alignment_bytes: int) -> int:

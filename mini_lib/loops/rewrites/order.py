@@ -124,6 +124,7 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
     path = path_to(nest, loop)
     old = path[-1]
     require_serial(old, "split")
+    of_type("split: guard", guard, (bool, int), fix="pass True or False")
     factor = whole("split: factor", factor, low=1, fix="it is the number of iterations of the inner loop")
     low, high = ranges(path)[loop]
     count = high - low + 1
@@ -179,7 +180,7 @@ def tile(nest: Program, loops: str | Mapping[str, int], size: int | None = None,
             raise ValueError(f"tile: say how large, such as tile({loops!r}, 16)")
         loops = dict.fromkeys(split_names(loops), size)
     of_type("tile: loops", loops, Mapping, fix="pass names, or a size for each name")
-    chain_between(nest, list(loops))
+    chain_between(nest, split_names(" ".join(map(str, loops))))
     for name, factor in loops.items():
         nest = split.unchecked(nest, name, factor, guard=guard)
     parts = [f"{name}.o" for name in loops] + [f"{name}.i" for name in loops]
@@ -258,6 +259,7 @@ def skew(nest: Program, loop: str, by: str, factor: int = 1) -> Program:
             B[-m + n.s, m] = A[m, -m + n.s]
     """
     path = path_to(nest, loop)
+    of_type("skew: by", by, str, fix="pass the name of a loop around it")
     if by not in [one.name for one in path[:-1]]:
         path_to(nest, by)
         raise ValueError(f"skew: {by} is not a loop around {loop}; skew an inner loop by an outer one")

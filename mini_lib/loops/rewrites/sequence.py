@@ -149,6 +149,7 @@ def peel(nest: Program, loop: str, count: int, *, end: bool = False) -> Program:
     old = path_to(nest, loop)[-1]
     require_serial(old, "peel")
     low, high = constant_bounds(old, "peel")
+    of_type("peel: end", end, (bool, int), fix="pass True or False")
     count = whole("peel: count", count, fix="it is the number of iterations to take out")
     if not 0 < count < high - low:
         raise ValueError(

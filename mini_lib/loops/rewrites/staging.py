@@ -9,7 +9,7 @@ from mini_lib.loops.rewrites.region import Region, accesses_of, region
 from mini_lib.loops.rewrites.rewriting import restage
 from mini_lib.loops.rewrites.tree import buffers_read, buffers_written, new_name, path_to, replace_loop
 from mini_lib.loops.rewrites.written import is_overwritten, require_written
-from mini_lib.require import shown
+from mini_lib.require import one_of
 
 
 @restage
@@ -50,6 +50,7 @@ def cache_read(nest: Program, buffer: str, at: str, scope: str = "scratch") -> P
                 C[m, n] += A[m, k] * B.scratch[k, 0]
     """
     path = path_to(nest, at)
+    nest.buffer(buffer)
     if buffer in buffers_written(path[-1].body):
         raise ValueError(
             f"cache_read: the body of {at} also writes {buffer}, and a copy would be out of date; use cache_write"
@@ -96,8 +97,8 @@ def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> 
             C[m, n] = C.register[0, 0]
     """
     path = path_to(nest, at)
+    nest.buffer(buffer)
     if buffer not in buffers_written(path[-1].body):
-        nest.buffer(buffer)
         raise ValueError(f"cache_write: the body of {at} does not write {buffer}; use cache_read")
     local, box = _local(nest, path, buffer, scope, "cache_write")
     first: tuple[Node, ...] = ()
@@ -111,10 +112,7 @@ def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> 
 def _local(nest: Program, path: tuple[Loop, ...], buffer: str, scope: str, rewrite: str) -> tuple[Buffer, Region]:
     """The new buffer, as large as the box that one iteration touches."""
     original, loop = nest.buffer(buffer), path[-1]
-    if scope not in ("scratch", "register"):
-        raise ValueError(
-            f"{rewrite}: scope must be 'scratch' or 'register', got {shown(scope)}; 'scratch' lies in memory"
-        )
+    one_of(f"{rewrite}: scope", scope, ("scratch", "register"), fix="use 'scratch' for memory")
     if loop.kind == "vector" or loop.intrinsic:
         raise ValueError(
             f"{rewrite}: {loop.name} is done all at once, so nothing can be copied inside it; choose a loop around it"
