@@ -23,7 +23,7 @@ from mini_lib.loops.legality.domain import domain
 from mini_lib.loops.legality.feasible import extremes
 from mini_lib.loops.meaning.types import why_untyped
 from mini_lib.loops.reach import MAX_INT64, require_64_bits
-from mini_lib.loops.syntax import syntax_tree
+from mini_lib.loops.syntax import quoted, syntax_tree, words_of
 from mini_lib.require import of_type, whole
 
 FUNCTIONS = {"max": 2, "min": 2, "exp": 1}
@@ -63,9 +63,8 @@ def parse_program(
     [('x', (5,)), ('y', (4,))]
     """
     fix = "pass the names of arrays, such as ('T',)"
-    temporaries = (
-        (temporaries,) if isinstance(temporaries, str) else of_type("temporaries", temporaries, Iterable, fix=fix)
-    )
+    temporaries = (temporaries,) if isinstance(temporaries, str) else temporaries
+    of_type("temporaries", temporaries, Iterable, fix=fix)
     temporaries = tuple(of_type("each of temporaries", one, str, fix=fix) for one in temporaries)
     shapes = {} if shapes is None else of_type("shapes", shapes, Mapping, fix="pass such as {'A': (64, 64)}")
     of_type("dtype", dtype, (str, Mapping), fix="pass 'f32', or one for each array, such as {'A': 'i8'}")
@@ -84,8 +83,7 @@ def parse_program(
         raise ValueError(f"the text holds no assignment to an array element; {SUPPORTED}")
     names = [one for one in order if one in reader.reach]
     names += sorted(set(reader.reach) - set(names))
-    words = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    words |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    words = words_of(tree)
     given = {*shapes, *temporaries, *(() if isinstance(dtype, str) else dtype)}
     for what, unknown, known in (
         ("an array", given - set(names), names),
@@ -185,7 +183,7 @@ class _Reader:
             value = Op(update, (store, value))
         name = f"S{self.statements}"
         self.statements += 1
-        self.lines[name] = self.quoted(line)
+        self.lines[name] = quoted(line)
         return Statement(name, store.buffer, store.index, value, guards)
 
     def expression(self, value: ast.expr, loops: tuple[Loop, ...], guards: tuple[Affine, ...]) -> Expression:
@@ -296,9 +294,5 @@ class _Reader:
                     )
         return given
 
-    def quoted(self, node: ast.AST) -> str:
-        line = ast.unparse(node).splitlines()[0]
-        return f"line {node.lineno}, `{line if len(line) < 200 else line[:200] + ' ...'}`"
-
     def error(self, node: ast.AST, message: str) -> ValueError:
-        return ValueError(f"{self.quoted(node)}: {message}")
+        return ValueError(f"{quoted(node)}: {message}")

@@ -39,3 +39,15 @@ def syntax_tree(source: str | Callable) -> ast.Module:
         if deep > DEEPEST:
             raise ValueError(f"the text is nested more than {DEEPEST} levels deep; use shorter lines, or fewer loops")
     return tree
+
+
+def words_of(tree: ast.Module) -> set[str]:
+    """All names in it, those of parameters too."""
+    nodes = list(ast.walk(tree))
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+
+
+def quoted(node: ast.AST) -> str:
+    """The line of a part of the tree, as messages quote it."""
+    line = ast.unparse(node).splitlines()[0]
+    return f"line {node.lineno}, `{line if len(line) < 200 else line[:200] + ' ...'}`"

@@ -12,16 +12,8 @@ from importlib.resources import files
 import numpy as np
 
 from mini_lib import native
-from mini_lib.loops.caches.cache import (
-    MOST_LEVELS,
-    Cache,
-    LevelStats,
-    Simulation,
-    Trace,
-    check_levels,
-    need_trace,
-    simulate_plain,
-)
+from mini_lib.loops.caches.accesses import need_trace
+from mini_lib.loops.caches.cache import MOST_LEVELS, Cache, LevelStats, Simulation, Trace, check_levels, simulate_plain
 from mini_lib.require import of_type
 
 SOURCE = (files("mini_lib.loops.caches") / "cachesim.h").read_text(encoding="utf-8")

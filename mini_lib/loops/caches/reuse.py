@@ -11,7 +11,8 @@ from functools import cache
 import numpy as np
 
 from mini_lib import native
-from mini_lib.loops.caches.cache import MOST_PLAIN_ACCESSES, Trace, need_trace
+from mini_lib.loops.caches.accesses import need_trace
+from mini_lib.loops.caches.cache import MOST_PLAIN_ACCESSES, Trace
 from mini_lib.loops.caches.fast_cache import has_compiler
 from mini_lib.require import of_type, whole
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from mini_lib import native
-from mini_lib.loops.caches.cache import HIGHEST_ADDRESS, Cache, LevelStats, Trace, check_levels, simulate_plain
+from mini_lib.loops.buffer import ALIGNMENT_BYTES
+from mini_lib.loops.caches.accesses import HIGHEST_ADDRESS
+from mini_lib.loops.caches.cache import Cache, LevelStats, Trace, check_levels, simulate_plain
 from mini_lib.loops.caches.count import count_accesses
 from mini_lib.loops.caches.fast_cache import SOURCE, has_compiler, level_stats, new_state
 from mini_lib.loops.codegen.touch import touch_source
-from mini_lib.loops.ir import ALIGNMENT_BYTES, Load, Program, need_program
+from mini_lib.loops.ir import Load, Program, need_program
 from mini_lib.loops.meaning.walk import Instance, accesses, lane_step, walk
 from mini_lib.require import of_type, whole
 

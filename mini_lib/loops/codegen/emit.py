@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from math import prod
 
+from mini_lib.loops.buffer import ALIGNMENT_BYTES
 from mini_lib.loops.codegen.registers import RegisterFile
 from mini_lib.loops.codegen.statement import Context, scalar_statement, vector_statement
 from mini_lib.loops.codegen.text import INDENT, CScope, bind_lines, integer_helpers, loop_header, scope_of
 from mini_lib.loops.codegen.values import C_TYPES, Prelude
-from mini_lib.loops.ir import ALIGNMENT_BYTES, Buffer, Loop, Node, Program, Statement, need_program
+from mini_lib.loops.ir import Buffer, Loop, Node, Program, Statement, need_program
 from mini_lib.loops.meaning.types import require_types
 from mini_lib.loops.meaning.walk import accesses, check_vector
 from mini_lib.require import of_type

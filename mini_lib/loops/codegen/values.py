@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mini_lib.loops.ir import ELEMENT_BYTES, Constant, Expression, Load
+from mini_lib.loops.buffer import ELEMENT_BYTES
+from mini_lib.loops.ir import Constant, Expression, Load
 from mini_lib.loops.meaning.numbers import ARITHMETIC, is_float
 from mini_lib.loops.show import STRENGTH
 

@@ -84,7 +84,7 @@ def rounded(value: Number, dtype: type[np.floating]) -> np.floating:
 
     2**60 + 2**36 + 1 lies just above the middle of two f32. Rounded to f64 on the way, it would go down:
 
-    >>> rounded(2**60 + 2**36 + 1, np.float32) == 2**60 + 2**37
+    >>> int(rounded(2**60 + 2**36 + 1, np.float32)) == 2**60 + 2**37
     True
     """
     if isinstance(value, int) and abs(value) < 2**63:

@@ -147,7 +147,7 @@ def _tournament(parents: Sequence[Trial], rng: random.Random) -> Trial:
 
 def _number(name: str, value: object) -> float:
     """What a function of the caller has returned, if it can be compared; an infinite cost is one that is never best."""
-    if isinstance(value, bool) or not isinstance(value, Real) or value != value:
+    if not isinstance(value, Real) or value != value:
         raise TypeError(f"{name} must return a number, got {shown(value)}; return seconds, or infinity for never")
     return value
 

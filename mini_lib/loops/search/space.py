@@ -39,17 +39,16 @@ class Schedule:
 class Space:
     """All schedules of a nest of loops that lie directly one in the other around one statement.
 
-        Raises:
-            ValueError: another shape of nest.
+    Raises:
+        ValueError: another shape of nest.
 
-        >>> import random
-    from collections.abc import Sequence
-        >>> from mini_lib.loops import matmul
-        >>> space = Space(matmul(16, 16, 16))
-        >>> space.loops, space.output, space.inputs
-        (('m', 'n', 'k'), 'C', ('A', 'B'))
-        >>> space.draw(random.Random(0)) == space.draw(random.Random(0))
-        True
+    >>> import random
+    >>> from mini_lib.loops import matmul
+    >>> space = Space(matmul(16, 16, 16))
+    >>> space.loops, space.output, space.inputs
+    (('m', 'n', 'k'), 'C', ('A', 'B'))
+    >>> space.draw(random.Random(0)) == space.draw(random.Random(0))
+    True
     """
 
     nest: Nest
