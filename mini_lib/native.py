@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
+from mini_lib.require import of_type, shown
+
 SHARED_SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 PROGRAM_SUFFIX = ".exe" if sys.platform == "win32" else ""
 
@@ -132,7 +134,7 @@ def has_flag(flag: str) -> bool:
     >>> has_flag("-O2"), has_flag("-fno-such-flag")
     (True, False)
     """
-    return _compiles(find_compiler().command, (flag, "-Werror"), _PROBE)
+    return _compiles(find_compiler().command, (*flag_words((flag,)), "-Werror"), _PROBE)
 
 
 def native_flags() -> tuple[str, ...]:
@@ -172,14 +174,20 @@ def flag_words(flags: Sequence[str]) -> tuple[str, ...]:
     """Return flags for the compiler, one word each; a text by itself would fall apart into letters.
 
     Raises:
-        TypeError: the flags are a single text.
+        TypeError: the flags are a single text, or no texts.
+        ValueError: a flag holds a zero byte.
 
     >>> flag_words(["-O1", "-g"])
     ('-O1', '-g')
     """
     if isinstance(flags, str):
         raise TypeError(f"flags must be a sequence of strings, got {flags!r}; write ({flags!r},)")
-    return tuple(flags)
+    fix = "write such as ('-O2',)"
+    words = tuple(of_type("flags", flags, Sequence, fix=fix))
+    for word in words:
+        if "\0" in of_type("each flag", word, str, fix=fix):
+            raise ValueError(f"a flag must not hold a zero byte, got {shown(word)}; {fix}")
+    return words
 
 
 def _build(source: str, flags: Sequence[str], openmp: bool, folder: Path, suffix: str) -> Path:

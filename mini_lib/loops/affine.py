@@ -108,6 +108,8 @@ def affine(value: "Affine | int | str") -> Affine:
         return value
     if isinstance(value, str):
         return Affine(((value, 1),))
+    if type(value) is int:
+        return Affine((), value)
     return Affine((), whole("a term of an affine expression", value, fix="give an int, a name or an Affine"))
 
 

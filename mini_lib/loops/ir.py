@@ -5,87 +5,10 @@ Everything here is a frozen value. A rewrite builds a new tree and leaves the ol
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import prod
 
 from mini_lib.loops.affine import Affine
-
-ELEMENT_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "u64": 8, "i8": 1}
-SCOPES = ("memory", "scratch", "register")
-ALIGNMENT_BYTES = 64  # where an array may start: a cache line, and the widest vector
-
-
-@dataclass(frozen=True)
-class Buffer:
-    """An array: its logical shape, its element type, and where each element lies.
-
-    `strides` counts elements from one index to the next on each axis; the default is row-major without gaps.
-    A larger stride is padding. `scope` is "memory" (an argument), "scratch" (local to the nest, lies in memory
-    and is seen by the caches) or "register" (local, has no address). A local buffer is recreated in each iteration of
-    the loop `home`. `temporary` marks an argument whose content nobody reads after the nest.
-
-    Raises:
-        ValueError: no axis, an axis without elements, an unknown dtype or scope, strides that do not fit.
-
-    >>> Buffer("A", (2, 3), "f32").strides
-    (3, 1)
-    >>> Buffer("A", (512, 512), "f32", strides=(520, 1)).stored_bytes
-    1064960
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = "f32"
-    strides: tuple[int, ...] = ()
-    scope: str = "memory"
-    temporary: bool = False
-    home: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.shape or min(self.shape) < 1:
-            raise ValueError(f"buffer {self.name} has shape {self.shape}; every axis needs at least one element")
-        if self.dtype not in ELEMENT_BYTES:
-            raise ValueError(f"buffer {self.name} has dtype {self.dtype!r}; use one of {', '.join(ELEMENT_BYTES)}")
-        if self.scope not in SCOPES:
-            raise ValueError(f"buffer {self.name} has scope {self.scope!r}; use one of {', '.join(SCOPES)}")
-        if not self.strides:
-            strides = tuple(prod(self.shape[axis + 1 :]) for axis in range(len(self.shape)))
-            object.__setattr__(self, "strides", strides)
-        if len(self.strides) != len(self.shape) or min(self.strides) < 1:
-            raise ValueError(
-                f"buffer {self.name} has {len(self.shape)} axes and strides {self.strides}; "
-                "give one stride of 1 or more for each axis"
-            )
-        pairs = sorted((stride, size) for stride, size in zip(self.strides, self.shape, strict=True) if size > 1)
-        reach = 1  # how many elements the faster axes take up
-        for stride, size in pairs:
-            if stride < reach:
-                raise ValueError(
-                    f"buffer {self.name} of shape {self.shape} with strides {self.strides} "
-                    f"puts two elements in one place; an axis needs a stride of at least {reach}"
-                )
-            reach = stride * (size - 1) + reach
-
-    @property
-    def element_bytes(self) -> int:
-        """The bytes of one element."""
-        return ELEMENT_BYTES[self.dtype]
-
-    @property
-    def stored_elements(self) -> int:
-        """How many elements the storage spans, padding included (after the last row too)."""
-        return max(stride * size for stride, size in zip(self.strides, self.shape, strict=True))
-
-    @property
-    def stored_bytes(self) -> int:
-        """The bytes that the storage spans, padding included."""
-        return self.stored_elements * self.element_bytes
-
-    def offset(self, index: tuple[Affine, ...]) -> Affine:
-        """How many elements an element lies from the start, as an affine expression of its subscripts."""
-        total = Affine()
-        for stride, subscript in zip(self.strides, index, strict=True):
-            total += subscript * stride
-        return total
+from mini_lib.loops.buffer import Buffer
+from mini_lib.require import of_type, shown
 
 
 @dataclass(frozen=True)
@@ -251,17 +174,24 @@ class Program:
     buffers: tuple[Buffer, ...]
     body: tuple[Node, ...]
 
+    def __post_init__(self) -> None:
+        of_type("name", self.name, str, fix="pass the name of the function")
+        for what, kinds in (("buffers", (Buffer,)), ("body", (Loop, Statement))):
+            for one in of_type(what, getattr(self, what), tuple, fix="make a program with nest(...)"):
+                of_type(f"each of {what}", one, kinds, fix="make a program with nest(...)")
+
     def buffer(self, name: str) -> Buffer:
         """The buffer of this name.
 
         Raises:
             ValueError: there is none; the message names those that are there.
         """
+        of_type("a buffer", name, str, fix="pass its name")
         for buffer in self.buffers:
             if buffer.name == name:
                 return buffer
         names = ", ".join(buffer.name for buffer in self.buffers)
-        raise ValueError(f"{self.name} has no buffer {name!r}; it has {names}")
+        raise ValueError(f"{self.name} has no buffer {shown(name)}; it has {names}")
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -283,6 +213,15 @@ class Program:
         """The arguments that are written and not temporary: what the program is for."""
         written = {leaf.statement.buffer for leaf in self.leaves}
         return tuple(buffer.name for buffer in self.arguments if buffer.name in written and not buffer.temporary)
+
+
+def need_program(name: str, value: object) -> Program:
+    """Return `value` if it is a program of loops.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    return of_type(name, value, Program, fix="make one with nest(...), or take one such as matmul(64, 64, 64)")
 
 
 def all_loops(body: tuple[Node, ...]) -> Iterator[Loop]:

@@ -1,16 +1,30 @@
 """A nest from a small Python function or from text: the loops that one would write anyway."""
 
 import ast
-import inspect
 import operator
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Buffer, Constant, Expression, Leaf, Load, Loop, Node, Op, Program, Statement, ranges
+from mini_lib.loops.ir import (
+    Buffer,
+    Constant,
+    Expression,
+    Leaf,
+    Load,
+    Loop,
+    Node,
+    Op,
+    Program,
+    Statement,
+    leaves,
+    ranges,
+)
 from mini_lib.loops.legality.domain import domain
 from mini_lib.loops.legality.feasible import extremes
-from mini_lib.require import whole
+from mini_lib.loops.meaning.types import why_untyped
+from mini_lib.loops.reach import MAX_INT64, require_64_bits
+from mini_lib.loops.syntax import quoted, syntax_tree, words_of
+from mini_lib.require import of_type, whole
 
 FUNCTIONS = {"max": 2, "min": 2, "exp": 1}
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
@@ -38,15 +52,24 @@ def parse_program(
         sizes: a whole number for each size that the text names.
 
     Raises:
+        TypeError: the source is neither a text nor a Python function; an option is of another type.
         ValueError: something else than loops, affine subscripts and assignments; a subscript that leaves its
-            array; a loop that never runs; a loop name used twice in one nest. The message quotes the line.
+            array; a loop that never runs; a name used for two things; a size, a shape or a dtype for a name that is not
+            there; a statement that its element type cannot calculate; numbers beyond 64 bits. The message quotes the
+            line.
 
     >>> program = parse_program("for i in range(n):\\n    y[i] = x[i] + x[i + 1]", n=4)
     >>> [(buffer.name, buffer.shape) for buffer in program.buffers]
     [('x', (5,)), ('y', (4,))]
     """
-    text = source if isinstance(source, str) else inspect.getsource(source)
-    tree = ast.parse(textwrap.dedent(text))
+    fix = "pass the names of arrays, such as ('T',)"
+    temporaries = (temporaries,) if isinstance(temporaries, str) else temporaries
+    of_type("temporaries", temporaries, Iterable, fix=fix)
+    temporaries = tuple(of_type("each of temporaries", one, str, fix=fix) for one in temporaries)
+    shapes = {} if shapes is None else of_type("shapes", shapes, Mapping, fix="pass such as {'A': (64, 64)}")
+    of_type("dtype", dtype, (str, Mapping), fix="pass 'f32', or one for each array, such as {'A': 'i8'}")
+    sizes = {name: whole(f"size {name}", value, low=1, fix="pass such as n=64") for name, value in sizes.items()}
+    tree = syntax_tree(source)
     name, order, body = "nest", [], tree.body
     if len(body) == 1 and isinstance(body[0], ast.FunctionDef):
         name = body[0].name
@@ -54,26 +77,36 @@ def parse_program(
         body = body[0].body
         if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
             body = body[1:]  # a docstring
-    for size, value in sizes.items():
-        whole(f"size {size}", value, low=1, fix=f"pass such as {size}=64")
     reader = _Reader(sizes)
     nodes = tuple(node for line in body for node in reader.node(line, (), ()))
     if not reader.reach:
         raise ValueError(f"the text holds no assignment to an array element; {SUPPORTED}")
     names = [one for one in order if one in reader.reach]
     names += sorted(set(reader.reach) - set(names))
+    words = words_of(tree)
+    given = {*shapes, *temporaries, *(() if isinstance(dtype, str) else dtype)}
+    for what, unknown, known in (
+        ("an array", given - set(names), names),
+        ("a size", set(sizes) - words, sorted(words - {"range", *FUNCTIONS, *names, *reader.names})),
+    ):
+        if unknown:
+            listed = ", ".join(sorted(map(str, unknown)))
+            raise ValueError(f"{listed} is not {what} of {name}; it has {', '.join(known) or 'none'}")
     buffers = tuple(
         Buffer(
             one,
-            reader.shape(one, (shapes or {}).get(one)),
+            reader.shape(one, shapes.get(one)),
             dtype if isinstance(dtype, str) else dtype.get(one, "f32"),
             temporary=one in temporaries,
         )
         for one in names
     )
-    if unknown := (set(shapes or {}) | set(temporaries)) - set(names):
-        raise ValueError(f"{', '.join(sorted(unknown))} is not an array of {name}; it has {', '.join(names)}")
-    return Program(name, buffers, nodes)
+    dtypes = {buffer.name: buffer.dtype for buffer in buffers}
+    for leaf in leaves(nodes):
+        why = why_untyped(leaf.statement, dtypes)
+        if why:
+            raise ValueError(f"{reader.lines[leaf.statement.name]}: the statement {why}")
+    return require_64_bits(Program(name, buffers, nodes))
 
 
 class _Reader:
@@ -83,6 +116,7 @@ class _Reader:
         self.sizes = sizes
         self.names: set[str] = set()  # a schedule calls loops by name: each has its own
         self.statements = 0
+        self.lines: dict[str, str] = {}  # each statement as the text has it
         self.reach: dict[str, list[tuple[tuple[int, int], ...]]] = {}
         self.quotes: dict[str, list[str]] = {}
 
@@ -104,10 +138,10 @@ class _Reader:
         is_range = isinstance(call, ast.Call) and ast.unparse(call.func) == "range"
         if not is_range or not isinstance(line.target, ast.Name) or line.orelse:
             raise self.error(line, "a loop is written `for name in range(stop)` or `range(start, stop)`")
-        if len(call.args) not in (1, 2):
+        if len(call.args) not in (1, 2) or call.keywords:
             raise self.error(line, "a loop goes up by 1: multiply the subscript for larger steps")
         name = line.target.id
-        if name in self.sizes or name in self.names:
+        if name in self.sizes or name in self.names or name in self.reach:
             raise self.error(line, f"{name} is used already; give the loop a name of its own")
         self.names.add(name)
         bounds = [self.affine(one, loops, "a bound") for one in call.args]
@@ -149,13 +183,16 @@ class _Reader:
             value = Op(update, (store, value))
         name = f"S{self.statements}"
         self.statements += 1
+        self.lines[name] = quoted(line)
         return Statement(name, store.buffer, store.index, value, guards)
 
     def expression(self, value: ast.expr, loops: tuple[Loop, ...], guards: tuple[Affine, ...]) -> Expression:
-        if isinstance(value, ast.Constant) and isinstance(value.value, (int, float)):
+        if isinstance(value, ast.Constant) and type(value.value) in (int, float):
             return Constant(value.value)
         if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
-            return Op("-", (Constant(0), self.expression(value.operand, loops, guards)))
+            operand = self.expression(value.operand, loops, guards)
+            # 0 - 0.0 would be 0.0, and -(0.0) is -0.0
+            return Constant(-operand.value) if isinstance(operand, Constant) else Op("-", (Constant(-0.0), operand))
         if isinstance(value, ast.Subscript):
             return self.access(value, loops, guards)
         if isinstance(value, ast.BinOp) and type(value.op) in OPERATORS:
@@ -178,6 +215,8 @@ class _Reader:
         parts = value.slice.elts if isinstance(value.slice, ast.Tuple) else [value.slice]
         index = tuple(self.affine(part, loops, "a subscript") for part in parts)
         buffer = value.value.id
+        if buffer in self.names or buffer in self.sizes:
+            raise self.error(value, f"{buffer} is a loop or a size already; give the array a name of its own")
         box = tuple(self.extremes(subscript, loops, guards) for subscript in index)
         if None in box:
             raise self.error(value, "this line never runs: no iteration passes its bounds and guards")
@@ -208,6 +247,8 @@ class _Reader:
 
     def affine(self, value: ast.expr, loops: tuple[Loop, ...], what: str) -> Affine:
         if isinstance(value, ast.Constant) and type(value.value) is int:
+            if value.value > MAX_INT64:
+                raise self.error(value, f"{what} must fit into 64 bits; use smaller numbers")
             return affine(value.value)
         if isinstance(value, ast.Name):
             if value.id in self.sizes:
@@ -236,12 +277,14 @@ class _Reader:
             f"and `{ast.unparse(value)}` is not; rewrite it with more loops or another array",
         )
 
-    def shape(self, buffer: str, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    def shape(self, buffer: str, given: Sequence[int] | None) -> tuple[int, ...]:
         boxes = self.reach[buffer]
         if given is None:
             return tuple(max(box[axis][1] for box in boxes) + 1 for axis in range(len(boxes[0])))
+        of_type(f"shapes[{buffer!r}]", given, Sequence, fix="pass such as (64, 64)")
+        given = tuple(whole(f"shapes[{buffer!r}]", size, low=1, fix="pass such as (64, 64)") for size in given)
         if len(given) != len(boxes[0]):
-            raise ValueError(f"{buffer} is used with {len(boxes[0])} subscripts, but shapes says {given}")
+            raise ValueError(f"{buffer} is used with {len(boxes[0])} subscripts, but shapes says {given}; use as many")
         for box, quote in zip(boxes, self.quotes[buffer], strict=True):
             for axis, (_, high) in enumerate(box):
                 if high >= given[axis]:
@@ -249,8 +292,7 @@ class _Reader:
                         f"{quote} reaches index {high} on axis {axis}, but {buffer} has only "
                         f"{given[axis]} elements there; shorten the loop or enlarge the array"
                     )
-        return tuple(given)
+        return given
 
     def error(self, node: ast.AST, message: str) -> ValueError:
-        line = ast.unparse(node).splitlines()[0]
-        return ValueError(f"line {node.lineno}, `{line}`: {message}")
+        return ValueError(f"{quoted(node)}: {message}")

@@ -87,7 +87,7 @@ def show_access(access: Load) -> str:
 def show_expression(value: Expression, strength: int = 0) -> str:
     """An expression with no more parentheses than it needs."""
     if isinstance(value, Constant):
-        return f"{value.value:g}"
+        return show_number(value.value)
     if isinstance(value, Load):
         return show_access(value)
     if value.name not in STRENGTH:
@@ -95,8 +95,22 @@ def show_expression(value: Expression, strength: int = 0) -> str:
         return f"{value.name}({inside})"
     own = STRENGTH[value.name]
     left, right = value.arguments
+    if (
+        value.name == "-" and str(getattr(left, "value", "")) == "-0.0"
+    ):  # a minus before a value is read as -0.0 - value
+        return f"-{show_expression(right, own + 2)}"
     text = f"{show_expression(left, own)} {value.name} {show_expression(right, own + 1)}"
     return f"({text})" if own < strength else text
+
+
+def show_number(number: float) -> str:
+    """A constant, all its digits.
+
+    >>> show_number(16777217), show_number(0.25), show_number(2.0)
+    ('16777217', '0.25', '2')
+    """
+    short = f"{number:g}" if isinstance(number, float) else str(number)
+    return short if float(short) == number or isinstance(number, int) else repr(number)
 
 
 def show_loop_line(loop: Loop) -> str:

@@ -120,6 +120,16 @@ def test_integers_equal_the_interpreters(program, seed):
 
 
 @settings(max_examples=40)
+@given(
+    programs(dtypes=("i32", "i64", "u64", "i8", "f32"), mixed=True, operations=("+", "-", "*", "max")),
+    st.integers(0, 9),
+)
+def test_arrays_of_several_types_equal_the_interpreters(program, seed):
+    arrays = random_arguments(program, seed)
+    assert equal_bits(run(program, **arrays), compile_nest(program, flags=EXACT)(**arrays))
+
+
+@settings(max_examples=40)
 @given(programs(dtypes=("f32", "f64"), operations=("+", "-", "*", "/", "max", "min")), st.integers(0, 9))
 def test_floats_equal_the_interpreters(program, seed):
     arrays = random_arguments(program, seed)
@@ -260,7 +270,7 @@ LARGE = matmul(1024, 4, 1024).reorder("n m k").cache_read("A", at="n").paralleli
             "unrolling n writes out 65536 copies, more than 20000",
         ),
         (lambda: to_c(LARGE), "scratch buffer A.scratch takes 4194304 bytes for each thread"),
-        (lambda: time_native(matmul(4, 4, 4), repeats=0), "repeats and threads must be 1 or more, got 0 and 1"),
+        (lambda: time_native(matmul(4, 4, 4), repeats=0), "repeats must be a whole number of 1 or more, got 0; use 5"),
         (lambda: compile_nest(matmul(2, 2, 2))(A=np.zeros((2, 2), np.float32)), "matmul needs an array for C"),
     ],
 )

@@ -77,7 +77,7 @@ def test_extremes_are_those_of_all_points(system, counts):
 @settings(max_examples=150, deadline=None)
 @given(systems())
 def test_the_search_without_floats_is_exact_too(system):
-    found, all_points = _search(system), points(system)
+    found, all_points = _search(system, Affine()), points(system)
     assert (found is None) == (not all_points)
     assert found is None or found in all_points
 

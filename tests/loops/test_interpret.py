@@ -12,7 +12,7 @@ from mini_lib.loops import kernels
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Buffer, Constant, Load, Loop, Op, Program, Statement
 from mini_lib.loops.meaning.interpret import random_arguments, run
-from mini_lib.loops.meaning.numbers import ARITHMETIC, integer_constant, wrap
+from mini_lib.loops.meaning.numbers import wrap
 
 # each kernel: its nest, and the sizes that the function it was read from takes
 SIZES = {
@@ -102,16 +102,6 @@ def test_an_argument_for_which_nobody_asks_may_be_left_out():
 def test_wrapping_is_numpys_cast(value, dtype):
     numpys = {"i8": np.int8, "i32": np.int32, "i64": np.int64, "u64": np.uint64}[dtype]
     assert wrap(value, dtype) == int(np.uint64(value % 2**64).astype(numpys))
-
-
-def test_stand_ins_for_what_integers_lack():
-    """exp(5) is 31*25 + 7*5 + 3 = 813 and 7 / 2 is 7 * (2*2 + 1) + 2 = 37, and both wrap."""
-    operations = ARITHMETIC["i32"].operations
-    assert operations["exp"](5) == 813 and operations["/"](7, 2) == 37
-    assert ARITHMETIC["i8"].operations["exp"](5) == 813 - 768
-    assert integer_constant(0.25, "i32") % 2 == 1
-    with pytest.raises(ValueError, match="is nan"):
-        integer_constant(float("nan"), "i32")
 
 
 # ---- tolerances

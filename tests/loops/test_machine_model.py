@@ -12,6 +12,7 @@ from mini_lib.loops import conv2d, gauss_seidel, matmul, nest, reduction, softma
 from mini_lib.loops.caches.cache import Cache
 from mini_lib.loops.caches.trace import misses
 from mini_lib.loops.ir import Loop
+from mini_lib.loops.machine import model
 from mini_lib.loops.machine.block import Block, written_out
 from mini_lib.loops.machine.estimate import estimate_time
 from mini_lib.loops.machine.model import MachineModel, measure_machine_model, this_machine
@@ -318,3 +319,28 @@ def test_work_adds_up_and_its_busiest_unit_decides():
 def test_the_estimate_says_what_binds():
     text = str(estimate_time(transpose(64, 64), MACHINE))
     assert "bound by memory" in text and "cycles" in text
+
+
+@pytest.mark.parametrize(
+    ("processor", "has", "expected"),
+    [
+        ("AMD64", {"__AVX512F__", "__AVX__"}, (64, 32)),
+        ("x86_64", {"__AVX__"}, (32, 16)),
+        ("x86_64", set(), (16, 16)),
+        ("i686", None, (16, 16)),
+        ("arm64", set(), (16, 32)),
+    ],
+)
+def test_an_x86_machine_is_one_without_linux_too(processor, has, expected, monkeypatch, tmp_path):
+    """Where there is no /proc/cpuinfo, the compiler says what the processor can do; without a compiler, the least."""
+
+    def has_instructions(name):
+        if has is None:
+            raise native.NoCompiler("none")
+        return name in has
+
+    monkeypatch.setattr(model, "_CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(model.platform, "machine", lambda: processor)
+    monkeypatch.setattr(model.native, "has_instructions", has_instructions)
+    machine = this_machine()
+    assert (machine.vector_bytes, machine.vector_registers) == expected

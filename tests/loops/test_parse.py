@@ -107,8 +107,48 @@ def test_what_is_no_nest_is_refused_with_its_line(text, message):
 
 
 @pytest.mark.parametrize(
+    "text, message",
+    [
+        ("(" * 300 + ")" * 300, "the text must be Python, and cannot be read"),
+        ("-" * 5000 + "x", "the text must be Python, and cannot be read"),
+        ("for i in range(4):\n  A[i] = " + " + ".join(["B[i]"] * 500), "nested more than 100 levels deep"),
+        ("for i in range(4)\n  A[i] = 1", r"line 1: the text must be Python, and cannot be read \(expected ':'\)"),
+        ("A[0] = 1\0", "null bytes"),
+        ("\ud800", "cannot be read"),
+        ("for i in range(" + "9" * 400 + "):\n  A[i] = 1", "a bound must fit into 64 bits"),
+        ("for i in range(" + "9" * 5000 + "):\n  A[i] = 1", "cannot be read"),
+        ("for i in range(4, x=1):\n  A[i] = 1", "a loop goes up by 1"),
+        ("for i in range(4):\n  A[i] = True", "a value is made of array elements"),
+        ("for i in range(4):\n  A[i] = 1j", "a value is made of array elements"),
+        ("for i in range(4):\n  A[()] = 1", "every axis needs at least one element"),
+        ("", "holds no assignment"),
+    ],
+)
+def test_what_python_or_nobody_can_read_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        nest(text)
+
+
+@pytest.mark.parametrize("source", [None, 5, len, b"A[0] = 1", ["A[0] = 1"]])
+def test_a_source_is_a_text_or_a_function(source):
+    with pytest.raises(TypeError, match="source must be a text or a function of Python with its text, got"):
+        nest(source)
+
+
+def test_numbers_of_numpy_and_one_temporary_are_taken():
+    program = nest("for i in range(n):\n  T[i] = 1\nfor j in range(n):\n  A[j] = T[j]", n=np.int8(100), temporaries="T")
+    assert program.buffer("A").shape == (100,) and program.outputs == ("A",)
+    assert nest("for i in range(3):\n  A[i] = 1", shapes={"A": np.array([4]).tolist()}).buffer("A").shape == (4,)
+
+
+@pytest.mark.parametrize(
     "options, message",
     [
+        ({"dtype": {"Z": "i8"}}, "Z is not an array of nest; it has A"),
+        ({"n": 4}, "n is not a size of nest; it has none"),
+        ({"n": 10**400}, "size n must fit into 64 bits, got a number of 401 digits"),
+        ({"shapes": {"A": (0,)}}, r"shapes\['A'\] must be a whole number of 1 or more, got 0"),
+        ({"dtype": {"A": ["i8"]}}, r"dtype \['i8'\]; use one of"),
         (
             {"shapes": {"A": (4,)}},
             r"A\[i\] reaches index 8 on axis 0, but A has only 4 elements there; shorten the loop",

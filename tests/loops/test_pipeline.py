@@ -131,7 +131,7 @@ BAD = [
     (lambda: serial_s([1, 2], [1]), ValueError,
      "load_s and compute_s must hold one time for each tile, got 2 and 1; make them equally long"),
     (lambda: serial_s(1.0, [1]), TypeError,
-     "load_s must be a list with the seconds of each tile, got 1.0; for n equal tiles pass [1.0] * n"),
+     "load_s must be of type Sequence or ndarray, got 1.0; for n equal tiles pass [1.0] * n"),
     (lambda: serial_s([1], [-1]), ValueError,
      "compute_s[0] must be a finite number of 0 or more, got -1; pass the seconds of each tile"),
     (lambda: bound_s([1], [float("nan")]), ValueError,

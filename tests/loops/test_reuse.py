@@ -94,7 +94,7 @@ def test_the_ends_of_the_curve():
 def test_messages_of_reuse(monkeypatch):
     with pytest.raises(ValueError, match="line_bytes must be a power of two, got 48; use 64"):
         reuse_distances(Trace.of_reads([0]), 48)
-    with pytest.raises(ValueError, match="line_counts must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="line_counts must be a whole number of 0 or more, got -1"):
         miss_ratio_curve(np.array([1]), [4, -1])
     monkeypatch.setattr(reuse, "MOST_PLAIN_ACCESSES", 3)
     monkeypatch.setenv("CC", "no-such-compiler")

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixing import as_integers, run_mixed
 
 from mini_lib.loops import IllegalRewrite, Intrinsic, kernels, matmul, nest
-from mini_lib.loops.meaning.interpret import random_arguments, run
+from mini_lib.loops.meaning.interpret import random_arguments
 from mini_lib.loops.rewrites.rewriting import begin, settle
 
 CHAIN = """
@@ -34,7 +35,7 @@ def same(before, after, seed=0):
     """Both programs give the same outputs to the last bit, from the same random arguments."""
     arrays = random_arguments(before, seed)
     kept = {buffer.name for buffer in after.arguments}  # compute_at makes an argument local
-    old, new = run(before, **arrays), run(after, **{name: arrays[name] for name in kept})
+    old, new = run_mixed(before, **arrays), run_mixed(after, **{name: arrays[name] for name in kept})
     assert before.outputs and after.outputs == before.outputs
     for name in before.outputs:
         np.testing.assert_array_equal(new[name], old[name])
@@ -55,15 +56,15 @@ SCHEDULES = {
     "tile unevenly": lambda: (mm, mm.tile({"m": 4, "n": 3}, guard=True)),
     "fuse": lambda: (mm, mm.fuse("m n").split("m.n", 5, guard=True)),
     "fuse three": lambda: (mm, mm.fuse("m n k").split("m.n.k", 6).reorder("m.n.k.o m.n.k.i")),
-    "fuse loops that start late": lambda: (j := kernels.jacobi(6, 7, dtype="i64"), j.fuse("i j")),
+    "fuse loops that start late": lambda: (j := as_integers(kernels.jacobi(6, 7)), j.fuse("i j")),
     "fuse, reorder around it": lambda: (mm, mm.fuse("m n").reorder("k m.n")),
-    "skew": lambda: (g := kernels.gauss_seidel(7, 8, dtype="i64"), g.skew("j", by="i").reorder("j.s i")),
+    "skew": lambda: (g := as_integers(kernels.gauss_seidel(7, 8)), g.skew("j", by="i").reorder("j.s i")),
     "skew by two": lambda: (
-        g := kernels.gauss_seidel(7, 8, dtype="i64"),
+        g := as_integers(kernels.gauss_seidel(7, 8)),
         g.skew("j", by="i", factor=2).reorder("j.s i"),
     ),
     "skew, then parallel": lambda: (
-        g := kernels.gauss_seidel(7, 8, dtype="i64"),
+        g := as_integers(kernels.gauss_seidel(7, 8)),
         g.skew("j", "i", 2).reorder("j.s i").parallelize("i"),
     ),
     "triangle": lambda: (

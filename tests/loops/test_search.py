@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from mixing import as_integers, run_mixed
 from search_comparison import SearchComparison, compare_searches
 
 from mini_lib.loops import conv2d, gauss_seidel, matmul, pointwise_chain, transpose
@@ -11,7 +12,7 @@ from mini_lib.loops.codegen.emit import to_c
 from mini_lib.loops.legality.violation import IllegalRewrite
 from mini_lib.loops.machine.estimate import estimate_time
 from mini_lib.loops.machine.model import MachineModel
-from mini_lib.loops.meaning.interpret import random_arguments, run
+from mini_lib.loops.meaning.interpret import random_arguments
 from mini_lib.loops.search.search import SearchResult, evolutionary_search, random_search
 from mini_lib.loops.search.space import Schedule, Space
 
@@ -36,12 +37,12 @@ def test_a_seed_repeats_a_search(search):
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-@pytest.mark.parametrize("kernel", [SMALL, conv2d(4, 2, 4, 8, dtype="i32"), gauss_seidel(9, 9, dtype="i32")])
+@pytest.mark.parametrize("kernel", [SMALL, conv2d(4, 2, 4, 8, dtype="i32"), as_integers(gauss_seidel(9, 9), "i32")])
 def test_whatever_is_tried_calculates_the_same(search, kernel):
     arrays = random_arguments(kernel, 0)
-    expected = run(kernel, **arrays)
+    expected = run_mixed(kernel, **arrays)
     for trial in search(kernel, trials=8, seed=1, cost=loops).trials:
-        found = run(trial.nest, **arrays)
+        found = run_mixed(trial.nest, **arrays)
         for name, array in expected.items():
             np.testing.assert_array_equal(found[name], array, err_msg=str(trial.nest))
 
@@ -189,10 +190,13 @@ def test_a_space_that_is_small_ends_the_search():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: random_search(SMALL, trials=0), "trials must be 1 or more"),
-        (lambda: random_search(SMALL, trials=1, cost=loops, finalists=0), "finalists must be 1"),
-        (lambda: evolutionary_search(SMALL, elite=1), "population and elite must be 2 or more"),
-        (lambda: evolutionary_search(SMALL, mutation=0), "mutation must be above 0"),
+        (lambda: random_search(SMALL, trials=0), "trials must be a whole number of 1 or more, got 0"),
+        (
+            lambda: random_search(SMALL, trials=1, cost=loops, finalists=0),
+            "finalists must be a whole number of 1 or more",
+        ),
+        (lambda: evolutionary_search(SMALL, elite=1), "elite must be a whole number from 2 to 8, got 1"),
+        (lambda: evolutionary_search(SMALL, mutation=0), r"mutation must lie in \(0, 1\], got 0; use 0.3"),
         (lambda: compare_searches(SMALL, seeds=()), "seeds must have at least one"),
         (lambda: Space(pointwise_chain(8)), "loops directly nested around one statement"),
     ],

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mini_lib.require import whole
+from mini_lib.loops.caches.accesses import Trace, need_trace
+from mini_lib.require import checked, of_type, shown, whole
 
 MOST_LEVELS = 3
 MOST_PLAIN_ACCESSES = 5_000_000
-_HIGHEST_ADDRESS = 2**61
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,7 @@ class Cache:
 
     def __post_init__(self) -> None:
         for name in ("size_bytes", "ways", "line_bytes"):
-            value = getattr(self, name)
-            value = int(value) if isinstance(value, np.integer) else value
-            object.__setattr__(self, name, whole(name, value, low=1, fix="32 KiB are 32 * 1024"))
+            checked(self, name, whole, low=1, fix="32 KiB are 32 * 1024")
         if self.line_bytes & (self.line_bytes - 1):
             raise ValueError(f"line_bytes must be a power of two, got {self.line_bytes}; use 64")
         if self.size_bytes % (self.ways * self.line_bytes) or self.sets & (self.sets - 1):
@@ -66,62 +64,6 @@ class Cache:
     def sets(self) -> int:
         """How many groups the lines form; an address belongs to one of them."""
         return self.lines // self.ways
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """The memory accesses of a program in order: three arrays of one length.
-
-    `addresses` (int64 [accesses]) is where each begins in bytes, `sizes` (int32 [accesses]) how
-    many bytes it spans, `writes` (bool [accesses]) whether it stores.
-
-    Raises:
-        TypeError: addresses or sizes are not integers, or writes are not booleans.
-        ValueError: not one length, an address below 0 or beyond 2**61, a size below 1.
-
-    >>> trace = Trace.of([(0, 8, False), (64, 8, True)])
-    >>> trace.addresses, trace.writes, len(trace)
-    (array([ 0, 64]), array([False,  True]), 2)
-    """
-
-    addresses: np.ndarray
-    sizes: np.ndarray
-    writes: np.ndarray
-
-    def __post_init__(self) -> None:
-        for name, dtype in (("addresses", np.int64), ("sizes", np.int32), ("writes", np.bool_)):
-            given = np.asarray(getattr(self, name))
-            kinds = "b" if name == "writes" else "iu"
-            if given.size and given.dtype.kind not in kinds:
-                kind = "booleans" if name == "writes" else "integers"
-                raise TypeError(f"{name} must be {kind}, got {given.dtype}; convert them first")
-            if given.ndim != 1 or given.shape != np.shape(self.addresses):
-                raise ValueError(
-                    f"{name} has shape {given.shape}, and addresses {np.shape(self.addresses)}; "
-                    "give one value for each access"
-                )
-            if given.size and name != "writes":
-                low, high = int(given.min()), int(given.max())
-                least, most = (0, _HIGHEST_ADDRESS) if name == "addresses" else (1, 2**31 - 1)
-                if low < least or high > most:
-                    wrong = low if low < least else high
-                    raise ValueError(f"{name} must lie from {least} to {most}, got {wrong}")
-            object.__setattr__(self, name, np.ascontiguousarray(given, dtype=dtype))
-
-    def __len__(self) -> int:
-        return len(self.addresses)
-
-    @classmethod
-    def of(cls, accesses: Iterable[tuple[int, int, bool]]) -> "Trace":
-        """Make a trace of (address, bytes, is it a write?) for each access."""
-        columns = list(zip(*accesses, strict=True)) or [(), (), ()]
-        return cls(*(np.array(column) for column in columns))
-
-    @classmethod
-    def of_reads(cls, addresses: Sequence[int], size_bytes: int = 1) -> "Trace":
-        """Make a trace that reads `size_bytes` at each address."""
-        sizes = np.full(len(addresses), size_bytes, dtype=np.int32)
-        return cls(np.asarray(addresses), sizes, np.zeros(len(addresses), dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -196,12 +138,13 @@ def check_levels(levels: Cache | Sequence[Cache]) -> tuple[Cache, ...]:
         TypeError: one is not a Cache.
         ValueError: there is none, there are more than three, or their lines differ in size.
     """
-    levels = (levels,) if isinstance(levels, Cache) else tuple(levels)
+    fix = "write Cache(32 * 1024, 8), or a list of such"
+    levels = (levels,) if isinstance(levels, Cache) else tuple(of_type("levels", levels, Iterable, fix=fix))
     for level in levels:
         if not isinstance(level, Cache):
-            raise TypeError(f"a level must be a Cache, got {level!r}; write Cache(32 * 1024, 8)")
+            raise TypeError(f"a level must be a Cache, got {shown(level)}; write Cache(32 * 1024, 8)")
     if not 1 <= len(levels) <= MOST_LEVELS:
-        raise ValueError(f"levels must be 1 to {MOST_LEVELS} caches, got {len(levels)}")
+        raise ValueError(f"levels must be 1 to {MOST_LEVELS} caches, got {len(levels)}; take the nearest ones")
     if len({level.line_bytes for level in levels}) > 1:
         sizes = ", ".join(str(level.line_bytes) for level in levels)
         raise ValueError(f"the levels must share one line_bytes, got {sizes}; use 64 for all")
@@ -272,8 +215,9 @@ def simulate_plain(trace: Trace, levels: Cache | Sequence[Cache], *, record: boo
     >>> simulate_plain(Trace.of_reads([0, 128] * 3), cache, record=True).served_by
     array([2, 2, 1, 1, 1, 1], dtype=int8)
     """
+    of_type("record", record, (bool, int, np.bool_), fix="pass True or False")
     caches = check_levels(levels)
-    if len(trace) > MOST_PLAIN_ACCESSES:
+    if len(need_trace(trace)) > MOST_PLAIN_ACCESSES:
         raise ValueError(
             f"the trace has {len(trace):,} accesses, and plain Python takes {MOST_PLAIN_ACCESSES:,}"
             " at most; install a C compiler (`pip install ziglang`), or trace a smaller problem"

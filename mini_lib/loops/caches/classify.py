@@ -7,6 +7,7 @@ import numpy as np
 from mini_lib.loops.caches.cache import Cache, Trace
 from mini_lib.loops.caches.fast_cache import simulate_caches
 from mini_lib.loops.caches.reuse import COLD, reuse_distances
+from mini_lib.require import of_type
 
 _KINDS = ("hit", "cold", "capacity", "conflict")
 
@@ -69,6 +70,7 @@ def _compare(trace: Trace, cache: Cache) -> tuple[np.ndarray, int]:
     >>> [_KINDS[kind] for kind in kinds]
     ['cold', 'cold', 'conflict', 'hit']
     """
+    of_type("cache", cache, Cache, fix="write Cache(32 * 1024, 8)")
     hit = simulate_caches(trace, cache, record=True).served_by == 1
     distances = reuse_distances(trace, cache.line_bytes)
     fully_misses = distances >= cache.lines

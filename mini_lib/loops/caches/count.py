@@ -1,6 +1,6 @@
 """How many accesses a program makes in memory, without running it."""
 
-from mini_lib.loops.ir import Loop, Node, Program, Statement
+from mini_lib.loops.ir import Loop, Node, Program, Statement, need_program
 from mini_lib.loops.meaning.walk import accesses, check_vector, has_lane_guard, iterate, lane_step, own_names
 
 
@@ -14,6 +14,7 @@ def count_accesses(program: Program) -> int:
     >>> count_accesses(matmul(m=512, n=512, k=512)) == 4 * 512**3
     True
     """
+    need_program("program", program)
     return sum(_Counter(program).count(node, {}) for node in program.body)
 
 
@@ -41,7 +42,7 @@ class _Counter:
             return self._count_lanes(node, known)
         inside = frozenset().union(*(self._needs(child) for child in node.body))
         if not inside & own_names(node):
-            trips = len(_steps(node, known))
+            trips = _trips(node, known)
             return trips * sum(self.count(child, known) for child in node.body) if trips else 0
         total = 0
         for _ in iterate(node, known):
@@ -82,7 +83,6 @@ class _Counter:
         return self.needs[id(node)]
 
 
-def _steps(loop: Loop, known: dict[str, int]) -> range:
-    starts = [bound.value(known) for bound in loop.start]
-    stops = [bound.value(known) for bound in loop.stop]
-    return range(max(starts), min(stops))
+def _trips(loop: Loop, known: dict[str, int]) -> int:
+    start = max(bound.value(known) for bound in loop.start)
+    return max(0, min(bound.value(known) for bound in loop.stop) - start)

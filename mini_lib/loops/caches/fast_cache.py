@@ -12,9 +12,12 @@ from importlib.resources import files
 import numpy as np
 
 from mini_lib import native
+from mini_lib.loops.caches.accesses import need_trace
 from mini_lib.loops.caches.cache import MOST_LEVELS, Cache, LevelStats, Simulation, Trace, check_levels, simulate_plain
+from mini_lib.require import of_type
 
 SOURCE = (files("mini_lib.loops.caches") / "cachesim.h").read_text(encoding="utf-8")
+MOST_LINES = 2**27  # a gigabyte of entries
 FLAGS = ("-O2",)
 
 # the words of the structs in cachesim.h
@@ -56,6 +59,9 @@ def new_state(levels: Cache | Sequence[Cache]) -> np.ndarray:
     0
     """
     caches = check_levels(levels)
+    lines = sum(level.lines for level in caches)
+    if lines > MOST_LINES:
+        raise ValueError(f"the caches have {lines:,} lines, and {MOST_LINES:,} can be simulated; make them smaller")
     starts = np.cumsum([0] + [level.lines for level in caches])
     state = np.zeros(_ENTRIES_AT + starts[-1], dtype=np.int64)
     state[:2] = len(caches), caches[0].line_bytes.bit_length() - 1
@@ -91,6 +97,7 @@ def simulate_compiled(trace: Trace, levels: Cache | Sequence[Cache], *, record: 
     >>> simulate_compiled(cycle, Cache(256, ways=2)).levels[0].misses
     9
     """
+    need_trace(trace)
     caches = check_levels(levels)
     state = new_state(caches)
     served_by = np.empty(len(trace), dtype=np.int8) if record else None
@@ -128,4 +135,5 @@ def simulate_caches(trace: Trace, levels: Cache | Sequence[Cache], *, record: bo
     >>> (first.references, first.misses), (second.references, second.misses)
     ((6, 4), (4, 3))
     """
+    of_type("record", record, (bool, int, np.bool_), fix="pass True or False")
     return (simulate_compiled if has_compiler() else simulate_plain)(trace, levels, record=record)

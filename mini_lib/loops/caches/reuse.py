@@ -11,8 +11,10 @@ from functools import cache
 import numpy as np
 
 from mini_lib import native
+from mini_lib.loops.caches.accesses import need_trace
 from mini_lib.loops.caches.cache import MOST_PLAIN_ACCESSES, Trace
 from mini_lib.loops.caches.fast_cache import has_compiler
+from mini_lib.require import of_type, whole
 
 COLD = np.iinfo(np.int64).max  # the distance of a first touch: no cache is large enough
 
@@ -126,9 +128,15 @@ def miss_ratio_curve(distances: np.ndarray, line_counts: Sequence[int]) -> np.nd
     >>> miss_ratio_curve(np.array([COLD, COLD, 1, 0]), [1, 2, 3])
     array([0.75, 0.5 , 0.5 ])
     """
-    counts = np.asarray(line_counts, dtype=np.int64)
-    if counts.size and counts.min() < 0:
-        raise ValueError(f"line_counts must be 0 or more, got {counts.min()}; a cache has lines")
+    fix = "a cache has lines"
+    of_type("line_counts", line_counts, (Sequence, np.ndarray), fix="pass a list of numbers of lines")
+    counts = np.array([whole("line_counts", count, low=0, fix=fix) for count in line_counts], dtype=np.int64)
+    of_type("distances", distances, np.ndarray, fix="pass what reuse_distances returns")
+    if distances.ndim != 1 or distances.dtype.kind not in "iu":
+        raise ValueError(
+            f"distances must be whole numbers in one dimension, got {distances.dtype} of shape {distances.shape}; "
+            "pass what reuse_distances returns"
+        )
     near_first = np.sort(distances)
     misses = len(near_first) - np.searchsorted(near_first, counts, side="left")
     return misses / max(len(near_first), 1)
@@ -136,7 +144,9 @@ def miss_ratio_curve(distances: np.ndarray, line_counts: Sequence[int]) -> np.nd
 
 def _lines_of(trace: Trace, line_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """The lines that a trace touches, in order, and where each access begins among them."""
-    if line_bytes < 1 or line_bytes & (line_bytes - 1):
+    need_trace(trace)
+    line_bytes = whole("line_bytes", line_bytes, low=1, fix="use 64")
+    if line_bytes & (line_bytes - 1):
         raise ValueError(f"line_bytes must be a power of two, got {line_bytes}; use 64")
     first = trace.addresses // line_bytes
     spans = (trace.addresses + trace.sizes - 1) // line_bytes - first + 1

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from mini_lib import native
+from mini_lib.loops.buffer import ALIGNMENT_BYTES
+from mini_lib.loops.caches.accesses import HIGHEST_ADDRESS
 from mini_lib.loops.caches.cache import Cache, LevelStats, Trace, check_levels, simulate_plain
 from mini_lib.loops.caches.count import count_accesses
 from mini_lib.loops.caches.fast_cache import SOURCE, has_compiler, level_stats, new_state
 from mini_lib.loops.codegen.touch import touch_source
-from mini_lib.loops.ir import ALIGNMENT_BYTES, Load, Program
+from mini_lib.loops.ir import Load, Program, need_program
 from mini_lib.loops.meaning.walk import Instance, accesses, lane_step, walk
+from mini_lib.require import of_type, whole
 
 LONGEST_TRACE = 20_000_000  # a quarter of a gigabyte
 LONGEST_PLAIN_TRACE = 20_000  # longer ones are worth the wait for the compiler
@@ -44,6 +47,7 @@ def trace(program: Program, bases: Mapping[str, int] | None = None, *, limit: in
     >>> small.addresses, small.writes
     (array([  0,  64, 128,   0]), array([False, False, False,  True]))
     """
+    limit = whole("limit", limit, low=0, fix="20_000_000 accesses take a quarter of a gigabyte")
     count = count_accesses(program)
     if count > limit:
         raise ValueError(
@@ -135,12 +139,16 @@ def check_bases(program: Program, bases: Mapping[str, int] | None) -> dict[str, 
     """
     if bases is None:
         return default_bases(program)
+    of_type("bases", bases, Mapping, fix="pass such as {'A': 0, 'B': 4096}, or leave it out")
     missing = [name for name in default_bases(program) if name not in bases]
     if missing:
         raise ValueError(
             f"bases has no address for {', '.join(missing)}; give one for each buffer in memory, or leave bases out"
         )
-    return dict(bases)
+    return {
+        name: whole(f"bases[{name!r}]", bases[name], low=0, high=HIGHEST_ADDRESS, fix="pass a byte address")
+        for name in default_bases(program)
+    }
 
 
 def misses(program: Program, *caches: Cache, bases: Mapping[str, int] | None = None) -> tuple[LevelStats, ...]:
@@ -158,6 +166,7 @@ def misses(program: Program, *caches: Cache, bases: Mapping[str, int] | None = N
     >>> level.references, level.misses                 # 64 * 4 accesses; a line each
     (256, 3)
     """
+    need_program("program", program)
     levels = check_levels(caches)
     places = check_bases(program, bases)
     if not has_compiler():

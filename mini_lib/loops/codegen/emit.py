@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from math import prod
 
+from mini_lib.loops.buffer import ALIGNMENT_BYTES
 from mini_lib.loops.codegen.registers import RegisterFile
 from mini_lib.loops.codegen.statement import Context, scalar_statement, vector_statement
 from mini_lib.loops.codegen.text import INDENT, CScope, bind_lines, integer_helpers, loop_header, scope_of
 from mini_lib.loops.codegen.values import C_TYPES, Prelude
-from mini_lib.loops.ir import ALIGNMENT_BYTES, Buffer, Loop, Node, Program, Statement
+from mini_lib.loops.ir import Buffer, Loop, Node, Program, Statement, need_program
+from mini_lib.loops.meaning.types import require_types
 from mini_lib.loops.meaning.walk import accesses, check_vector
+from mini_lib.require import of_type
 
 LARGEST_PRIVATE_BYTES = 1 << 20  # a thread's stack is a few MiB
 _MOST_COPIES = 20_000  # statements written out; compilers give up near there
@@ -49,6 +52,9 @@ def to_c(program: Program, *, volatile: bool = False, static: bool = False) -> s
     }
     <BLANKLINE>
     """
+    require_types(need_program("program", program))
+    for name, value in (("volatile", volatile), ("static", static)):
+        of_type(name, value, (bool, int), fix="pass True or False")
     prelude = Prelude(volatile=volatile)
     lines = function_lines(program, prelude, volatile=volatile, static=static)
     return "\n".join([f"// {program.name}", *header_lines(prelude), "", *lines, ""])

@@ -10,11 +10,14 @@ import numpy as np
 
 from mini_lib import native
 from mini_lib.latency import Latency
+from mini_lib.loops.buffer import ALIGNMENT_BYTES
 from mini_lib.loops.codegen.emit import function_name, to_c
-from mini_lib.loops.ir import ALIGNMENT_BYTES, Buffer, Program, all_loops
+from mini_lib.loops.ir import Buffer, Program, all_loops
 from mini_lib.loops.meaning.interpret import check_arrays, random_arguments
 from mini_lib.loops.meaning.numbers import NUMPY_DTYPES
+from mini_lib.require import whole
 
+MOST_THREADS = 1024
 SHORTEST_RUN_S = 1e-3  # a shorter one is repeated inside the C code
 
 
@@ -50,6 +53,7 @@ class Compiled:
 
     def use_threads(self, threads: int) -> None:
         """Set how many threads parallel loops take, in the whole process; one without OpenMP."""
+        threads = whole("threads", threads, low=1, high=MOST_THREADS, fix="use 1, or as many as there are cores")
         setter = getattr(self.library, "omp_set_num_threads", None) if _is_parallel(self.program) else None
         if setter is not None:
             setter(ctypes.c_int(threads))
@@ -64,6 +68,7 @@ class Prepared:
 
     def run(self, times: int = 1) -> None:
         """Run on the storage; several times in a row without coming back to Python."""
+        times = whole("times", times, low=0, fix="1 runs it once")
         function = self.compiled.library[_repeated(self.compiled.program)]
         function.restype = None
         function(ctypes.c_int64(times), *(ctypes.c_void_p(s.ctypes.data) for s in self.storage.values()))
@@ -92,7 +97,7 @@ def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile:
     """
     source = _hidden(to_c(program, volatile=volatile), program) + _repeat_text(program)
     openmp = _is_parallel(program) and native.find_compiler().openmp
-    library = native.load(source, flags=tuple(flags), openmp=openmp)
+    library = native.load(source, flags=flags, openmp=openmp)
     return Compiled(program, source, library)
 
 
@@ -106,10 +111,11 @@ def time_native(
 
     Raises:
         NoCompiler: there is no C compiler.
+        TypeError: a count is no whole number.
         ValueError: `repeats` or `threads` is below 1, or the program cannot be said in C.
     """
-    if repeats < 1 or threads < 1:
-        raise ValueError(f"repeats and threads must be 1 or more, got {repeats} and {threads}; use 5 and 1")
+    repeats = whole("repeats", repeats, low=1, fix="use 5")
+    threads = whole("threads", threads, low=1, high=MOST_THREADS, fix="use 1, or as many as there are cores")
     compiled = compile_nest(program, flags=flags)
     compiled.use_threads(threads)
     prepared = compiled.prepare(**random_arguments(program, seed))
@@ -141,11 +147,11 @@ def _hidden(text: str, program: Program) -> str:
 def _repeat_text(program: Program) -> str:
     """A C function that runs the program's own several times; the barrier keeps each run a run."""
     name = function_name(program)
-    pointers = [f"a{at}" for at in range(len(program.arguments))]
-    parameters = ", ".join(["int64_t times", *(f"void *{pointer}" for pointer in pointers)])
+    pointers = [f"{name}_a{at}" for at in range(len(program.arguments))]
+    parameters = ", ".join([f"int64_t {name}_n", *(f"void *{pointer}" for pointer in pointers)])
     return (
         f"\nvoid {_repeated(program)}({parameters}) {{\n"
-        f"    for (; times > 0; times--) {{\n"
+        f"    for (; {name}_n > 0; {name}_n--) {{\n"
         f"        {name}({', '.join(pointers)});\n"
         f'        __asm__ volatile("" ::: "memory");\n'
         f"    }}\n}}\n"

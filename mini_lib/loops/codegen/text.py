@@ -1,64 +1,15 @@
-"""The parts of C that need no thought about values: names, subscripts, loop headers, guards."""
+"""The parts of C that need no thought about values: subscripts, loop headers, guards."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mini_lib.loops.affine import Affine, affine
+from mini_lib.loops.codegen.names import Names
 from mini_lib.loops.ir import Buffer, Load, Loop, Program, all_loops, ranges
+from mini_lib.loops.reach import MAX_INT32, largest_index, require_64_bits
 from mini_lib.loops.show import show_guard
 
 INDENT = "    "
-_RESERVED = """
-    auto break case char const continue default do double else enum extern float for goto if inline int long
-    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm
-    typeof exp expf main stdin stdout INFINITY NAN INLINE state_
-"""
-_MATH = """
-    acos asin atan atan2 cos sin tan acosh asinh atanh cosh sinh tanh exp exp2 exp10 pow10 expm1 frexp ldexp log
-    log10 log1p log2 logb modf pow sqrt cbrt hypot erf erfc tgamma lgamma gamma ceil floor nearbyint rint lrint
-    llrint round lround llround roundeven trunc fmod remainder remquo drem copysign nan nextafter nexttoward nextup
-    nextdown fdim fmax fmin fma fabs ilogb scalb scalbn scalbln significand finite isinf isnan j0 j1 jn y0 y1 yn
-    sincos signgam
-"""
-RESERVED = frozenset(_RESERVED.split())
-# names of math.h: a function of that name would be declared twice
-MATH = frozenset(name + end for name in _MATH.split() for end in ("", "f", "l"))
-HELPER = re.compile(r"(max|min|exp|divide|load|store|spread|floor|touch)_\w+|[fiu]\d+x\d+(_at)?|u?int\d+_t")
-MAX_INT = 2**31 - 1
-
-
-class Names:
-    """A C identifier for every name: `m.o` becomes `m_o`, and what is taken gets a number."""
-
-    def __init__(self, program: Program, prefix: str = "") -> None:
-        self._taken: set[str] = set()
-        self._found: dict[str, str] = {}
-        self._copies: dict[str, int] = {}
-        name = prefix + program.name
-        self.function = self.fresh(name + "_" if name in MATH else name)
-        for buffer in program.buffers:
-            self._found[buffer.name] = self.fresh(prefix + buffer.name)
-        for name in (name for loop in all_loops(program.body) for name in loop.variables):
-            if name not in self._found:
-                self._found[name] = self.fresh(name)
-
-    def __getitem__(self, name: str) -> str:
-        return self._found[name]
-
-    def fresh(self, wanted: str) -> str:
-        """An identifier that nothing else uses, as near to `wanted` as can be."""
-        name = re.sub(r"\W", "_", wanted, flags=re.ASCII)
-        if not name or name[0].isdigit():
-            name = "_" + name
-        if name in RESERVED or HELPER.fullmatch(name):
-            name += "_"
-        free = name
-        while free in self._taken:
-            self._copies[name] = self._copies.get(name, 1) + 1
-            free = f"{name}_{self._copies[name]}"
-        self._taken.add(free)
-        return free
 
 
 @dataclass(frozen=True)
@@ -110,7 +61,8 @@ class CScope:
 
 def scope_of(program: Program, prefix: str = "") -> CScope:
     """The scope at the top of a function; its name and those of buffers start with `prefix`."""
-    large = max(buffer.stored_bytes for buffer in program.buffers) > MAX_INT
+    require_64_bits(program)
+    large = max(largest_index(program), *(buffer.stored_bytes for buffer in program.buffers)) > MAX_INT32
     return CScope(Names(program, prefix), "int64_t" if large else "int")
 
 

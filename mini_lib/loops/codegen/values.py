@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mini_lib.loops.ir import ELEMENT_BYTES, Constant, Expression, Load
-from mini_lib.loops.meaning.numbers import integer_constant, is_float
+from mini_lib.loops.buffer import ELEMENT_BYTES
+from mini_lib.loops.ir import Constant, Expression, Load
+from mini_lib.loops.meaning.numbers import ARITHMETIC, is_float
 from mini_lib.loops.show import STRENGTH
 
 # Integers wrap. In C only unsigned ones do, so that is how they are kept and calculated with.
@@ -83,8 +84,8 @@ class Prelude:
         )
 
     def call(self, operation: str, dtype: str, lanes: int | None) -> str:
-        """The name of the function for max, min, exp, or the `/` of integers."""
-        if operation == "exp" and is_float(dtype):
+        """The name of the function for max, min or exp."""
+        if operation == "exp":
             self.needs_math = True
             scalar = "expf" if dtype == "f32" else "exp"
             if lanes is None:
@@ -96,28 +97,22 @@ class Prelude:
                 f"x[l] = {scalar}(x[l]); return x; }}",
             )
         kind = C_TYPES[dtype] if lanes is None else self.vector(dtype, lanes)
-        word = "divide" if operation == "/" else operation
-        name = f"{word}_{dtype if lanes is None else kind}"
+        name = f"{operation}_{dtype if lanes is None else kind}"
         if lanes is not None and dtype in ("i64", "i32", "i8"):
             name += "s"  # signed: i64 and u64 share a vector type, but not max and min
-        if operation == "exp":
-            body = f"{kind} x) {{ return ({kind})(x * x * 31 + x * 7 + 3); }}"
-        elif operation == "/":
-            body = f"{kind} a, {kind} b) {{ return ({kind})(a * (2 * b + 1) + b); }}"
-        else:
-            body = self._choice(">" if operation == "max" else "<", kind, dtype, lanes)
+        body = self._choice(">" if operation == "max" else "<", kind, dtype, lanes)
         return self._function(name, f"INLINE {kind} {name}({body}")
 
     def _choice(self, sign: str, kind: str, dtype: str, lanes: int | None) -> str:
-        """The larger or smaller of two: `a > b ? a : b`, which vectors of C say with a mask."""
+        """The larger or smaller of two: `b > a ? b : a`, which vectors of C say with a mask."""
         if lanes is None:
             cast = "" if is_float(dtype) or dtype == "u64" else f"({SIGNED[dtype]})"
-            return f"{kind} a, {kind} b) {{ return {cast}a {sign} {cast}b ? a : b; }}"
+            return f"{kind} a, {kind} b) {{ return {cast}b {sign} {cast}a ? b : a; }}"
         bits = self.vector({"f32": "i32", "f64": "i64"}.get(dtype, dtype), lanes)
         compared = "" if is_float(dtype) else f"({self.vector(dtype, lanes, signed=True)})"
         return (
-            f"{kind} a, {kind} b) {{ {bits} m = ({bits})({compared}a {sign} {compared}b); "
-            f"return ({kind})((({bits})a & m) | (({bits})b & ~m)); }}"
+            f"{kind} a, {kind} b) {{ {bits} m = ({bits})({compared}b {sign} {compared}a); "
+            f"return ({kind})((({bits})b & m) | (({bits})a & ~m)); }}"
         )
 
     def _loose(self, dtype: str, lanes: int) -> tuple[str, str]:
@@ -142,17 +137,17 @@ class Prelude:
 
 def constant_text(value: float, dtype: str) -> str:
     """A constant as C has it: `0.25f`, `-INFINITY`, `3u`, `(uint32_t)-1`."""
+    with np.errstate(over="ignore"):
+        number = ARITHMETIC[dtype].convert(value)
     if not is_float(dtype):
-        whole = integer_constant(float(value), dtype)
-        if whole < 0:
+        if number < 0:
             # the lowest number has no literal of its own
-            return f"({C_TYPES[dtype]})({whole + 1}ll - 1)"
-        return f"({C_TYPES[dtype]}){whole}" if dtype == "i8" else f"{whole}u" + "ll" * ("64" in dtype)
-    rounded = np.float32(value) if dtype == "f32" else np.float64(value)
-    if not np.isfinite(rounded):
-        text = "NAN" if np.isnan(rounded) else "INFINITY" if rounded > 0 else "-INFINITY"
+            return f"({C_TYPES[dtype]})({number + 1}ll - 1)"
+        return f"({C_TYPES[dtype]}){number}" if dtype == "i8" else f"{number}u" + "ll" * ("64" in dtype)
+    if not np.isfinite(number):
+        text = "NAN" if np.isnan(number) else "INFINITY" if number > 0 else "-INFINITY"
         return f"({C_TYPES[dtype]}){text}"
-    return f"{rounded}" + "f" * (dtype == "f32")
+    return f"{number}" + "f" * (dtype == "f32")
 
 
 def convert(term: Term, source: str, target: str, lanes: int | None, prelude: Prelude) -> Term:
@@ -174,15 +169,15 @@ def expression(
 ) -> Term:
     """An expression with no more parentheses than it needs; `operand` says what a load is."""
     if isinstance(value, Constant):
-        if is_float(dtype) and not np.isfinite(value.value):
-            prelude.needs_math = True  # for INFINITY and NAN
-        return Term(constant_text(value.value, dtype))
+        text = constant_text(value.value, dtype)
+        prelude.needs_math |= text.endswith(("INFINITY", "NAN"))
+        return Term(text)
     if isinstance(value, Load):
         return operand(value)
     parts = [expression(part, operand, dtype, lanes, prelude) for part in value.arguments]
     is_vector = any(part.is_vector for part in parts)
     width = lanes if is_vector else None
-    if value.name not in STRENGTH or (value.name == "/" and not is_float(dtype)):
+    if value.name not in STRENGTH:
         texts = [in_all_lanes(part, dtype, lanes, prelude).text if is_vector else part.text for part in parts]
         return Term(f"{prelude.call(value.name, dtype, width)}({', '.join(texts)})", ATOM, is_vector)
     own = STRENGTH[value.name]

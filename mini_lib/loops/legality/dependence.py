@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mini_lib.columns import aligned
 from mini_lib.loops.affine import Affine
-from mini_lib.loops.ir import Leaf, Program
+from mini_lib.loops.ir import Leaf, Program, need_program
 from mini_lib.loops.legality.domain import (
     Access,
     conflicts,
@@ -73,6 +73,7 @@ def dependences(program: Program) -> tuple[Dependence, ...]:
     Source: Allen and Kennedy, Optimizing Compilers for Modern Architectures (2001), sections 2.2.1 to 2.2.4.
     """
     found = []
+    need_program("program", program)
     for one in program.leaves:
         for two in program.leaves:
             for first, second in conflicts(one.statement, two.statement):

@@ -1,7 +1,8 @@
 """Is there a whole-number point? The one question behind dependences and legality, answered exactly.
 
 A system is a box of variables with equations and inequalities. Most systems fall to arithmetic on the box alone;
-the rest goes to an integer program, whose answer is checked in exact arithmetic.
+the rest goes to an integer program over floats, whose answer is checked in exact arithmetic. Where numbers are so large
+that floats might lose a point, the box is halved instead, in whole numbers.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from math import gcd
 
 from mini_lib.loops.affine import Affine
 
+LARGEST_FLOAT = 2**30  # floats hold larger numbers, but their last digit comes near to what a solver takes for 0
+MOST_BOXES = 20_000  # halves that are looked at before the question counts as too hard
 ROUNDS = 8  # passes over the constraints before the box counts as tight enough
 
 
@@ -128,7 +131,7 @@ def solve(system: System, smallest: tuple[Affine, ...] = ()) -> dict[str, int] |
         best = _integer_program(tight, goal)
         if best is not None and goal.value(best) <= goal.value(point):
             point = best
-        tight = tight.with_(equal=(goal - goal.value(point),))
+        tight = tight.with_(equal=(goal - Affine((), goal.value(point)),))
     return point
 
 
@@ -171,6 +174,8 @@ def _integer_program(system: System, goal: Affine) -> dict[str, int] | None:
     fixed = {name: low for name, (low, high) in system.ranges.items() if low == high}
     if not column:
         return fixed if system.holds(fixed) else None
+    if max(_size(row, system.ranges) for row in (*system.equal, *system.at_least, goal)) > LARGEST_FLOAT:
+        return _search(system, goal)
     rows, constants = [], []
     for row in (*system.equal, *system.at_least):
         line = np.zeros(len(column))
@@ -186,7 +191,8 @@ def _integer_program(system: System, goal: Affine) -> dict[str, int] | None:
     weight = np.array([goal.coefficient(name) for name in column], dtype=float)
     bounds = Bounds(*zip(*(system.ranges[name] for name in column), strict=True))
     constraints = [LinearConstraint(np.array(rows), constants, most)] if rows else []
-    found = milp(weight, integrality=np.ones(len(column)), bounds=bounds, constraints=constraints)
+    whole, exactly = np.ones(len(column)), {"mip_rel_gap": 0}
+    found = milp(weight, integrality=whole, bounds=bounds, constraints=constraints, options=exactly)
     if found.status == 2:  # proved empty
         return None
     if found.x is not None:
@@ -194,23 +200,44 @@ def _integer_program(system: System, goal: Affine) -> dict[str, int] | None:
         point = {name: rounded[name] for name in system.ranges}
         if system.holds(point):
             return point
-    return _search(system)
+    return _search(system, goal)
 
 
-def _search(system: System) -> dict[str, int] | None:
-    """A point by halving the box, slow and exact: for the case that rounding spoilt a float answer."""
-    tight = tighten(system, rounds=10 * ROUNDS)
-    if tight is None:
-        return None
-    corner = _corner(tight)
-    if corner is not None:
-        return corner
-    open_ = [(high - low, name) for name, (low, high) in tight.ranges.items() if low < high]
-    if not open_:
-        return None
-    name = min(open_)[1]
-    low, high = tight.ranges[name]
-    middle = (low + high) // 2
-    halves = ((low, middle), (middle + 1, high))
-    found = (_search(replace(tight, ranges={**tight.ranges, name: half})) for half in halves)
-    return next((point for point in found if point is not None), None)
+def _size(row: Affine, ranges: Mapping[str, tuple[int, int]]) -> int:
+    return abs(row.constant) + sum(abs(count) * max(map(abs, ranges[name])) for name, count in row.terms)
+
+
+def _search(system: System, goal: Affine) -> dict[str, int] | None:
+    """A point with the smallest `goal` in whole numbers alone, slow and exact: where floats cannot be trusted."""
+    point = _halve(system)
+    low = goal.extremes(system.ranges)[0]
+    while point is not None and low < goal.value(point):
+        middle = (low + goal.value(point)) // 2
+        better = _halve(system.with_(at_least=(Affine((), middle) - goal,)))
+        if better is None:
+            low = middle + 1
+        else:
+            point = better
+    return point
+
+
+def _halve(system: System) -> dict[str, int] | None:
+    """A point by halving the box."""
+    waiting = [system]
+    for _ in range(MOST_BOXES):
+        if not waiting:
+            return None
+        tight = tighten(waiting.pop(), rounds=10 * ROUNDS)
+        if tight is None:
+            continue
+        corner = _corner(tight)
+        if corner is not None:
+            return corner
+        open_ = [(high - low, name) for name, (low, high) in tight.ranges.items() if low < high]
+        if open_:
+            name = min(open_)[1]
+            low, high = tight.ranges[name]
+            middle = (low + high) // 2
+            halves = ((middle + 1, high), (low, middle))
+            waiting += [replace(tight, ranges={**tight.ranges, name: half}) for half in halves]
+    raise ValueError("the numbers of these loops are too large to be judged exactly; use smaller sizes or factors")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Leaf, Program
+from mini_lib.loops.ir import Leaf, Program, need_program
 from mini_lib.loops.legality.domain import (
     Access,
     IterationPairs,
@@ -24,6 +24,7 @@ from mini_lib.loops.legality.domain import (
     variables,
 )
 from mini_lib.loops.legality.feasible import System, solve, tighten
+from mini_lib.loops.meaning.walk import accesses
 from mini_lib.loops.show import show_statement
 
 SWAPPED, UNORDERED, AT_ONCE = "swapped", "unordered (parallel)", "at once (vector)"
@@ -119,10 +120,11 @@ def violation(before: Program, after: Program) -> Violation | None:
     preserves every dependence preserves the meaning); Feautrier 1992, "Some efficient solutions to the affine
     scheduling problem, part II", section 2 (time as a vector of loops).
     """
+    need_program("before", before)
+    need_program("after", after)
     old = {leaf.statement.name: leaf for leaf in before.leaves}
     moved = [_Moved.of(leaf, old) for leaf in after.leaves]
-    homes = {buffer.name: (buffer.home, buffer.home) for buffer in before.buffers}
-    homes |= {one.name: (homes[one.name][0], one.home) for one in after.buffers if one.name in homes}
+    homes = tuple({buffer.name: buffer.home for buffer in program.buffers} for program in (before, after))
     for one in moved:
         for two in moved:
             found = _between(one, two, homes)
@@ -133,11 +135,12 @@ def violation(before: Program, after: Program) -> Violation | None:
 
 @dataclass(frozen=True)
 class _Moved:
-    """A statement in its new place, with its old one, and its old variables in the new ones."""
+    """A statement in its new place, with its old one, its old variables in the new ones, and its buffers' new names."""
 
     old: Leaf
     new: Leaf
     origin: dict[str, Affine]
+    buffers: dict[str, str]
 
     @staticmethod
     def of(leaf: Leaf, old: dict[str, Leaf]) -> "_Moved":
@@ -156,10 +159,11 @@ class _Moved:
                     f"the origin of {variable} in statement {name} is {value}, but around it are "
                     f"only {', '.join(around)}; say {variable} in those"
                 )
-        return _Moved(old[name], leaf, origin)
+        pairs = zip(accesses(old[name].statement), accesses(leaf.statement), strict=True)
+        return _Moved(old[name], leaf, origin, {then.buffer: now.buffer for (then, _), (now, _) in pairs})
 
 
-def _between(one: _Moved, two: _Moved, homes: dict[str, tuple[str, str]]) -> Violation | None:
+def _between(one: _Moved, two: _Moved, homes: tuple[dict[str, str], dict[str, str]]) -> Violation | None:
     """A violation with its first iteration in one statement and its second in the other."""
     both = list(conflicts(one.old.statement, two.old.statement))
     if not both:
@@ -176,7 +180,7 @@ def _between(one: _Moved, two: _Moved, homes: dict[str, tuple[str, str]]) -> Vio
         same = same_element(first, second, then)
         if tighten(new.system.with_(equal=same)) is None:
             continue
-        for copy, lost in _copies(one, two, first, second, then, new, homes[first.buffer]):
+        for copy, lost in _copies(one, two, first, second, then, new, homes):
             touching = tighten(new.system.with_(equal=(*same, *copy)))
             if touching is None:
                 continue
@@ -223,12 +227,13 @@ def _copies(
     second: Access,
     then: IterationPairs,
     new: IterationPairs,
-    homes: tuple[str, str],
+    homes: tuple[dict[str, str], dict[str, str]],
 ) -> Iterator[tuple[tuple[Affine, ...], list[tuple[Constraints, str]]]]:
     """When two accesses mean one place, before or after the rewrite, and what must not be true then."""
     lost = list(_lost(one.new, two.new, first, second, new))
-    old_copy = same_copy(homes[0], one.old, two.old, then)
-    new_copy = same_copy(homes[1], one.new, two.new, new)
+    old_copy = same_copy(homes[0][first.buffer], one.old, two.old, then)
+    names = one.buffers[first.buffer], two.buffers[second.buffer]
+    new_copy = same_copy(homes[1][names[0]], one.new, two.new, new) if names[0] == names[1] else None
     if old_copy is not None:
         parted: list[tuple[Constraints, str]] = []
         if new_copy is None:

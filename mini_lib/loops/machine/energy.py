@@ -5,11 +5,11 @@ The figures are of one process of 2014. Today's numbers are lower; how far memor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log
 
-from mini_lib.require import positive, whole
+from mini_lib.require import checked, of_type, positive, shown, whole
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,22 @@ class EnergyTable:
     dram_j: tuple[float, float]
 
     def __post_init__(self) -> None:
-        whole("access_bytes", self.access_bytes, low=1, fix="pass the bytes of one access")
-        for name, joules in {**self.operation_j, **self.cache_j}.items():
-            positive(f"energy of {name!r}", joules, fix="pass joules")
-        low, high = self.dram_j
-        positive("dram_j[0]", low, fix="pass joules")
-        positive("dram_j[1]", high, fix="pass joules")
-        if low > high:
-            raise ValueError(f"dram_j must be (low, high), got {self.dram_j}; swap them")
+        checked(self, "access_bytes", whole, low=1, fix="pass the bytes of one access")
+        for name in ("operation_j", "cache_j"):
+            joules = of_type(
+                name, getattr(self, name), Mapping, fix="pass the joules of each, such as {'fp32_add': 9e-13}"
+            )
+            each = {key: positive(f"{name}[{shown(key)}]", value, fix="pass joules") for key, value in joules.items()}
+            object.__setattr__(self, name, each)
         if not self.cache_j:
             raise ValueError("cache_j must hold at least one cache, got none; pass {size_bytes: j}")
+        by_size = {whole("a size in cache_j", size, low=1, fix="pass bytes"): j for size, j in self.cache_j.items()}
+        object.__setattr__(self, "cache_j", by_size)
+        ends = of_type("dram_j", self.dram_j, Sequence, fix="pass (low, high) in joules")
+        ends = tuple(positive("each of dram_j", end, fix="pass joules") for end in ends)
+        if len(ends) != 2 or ends[0] > ends[1]:
+            raise ValueError(f"dram_j must be (low, high), got {shown(self.dram_j)}; pass the lower figure first")
+        object.__setattr__(self, "dram_j", ends)
 
     def cache_access_j(self, size_bytes: int) -> float:
         """Return the energy of one access to a cache of this size.
@@ -59,7 +65,7 @@ class EnergyTable:
         >>> round(HOROWITZ_45NM.cache_access_j(16 * 1024) * 1e12, 2)
         14.14
         """
-        whole("size_bytes", size_bytes, low=1, fix="pass the size of the cache in bytes")
+        size_bytes = whole("size_bytes", size_bytes, low=1, fix="pass the size of the cache in bytes")
         sizes = sorted(self.cache_j)
         if not sizes[0] <= size_bytes <= sizes[-1]:
             raise ValueError(
@@ -139,20 +145,23 @@ def energy_j(
     >>> round(dram.low_j / multiply_add_j), round(dram.high_j / multiply_add_j)
     (283, 565)
     """
+    of_type("table", table, EnergyTable, fix="leave it out for HOROWITZ_45NM")
+    of_type("operations", operations, Mapping, fix="pass such as {'fp32_mul': 1000}")
+    of_type("cache_bytes", cache_bytes, Mapping, fix="pass such as {32 * 1024: 8000}")
     parts = {}
     for name, count in operations.items():
         if name not in table.operation_j:
             raise ValueError(
-                f"operation {name!r} is not in the table {table.name!r}, which has "
+                f"operation {shown(name)} is not in the table {table.name!r}, which has "
                 f"{', '.join(table.operation_j)}; use one of these"
             )
-        whole(f"operations[{name!r}]", count, low=0, fix="pass how often it is done")
+        count = whole(f"operations[{name!r}]", count, low=0, fix="pass how often it is done")
         parts[name] = (count * table.operation_j[name],) * 2
     for size_bytes, moved in cache_bytes.items():
-        whole(f"cache_bytes[{size_bytes}]", moved, low=0, fix="pass the bytes moved")
+        moved = whole(f"cache_bytes[{shown(size_bytes)}]", moved, low=0, fix="pass the bytes moved")
         joules = table.cache_access_j(size_bytes) * -(-moved // table.access_bytes)
         parts[f"cache {size_bytes / 1024:g} KB"] = (joules, joules)
-    whole("dram_bytes", dram_bytes, low=0, fix="pass the bytes moved")
+    dram_bytes = whole("dram_bytes", dram_bytes, low=0, fix="pass the bytes moved")
     accesses = -(-dram_bytes // table.access_bytes)
     parts["DRAM"] = (accesses * table.dram_j[0], accesses * table.dram_j[1])
     return Energy(parts)

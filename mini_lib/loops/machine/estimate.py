@@ -6,12 +6,13 @@ using the Execution-Cache-Memory model", ICS 2015; here everything that can over
 
 from dataclasses import dataclass, field
 
-from mini_lib.loops.ir import Loop, Node, Program
+from mini_lib.loops.ir import Loop, Node, Program, need_program
 from mini_lib.loops.machine.block import Block, Copy, goes_round, written_out
 from mini_lib.loops.machine.model import MachineModel, this_machine
 from mini_lib.loops.machine.traffic import SAMPLE_ACCESSES, Traffic, mean_trips, traffic
 from mini_lib.loops.machine.work import Work
 from mini_lib.loops.meaning.walk import own_names
+from mini_lib.require import of_type, whole
 
 LOOP_INSTRUCTIONS = 2  # compare, jump; the pointers are counted with their accesses
 FORK_CYCLES = 10_000  # to wake the other cores, and to wait for the last one
@@ -115,7 +116,10 @@ def estimate_time(
     >>> done.loads, done.stores, done.arithmetic
     (2048.0, 1024.0, 2048.0)
     """
-    machine = machine or this_machine()
+    need_program("program", program)
+    machine = this_machine() if machine is None else machine
+    of_type("machine", machine, MachineModel, fix="pass measure_machine_model(), or leave it out")
+    sample = None if sample is None else whole("sample", sample, low=1, fix="use 10_000_000, or None for all")
     core = _body(program, program.body, (), machine)
     moved = traffic(program, machine, sample=sample)
     alone = _body(program, program.body, (), machine, serial=True)

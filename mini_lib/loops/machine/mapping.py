@@ -6,12 +6,12 @@ the last block of each axis is filled up with zeros, which cost as much as numbe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from math import ceil
 
-from mini_lib.require import not_negative, positive, whole
+from mini_lib.require import checked, not_negative, of_type, positive, shown, whole
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ class MatrixUnit:
 
     def __post_init__(self) -> None:
         for side in ("m", "n", "k"):
-            whole(f"{side} of {self.name!r}", getattr(self, side), low=1, fix="use 1 for no such axis")
-        positive(f"cycles of {self.name!r}", self.cycles, fix="pass cycles a call")
-        not_negative(f"weight_cycles of {self.name!r}", self.weight_cycles, fix="use 0 for none")
+            size = whole(f"{side} of {shown(self.name)}", getattr(self, side), low=1, fix="use 1 for no such axis")
+            object.__setattr__(self, side, size)
+        checked(self, "cycles", positive, fix="pass the cycles of one call")
+        checked(self, "weight_cycles", not_negative, fix="use 0 for none")
 
     @property
     def macs_per_cycle(self) -> float:
@@ -97,7 +98,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         for size in fields(self):
-            whole(size.name, getattr(self, size.name), low=1, fix="pass a size of 1 or more")
+            checked(self, size.name, whole, low=1, fix="pass a size of 1 or more")
 
     @property
     def macs(self) -> int:
@@ -128,11 +129,11 @@ def conv2d_as_matmul(
     Source: K. Chellapilla et al., "High Performance Convolutional Neural Networks for Document
     Processing", 2006, section 2.
     """
-    sizes = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups, "batch": batch}
-    sizes |= {"kernel[0]": kernel[0], "kernel[1]": kernel[1]}
-    sizes |= {"out_size[0]": out_size[0], "out_size[1]": out_size[1]}
-    for name, size in sizes.items():
-        whole(name, size, low=1, fix="pass a size of 1 or more")
+    fix = "pass a size of 1 or more"
+    in_channels = whole("in_channels", in_channels, low=1, fix=fix)
+    out_channels = whole("out_channels", out_channels, low=1, fix=fix)
+    groups, batch = whole("groups", groups, low=1, fix=fix), whole("batch", batch, low=1, fix=fix)
+    kernel, out_size = _pair("kernel", kernel), _pair("out_size", out_size)
     if in_channels % groups or out_channels % groups:
         raise ValueError(
             f"groups {groups} does not divide in_channels {in_channels} and out_channels "
@@ -144,6 +145,14 @@ def conv2d_as_matmul(
         k=in_channels // groups * kernel[0] * kernel[1],
         groups=groups,
     )
+
+
+def _pair(name: str, value: object) -> tuple[int, int]:
+    sides = of_type(name, value, Sequence, fix="pass (height, width)")
+    if len(sides) != 2:
+        raise ValueError(f"{name} must have two sizes, got {shown(value)}; pass (height, width)")
+    fix = "pass a size of 1 or more"
+    return tuple(whole(f"{name}[{place}]", side, low=1, fix=fix) for place, side in enumerate(sides))
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,12 @@ class Mapping:
     loops: tuple[str, str, str] = ("m", "n", "k")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "loops", tuple(self.loops))
+        of_type("problem", self.problem, Problem, fix="pass such as Problem(m=64, n=64, k=64)")
+        of_type("unit", self.unit, MatrixUnit, fix="pass one of UNITS")
+        loops = of_type("loops", self.loops, Sequence, fix="pass such as ('m', 'n', 'k')")
+        object.__setattr__(
+            self, "loops", tuple(of_type("each of loops", loop, str, fix="pass names") for loop in loops)
+        )
         why = _refusal(self.unit, self.loops)
         if why:
             raise ValueError(
@@ -232,8 +246,12 @@ def mappings(problem: Problem, units: Sequence[MatrixUnit] = UNITS) -> tuple[Map
     Tensor core m16n8k16 ('m', 'n', 'k') 0.0703125
     Tensor core m16n8k16 ('n', 'm', 'k') 0.03515625
     """
+    of_type("problem", problem, Problem, fix="pass such as Problem(m=64, n=64, k=64)")
+    units = tuple(of_type("units", units, Iterable, fix="pass UNITS"))
     if not units:
         raise ValueError("units must hold at least one MatrixUnit, got none; pass UNITS")
+    for unit in units:
+        of_type("each of units", unit, MatrixUnit, fix="pass UNITS, or some of them")
     names = [size.name for size in fields(Problem)]
     found: dict[tuple, Mapping] = {}
     for unit in units:

@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
@@ -12,12 +14,15 @@ import numpy as np
 
 from mini_lib import native
 from mini_lib.loops.caches.cache import Cache, check_levels
+from mini_lib.require import checked, of_type, positive, whole
 
 SCHEDULE_FLAGS = ("-O1", "-march=native")
 MOST_MEASURED_BYTES = 64 << 20  # stands for "far away", where nothing is cached
 JUMP_BYTES = 1024  # the step down a column of 256 floats
 COSTS = ("stream_cycles", "jump_cycles", "back_cycles")
+COUNTS = ("vector_bytes", "vector_registers", "window", "cores")
 REPEATS = 5
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,24 @@ class MachineModel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "caches", check_levels(self.caches))
+        fix = "use measure_machine_model()"
         for name in COSTS:
-            costs = tuple(getattr(self, name))
+            checked(self, name, of_type, kinds=Sequence, fix=fix)
+            costs = tuple(positive(f"each of {name}", cost, fix=fix) for cost in getattr(self, name))
             object.__setattr__(self, name, costs)
-            if len(costs) != len(self.caches) or min(costs) <= 0:
+            if len(costs) != len(self.caches):
                 raise ValueError(
-                    f"{name} must have a cost above 0 for each of the {len(self.caches)} caches, got {costs}"
+                    f"{name} must have a cost for each of the {len(self.caches)} caches, got {costs}; {fix}"
                 )
         for name in (one.name for one in fields(self) if one.name not in ("caches", *COSTS)):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}; use measure_machine_model()")
+            if name in COUNTS:
+                checked(self, name, whole, low=1, fix=fix)
+            else:
+                checked(self, name, positive, fix=fix)
 
     def lanes(self, element_bytes: int) -> int:
         """How many elements one vector register holds."""
-        return max(1, self.vector_bytes // element_bytes)
+        return max(1, self.vector_bytes // whole("element_bytes", element_bytes, low=1, fix="4 for a float"))
 
     @property
     def peak_flops_per_s(self) -> float:
@@ -175,10 +184,23 @@ def _caches() -> tuple[Cache, ...]:
 
 def _vectors() -> tuple[int, int]:
     """The bytes of a vector register, and how many of them there are."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split())
-    except (OSError, IndexError):
+    flags = _x86_flags()
+    if flags is None:
         return 16, 32  # ARM
     if "avx512f" in flags:
         return 64, 32
     return (32, 16) if "avx" in flags else (16, 16)
+
+
+def _x86_flags() -> set[str] | None:
+    """What an x86 processor can do, by Linux, or else by what the compiler defines for it; None for another one."""
+    try:
+        return set(_CPUINFO.read_text().split("flags", 1)[1].split("\n", 1)[0].split())
+    except (OSError, IndexError):
+        pass
+    if platform.machine().lower() not in ("x86_64", "amd64", "x86", "i386", "i486", "i586", "i686"):
+        return None
+    try:
+        return {name for name in ("avx512f", "avx") if native.has_instructions(f"__{name.upper()}__")}
+    except native.NoCompiler:
+        return set()

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mini_lib.require import not_negative, whole
+import numpy as np
+
+from mini_lib.require import not_negative, of_type, whole
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def timeline(load_s: Sequence[float], compute_s: Sequence[float], buffers: int =
     2 compute 9.0 13.0
     """
     load_s, compute_s = _checked(load_s, compute_s)
-    whole("buffers", buffers, low=1, fix="use 2, or 1 for no overlap")
+    buffers = whole("buffers", buffers, low=1, fix="use 2, or 1 for no overlap")
     loader_free = engine_free = 0.0
     computed: list[float] = []
     spans = []
@@ -113,11 +115,7 @@ def serial_s(load_s: Sequence[float], compute_s: Sequence[float]) -> float:
 
 def _checked(load_s: Sequence[float], compute_s: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     for name, times_s in (("load_s", load_s), ("compute_s", compute_s)):
-        if isinstance(times_s, (int, float)):
-            raise TypeError(
-                f"{name} must be a list with the seconds of each tile, got {times_s!r}; "
-                f"for n equal tiles pass [{times_s!r}] * n"
-            )
+        of_type(name, times_s, (Sequence, np.ndarray), fix="for n equal tiles pass [1.0] * n")
         for tile, time_s in enumerate(times_s):
             not_negative(f"{name}[{tile}]", time_s, fix="pass the seconds of each tile")
     if len(load_s) != len(compute_s):

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mini_lib.loops.ir import Constant, Expression, Load, Loop, Program, Statement
+from mini_lib.loops.ir import Constant, Expression, Load, Loop, Program, Statement, need_program
 from mini_lib.loops.meaning.numbers import ARITHMETIC, NUMPY_DTYPES, Arithmetic, Number, is_float
+from mini_lib.loops.meaning.types import require_types
 from mini_lib.loops.meaning.walk import LoopValues, walk
+from mini_lib.require import whole
 
 Cells = dict[str, dict[tuple[int, ...], Number]]  # buffer -> subscripts -> value
 
@@ -27,7 +29,7 @@ def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     >>> run(matmul(m=1, n=1, k=2), A=a, B=b, C=np.zeros((1, 1), np.float32))
     {'C': array([[11.]], dtype=float32)}
     """
-    check_arrays(program, arrays)
+    check_arrays(need_program("program", program), arrays)
     memory: Cells = {
         buffer.name: _cells(arrays[buffer.name]) if buffer.name in arrays else {} for buffer in program.buffers
     }
@@ -71,7 +73,7 @@ def evaluate(
 ) -> Number:
     """The value of an expression at one point; `statement` is only for messages."""
     if isinstance(expression, Constant):
-        return arithmetic.convert(float(expression.value))
+        return arithmetic.convert(expression.value)
     if isinstance(expression, Load):
         index = _subscripts(expression, point, program, statement)
         try:
@@ -93,9 +95,9 @@ def random_arguments(program: Program, seed: int) -> dict[str, np.ndarray]:
     >>> {name: array.shape for name, array in arrays.items()}
     {'C': (2, 3), 'A': (2, 4), 'B': (4, 3)}
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(whole("seed", seed, low=0, fix="pass any seed such as 0"))
     arrays = {}
-    for buffer in program.arguments:
+    for buffer in need_program("program", program).arguments:
         dtype = np.dtype(NUMPY_DTYPES[buffer.dtype])
         if is_float(buffer.dtype):
             arrays[buffer.name] = generator.uniform(-1, 1, buffer.shape).astype(dtype)
@@ -119,20 +121,17 @@ def check_arrays(program: Program, arrays: Mapping[str, np.ndarray]) -> None:
                 f"{program.name} needs an array for {buffer.name}; pass {buffer.name}= an array of "
                 f"shape {buffer.shape} and dtype {np.dtype(NUMPY_DTYPES[buffer.dtype])}"
             )
-        array, dtype = np.asarray(arrays[buffer.name]), np.dtype(NUMPY_DTYPES[buffer.dtype])
+        dtype = np.dtype(NUMPY_DTYPES[buffer.dtype])
+        try:
+            array = np.asarray(arrays[buffer.name])
+        except (TypeError, ValueError):
+            array = np.asarray(None)
         if array.shape != buffer.shape or array.dtype != dtype:
             raise ValueError(
                 f"{buffer.name} must have shape {buffer.shape} and dtype {dtype}, got "
                 f"{array.shape} and {array.dtype}; reshape it, or convert it with .astype(np.{dtype})"
             )
-    for leaf in program.leaves:
-        target = program.buffer(leaf.statement.buffer)
-        for load in leaf.statement.loads:
-            if is_float(program.buffer(load.buffer).dtype) and not is_float(target.dtype):
-                raise ValueError(
-                    f"{leaf.statement.name} stores the floats of {load.buffer} in {target.name}, "
-                    f"which is {target.dtype}; give {target.name} a float dtype"
-                )
+    require_types(program)
 
 
 def _cells(array: np.ndarray) -> dict[tuple[int, ...], Number]:

@@ -1,6 +1,5 @@
 """What numbers and operations mean for each element type: floats that round, integers that wrap."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,8 @@ NUMPY_DTYPES = {"f32": np.float32, "f64": np.float64, "i8": np.int8, "i32": np.i
 class Arithmetic:
     """How values of one element type are made and calculated with.
 
-    `convert` takes a constant or a value of another type; `operations` are keyed by their IR names.
+    `convert` takes a constant or a value of another type; `operations` are keyed by their IR names. Integers have
+    neither `/` nor `exp`: what they give is no whole number.
     """
 
     convert: Callable[[float], Number]
@@ -47,59 +47,57 @@ def wrap(value: int, dtype: str) -> int:
     return value - (1 << bits) if dtype.startswith("i") and value >> (bits - 1) else value
 
 
-def integer_constant(value: float, dtype: str) -> int:
-    """The whole number that stands for a constant in an integer program.
+def integer_range(dtype: str) -> tuple[int, int]:
+    """The lowest and the highest number of an integer type.
 
-    Whole numbers are themselves. An infinity is the end of the type's range. A fraction such as
-    0.25 has no meaning among integers; since the legality of a rewrite does not depend on it, any
-    fixed number serves, and an odd one loses no bit of what it is multiplied with.
-
-    Raises:
-        ValueError: it is not a number (nan).
-
-    >>> [integer_constant(value, "i8") for value in (3.0, -math.inf, 0.25)]
-    [3, -128, 65]
+    >>> integer_range("i8")
+    (-128, 127)
     """
-    if math.isnan(value):
-        raise ValueError(f"a constant of an integer program ({dtype}) is nan; use a number")
-    if math.isinf(value):
-        unsigned = dtype.startswith("u")
-        half = 1 << (integer_bits(dtype) - 1)
-        low, high = (0, 2 * half - 1) if unsigned else (-half, half - 1)
-        return high if value > 0 else low
-    if value == int(value):
-        return wrap(int(value), dtype)
-    return wrap(math.floor(value * 256) | 1, dtype)
+    half = 1 << (integer_bits(dtype) - 1)
+    return (-half, half - 1) if dtype.startswith("i") else (0, 2 * half - 1)
 
 
 def _larger(a: Number, b: Number) -> Number:
-    return a if a > b else b
+    return b if b > a else a  # of equal ones, and where one is NaN, the first stays: as Python's max has it
 
 
 def _smaller(a: Number, b: Number) -> Number:
-    return a if a < b else b
+    return b if b < a else a
 
 
 def _wrapping(dtype: str) -> Arithmetic:
-    """Integers modulo 2**bits; `/` and `exp` are fixed functions that mix bits, no division."""
+    """Integers modulo 2**bits."""
     return Arithmetic(
-        lambda value: integer_constant(value, dtype) if isinstance(value, float) else wrap(value, dtype),
+        lambda value: wrap(int(value), dtype),
         {
             "+": lambda a, b: wrap(a + b, dtype),
             "-": lambda a, b: wrap(a - b, dtype),
             "*": lambda a, b: wrap(a * b, dtype),
-            "/": lambda a, b: wrap(a * (2 * b + 1) + b, dtype),
-            "exp": lambda a: wrap(a * a * 31 + a * 7 + 3, dtype),
             "max": _larger,
             "min": _smaller,
         },
     )
 
 
+def rounded(value: Number, dtype: type[np.floating]) -> np.floating:
+    """A number in a float type, rounded once; what is too large is an infinity.
+
+    2**60 + 2**36 + 1 lies just above the middle of two f32. Rounded to f64 on the way, it would go down:
+
+    >>> int(rounded(2**60 + 2**36 + 1, np.float32)) == 2**60 + 2**37
+    True
+    """
+    if isinstance(value, int) and abs(value) < 2**63:
+        value = np.int64(value)
+    elif isinstance(value, int) and 0 <= value < 2**64:
+        value = np.uint64(value)
+    return dtype(value)
+
+
 def _rounding(dtype: type[np.floating]) -> Arithmetic:
     """Floats that are rounded to their type after each operation; what overflows is an infinity."""
     return Arithmetic(
-        dtype,
+        lambda value: rounded(value, dtype),
         {
             "+": lambda a, b: a + b,
             "-": lambda a, b: a - b,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mini_lib.require import whole
+from mini_lib.require import checked, of_type, shown, whole
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,19 @@ class Step:
     in_place: bool = False
 
     def __post_init__(self) -> None:
+        of_type("name of a step", self.name, str, fix="give it a name")
         if isinstance(self.inputs, str):
             raise TypeError(f"inputs of {self.name!r} must be a tuple of names, got {self.inputs!r}; write (name,)")
-        object.__setattr__(self, "inputs", tuple(self.inputs))
-        object.__setattr__(self, "outputs", dict(self.outputs))
+        inputs = of_type(f"inputs of {self.name!r}", self.inputs, Iterable, fix="pass a tuple of names")
+        object.__setattr__(
+            self, "inputs", tuple(of_type("each of inputs", one, str, fix="pass names") for one in inputs)
+        )
+        object.__setattr__(self, "outputs", _sizes(f"outputs of {self.name!r}", self.outputs))
         if not self.outputs:
             raise ValueError(
                 f"step {self.name!r} writes nothing, got outputs={{}}, expected {{name: size_bytes}}; leave it out"
             )
-        for tensor, size_bytes in self.outputs.items():
-            whole(f"size_bytes of {tensor!r}", size_bytes, low=1, fix="pass elements times bytes of each")
+        checked(self, "in_place", of_type, kinds=(bool, int), fix="pass True or False")
         if self.in_place and (len(self.outputs) != 1 or not self.inputs):
             raise ValueError(
                 f"step {self.name!r} works in place, so it needs an input and one output, got "
@@ -64,10 +67,14 @@ class LiveRange:
     tensors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        whole(f"size_bytes of {self.name!r}", self.size_bytes, low=1, fix="leave out what takes no memory")
-        whole(f"first_step of {self.name!r}", self.first_step, low=0, fix="count steps from 0")
+        of_type("name of a buffer", self.name, str, fix="give it a name")
+        size_bytes = whole(f"size_bytes of {self.name!r}", self.size_bytes, low=1, fix="leave out what takes no memory")
+        first_step = whole(f"first_step of {self.name!r}", self.first_step, low=0, fix="count steps from 0")
         fix = "a buffer is alive at the step that writes it, at least"
-        whole(f"last_step of {self.name!r}", self.last_step, low=self.first_step, fix=fix)
+        last_step = whole(f"last_step of {self.name!r}", self.last_step, low=first_step, fix=fix)
+        for field, number in (("size_bytes", size_bytes), ("first_step", first_step), ("last_step", last_step)):
+            object.__setattr__(self, field, number)
+        checked(self, "tensors", of_type, kinds=Iterable, fix="pass a tuple of names, or leave it out")
         object.__setattr__(self, "tensors", tuple(self.tensors) or (self.name,))
 
     @property
@@ -106,7 +113,10 @@ def live_ranges(steps: Iterable[Step], inputs: Mapping[str, int], keep: Collecti
     >>> [(r.tensors, r.first_step, r.last_step) for r in live_ranges(steps, {"x": 8})]
     [(('x',), 0, 1), (('y', 'z'), 0, 1)]
     """
-    steps = tuple(steps)
+    steps = tuple(of_type("steps", steps, Iterable, fix="pass the layers, each a Step"))
+    for step in steps:
+        of_type("each of steps", step, Step, fix="pass Step(name, inputs, outputs)")
+    inputs, keep = _sizes("inputs", inputs), _names("keep", keep)
     if not steps:
         raise ValueError("steps must hold at least one Step, got none; pass the layers in the order in which they run")
     last_read = {tensor: at for at, step in enumerate(steps) for tensor in step.inputs}
@@ -166,6 +176,11 @@ def chain(layers: Sequence[tuple[str, int]], in_place: Collection[str] = ()) -> 
     >>> [(r.tensors, r.size_bytes) for r in live_ranges(steps, {"input": 8})]
     [(('input',), 8), (('conv', 'relu'), 16), (('pool',), 4)]
     """
+    fix = "pass (name, bytes of the output) for each layer"
+    for layer in of_type("layers", layers, Sequence, fix=fix):
+        if not isinstance(layer, (tuple, list)) or len(layer) != 2 or not isinstance(layer[0], str):
+            raise TypeError(f"a layer must be a pair, got {shown(layer)}; {fix}")
+    in_place = _names("in_place", in_place)
     names = ["input", *(name for name, _ in layers)]
     unknown = [name for name in in_place if name not in names[1:]]
     if unknown:
@@ -184,12 +199,40 @@ def peak_live_bytes(ranges: Sequence[LiveRange], alignment_bytes: int = 1) -> in
     >>> peak_live_bytes([LiveRange("x", 8, 0, 1), LiveRange("y", 4, 1, 2), LiveRange("z", 2, 2, 3)])
     12
     """
+    alignment_bytes = whole("alignment_bytes", alignment_bytes, low=1, fix="use 64, a cache line, or 1 for none")
+    ranges = tuple(of_type("ranges", ranges, Iterable, fix="pass live_ranges(steps, inputs)"))
+    for live in ranges:
+        of_type("each of ranges", live, LiveRange, fix="pass live_ranges(steps, inputs)")
     return max(
         (
             sum(aligned_bytes(r.size_bytes, alignment_bytes) for r in ranges if r.first_step <= at <= r.last_step)
             for at in {r.first_step for r in ranges}  # the sum can only grow where a buffer comes to life
         ),
         default=0,
+    )
+
+
+def _sizes(name: str, sizes: object) -> dict[str, int]:
+    """The bytes of each tensor, as plain numbers."""
+    of_type(name, sizes, Mapping, fix="pass such as {'x': 64}")
+    fix = "pass elements times bytes of each"
+    return {
+        of_type(f"a name in {name}", tensor, str, fix="name a tensor"): whole(
+            f"size_bytes of {shown(tensor)}", size_bytes, low=1, fix=fix
+        )
+        for tensor, size_bytes in sizes.items()
+    }
+
+
+def _names(name: str, names: object) -> tuple[str, ...]:
+    """Names as a tuple; a single one may stand for itself."""
+    return (
+        (names,)
+        if isinstance(names, str)
+        else tuple(
+            of_type(f"each of {name}", one, str, fix="pass names")
+            for one in of_type(name, names, Collection, fix="pass a tuple of names")
+        )
     )
 
 

@@ -38,7 +38,7 @@ def plan_optimal(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, state
     "A new placement heuristic for the orthogonal stock-cutting problem", for the lowest gap first.
     """
     ranges = checked_ranges(ranges, alignment_bytes)
-    whole("states", states, low=1, fix="use 100_000")
+    states = whole("states", states, low=1, fix="use 100_000")
     quick = plan(ranges, alignment_bytes)
     if quick.peak_bytes == peak_live_bytes(ranges, alignment_bytes):
         return quick

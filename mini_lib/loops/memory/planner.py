@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from mini_lib.loops.memory.liveness import LiveRange, aligned_bytes, peak_live_bytes
-from mini_lib.require import whole
+from mini_lib.require import checked, of_type, shown, whole
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,15 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", checked_ranges(self.ranges, self.alignment_bytes))
-        object.__setattr__(self, "offsets", dict(self.offsets))
+        checked(self, "alignment_bytes", whole, low=1, fix="use 64, a cache line, or 1 for none")
+        object.__setattr__(self, "offsets", dict(of_type("offsets", self.offsets, Mapping, fix="pass {name: offset}")))
         names = [r.name for r in self.ranges]
         if set(names) != set(self.offsets):
-            raise ValueError(f"offsets must name each of {names}, got {list(self.offsets)}; give one offset for each")
+            raise ValueError(
+                f"offsets must name each of {names}, got {shown(list(self.offsets))}; give one offset for each"
+            )
         for name, offset in self.offsets.items():
-            whole(f"offset of {name!r}", offset, low=0, fix="memory starts at 0")
+            self.offsets[name] = offset = whole(f"offset of {name!r}", offset, low=0, fix="memory starts at 0")
             if offset % self.alignment_bytes:
                 raise ValueError(
                     f"offset of {name!r} must be whole {self.alignment_bytes} bytes, got {offset}; "
@@ -78,13 +81,13 @@ class Plan:
 
 def checked_ranges(ranges: Iterable[LiveRange], alignment_bytes: int) -> tuple[LiveRange, ...]:
     """Return the ranges as a tuple, if there are some and each has its own name."""
-    whole("alignment_bytes", alignment_bytes, low=1, fix="use 64, a cache line, or 1 for none")
-    ranges = tuple(ranges)
+    alignment_bytes = whole("alignment_bytes", alignment_bytes, low=1, fix="use 64, a cache line, or 1 for none")
+    ranges = tuple(of_type("ranges", ranges, Iterable, fix="pass live_ranges(steps, inputs)"))
     if not ranges:
         raise ValueError("ranges must hold at least one LiveRange, got none; pass live_ranges(steps, inputs)")
     for live in ranges:
         if not isinstance(live, LiveRange):
-            raise TypeError(f"ranges must hold LiveRange, got {live!r}; pass live_ranges(steps, inputs)")
+            raise TypeError(f"ranges must hold LiveRange, got {shown(live)}; pass live_ranges(steps, inputs)")
     names = [live.name for live in ranges]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -176,8 +179,8 @@ def plan(ranges: Iterable[LiveRange], alignment_bytes: int = 1, *, moves: int = 
     (12, 12)
     """
     ranges = checked_ranges(ranges, alignment_bytes)
-    whole("moves", moves, low=0, fix="use 1000, or 0 for the fixed orders alone")
-    whole("seed", seed, low=0, fix="pass any seed such as 0")
+    moves = whole("moves", moves, low=0, fix="use 1000, or 0 for the fixed orders alone")
+    seed = whole("seed", seed, low=0, fix="pass any seed such as 0")
     generator = random.Random(seed)
     bound_bytes = peak_live_bytes(ranges, alignment_bytes)
     orders = [sorted(ranges, key=key) for key in (_by_size, _by_time, _by_lifetime, _by_area)]

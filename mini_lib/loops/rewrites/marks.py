@@ -103,6 +103,11 @@ def vectorize(nest: Program, loop: str) -> Program:
             f"vectorize: {loop} holds other loops; reorder it to the innermost place, or split "
             "the innermost loop and vectorize that"
         )
+    if home := [buffer.name for buffer in nest.buffers if buffer.home == loop]:
+        raise ValueError(
+            f"vectorize: {home[0]} is made anew in each iteration of {loop}, and lanes would share it; "
+            "vectorize first, and make the copy in a loop around it"
+        )
     if old.extent not in LANES:
         raise ValueError(
             f"vectorize: {loop} has {old.extent or 'a changing number of'} iterations, and a vector register "

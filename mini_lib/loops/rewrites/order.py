@@ -17,7 +17,7 @@ from mini_lib.loops.rewrites.tree import (
     split_names,
     substitute,
 )
-from mini_lib.require import whole
+from mini_lib.require import of_type, whole
 
 
 @rewrite
@@ -53,6 +53,8 @@ def reorder(nest: Program, order: str) -> Program:
     by_name = {loop.name: loop for loop in chain}
     next_name = iter(names)
     new = [by_name[next(next_name)] if loop.name in names else loop for loop in chain]
+    # what lives for one iteration of all these loops still does
+    nest = move_homes(nest, {chain[-1].name: new[-1].name})
     return replace_loop(nest, chain[0].name, lambda _: (_rebuild(outer, chain, new),))
 
 
@@ -122,7 +124,8 @@ def split(nest: Program, loop: str, factor: int, *, guard: bool = False) -> Prog
     path = path_to(nest, loop)
     old = path[-1]
     require_serial(old, "split")
-    whole("split: factor", factor, low=1, fix="it is the number of iterations of the inner loop")
+    of_type("split: guard", guard, (bool, int), fix="pass True or False")
+    factor = whole("split: factor", factor, low=1, fix="it is the number of iterations of the inner loop")
     low, high = ranges(path)[loop]
     count = high - low + 1
     even = old.extent is not None and count % factor == 0 and old.start[0].is_constant
@@ -176,7 +179,8 @@ def tile(nest: Program, loops: str | Mapping[str, int], size: int | None = None,
         if size is None:
             raise ValueError(f"tile: say how large, such as tile({loops!r}, 16)")
         loops = dict.fromkeys(split_names(loops), size)
-    chain_between(nest, list(loops))
+    of_type("tile: loops", loops, Mapping, fix="pass names, or a size for each name")
+    chain_between(nest, split_names(" ".join(map(str, loops))))
     for name, factor in loops.items():
         nest = split.unchecked(nest, name, factor, guard=guard)
     parts = [f"{name}.o" for name in loops] + [f"{name}.i" for name in loops]
@@ -255,11 +259,13 @@ def skew(nest: Program, loop: str, by: str, factor: int = 1) -> Program:
             B[-m + n.s, m] = A[m, -m + n.s]
     """
     path = path_to(nest, loop)
+    of_type("skew: by", by, str, fix="pass the name of a loop around it")
     if by not in [one.name for one in path[:-1]]:
         path_to(nest, by)
         raise ValueError(f"skew: {by} is not a loop around {loop}; skew an inner loop by an outer one")
     old = path[-1]
     require_serial(old, "skew")
+    factor = whole("skew: factor", factor, fix="1 lets the loop start one later each time")
     shift, name = affine(by) * factor, f"{loop}.s"
     inverse = {loop: affine(name) - shift}
     binds = tuple(replace(bind, of=bind.of.substitute(inverse)) for bind in old.binds)

@@ -7,6 +7,7 @@ from functools import wraps
 from mini_lib.loops.affine import affine
 from mini_lib.loops.ir import Node, Program, Statement
 from mini_lib.loops.legality.violation import require_legal
+from mini_lib.loops.reach import require_64_bits
 from mini_lib.loops.rewrites.tree import map_statements
 
 
@@ -20,7 +21,7 @@ def rewrite(transform: Callable) -> Callable:
     @wraps(transform)
     def method(nest: Program, *arguments, **options) -> Program:
         after = transform(begin(nest), *arguments, **options)
-        require_legal(nest, after, spoken(transform.__name__, arguments, options))
+        require_legal(nest, require_64_bits(after), spoken(transform.__name__, arguments, options))
         return settle(after)
 
     method.unchecked = transform
@@ -37,7 +38,7 @@ def restage(transform: Callable) -> Callable:
     @wraps(transform)
     def method(nest: Program, *arguments, **options) -> Program:
         after = transform(nest, *arguments, **options)
-        require_legal(after, begin(after), spoken(transform.__name__, arguments, options))
+        require_legal(require_64_bits(after), begin(after), spoken(transform.__name__, arguments, options))
         return after
 
     return method

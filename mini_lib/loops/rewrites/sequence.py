@@ -3,18 +3,21 @@
 from dataclasses import replace
 
 from mini_lib.loops.affine import affine
-from mini_lib.loops.ir import Node, Program, Statement, leaves
+from mini_lib.loops.ir import Node, Program, Statement, all_loops, leaves
 from mini_lib.loops.rewrites.rewriting import rewrite
 from mini_lib.loops.rewrites.tree import (
     constant_bounds,
     move_homes,
     new_name,
+    new_suffix,
     path_to,
+    rename_buffer,
     rename_loops,
     replace_loop,
     require_serial,
     substitute,
 )
+from mini_lib.require import of_type, whole
 
 
 @rewrite
@@ -98,6 +101,8 @@ def fission(nest: Program, loop: str, after: str) -> Program:
     old = path_to(nest, loop)[-1]
     require_serial(old, "fission")
 
+    of_type("fission: after", after, str, fix="pass the name of a statement, such as 'S0'")
+
     def holds(node: Node) -> bool:
         return after in {node.name, *(leaf.statement.name for leaf in leaves((node,)))}
 
@@ -144,6 +149,8 @@ def peel(nest: Program, loop: str, count: int, *, end: bool = False) -> Program:
     old = path_to(nest, loop)[-1]
     require_serial(old, "peel")
     low, high = constant_bounds(old, "peel")
+    of_type("peel: end", end, (bool, int), fix="pass True or False")
+    count = whole("peel: count", count, fix="it is the number of iterations to take out")
     if not 0 < count < high - low:
         raise ValueError(
             f"peel: count must be from 1 to {high - low - 1} for the {high - low} iterations of {loop}, got {count}"
@@ -151,5 +158,11 @@ def peel(nest: Program, loop: str, count: int, *, end: bool = False) -> Program:
     middle = affine(high - count if end else low + count)
     first, last = replace(old, stop=(middle,)), replace(old, start=(middle,))
     kept, taken = (first, last) if end else (last, first)
-    [taken] = rename_loops((taken,), ".p")
+    suffix = new_suffix(nest, taken, ".p")
+    locals_ = [buffer for buffer in nest.buffers if buffer.home in {one.name for one in all_loops((taken,))}]
+    [taken] = rename_loops((taken,), suffix)
+    for buffer in locals_:  # what lives in an iteration has a copy that lives in one of the taken loop
+        own = replace(buffer, name=buffer.name + suffix, home=buffer.home + suffix)
+        [taken] = rename_buffer((taken,), buffer.name, own.name)
+        nest = replace(nest, buffers=(*nest.buffers, own))
     return replace_loop(nest, loop, lambda _: (kept, taken) if end else (taken, kept))

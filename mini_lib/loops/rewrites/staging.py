@@ -8,6 +8,8 @@ from mini_lib.loops.rewrites.marks import LANES
 from mini_lib.loops.rewrites.region import Region, accesses_of, region
 from mini_lib.loops.rewrites.rewriting import restage
 from mini_lib.loops.rewrites.tree import buffers_read, buffers_written, new_name, path_to, replace_loop
+from mini_lib.loops.rewrites.written import is_overwritten, require_written
+from mini_lib.require import one_of
 
 
 @restage
@@ -35,7 +37,7 @@ def cache_read(nest: Program, buffer: str, at: str, scope: str = "scratch") -> P
 
     Raises:
         ValueError: an unknown buffer or loop; the body does not read the buffer, or writes it too (then use
-            cache_write); its accesses do not lie in one box.
+            cache_write); its accesses do not lie in one box; a part that has not been written yet would be copied.
 
     >>> from mini_lib.loops import matmul
     >>> print(matmul(2, 2, 4).reorder("n m k").cache_read("B", at="n"))
@@ -48,11 +50,13 @@ def cache_read(nest: Program, buffer: str, at: str, scope: str = "scratch") -> P
                 C[m, n] += A[m, k] * B.scratch[k, 0]
     """
     path = path_to(nest, at)
+    nest.buffer(buffer)
     if buffer in buffers_written(path[-1].body):
         raise ValueError(
             f"cache_read: the body of {at} also writes {buffer}, and a copy would be out of date; use cache_write"
         )
     local, box = _local(nest, path, buffer, scope, "cache_read")
+    require_written(nest, path, buffer, box, "cache_read")
     copies = _copy_loops(nest, path, buffer, local, box, into_local=True)
     return _stage(nest, path[-1], buffer, local, box, before=copies, after=())
 
@@ -70,14 +74,16 @@ def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> 
                                                             C.register[0] += A[m, k] * x[k]
                                                         C[m] = C.register[0]
 
-    Now C is loaded and stored once for each m, and no longer for each k. TVM: `cache_write`. Halide: an update stage
+    Now C is loaded and stored once for each m, and no longer for each k. Where an iteration writes all of its part
+    before it reads any, nothing is copied in. TVM: `cache_write`. Halide: an update stage
     with `compute_at`. Compilers: scalar replacement, register tiling.
 
     Args:
         buffer, at, scope: as for cache_read.
 
     Raises:
-        ValueError: an unknown buffer or loop; the body does not write it; its accesses do not lie in one box.
+        ValueError: an unknown buffer or loop; the body does not write it; its accesses do not lie in one box; a part
+            that has not been written yet would be copied in.
         IllegalRewrite: the boxes of two iterations of a parallel loop overlap, so one would copy back over the other.
 
     >>> from mini_lib.loops import matmul
@@ -91,11 +97,14 @@ def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> 
             C[m, n] = C.register[0, 0]
     """
     path = path_to(nest, at)
+    nest.buffer(buffer)
     if buffer not in buffers_written(path[-1].body):
-        nest.buffer(buffer)
         raise ValueError(f"cache_write: the body of {at} does not write {buffer}; use cache_read")
     local, box = _local(nest, path, buffer, scope, "cache_write")
-    first = _copy_loops(nest, path, buffer, local, box, into_local=True)
+    first: tuple[Node, ...] = ()
+    if not is_overwritten(nest, path, buffer, box):
+        require_written(nest, path, buffer, box, "cache_write")
+        first = _copy_loops(nest, path, buffer, local, box, into_local=True)
     last = _copy_loops(nest, path, buffer, local, box, into_local=False)
     return _stage(nest, path[-1], buffer, local, box, before=first, after=last)
 
@@ -103,11 +112,15 @@ def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> 
 def _local(nest: Program, path: tuple[Loop, ...], buffer: str, scope: str, rewrite: str) -> tuple[Buffer, Region]:
     """The new buffer, as large as the box that one iteration touches."""
     original, loop = nest.buffer(buffer), path[-1]
-    if scope not in ("scratch", "register"):
-        raise ValueError(f"{rewrite}: scope must be 'scratch' or 'register', got {scope!r}")
+    one_of(f"{rewrite}: scope", scope, ("scratch", "register"), fix="use 'scratch' for memory")
     if loop.kind == "vector" or loop.intrinsic:
         raise ValueError(
             f"{rewrite}: {loop.name} is done all at once, so nothing can be copied inside it; choose a loop around it"
+        )
+    if original.home and original.home not in [one.name for one in path]:
+        raise ValueError(
+            f"{rewrite}: {buffer} is made anew in each iteration of {original.home}, and {loop.name} is not inside it; "
+            f"choose {original.home}, or a loop inside it"
         )
     if buffer not in buffers_written(loop.body) | buffers_read(loop.body):
         raise ValueError(f"{rewrite}: the body of {loop.name} does not touch {buffer}")

@@ -1,11 +1,12 @@
 """Where the elements of a buffer lie: layout and padding."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
 from mini_lib.loops.ir import Program
 from mini_lib.loops.rewrites.tree import replace_buffer
-from mini_lib.require import whole
+from mini_lib.require import of_type, shown, whole
 
 
 def layout(nest: Program, buffer: str, order: tuple[int, ...]) -> Program:
@@ -23,8 +24,14 @@ def layout(nest: Program, buffer: str, order: tuple[int, ...]) -> Program:
     """
     old = nest.buffer(buffer)
     axes = range(len(old.shape))
+    order = tuple(
+        whole("layout: an axis", axis, fix=f"{buffer} has axes 0 to {axes[-1]}")
+        for axis in of_type("layout: order", order, Sequence, fix="pass such as (1, 0)")
+    )
     if sorted(order) != list(axes):
-        raise ValueError(f"layout: order must name each axis of {buffer} once, from 0 to {axes[-1]}; got {order}")
+        raise ValueError(
+            f"layout: order must name each axis of {buffer} once, from 0 to {axes[-1]}; got {shown(order)}"
+        )
     strides = [0] * len(old.shape)
     for place, axis in enumerate(order):
         strides[axis] = prod(old.shape[one] for one in order[place + 1 :])
@@ -50,9 +57,9 @@ def pad(nest: Program, buffer: str, axis: int, elements: int) -> Program:
     (520, 1)
     """
     old = nest.buffer(buffer)
-    if axis not in range(len(old.shape)):
-        raise ValueError(f"pad: {buffer} has axes 0 to {len(old.shape) - 1}, got {axis}")
-    whole("pad: elements", elements, low=1, fix="16 floats are a cache line")
+    fix = f"{buffer} has axes 0 to {len(old.shape) - 1}"
+    axis = whole("pad: axis", axis, low=0, high=len(old.shape) - 1, fix=fix)
+    elements = whole("pad: elements", elements, low=1, fix="16 floats are a cache line")
     gap = old.strides[axis] * elements
     fastest_first = sorted(range(len(old.shape)), key=lambda one: old.strides[one])
     strides, added = list(old.strides), 0

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 from mini_lib.loops.affine import Affine
-from mini_lib.loops.ir import Expression, Load, Loop, Op, Program, Statement
+from mini_lib.loops.ir import Expression, Load, Loop, Op, Program, Statement, need_program
 from mini_lib.loops.rewrites.tree import path_to, replace_loop, require_serial
+from mini_lib.require import checked, of_type, positive
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Intrinsic:
     cycles: float
 
     def __post_init__(self) -> None:
-        if not self.cycles > 0:
-            raise ValueError(f"{self.name}: cycles must be more than 0, got {self.cycles}")
+        checked(self, "name", of_type, kinds=str, fix="pass such as 'mma 4x4x4'")
+        checked(self, "cycles", positive, fix="pass the cycles of one call")
+        need_program("pattern", self.pattern)
         loops, _ = _perfect(self.pattern.body[0]) if len(self.pattern.body) == 1 else ([], None)
         if not loops or any(loop.extent is None for loop in loops):
             raise ValueError(
@@ -70,6 +72,7 @@ def tensorize(nest: Program, loop: str, intrinsic: Intrinsic) -> Program:
                         for k.i in range(4):
                             C[m.i + 4*m.o, n.i + 4*n.o] += A[m.i + 4*m.o, k.i + 4*k.o] * B[k.i + 4*k.o, n.i + 4*n.o]
     """
+    of_type("tensorize: intrinsic", intrinsic, Intrinsic, fix="declare one with Intrinsic(name, pattern, cycles)")
     old = path_to(nest, loop)[-1]
     require_serial(old, "tensorize")
     have, statement = _perfect(old)

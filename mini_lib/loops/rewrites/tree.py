@@ -5,8 +5,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, leaves, map_loads
+from mini_lib.loops.ir import Buffer, Load, Loop, Node, Program, Statement, all_loops, leaves, map_loads
 from mini_lib.loops.show import show_loop_line
+from mini_lib.require import of_type, shown
 
 
 def path_to(program: Program, name: str) -> tuple[Loop, ...]:
@@ -15,9 +16,12 @@ def path_to(program: Program, name: str) -> tuple[Loop, ...]:
     Raises:
         ValueError: there is no such loop; the message names those that are there.
     """
+    of_type("a loop", name, str, fix=f"{program.name} has the loops {', '.join(program.loop_names)}")
     found = _path(program.body, name)
     if found is None:
-        raise ValueError(f"there is no loop {name!r} in {program.name}; its loops are {', '.join(program.loop_names)}")
+        raise ValueError(
+            f"there is no loop {shown(name)} in {program.name}; its loops are {', '.join(program.loop_names)}"
+        )
     return found
 
 
@@ -38,9 +42,9 @@ def split_names(names: str) -> list[str]:
     Raises:
         ValueError: no name, or one twice.
     """
-    listed = names.replace(",", " ").split()
+    listed = of_type("the loops", names, str, fix="pass their names, such as 'm n k'").replace(",", " ").split()
     if not listed or len(set(listed)) != len(listed):
-        raise ValueError(f"name each loop once, with spaces between, such as 'm n k'; got {names!r}")
+        raise ValueError(f"name each loop once, with spaces between, such as 'm n k'; got {shown(names)}")
     return listed
 
 
@@ -112,6 +116,15 @@ def map_accesses(statement: Statement, change: Callable[[Load], Load]) -> Statem
     return replace(statement, buffer=store.buffer, index=store.index, value=map_loads(statement.value, change))
 
 
+def rename_buffer(nodes: tuple[Node, ...], old: str, new: str) -> tuple[Node, ...]:
+    """The same tree with one buffer in place of another."""
+
+    def change(access: Load) -> Load:
+        return Load(new, access.index) if access.buffer == old else access
+
+    return map_statements(nodes, lambda one: map_accesses(one, change))
+
+
 def substitute(nodes: tuple[Node, ...], values: Mapping[str, Affine]) -> tuple[Node, ...]:
     """The same tree with variables replaced by expressions: in subscripts, guards, bounds and origins."""
 
@@ -181,6 +194,17 @@ def new_name(taken: set[str], wanted: str) -> str:
     while name in taken:
         name, number = f"{wanted}{number}", number + 1
     return name
+
+
+def new_suffix(program: Program, copied: Loop, wanted: str) -> str:
+    """The wanted suffix, or one with a number, such that every variable and buffer of a copied loop gets a new name."""
+    names = {name for loop in all_loops(program.body) for name in loop.variables} | {b.name for b in program.buffers}
+    copies = {name for loop in all_loops((copied,)) for name in loop.variables}
+    copies |= {buffer.name for buffer in program.buffers if buffer.home in copies}
+    suffix, number = wanted, 2
+    while names & {name + suffix for name in copies}:
+        suffix, number = f"{wanted}{number}", number + 1
+    return suffix
 
 
 def require_serial(loop: Loop, rewrite: str) -> None:

@@ -8,12 +8,14 @@ OSDI 2020, which sample, evolve with a cost model, and measure the best.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 
 from mini_lib.loops.machine.estimate import estimate_time
 from mini_lib.loops.nest import Nest
 from mini_lib.loops.search.space import Schedule, Space
+from mini_lib.require import callable_, of_type, share, shown, whole
 
 DRAWS_PER_TRIAL = 200  # so many refused or known schedules in a row end a search
 NestCost = Callable[[Nest], float]
@@ -119,12 +121,9 @@ def evolutionary_search(
     Raises:
         ValueError: as `random_search`; `population` or `elite` is below 2, or `mutation` is not in (0, 1].
     """
-    if min(population, elite) < 2 or elite > population:
-        raise ValueError(
-            f"population and elite must be 2 or more, and elite at most population; got {population} and {elite}"
-        )
-    if not 0 < mutation <= 1:
-        raise ValueError(f"mutation must be above 0 and at most 1, got {mutation}; use 0.3")
+    population = whole("population", population, low=2, fix="use 8")
+    elite = whole("elite", elite, low=2, high=population, fix="use 2; the population has room for no more")
+    mutation = share("mutation", mutation, fix="use 0.3")
     run = _Run(nest, space, trials, seed, cost, progress)
     while run.goes_on and len(run.trials) < population:
         run.try_one(run.space.draw(run.random))
@@ -146,6 +145,13 @@ def _tournament(parents: Sequence[Trial], rng: random.Random) -> Trial:
     return min(rng.choice(parents), rng.choice(parents), key=_by_cost)
 
 
+def _number(name: str, value: object) -> float:
+    """What a function of the caller has returned, if it can be compared; an infinite cost is one that is never best."""
+    if not isinstance(value, Real) or value != value:
+        raise TypeError(f"{name} must return a number, got {shown(value)}; return seconds, or infinity for never")
+    return value
+
+
 @dataclass
 class _Run:
     """A search under way."""
@@ -160,10 +166,13 @@ class _Run:
     refused: int = 0
 
     def __post_init__(self) -> None:
-        if self.wanted < 1:
-            raise ValueError(f"trials must be 1 or more, got {self.wanted}; use 32")
-        self.space = self.given_space or Space(self.nest)
-        self.random = random.Random(self.seed)
+        self.wanted = whole("trials", self.wanted, low=1, fix="use 32")
+        callable_("cost", self.cost, fix="pass a function of a nest, such as model_cost")
+        if self.progress is not None:
+            callable_("progress", self.progress, fix="pass a function (done, trials), or leave it out")
+        self.space = Space(self.nest) if self.given_space is None else self.given_space
+        of_type("space", self.space, Space, fix="pass Space(nest), or leave it out")
+        self.random = random.Random(whole("seed", self.seed, fix="pass any seed such as 0"))
         self.known: set[Nest] = set()
         self.since_last = 0
 
@@ -187,15 +196,15 @@ class _Run:
             return
         self.known.add(nest)
         self.since_last = 0
-        self.trials.append(Trial(schedule, nest, self.cost(nest)))
+        self.trials.append(Trial(schedule, nest, _number("cost", self.cost(nest))))
         if self.progress is not None:
             self.progress(len(self.trials), self.wanted)
 
     def result(self, measure: NestCost | None, finalists: int) -> SearchResult:
-        if finalists < 1:
-            raise ValueError(f"finalists must be 1 or more, got {finalists}; use 3")
+        finalists = whole("finalists", finalists, low=1, fix="use 3")
         measured: list[Measured] = []
         if measure is not None:
+            callable_("measure", measure, fix="pass a function that returns seconds, or leave it out")
             best = sorted(self.trials, key=_by_cost)[:finalists]
-            measured = sorted((Measured(t, measure(t.nest)) for t in best), key=lambda m: m.seconds)
+            measured = sorted((Measured(t, _number("measure", measure(t.nest))) for t in best), key=lambda m: m.seconds)
         return SearchResult(tuple(self.trials), self.refused, tuple(measured))

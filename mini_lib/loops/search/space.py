@@ -1,10 +1,12 @@
 """The schedules among which a search chooses: a handful of choices, and the rewrites that they stand for."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from math import gcd
 
 from mini_lib.loops.nest import Nest
+from mini_lib.require import of_type, whole
 
 _MOST_COPIES = 64  # unrolled copies of the innermost code
 PADDING = 16  # elements: a cache line of 4-byte ones
@@ -54,6 +56,11 @@ class Space:
     lanes: tuple[int, ...] = (4, 8, 16)
 
     def __post_init__(self) -> None:
+        of_type("nest", self.nest, Nest, fix="make one with nest(...), or take one such as matmul(64, 64, 64)")
+        for name in ("tile_sizes", "lanes"):
+            sizes = of_type(name, getattr(self, name), Sequence, fix="pass such as (4, 8, 16)")
+            sizes = tuple(whole(f"each of {name}", size, low=1, fix="pass such as (4, 8, 16)") for size in sizes)
+            object.__setattr__(self, name, sizes)
         leaves = self.nest.leaves
         if len(leaves) != 1 or not leaves[0].loops:
             raise ValueError(
