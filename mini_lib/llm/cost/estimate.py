@@ -10,7 +10,7 @@ from math import ceil
 from mini_lib.columns import aligned
 from mini_lib.llm.cost.architecture import Architecture
 from mini_lib.llm.cost.device import Device
-from mini_lib.llm.cost.efficiency import Efficiency
+from mini_lib.llm.cost.efficiency import Efficiency, need_efficiency
 from mini_lib.llm.cost.engines import EngineProfile
 from mini_lib.llm.cost.memory import DeviceMemory, memory, what_would_fit
 from mini_lib.llm.cost.operators import ACTIVATION_BYTES
@@ -133,9 +133,11 @@ def estimate(
     `usd_per_hour` is the rent of one device, the device's own list price if not given.
 
     Raises:
+        TypeError: not an Architecture, a Device, a Workload and an Efficiency.
         TypeError, ValueError: a split that the model does not allow, or a negative rent.
         ValueError: it does not fit: by how much, and what would make it fit.
     """
+    need_efficiency(efficiency)
     held = memory(architecture, device, workload)
     if not held.fits:
         changes = what_would_fit(architecture, device, workload)
@@ -149,7 +151,7 @@ def estimate(
             f"got {held.capacity_bytes / 2**30:.1f} GiB: {held.short_bytes / 2**30:.1f} GiB short; {fix}"
         )
     if usd_per_hour is not None:
-        not_negative("usd_per_hour", usd_per_hour, fix="leave it out for the list price")
+        usd_per_hour = not_negative("usd_per_hour", usd_per_hour, fix="leave it out for the list price")
     prefill, ttft_s = _prefill(architecture, device, workload, efficiency)
     decode, tpot_s = _decode(architecture, device, workload, efficiency)
     rent = device.usd_per_hour if usd_per_hour is None else usd_per_hour

@@ -10,10 +10,11 @@ from functools import cached_property
 
 from mini_lib.columns import aligned
 from mini_lib.llm.cost.architecture import Architecture
-from mini_lib.llm.cost.device import Device
-from mini_lib.llm.cost.efficiency import IDEAL, Efficiency
+from mini_lib.llm.cost.device import Device, need_device
+from mini_lib.llm.cost.efficiency import IDEAL, Efficiency, need_efficiency
 from mini_lib.llm.cost.operators import Operator, operators
 from mini_lib.llm.cost.roles import Role
+from mini_lib.require import positive
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,7 @@ def step(
     >>> round(alone.seconds * 1e3, 1), alone.bound
     (3.9, 'memory')
     """
-    if not isinstance(efficiency, Efficiency):
-        got = type(efficiency).__name__
-        raise TypeError(f"efficiency must be an Efficiency or an EngineProfile, got {got}; ENGINE_2025 is one")
-    peak = device.matmul_peak(compute_bits)
+    e, peak = need_efficiency(efficiency), need_device(device).matmul_peak(compute_bits)
     if decoding is None:
         decoding = new_tokens == 1
     rows = operators(
@@ -131,7 +129,6 @@ def step(
         attention_parallel=attention_parallel,
         head_on="all" if decoding else "last",
     )
-    e = efficiency
     reached = peak * (e.matmul_16 if compute_bits > 8 else e.matmul_8 if compute_bits > 4 else e.matmul_4)
     bandwidth = device.bandwidth_bytes_per_s * e.bandwidth
     unpacked = e.unpack_ops / device.vector_flops_per_s if weight_bits < compute_bits else 0.0
@@ -140,7 +137,7 @@ def step(
     def timed(o: Operator) -> TimedOperator:
         match o.role:
             case Role.COLLECTIVE:
-                hops = 2 * (tensor_parallel - 1)  # once round the ring to add up, once to hand out
+                hops = 2 * (int(tensor_parallel) - 1)  # once round the ring to add up, once to hand out
                 wait = o.calls * hops * e.collective_s
                 return TimedOperator(o, wait + o.link_bytes / (device.link_bytes_per_s * e.link), "link")
             case Role.EMBEDDING | Role.ELEMENTWISE:
@@ -154,4 +151,6 @@ def step(
         return TimedOperator(o, max(compute, memory), "compute" if compute >= memory else "memory")
 
     launch = e.launch_s if decoding else e.prefill_launch_s
-    return TimedStep(tuple(map(timed, rows)), architecture.layers * launch)
+    timed_step = TimedStep(tuple(map(timed, rows)), architecture.layers * launch)
+    positive("the seconds of a step", timed_step.seconds, fix="check the device and the efficiency")
+    return timed_step
