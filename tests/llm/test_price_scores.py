@@ -146,7 +146,7 @@ def test_a_name_stands_for_the_latest_move_that_is_not_ahead(days, on):
         (parse_scores, SCORES + GOOD.replace("70.0", "170"), "line 2: percent must be 100 or less, got 170"),
         (parse_scores, SCORES + GOOD.replace("70.0", "0"), "line 2: percent must be a finite number above 0, got 0"),
         (parse_scores, SCORES + GOOD.replace(",5,", ",-5,"), "line 2: shots must be a whole number of 0 or more"),
-        (parse_scores, SCORES + GOOD.replace(",5,", ",few,"), "line 2, column shots: 'few' is not a number"),
+        (parse_scores, SCORES + GOOD.replace(",5,", ",few,"), "line 2, column shots: 'few' is not a whole number"),
         (
             parse_scores,
             SCORES + GOOD.replace("answer", "vote"),

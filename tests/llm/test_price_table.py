@@ -51,7 +51,7 @@ NOT_NEGATIVE = "must be a finite number of 0 or more"
         (GOOD.replace("0.60", "nan"), f"line 3, column usd_per_million_output_tokens: it {NOT_NEGATIVE}, got nan"),
         (GOOD.replace("0.60", "inf"), f"line 3, column usd_per_million_output_tokens: it {NOT_NEGATIVE}, got inf"),
         (GOOD + ",more", "line 3 must have 6 fields, got 7; put a field that holds a comma in quotes"),
-        ("", "line 3 must have 6 fields, got 0"),
+        (" ", "line 3 must have 6 fields, got 1"),
         ("2024-01-01,P,m,1,1,s", "line 3, column date: P m has a price for 2024-01-01 already; delete one of the two"),
     ],
 )

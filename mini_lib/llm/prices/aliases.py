@@ -43,7 +43,7 @@ class Alias:
     def __post_init__(self) -> None:
         checked(self, "since", date, fix="use day('2024-10-02')")
         for field in ("provider", "name", "snapshot", "source"):
-            checked(self, field, text, fix="every alias has a provider, a name, a snapshot and a source")
+            checked(self, field, text, fix="every alias has a provider, a name and a source")
 
 
 def name_moves() -> tuple[Alias, ...]:

@@ -198,8 +198,7 @@ def _slopes(years: np.ndarray, logs: np.ndarray) -> np.ndarray:
 
 def _axes(points: Iterable[_Point]) -> tuple[np.ndarray, np.ndarray]:
     """Return the years since the first day, and the binary logarithms of the prices."""
-    points = [_point(point) for point in of_type("points", points, Iterable, fix="use blended_points()")]
-    points.sort(key=lambda point: point[0])
+    points = sorted(map(_point, of_type("points", points, Iterable, fix="use blended_points()")))
     if len(points) < 3:
         raise ValueError(
             f"at least 3 points are needed, got {len(points)}; a line through 2 leaves no doubt to measure"

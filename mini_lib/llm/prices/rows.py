@@ -25,7 +25,7 @@ def rows_of(text: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str
     try:
         header = tuple(next(rows, ()))
         if header != columns:
-            got = shown(", ".join(header)) if header else "nothing"
+            got = ", ".join(header)[:200] or "nothing"
             raise ValueError(f"line 1 must name the columns {', '.join(columns)}; got {got}")
         for row in rows:
             if row and len(row) != len(columns):
@@ -80,4 +80,4 @@ def whole_field(fields: dict[str, str], name: str, line: int, fix: str) -> int:
     try:
         return int(fields[name])
     except ValueError:
-        raise ValueError(f"line {line}, column {name}: {shown(fields[name])} is no whole number; {fix}") from None
+        raise ValueError(f"line {line}, column {name}: {shown(fields[name])} is not a whole number; {fix}") from None
