@@ -62,7 +62,11 @@ DRAWN = "output(generator, 2) must give 2 whole numbers"
         ({"rate_per_s": -2}, ValueError, f"rate_per_s {POSITIVE}, got -2"),
         ({"rate_per_s": inf}, ValueError, f"rate_per_s {POSITIVE}, got inf"),
         ({"rate_per_s": "fast"}, TypeError, f"rate_per_s {POSITIVE}, got 'fast'"),
-        ({"count": 0}, ValueError, "count must be a whole number from 1 to 10000000, got 0; simulate at least one request"),
+        (
+            {"count": 0},
+            ValueError,
+            "count must be a whole number from 1 to 10000000, got 0; simulate at least one request",
+        ),
         ({"prompt": 0}, ValueError, f"prompt {COUNT}, got 0; or give a function that draws lengths"),
         ({"output": 2.5}, TypeError, f"output {COUNT}, got 2.5"),
         (

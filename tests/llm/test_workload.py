@@ -100,11 +100,7 @@ def test_the_precision_is_arguments_of_a_step():
             ValueError,
             "prefill_chunk must be a whole number of 1 or more, got 0; use None to take",
         ),
-        (
-            {"draft": SMOLLM2_135M},
-            TypeError,
-            "draft must be of type Draft, got Architecture(name='SmolLM2-135M'",
-        ),
+        ({"draft": SMOLLM2_135M}, TypeError, "draft must be of type Draft, got Architecture(name='SmolLM2-135M'"),
     ],
 )
 def test_a_workload_that_makes_no_sense_is_refused(wrong, kind, says):

@@ -41,6 +41,8 @@ class Attention:
                 f"kv_heads must divide heads: {self.kv_heads} does not divide {self.heads}; "
                 "each KV head serves the same number of query heads"
             )
+        for name in ("qkv_bias", "out_bias", "qk_norm"):
+            of_type(name, getattr(self, name), bool, fix="it is there or not")
         checked(self, "windowed_layers", whole, low=0, fix="use 0 where every layer sees the whole context")
         if self.window is not None:
             checked(self, "window", whole, low=1, fix="use None where every layer sees the whole context")
@@ -97,6 +99,8 @@ class FeedForward:
 
     def __post_init__(self) -> None:
         checked(self, "width", whole, low=1, fix="copy intermediate_size from the model's config.json")
+        for name in ("gated", "bias"):
+            of_type(name, getattr(self, name), bool, fix="it is there or not")
 
     @property
     def matrices(self) -> int:
@@ -132,6 +136,7 @@ class Experts:
             checked(self, name, whole, low=1, fix="copy it from the model's config.json")
         for name in ("shared_width", "dense_layers", "dense_width"):
             checked(self, name, whole, low=0, fix="use 0 where there is none")
+        of_type("gated", self.gated, bool, fix="it is there or not")
         if self.active > self.count:
             raise ValueError(
                 f"active must not exceed count, got {self.active} of {self.count} experts; "
@@ -184,8 +189,13 @@ class Architecture:
         of_type("name", self.name, str, fix="call it as its makers do")
         for name in ("layers", "hidden", "vocabulary"):
             checked(self, name, whole, low=1, fix="copy it from the model's config.json")
-        of_type("attention", self.attention, (Attention, LatentAttention), fix="use Attention(heads, kv_heads, head_dim)")
+        of_type(
+            "attention", self.attention, (Attention, LatentAttention), fix="use Attention(heads, kv_heads, head_dim)"
+        )
         of_type("feed_forward", self.feed_forward, (FeedForward, Experts), fix="use FeedForward(width)")
+        for name in ("tied", "norm_bias", "head_bias", "parallel_block"):
+            of_type(name, getattr(self, name), bool, fix="it is so or not")
+        of_type("source", self.source, str, fix="say where the shape was read")
         checked(self, "norms_per_layer", whole, low=0, fix="most models have 2")
         if self.published_parameters is not None:
             checked(self, "published_parameters", whole, low=1, fix="use None where the makers do not say")

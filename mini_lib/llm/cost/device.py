@@ -52,6 +52,8 @@ class Device:
 
     def __post_init__(self) -> None:
         of_type("name", self.name, str, fix="call it as its makers do")
+        for name in ("price_source", "source", "date"):
+            of_type(name, getattr(self, name), str, fix="leave it out where it is not known")
         checked(self, "memory_bytes", whole, low=1, fix="80 GiB are 80 * 2**30")
         for name in ("bandwidth_bytes_per_s", "vector_flops_per_s", "link_bytes_per_s"):
             checked(self, name, positive, fix="copy it from the data sheet")

@@ -114,7 +114,7 @@ def _set_of(name: str, values: object, *, each: Callable[..., object], fix: str)
     """Return `values` as a set of what `each` lets pass."""
     if not isinstance(values, Collection) or isinstance(values, str | bytes):
         raise TypeError(f"{name} must be a set, got {shown(values)}; {fix}")
-    if not values:
+    if len(values) == 0:
         raise ValueError(f"{name} must not be empty; {fix}")
     return frozenset(each(f"each of {name}", value, fix=fix) for value in values)
 
@@ -169,8 +169,8 @@ ENGINE_2025 = EngineProfile(
     devices=frozenset({"H100-SXM-80GB", "H200-SXM-141GB", "B200"}), most_devices=8, fewest_bits=4,
     compute_bits=frozenset({4, 8}), kv_bits=frozenset({8}), fewest_requests=32, most_requests=16384,
     attention_parallel=frozenset({"tensor", "data"}),
-    matmul_16=0.742, matmul_8=0.692, matmul_4=0.464, experts=0.155, bandwidth=0.860, kv_bandwidth=0.436,
-    collective_s=11.2e-6, link=1, launch_s=0, prefill_launch_s=0, unpack_ops=0, kv_reread=0,
+    matmul_16=0.742, matmul_8=0.696, matmul_4=0.463, experts=0.157, bandwidth=0.860, kv_bandwidth=0.436,
+    collective_s=11.4e-6, link=1, launch_s=0, prefill_launch_s=0, unpack_ops=0, kv_reread=0,
 )
 # fmt: on
 

@@ -14,7 +14,7 @@ from mini_lib.llm.cost.device import Device, need_device
 from mini_lib.llm.cost.efficiency import IDEAL, Efficiency, need_efficiency
 from mini_lib.llm.cost.operators import Operator, operators
 from mini_lib.llm.cost.roles import Role
-from mini_lib.require import positive
+from mini_lib.require import positive, whole
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ def step(
     (3.9, 'memory')
     """
     e, peak = need_efficiency(efficiency), need_device(device).matmul_peak(compute_bits)
+    new_tokens = whole("new_tokens", new_tokens, low=1, fix="a decode step has 1")
     if decoding is None:
         decoding = new_tokens == 1
     rows = operators(

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mini_lib import _assets
-from mini_lib.llm.prices.checks import all_of, date, text
+from mini_lib.llm.prices import checks
 from mini_lib.llm.prices.rows import rows_of, text_field
 from mini_lib.llm.prices.table import day
 from mini_lib.require import checked
@@ -41,9 +41,9 @@ class Alias:
     source: str
 
     def __post_init__(self) -> None:
-        checked(self, "since", date, fix="use day('2024-10-02')")
+        checked(self, "since", checks.date, fix="use day('2024-10-02')")
         for field in ("provider", "name", "snapshot", "source"):
-            checked(self, field, text, fix="every alias has a provider, a name and a source")
+            checked(self, field, checks.text, fix="every alias has a provider, a name and a source")
 
 
 def name_moves() -> tuple[Alias, ...]:
@@ -59,7 +59,7 @@ def name_moves() -> tuple[Alias, ...]:
     return parse_aliases(content.decode("utf-8"))
 
 
-def parse_aliases(table: str) -> tuple[Alias, ...]:
+def parse_aliases(text: str) -> tuple[Alias, ...]:
     r"""Return the moves in a table of comma-separated values, ordered by date.
 
     Raises:
@@ -70,7 +70,7 @@ def parse_aliases(table: str) -> tuple[Alias, ...]:
     ['2024-01-15']
     """
     found: dict[tuple, Alias] = {}
-    for line, fields in rows_of(table, ALIAS_COLUMNS):
+    for line, fields in rows_of(text, ALIAS_COLUMNS):
         texts = {name: text_field(fields, name, line) for name in ("provider", "name", "snapshot", "source")}
         try:
             alias = Alias(since=day(fields["from"]), **texts)
@@ -96,8 +96,8 @@ def snapshot_on(moves: Iterable[Alias], provider: str, name: str, on: str | dt.d
     'gpt-3.5-turbo-0125'
     """
     on, moves = day(on), check_moves(moves)
-    provider = text("provider", provider, fix="name who sells it, such as 'OpenAI'")
-    name = text("name", name, fix="give the name on the price list, such as 'gpt-4o'")
+    provider = checks.text("provider", provider, fix="name who sells it, such as 'OpenAI'")
+    name = checks.text("name", name, fix="give the name on the price list, such as 'gpt-4o'")
     moved = [move for move in moves if (move.provider, move.name) == (provider, name) and move.since <= on]
     return max(moved, key=lambda move: move.since).snapshot if moved else name
 
@@ -108,4 +108,4 @@ def check_moves(moves: object) -> tuple[Alias, ...]:
     Raises:
         TypeError: something else than an `Alias`.
     """
-    return all_of("moves", moves, Alias, fix="use name_moves()")
+    return checks.all_of("moves", moves, Alias, fix="use name_moves()")

@@ -76,6 +76,8 @@ def price_on(prices: Iterable[Price], model: str, on: str | dt.date, provider: s
     prices, on = check_prices(prices), day(on)
     rows = of_models(prices, (model,))
     sellers = sorted({price.provider for price in rows})
+    if provider is not None:
+        text("provider", provider, fix=f"name one, such as {sellers[0]!r}")
     if provider is None and len(sellers) > 1:
         raise ValueError(f"{model} is sold by {', '.join(sellers)}; name one, such as provider={sellers[0]!r}")
     if provider is not None and provider not in sellers:

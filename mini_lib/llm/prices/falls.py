@@ -80,7 +80,9 @@ def level_percent(scores: Iterable[Score], snapshot: str, same_points: float = S
     if text("snapshot", snapshot, fix=fix) not in best:
         raise ValueError(f"{shown(snapshot)} has no score; {fix}")
     if same_points >= (percent := best[snapshot].percent):
-        raise ValueError(f"same_points must be below the score of {snapshot} ({percent}), got {same_points}; 1 is usual")
+        raise ValueError(
+            f"same_points must be below the score of {snapshot} ({percent}), got {same_points}; 1 is usual"
+        )
     return round(percent - same_points, 9)
 
 

@@ -56,7 +56,7 @@ class Change:
     def __post_init__(self) -> None:
         for name in ("before", "after"):
             of_type(name, getattr(self, name), Price, fix="use changes()")
-        if self.ratio != math.inf:  # from nothing to something
+        if not (isinstance(self.ratio, float) and self.ratio == math.inf):  # from nothing to something
             checked(self, "ratio", not_negative, fix="use changes()")
         if self.after.date < self.before.date:
             raise ValueError(f"after ({self.after.date}) must not be older than before ({self.before.date}); swap them")

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mini_lib import _assets
-from mini_lib.llm.prices.checks import all_of, text
-from mini_lib.llm.prices.checks import date as is_date
+from mini_lib.llm.prices import checks
 from mini_lib.llm.prices.rows import number_field, rows_of, text_field, whole_field
 from mini_lib.llm.prices.table import day
 from mini_lib.require import callable_, checked, of_type, one_of, positive, whole
@@ -61,8 +60,8 @@ class Score:
         one_of("method", self.method, METHODS, fix="an answer is a letter, a chain of thought reasons first")
         one_of("variant", self.variant, VARIANTS, fix="instruct is the chat model that is sold")
         for name in ("snapshot", "source"):
-            checked(self, name, text, fix="every score has a snapshot and a source")
-        checked(self, "date", is_date, fix="use day('2024-07-23')")
+            checked(self, name, checks.text, fix="every score has a snapshot and a source")
+        checked(self, "date", checks.date, fix="use day('2024-07-23')")
 
 
 def mmlu_scores() -> tuple[Score, ...]:
@@ -78,7 +77,7 @@ def mmlu_scores() -> tuple[Score, ...]:
     return parse_scores(content.decode("utf-8"))
 
 
-def parse_scores(table: str) -> tuple[Score, ...]:
+def parse_scores(text: str) -> tuple[Score, ...]:
     r"""Return the scores in a table of comma-separated values, in the order of its lines.
 
     Raises:
@@ -91,7 +90,7 @@ def parse_scores(table: str) -> tuple[Score, ...]:
     (70.0, '2023-03-15')
     """
     found: dict[tuple, Score] = {}
-    for line, fields in rows_of(table, SCORE_COLUMNS):
+    for line, fields in rows_of(text, SCORE_COLUMNS):
         score = _score(fields, line)
         key = (score.snapshot, score.shots, score.method, score.variant)
         if key in found:
@@ -139,7 +138,7 @@ def by_snapshot(scores: Iterable[Score], prefer: Preference = five_shot_first) -
     """
     best: dict[str, Score] = {}
     callable_("prefer", prefer, fix="use five_shot_first or reasoning_first")
-    for score in all_of("scores", scores, Score, fix="use mmlu_scores()"):
+    for score in checks.all_of("scores", scores, Score, fix="use mmlu_scores()"):
         if score.snapshot not in best or prefer(score) < prefer(best[score.snapshot]):
             best[score.snapshot] = score
     return best

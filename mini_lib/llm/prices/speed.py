@@ -8,8 +8,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from mini_lib import _assets
-from mini_lib.llm.prices.checks import all_of, text
-from mini_lib.llm.prices.checks import date as is_date
+from mini_lib.llm.prices import checks
 from mini_lib.llm.prices.rows import number_field, rows_of, text_field
 from mini_lib.llm.prices.table import day
 from mini_lib.require import checked, positive
@@ -40,9 +39,9 @@ class SoldSpeed:
 
     def __post_init__(self) -> None:
         checked(self, "output_tokens_per_s", positive, fix="give tokens per second of one request")
-        checked(self, "date", is_date, fix="use day('2024-09-10')")
+        checked(self, "date", checks.date, fix="use day('2024-09-10')")
         for name in ("provider", "model", "measured_by", "source"):
-            checked(self, name, text, fix="every speed has a provider, a model and a source")
+            checked(self, name, checks.text, fix="every speed has a provider, a model and a source")
 
 
 def sold_speeds() -> tuple[SoldSpeed, ...]:
@@ -58,7 +57,7 @@ def sold_speeds() -> tuple[SoldSpeed, ...]:
     return parse_speeds(content.decode("utf-8"))
 
 
-def parse_speeds(table: str) -> tuple[SoldSpeed, ...]:
+def parse_speeds(text: str) -> tuple[SoldSpeed, ...]:
     r"""Return the speeds in a table of comma-separated values, ordered by date.
 
     Raises:
@@ -70,7 +69,7 @@ def parse_speeds(table: str) -> tuple[SoldSpeed, ...]:
     (100.0, '2024-07-15')
     """
     found = []
-    for line, fields in rows_of(table, SPEED_COLUMNS):
+    for line, fields in rows_of(text, SPEED_COLUMNS):
         per_s = number_field(fields, "output_tokens_per_s", line, "give tokens per second such as 250")
         texts = {name: text_field(fields, name, line) for name in ("provider", "model", "measured_by", "source")}
         try:
@@ -86,4 +85,4 @@ def check_speeds(speeds: object) -> tuple[SoldSpeed, ...]:
     Raises:
         TypeError: something else than a `SoldSpeed`.
     """
-    return all_of("speeds", speeds, SoldSpeed, fix="use sold_speeds()")
+    return checks.all_of("speeds", speeds, SoldSpeed, fix="use sold_speeds()")

@@ -16,8 +16,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from mini_lib import _assets
-from mini_lib.llm.prices.checks import all_of, text
-from mini_lib.llm.prices.checks import date as is_date
+from mini_lib.llm.prices import checks
 from mini_lib.llm.prices.rows import number_field, rows_of, text_field
 from mini_lib.require import checked, not_negative, of_type, shown
 
@@ -50,12 +49,12 @@ class Price:
     source: str
 
     def __post_init__(self) -> None:
-        checked(self, "date", is_date, fix="use day('2024-07-18')")
+        checked(self, "date", checks.date, fix="use day('2024-07-18')")
         of_type("approximate", self.approximate, bool, fix="it is True where only the month is known")
         for name in _PRICES:
             checked(self, name, not_negative, fix="give USD for a million tokens")
         for name in ("provider", "model", "source"):
-            checked(self, name, text, fix="every price has a provider, a model and a source")
+            checked(self, name, checks.text, fix="every price has a provider, a model and a source")
 
 
 def history() -> tuple[Price, ...]:
@@ -145,4 +144,4 @@ def check_prices(prices: object) -> tuple[Price, ...]:
     Raises:
         TypeError: something else than a `Price`.
     """
-    return all_of("prices", prices, Price, fix="use history()")
+    return checks.all_of("prices", prices, Price, fix="use history()")

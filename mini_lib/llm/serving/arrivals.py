@@ -37,7 +37,9 @@ class Request:
     def __post_init__(self) -> None:
         checked(self, "arrival_s", finite, fix="use 0.0 for the first, and leave out what never arrives")
         if abs(self.arrival_s) > LATEST_S:
-            raise ValueError(f"arrival_s must be {LATEST_S:g} or less, got {self.arrival_s}; count from the first request")
+            raise ValueError(
+                f"arrival_s must be {LATEST_S:g} or less, got {self.arrival_s}; count from the first request"
+            )
         checked(self, "prompt", whole, low=1, fix="a prompt has at least its start token")
         checked(self, "output", whole, low=1, fix="the prefill itself gives the first token")
 

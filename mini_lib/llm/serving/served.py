@@ -133,7 +133,9 @@ class Served:
         """
         begin_s, end_s = (finite(name, at, fix="give seconds") for name, at in (("begin_s", begin_s), ("end_s", end_s)))
         if not begin_s < end_s:
-            raise ValueError(f"begin_s must be before end_s ({end_s}), got {begin_s}; give a window with requests in it")
+            raise ValueError(
+                f"begin_s must be before end_s ({end_s}), got {begin_s}; give a window with requests in it"
+            )
         done = (self.finish_s > begin_s) & (self.finish_s <= end_s)
         return float(self.output[done].sum() / (end_s - begin_s))
 

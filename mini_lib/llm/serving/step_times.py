@@ -22,7 +22,9 @@ class StepTimes:
     def __init__(self, timing: Timing) -> None:
         for name in ("decode_s", "prefill_s"):
             if not callable(getattr(timing, name, None)):
-                raise TypeError(f"timing must have {name}(), got {shown(timing)}; use LinearTiming(decode_fixed_s=0.01)")
+                raise TypeError(
+                    f"timing must have {name}(), got {shown(timing)}; use LinearTiming(decode_fixed_s=0.01)"
+                )
         self._timing = timing
         self.window: Window | None = getattr(timing, "window", None)
         if not isinstance(self.window, Window | None):

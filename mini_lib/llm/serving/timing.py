@@ -163,6 +163,7 @@ class CalculatorTiming:
         Raises:
             TypeError, ValueError: as `step()`.
         """
+        new_tokens = whole("new_tokens", new_tokens, low=1, fix="a piece of a prompt has tokens")
         return self._at(1, new_tokens, context, lambda parts: parts.all_s)
 
     def pass_s(self, tokens: int, new_tokens: int, context: float, prompts: int) -> float:
@@ -233,12 +234,7 @@ class _Parts(NamedTuple):
         return sum(self)
 
 
-_PART_OF = {
-    Role.ATTENTION: "attention",
-    Role.UNFOLD: "attention",
-    Role.EXPERT: "experts",
-    Role.HEAD: "head",
-}
+_PART_OF = {Role.ATTENTION: "attention", Role.UNFOLD: "attention", Role.EXPERT: "experts", Role.HEAD: "head"}
 
 
 _GRID = 512  # tokens of context between two calls of the calculator
