@@ -62,7 +62,10 @@ CALLS = {
     "Experts": (cost.Experts, dict(count=4, active=2, width=8, shared_width=0, dense_layers=0, dense_width=0)),
     "Architecture": (cost.Architecture, _keyword(LLAMA)),
     "Device": (cost.Device, _keyword(H100)),
-    "measured_device": (cost.measured_device, dict(peak_flops_per_s=1e11, bandwidth_bytes_per_s=2e10, memory_bytes=2**34)),
+    "measured_device": (
+        cost.measured_device,
+        dict(peak_flops_per_s=1e11, bandwidth_bytes_per_s=2e10, memory_bytes=2**34),
+    ),
     "find_device": (cost.find_device, dict(name="B200")),
     "Efficiency": (cost.Efficiency, _keyword(cost.IDEAL)),
     "EngineProfile": (cost.EngineProfile, _keyword(cost.ENGINE_2025)),
@@ -198,7 +201,8 @@ CALLS = {
     ))),
     "Price": (prices.Price, _keyword(PRICES[0])),
     "parse_prices": (prices.parse_prices, dict(text=(
-        "date,provider,model,usd_per_million_input_tokens,usd_per_million_output_tokens,source\n2024-07,P,m,1,2,a page\n"
+        "date,provider,model,usd_per_million_input_tokens,usd_per_million_output_tokens,source\n"
+        "2024-07,P,m,1,2,a page\n"
     ))),
     "day": (prices.day, dict(text="2024-07-18")),
     # published

@@ -65,11 +65,11 @@ def need_efficiency(value: object) -> Efficiency:
     Raises:
         TypeError: it is something else.
 
-    >>> need_efficiency("TensorRT-LLM 2025")
+    >>> need_efficiency("MLX 2025")
     Traceback (most recent call last):
-    TypeError: efficiency must be of type Efficiency, got 'TensorRT-LLM 2025'; find_engine('TensorRT-LLM 2025') gives one
+    TypeError: efficiency must be of type Efficiency, got 'MLX 2025'; find_engine('MLX 2025') gives one
     """
-    return of_type("efficiency", value, Efficiency, fix="find_engine('TensorRT-LLM 2025') gives one")
+    return of_type("efficiency", value, Efficiency, fix="find_engine('MLX 2025') gives one")
 
 
 IDEAL = Efficiency(1, 1, 1, 1, 0, 0, 0, 0, 0, unfused=0)

@@ -20,8 +20,8 @@ from mini_lib.require import checked, of_type, one_of, shown, whole
 class EngineProfile(Efficiency):
     """What the engine called `software` made of its devices in `year`: constants that published rows explain.
 
-    `fitted_on` says which rows. They were measured on `devices`, of which at most `most_devices` share a model in one of
-    the ways of `attention_parallel`, with `fewest_bits` or more for each weight, `compute_bits` in the matrix units,
+    `fitted_on` says which rows. They were measured on `devices`, of which at most `most_devices` share a model in one
+    of the ways of `attention_parallel`, with `fewest_bits` or more for each weight, `compute_bits` in the matrix units,
     `kv_bits` in the cache, and `fewest_requests` to `most_requests` at a time. No row is of stages, drafts, cached
     prompts or prompts in chunks of a given size. What lies outside is computed all the same; `beyond()` says so.
 

@@ -10,8 +10,8 @@ Source: Pope et al., "Efficiently Scaling Transformer Inference", 2022, sections
 from dataclasses import dataclass, replace
 from math import ceil
 
-from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, need_architecture
 from mini_lib.llm.cost import limits
+from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, need_architecture
 from mini_lib.llm.cost.kv_cache import kept_tokens, kv_numbers_per_token
 from mini_lib.llm.cost.matrices import WeightMatrix, matrices
 from mini_lib.llm.cost.parallel import check_tensor_parallel

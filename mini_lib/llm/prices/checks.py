@@ -26,7 +26,7 @@ def text(name: str, value: object, *, fix: str) -> str:
 
 
 def date(name: str, value: object, *, fix: str) -> dt.date:
-    """Return `value` if it is a `datetime.date`, and no `datetime`: that is a date too, and cannot be compared with one.
+    """Return `value` if it is a `datetime.date`, and no `datetime`: that is a date too, but the two do not compare.
 
     Raises:
         TypeError: it is something else.

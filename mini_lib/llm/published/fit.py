@@ -81,9 +81,9 @@ def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant]) -> 
     """Return the efficiency of each engine that explains `rows` best. What is not among `constants` stays ideal.
 
     Raises:
-        TypeError: something else than a `Measurement`, or than constants of a name, engines, a first guess and the highest.
-        ValueError: there are fewer rows than constants, no constant is for the engine of a row, an engine has a constant
-            twice, there is no constant of that name, or its first guess is not above 0 and up to its highest.
+        TypeError: something else than a `Measurement`, or a constant that is not (name, engines, first guess, highest).
+        ValueError: there are fewer rows than constants, no constant is for the engine of a row, an engine has a
+            constant twice, there is no constant of that name, or its first guess is not above 0 and up to its highest.
     """
     rows, constants = check_rows(rows), _check_constants(constants)
     if len(rows) < len(constants):

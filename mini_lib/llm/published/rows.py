@@ -29,8 +29,8 @@ class Measurement:
     an `EngineProfile`, with its year.
 
     Raises:
-        TypeError, ValueError: an unknown kind, a text that is none or empty, a count or figure that is not a number above
-            0, or a batch where all requests are queued, or none where they are not.
+        TypeError, ValueError: an unknown kind, a text that is none or empty, a count or figure that is not a number
+            above 0, a batch where all requests are queued, or none where they are not.
     """
 
     kind: str
@@ -53,9 +53,10 @@ class Measurement:
             if not of_type(name, getattr(self, name), str, fix="copy it from the table").strip():
                 raise ValueError(f"{name} must not be empty; copy it from the table")
         if (self.batch is None) != (self.kind == "queued"):
+            wanted = "None where" if self.kind == "queued" else "a number unless"
             raise ValueError(
-                f"batch must be {'None where' if self.kind == 'queued' else 'a number unless'} all requests are queued, "
-                f"got {shown(self.batch)} for kind {self.kind!r}; copy it from the table"
+                f"batch must be {wanted} all requests are queued, got {shown(self.batch)} for kind {self.kind!r}; "
+                "copy it from the table"
             )
         counts = ("prompt", "output", "tensor_parallel", "compute_bits")
         for name in counts if self.batch is None else ("batch", *counts):

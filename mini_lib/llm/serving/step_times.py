@@ -6,7 +6,6 @@ from mini_lib.llm.serving.timing import Timing
 from mini_lib.llm.serving.window import Window
 from mini_lib.require import not_negative, shown
 
-
 LONGEST_S = 1e9
 """A step of thirty years is none."""
 

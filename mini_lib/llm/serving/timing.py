@@ -212,7 +212,7 @@ class CalculatorTiming:
                 efficiency=self.efficiency,
                 **self.workload.precision,
             )
-            spent = {part: 0.0 for part in ("attention", "experts", "head", "rest")}
+            spent = dict.fromkeys(("attention", "experts", "head", "rest"), 0.0)
             for row in timed.rows:
                 spent[_PART_OF.get(row.operator.role, "rest")] += row.seconds
             self._known[key] = _Parts(
