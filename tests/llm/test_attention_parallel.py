@@ -73,8 +73,8 @@ def test_a_sequence_lies_whole_on_one_device_and_the_fullest_decides(batch, full
     )
     for role in (Role.EMBEDDING, Role.QKV, Role.ATTENTION, Role.ATTENTION_OUT, Role.HEAD):
         assert rows[role] == alone[role]
-    # the experts serve the tokens of both: 2 of width 24 for each, three matrices of 16 numbers a unit, half of it here;
-    # by_role keeps the last row of the role, the matrix down: 24 x 16
+    # the experts serve the tokens of both, two of width 24 each, and half of each expert is here; the last row of that
+    # role is the matrix down, of 24 x 16
     assert rows[Role.EXPERT].flops == pytest.approx(2 * 2 * batch * 3 * 2 * 24 * 16 / 2, rel=1e-12)
     # fullest x 3 tokens in each of 2 layers travel there and back, as 16 numbers of 2 bytes, 3/4 of them
     assert rows[Role.COLLECTIVE].link_bytes == pytest.approx(2 * fullest * 3 * 0.75 * 16 * 2 * 2, rel=1e-12)

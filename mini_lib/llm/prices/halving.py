@@ -136,7 +136,8 @@ def halving_time(points: Iterable[_Point], confidence: float = 0.95) -> HalvingT
     confidence = share("confidence", confidence, one=False, fix="use 0.95")
     years, logs = _axes(points)
     slope = float(_slopes(years, logs))
-    residuals = logs - logs.mean() - slope * (years - years.mean())
+    moves = logs - logs[0]
+    residuals = moves - moves.mean() - slope * (years - years.mean())
     spread = float(np.sum((years - years.mean()) ** 2))
     error = math.sqrt(float(residuals @ residuals) / (len(years) - 2) / spread)
     reach = float(stats.t.isf((1 - confidence) / 2, len(years) - 2)) * error
@@ -191,9 +192,9 @@ def _years(slope_per_year: float) -> float:
 
 
 def _slopes(years: np.ndarray, logs: np.ndarray) -> np.ndarray:
-    """Return the least-squares slopes along the last axis."""
+    """Return the least-squares slopes along the last axis, exactly 0 where all logarithms are the same."""
     centred = years - years.mean(axis=-1, keepdims=True)
-    return np.sum(centred * logs, axis=-1) / np.sum(centred**2, axis=-1)
+    return np.sum(centred * (logs - logs[..., :1]), axis=-1) / np.sum(centred**2, axis=-1)
 
 
 def _axes(points: Iterable[_Point]) -> tuple[np.ndarray, np.ndarray]:
