@@ -38,8 +38,13 @@ class TimedStep:
 
     @cached_property
     def seconds(self) -> float:
-        """The time from start to end."""
-        return self.overhead_s + sum(row.seconds for row in self.rows)
+        """The time from start to end.
+
+        Raises:
+            ValueError: it is longer than any number, or 0: the figures of the device are no figures of one.
+        """
+        seconds = self.overhead_s + sum(row.seconds for row in self.rows)
+        return positive("the seconds of a step", seconds, fix="check the device and the efficiency")
 
     @cached_property
     def flops(self) -> float:
@@ -152,6 +157,4 @@ def step(
         return TimedOperator(o, max(compute, memory), "compute" if compute >= memory else "memory")
 
     launch = e.launch_s if decoding else e.prefill_launch_s
-    timed_step = TimedStep(tuple(map(timed, rows)), architecture.layers * launch)
-    positive("the seconds of a step", timed_step.seconds, fix="check the device and the efficiency")
-    return timed_step
+    return TimedStep(tuple(map(timed, rows)), architecture.layers * launch)
