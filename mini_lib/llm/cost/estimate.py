@@ -221,11 +221,25 @@ def _micro_batches(w: Workload) -> tuple[int, int]:
 def _stages(
     whole: TimedStep, device: Device, a: Architecture, w: Workload, tokens: int, e: Efficiency
 ) -> tuple[float, float]:
-    """The seconds of a micro-batch through all stages, and in the slowest: the last, with as many layers as any."""
+    """The seconds of a micro-batch through all stages, and in the slowest: the last, with as many layers as any.
+
+    Layers of experts come last, and each takes longer than a dense one.
+    """
     if w.pipeline_parallel == 1:
         return whole.seconds, whole.seconds
     hand_on_s = tokens * a.hidden * ACTIVATION_BYTES / (device.link_bytes_per_s * e.link) + e.collective_s
-    ends = {row.operator.role: row.seconds for row in whole.rows if row.operator.role in (Role.EMBEDDING, Role.HEAD)}
-    share = ceil(a.layers / w.pipeline_parallel) / a.layers
-    slowest_s = (whole.seconds - sum(ends.values())) * share + ends[Role.HEAD] + hand_on_s
+    layers = ceil(a.layers / w.pipeline_parallel)
+    experts = min(layers, a.expert_layers)
+
+    def share(role: Role, calls: int) -> float:
+        if role in (Role.EMBEDDING, Role.HEAD):
+            return float(role is Role.HEAD)
+        if a.expert_layers and (role is Role.EXPERT or calls == a.expert_layers < a.layers):  # these, or their exchange
+            return experts / a.expert_layers
+        if a.expert_layers and role is Role.MLP:
+            return (layers - experts) / calls
+        return layers / a.layers
+
+    inside_s = sum(row.seconds * share(row.operator.role, row.operator.calls) for row in whole.rows)
+    slowest_s = inside_s + whole.overhead_s * layers / a.layers + hand_on_s
     return whole.seconds + (w.pipeline_parallel - 1) * hand_on_s, slowest_s

@@ -9,6 +9,7 @@ from mini_lib.llm.cost import Architecture, Device, Efficiency, Role, Workload, 
 from mini_lib.llm.cost.architecture import need_architecture
 from mini_lib.llm.cost.device import need_device
 from mini_lib.llm.cost.efficiency import need_efficiency
+from mini_lib.llm.cost.kv_cache import kv_bytes_per_token
 from mini_lib.llm.cost.limits import context as known_tokens
 from mini_lib.llm.cost.memory import LARGEST_PASS_TOKENS, held_kv_bytes_per_token
 from mini_lib.llm.cost.workload import need_workload
@@ -260,11 +261,14 @@ def kv_room_tokens(architecture: Architecture, device: Device, workload: Workloa
     full = replace(need_workload(workload), batch=1, prompt=LARGEST_PASS_TOKENS, cached_prompt=0)
     held = memory(architecture, device, full)
     free_bytes = held.capacity_bytes - held.weights_bytes - held.activation_bytes
+    devices = workload.tensor_parallel if workload.attention_parallel == "data" else 1
     token_bytes = held_kv_bytes_per_token(architecture, workload)
+    if workload.draft is not None:  # on one device, for the tokens of all
+        token_bytes += (devices - 1) * kv_bytes_per_token(workload.draft.architecture, workload.kv_bits)
     if free_bytes < token_bytes:
         short = (token_bytes - free_bytes) / 2**30
         raise ValueError(
             f"{architecture.name} leaves no room for a KV cache on {device.name}: {short:.2f} GiB short; "
             "use fewer weight_bits, more tensor_parallel, a prefill_chunk or a larger device"
         )
-    return int(free_bytes / token_bytes) * (workload.tensor_parallel if workload.attention_parallel == "data" else 1)
+    return int(free_bytes / token_bytes) * devices
