@@ -50,7 +50,8 @@ class Measurement:
     def __post_init__(self) -> None:
         one_of("kind", self.kind, KINDS, fix="it says what the seconds are for")
         for name in ("engine", "source", "device", "model"):
-            if not of_type(name, getattr(self, name), str, fix="copy it from the table").strip():
+            said = of_type(name, getattr(self, name), str, fix="copy it from the table").strip()
+            if not said and name != "source":
                 raise ValueError(f"{name} must not be empty; copy it from the table")
         if (self.batch is None) != (self.kind == "queued"):
             wanted = "None where" if self.kind == "queued" else "a number unless"

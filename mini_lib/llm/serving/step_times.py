@@ -19,15 +19,15 @@ class StepTimes:
     """
 
     def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self.window: Window | None = getattr(timing, "window", None)
+        if not isinstance(self.window, Window | None):
+            raise TypeError(f"a timing's window must be a Window or None, got {self.window!r}; use Window(tokens=4096)")
         for name in ("decode_s", "prefill_s"):
             if not callable(getattr(timing, name, None)):
                 raise TypeError(
                     f"timing must have {name}(), got {shown(timing)}; use LinearTiming(decode_fixed_s=0.01)"
                 )
-        self._timing = timing
-        self.window: Window | None = getattr(timing, "window", None)
-        if not isinstance(self.window, Window | None):
-            raise TypeError(f"a timing's window must be a Window or None, got {self.window!r}; use Window(tokens=4096)")
         self._pass_s = getattr(timing, "pass_s", None)
         self._decode: dict[int, tuple[float, float]] = {}
         self._prefill: dict[tuple[int, float], float] = {}
