@@ -86,14 +86,14 @@ def test_what_does_not_fit_is_mended_by_a_button(panel, opened):
 
 def test_the_switch_of_generations_changes_speed_and_engine(panel):
     row = panel.locator(".numbers tbody tr")
-    rent, before = panel.locator(".rent"), row.inner_text()
-    assert rent.filter(has_text="Engine: TensorRT-LLM 2025.").count() == 1
+    engine, before = panel.get_by_role("status").locator(".engine"), row.inner_text()
+    assert engine.filter(has_text="Engine: TensorRT-LLM 2025.").count() == 1
     switch = control(panel, "Engines of")
     switch.select_option(label="2023")
-    rent.filter(has_text="Engine: TensorRT-LLM 2023.").wait_for()
+    engine.filter(has_text="Engine: TensorRT-LLM 2023.").wait_for()
     assert row.inner_text() != before
     switch.select_option(label="2025")
-    rent.filter(has_text="Engine: TensorRT-LLM 2025.").wait_for()
+    engine.filter(has_text="Engine: TensorRT-LLM 2025.").wait_for()
     assert row.inner_text() == before
 
 

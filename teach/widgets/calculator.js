@@ -27,6 +27,7 @@ function render({ model, el }) {
   const said = make("div", root, { className: "said", role: "status" });
   shown.sentence = make("span", said);
   shown.remedies = make("span", said, { className: "remedies" });
+  shown.engine = make("div", said, { className: "engine" });
   for (const className of ["numbers", "picture", "rent"]) shown[className] = make("div", root, { className });
   shown.remedies.onclick = ({ target }) => {
     if (!target.dataset.at) return;

@@ -15,7 +15,18 @@ from typing import Any
 from teach.live import bundle
 from teach.widgets.calculator_numbers import CHOICES, PanelNumbers, Setting, numbers
 from teach.widgets.calculator_picture import draw
-from teach.widgets.calculator_words import COLUMNS, LABELS, alt, cells, change, option, rent, sentence, with_remedies
+from teach.widgets.calculator_words import (
+    COLUMNS,
+    LABELS,
+    alt,
+    cells,
+    change,
+    engine,
+    option,
+    rent,
+    sentence,
+    with_remedies,
+)
 
 SLIDERS = ("devices", "batch", "prompt", "output")  # the others are chosen from a list
 # what the static form changes: so many times as much, or the last of the choices (None)
@@ -60,6 +71,7 @@ class Calculator:
             "sentence": sentence(shown),
             "remedies": helps,
             "numbers": table([shown], [""]),
+            "engine": escape(engine(shown)),
             "rent": escape(rent(shown)),
             "picture": picture,
         }
@@ -88,7 +100,7 @@ class Calculator:
         return (
             f"<p>{escape(with_remedies(first))}</p>{table(list(sheet.values()), names)}"
             f'<img alt="{escape(said, quote=True)}" style="max-width:100%;height:auto" src="{source}">'
-            f"<p>{escape(rent(first))}</p>"
+            f"<p>{escape(f'{rent(first)} {engine(first)}'.strip())}</p>"
         )
 
     def widget(self) -> Any:

@@ -11,11 +11,11 @@ from itertools import product
 from math import log
 from typing import Any
 
-from mini_lib.llm.cost.architecture import Architecture
+from mini_lib.llm.cost.architecture import Architecture, need_architecture
 from mini_lib.llm.cost.computers import COMPUTERS, MACS
-from mini_lib.llm.cost.device import Device
+from mini_lib.llm.cost.device import Device, need_device
 from mini_lib.llm.cost.devices import DEVICES, GRAPHICS_CARDS, H100_SXM, find_device
-from mini_lib.llm.cost.efficiency import Efficiency
+from mini_lib.llm.cost.efficiency import Efficiency, need_efficiency
 from mini_lib.llm.cost.engines import (
     ENGINE_2023,
     ENGINE_2025,
@@ -30,7 +30,7 @@ from mini_lib.llm.cost.memory import DeviceMemory, largest_batch, memory, weight
 from mini_lib.llm.cost.models import LLAMA_3_8B, MODELS, find_model
 from mini_lib.llm.cost.step import TimedStep
 from mini_lib.llm.cost.workload import Workload
-from mini_lib.require import one_of
+from mini_lib.require import of_type, one_of
 
 WEIGHTS = {"16 bits": (16, 16), "8 bits, computed in 8": (8, 8), "8 bits": (8, 16), "4.5 bits": (4.5, 16)}
 """The bits of a stored weight, and of the numbers that are multiplied. 4 bits and a scale for 32 weights are 4.5."""
@@ -64,7 +64,7 @@ class Setting:
     """The position of every control. A model or a device may be given by its name, or be one of your own.
 
     Raises:
-        TypeError: a count is not a whole number.
+        TypeError: a count is not a whole number, or not an Architecture, a Device and an Efficiency.
         ValueError: a name that nothing has, a length below 1, or a format that is not in `WEIGHTS`.
 
     >>> Setting(device="rtx-3090").device.name, Setting(batch=0)
@@ -90,7 +90,14 @@ class Setting:
             object.__setattr__(self, "device", find_device(self.device))
         one_of("generation", self.generation, CHOICES["generation"], fix="2025 is that of this year's engines")
         one_of("weights", self.weights, tuple(WEIGHTS), fix="'4.5 bits' are 4 and a scale for each 32 weights")
-        _ = self.workload  # checks the numbers
+        need_architecture(self.model)
+        need_device(self.device)
+        if self.efficiency is not None:
+            need_efficiency(self.efficiency)
+        asked = self.workload  # checks the numbers, and keeps them as Python's
+        plain = {"devices": asked.tensor_parallel, "batch": asked.batch, "prompt": asked.prompt, "output": asked.output}
+        for name, value in (plain | {"kv_bits": asked.kv_bits}).items():
+            object.__setattr__(self, name, value)
 
     @property
     def workload(self) -> Workload:
@@ -182,8 +189,12 @@ def panel_numbers(**controls: Any) -> PanelNumbers:
 
 
 def numbers(setting: Setting) -> PanelNumbers:
-    """Return all that the panel shows for `setting`."""
-    s = setting
+    """Return all that the panel shows for `setting`.
+
+    Raises:
+        TypeError: not a `Setting`.
+    """
+    s = of_type("setting", setting, Setting, fix="use Setting(batch=8)")
     try:
         held, largest = memory(s.model, s.device, s.workload), largest_batch(s.model, s.device, s.workload)
     except ValueError as error:  # a split that the model does not allow

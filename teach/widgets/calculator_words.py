@@ -138,14 +138,18 @@ def with_remedies(shown: PanelNumbers) -> str:
 
 
 def rent(shown: PanelNumbers) -> str:
-    """Return where the price of the device comes from, which engine the speed is for, and where that extrapolates."""
-    device, e = shown.setting.device, shown.estimate
-    priced = f"{device} has no list price, so there is no cost."
-    if device.usd_per_hour is not None:
-        priced = f"Rent of a {device}: {device.usd_per_hour:.2f} USD per hour ({device.price_source})."
-    engine = f" Engine: {e.engine}." if e and e.engine else ""
-    beyond = f" It extrapolates: {'; '.join(e.extrapolates)}." if e and e.extrapolates else ""
-    return priced + engine + beyond
+    """Return where the price of the device comes from."""
+    device = shown.setting.device
+    if device.usd_per_hour is None:
+        return f"{device} has no list price, so there is no cost."
+    return f"Rent of a {device}: {device.usd_per_hour:.2f} USD per hour ({device.price_source})."
+
+
+def engine(shown: PanelNumbers) -> str:
+    """Return which engine the speed is for, and where that extrapolates; a screen reader says it after the answer."""
+    e = shown.estimate
+    named = f"Engine: {e.engine}." if e and e.engine else ""
+    return f"{named} It extrapolates: {'; '.join(e.extrapolates)}." if e and e.extrapolates else named
 
 
 def alt(shown: PanelNumbers) -> str:

@@ -247,7 +247,10 @@ def test_a_shape_that_cannot_be_says_why(make, message):
         (lambda: FeedForward("8"), "width must be a whole number of 1 or more, got '8';"),
         (lambda: Experts(4, 2.5, 6), "active must be a whole number of 1 or more, got 2.5;"),
         (lambda: replace(DENSE, hidden=16.0), "hidden must be a whole number of 1 or more, got 16.0;"),
-        (lambda: count_parameters("llama-3-8b"), "need an Architecture, got str; find_model('llama-3-8b') gives one"),
+        (
+            lambda: count_parameters("llama-3-8b"),
+            "architecture must be of type Architecture, got 'llama-3-8b'; find_model",
+        ),
     ],
 )
 def test_what_is_not_a_whole_number_or_a_shape_is_named(make, start):

@@ -202,7 +202,7 @@ def test_bits_without_units_are_refused():
         (
             {"matmul_flops_per_s": 312e12},
             TypeError,
-            "matmul_flops_per_s must map bits to FLOPs a second, got 312000000000000.0",
+            "matmul_flops_per_s must map bits to FLOPs per second, got 312000000000000.0",
         ),
         ({"matmul_flops_per_s": {8: 2e14}}, ValueError, r"must have a figure for 16 bits, got \[8\]; attention"),
         ({"matmul_flops_per_s": {16: 0}}, ValueError, r"matmul_flops_per_s\[16\] must be a .*number above 0, got 0"),

@@ -18,9 +18,9 @@ from mini_lib.llm.cost.engines import (
 )
 from mini_lib.llm.cost.estimate import estimate
 from mini_lib.llm.cost.models import LLAMA_3_8B, find_model
-from mini_lib.llm.cost.workload import Workload
+from mini_lib.llm.cost.workload import Draft, Workload
 from mini_lib.llm.published.fit import CONSTANTS_2025, OF_2023, compare, fit_engines, median_error, predicted_s
-from mini_lib.llm.published.rows import decode_rows_2025, queued_rows_2025, read_rows
+from mini_lib.llm.published.rows import decode_rows_2025, published_rows, queued_rows_2025, read_rows
 from mini_lib.llm.serving.full_load import full_load
 
 H100, B200 = find_device("H100-SXM-80GB"), find_device("B200")
@@ -85,7 +85,44 @@ def test_what_no_row_covers_is_computed_and_said():
     assert ENGINE_2025.beyond(H100, several) == (
         "weight_bits 2: rows have 4 or more",
         "16 devices: rows have 8 or fewer",
+        "no row in 2 stages",
     )
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"kv_bits": 16}, "kv_bits 16: rows have 8"),
+        ({"batch": 20_000}, "batch 20000: rows have 16384 or fewer"),
+        ({"cached_prompt": 512}, "no row with 512 tokens of the prompt cached"),
+        ({"prefill_chunk": 256}, "no row with prompts in chunks of 256"),
+        ({"draft": Draft(LLAMA_3_8B, tokens=4, acceptance=0.5)}, "no row with a draft"),
+        ({"pipeline_parallel": 4}, "no row in 4 stages"),
+    ],
+)
+def test_what_the_fit_never_saw_is_named(change, says):
+    asked = Workload(batch=64, weight_bits=8, kv_bits=8, compute_bits=8)
+    assert ENGINE_2025.beyond(H100, replace(asked, **change)) == (says,)
+
+
+def test_an_engine_of_one_user_says_so():
+    rtx = find_device("RTX-4090")
+    assert LLAMA_CPP_2025.beyond(rtx, Workload()) == ()
+    assert LLAMA_CPP_2025.beyond(rtx, Workload(batch=2)) == ("batch 2: rows have 1",)
+    shared = Workload(tensor_parallel=2, attention_parallel="data")
+    assert LLAMA_CPP_2025.beyond(rtx, shared) == (
+        "2 devices: rows have 1 or fewer",
+        "attention_parallel 'data': rows have tensor",
+    )
+
+
+def test_what_an_engine_covers_is_what_its_rows_have():
+    for engine in ENGINES:
+        own = [row for row in (*published_rows(), *QUEUED, *DECODE) if row.engine == engine.name]
+        assert engine.kv_bits == {row.kv_bits for row in own}
+        assert engine.compute_bits == {row.compute_bits for row in own}
+        assert engine.most_devices == max(row.tensor_parallel for row in own)
+        assert engine.most_requests == max(row.batch or 2048 * row.tensor_parallel for row in own)
 
 
 def test_an_efficiency_without_a_date_says_nothing():
@@ -101,6 +138,13 @@ def test_an_efficiency_without_a_date_says_nothing():
         ({"kv_bandwidth": 0}, "kv_bandwidth"),
         ({"experts": 1.5}, "experts"),
         ({"matmul_4": 0}, "matmul_4"),
+        ({"kv_bits": {0}}, "each of kv_bits must be a finite number above 0, got 0; use {8, 16}"),
+        ({"kv_bits": ()}, "kv_bits must not be empty; use {8, 16}"),
+        ({"compute_bits": {0}}, "each of compute_bits must be a whole number of 1 or more, got 0"),
+        ({"most_requests": 31}, "most_requests must be a whole number of 32 or more, got 31; count it in the rows"),
+        ({"attention_parallel": {"expert"}}, "each of attention_parallel must be 'tensor' or 'data', got 'expert'"),
+        ({"devices": [""]}, "each of devices must not be empty; use {'H100-SXM-80GB'}"),
+        ({"software": " "}, "software must not be empty; say whose rows they are"),
     ],
 )
 def test_an_engine_that_cannot_be_is_refused(wrong, says):
@@ -182,7 +226,7 @@ def test_rows_of_an_engine_that_is_not_there_are_refused():
 
 
 def test_an_engine_by_its_name_alone_is_told():
-    with pytest.raises(TypeError, match="efficiency must be an Efficiency or an EngineProfile, got str; ENGINE_2025"):
+    with pytest.raises(TypeError, match="efficiency must be of type Efficiency, got 'TensorRT-LLM 2025'; find_engine"):
         estimate(LLAMA_3_8B, H100, Workload(), "TensorRT-LLM 2025")
     with pytest.raises(TypeError, match="an engine is found by its name, a string, got int"):
         find_engine(2025)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
+from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, FeedForward
 from mini_lib.llm.cost.devices import A100_SXM_80GB, H100_SXM, RTX_3090, RTX_4090, find_device
 from mini_lib.llm.cost.efficiency import IDEAL
 from mini_lib.llm.cost.engines import ENGINE_2023, GENERATION_2023, GPT_FAST_2023
@@ -309,6 +309,23 @@ def test_tokens_go_round_the_stages_as_in_a_simulation(stages, batch):
                 free[stage] = ready[part]
     # the first round fills the line, which the mean over all rounds still feels
     assert ready[-1] / rounds == pytest.approx(found.tpot_s, rel=2 / rounds)
+
+
+def test_the_slowest_stage_has_nothing_but_experts():
+    """Of 3 dense layers and 5 of experts in 4 stages, the last has two of experts: alone they are a model of two.
+
+    Four sequences go round, one in each stage: a token comes when the slowest, with the head, has served all four.
+    """
+    both = Architecture("both", 8, 64, 1000, Attention(4, 2, 16), Experts(8, 2, 128, dense_layers=3, dense_width=64))
+    last = replace(both, layers=2, feed_forward=Experts(8, 2, 128))
+    asked = Workload(batch=4, prompt=1000, output=2, pipeline_parallel=4)
+    found = estimate(both, INSTANT, asked, AT_ONCE)
+    alone = step(last, INSTANT, new_tokens=1, context=1000, efficiency=AT_ONCE)
+    beat = sum(row.seconds for row in alone.rows if row.operator.role is not Role.EMBEDDING) + alone.overhead_s
+    # norms, sums and activations are shared by layer, though those of experts are wider: 3 * 2 * 128 and 3 * 64 numbers
+    (small,) = (row.seconds for row in alone.rows if row.operator.role is Role.ELEMENTWISE)
+    (mean,) = (row.seconds / 4 for row in found.decode.rows if row.operator.role is Role.ELEMENTWISE)
+    assert found.tpot_s == pytest.approx(4 * (beat - small + mean), rel=1e-9)
 
 
 def test_stages_hand_on_what_they_computed():

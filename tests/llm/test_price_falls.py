@@ -3,6 +3,7 @@
 import datetime as dt
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -238,6 +239,26 @@ def test_a_fall_that_cannot_be_measured_is_refused(arguments, message):
         fall_at_least(scored_history(), *arguments)
 
 
+def test_what_is_given_away_has_no_fall():
+    market = [row("2023-01-01", 8, 70, "a"), row("2024-01-01", 0, 70, "b")]
+    with pytest.raises(ValueError, match="prices must be above 0, got 0 for b from 2024-01-01 on; leave out what is"):
+        fall_at_least(market, 70, 0.5, TODAY)
+    assert fall_at_least(market, 70, 0.5, "2023-12-31").lows[0].price.model == "a"
+
+
+def test_points_at_one_price_have_a_flat_line_and_no_halving_time():
+    flat = halving_time([(f"{year}-01-01", 0.3) for year in (2022, 2023, 2024)])
+    assert (flat.slope_per_year, flat.low_slope, flat.high_slope, flat.can_be_stated) == (0, 0, 0, False)
+
+
+def test_a_confidence_next_to_1_still_has_an_interval():
+    """Student's t for 1 degree of freedom is tan: its quantile at a tail of p / 2 is 1 / tan(pi p / 2)."""
+    points = [("2022-01-01", 8.0), ("2023-01-01", 4.0), ("2024-01-01", 1.0)]
+    sure, usual = (halving_time(points, confidence) for confidence in (1 - 2**-53, 0.95))
+    ratio = np.tan(np.pi * 0.05 / 2) / np.tan(np.pi * 2**-53 / 2)
+    assert (sure.high_slope - sure.low_slope) / (usual.high_slope - usual.low_slope) == pytest.approx(ratio, rel=1e-6)
+
+
 def test_a_score_that_is_no_longer_on_sale_is_said():
     market = scored(
         [price("2023-01-01", 1)],
@@ -348,6 +369,16 @@ def test_a_regression_without_enough_to_go_by_is_refused():
         hedonic_fit(market, 0.5, cluster=lambda each: "one")
     with pytest.raises(ValueError, match="date and score must vary independently; pass rows of several"):
         hedonic_fit(market_of([1, 2, 3, 4], [0, 4, 8, 12], [70, 71, 72, 73], "abcd"), 0.5)
+    # a score that is a straight line of the date in 365.25 days to a year, which no float holds exactly
+    crooked = market_of([1, 2, 3, 5], [0.1, 0.7, 1.3, 2.9], [70, 80, 70, 80], "abcd")
+    line = [
+        replace(one, score=replace(one.score, percent=50 + (one.since - dt.date(2023, 1, 1)).days / 37))
+        for one in crooked
+    ]
+    with pytest.raises(ValueError, match="date and score must vary independently; pass rows of several"):
+        hedonic_fit(line, 0.5)
+    with pytest.raises(ValueError, match="prices must differ, got 3 USD for all; there is nothing to explain"):
+        hedonic_fit(market_of([3, 3, 3, 3], [0, 1, 2, 3], [70, 80, 70, 80], "abcd"), 0.5)
     with pytest.raises(ValueError, match="a price must be a finite number above 0, got 0.0; leave out"):
         hedonic_fit([*market, row("2024-01-01", 0, 75, "e")], 0.5)
     with pytest.raises(ValueError, match=r"confidence must lie in \(0, 1\), got 95; use 0.95"):
@@ -361,6 +392,14 @@ def test_a_regression_without_enough_to_go_by_is_refused():
 
 def speed(on: str, per_s: float, model: str = "m", provider: str = "P") -> SoldSpeed:
     return SoldSpeed(provider, model, per_s, dt.date.fromisoformat(on), "provider", "by hand")
+
+
+def test_the_figure_ends_on_its_day():
+    market = [row("2023-01-01", 8, 70), row("2025-06-01", 1, 95)]
+    speeds = [speed("2024-06-01", 50), speed("2025-01-01", 60), speed("2025-01-02", 99)]
+    figure = three_axes(market, speeds, [70], 0.5, "2025-01-01")
+    assert [at.speed.output_tokens_per_s for at in figure.faster] == [50, 60]
+    assert [percent for _, percent, _ in figure.better] == [70]
 
 
 def test_three_axes_by_hand():

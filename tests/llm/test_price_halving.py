@@ -159,7 +159,9 @@ def test_bad_settings_are_refused():
         for fit in (halving_time, lambda rows, confidence: bootstrap_halving_time(rows, 0, confidence=confidence)):
             with pytest.raises(ValueError, match=rf"confidence must lie in \(0, 1\), got {confidence}; use 0.95"):
                 fit(THREE, confidence=confidence)
-    with pytest.raises(ValueError, match="draws must be a whole number of 1 or more, got 0; 2000 settle the interval"):
+    with pytest.raises(
+        ValueError, match="draws must be a whole number from 1 to 100000, got 0; 2000 settle the interval"
+    ):
         bootstrap_halving_time(THREE, seed=0, draws=0)
     alone = next(seed for seed in range(100) if len(set(np.random.default_rng(seed).integers(0, 3, 3).tolist())) == 1)
     with pytest.raises(ValueError, match="each of 1 draws fell on one day; raise draws, or pass points on more days"):

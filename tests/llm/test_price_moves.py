@@ -104,7 +104,7 @@ def test_a_line_has_one_seller_and_known_names():
 
 def test_a_change_checks_and_shows_itself():
     assert str(Change(price(1, 4), price(2, 1, "n"), 0.25)) == "2024-02-01 m -> n: 4 / 4 -> 1 / 1 USD, 0.25 times"
-    with pytest.raises(ValueError, match=r"ratio must be 0 or more, got -1; use changes\(\)"):
+    with pytest.raises(ValueError, match=r"ratio must be a finite number of 0 or more, got -1; use changes\(\)"):
         Change(price(1, 1), price(2, 1), -1)
     with pytest.raises(
         ValueError, match=r"after \(2024-01-01\) must not be older than before \(2024-02-01\); swap them"

@@ -12,6 +12,7 @@ from mini_lib.llm.prices import (
     Alias,
     Score,
     SoldSpeed,
+    blended_usd,
     by_snapshot,
     day,
     five_shot_first,
@@ -107,6 +108,50 @@ def test_gpt_35_turbo_cost_what_the_snapshot_behind_the_name_cost(on, snapshot, 
     assert snapshot_on(name_moves(), "OpenAI", "gpt-3.5-turbo", on) == snapshot
 
 
+def test_a_name_costs_what_its_snapshot_costs_wherever_both_are_listed():
+    """From each move on, until the next: the price of the name is that of the snapshot, where the seller lists it."""
+    prices, moves, compared = history(), name_moves(), 0
+    listed = {(price.provider, price.model): price.date for price in sorted(prices, key=lambda price: price.date)[::-1]}
+    for move in moves:
+        later = [other.since for other in moves if (other.name, other.since > move.since) == (move.name, True)]
+        begin = listed.get((move.provider, move.snapshot))
+        if begin is None or move.name == move.snapshot:
+            continue
+        days = {max(move.since, begin), *(price.date for price in prices if price.date >= max(move.since, begin))}
+        for on in sorted(each for each in days if not later or each < min(later)):
+            name, snapshot = (price_on(prices, model, on, move.provider) for model in (move.name, move.snapshot))
+            assert blended_usd(name, 0.5) == blended_usd(snapshot, 0.5), (move.name, on)
+            compared += 1
+    assert compared > 20
+
+
+def test_a_price_of_another_model_under_the_same_name_begins_where_the_name_moves():
+    moved = {(move.provider, move.name, move.since) for move in name_moves()}
+    for price in history():
+        if "another model under the same name" in price.source:
+            assert (price.provider, price.model, price.date) in moved, (price.model, price.date)
+
+
+@pytest.mark.parametrize(
+    "name, on, read, written",
+    [
+        ("mistral-large-latest", "2024-07-23", 4, 12),  # 2402
+        ("mistral-large-latest", "2024-07-24", 3, 9),  # 2407
+        ("mistral-small-latest", "2025-01-29", 0.2, 0.6),  # 2409
+        ("mistral-small-latest", "2025-01-30", 0.1, 0.3),  # 2501
+        ("mistral-medium-latest", "2025-05-06", 2.7, 8.1),  # 2312
+        ("mistral-medium-latest", "2025-05-07", 0.4, 2),  # 2505
+        ("mistral-large-latest", "2025-12-01", 2, 6),  # 2411
+        ("mistral-large-latest", "2025-12-02", 0.5, 1.5),  # 2512
+        ("command-r", "2025-01-01", 0.5, 1.5),  # stays with 03-2024: the docs say so
+        ("command-r-08-2024", "2025-01-01", 0.15, 0.6),
+    ],
+)
+def test_a_name_takes_the_price_of_its_snapshot_on_the_day_it_moves(name, on, read, written):
+    price = price_on(history(), name, on)
+    assert (price.usd_per_million_input_tokens, price.usd_per_million_output_tokens) == (read, written)
+
+
 def test_gpt_4o_took_the_price_of_the_snapshot_that_it_moved_to():
     prices = history()
     for on, usd in (("2024-10-01", 5), ("2024-10-02", 2.5)):
@@ -146,7 +191,7 @@ def test_a_name_stands_for_the_latest_move_that_is_not_ahead(days, on):
         (parse_scores, SCORES + GOOD.replace("70.0", "170"), "line 2: percent must be 100 or less, got 170"),
         (parse_scores, SCORES + GOOD.replace("70.0", "0"), "line 2: percent must be a finite number above 0, got 0"),
         (parse_scores, SCORES + GOOD.replace(",5,", ",-5,"), "line 2: shots must be a whole number of 0 or more"),
-        (parse_scores, SCORES + GOOD.replace(",5,", ",few,"), "line 2, column shots: 'few' is not a number"),
+        (parse_scores, SCORES + GOOD.replace(",5,", ",few,"), "line 2, column shots: 'few' is not a whole number"),
         (
             parse_scores,
             SCORES + GOOD.replace("answer", "vote"),

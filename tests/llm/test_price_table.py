@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import math
+import re
 
 import pytest
 
@@ -51,7 +52,7 @@ NOT_NEGATIVE = "must be a finite number of 0 or more"
         (GOOD.replace("0.60", "nan"), f"line 3, column usd_per_million_output_tokens: it {NOT_NEGATIVE}, got nan"),
         (GOOD.replace("0.60", "inf"), f"line 3, column usd_per_million_output_tokens: it {NOT_NEGATIVE}, got inf"),
         (GOOD + ",more", "line 3 must have 6 fields, got 7; put a field that holds a comma in quotes"),
-        ("", "line 3 must have 6 fields, got 0"),
+        (" ", "line 3 must have 6 fields, got 1"),
         ("2024-01-01,P,m,1,1,s", "line 3, column date: P m has a price for 2024-01-01 already; delete one of the two"),
     ],
 )
@@ -122,3 +123,39 @@ def test_a_damaged_table_says_how_to_get_it_back(tmp_path, monkeypatch):
     monkeypatch.setattr("mini_lib.llm.prices.table._PATH", copy)
     with pytest.raises(ValueError, match="is damaged: .*run `git restore mini_lib/assets`"):
         history()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + table(GOOD),  # the mark of a spreadsheet
+        table(GOOD).replace("\n", "\r\n"),
+        table(GOOD) + "\n",
+        table(GOOD, "", ""),
+        table(GOOD).rstrip("\n"),
+    ],
+    ids=["mark", "CRLF", "an empty last line", "empty lines", "no last line end"],
+)
+def test_how_a_file_was_saved_does_not_matter(text):
+    assert parse_prices(text) == parse_prices(table(GOOD))
+
+
+def test_a_quoted_field_may_hold_a_line_end():
+    [price] = parse_prices(table(GOOD.replace("announcement", '"two\nlines"')))
+    assert price.source == "two\nlines"
+
+
+@pytest.mark.parametrize(
+    "text, error, message",
+    [
+        (table(GOOD.replace("announcement", "x" * 200_000)), ValueError, "line 2: field larger than field limit"),
+        (table('"' + GOOD), ValueError, "must have 6 fields, got 1; put a field that holds a comma in quotes"),
+        (b"date", TypeError, "the table must be of type str, got b'date'; read the file as text"),
+        (None, TypeError, "the table must be of type str, got None"),
+        ("[" * 100_000, ValueError, "line 1 must name the columns date"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_few_words(text, error, message):
+    with pytest.raises(error, match=re.escape(message)) as refused:
+        parse_prices(text)
+    assert len(str(refused.value)) < 500

@@ -1,7 +1,12 @@
 """Published measurements as data: what a figure counts, and files that are wrong."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
+from mini_lib.llm.cost import ENGINES
+from mini_lib.llm.published.fit import compare, fit_engines
 from mini_lib.llm.published.rows import BITS, halves, published_rows, read_rows
 
 THROUGHPUT = (
@@ -156,3 +161,87 @@ def test_a_missing_file_is_told(tmp_path):
         ValueError, match="none.csv is missing; `git restore mini_lib/assets/llm` brings the shipped tables"
     ):
         read_rows(tmp_path / "none.csv")
+
+
+def test_how_a_file_was_saved_does_not_matter(tmp_path):
+    line, plain = "x,RTX-3090,LLaMA-3-8B,F16,1,512,40", tmp_path / "plain.csv"
+    plain.write_text(f"{DECODE}\n{line}\n")
+    for number, saved in enumerate((f"{DECODE}\r\n{line}\r\n", f"{DECODE}\n{line}\n\n,,,,,,\n", f"{DECODE}\n\n{line}")):
+        path = tmp_path / f"{number}.csv"
+        path.write_bytes(saved.encode())
+        assert read_rows(path) == read_rows(str(path)) == read_rows(plain)
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        (f"{DECODE}\nx,RTX-3090,m,F16,1,512,40,7\n".encode(), "line 2: it has more cells than the head; compare"),
+        (f"{DECODE},gpu\n".encode(), "has a column twice in source, gpu, model,"),
+        (f"{DECODE}\n{'x' * 200_000},,,,,,\n".encode(), "line 2: field larger than field limit (131072); close"),
+        (f"{DECODE}\nM\xfcller,".encode("latin-1"), "rows.csv is not a text in UTF-8; save it as CSV, UTF-8"),
+        (f"{DECODE}\nx,RTX-3090,m,F16,1,512,1e999\n".encode(), "tokens_per_s must be a finite number above 0, got inf"),
+        (
+            f"{THROUGHPUT}\nx,L40S,8,8,m,64,0,128,128,9,per_gpu\n".encode(),
+            "tensor_parallel must be a whole number of 1",
+        ),
+        (b"[" * 100_000, "must have one of the columns output_tokens_per_s"),
+        (b"", "got none; copy the head of a shipped table"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_few_words(tmp_path, content, says):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(says)) as refused:
+        read_rows(path)
+    assert len(str(refused.value)) < 600
+
+
+ROW = published_rows()[0]
+
+
+@pytest.mark.parametrize(
+    "change, error, says",
+    [
+        ({"kind": "guess"}, ValueError, "kind must be 'throughput', 'queued', 'ttft' or 'decode', got 'guess'"),
+        ({"model": ""}, ValueError, "model must not be empty; copy it from the table"),
+        ({"engine": None}, TypeError, "engine must be of type str, got None"),
+        ({"batch": None}, ValueError, "batch must be a number unless all requests are queued, got None for kind 'thr"),
+        ({"kind": "queued"}, ValueError, "batch must be None where all requests are queued, got"),
+        ({"compute_bits": 0}, ValueError, "compute_bits must be a whole number of 1 or more, got 0"),
+        ({"weight_bits": 1e9}, ValueError, "weight_bits must be 64 or fewer, got 1000000000.0; copy it from the table"),
+    ],
+)
+def test_a_measurement_checks_itself(change, error, says):
+    with pytest.raises(error, match=re.escape(says)):
+        replace(ROW, **change)
+
+
+CONSTANT = ("matmul_16", ("TensorRT-LLM 2023",), 0.7, 1.0)
+
+
+@pytest.mark.parametrize(
+    "constants, error, says",
+    [
+        ((), ValueError, "there must be at least one constant, got none; use CONSTANTS_2025"),
+        ((CONSTANT, CONSTANT), ValueError, "matmul_16 must be given once for TensorRT-LLM 2023, got it twice"),
+        ((("speed", *CONSTANT[1:]),), ValueError, "the name of a constant must be 'matmul_16', 'matmul_8'"),
+        ((("matmul_16", "MLX 2025", 0.7, 1.0),), TypeError, "the engines of matmul_16 must be a tuple of names"),
+        ((("matmul_16", ("MLX 2025",), 0, 1.0),), ValueError, "first of matmul_16 must be a finite number above 0"),
+        ((("matmul_16", ("MLX 2025",), 2, 1.0),), ValueError, "first of matmul_16 must not exceed its highest (1.0)"),
+        (
+            (("matmul_16", 0.7),),
+            TypeError,
+            "a constant must be (name, engines, first, highest), got ('matmul_16', 0.7)",
+        ),
+    ],
+)
+def test_constants_that_cannot_be_fitted_are_refused(constants, error, says):
+    with pytest.raises(error, match=re.escape(says)):
+        fit_engines([ROW] * 3, constants)
+
+
+def test_engines_to_compare_with_are_a_mapping():
+    with pytest.raises(TypeError, match="engines must be of type Mapping, got"):
+        compare([ROW], ENGINES)
+    with pytest.raises(TypeError, match="efficiency must be of type Efficiency, got 0.5"):
+        compare([ROW], {ROW.engine: 0.5})

@@ -62,7 +62,11 @@ DRAWN = "output(generator, 2) must give 2 whole numbers"
         ({"rate_per_s": -2}, ValueError, f"rate_per_s {POSITIVE}, got -2"),
         ({"rate_per_s": inf}, ValueError, f"rate_per_s {POSITIVE}, got inf"),
         ({"rate_per_s": "fast"}, TypeError, f"rate_per_s {POSITIVE}, got 'fast'"),
-        ({"count": 0}, ValueError, f"count {COUNT}, got 0; simulate at least one request"),
+        (
+            {"count": 0},
+            ValueError,
+            "count must be a whole number from 1 to 10000000, got 0; simulate at least one request",
+        ),
         ({"prompt": 0}, ValueError, f"prompt {COUNT}, got 0; or give a function that draws lengths"),
         ({"output": 2.5}, TypeError, f"output {COUNT}, got 2.5"),
         (
@@ -99,10 +103,10 @@ def test_bad_requests_are_refused(arguments, error, message):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((0, 2, 100), "median must lie above 0 and not above most (100), got 0; half of all are longer"),
+        ((0, 2, 100), f"median {POSITIVE}, got 0; half of all are longer"),
         ((101, 2, 100), "median must lie above 0 and not above most (100), got 101"),
         ((50, 0.5, 100), "spread must be 1 or more and finite, got 0.5; 1 makes all lengths equal, 2 is usual"),
-        ((50, 2, 0), f"most {COUNT}, got 0; give the longest length that the service takes"),
+        ((50, 2, 0), "most must be a whole number from 1 to 1000000000, got 0; give the longest length"),
     ],
 )
 def test_bad_lengths_are_refused(arguments, message):

@@ -108,7 +108,7 @@ def test_a_curve_without_a_knee_is_refused(rows, message):
     [
         ((), "rates must be one or more rising numbers, got []; use sorted(set(rates))"),
         ((2.0, 1.0), "rates must be one or more rising numbers, got [2.0, 1.0]"),
-        ((0.0, 1.0), "each of rates must be a finite number above 0, got 0.0; give requests a second"),
+        ((0.0, 1.0), "each of rates must be a finite number above 0, got 0.0; give requests per second"),
     ],
 )
 def test_bad_rates_are_refused(rates, message):

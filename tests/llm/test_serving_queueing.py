@@ -148,7 +148,7 @@ def test_the_formulas_by_hand():
         (lambda: md1_wait_s(1.0, -0.1), "load must lie in [0, 1), got -0.1"),
         (
             lambda: mg1_wait_s(1.0, -1.0, 0.5),
-            "deviation_s must be 0 or more, got -1.0; 0 means that all services are equal",
+            "deviation_s must be a finite number of 0 or more, got -1.0; 0 means that all services are equal",
         ),
     ],
 )

@@ -295,7 +295,11 @@ LINE = LinearTiming(0.1)
             f"kv_tokens {COUNT}, got 0; give the tokens that fit into the memory left beside the weights",
         ),
         ({"kv_tokens": 1e6}, TypeError, f"kv_tokens {COUNT}, got 1000000.0"),
-        ({"block_tokens": -16}, ValueError, f"block_tokens {COUNT}, got -16; 16 is usual"),
+        (
+            {"block_tokens": -16},
+            ValueError,
+            "block_tokens must be a whole number from 1 to 65536, got -16; 16 is usual",
+        ),
         ({"max_batch": 0}, ValueError, f"max_batch {COUNT}, got 0; use 1 to serve one after the other"),
         ({"chunk_tokens": 0}, ValueError, f"chunk_tokens {COUNT}, got 0; 512 is usual"),
         (
@@ -312,7 +316,7 @@ LINE = LinearTiming(0.1)
         (
             {"requests": [(0.0, 8, 4)]},
             TypeError,
-            "requests[0] must be a Request, got tuple; use Request(arrival_s, prompt, output)",
+            "requests[0] must be a Request, got (0.0, 8, 4); use Request(arrival_s, prompt, output)",
         ),
         (
             {"requests": [Request(1.0, 8, 4), Request(0.5, 8, 4)]},
@@ -390,3 +394,50 @@ def test_a_timing_that_runs_backwards_is_refused(timing, message):
 def test_questions_that_have_no_answer(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call(simulate(GOOD, LINE, kv_tokens=1000))
+
+
+# numbers at the edge ------------------------------------------------------------------------------------
+
+
+def test_a_service_that_takes_no_time_has_no_rates():
+    served = simulate([Request(0.0, 8, 1)], LinearTiming(0.1), kv_tokens=16)
+    for rate in ("tokens_per_s", "utilization", "kv_occupancy", "mean_in_system", "little_error"):
+        with pytest.raises(
+            ValueError, match="duration_s must be a finite number above 0, got 0.0; give the timing a pre"
+        ):
+            getattr(served, rate)
+
+
+@pytest.mark.parametrize("times", [(0.1,), (0.1, 0.0, 0.0), 0.1, None])
+def test_a_timing_that_gives_no_two_times_is_refused(times):
+    class Odd(LinearTiming):
+        def decode_s(self, batch):
+            return times
+
+    with pytest.raises(TypeError, match=re.escape("decode_s(1) must give two times, got")):
+        simulate([Request(0.0, 8, 3)], Odd(0.1), kv_tokens=16)
+
+
+def test_what_is_no_timing_and_a_clock_that_is_too_coarse_are_refused():
+    with pytest.raises(TypeError, match=re.escape("timing must have decode_s(), got 0.1; use LinearTiming")):
+        simulate([Request(0.0, 8, 3)], 0.1, kv_tokens=16)
+    with pytest.raises(ValueError, match=re.escape("decode_s(1)[0] must be 1e+09 or less, got 1e+300")):
+        simulate([Request(0.0, 8, 3)], LinearTiming(1e300), kv_tokens=16)
+    with pytest.raises(ValueError, match=re.escape("arrival_s must be 1e+10 or less, got 1e+17; count from the first")):
+        Request(1e17, 8, 3)
+
+
+def test_numbers_of_numpy_are_taken_as_pythons():
+    request = Request(np.float32(0.5), np.int64(8), np.uint8(3))
+    assert [type(value) for value in (request.arrival_s, request.prompt, request.output)] == [float, int, int]
+    timing = LinearTiming(np.float64(0.1), prefill_fixed_s=np.float32(1.0))
+    ours, plain = (
+        simulate([Request(0.5, 8, 3)], one, kv_tokens=kv, max_batch=kv)
+        for one, kv in ((timing, np.int8(16)), (LinearTiming(0.1, prefill_fixed_s=1.0), 16))
+    )
+    assert ours.finish_s.tolist() == plain.finish_s.tolist() and ours.totals == plain.totals
+
+
+def test_lengths_of_any_spread_lie_between_one_and_the_most():
+    drawn = lognormal_lengths(median=1e-3, spread=1e300, most=50)(np.random.default_rng(0), 100)
+    assert set(drawn.tolist()) == {1, 50}

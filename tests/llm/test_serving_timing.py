@@ -8,7 +8,12 @@ import pytest
 from mini_lib.llm.cost import (
     ENGINE_2023,
     IDEAL,
+    Architecture,
+    Attention,
+    Device,
     Draft,
+    Experts,
+    FeedForward,
     Workload,
     estimate,
     find_device,
@@ -16,7 +21,7 @@ from mini_lib.llm.cost import (
     largest_batch,
     step,
 )
-from mini_lib.llm.serving import LinearTiming, Request, calculator_timing, kv_room_tokens, simulate
+from mini_lib.llm.serving import LinearTiming, Request, calculator_timing, full_load, kv_room_tokens, simulate
 from mini_lib.llm.serving.step_times import StepTimes
 
 H100, LLAMA = find_device("H100-SXM-80GB"), find_model("Llama-3-8B")
@@ -153,3 +158,59 @@ def test_a_mixed_step_reads_the_weights_once():
     assert times.mixed(3, 0, 2, 40) == pytest.approx(0.25 + 0.04, rel=1e-12)
     assert times.mixed(1, 0, 2, 40) == pytest.approx(0.2 + 0.04, rel=1e-12)
     assert times.mixed(3, 0, 0, 0) == pytest.approx(0.19, rel=1e-12)
+
+
+# Memory that is read in no time, so that a pass takes its FLOPs over 1000: they can be counted by hand.
+SLOW = Device("slow", 10**9, 1e30, {16: 1000.0}, vector_flops_per_s=1.0, link_bytes_per_s=1e30)
+DENSE = Architecture("dense", 2, 16, 100, Attention(4, 2, 4), FeedForward(24))
+
+
+@pytest.mark.parametrize("answers", [0, 1, 7])
+@pytest.mark.parametrize("prompts, new_tokens", [(1, 6), (2, 6), (3, 6)])
+def test_a_pass_computes_the_head_for_the_end_of_each_piece_and_for_each_answer(prompts, new_tokens, answers):
+    """A layer has qkv of 32 x 16, out of 16 x 16, three matrices of 24 x 16: 1920 MACs per token; the head 100 x 16.
+
+    A piece of n tokens scores n (n + 1) / 2 pairs in each layer, of two MACs for each of 4 heads of 4 numbers.
+    """
+    timing = calculator_timing(DENSE, SLOW, Workload(), IDEAL)
+    tokens, piece = new_tokens + answers, new_tokens // prompts
+    macs = tokens * 2 * 1920 + (prompts + answers) * 1600 + prompts * 2 * piece * (piece + 1) / 2 * 2 * 16
+    assert timing.pass_s(tokens, new_tokens, 0, prompts) == pytest.approx(2 * macs / 1000, rel=1e-12)
+
+
+def test_where_sequences_are_shared_out_a_pass_takes_as_long_as_on_the_fullest_device():
+    """Three pieces of 2 tokens and 3 answers on two devices: one has two pieces and two answers, 6 tokens.
+
+    Outside of the experts it multiplies with 32 x 16 and 16 x 16 in each of two layers, and with the head four times.
+    The experts serve all 9 tokens, half of each expert here: 2 x 3 x 24 x 16 / 2 and the router of 8 x 16, whole; and
+    5 of 9 tokens are the larger half.
+    """
+    mixed = Architecture("mixed", 2, 16, 100, Attention(4, 2, 4), Experts(8, 2, 24))
+    asked = Workload(tensor_parallel=2, attention_parallel="data")
+    timing = calculator_timing(mixed, SLOW, asked, IDEAL)
+    own = 6 * 2 * (32 * 16 + 16 * 16) + 4 * 1600 + 2 * 2 * 3 * 2 * 16
+    experts = 2 * 5 * 2 * (2 * 3 * 24 * 16 / 2 + 8 * 16)
+    assert timing.pass_s(9, 6, 0, 3) == pytest.approx(2 * (own + experts) / 1000, rel=1e-12)
+
+
+def test_full_load_fills_each_device_with_whole_requests():
+    """On one A100 29.9 requests find room (the example of `full_load`): 29 on each of two, and not 59 together."""
+    llama, a100 = find_model("LLaMA-2-7B"), find_device("A100-SXM-80GB")
+    alone = Workload(prompt=2048, output=2048)
+    two = Workload(prompt=2048, output=2048, tensor_parallel=2, attention_parallel="data")
+    assert kv_room_tokens(llama, a100, two) == 2 * kv_room_tokens(llama, a100, alone)
+    assert full_load(llama, a100, two, IDEAL, rounds=1).batch == 58
+    assert full_load(llama, a100, two, IDEAL, rounds=1, max_batch=10).batch == 20
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((8, 9, 0, 1), "new_tokens must be a whole number from 1 to 8, got 9; they are among the tokens of the pass"),
+        ((8, 2, 0, 3), "prompts must be a whole number from 1 to 2, got 3; each piece of a prompt has a token"),
+        ((8, 2, float("nan"), 1), "context must be a finite number of 0 or more, got nan; use 0 for an empty cache"),
+    ],
+)
+def test_a_pass_that_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        calculator_timing(LLAMA, H100, Workload(), IDEAL).pass_s(*arguments)

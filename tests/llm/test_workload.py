@@ -100,11 +100,7 @@ def test_the_precision_is_arguments_of_a_step():
             ValueError,
             "prefill_chunk must be a whole number of 1 or more, got 0; use None to take",
         ),
-        (
-            {"draft": SMOLLM2_135M},
-            TypeError,
-            "draft must be a Draft or None, got Architecture; Draft(model, tokens=4, acceptance=.7)",
-        ),
+        ({"draft": SMOLLM2_135M}, TypeError, "draft must be of type Draft, got Architecture(name='SmolLM2-135M'"),
     ],
 )
 def test_a_workload_that_makes_no_sense_is_refused(wrong, kind, says):
@@ -119,9 +115,9 @@ def test_a_workload_that_makes_no_sense_is_refused(wrong, kind, says):
         (
             ("SmolLM2", 4, 0.5),
             TypeError,
-            "a draft needs an Architecture, got str; find_model('SmolLM2-135M') gives one",
+            "architecture must be of type Architecture, got 'SmolLM2'; find_model('SmolLM2-135M') gives one",
         ),
-        ((LLAMA_2_7B, 0, 0.5), ValueError, "tokens must be a whole number of 1 or more, got 0; 4 is common"),
+        ((LLAMA_2_7B, 0, 0.5), ValueError, "tokens must be a whole number from 1 to 1000, got 0; 4 is common"),
         ((LLAMA_2_7B, 4, -0.1), ValueError, "acceptance must lie in [0, 1], got -0.1; it is the share"),
         (
             (LLAMA_2_7B, 4, 80),

@@ -6,7 +6,7 @@ Source: Vaswani et al., "Attention Is All You Need", 2017; Shazeer, "Fast Transf
 
 from dataclasses import dataclass
 
-from mini_lib.require import whole
+from mini_lib.require import checked, of_type, whole
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,17 @@ class Attention:
 
     def __post_init__(self) -> None:
         for name in ("heads", "kv_heads", "head_dim"):
-            whole(name, getattr(self, name), low=1, fix="copy it from the model's config.json")
+            checked(self, name, whole, low=1, fix="copy it from the model's config.json")
         if self.heads % self.kv_heads:
             raise ValueError(
                 f"kv_heads must divide heads: {self.kv_heads} does not divide {self.heads}; "
                 "each KV head serves the same number of query heads"
             )
-        whole("windowed_layers", self.windowed_layers, low=0, fix="use 0 where every layer sees the whole context")
+        for name in ("qkv_bias", "out_bias", "qk_norm"):
+            of_type(name, getattr(self, name), bool, fix="it is there or not")
+        checked(self, "windowed_layers", whole, low=0, fix="use 0 where every layer sees the whole context")
         if self.window is not None:
-            whole("window", self.window, low=1, fix="use None where every layer sees the whole context")
+            checked(self, "window", whole, low=1, fix="use None where every layer sees the whole context")
         if (self.window is None) != (self.windowed_layers == 0):
             raise ValueError(
                 f"window and windowed_layers go together, got {self.window} and {self.windowed_layers}; "
@@ -78,8 +80,8 @@ class LatentAttention:
 
     def __post_init__(self) -> None:
         for name in ("heads", "kv_rank", "nope_dim", "rope_dim", "value_dim"):
-            whole(name, getattr(self, name), low=1, fix="copy it from the model's config.json")
-        whole("query_rank", self.query_rank, low=0, fix="use 0 where queries are not compressed")
+            checked(self, name, whole, low=1, fix="copy it from the model's config.json")
+        checked(self, "query_rank", whole, low=0, fix="use 0 where queries are not compressed")
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ class FeedForward:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        whole("width", self.width, low=1, fix="copy intermediate_size from the model's config.json")
+        checked(self, "width", whole, low=1, fix="copy intermediate_size from the model's config.json")
+        for name in ("gated", "bias"):
+            of_type(name, getattr(self, name), bool, fix="it is there or not")
 
     @property
     def matrices(self) -> int:
@@ -129,9 +133,10 @@ class Experts:
 
     def __post_init__(self) -> None:
         for name in ("count", "active", "width"):
-            whole(name, getattr(self, name), low=1, fix="copy it from the model's config.json")
+            checked(self, name, whole, low=1, fix="copy it from the model's config.json")
         for name in ("shared_width", "dense_layers", "dense_width"):
-            whole(name, getattr(self, name), low=0, fix="use 0 where there is none")
+            checked(self, name, whole, low=0, fix="use 0 where there is none")
+        of_type("gated", self.gated, bool, fix="it is there or not")
         if self.active > self.count:
             raise ValueError(
                 f"active must not exceed count, got {self.active} of {self.count} experts; "
@@ -158,7 +163,7 @@ class Architecture:
     `published_parameters` and `source` say what the makers state, and where the shape was read.
 
     Raises:
-        TypeError: a count is not a whole number.
+        TypeError: a count is not a whole number, or a part is of another type.
         ValueError: a count is below 1, or more layers are windowed or dense than there are.
 
     >>> tiny = Architecture("tiny", 2, 8, 16, Attention(heads=2, kv_heads=1, head_dim=4), FeedForward(32))
@@ -181,9 +186,19 @@ class Architecture:
     source: str = ""
 
     def __post_init__(self) -> None:
+        of_type("name", self.name, str, fix="call it as its makers do")
         for name in ("layers", "hidden", "vocabulary"):
-            whole(name, getattr(self, name), low=1, fix="copy it from the model's config.json")
-        whole("norms_per_layer", self.norms_per_layer, low=0, fix="most models have 2")
+            checked(self, name, whole, low=1, fix="copy it from the model's config.json")
+        of_type(
+            "attention", self.attention, (Attention, LatentAttention), fix="use Attention(heads, kv_heads, head_dim)"
+        )
+        of_type("feed_forward", self.feed_forward, (FeedForward, Experts), fix="use FeedForward(width)")
+        for name in ("tied", "norm_bias", "head_bias", "parallel_block"):
+            of_type(name, getattr(self, name), bool, fix="it is so or not")
+        of_type("source", self.source, str, fix="say where the shape was read")
+        checked(self, "norms_per_layer", whole, low=0, fix="most models have 2")
+        if self.published_parameters is not None:
+            checked(self, "published_parameters", whole, low=1, fix="use None where the makers do not say")
         windowed = getattr(self.attention, "windowed_layers", 0)
         dense = getattr(self.feed_forward, "dense_layers", 0)
         if (most := max(windowed, dense)) > self.layers:
@@ -198,3 +213,16 @@ class Architecture:
 
     def __str__(self) -> str:
         return self.name
+
+
+def need_architecture(value: object) -> Architecture:
+    """Return `value` if it is an `Architecture`.
+
+    Raises:
+        TypeError: it is something else.
+
+    >>> need_architecture("llama-3-8b")
+    Traceback (most recent call last):
+    TypeError: architecture must be of type Architecture, got 'llama-3-8b'; find_model('llama-3-8b') gives one
+    """
+    return of_type("architecture", value, Architecture, fix="find_model('llama-3-8b') gives one")

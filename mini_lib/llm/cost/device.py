@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from mini_lib.require import positive, whole
+from mini_lib.require import checked, of_type, positive, shown, whole
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,29 @@ class Device:
     date: str = ""
 
     def __post_init__(self) -> None:
-        whole("memory_bytes", self.memory_bytes, low=1, fix="80 GiB are 80 * 2**30")
+        of_type("name", self.name, str, fix="call it as its makers do")
+        for name in ("price_source", "source", "date"):
+            of_type(name, getattr(self, name), str, fix="leave it out where it is not known")
+        checked(self, "memory_bytes", whole, low=1, fix="80 GiB are 80 * 2**30")
         for name in ("bandwidth_bytes_per_s", "vector_flops_per_s", "link_bytes_per_s"):
-            positive(name, getattr(self, name), fix="copy it from the data sheet")
+            checked(self, name, positive, fix="copy it from the data sheet")
         for name in ("watts", "usd_per_hour"):
             if getattr(self, name) is not None:
-                positive(name, getattr(self, name), fix="use None where it is not known")
+                checked(self, name, positive, fix="use None where it is not known")
         if not isinstance(self.matmul_flops_per_s, Mapping):
             raise TypeError(
-                f"matmul_flops_per_s must map bits to FLOPs a second, got {self.matmul_flops_per_s!r}; "
+                f"matmul_flops_per_s must map bits to FLOPs per second, got {shown(self.matmul_flops_per_s)}; "
                 "use {16: 312e12}"
             )
-        for bits, peak in self.matmul_flops_per_s.items():
-            whole("the bits of matmul_flops_per_s", bits, low=1, fix="use 16, 8 or 4")
-            positive(f"matmul_flops_per_s[{bits}]", peak, fix="copy the dense figure from the data sheet")
-        if 16 not in self.matmul_flops_per_s:
+        peaks = {
+            whole("the bits of matmul_flops_per_s", bits, low=1, fix="use 16, 8 or 4"): positive(
+                f"matmul_flops_per_s[{bits}]", peak, fix="copy the dense figure from the data sheet"
+            )
+            for bits, peak in self.matmul_flops_per_s.items()
+        }
+        if 16 not in peaks:
             raise ValueError(
-                f"matmul_flops_per_s must have a figure for 16 bits, got {sorted(self.matmul_flops_per_s)}; "
+                f"matmul_flops_per_s must have a figure for 16 bits, got {sorted(peaks)}; "
                 "attention is computed in 16 bits"
             )
         if (self.usd_per_hour is None) != (not self.price_source):
@@ -76,19 +82,19 @@ class Device:
                 "say who asks for the price and when it was read"
             )
         # A view of a copy: nobody can change a device through the dictionary that made it.
-        object.__setattr__(self, "matmul_flops_per_s", MappingProxyType(dict(self.matmul_flops_per_s)))
+        object.__setattr__(self, "matmul_flops_per_s", MappingProxyType(peaks))
 
     def matmul_peak(self, bits: float) -> float:
         """Return the most FLOPs a second that products of numbers of `bits` reach.
 
         Raises:
-            ValueError: the device has no units for numbers of `bits`.
+            TypeError, ValueError: the device has no units for numbers of `bits`.
 
         >>> from mini_lib.llm.cost.devices import A100_SXM_80GB
         >>> A100_SXM_80GB.matmul_peak(8) / A100_SXM_80GB.matmul_peak(16)
         2.0
         """
-        if bits not in self.matmul_flops_per_s:
+        if positive("bits", bits, fix="use 16, 8 or 4") not in self.matmul_flops_per_s:
             known = " or ".join(str(b) for b in sorted(self.matmul_flops_per_s))
             raise ValueError(
                 f"{self.name} multiplies numbers of {known} bits, not of {bits}; set compute_bits to one of them"
@@ -99,7 +105,7 @@ class Device:
         """Return the FLOPs per byte from which the matrix units are the limit and no longer the memory.
 
         Raises:
-            ValueError: as `matmul_peak()`.
+            TypeError, ValueError: as `matmul_peak()`.
 
         312e12 / 2.039e12: a 16-bit weight has to serve 153 tokens before an A100 is busy.
 
@@ -111,6 +117,19 @@ class Device:
 
     def __str__(self) -> str:
         return self.name
+
+
+def need_device(value: object) -> Device:
+    """Return `value` if it is a `Device`.
+
+    Raises:
+        TypeError: it is something else.
+
+    >>> need_device("H100-SXM-80GB")
+    Traceback (most recent call last):
+    TypeError: device must be of type Device, got 'H100-SXM-80GB'; find_device('H100-SXM-80GB') gives one
+    """
+    return of_type("device", value, Device, fix="find_device('H100-SXM-80GB') gives one")
 
 
 def measured_device(

@@ -5,7 +5,7 @@ The engines that were fitted on published rows are in `engines.py`.
 
 from dataclasses import dataclass
 
-from mini_lib.require import not_negative, share
+from mini_lib.require import checked, not_negative, of_type, share
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,24 @@ class Efficiency:
 
     def __post_init__(self) -> None:
         for name in ("matmul_16", "matmul_8", "matmul_4", "experts", "bandwidth", "kv_bandwidth", "link"):
-            share(name, getattr(self, name), fix="1 is the limit of the device")
+            checked(self, name, share, fix="1 is the limit of the device")
         for name in ("kv_reread", "unfused"):
-            share(name, getattr(self, name), zero=True, fix="0 wastes nothing")
+            checked(self, name, share, zero=True, fix="0 wastes nothing")
         for name in ("launch_s", "prefill_launch_s", "collective_s", "unpack_ops"):
-            not_negative(name, getattr(self, name), fix="0 costs nothing")
+            checked(self, name, not_negative, fix="0 costs nothing")
+
+
+def need_efficiency(value: object) -> Efficiency:
+    """Return `value` if it is an `Efficiency`, as an `EngineProfile` is.
+
+    Raises:
+        TypeError: it is something else.
+
+    >>> need_efficiency("MLX 2025")
+    Traceback (most recent call last):
+    TypeError: efficiency must be of type Efficiency, got 'MLX 2025'; find_engine('MLX 2025') gives one
+    """
+    return of_type("efficiency", value, Efficiency, fix="find_engine('MLX 2025') gives one")
 
 
 IDEAL = Efficiency(1, 1, 1, 1, 0, 0, 0, 0, 0, unfused=0)

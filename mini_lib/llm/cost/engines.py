@@ -4,25 +4,30 @@ The constants are fitted on half of the published rows of a generation, and the 
 `calibrate.py` and `tools/llm_error.py`. A test holds that the constants below are what the fit gives.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 
-from mini_lib.llm.cost.device import Device
+from mini_lib.llm.cost.device import Device, need_device
 from mini_lib.llm.cost.efficiency import Efficiency
+from mini_lib.llm.cost.limits import bits
 from mini_lib.llm.cost.lookup import by_name
-from mini_lib.llm.cost.workload import Workload
-from mini_lib.require import whole
+from mini_lib.llm.cost.workload import Workload, need_workload
+from mini_lib.require import checked, of_type, one_of, shown, whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineProfile(Efficiency):
     """What the engine called `software` made of its devices in `year`: constants that published rows explain.
 
-    `fitted_on` says which rows. They were measured on `devices`, of which at most `most_devices` share a model, with
-    `fewest_bits` or more for each weight, `compute_bits` in the matrix units, and `fewest_requests` or more at a time.
-    What lies outside is computed all the same; `beyond()` says so.
+    `fitted_on` says which rows. They were measured on `devices`, of which at most `most_devices` share a model in one
+    of the ways of `attention_parallel`, with `fewest_bits` or more for each weight, `compute_bits` in the matrix units,
+    `kv_bits` in the cache, and `fewest_requests` to `most_requests` at a time. No row is of stages, drafts, cached
+    prompts or prompts in chunks of a given size. What lies outside is computed all the same; `beyond()` says so.
 
     Raises:
-        TypeError, ValueError: as `Efficiency`, or a year or a count that is not a whole number.
+        TypeError, ValueError: as `Efficiency`, a year or a count that is not a whole number, a text that is empty, or a
+            set that holds nothing or something of another kind.
 
     >>> ENGINE_2025.name, ENGINE_2025.year
     ('TensorRT-LLM 2025', 2025)
@@ -36,12 +41,24 @@ class EngineProfile(Efficiency):
     fewest_bits: float
     most_devices: int = 1
     fewest_requests: int = 1
+    most_requests: int = 1
+    kv_bits: frozenset[float] = frozenset({16})
+    attention_parallel: frozenset[str] = frozenset({"tensor"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("year", self.year, low=2017, fix="it is that of the measurements, and transformers are of 2017")
+        for name in ("software", "fitted_on"):
+            checked(self, name, _text, fix="say whose rows they are")
+        checked(self, "year", whole, low=2017, fix="it is that of the measurements, and transformers are of 2017")
         for name in ("most_devices", "fewest_requests"):
-            whole(name, getattr(self, name), low=1, fix="count it in the rows")
+            checked(self, name, whole, low=1, fix="count it in the rows")
+        checked(self, "most_requests", whole, low=self.fewest_requests, fix="count it in the rows")
+        checked(self, "fewest_bits", bits, fix="it is the least of the rows, such as 4")
+        checked(self, "devices", _set_of, each=_text, fix="use {'H100-SXM-80GB'}")
+        checked(self, "compute_bits", _set_of, each=partial(whole, low=1), fix="use {8, 16}")
+        checked(self, "kv_bits", _set_of, each=bits, fix="use {8, 16}")
+        ways = partial(one_of, choices=("tensor", "data"))
+        checked(self, "attention_parallel", _set_of, each=ways, fix="use {'tensor'}")
 
     @property
     def name(self) -> str:
@@ -51,25 +68,59 @@ class EngineProfile(Efficiency):
     def beyond(self, device: Device, workload: Workload) -> tuple[str, ...]:
         """Return what of this workload the profile was not fitted on, in words; none where it covers it all.
 
+        Raises:
+            TypeError: not a Device and a Workload.
+
         >>> from mini_lib.llm.cost.devices import find_device
         >>> ENGINE_2023.beyond(find_device("B200"), Workload(weight_bits=2))
         ('no row of B200', 'weight_bits 2: rows have 4 or more')
         """
-        w, found = workload, []
-        if device.name not in self.devices:
+        w, found = need_workload(workload), []
+        if need_device(device).name not in self.devices:
             found.append(f"no row of {device.name}")
         if w.weight_bits < self.fewest_bits:
             found.append(f"weight_bits {w.weight_bits:g}: rows have {self.fewest_bits:g} or more")
         if w.compute_bits not in self.compute_bits:
-            found.append(f"compute_bits {w.compute_bits}: rows have {' or '.join(map(str, sorted(self.compute_bits)))}")
+            found.append(f"compute_bits {w.compute_bits}: rows have {_listed(self.compute_bits)}")
+        if w.kv_bits not in self.kv_bits:
+            found.append(f"kv_bits {w.kv_bits:g}: rows have {_listed(self.kv_bits)}")
         if w.devices > self.most_devices:
             found.append(f"{w.devices} devices: rows have {self.most_devices} or fewer")
         if w.batch < self.fewest_requests:
             found.append(f"batch {w.batch}: rows have {self.fewest_requests} or more")
-        return tuple(found)
+        if w.batch > self.most_requests:
+            found.append(f"batch {w.batch}: rows have {self.most_requests}{' or fewer' * (self.most_requests > 1)}")
+        if w.tensor_parallel > 1 and w.attention_parallel not in self.attention_parallel:
+            found.append(f"attention_parallel {w.attention_parallel!r}: rows have {_listed(self.attention_parallel)}")
+        never = {
+            f"in {w.pipeline_parallel} stages": w.pipeline_parallel > 1,
+            f"with {w.cached_prompt} tokens of the prompt cached": w.cached_prompt,
+            f"with prompts in chunks of {w.prefill_chunk}": w.prefill_chunk,
+            "with a draft": w.draft,
+        }
+        return (*found, *(f"no row {how}" for how, asked in never.items() if asked))
 
     def __str__(self) -> str:
         return self.name
+
+
+def _text(name: str, value: object, *, fix: str) -> str:
+    if not of_type(name, value, str, fix=fix).strip():
+        raise ValueError(f"{name} must not be empty; {fix}")
+    return value
+
+
+def _set_of(name: str, values: object, *, each: Callable[..., object], fix: str) -> frozenset:
+    """Return `values` as a set of what `each` lets pass."""
+    if not isinstance(values, Collection) or isinstance(values, str | bytes):
+        raise TypeError(f"{name} must be a set, got {shown(values)}; {fix}")
+    if len(values) == 0:
+        raise ValueError(f"{name} must not be empty; {fix}")
+    return frozenset(each(f"each of {name}", value, fix=fix) for value in values)
+
+
+def _listed(values: Collection[object]) -> str:
+    return " or ".join(map(str, sorted(values)))
 
 
 _ROWS_2023 = "half of 168 rows: TensorRT-LLM v0.5 and v0.6.1, gpt-fast (2023), llama.cpp (May 2024)"
@@ -90,15 +141,18 @@ _MACS_2024 = ("M1-Max-32", "M2-Ultra-76", "M3-Max-40")
 # fmt: off
 ENGINE_2023 = EngineProfile(
     software="TensorRT-LLM", year=2023, collective_s=13.0e-6, most_devices=8, compute_bits=frozenset({8, 16}),
+    kv_bits=frozenset({8, 16}), most_requests=1280,
     devices=frozenset({"A100-SXM-80GB", "H100-SXM-80GB", "L40S"}), **_CONSTANTS_2023,
 )
 # one kernel that reads from all neighbours at once, instead of a ring of small steps
 GPT_FAST_2023 = replace(
-    ENGINE_2023, software="gpt-fast", collective_s=0, compute_bits=frozenset({16}),
+    ENGINE_2023, software="gpt-fast", collective_s=0, compute_bits=frozenset({16}), kv_bits=frozenset({16}),
+    most_requests=1,
     devices=frozenset({"A100-SXM-80GB-330W"}),
 )
 LLAMA_CPP_2024 = replace(
     ENGINE_2023, software="llama.cpp", year=2024, most_devices=1, compute_bits=frozenset({16}),
+    kv_bits=frozenset({16}), most_requests=1,
     devices=frozenset({"RTX-3070", "RTX-3080-10GB", "RTX-3090", "RTX-4070-Ti", "RTX-4080", "RTX-4090"}),
 )
 # weights are unpacked one by one, where CUDA kernels take four in one instruction
@@ -113,9 +167,10 @@ ENGINE_2025 = EngineProfile(
     software="TensorRT-LLM", year=2025,
     fitted_on="half of 77 rows of TensorRT-LLM v1.0 (2025), all requests queued at once; bandwidth: decode rows too",
     devices=frozenset({"H100-SXM-80GB", "H200-SXM-141GB", "B200"}), most_devices=8, fewest_bits=4,
-    compute_bits=frozenset({4, 8}), fewest_requests=32,
-    matmul_16=0.742, matmul_8=0.692, matmul_4=0.464, experts=0.155, bandwidth=0.860, kv_bandwidth=0.436,
-    collective_s=11.2e-6, link=1, launch_s=0, prefill_launch_s=0, unpack_ops=0, kv_reread=0,
+    compute_bits=frozenset({4, 8}), kv_bits=frozenset({8}), fewest_requests=32, most_requests=16384,
+    attention_parallel=frozenset({"tensor", "data"}),
+    matmul_16=0.742, matmul_8=0.696, matmul_4=0.463, experts=0.157, bandwidth=0.860, kv_bandwidth=0.436,
+    collective_s=11.4e-6, link=1, launch_s=0, prefill_launch_s=0, unpack_ops=0, kv_reread=0,
 )
 # fmt: on
 

@@ -10,7 +10,7 @@ from math import ceil
 from mini_lib.columns import aligned
 from mini_lib.llm.cost.architecture import Architecture
 from mini_lib.llm.cost.device import Device
-from mini_lib.llm.cost.efficiency import Efficiency
+from mini_lib.llm.cost.efficiency import Efficiency, need_efficiency
 from mini_lib.llm.cost.engines import EngineProfile
 from mini_lib.llm.cost.memory import DeviceMemory, memory, what_would_fit
 from mini_lib.llm.cost.operators import ACTIVATION_BYTES
@@ -133,9 +133,11 @@ def estimate(
     `usd_per_hour` is the rent of one device, the device's own list price if not given.
 
     Raises:
+        TypeError: not an Architecture, a Device, a Workload and an Efficiency.
         TypeError, ValueError: a split that the model does not allow, or a negative rent.
         ValueError: it does not fit: by how much, and what would make it fit.
     """
+    need_efficiency(efficiency)
     held = memory(architecture, device, workload)
     if not held.fits:
         changes = what_would_fit(architecture, device, workload)
@@ -149,7 +151,7 @@ def estimate(
             f"got {held.capacity_bytes / 2**30:.1f} GiB: {held.short_bytes / 2**30:.1f} GiB short; {fix}"
         )
     if usd_per_hour is not None:
-        not_negative("usd_per_hour", usd_per_hour, fix="leave it out for the list price")
+        usd_per_hour = not_negative("usd_per_hour", usd_per_hour, fix="leave it out for the list price")
     prefill, ttft_s = _prefill(architecture, device, workload, efficiency)
     decode, tpot_s = _decode(architecture, device, workload, efficiency)
     rent = device.usd_per_hour if usd_per_hour is None else usd_per_hour
@@ -219,11 +221,25 @@ def _micro_batches(w: Workload) -> tuple[int, int]:
 def _stages(
     whole: TimedStep, device: Device, a: Architecture, w: Workload, tokens: int, e: Efficiency
 ) -> tuple[float, float]:
-    """The seconds of a micro-batch through all stages, and in the slowest: the last, with as many layers as any."""
+    """The seconds of a micro-batch through all stages, and in the slowest: the last, with as many layers as any.
+
+    Layers of experts come last, and each takes longer than a dense one.
+    """
     if w.pipeline_parallel == 1:
         return whole.seconds, whole.seconds
     hand_on_s = tokens * a.hidden * ACTIVATION_BYTES / (device.link_bytes_per_s * e.link) + e.collective_s
-    ends = {row.operator.role: row.seconds for row in whole.rows if row.operator.role in (Role.EMBEDDING, Role.HEAD)}
-    share = ceil(a.layers / w.pipeline_parallel) / a.layers
-    slowest_s = (whole.seconds - sum(ends.values())) * share + ends[Role.HEAD] + hand_on_s
+    layers = ceil(a.layers / w.pipeline_parallel)
+    experts = min(layers, a.expert_layers)
+
+    def share(role: Role, calls: int) -> float:
+        if role in (Role.EMBEDDING, Role.HEAD):
+            return float(role is Role.HEAD)
+        if a.expert_layers and (role is Role.EXPERT or calls == a.expert_layers < a.layers):  # these, or their exchange
+            return experts / a.expert_layers
+        if a.expert_layers and role is Role.MLP:
+            return (layers - experts) / calls
+        return layers / a.layers
+
+    inside_s = sum(row.seconds * share(row.operator.role, row.operator.calls) for row in whole.rows)
+    slowest_s = inside_s + whole.overhead_s * layers / a.layers + hand_on_s
     return whole.seconds + (w.pipeline_parallel - 1) * hand_on_s, slowest_s

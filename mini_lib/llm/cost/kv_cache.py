@@ -1,7 +1,8 @@
 """The KV cache: what a token leaves behind in every layer for the tokens after it."""
 
-from mini_lib.llm.cost.architecture import Architecture, Attention
-from mini_lib.require import positive, whole
+from mini_lib.llm.cost.architecture import Architecture, Attention, need_architecture
+from mini_lib.llm.cost.limits import bits
+from mini_lib.require import whole
 
 
 def kv_numbers_per_token(architecture: Architecture) -> int:
@@ -21,7 +22,7 @@ def kv_bytes_per_token(architecture: Architecture, kv_bits: float = 16) -> float
     """Return the bytes that one more token adds to the cache of all layers, while it fits in every window.
 
     Raises:
-        TypeError, ValueError: `kv_bits` is not a number above 0.
+        TypeError, ValueError: not an Architecture, or `kv_bits` is not a number above 0.
 
     Llama-3-8B: key and value, 32 layers, 8 KV heads of 128 numbers of 2 bytes, so 2 * 32 * 8 * 128 * 2:
 
@@ -31,8 +32,8 @@ def kv_bytes_per_token(architecture: Architecture, kv_bits: float = 16) -> float
 
     Source: Pope et al., "Efficiently Scaling Transformer Inference", 2022, section 2.
     """
-    positive("kv_bits", kv_bits, fix="use 16, 8 or 4")
-    return architecture.layers * kv_numbers_per_token(architecture) * kv_bits / 8
+    kv_bits = bits("kv_bits", kv_bits, fix="use 16, 8 or 4")
+    return need_architecture(architecture).layers * kv_numbers_per_token(architecture) * kv_bits / 8
 
 
 def kv_cache_bytes(architecture: Architecture, batch: int, context: int, kv_bits: float = 16) -> float:
@@ -41,15 +42,16 @@ def kv_cache_bytes(architecture: Architecture, batch: int, context: int, kv_bits
     A windowed layer keeps at most its window.
 
     Raises:
-        TypeError, ValueError: `batch` below 1, `context` below 0, or `kv_bits` not above 0.
+        TypeError, ValueError: not an Architecture, `batch` below 1, `context` below 0, or `kv_bits` not above 0.
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
     >>> kv_cache_bytes(LLAMA_3_8B, batch=4, context=1000) == 4 * 1000 * 131072
     True
     """
-    whole("batch", batch, low=1, fix="use 1 for a single user")
-    whole("context", context, low=0, fix="use 0 for an empty cache")
-    positive("kv_bits", kv_bits, fix="use 16, 8 or 4")
+    need_architecture(architecture)
+    batch = whole("batch", batch, low=1, fix="use 1 for a single user")
+    context = whole("context", context, low=0, fix="use 0 for an empty cache")
+    kv_bits = bits("kv_bits", kv_bits, fix="use 16, 8 or 4")
     return batch * kv_numbers_per_token(architecture) * kv_bits / 8 * kept_tokens(architecture, context)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
+from mini_lib.require import shown
+
 _T = TypeVar("_T")  # anything with a name
 
 
@@ -29,10 +31,10 @@ def by_name(kind: str, name: str, among: Iterable[_T]) -> _T:
     wanted = _plain(name)
     if wanted in known:
         return known[wanted]
-    near = [known[plain].name for plain in get_close_matches(wanted, known, n=3)]
+    near = [known[plain].name for plain in get_close_matches(wanted[:100], known, n=3)]
     if near:
-        raise ValueError(f"no {kind} is called {name!r}; the nearest are {', '.join(near)}")
-    raise ValueError(f"no {kind} is called {name!r}; there are {', '.join(one.name for one in known.values())}")
+        raise ValueError(f"no {kind} is called {shown(name)}; the nearest are {', '.join(near)}")
+    raise ValueError(f"no {kind} is called {shown(name)}; there are {', '.join(one.name for one in known.values())}")
 
 
 def _a(kind: str) -> str:

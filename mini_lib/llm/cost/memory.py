@@ -4,16 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 
-from mini_lib.llm.cost.architecture import Architecture, Attention
-from mini_lib.llm.cost.device import Device
+from mini_lib.llm.cost.architecture import Architecture, Attention, need_architecture
+from mini_lib.llm.cost.device import Device, need_device
 from mini_lib.llm.cost.devices import DEVICES
 from mini_lib.llm.cost.kv_cache import kv_bytes_per_token, kv_cache_bytes
+from mini_lib.llm.cost.limits import bits
 from mini_lib.llm.cost.matrices import matrices
 from mini_lib.llm.cost.operators import ACTIVATION_BYTES
 from mini_lib.llm.cost.parallel import check_pipeline_parallel, check_tensor_parallel
 from mini_lib.llm.cost.parameters import count_parameters
 from mini_lib.llm.cost.roles import Role
-from mini_lib.llm.cost.workload import Workload
+from mini_lib.llm.cost.workload import Workload, need_workload
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ def weight_bytes(architecture: Architecture, weight_bits: float = 16) -> float:
 
     A tied embedding is the head, and is stored like it.
 
+    Raises:
+        TypeError, ValueError: not an Architecture, or `weight_bits` is not a number above 0.
+
     Llama-3-8B in 4 bits: 7.50e9 weights in matrices of half a byte, and .53e9 others of two.
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
@@ -58,6 +62,7 @@ def weight_bytes(architecture: Architecture, weight_bits: float = 16) -> float:
     4.8
     """
     counted = count_parameters(architecture)
+    weight_bits = bits("weight_bits", weight_bits, fix="use 16, 8 or 4.5")
     return counted.matmul * weight_bits / 8 + (counted.total - counted.matmul) * 2
 
 
@@ -68,6 +73,7 @@ def memory(architecture: Architecture, device: Device, workload: Workload) -> De
     driver and for gaps between allocations: engines leave some hundred megabytes to them.
 
     Raises:
+        TypeError: not an Architecture, a Device and a Workload.
         ValueError: a split that the model does not allow.
 
     Two stages of LLaMA-3-8B: 16 layers of 218,112,000 weights each and the embedding, of 128,256 x 4096, in two bytes
@@ -82,20 +88,22 @@ def memory(architecture: Architecture, device: Device, workload: Workload) -> De
     Source: Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention", 2023,
     section 3.
     """
-    a, w = architecture, workload
+    a, w, room = need_architecture(architecture), need_workload(workload), need_device(device).memory_bytes
     check_tensor_parallel(a, w.tensor_parallel)
     check_pipeline_parallel(a, w.pipeline_parallel)
     layers = ceil(a.layers / w.pipeline_parallel)
     weights = _held_weight_bytes(a, w, layers)
-    cache = _held_kv_bytes(a, w) * layers / a.layers / _cache_shares(a, w)
+    # a sequence lies whole on one device, or a part of it on each
+    own, together = (ceil(w.batch / w.tensor_parallel), 1) if _by_sequence(w) else (w.batch, w.tensor_parallel)
+    cache = _held_kv_bytes(a, w, own) * layers / a.layers / _cache_shares(a, w)
     if w.draft is not None:  # small, so that splitting it would cost more than it saves
         weights += weight_bytes(w.draft.architecture, w.weight_bits)
-        cache += _held_kv_bytes(w.draft.architecture, w)
+        cache += _held_kv_bytes(w.draft.architecture, w, w.batch)
     new = w.prompt - w.cached_prompt
-    at_once = min(w.batch * min(new, w.prefill_chunk or new), LARGEST_PASS_TOKENS)
+    at_once = min(own * min(new, w.prefill_chunk or new), LARGEST_PASS_TOKENS)
     inside = [m for m in matrices(a) if m.role is not Role.HEAD]
-    widest = max(m.rows * m.visited / (w.tensor_parallel if m.split == "rows" else 1) for m in inside)
-    return DeviceMemory(weights, cache, at_once * (4 * a.hidden + widest) * ACTIVATION_BYTES, device.memory_bytes)
+    widest = max(m.rows * m.visited / (together if m.split == "rows" else 1) for m in inside)
+    return DeviceMemory(weights, cache, at_once * (4 * a.hidden + widest) * ACTIVATION_BYTES, room)
 
 
 LARGEST_PASS_TOKENS = 8192
@@ -106,15 +114,19 @@ def held_kv_bytes_per_token(architecture: Architecture, workload: Workload) -> f
     """Return the bytes that one more token adds on the fullest of the devices, while it fits in every window.
 
     Raises:
+        TypeError: not an Architecture and a Workload.
         ValueError: a split that the model does not allow.
 
-    Two devices share the 8 KV heads of LLaMA-3-8B, and 16 hold each of them twice:
+    Two devices share the 8 KV heads of LLaMA-3-8B, and 16 hold each of them twice. Where devices share out the
+    sequences, the one that has this sequence holds all of the token:
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
     >>> [held_kv_bytes_per_token(LLAMA_3_8B, Workload(tensor_parallel=n)) for n in (1, 2, 16)]
     [131072.0, 65536.0, 16384.0]
+    >>> held_kv_bytes_per_token(LLAMA_3_8B, Workload(tensor_parallel=2, attention_parallel="data"))
+    131072.0
     """
-    a, w = architecture, workload
+    a, w = need_architecture(architecture), need_workload(workload)
     check_tensor_parallel(a, w.tensor_parallel)
     check_pipeline_parallel(a, w.pipeline_parallel)
     layers = ceil(a.layers / w.pipeline_parallel)
@@ -122,10 +134,15 @@ def held_kv_bytes_per_token(architecture: Architecture, workload: Workload) -> f
     return kv_bytes_per_token(a, w.kv_bits) * layers / a.layers / _cache_shares(a, w) + drafted
 
 
+def _by_sequence(w: Workload) -> bool:
+    """Whether the devices share out the sequences, so that each of these lies whole on one of them."""
+    return w.attention_parallel == "data"
+
+
 def _cache_shares(a: Architecture, w: Workload) -> int:
-    """Among how many devices the cache of a layer is shared out."""
-    if w.attention_parallel == "data":
-        return w.tensor_parallel
+    """Among how many devices the cache of a sequence in a layer is shared out."""
+    if _by_sequence(w):
+        return 1
     # with fewer KV heads than devices each is copied; a compressed cache is whole on every device
     return min(w.tensor_parallel, a.attention.kv_heads) if isinstance(a.attention, Attention) else 1
 
@@ -133,7 +150,7 @@ def _cache_shares(a: Architecture, w: Workload) -> int:
 def _held_weight_bytes(a: Architecture, w: Workload, layers: int) -> float:
     """The weights of `layers` layers, shared among devices, with an end of the model where it is cut into stages."""
     counted, experts = count_parameters(a), min(layers, a.expert_layers)
-    bits, held, devices = w.weight_bits, 0.0, 1 if w.attention_parallel == "data" else w.tensor_parallel
+    bits, held, devices = w.weight_bits, 0.0, 1 if _by_sequence(w) else w.tensor_parallel
     for m in matrices(a):
         if m.role is not Role.HEAD:
             here = layers - experts if m.role is Role.MLP else min(m.layers, layers)
@@ -149,9 +166,9 @@ def _held_weight_bytes(a: Architecture, w: Workload, layers: int) -> float:
     return held * bits / 8 + ends + vectors * 2 * layers / a.layers
 
 
-def _held_kv_bytes(a: Architecture, w: Workload) -> float:
-    """The caches of all requests; what they share is kept once."""
-    own = kv_cache_bytes(a, w.batch, w.prompt - w.cached_prompt + w.output, w.kv_bits)
+def _held_kv_bytes(a: Architecture, w: Workload, batch: int) -> float:
+    """The caches of `batch` requests; what they share is kept once."""
+    own = kv_cache_bytes(a, batch, w.prompt - w.cached_prompt + w.output, w.kv_bits)
     return own + kv_cache_bytes(a, 1, w.cached_prompt, w.kv_bits)
 
 
@@ -159,6 +176,7 @@ def largest_batch(architecture: Architecture, device: Device, workload: Workload
     """Return the largest batch of `workload` that fits, 0 where not even one request does.
 
     Raises:
+        TypeError: not an Architecture, a Device and a Workload.
         ValueError: a split that the model does not allow.
 
     80 GiB less 13.5 GB of weights and 0.6 GB of activations, in requests of 4096 tokens of 524,288 bytes, is 33.4:
@@ -184,6 +202,7 @@ def what_would_fit(architecture: Architecture, device: Device, workload: Workloa
     Prompts and answers are cut to no less than half, and the device is the smallest listed one that is large enough.
 
     Raises:
+        TypeError: not an Architecture, a Device and a Workload.
         ValueError: a split that the model does not allow.
 
     140 GB of weights do not fit on 80 GiB. In 4 bits they do:

@@ -8,13 +8,15 @@ Source: Pope et al., "Efficiently Scaling Transformer Inference", 2022, sections
 """
 
 from dataclasses import dataclass, replace
+from math import ceil
 
-from mini_lib.llm.cost.architecture import Architecture, Attention, Experts
+from mini_lib.llm.cost import limits
+from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, need_architecture
 from mini_lib.llm.cost.kv_cache import kept_tokens, kv_numbers_per_token
 from mini_lib.llm.cost.matrices import WeightMatrix, matrices
 from mini_lib.llm.cost.parallel import check_tensor_parallel
 from mini_lib.llm.cost.roles import Role
-from mini_lib.require import not_negative, one_of, positive, whole
+from mini_lib.require import one_of, whole
 
 ACTIVATION_BYTES = 2  # engines keep activations in 16 bits between operators
 
@@ -68,6 +70,7 @@ def operators(
 
     `attention_parallel="data"` shares out the sequences instead of the heads: each device holds all of the model but
     the experts, and attends for its part of the batch. The experts stay divided, and each layer of them exchanges once.
+    A sequence lies whole on one device. The rows are those of the fullest one, for which the others wait.
 
     Raises:
         TypeError, ValueError: a count or width out of range, or a split that the model does not allow.
@@ -79,22 +82,23 @@ def operators(
     >>> int(sum(row.flops for row in rows if row.weights)) == 2 * 7_504_658_432
     True
     """
-    if not isinstance(architecture, Architecture):
-        raise TypeError(f"need an Architecture, got {type(architecture).__name__}; find_model('llama-3-8b') gives one")
-    whole("batch", batch, low=1, fix="use 1 for a single user")
-    whole("new_tokens", new_tokens, low=1, fix="a decode step has 1")
-    not_negative("context", context, fix="use 0 for an empty cache")
-    positive("weight_bits", weight_bits, fix="use 16, 8 or 4.5")
-    positive("kv_bits", kv_bits, fix="use 16, 8 or 4")
+    a = need_architecture(architecture)
+    batch = whole("batch", batch, low=1, fix="use 1 for a single user")
+    new_tokens = whole("new_tokens", new_tokens, low=1, fix="a decode step has 1")
+    context = limits.context("context", context, fix="use 0 for an empty cache")
+    weight_bits = limits.bits("weight_bits", weight_bits, fix="use 16, 8 or 4.5")
+    kv_bits = limits.bits("kv_bits", kv_bits, fix="use 16, 8 or 4")
     one_of("head_on", head_on, ("last", "all"), fix="engines compute the head of the last token")
     one_of("attention_parallel", attention_parallel, ("tensor", "data"), fix="'tensor' divides the heads")
-    check_tensor_parallel(architecture, tensor_parallel)
-    a, tokens = architecture, batch * new_tokens
+    tensor_parallel = check_tensor_parallel(a, tensor_parallel)
+    tokens = batch * new_tokens
     # outside of the experts a device works on `own` sequences, together with so many others
-    own, together = (batch / tensor_parallel, 1) if attention_parallel == "data" else (batch, tensor_parallel)
+    own, together = (ceil(batch / tensor_parallel), 1) if attention_parallel == "data" else (batch, tensor_parallel)
     attention, unfolded = _attend(a, own, new_tokens, context, kv_bits, together, causal)
     # two norms and two additions read and write `hidden`; the activation reads its inputs and writes its output
-    touched = own * 8 * a.layers * a.hidden + batch * a.feed_forward.matrices * _widths(a) / tensor_parallel
+    dense, mixed = _widths(a)
+    inside = own * dense / together + batch * mixed / tensor_parallel
+    touched = own * 8 * a.layers * a.hidden + inside * a.feed_forward.matrices
     looked_up = own * new_tokens * 2 * a.hidden * ACTIVATION_BYTES
     rows = [Operator("embedding", Role.EMBEDDING, 1, activation_bytes=looked_up)]
     for m in matrices(a):
@@ -110,18 +114,18 @@ def operators(
             case Role.HEAD:
                 small = new_tokens * touched * ACTIVATION_BYTES
                 rows.append(Operator("norms, sums, activations", Role.ELEMENTWISE, a.layers, activation_bytes=small))
-                rows += _exchange(a, tokens, tensor_parallel, attention_parallel)
+                rows += _exchange(a, own * new_tokens, tensor_parallel, attention_parallel)
                 met = met if head_on == "all" else own
         rows.append(_multiply(m, met, weight_bits, devices))
     return tuple(rows)
 
 
-def _widths(a: Architecture) -> int:
-    """The widths of the feed-forwards that a token passes, added up over the layers."""
+def _widths(a: Architecture) -> tuple[int, int]:
+    """The widths of the feed-forwards that a token passes, added up over the layers: the dense ones, and experts."""
     ff = a.feed_forward
     if not isinstance(ff, Experts):
-        return a.layers * ff.width
-    return ff.dense_layers * ff.dense_width + a.expert_layers * (ff.active * ff.width + ff.shared_width)
+        return a.layers * ff.width, 0
+    return ff.dense_layers * ff.dense_width, a.expert_layers * (ff.active * ff.width + ff.shared_width)
 
 
 def _multiply(m: WeightMatrix, tokens: float, weight_bits: float, devices: int) -> Operator:
@@ -183,15 +187,15 @@ def _pairs(new: int, context: float, window: int | None, causal: bool) -> float:
     return growing * context + growing * (growing + 1) / 2 + (new - growing) * window
 
 
-def _exchange(a: Architecture, tokens: float, devices: int, attention_parallel: str) -> tuple[Operator, ...]:
+def _exchange(a: Architecture, own_tokens: int, devices: int, attention_parallel: str) -> tuple[Operator, ...]:
     if devices == 1:
         return ()
     if attention_parallel == "data":  # all to all: each token travels to the devices that hold its experts, and back
         calls = a.expert_layers
         others = (devices - 1) * (1 - (1 - 1 / devices) ** a.feed_forward.active) if calls else 0
-        passed = calls * tokens / devices * 2 * others * a.hidden * ACTIVATION_BYTES
+        passed = calls * own_tokens * 2 * others * a.hidden * ACTIVATION_BYTES
         return (Operator("all-to-all", Role.COLLECTIVE, calls, link_bytes=passed),) if calls else ()
     calls = a.layers * (1 if a.parallel_block else 2)
     # a ring passes every number on 2 * (n - 1) / n times: once to add up, once to hand out
-    passed = calls * tokens * a.hidden * ACTIVATION_BYTES * 2 * (devices - 1) / devices
+    passed = calls * own_tokens * a.hidden * ACTIVATION_BYTES * 2 * (devices - 1) / devices
     return (Operator("all-reduce", Role.COLLECTIVE, calls, link_bytes=passed),)

@@ -1,14 +1,14 @@
 """Which splits of a model over devices are possible."""
 
-from mini_lib.llm.cost.architecture import Architecture, Attention, Experts
+from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, need_architecture
 from mini_lib.require import whole
 
 
-def check_tensor_parallel(architecture: Architecture, devices: int) -> None:
-    """Raise unless the heads and widths of `architecture` can be shared out evenly among `devices`.
+def check_tensor_parallel(architecture: Architecture, devices: int) -> int:
+    """Return `devices` if the heads and widths of `architecture` can be shared out evenly among so many.
 
     Raises:
-        TypeError: `devices` is not a whole number.
+        TypeError: not an Architecture, or `devices` is not a whole number.
         ValueError: it is below 1, or does not divide the heads or a width; the message names splits that work.
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
@@ -16,21 +16,22 @@ def check_tensor_parallel(architecture: Architecture, devices: int) -> None:
     Traceback (most recent call last):
     ValueError: tensor_parallel 3 does not divide the 32 heads of LLaMA-3-8B; use 1, 2, 4, 8, 16 or 32
     """
-    whole("tensor_parallel", devices, low=1, fix="use 1 for a single device")
-    if not _can_share(architecture, devices):
+    devices = whole("tensor_parallel", devices, low=1, fix="use 1 for a single device")
+    if not _can_share(need_architecture(architecture), devices):
         parts = [what for what, count in _parts(architecture) if count % devices] or ["groups of heads"]
         good = [n for n in range(1, 65) if _can_share(architecture, n)]
         choice = " or ".join(filter(None, (", ".join(map(str, good[:-1])), str(good[-1]))))
         raise ValueError(
             f"tensor_parallel {devices} does not divide the {parts[0]} of {architecture.name}; use {choice}"
         )
+    return devices
 
 
-def check_pipeline_parallel(architecture: Architecture, stages: int) -> None:
-    """Raise unless each of `stages` devices in a row can hold at least one layer.
+def check_pipeline_parallel(architecture: Architecture, stages: int) -> int:
+    """Return `stages` if each of so many devices in a row can hold at least one layer.
 
     Raises:
-        TypeError: `stages` is not a whole number.
+        TypeError: not an Architecture, or `stages` is not a whole number.
         ValueError: it is below 1, or there are fewer layers.
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
@@ -38,12 +39,13 @@ def check_pipeline_parallel(architecture: Architecture, stages: int) -> None:
     Traceback (most recent call last):
     ValueError: pipeline_parallel 40 is more than the 32 layers of LLaMA-3-8B; a stage holds at least one layer
     """
-    whole("pipeline_parallel", stages, low=1, fix="use 1 for a single stage")
-    if stages > architecture.layers:
+    stages = whole("pipeline_parallel", stages, low=1, fix="use 1 for a single stage")
+    if stages > need_architecture(architecture).layers:
         raise ValueError(
             f"pipeline_parallel {stages} is more than the {architecture.layers} layers of {architecture.name}; "
             "a stage holds at least one layer"
         )
+    return stages
 
 
 def _can_share(a: Architecture, devices: int) -> bool:

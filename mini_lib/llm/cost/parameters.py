@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
+from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward, need_architecture
 from mini_lib.llm.cost.matrices import matrices
 from mini_lib.llm.cost.roles import PROJECTIONS, Role
 
@@ -47,9 +47,8 @@ def count_parameters(architecture: Architecture) -> ParameterCount:
     >>> count_parameters(tiny).total, count_parameters(tiny).matmul
     (220, 168)
     """
-    if not isinstance(architecture, Architecture):
-        raise TypeError(f"need an Architecture, got {type(architecture).__name__}; find_model('llama-3-8b') gives one")
-    a, rows = architecture, matrices(architecture)
+    a = need_architecture(architecture)
+    rows = matrices(a)
     kinds = (PROJECTIONS, (Role.MLP, Role.EXPERT), (Role.HEAD,))
     attention, feed_forward, head = (sum(m.parameters for m in rows if m.role in roles) for roles in kinds)
     norm = a.hidden * (2 if a.norm_bias else 1)

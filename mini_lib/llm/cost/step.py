@@ -10,10 +10,11 @@ from functools import cached_property
 
 from mini_lib.columns import aligned
 from mini_lib.llm.cost.architecture import Architecture
-from mini_lib.llm.cost.device import Device
-from mini_lib.llm.cost.efficiency import IDEAL, Efficiency
+from mini_lib.llm.cost.device import Device, need_device
+from mini_lib.llm.cost.efficiency import IDEAL, Efficiency, need_efficiency
 from mini_lib.llm.cost.operators import Operator, operators
 from mini_lib.llm.cost.roles import Role
+from mini_lib.require import positive, whole
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,13 @@ class TimedStep:
 
     @cached_property
     def seconds(self) -> float:
-        """The time from start to end."""
-        return self.overhead_s + sum(row.seconds for row in self.rows)
+        """The time from start to end.
+
+        Raises:
+            ValueError: it is longer than any number, or 0: the figures of the device are no figures of one.
+        """
+        seconds = self.overhead_s + sum(row.seconds for row in self.rows)
+        return positive("the seconds of a step", seconds, fix="check the device and the efficiency")
 
     @cached_property
     def flops(self) -> float:
@@ -114,10 +120,8 @@ def step(
     >>> round(alone.seconds * 1e3, 1), alone.bound
     (3.9, 'memory')
     """
-    if not isinstance(efficiency, Efficiency):
-        got = type(efficiency).__name__
-        raise TypeError(f"efficiency must be an Efficiency or an EngineProfile, got {got}; ENGINE_2025 is one")
-    peak = device.matmul_peak(compute_bits)
+    e, peak = need_efficiency(efficiency), need_device(device).matmul_peak(compute_bits)
+    new_tokens = whole("new_tokens", new_tokens, low=1, fix="a decode step has 1")
     if decoding is None:
         decoding = new_tokens == 1
     rows = operators(
@@ -131,7 +135,6 @@ def step(
         attention_parallel=attention_parallel,
         head_on="all" if decoding else "last",
     )
-    e = efficiency
     reached = peak * (e.matmul_16 if compute_bits > 8 else e.matmul_8 if compute_bits > 4 else e.matmul_4)
     bandwidth = device.bandwidth_bytes_per_s * e.bandwidth
     unpacked = e.unpack_ops / device.vector_flops_per_s if weight_bits < compute_bits else 0.0
@@ -140,7 +143,7 @@ def step(
     def timed(o: Operator) -> TimedOperator:
         match o.role:
             case Role.COLLECTIVE:
-                hops = 2 * (tensor_parallel - 1)  # once round the ring to add up, once to hand out
+                hops = 2 * (int(tensor_parallel) - 1)  # once round the ring to add up, once to hand out
                 wait = o.calls * hops * e.collective_s
                 return TimedOperator(o, wait + o.link_bytes / (device.link_bytes_per_s * e.link), "link")
             case Role.EMBEDDING | Role.ELEMENTWISE:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, fields
 
 from mini_lib.llm.cost.architecture import Architecture
-from mini_lib.require import one_of, positive, share, whole
+from mini_lib.llm.cost.limits import MOST_TOKENS, bits
+from mini_lib.require import checked, of_type, one_of, share, whole
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Draft:
 
     Raises:
         TypeError: not an Architecture, or not numbers.
-        ValueError: `tokens` below 1, or `acceptance` outside [0, 1].
+        ValueError: `tokens` outside 1 to 1000, or `acceptance` outside [0, 1].
 
     With 4 proposals of which each holds with .8, a step gives 1 + .8 + .64 + .512 + .41 tokens on average:
 
@@ -31,13 +32,9 @@ class Draft:
     acceptance: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.architecture, Architecture):
-            raise TypeError(
-                f"a draft needs an Architecture, got {type(self.architecture).__name__}; "
-                "find_model('SmolLM2-135M') gives one"
-            )
-        whole("tokens", self.tokens, low=1, fix="4 is common")
-        share("acceptance", self.acceptance, zero=True, fix="it is the share of proposals that hold")
+        of_type("architecture", self.architecture, Architecture, fix="find_model('SmolLM2-135M') gives one")
+        checked(self, "tokens", whole, low=1, high=1000, fix="4 is common")
+        checked(self, "acceptance", share, zero=True, fix="it is the share of proposals that hold")
 
     @property
     def tokens_per_step(self) -> float:
@@ -77,27 +74,29 @@ class Workload:
     attention_parallel: str = "tensor"
 
     def __post_init__(self) -> None:
-        whole("batch", self.batch, low=1, fix="use 1 for a single user")
-        whole("prompt", self.prompt, low=1, fix="a model needs at least one token to continue")
-        whole("output", self.output, low=1, fix="the first token comes with the prompt")
-        positive("weight_bits", self.weight_bits, fix="use 16, 8 or 4.5")
-        positive("kv_bits", self.kv_bits, fix="use 16, 8 or 4")
-        whole("compute_bits", self.compute_bits, low=1, fix="use 16, or 8 where weights and activations have 8 bits")
-        whole("tensor_parallel", self.tensor_parallel, low=1, fix="use 1 for a single device")
-        whole("pipeline_parallel", self.pipeline_parallel, low=1, fix="use 1 for a single stage")
-        whole("cached_prompt", self.cached_prompt, low=0, fix="use 0 where nothing is cached")
+        checked(self, "batch", whole, low=1, fix="use 1 for a single user")
+        checked(self, "prompt", whole, low=1, fix="a model needs at least one token to continue")
+        checked(self, "output", whole, low=1, fix="the first token comes with the prompt")
+        if (tokens := self.prompt + self.output) > MOST_TOKENS:
+            raise ValueError(
+                f"prompt + output must be {MOST_TOKENS} or fewer, got {tokens}; no model reads so many at a time"
+            )
+        checked(self, "weight_bits", bits, fix="use 16, 8 or 4.5")
+        checked(self, "kv_bits", bits, fix="use 16, 8 or 4")
+        checked(self, "compute_bits", whole, low=1, fix="use 16, or 8 where weights and activations have 8 bits")
+        checked(self, "tensor_parallel", whole, low=1, fix="use 1 for a single device")
+        checked(self, "pipeline_parallel", whole, low=1, fix="use 1 for a single stage")
+        checked(self, "cached_prompt", whole, low=0, fix="use 0 where nothing is cached")
         if self.cached_prompt >= self.prompt:
             raise ValueError(
                 f"cached_prompt must be below prompt ({self.prompt}), got {self.cached_prompt}; "
                 "the last token is always computed"
             )
         if self.prefill_chunk is not None:
-            whole("prefill_chunk", self.prefill_chunk, low=1, fix="use None to take prompts whole")
+            checked(self, "prefill_chunk", whole, low=1, fix="use None to take prompts whole")
         one_of("attention_parallel", self.attention_parallel, ("tensor", "data"), fix="'tensor' divides the heads")
-        if self.draft is not None and not isinstance(self.draft, Draft):
-            raise TypeError(
-                f"draft must be a Draft or None, got {type(self.draft).__name__}; Draft(model, tokens=4, acceptance=.7)"
-            )
+        if self.draft is not None:
+            of_type("draft", self.draft, Draft, fix="use None, or Draft(model, tokens=4, acceptance=.7)")
 
     @property
     def devices(self) -> int:
@@ -109,3 +108,16 @@ class Workload:
         """The arguments of `step()` that do not change from one step to the next."""
         names = ("weight_bits", "kv_bits", "compute_bits", "tensor_parallel", "attention_parallel")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name in names}
+
+
+def need_workload(value: object) -> Workload:
+    """Return `value` if it is a `Workload`.
+
+    Raises:
+        TypeError: it is something else.
+
+    >>> need_workload(8)
+    Traceback (most recent call last):
+    TypeError: workload must be of type Workload, got 8; use Workload(batch=8, prompt=1024, output=256)
+    """
+    return of_type("workload", value, Workload, fix="use Workload(batch=8, prompt=1024, output=256)")

@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mini_lib import _assets
+from mini_lib.llm.prices import checks
 from mini_lib.llm.prices.rows import rows_of, text_field
 from mini_lib.llm.prices.table import day
+from mini_lib.require import checked
 
 _PATH = _assets.ASSETS / "llm" / "aliases.csv"
-_SHA256 = "5a4ae418bc8dd1a43fcd69997df2e6f3288c5a75aa0478eb44f513b25dd2b203"
+_SHA256 = "85490f1339d14a650b78f986f4299c4d69e07f369302e4377f1f04423bba5add"
 ALIAS_COLUMNS = ("provider", "name", "from", "snapshot", "source")
 
 
@@ -25,7 +27,7 @@ class Alias:
     """From `since` on, `provider` answers requests for `name` with `snapshot`.
 
     Raises:
-        TypeError: `since` is not a `datetime.date`.
+        TypeError: `since` is not a `datetime.date`, or a text is no text.
         ValueError: a text is empty.
 
     >>> Alias("OpenAI", "gpt-4o", dt.date(2024, 10, 2), "gpt-4o-2024-08-06", "models page").snapshot
@@ -39,11 +41,9 @@ class Alias:
     source: str
 
     def __post_init__(self) -> None:
-        if type(self.since) is not dt.date:
-            raise TypeError(f"since must be a datetime.date, got {self.since!r}; use day('2024-10-02')")
+        checked(self, "since", checks.date, fix="use day('2024-10-02')")
         for field in ("provider", "name", "snapshot", "source"):
-            if not getattr(self, field).strip():
-                raise ValueError(f"{field} must not be empty; every alias has a provider, a name and a source")
+            checked(self, field, checks.text, fix="every alias has a provider, a name and a source")
 
 
 def name_moves() -> tuple[Alias, ...]:
@@ -63,6 +63,7 @@ def parse_aliases(text: str) -> tuple[Alias, ...]:
     r"""Return the moves in a table of comma-separated values, ordered by date.
 
     Raises:
+        TypeError: it is no text.
         ValueError: a column is missing, a field is wrong (the message names its line), or a name moves twice on a day.
 
     >>> [alias.since.isoformat() for alias in parse_aliases(",".join(ALIAS_COLUMNS) + "\nP,m,2024-01,m-1,a log\n")]
@@ -85,11 +86,26 @@ def parse_aliases(text: str) -> tuple[Alias, ...]:
 def snapshot_on(moves: Iterable[Alias], provider: str, name: str, on: str | dt.date) -> str:
     """Return the snapshot that a name stood for on a day; a name without moves is its own snapshot.
 
+    Raises:
+        TypeError: something else than an `Alias`, or a name that is no text.
+        ValueError: an empty name, or no such day.
+
     >>> snapshot_on(name_moves(), "OpenAI", "gpt-3.5-turbo", "2024-02-15")
     'gpt-3.5'
     >>> snapshot_on(name_moves(), "OpenAI", "gpt-3.5-turbo", "2024-02-16")
     'gpt-3.5-turbo-0125'
     """
-    on = day(on)
+    on, moves = day(on), check_moves(moves)
+    provider = checks.text("provider", provider, fix="name who sells it, such as 'OpenAI'")
+    name = checks.text("name", name, fix="give the name on the price list, such as 'gpt-4o'")
     moved = [move for move in moves if (move.provider, move.name) == (provider, name) and move.since <= on]
     return max(moved, key=lambda move: move.since).snapshot if moved else name
+
+
+def check_moves(moves: object) -> tuple[Alias, ...]:
+    """Return the moves as a tuple.
+
+    Raises:
+        TypeError: something else than an `Alias`.
+    """
+    return checks.all_of("moves", moves, Alias, fix="use name_moves()")

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mini_lib.llm.prices.choose import blended_usd
-from mini_lib.llm.prices.quality import Scored, lows_at_least
-from mini_lib.llm.prices.speed import SoldSpeed
+from mini_lib.llm.prices.quality import Scored, check_scored, lows_at_least
+from mini_lib.llm.prices.speed import SoldSpeed, check_speeds
 from mini_lib.llm.prices.table import Price, day
+from mini_lib.require import of_type
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def three_axes(
     """Return what a figure of price, speed and score over time shows, up to a day.
 
     Raises:
+        TypeError: something else than a `Scored` or a `SoldSpeed`, or a score that is not a number.
         ValueError: no model reached one of `percents` by `until`, or `output_share` is not from 0 to 1.
 
     >>> from mini_lib.llm.prices.quality import scored_history
@@ -66,9 +68,10 @@ def three_axes(
     [(2023, 70.0), (2023, 86.4), (2024, 86.8), (2024, 87.2), (2024, 88.7), (2025, 90.8), (2025, 92.9)]
     """
     until = day(until)
-    rows = tuple(row for row in rows if row.since <= until)
+    rows = tuple(row for row in check_scored(rows) if row.since <= until)
+    speeds = tuple(speed for speed in check_speeds(speeds) if speed.date <= until)
     cheaper = []
-    for percent in percents:
+    for percent in of_type("percents", percents, Iterable, fix="give scores such as (69.0, 85.4)"):
         lows = lows_at_least(rows, percent, output_share)
         if not lows:
             raise ValueError(f"no model scored {percent} or more by {until}; ask for a lower score or a later day")
@@ -80,14 +83,17 @@ def three_axes(
 def speeds_at_scores(rows: Iterable[Scored], speeds: Iterable[SoldSpeed]) -> tuple[SpeedAtScore, ...]:
     """Join each speed to the score of its model on that day; speeds of models without a score are left out.
 
+    Raises:
+        TypeError: something else than a `Scored` or a `SoldSpeed`.
+
     >>> from mini_lib.llm.prices.quality import scored_history
     >>> from mini_lib.llm.prices.speed import sold_speeds
     >>> fast = max(speeds_at_scores(scored_history(), sold_speeds()), key=lambda at: at.speed.output_tokens_per_s)
     >>> fast.speed.model, fast.percent
     ('gpt-oss-120b', 88.0)
     """
-    rows, found = tuple(rows), []
-    for speed in speeds:
+    rows, found = check_scored(rows), []
+    for speed in check_speeds(speeds):
         named = [row for row in rows if row.price.model == speed.model]
         sold = [row for row in named if row.price.provider == speed.provider]
         if known := sold or named:
@@ -101,12 +107,15 @@ def speeds_at_scores(rows: Iterable[Scored], speeds: Iterable[SoldSpeed]) -> tup
 def best_scores(rows: Iterable[Scored]) -> tuple[tuple[dt.date, float, str], ...]:
     """Return each day on which a better score than all before came on sale, that score and its (cheapest) model.
 
+    Raises:
+        TypeError: something else than a `Scored`.
+
     >>> from mini_lib.llm.prices.quality import scored_history
     >>> best_scores(scored_history())[1][1:]
     (86.4, 'gpt-4 (8k)')
     """
     best: list[tuple[dt.date, float, str]] = []
-    known = [row for row in rows if row.score is not None]
+    known = [row for row in check_scored(rows) if row.score is not None]
     for row in sorted(known, key=lambda row: (row.since, -row.score.percent, blended_usd(row.price, 0.5))):
         if not best or row.score.percent > best[-1][1]:
             best.append((row.since, row.score.percent, row.price.model))

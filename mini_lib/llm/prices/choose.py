@@ -7,14 +7,16 @@ import datetime as dt
 import difflib
 from collections.abc import Iterable
 
-from mini_lib.llm.prices.table import Price, day
-from mini_lib.require import not_negative, share
+from mini_lib.llm.prices.checks import text
+from mini_lib.llm.prices.table import Price, check_prices, day
+from mini_lib.require import not_negative, of_type, share, shown
 
 
 def blended_usd(price: Price, output_share: float) -> float:
     """Return USD for a million tokens of which `output_share`, from 0 to 1, are written and the others read.
 
     Raises:
+        TypeError: not a `Price`, or `output_share` is not a number.
         ValueError: `output_share` is not from 0 to 1.
 
     Of five tokens four are read at 0.15 and one is written at 0.60, so (4 * 0.15 + 0.60) / 5; three to one gives
@@ -24,7 +26,7 @@ def blended_usd(price: Price, output_share: float) -> float:
     >>> round(blended_usd(mini, 0.2), 4), round(blended_usd(mini, 0.25), 4)
     (0.24, 0.2625)
     """
-    share("output_share", output_share, zero=True, fix="0.2 means that one token in five is written")
+    price, output_share = of_type("price", price, Price, fix="use one of history()"), written_share(output_share)
     return _mix(price.usd_per_million_input_tokens, price.usd_per_million_output_tokens, output_share)
 
 
@@ -40,6 +42,7 @@ def sold_over_made(
     training of the model are in it too. Below 1 they are sold for less than that model says.
 
     Raises:
+        TypeError: not a `Price`, or something that is not a number.
         ValueError: a cost is negative, they are both 0, or `output_share` is not from 0 to 1.
 
     Sold at 0.24 for the mix, made at (4 * 0.05 + 0.20) / 5 = 0.08:
@@ -48,10 +51,11 @@ def sold_over_made(
     >>> round(sold_over_made(mini, 0.05, 0.20, output_share=0.2), 9)
     3.0
     """
-    made = (made_usd_per_million_input_tokens, made_usd_per_million_output_tokens)
-    for cost in made:
+    made = tuple(
         not_negative("what tokens cost to make", cost, fix="give USD for a million")
-    sold, cost = blended_usd(price, output_share), _mix(*made, output_share)
+        for cost in (made_usd_per_million_input_tokens, made_usd_per_million_output_tokens)
+    )
+    sold, cost = blended_usd(price, output_share), _mix(*made, written_share(output_share))
     if cost == 0:
         raise ValueError(f"tokens that cost 0 to make have no ratio, got {made}; give USD for a million of each kind")
     return sold / cost
@@ -61,6 +65,7 @@ def price_on(prices: Iterable[Price], model: str, on: str | dt.date, provider: s
     """Return the price of `model` in force on a day: its latest row that is not after it.
 
     Raises:
+        TypeError: something else than a `Price`, or a name that is no text.
         ValueError: no such model (the message has the nearest names), several providers sell it and none was named,
             or the day is before its first price.
 
@@ -68,13 +73,15 @@ def price_on(prices: Iterable[Price], model: str, on: str | dt.date, provider: s
     >>> price_on(history(), "deepseek-chat", "2025-03-01").usd_per_million_output_tokens
     1.1
     """
-    prices, on = tuple(prices), day(on)
+    prices, on = check_prices(prices), day(on)
     rows = of_models(prices, (model,))
     sellers = sorted({price.provider for price in rows})
+    if provider is not None:
+        text("provider", provider, fix=f"name one, such as {sellers[0]!r}")
     if provider is None and len(sellers) > 1:
         raise ValueError(f"{model} is sold by {', '.join(sellers)}; name one, such as provider={sellers[0]!r}")
     if provider is not None and provider not in sellers:
-        raise ValueError(f"{model} is sold by {', '.join(sellers)}, got provider={provider!r}; name one of them")
+        raise ValueError(f"{model} is sold by {', '.join(sellers)}, got provider={shown(provider)}; name one of them")
     rows = [price for price in rows if provider in (None, price.provider)]
     return max(_not_after(rows, on), key=lambda price: price.date)
 
@@ -88,6 +95,7 @@ def cheapest(
     predecessor counts as still sold at its last price, since the table does not say when a model was withdrawn.
 
     Raises:
+        TypeError: something else than a `Price`, or a name that is no text.
         ValueError: a name in `among` is unknown, `among` is empty, `output_share` is not from 0 to 1, or the day is
             before the first price.
 
@@ -95,8 +103,7 @@ def cheapest(
     >>> cheapest(history(), "2023-05-01", output_share=0.2).model
     'gpt-3.5-turbo'
     """
-    share("output_share", output_share, zero=True, fix="0.2 means that one token in five is written")
-    prices, on = tuple(prices), day(on)
+    prices, on, output_share = check_prices(prices), day(on), written_share(output_share)
     rows = prices if among is None else of_models(prices, among)
     in_force = {}
     for price in sorted(_not_after(rows, on), key=lambda price: price.date):
@@ -112,6 +119,7 @@ def running_minimum(
     They only fall, by definition; what can be bought on a day, `cheapest`, may also rise.
 
     Raises:
+        TypeError: something else than a `Price`, or a name that is no text.
         ValueError: a name in `among` is unknown, there is no price, or `output_share` is not from 0 to 1.
 
     At 3, 2, 2.5 and 1 the first, second and fourth are records:
@@ -121,8 +129,7 @@ def running_minimum(
     >>> [low.usd_per_million_input_tokens for low in running_minimum([at(1, 3), at(2, 2), at(3, 2.5), at(4, 1)], 0.5)]
     [3, 2, 1]
     """
-    share("output_share", output_share, zero=True, fix="0.2 means that one token in five is written")
-    prices = tuple(prices)
+    prices, output_share = check_prices(prices), written_share(output_share)
     rows = prices if among is None else of_models(prices, among)
     if not rows:
         raise ValueError("there must be at least one price, got none; use history()")
@@ -137,22 +144,35 @@ def of_models(prices: Iterable[Price], models: Iterable[str]) -> tuple[Price, ..
     """Return the prices of the models named, in the order in which they came.
 
     Raises:
+        TypeError: something else than a `Price`, or a name that is no text.
         ValueError: a name is unknown (the message has the nearest), or no name is given.
 
     >>> from mini_lib.llm.prices.table import history
     >>> {price.provider for price in of_models(history(), ["gpt-4o", "gpt-4o-mini"])}
     {'OpenAI'}
     """
-    prices, models = tuple(prices), (models,) if isinstance(models, str) else tuple(models)
+    prices, fix = check_prices(prices), "pass names such as ('gpt-4o', 'gpt-4o-mini')"
+    names = (models,) if isinstance(models, str) else of_type("models", models, Iterable, fix=fix)
+    models = tuple(text("each of models", model, fix=fix) for model in names)
     if not models:
         raise ValueError("at least one model must be named, got none; pass names such as ('gpt-4o', 'gpt-4o-mini')")
     known = {price.model for price in prices}
     for model in models:
         if model not in known:
-            near = difflib.get_close_matches(model, sorted(known), n=3, cutoff=0.5)
+            near = difflib.get_close_matches(model[:100], sorted(known), n=3, cutoff=0.5)
             fix = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
-            raise ValueError(f"no price of a model named {model!r}; {fix}")
+            raise ValueError(f"no price of a model named {shown(model)}; {fix}")
     return tuple(price for price in prices if price.model in models)
+
+
+def written_share(output_share: object) -> float:
+    """Return the share of the tokens that are written.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is not from 0 to 1.
+    """
+    return share("output_share", output_share, zero=True, fix="0.2 means that one token in five is written")
 
 
 def _mix(read_usd: float, written_usd: float, output_share: float) -> float:

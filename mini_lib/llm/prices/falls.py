@@ -15,12 +15,13 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mini_lib.llm.prices.checks import text
 from mini_lib.llm.prices.choose import blended_usd
 from mini_lib.llm.prices.halving import DAYS_PER_YEAR, HalvingTime, halving_time
-from mini_lib.llm.prices.quality import Scored, cheapest_at_least, lows_at_least
+from mini_lib.llm.prices.quality import Scored, cheapest_at_least, check_scored, lows_at_least
 from mini_lib.llm.prices.scores import Score, by_snapshot
 from mini_lib.llm.prices.table import day
-from mini_lib.require import not_negative
+from mini_lib.require import not_negative, shown
 
 LEVELS = ("gpt-3.5", "claude-2", "gpt-4", "claude-3.5-sonnet")
 SAME_POINTS = 1.0
@@ -67,24 +68,31 @@ def level_percent(scores: Iterable[Score], snapshot: str, same_points: float = S
     GPT-4 as in the study of Epoch AI, Claude 2 between them, and Claude 3.5 Sonnet, the best of mid-2024.
 
     Raises:
-        ValueError: the snapshot has no score, or `same_points` is negative.
+        TypeError: something else than a `Score`, a snapshot that is no text, or `same_points` is not a number.
+        ValueError: the snapshot has no score, or `same_points` is negative, or leaves nothing of it.
 
     >>> from mini_lib.llm.prices.scores import mmlu_scores
     >>> level_percent(mmlu_scores(), "gpt-4"), level_percent(mmlu_scores(), "gpt-4", same_points=0)
     (85.4, 86.4)
     """
-    not_negative("same_points", same_points, fix="0 asks for at least the same score")
-    best = by_snapshot(scores)
-    if snapshot not in best:
-        raise ValueError(f"{snapshot!r} has no score; name a snapshot such as {', '.join(LEVELS)}")
-    return round(best[snapshot].percent - same_points, 9)
+    same_points = not_negative("same_points", same_points, fix="0 asks for at least the same score")
+    best, fix = by_snapshot(scores), f"name a snapshot such as {', '.join(LEVELS)}"
+    if text("snapshot", snapshot, fix=fix) not in best:
+        raise ValueError(f"{shown(snapshot)} has no score; {fix}")
+    if same_points >= (percent := best[snapshot].percent):
+        raise ValueError(
+            f"same_points must be below the score of {snapshot} ({percent}), got {same_points}; 1 is usual"
+        )
+    return round(percent - same_points, 9)
 
 
 def fall_at_least(rows: Iterable[Scored], percent: float, output_share: float, until: str | dt.date) -> Fall:
     """Return how the price of a score of `percent` or more fell until a day.
 
     Raises:
-        ValueError: nothing was that good before that day, or the settings are as `lows_at_least()` refuses them.
+        TypeError: something else than a `Scored`.
+        ValueError: nothing was that good before that day, something that good was given away, or the settings are as
+            `lows_at_least()` refuses them.
 
     From 8 to 2 in two years is half per year; the low of 2 then stands for two more years, (8 / 2) ** (1 / 4):
 
@@ -100,13 +108,18 @@ def fall_at_least(rows: Iterable[Scored], percent: float, output_share: float, u
     1.414
     """
     until = day(until)
-    rows = tuple(row for row in rows if row.since <= until)
+    rows = tuple(row for row in check_scored(rows) if row.since <= until)
     lows = lows_at_least(rows, percent, output_share)
     if not lows or lows[0].since == until:
         raise ValueError(f"no model scored {percent} or more before {until}; ask for a lower score or a later day")
     last = cheapest_at_least(rows, until, percent, output_share)
     if last is None:
         raise ValueError(f"no model that scored {percent} or more is on sale on {until}; ask for an earlier day")
+    for row in (*lows, last):
+        if blended_usd(row.price, output_share) == 0:
+            raise ValueError(
+                f"prices must be above 0, got 0 for {row.price.model} from {row.since} on; leave out what is given away"
+            )
     trends = [_trend(_without(rows, low, percent, output_share), output_share) for low in lows]
     times = [trend.times_per_year for trend in trends if trend is not None]
     spread = (min(times), max(times)) if len(times) == len(lows) else None

@@ -7,15 +7,15 @@ fall. State the set whenever you state the number.
 
 import datetime as dt
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from mini_lib.llm.prices.choose import blended_usd
-from mini_lib.llm.prices.table import Price, day
-from mini_lib.require import positive, share, whole
+from mini_lib.llm.prices.table import Price, check_prices, day
+from mini_lib.require import checked, finite, of_type, positive, share, shown, whole
 
 DAYS_PER_YEAR = 365.25
 _Point = tuple[dt.date | str, float]
@@ -30,7 +30,8 @@ class HalvingTime:
     of the doubt.
 
     Raises:
-        ValueError: the slope is not inside of its interval.
+        TypeError: a slope is not a number, or `points` not a whole one.
+        ValueError: the slope is not inside of its interval, fewer than 3 points, or a confidence outside of 0 to 1.
 
     A price that halves twice a year, give or take one halving:
 
@@ -47,6 +48,10 @@ class HalvingTime:
     confidence: float
 
     def __post_init__(self) -> None:
+        for name in ("slope_per_year", "low_slope", "high_slope"):
+            checked(self, name, finite, fix="use halving_time()")
+        checked(self, "points", whole, low=3, fix="a line through 2 leaves no doubt to measure")
+        checked(self, "confidence", share, one=False, fix="use 0.95")
         if not self.low_slope <= self.slope_per_year <= self.high_slope:
             raise ValueError(
                 f"the slope must lie in its interval, got {self.slope_per_year} and {self.low_slope} to "
@@ -103,12 +108,13 @@ def blended_points(prices: Iterable[Price], output_share: float) -> tuple[tuple[
     """Return each price's date and its USD for a million tokens of the mix.
 
     Raises:
+        TypeError: something else than a `Price`.
         ValueError: `output_share` is not from 0 to 1.
 
     >>> blended_points([Price(dt.date(2024, 7, 18), False, "P", "m", 1.0, 3.0, "by hand")], output_share=0.5)
     ((datetime.date(2024, 7, 18), 2.0),)
     """
-    return tuple((price.date, blended_usd(price, output_share)) for price in prices)
+    return tuple((price.date, blended_usd(price, output_share)) for price in check_prices(prices))
 
 
 def halving_time(points: Iterable[_Point], confidence: float = 0.95) -> HalvingTime:
@@ -117,7 +123,7 @@ def halving_time(points: Iterable[_Point], confidence: float = 0.95) -> HalvingT
     A point is a date and a price in USD, in any order.
 
     Raises:
-        TypeError: a price, or the confidence, is not a number.
+        TypeError: a price, or the confidence, is not a number, or a point is no pair.
         ValueError: fewer than 3 points, all on one day, a price that is not above 0, or a confidence outside of 0 to 1.
 
     A price that is 8, 4, 2, 1 on the first days of four years in a row halves every year; 2024 had one day more:
@@ -127,13 +133,14 @@ def halving_time(points: Iterable[_Point], confidence: float = 0.95) -> HalvingT
 
     Source: Draper, Smith, "Applied Regression Analysis", 3rd edition, 1998, section 1.4.
     """
-    share("confidence", confidence, one=False, fix="use 0.95")
+    confidence = share("confidence", confidence, one=False, fix="use 0.95")
     years, logs = _axes(points)
     slope = float(_slopes(years, logs))
-    residuals = logs - logs.mean() - slope * (years - years.mean())
+    moves = logs - logs[0]
+    residuals = moves - moves.mean() - slope * (years - years.mean())
     spread = float(np.sum((years - years.mean()) ** 2))
     error = math.sqrt(float(residuals @ residuals) / (len(years) - 2) / spread)
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(years) - 2)) * error
+    reach = float(stats.t.isf((1 - confidence) / 2, len(years) - 2)) * error
     return HalvingTime(slope, slope - reach, slope + reach, len(years), confidence)
 
 
@@ -146,15 +153,17 @@ def bootstrap_halving_time(
     points all fall on one day have no slope and are left out. With few points the interval comes out too narrow.
 
     Raises:
-        TypeError, ValueError: as `halving_time()`, or `draws` is not a whole number of 1 or more.
+        TypeError, ValueError: as `halving_time()`, `seed` is not a whole number of 0 or more, or `draws` not one from
+            1 to 100,000.
 
     >>> print(bootstrap_halving_time([("2022-01-01", 8), ("2023-01-01", 4), ("2024-01-01", 2)], seed=0))
     halves every 1.00 years (95% interval 1.00 to 1.00, 3 points)
 
     Source: Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, sections 9.5 and 13.3.
     """
-    share("confidence", confidence, one=False, fix="use 0.95")
-    whole("draws", draws, low=1, fix="2000 settle the interval to about a percent")
+    confidence = share("confidence", confidence, one=False, fix="use 0.95")
+    draws = whole("draws", draws, low=1, high=100_000, fix="2000 settle the interval to about a percent")
+    seed = whole("seed", seed, low=0, fix="the same seed gives the same interval")
     years, logs = _axes(points)
     chosen = np.random.default_rng(seed).integers(0, len(years), (draws, len(years)))
     chosen = chosen[np.ptp(years[chosen], axis=1) > 0]
@@ -164,6 +173,13 @@ def bootstrap_halving_time(
     tail = (1 - confidence) / 2
     low, high = (float(edge) for edge in np.quantile(_slopes(years[chosen], logs[chosen]), (tail, 1 - tail)))
     return HalvingTime(slope, min(low, slope), max(high, slope), len(years), confidence)
+
+
+def _point(point: object) -> tuple[dt.date, float]:
+    """Return the day and the price of a point."""
+    if not isinstance(point, Sequence) or isinstance(point, str) or len(point) != 2:
+        raise TypeError(f"each of points must be a pair, got {shown(point)}; use ('2024-07-18', 0.24)")
+    return day(point[0]), positive("a price", point[1], fix="leave out what is given away: it has no logarithm")
 
 
 def _times(slope: float) -> float:
@@ -176,21 +192,19 @@ def _years(slope_per_year: float) -> float:
 
 
 def _slopes(years: np.ndarray, logs: np.ndarray) -> np.ndarray:
-    """Return the least-squares slopes along the last axis."""
+    """Return the least-squares slopes along the last axis, exactly 0 where all logarithms are the same."""
     centred = years - years.mean(axis=-1, keepdims=True)
-    return np.sum(centred * logs, axis=-1) / np.sum(centred**2, axis=-1)
+    return np.sum(centred * (logs - logs[..., :1]), axis=-1) / np.sum(centred**2, axis=-1)
 
 
 def _axes(points: Iterable[_Point]) -> tuple[np.ndarray, np.ndarray]:
     """Return the years since the first day, and the binary logarithms of the prices."""
-    points = sorted((day(date), usd) for date, usd in points)
+    points = sorted(map(_point, of_type("points", points, Iterable, fix="use blended_points()")))
     if len(points) < 3:
         raise ValueError(
             f"at least 3 points are needed, got {len(points)}; a line through 2 leaves no doubt to measure"
         )
     dates, usd = zip(*points, strict=True)
-    for price in usd:
-        positive("a price", price, fix="leave out what is given away: it has no logarithm")
     if dates[0] == dates[-1]:
         raise ValueError(f"the points must span more than one day, got {len(points)} on {dates[0]}; add other dates")
     years = np.array([(date - dates[0]).days / DAYS_PER_YEAR for date in dates])

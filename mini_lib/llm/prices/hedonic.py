@@ -12,7 +12,7 @@ Cluster-Robust Inference", 2015, equations 10 to 12.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,8 @@ from scipy import stats
 
 from mini_lib.llm.prices.choose import blended_usd
 from mini_lib.llm.prices.halving import DAYS_PER_YEAR, HalvingTime
-from mini_lib.llm.prices.quality import Scored
-from mini_lib.require import positive, share
+from mini_lib.llm.prices.quality import Scored, check_scored
+from mini_lib.require import callable_, checked, finite, of_type, positive, share, whole
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Hedonic:
     `explained` is the share of the variance of log2(price) that date and score explain, from 0 to 1.
 
     Raises:
-        ValueError: the price of a point lies outside of its interval.
+        TypeError: the trend is no `HalvingTime`, or a figure is not a number.
+        ValueError: the price of a point lies outside of its interval, or fewer than 3 clusters.
     """
 
     trend: HalvingTime
@@ -42,6 +43,10 @@ class Hedonic:
     clusters: int
 
     def __post_init__(self) -> None:
+        of_type("trend", self.trend, HalvingTime, fix="use hedonic_fit()")
+        for name in ("doublings_per_point", "low_per_point", "high_per_point", "explained"):
+            checked(self, name, finite, fix="use hedonic_fit()")
+        checked(self, "clusters", whole, low=3, fix="two leave no doubt to measure")
         if not self.low_per_point <= self.doublings_per_point <= self.high_per_point:
             raise ValueError(
                 f"the price of a point must lie in its interval, got {self.doublings_per_point} and "
@@ -50,13 +55,24 @@ class Hedonic:
 
 
 def by_model(row: Scored) -> str:
-    """Name the cluster of a row: the snapshot that it buys, whoever sells it."""
+    """Name the cluster of a row: the snapshot that it buys, whoever sells it.
+
+    Raises:
+        TypeError: not a `Scored`.
+        ValueError: it has no score.
+    """
+    if of_type("row", row, Scored, fix="use one of scored_history()").score is None:
+        raise ValueError(f"row must have a score, got none for {row.price.model}; leave it out")
     return row.score.snapshot
 
 
 def by_provider(row: Scored) -> str:
-    """Name the cluster of a row: the provider that sells it."""
-    return row.price.provider
+    """Name the cluster of a row: the provider that sells it.
+
+    Raises:
+        TypeError: not a `Scored`.
+    """
+    return of_type("row", row, Scored, fix="use one of scored_history()").price.provider
 
 
 def hedonic_fit(
@@ -68,7 +84,9 @@ def hedonic_fit(
     the usual small-sample factor G / (G - 1) * (n - 1) / (n - 3).
 
     Raises:
-        ValueError: fewer than 4 scored rows or 3 clusters, date and score do not vary independently, or a price is 0.
+        TypeError: something else than a `Scored`, or `cluster` cannot be called, or names no cluster.
+        ValueError: fewer than 4 scored rows or 3 clusters, date and score do not vary independently, a price is 0, or
+            all prices are the same.
 
     Prices of 2 ** (score / 10 - years), to the letter: they halve every year and double with ten points.
 
@@ -83,32 +101,45 @@ def hedonic_fit(
     >>> round(fit.trend.slope_per_year, 9), round(fit.doublings_per_point, 9)
     (-1.0, 0.1)
     """
-    share("confidence", confidence, one=False, fix="use 0.95")
-    rows = tuple(row for row in rows if row.score is not None)
-    names = [cluster(row) for row in rows]
+    confidence = share("confidence", confidence, one=False, fix="use 0.95")
+    rows = tuple(row for row in check_scored(rows) if row.score is not None)
+    cluster = callable_("cluster", cluster, fix="use by_model or by_provider")
+    names = [of_type("cluster(row)", cluster(row), Hashable, fix="name the cluster, as by_model does") for row in rows]
     _check(len(rows), len(set(names)))
     x = np.array([[1.0, _years(row.since), row.score.percent] for row in rows])
     usd = [
         positive("a price", blended_usd(row.price, output_share), fix="leave out what is given away") for row in rows
     ]
     y = np.log2(usd)
-    if np.linalg.matrix_rank(x - x.mean(axis=0)) < 2:
+    if not _independent(x[:, 1], x[:, 2]):
         raise ValueError("date and score must vary independently; pass rows of several days and scores")
+    if np.ptp(y) == 0:
+        raise ValueError(f"prices must differ, got {usd[0]:g} USD for all; there is nothing to explain")
     fit = np.linalg.lstsq(x, y, rcond=None)[0]
     residuals = y - x @ fit
     errors = np.sqrt(np.diag(_clustered(x, residuals, names)))
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(set(names)) - 1)) * errors
+    reach = float(stats.t.isf((1 - confidence) / 2, len(set(names)) - 1)) * errors
     (_, slope, point), (_, below, beside) = fit.tolist(), reach.tolist()
     explained = 1 - float(residuals @ residuals) / float(np.sum((y - y.mean()) ** 2))
     trend = HalvingTime(slope, slope - below, slope + below, len(rows), confidence)
     return Hedonic(trend, point, point - beside, point + beside, explained, len(set(names)))
 
 
-def _clustered(x: np.ndarray, residuals: np.ndarray, names: list[str]) -> np.ndarray:
+def _independent(years: np.ndarray, percents: np.ndarray) -> bool:
+    """Whether neither is a straight line of the other: their correlation is a hair's breadth below 1.
+
+    The days are rounded to 1e-16 of years, so a line that is exact on paper is off by no more than that.
+    """
+    a, b = (column - column.mean() for column in (years, percents))
+    spread = float(a @ a) * float(b @ b)
+    return spread > 0 and float(a @ b) ** 2 < (1 - 1e-9) * spread
+
+
+def _clustered(x: np.ndarray, residuals: np.ndarray, names: list[Hashable]) -> np.ndarray:
     """Return the covariance of the coefficients: bread * sum of each cluster's outer square * bread."""
     n, k = x.shape
     bread = np.linalg.inv(x.T @ x)
-    order = {name: place for place, name in enumerate(sorted(set(names)))}
+    order = {name: place for place, name in enumerate(dict.fromkeys(names))}
     sums = np.zeros((len(order), k))
     np.add.at(sums, [order[name] for name in names], x * residuals[:, None])
     groups = len(order)

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mini_lib.llm.prices.choose import blended_usd, of_models
-from mini_lib.llm.prices.table import Price
+from mini_lib.llm.prices.table import Price, check_prices
+from mini_lib.require import checked, not_negative, of_type
 
 OPENAI_LARGE = (
     "gpt-4 (8k)", "gpt-4-turbo", "gpt-4o", "gpt-4.1", "gpt-5", "gpt-5.1", "gpt-5.2", "gpt-5.4", "gpt-5.5",
@@ -38,6 +39,7 @@ class Change:
     """One step of a price: what it was, what it became, and how many times as much that is for a mix of tokens.
 
     Raises:
+        TypeError: not two `Price`s and a number.
         ValueError: `ratio` is negative or not a number, or `after` is older than `before`.
 
     >>> from mini_lib.llm.prices.table import day
@@ -52,8 +54,10 @@ class Change:
     ratio: float
 
     def __post_init__(self) -> None:
-        if not self.ratio >= 0:
-            raise ValueError(f"ratio must be 0 or more, got {self.ratio}; use changes()")
+        for name in ("before", "after"):
+            of_type(name, getattr(self, name), Price, fix="use changes()")
+        if not (isinstance(self.ratio, float) and self.ratio == math.inf):  # from nothing to something
+            checked(self, "ratio", not_negative, fix="use changes()")
         if self.after.date < self.before.date:
             raise ValueError(f"after ({self.after.date}) must not be older than before ({self.before.date}); swap them")
 
@@ -80,6 +84,7 @@ def changes(
     with the one before it, whatever its name. A row that repeats both prices is no change.
 
     Raises:
+        TypeError: something else than a `Price`, or a name that is no text.
         ValueError: a name in `line` is unknown or sold by several providers, or `output_share` is not from 0 to 1.
 
     At 80 tokens read and 20 written, deepseek-chat went from 0.168 to 0.436 in February 2025:
@@ -90,7 +95,7 @@ def changes(
     ('2025-02-08', True, 2.6)
     """
     shelves: dict[tuple, list[Price]] = {}
-    for price in tuple(prices) if line is None else _one_seller(of_models(prices, line)):
+    for price in check_prices(prices) if line is None else _one_seller(of_models(prices, line)):
         shelves.setdefault((price.provider, price.model) if line is None else (), []).append(price)
     found = []
     for shelf in shelves.values():

@@ -10,11 +10,13 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mini_lib.llm.prices.aliases import Alias, name_moves, snapshot_on
-from mini_lib.llm.prices.choose import blended_usd
+from mini_lib.llm.prices.aliases import Alias, check_moves, name_moves, snapshot_on
+from mini_lib.llm.prices.checks import all_of
+from mini_lib.llm.prices.checks import date as is_date
+from mini_lib.llm.prices.choose import blended_usd, written_share
 from mini_lib.llm.prices.scores import Preference, Score, by_snapshot, five_shot_first, mmlu_scores
-from mini_lib.llm.prices.table import Price, day, history
-from mini_lib.require import positive, share
+from mini_lib.llm.prices.table import Price, check_prices, day, history
+from mini_lib.require import checked, of_type, positive
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Scored:
     """A price, the day from which it buys this quality, and the score of the snapshot that it buys (None if unknown).
 
     Raises:
+        TypeError: not a `Price`, a `datetime.date`, and a `Score` or None.
         ValueError: `since` is before the price's own day.
 
     >>> row = scored_history()[0]
@@ -34,6 +37,9 @@ class Scored:
     score: Score | None
 
     def __post_init__(self) -> None:
+        of_type("price", self.price, Price, fix="use one of history()")
+        checked(self, "since", is_date, fix="use day('2024-10-02')")
+        of_type("score", self.score, (Score, type(None)), fix="use one of mmlu_scores(), or None")
         if self.since < self.price.date:
             raise ValueError(f"since ({self.since}) must not be before the price ({self.price.date}); use scored()")
 
@@ -42,6 +48,7 @@ def scored_history(prefer: Preference = five_shot_first) -> tuple[Scored, ...]:
     """Return the shipped prices joined to the shipped scores, ordered by day.
 
     Raises:
+        TypeError: `prefer` cannot be called.
         ValueError: a file is missing or damaged.
 
     >>> sum(row.score is not None for row in scored_history()) > 50
@@ -55,6 +62,9 @@ def scored(
 ) -> tuple[Scored, ...]:
     """Join each price to the score of what it buys, with a further row where a name moves to another score.
 
+    Raises:
+        TypeError: something else than a `Price`, a `Score` or an `Alias`, or `prefer` cannot be called.
+
     >>> from mini_lib.llm.prices.table import day
     >>> price = Price(day("2024-01-01"), False, "P", "m", 1.0, 1.0, "by hand")
     >>> old = Score("m-1", 70.0, 5, "answer", "instruct", "by hand", day("2024-01-01"))
@@ -62,9 +72,9 @@ def scored(
     >>> [(row.since.isoformat(), row.score and row.score.percent) for row in scored([price], [old], moves)]
     [('2024-01-01', 70.0), ('2024-06-01', None)]
     """
-    moves, best = tuple(moves), by_snapshot(scores, prefer)
+    moves, best = check_moves(moves), by_snapshot(scores, prefer)
     shelves: dict[tuple[str, str], list[Price]] = {}
-    for price in prices:
+    for price in check_prices(prices):
         shelves.setdefault((price.provider, price.model), []).append(price)
     rows = []
     for (provider, model), shelf in shelves.items():
@@ -88,14 +98,15 @@ def cheapest_at_least(
     With `unscored`, a model without a score counts as good enough, so that the true price lies between the two.
 
     Raises:
+        TypeError: something else than a `Scored`.
         ValueError: `output_share` is not from 0 to 1, or `percent` not above 0.
 
     >>> cheapest_at_least(scored_history(), "2024-01-01", 86.4, output_share=0.2).price.model
     'gpt-4 (8k)'
     """
-    _check(percent, output_share)
+    percent, output_share, on = _percent(percent), written_share(output_share), day(on)
     in_force: dict[tuple[str, str], Scored] = {}
-    for row in sorted((row for row in rows if row.since <= day(on)), key=lambda row: row.since):
+    for row in sorted((row for row in check_scored(rows) if row.since <= on), key=lambda row: row.since):
         in_force[row.price.provider, row.price.model] = row
     good = [row for row in in_force.values() if _good(row, percent, unscored)]
     return min(good, key=lambda row: blended_usd(row.price, output_share), default=None)
@@ -110,14 +121,15 @@ def lows_at_least(
     leaves no record: two years without a low are not in this list.
 
     Raises:
+        TypeError: something else than a `Scored`.
         ValueError: `output_share` is not from 0 to 1, or `percent` not above 0.
 
     >>> [low.price.model for low in lows_at_least(scored_history(), 86.4, output_share=0.2)][:2]
     ['gpt-4 (8k)', 'claude-3-opus']
     """
-    _check(percent, output_share)
+    percent, output_share = _percent(percent), written_share(output_share)
     lows: list[Scored] = []
-    good = (row for row in rows if _good(row, percent, unscored))
+    good = (row for row in check_scored(rows) if _good(row, percent, unscored))
     for row in sorted(good, key=lambda row: (row.since, blended_usd(row.price, output_share))):
         if not lows or blended_usd(row.price, output_share) < blended_usd(lows[-1].price, output_share):
             lows.append(row)
@@ -128,6 +140,14 @@ def _good(row: Scored, percent: float, unscored: bool) -> bool:
     return unscored if row.score is None else row.score.percent >= percent
 
 
-def _check(percent: float, output_share: float) -> None:
-    positive("percent", percent, fix="give a score such as 70.0")
-    share("output_share", output_share, zero=True, fix="0.2 means that one token in five is written")
+def _percent(percent: object) -> float:
+    return positive("percent", percent, fix="give a score such as 70.0")
+
+
+def check_scored(rows: object) -> tuple[Scored, ...]:
+    """Return the rows as a tuple.
+
+    Raises:
+        TypeError: something else than a `Scored`.
+    """
+    return all_of("rows", rows, Scored, fix="use scored_history()")

@@ -1,29 +1,42 @@
 """Read a shipped table of comma-separated values: the columns that it must have, and where a bad field stands."""
 
 import csv
+import io
 from collections.abc import Iterator
+
+from mini_lib.require import of_type, shown
 
 
 def rows_of(text: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     r"""Yield each row's line number and its fields by column; the first line must name the columns.
 
+    A mark at the beginning, as spreadsheets put it there, and empty lines are skipped.
+
     Raises:
-        ValueError: the columns differ, or a row has too few fields or too many (the message names its line).
+        TypeError: it is no text.
+        ValueError: the columns differ, a row has too few fields or too many, or a field is too long (the message names
+            its line).
 
     >>> list(rows_of("model,usd\nm,1\n", ("model", "usd")))
     [(2, {'model': 'm', 'usd': '1'})]
     """
-    rows = csv.reader(text.splitlines())
-    header = tuple(next(rows, ()))
-    if header != columns:
-        raise ValueError(f"line 1 must name the columns {', '.join(columns)}; got {', '.join(header) or 'nothing'}")
-    for row in rows:
-        line = rows.line_num
-        if len(row) != len(columns):
-            raise ValueError(
-                f"line {line} must have {len(columns)} fields, got {len(row)}; put a field that holds a comma in quotes"
-            )
-        yield line, dict(zip(columns, row, strict=True))
+    text = of_type("the table", text, str, fix="read the file as text")
+    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    try:
+        header = tuple(next(rows, ()))
+        if header != columns:
+            got = ", ".join(header)[:200] or "nothing"
+            raise ValueError(f"line 1 must name the columns {', '.join(columns)}; got {got}")
+        for row in rows:
+            if row and len(row) != len(columns):
+                raise ValueError(
+                    f"line {rows.line_num} must have {len(columns)} fields, got {len(row)}; "
+                    "put a field that holds a comma in quotes"
+                )
+            if row:
+                yield rows.line_num, dict(zip(columns, row, strict=True))
+    except csv.Error as wrong:  # a field beyond the reader's limit
+        raise ValueError(f"line {rows.line_num}: {wrong}; close the quotes of each field") from None
 
 
 def text_field(fields: dict[str, str], name: str, line: int) -> str:
@@ -52,4 +65,19 @@ def number_field(fields: dict[str, str], name: str, line: int, fix: str) -> floa
     try:
         return float(fields[name])
     except ValueError:
-        raise ValueError(f"line {line}, column {name}: {fields[name]!r} is not a number; {fix}") from None
+        raise ValueError(f"line {line}, column {name}: {shown(fields[name])} is not a number; {fix}") from None
+
+
+def whole_field(fields: dict[str, str], name: str, line: int, fix: str) -> int:
+    """Return a field as a whole number.
+
+    Raises:
+        ValueError: it is not one.
+
+    >>> whole_field({"shots": "5"}, "shots", line=2, fix="give a whole number such as 5")
+    5
+    """
+    try:
+        return int(fields[name])
+    except ValueError:
+        raise ValueError(f"line {line}, column {name}: {shown(fields[name])} is not a whole number; {fix}") from None

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mini_lib import _assets
-from mini_lib.llm.prices.rows import number_field, rows_of, text_field
+from mini_lib.llm.prices import checks
+from mini_lib.llm.prices.rows import number_field, rows_of, text_field, whole_field
 from mini_lib.llm.prices.table import day
-from mini_lib.require import one_of, positive, whole
+from mini_lib.require import callable_, checked, of_type, one_of, positive, whole
 
 _PATH = _assets.ASSETS / "llm" / "scores.csv"
 _SHA256 = "b4436931ae6eb0683485a216bd482d06a213b44816f334aff04abc0eb678da6d"
@@ -33,7 +34,7 @@ class Score:
     """What a snapshot of a model scored on MMLU, in percent, and how it was asked; `shots` is None where no one says.
 
     Raises:
-        TypeError: `percent` is not a number, or `shots` not a whole one.
+        TypeError: `percent` is not a number, `shots` not a whole one, `date` no `datetime.date`, or a text no text.
         ValueError: `percent` is not from 0 to 100, `shots` is negative, the method or the variant is unknown, or a text
             is empty.
 
@@ -51,15 +52,16 @@ class Score:
 
     def __post_init__(self) -> None:
         fix = "give the percent of questions answered rightly, such as 70.0"
-        if positive("percent", self.percent, fix=fix) > 100:
+        checked(self, "percent", positive, fix=fix)
+        if self.percent > 100:
             raise ValueError(f"percent must be 100 or less, got {self.percent}; {fix}")
         if self.shots is not None:
-            whole("shots", self.shots, low=0, fix="give the solved examples in the prompt, such as 5")
+            checked(self, "shots", whole, low=0, fix="give the solved examples in the prompt, such as 5")
         one_of("method", self.method, METHODS, fix="an answer is a letter, a chain of thought reasons first")
         one_of("variant", self.variant, VARIANTS, fix="instruct is the chat model that is sold")
         for name in ("snapshot", "source"):
-            if not getattr(self, name).strip():
-                raise ValueError(f"{name} must not be empty; every score has a snapshot and a source")
+            checked(self, name, checks.text, fix="every score has a snapshot and a source")
+        checked(self, "date", checks.date, fix="use day('2024-07-23')")
 
 
 def mmlu_scores() -> tuple[Score, ...]:
@@ -79,6 +81,7 @@ def parse_scores(text: str) -> tuple[Score, ...]:
     r"""Return the scores in a table of comma-separated values, in the order of its lines.
 
     Raises:
+        TypeError: it is no text.
         ValueError: a column is missing, a field is wrong (the message names its line), or a snapshot was asked in the
             same way twice.
 
@@ -99,31 +102,43 @@ def parse_scores(text: str) -> tuple[Score, ...]:
 def five_shot_first(score: Score) -> tuple[int, ...]:
     """Rank the ways of asking, lowest first: what is sold (the chat model), 5 shots, then 0 shots with reasoning.
 
+    Raises:
+        TypeError: not a `Score`.
+
     >>> min([score for score in mmlu_scores() if score.snapshot == "llama-3.1-70b"], key=five_shot_first).percent
     83.6
     """
     ways = {(5, "answer"): 0, (0, "chain of thought"): 1}
+    score = of_type("score", score, Score, fix="use one of mmlu_scores()")
     return VARIANTS.index(score.variant), ways.get((score.shots, score.method), 2)
 
 
 def reasoning_first(score: Score) -> tuple[int, ...]:
     """Rank 0 shots with a chain of thought before 5 shots, and the chat model before the base model.
 
+    Raises:
+        TypeError: not a `Score`.
+
     >>> min([score for score in mmlu_scores() if score.snapshot == "llama-3.1-70b"], key=reasoning_first).percent
     86.0
     """
     ways = {(0, "chain of thought"): 0, (5, "answer"): 1}
+    score = of_type("score", score, Score, fix="use one of mmlu_scores()")
     return VARIANTS.index(score.variant), ways.get((score.shots, score.method), 2)
 
 
 def by_snapshot(scores: Iterable[Score], prefer: Preference = five_shot_first) -> dict[str, Score]:
     """Return the one score of each snapshot that `prefer` ranks lowest.
 
+    Raises:
+        TypeError: something else than a `Score`, or `prefer` cannot be called.
+
     >>> by_snapshot(mmlu_scores())["llama-2-70b"].percent
     52.9
     """
     best: dict[str, Score] = {}
-    for score in scores:
+    callable_("prefer", prefer, fix="use five_shot_first or reasoning_first")
+    for score in checks.all_of("scores", scores, Score, fix="use mmlu_scores()"):
         if score.snapshot not in best or prefer(score) < prefer(best[score.snapshot]):
             best[score.snapshot] = score
     return best
@@ -132,7 +147,7 @@ def by_snapshot(scores: Iterable[Score], prefer: Preference = five_shot_first) -
 def _score(fields: dict[str, str], line: int) -> Score:
     """Build the score that the fields of one line state, or say where it is wrong."""
     percent = number_field(fields, "mmlu_percent", line, "give a percentage such as 70.0")
-    shots = int(number_field(fields, "shots", line, "give a whole number such as 5")) if fields["shots"] else None
+    shots = whole_field(fields, "shots", line, "give a whole number such as 5") if fields["shots"] else None
     texts = {name: text_field(fields, name, line) for name in ("snapshot", "method", "variant", "source")}
     try:
         return Score(percent=percent, shots=shots, date=day(fields["date"]), **texts)

@@ -8,9 +8,10 @@ import datetime as dt
 from dataclasses import dataclass
 
 from mini_lib import _assets
+from mini_lib.llm.prices import checks
 from mini_lib.llm.prices.rows import number_field, rows_of, text_field
 from mini_lib.llm.prices.table import day
-from mini_lib.require import positive
+from mini_lib.require import checked, positive
 
 _PATH = _assets.ASSETS / "llm" / "sold_speed.csv"
 _SHA256 = "e7de0a52c49a5e7de1d43d17b4a72418aace97da566a5c450a3cb91e746de807"
@@ -22,7 +23,7 @@ class SoldSpeed:
     """How many tokens per second one request of a model received on a day, and who measured it.
 
     Raises:
-        TypeError: the speed is not a number.
+        TypeError: the speed is not a number, `date` no `datetime.date`, or a text no text.
         ValueError: the speed is not above 0, or a text is empty.
 
     >>> SoldSpeed("Groq", "llama-3.1-70b", 250, dt.date(2024, 9, 10), "Artificial Analysis", "table 1").model
@@ -37,10 +38,10 @@ class SoldSpeed:
     source: str
 
     def __post_init__(self) -> None:
-        positive("output_tokens_per_s", self.output_tokens_per_s, fix="give tokens per second of one request")
+        checked(self, "output_tokens_per_s", positive, fix="give tokens per second of one request")
+        checked(self, "date", checks.date, fix="use day('2024-09-10')")
         for name in ("provider", "model", "measured_by", "source"):
-            if not getattr(self, name).strip():
-                raise ValueError(f"{name} must not be empty; every speed has a provider, a model and a source")
+            checked(self, name, checks.text, fix="every speed has a provider, a model and a source")
 
 
 def sold_speeds() -> tuple[SoldSpeed, ...]:
@@ -60,6 +61,7 @@ def parse_speeds(text: str) -> tuple[SoldSpeed, ...]:
     r"""Return the speeds in a table of comma-separated values, ordered by date.
 
     Raises:
+        TypeError: it is no text.
         ValueError: a column is missing, or a field is wrong (the message names its line).
 
     >>> speed, = parse_speeds(",".join(SPEED_COLUMNS) + "\nP,m,100,2024-07,provider,a page\n")
@@ -75,3 +77,12 @@ def parse_speeds(text: str) -> tuple[SoldSpeed, ...]:
         except ValueError as wrong:
             raise ValueError(f"line {line}: {wrong}") from None
     return tuple(sorted(found, key=lambda speed: speed.date))
+
+
+def check_speeds(speeds: object) -> tuple[SoldSpeed, ...]:
+    """Return the speeds as a tuple.
+
+    Raises:
+        TypeError: something else than a `SoldSpeed`.
+    """
+    return checks.all_of("speeds", speeds, SoldSpeed, fix="use sold_speeds()")

@@ -16,11 +16,12 @@ import datetime as dt
 from dataclasses import dataclass
 
 from mini_lib import _assets
+from mini_lib.llm.prices import checks
 from mini_lib.llm.prices.rows import number_field, rows_of, text_field
-from mini_lib.require import not_negative
+from mini_lib.require import checked, not_negative, of_type, shown
 
 _PATH = _assets.ASSETS / "llm" / "price_history.csv"
-_SHA256 = "0dfc2933675420ffa9e6b77a644a43ce1311f84b0a779ad3dd362a8efe664b53"
+_SHA256 = "2bc63080b2096547c9a886033bc37eb62a24814806bc1f2d7b1d4fc4b62a0226"
 _PRICES = ("usd_per_million_input_tokens", "usd_per_million_output_tokens")
 COLUMNS = ("date", "provider", "model", *_PRICES, "source")
 
@@ -32,7 +33,7 @@ class Price:
     Where `approximate`, only the month is known and `date` is its 15th day, which is 16 days off at most.
 
     Raises:
-        TypeError: `date` is not a `datetime.date`, or a price not a number.
+        TypeError: `date` is not a `datetime.date`, a price not a number, or a text no text.
         ValueError: a price is negative or not finite, or a text is empty.
 
     >>> Price(dt.date(2024, 7, 18), False, "OpenAI", "gpt-4o-mini", 0.15, 0.60, "announcement").model
@@ -48,13 +49,12 @@ class Price:
     source: str
 
     def __post_init__(self) -> None:
-        if type(self.date) is not dt.date:  # a datetime is a date too, and cannot be compared with one
-            raise TypeError(f"date must be a datetime.date, got {self.date!r}; use day('2024-07-18')")
+        checked(self, "date", checks.date, fix="use day('2024-07-18')")
+        of_type("approximate", self.approximate, bool, fix="it is True where only the month is known")
         for name in _PRICES:
-            not_negative(name, getattr(self, name), fix="give USD for a million tokens")
+            checked(self, name, not_negative, fix="give USD for a million tokens")
         for name in ("provider", "model", "source"):
-            if not getattr(self, name).strip():
-                raise ValueError(f"{name} must not be empty; every price has a provider, a model and a source")
+            checked(self, name, checks.text, fix="every price has a provider, a model and a source")
 
 
 def history() -> tuple[Price, ...]:
@@ -78,6 +78,7 @@ def parse_prices(text: str) -> tuple[Price, ...]:
     prices in USD for a million tokens, and source.
 
     Raises:
+        TypeError: it is no text.
         ValueError: a column is missing, a field is wrong (the message names its line and column), or a price
             stands there twice for the same day.
 
@@ -114,11 +115,11 @@ def day(text: str | dt.date) -> dt.date:
     if isinstance(text, dt.date):
         return text
     if not isinstance(text, str):
-        raise TypeError(f"a day must be a text or a datetime.date, got {text!r}; write it as '2024-07-18'")
+        raise TypeError(f"a day must be a text or a datetime.date, got {shown(text)}; write it as '2024-07-18'")
     try:
         return dt.datetime.strptime(text if len(text) > 7 else text + "-15", "%Y-%m-%d").date()
     except ValueError:
-        raise ValueError(f"no such day: {text!r}; write a day as 2024-07-18, or a month as 2024-07") from None
+        raise ValueError(f"no such day: {shown(text)}; write a day as 2024-07-18, or a month as 2024-07") from None
 
 
 def _price(fields: dict[str, str], line: int) -> Price:
@@ -135,3 +136,12 @@ def _price(fields: dict[str, str], line: int) -> Price:
         raise ValueError(f"line {line}, column date: {wrong}") from None
     approximate = len(fields["date"]) <= len("2024-07")
     return Price(date, approximate, *texts[:2], *numbers, texts[2])
+
+
+def check_prices(prices: object) -> tuple[Price, ...]:
+    """Return the prices as a tuple.
+
+    Raises:
+        TypeError: something else than a `Price`.
+    """
+    return checks.all_of("prices", prices, Price, fix="use history()")

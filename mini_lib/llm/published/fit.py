@@ -5,15 +5,17 @@ Estimation of a Location Parameter", 1964) so that no single odd row decides.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from statistics import median
 
 import numpy as np
 from scipy.optimize import least_squares
 
 from mini_lib.llm.cost import GENERATION_2023, IDEAL, Efficiency, Workload, estimate, find_device, find_model, step
-from mini_lib.llm.published.rows import Measurement
+from mini_lib.llm.cost.efficiency import need_efficiency
+from mini_lib.llm.published.rows import Measurement, check_rows
 from mini_lib.llm.serving import full_load
+from mini_lib.require import callable_, of_type, one_of, positive, shown
 
 _Constant = tuple[str, tuple[str, ...], float, float]  # its name, the engines that share it, a first guess, the highest
 
@@ -56,8 +58,11 @@ def predicted_s(row: Measurement, efficiency: Efficiency) -> float:
     """Return what the calculator says for a published row, in the row's own unit of seconds.
 
     Raises:
+        TypeError: not a `Measurement` and an `Efficiency`.
         ValueError: unknown model or device, or the run would not fit into the memory of the device.
     """
+    of_type("row", row, Measurement, fix="use one of published_rows()")
+    need_efficiency(efficiency)
     model, device = find_model(row.model), find_device(row.device)
     bits = {"weight_bits": row.weight_bits, "kv_bits": row.kv_bits, "compute_bits": row.compute_bits}
     if row.kind == "decode":
@@ -76,9 +81,11 @@ def fit_engines(rows: Iterable[Measurement], constants: Sequence[_Constant]) -> 
     """Return the efficiency of each engine that explains `rows` best. What is not among `constants` stays ideal.
 
     Raises:
-        ValueError: there are fewer rows than constants, or no constant is for the engine of a row.
+        TypeError: something else than a `Measurement`, or a constant that is not (name, engines, first guess, highest).
+        ValueError: there are fewer rows than constants, no constant is for the engine of a row, an engine has a
+            constant twice, there is no constant of that name, or its first guess is not above 0 and up to its highest.
     """
-    rows = tuple(rows)
+    rows, constants = check_rows(rows), _check_constants(constants)
     if len(rows) < len(constants):
         raise ValueError(
             f"need at least {len(constants)} rows for {len(constants)} constants, got {len(rows)}; add rows"
@@ -124,9 +131,11 @@ def compare(rows: Iterable[Measurement], engines: Mapping[str, Efficiency]) -> t
     """Return each row with its prediction and the ideal that no engine can beat.
 
     Raises:
+        TypeError: something else than a `Measurement`, or `engines` does not map names to an `Efficiency`.
         ValueError: a row's engine is not among `engines`.
     """
-    rows = tuple(rows)
+    rows = check_rows(rows)
+    of_type("engines", engines, Mapping, fix="use {engine.name: engine for engine in ENGINES}")
     _check_engines(rows, engines)
     return tuple(ComparedRow(row, predicted_s(row, engines[row.engine]), predicted_s(row, IDEAL)) for row in rows)
 
@@ -135,12 +144,43 @@ def median_error(compared: Iterable[ComparedRow], where: Callable[[Measurement],
     """Return the median of the absolute errors of the rows for which `where` holds.
 
     Raises:
+        TypeError: something else than a `ComparedRow`, or `where` cannot be called.
         ValueError: no row is left.
     """
+    callable_("where", where, fix="use lambda row: row.kind == 'decode'")
+    compared = tuple(of_type("compared", compared, Iterable, fix="use compare()"))
+    for one in compared:
+        of_type("each of compared", one, ComparedRow, fix="use compare()")
     errors = [abs(one.error) for one in compared if where(one.row)]
     if not errors:
         raise ValueError("no row is left to take a median of; widen `where`")
     return median(errors)
+
+
+_NAMES = tuple(field.name for field in fields(Efficiency))
+
+
+def _check_constants(constants: Sequence[_Constant]) -> tuple[_Constant, ...]:
+    fix = 'use ("bandwidth", ("MLX 2025",), 0.86, 1.0)'
+    checked, seen = [], set()
+    for constant in of_type("constants", constants, Iterable, fix=f"{fix} for each"):
+        if not isinstance(constant, Sequence) or len(constant) != 4:
+            raise TypeError(f"a constant must be (name, engines, first, highest), got {shown(constant)}; {fix}")
+        name, engines, first, most = constant
+        one_of("the name of a constant", name, _NAMES, fix="it is a field of Efficiency")
+        if isinstance(engines, str) or not isinstance(engines, Collection) or not engines:
+            raise TypeError(f"the engines of {name} must be a tuple of names, got {shown(engines)}; {fix}")
+        first, most = (positive(f"{end} of {name}", one, fix=fix) for end, one in (("first", first), ("highest", most)))
+        if first > most:
+            raise ValueError(f"first of {name} must not exceed its highest ({most}), got {first}; {fix}")
+        for engine in engines:
+            if (name, engine) in seen:
+                raise ValueError(f"{name} must be given once for {engine}, got it twice; delete one of the two")
+            seen.add((name, of_type(f"each of the engines of {name}", engine, str, fix=fix)))
+        checked.append((name, tuple(engines), first, most))
+    if not checked:
+        raise ValueError("there must be at least one constant, got none; use CONSTANTS_2025")
+    return tuple(checked)
 
 
 def _check_engines(rows: tuple[Measurement, ...], engines: Collection[str]) -> None:

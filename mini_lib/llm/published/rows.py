@@ -11,8 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from mini_lib._assets import ASSETS
-from mini_lib.require import positive, whole
+from mini_lib.llm.cost.limits import bits
+from mini_lib.require import checked, of_type, one_of, positive, shown, whole
 
+KINDS = ("throughput", "queued", "ttft", "decode")
 BITS = {"bf16": 16.0, "F16": 16.0, "int8": 8.0, "int4-g32": 5.0, "Q4_K_M": 4.9}
 """Stored bits a weight. int4-g32: 4, and a 16-bit scale and zero point for 32 weights. Q4_K_M: 4.58 GiB for 8.03e9."""
 
@@ -27,7 +29,8 @@ class Measurement:
     an `EngineProfile`, with its year.
 
     Raises:
-        TypeError, ValueError: a count or figure that is not a number above 0.
+        TypeError, ValueError: an unknown kind, a text that is none or empty, a count or figure that is not a number
+            above 0, a batch where all requests are queued, or none where they are not.
     """
 
     kind: str
@@ -45,11 +48,23 @@ class Measurement:
     seconds: float
 
     def __post_init__(self) -> None:
-        counts = ("prompt", "output", "tensor_parallel")
+        one_of("kind", self.kind, KINDS, fix="it says what the seconds are for")
+        for name in ("engine", "source", "device", "model"):
+            said = of_type(name, getattr(self, name), str, fix="copy it from the table").strip()
+            if not said and name != "source":
+                raise ValueError(f"{name} must not be empty; copy it from the table")
+        if (self.batch is None) != (self.kind == "queued"):
+            wanted = "None where" if self.kind == "queued" else "a number unless"
+            raise ValueError(
+                f"batch must be {wanted} all requests are queued, got {shown(self.batch)} for kind {self.kind!r}; "
+                "copy it from the table"
+            )
+        counts = ("prompt", "output", "tensor_parallel", "compute_bits")
         for name in counts if self.batch is None else ("batch", *counts):
-            whole(name, getattr(self, name), low=1, fix="copy it from the table")
-        for name in ("weight_bits", "kv_bits", "seconds"):
-            positive(name, getattr(self, name), fix="copy it from the table")
+            checked(self, name, whole, low=1, fix="copy it from the table")
+        for name in ("weight_bits", "kv_bits"):
+            checked(self, name, bits, fix="copy it from the table")
+        checked(self, "seconds", positive, fix="copy it from the table")
 
     @property
     def configuration(self) -> str:
@@ -67,38 +82,53 @@ class Measurement:
         return sha256(self.configuration.encode()).digest()[-1] % 2 == 0
 
 
-def read_rows(path: Path) -> tuple[Measurement, ...]:
-    """Return the measurements in a CSV with the columns of one of the shipped tables.
+def read_rows(path: Path | str) -> tuple[Measurement, ...]:
+    """Return the measurements in a CSV with the columns of one of the shipped tables. Empty lines are skipped.
 
     Raises:
-        ValueError: the file or a column is missing, or a cell is not a number above 0; names the line.
+        TypeError: not a path.
+        ValueError: the file or a column is missing, it is no text, or a cell is not a number above 0; names the line.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} is missing; `git restore mini_lib/assets/llm` brings the shipped tables back")
-    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark at the beginning
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        columns = reader.fieldnames or []
+    path = Path(of_type("path", path, (Path, str), fix="use Path('rows.csv')"))
+    columns, rows = _cells(path)
     readers = {"output_tokens_per_s": _throughput, "ttft_ms": _ttft, "tokens_per_s": _decode}
     kinds = [read for column, read in readers.items() if column in columns]
     if kinds == [_throughput] and "batch" not in columns:
         kinds = [_queued]
     if len(kinds) != 1:
         raise ValueError(
-            f"{path.name} must have one of the columns {', '.join(readers)}, got {', '.join(columns) or 'none'}; "
+            f"{path.name} must have one of the columns {', '.join(readers)}, got {', '.join(columns)[:200] or 'none'}; "
             "copy the head of a shipped table"
         )
     measured = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         try:
-            if None in row.values():
-                raise ValueError("it has fewer cells than the head")
-            measured.append(kinds[0](row))
+            if len(row) != len(columns):
+                raise ValueError(f"it has {'fewer' if len(row) < len(columns) else 'more'} cells than the head")
+            measured.append(kinds[0](dict(zip(columns, row, strict=True))))
         except KeyError as error:
             raise ValueError(f"{path.name} has no column {error}; copy the head of a shipped table") from error
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"{path.name}, line {number}: {error}; compare it with a shipped row") from error
     return tuple(measured)
+
+
+def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the head of a CSV, and its other lines that are not empty, each with its number."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; `git restore mini_lib/assets/llm` brings the shipped tables back")
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark at the beginning
+        reader = csv.reader(file)
+        try:
+            columns = next(reader, [])
+            rows = [(reader.line_num, row) for row in reader if any(row)]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path.name} is not a text in UTF-8; save it as CSV, UTF-8") from error
+        except csv.Error as error:  # a cell beyond the reader's limit
+            raise ValueError(f"{path.name}, line {reader.line_num}: {error}; close the quotes of each cell") from error
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"{path.name} has a column twice in {', '.join(columns)[:200]}; give each one name")
+    return columns, rows
 
 
 def published_rows() -> tuple[Measurement, ...]:
@@ -134,19 +164,32 @@ def decode_rows_2025() -> tuple[Measurement, ...]:
 
 
 def halves(rows: Iterable[Measurement]) -> tuple[tuple[Measurement, ...], tuple[Measurement, ...]]:
-    """Return the rows that constants may be fitted on, and those that tell the error."""
-    rows = tuple(rows)
+    """Return the rows that constants may be fitted on, and those that tell the error.
+
+    Raises:
+        TypeError: something else than a `Measurement`.
+    """
+    rows = check_rows(rows)
     return tuple(row for row in rows if row.calibrates), tuple(row for row in rows if not row.calibrates)
 
 
+def check_rows(rows: object) -> tuple[Measurement, ...]:
+    """Return the rows as a tuple.
+
+    Raises:
+        TypeError: something else than a `Measurement`.
+    """
+    fix = "use published_rows()"
+    rows = tuple(of_type("rows", rows, Iterable, fix=fix))
+    return tuple(of_type(f"rows[{place}]", row, Measurement, fix=fix) for place, row in enumerate(rows))
+
+
 def _figure(row: dict[str, str], column: str) -> float:
-    figure = float(row[column])
-    positive(column, figure, fix="leave out what could not be run")
-    return figure
+    return positive(column, float(row[column]), fix="leave out what could not be run")
 
 
 def _throughput(row: dict[str, str]) -> Measurement:
-    devices = int(row["tensor_parallel"])
+    devices = whole("tensor_parallel", int(row["tensor_parallel"]), low=1, fix="copy it from the table")
     if row["counted"] not in ("per_gpu", "total"):
         raise ValueError(f'counted must be "per_gpu" or "total", got {row["counted"]!r}')
     total = _figure(row, "output_tokens_per_s") * (devices if row["counted"] == "per_gpu" else 1)

@@ -4,15 +4,18 @@ Source: Kingman, "Poisson Processes", 1993, section 2.4: many independent users,
 together a Poisson process.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from mini_lib.require import finite, positive, whole
+from mini_lib.llm.cost.limits import MOST_TOKENS
+from mini_lib.require import checked, finite, of_type, positive, shown, whole
 
 Lengths = int | Callable[[np.random.Generator, int], np.ndarray]
+
+LATEST_S = 1e10
+"""Later than this, a clock of 64 bits no longer tells microseconds apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Request:
 
     Raises:
         TypeError: a length is not a whole number, or the time is not a number.
-        ValueError: a length is below 1, or the time is not finite.
+        ValueError: a length is below 1, or the time is not finite, or beyond `LATEST_S`.
 
     >>> Request(arrival_s=0.5, prompt=512, output=256)
     Request(arrival_s=0.5, prompt=512, output=256)
@@ -32,9 +35,13 @@ class Request:
     output: int
 
     def __post_init__(self) -> None:
-        finite("arrival_s", self.arrival_s, fix="use 0.0 for the first, and leave out what never arrives")
-        whole("prompt", self.prompt, low=1, fix="a prompt has at least its start token")
-        whole("output", self.output, low=1, fix="the prefill itself gives the first token")
+        checked(self, "arrival_s", finite, fix="use 0.0 for the first, and leave out what never arrives")
+        if abs(self.arrival_s) > LATEST_S:
+            raise ValueError(
+                f"arrival_s must be {LATEST_S:g} or less, got {self.arrival_s}; count from the first request"
+            )
+        checked(self, "prompt", whole, low=1, fix="a prompt has at least its start token")
+        checked(self, "output", whole, low=1, fix="the prefill itself gives the first token")
 
 
 def poisson_arrivals(rate_per_s: float, count: int, prompt: Lengths, output: Lengths, seed: int) -> tuple[Request, ...]:
@@ -44,17 +51,18 @@ def poisson_arrivals(rate_per_s: float, count: int, prompt: Lengths, output: Len
     The same seed gives the same requests at every rate, only closer together.
 
     Raises:
-        TypeError, ValueError: a rate that is not above 0, a count below 1, or a length that is not a whole
-            number of 1 or more.
+        TypeError, ValueError: a rate that is not above 0, a count outside 1 to 10,000,000, a length that is not a whole
+            number of 1 or more, or a seed that is not a whole number of 0 or more.
 
     >>> slow, fast = (poisson_arrivals(rate, 3, prompt=10, output=5, seed=0) for rate in (1, 2))
     >>> [a.arrival_s == 2 * b.arrival_s for a, b in zip(slow, fast)]
     [True, True, True]
     """
-    positive("rate_per_s", rate_per_s, fix="give the requests of a second, such as 2.5")
-    whole("count", count, low=1, fix="simulate at least one request")
-    generator = np.random.default_rng(seed)
-    times = np.cumsum(generator.standard_exponential(count)) / rate_per_s
+    rate_per_s = positive("rate_per_s", rate_per_s, fix="give the requests of a second, such as 2.5")
+    count = whole("count", count, low=1, high=10_000_000, fix="simulate at least one request")
+    generator = np.random.default_rng(whole("seed", seed, low=0, fix="the same seed gives the same requests"))
+    with np.errstate(over="ignore"):  # Request refuses what never arrives
+        times = np.cumsum(generator.standard_exponential(count)) / rate_per_s
     prompts = _draw("prompt", prompt, generator, count)
     outputs = _draw("output", output, generator, count)
     return tuple(map(Request, times.tolist(), prompts, outputs))
@@ -67,6 +75,7 @@ def lognormal_lengths(median: float, spread: float, most: int) -> Callable[[np.r
     rounded up to a whole number and cut off at `most`.
 
     Raises:
+        TypeError: something that is not a number.
         ValueError: the median is not in (0, most], or the spread is below 1.
 
     A spread of 1 is none at all:
@@ -75,23 +84,25 @@ def lognormal_lengths(median: float, spread: float, most: int) -> Callable[[np.r
     >>> draw(np.random.default_rng(0), 3).tolist()
     [200, 200, 200]
     """
-    whole("most", most, low=1, fix="give the longest length that the service takes")
-    if not 0 < median <= most:
+    most = whole("most", most, low=1, high=MOST_TOKENS, fix="give the longest length that the service takes")
+    median = positive("median", median, fix="half of all are longer")
+    if median > most:
         raise ValueError(f"median must lie above 0 and not above most ({most}), got {median}; half of all are longer")
-    if not 1 <= spread < math.inf:
+    spread = positive("spread", spread, fix="1 makes all lengths equal, 2 is usual")
+    if spread < 1:
         raise ValueError(f"spread must be 1 or more and finite, got {spread}; 1 makes all lengths equal, 2 is usual")
 
     def draw(generator: np.random.Generator, count: int) -> np.ndarray:
-        drawn = median * spread ** generator.standard_normal(count)
-        return np.minimum(np.ceil(drawn), most).astype(np.int64)
+        with np.errstate(over="ignore", under="ignore"):  # it is cut off at both ends
+            drawn = median * spread ** generator.standard_normal(count)
+        return np.clip(np.ceil(drawn), 1, most).astype(np.int64)
 
     return draw
 
 
 def _draw(name: str, lengths: Lengths, generator: np.random.Generator, count: int) -> list[int]:
     if not callable(lengths):
-        whole(name, lengths, low=1, fix="or give a function that draws lengths")
-        return [lengths] * count
+        return [whole(name, lengths, low=1, fix="or give a function that draws lengths")] * count
     drawn = np.asarray(lengths(generator, count))
     if drawn.shape != (count,) or not np.issubdtype(drawn.dtype, np.integer):
         raise ValueError(
@@ -110,12 +121,12 @@ def check_requests(requests: object) -> tuple[Request, ...]:
         TypeError: something else than a `Request`.
         ValueError: there is none, or one comes before the one in front of it.
     """
-    requests = tuple(requests)
+    requests = tuple(of_type("requests", requests, Iterable, fix="use poisson_arrivals()"))
     if not requests:
         raise ValueError("requests must hold at least one Request, got none; use poisson_arrivals()")
     for place, request in enumerate(requests):
         if not isinstance(request, Request):
-            got = type(request).__name__
+            got = shown(request)
             raise TypeError(f"requests[{place}] must be a Request, got {got}; use Request(arrival_s, prompt, output)")
         if place and request.arrival_s < requests[place - 1].arrival_s:
             raise ValueError(

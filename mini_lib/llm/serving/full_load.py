@@ -9,6 +9,7 @@ Source: Yu et al., "Orca: A Distributed Serving System for Transformer-Based Gen
 from dataclasses import dataclass, replace
 
 from mini_lib.llm.cost import Architecture, Device, Efficiency, Workload
+from mini_lib.llm.cost.workload import need_workload
 from mini_lib.llm.serving.arrivals import Request
 from mini_lib.llm.serving.served import Served
 from mini_lib.llm.serving.simulate import simulate
@@ -61,15 +62,16 @@ def full_load(
     >>> full_load(llama, a100, Workload(prompt=2048, output=2048), IDEAL).batch
     29
     """
-    whole("rounds", rounds, low=1, fix="3 are enough to forget how it began")
-    whole("max_batch", max_batch, low=1, fix="2048 is usual")
-    w = workload
+    rounds = whole("rounds", rounds, low=1, fix="3 are enough to forget how it began")
+    max_batch = whole("max_batch", max_batch, low=1, fix="2048 is usual")
+    w = need_workload(workload)
     shards = w.tensor_parallel if w.attention_parallel == "data" else 1
     room = int(KV_SHARE * kv_room_tokens(architecture, device, w))
     window = window_of(architecture)
     needed = w.prompt + w.output - 1
     held = needed if window is None else window.kept(needed) / window.layers
-    batch = min(max_batch * shards, int(room / (held + BLOCK_TOKENS)))  # a block of each may be partly empty
+    # of each device, where a request lies whole on one; a block of each request may be partly empty
+    batch = shards * min(max_batch, int(room / shards / (held + BLOCK_TOKENS)))
     if batch < 1:
         raise ValueError(
             f"{architecture} leaves room for {room} tokens of KV cache on {device}, got requests of {needed}; "

@@ -1,13 +1,13 @@
 """Throughput and latency against load, and where the curve bends."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from mini_lib.llm.serving.arrivals import Request
 from mini_lib.llm.serving.simulate import simulate
 from mini_lib.llm.serving.timing import Timing
-from mini_lib.require import positive
+from mini_lib.require import callable_, of_type, positive
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,12 @@ class LoadRow:
 
     @property
     def power(self) -> float:
-        """Throughput over mean latency: how much one gets for how long one waits."""
-        return self.tokens_per_s / self.latency_mean_s
+        """Throughput over mean latency: how much one gets for how long one waits.
+
+        Raises:
+            ValueError: nobody waited at all.
+        """
+        return self.tokens_per_s / positive("latency_mean_s", self.latency_mean_s, fix="give the timing a prefill")
 
 
 def load_curve(
@@ -61,10 +65,11 @@ def load_curve(
     >>> [round(row.tokens_per_s, 1) for row in rows]
     [0.1, 0.5, 1.0]
     """
+    callable_("make_requests", make_requests, fix="use lambda rate: poisson_arrivals(rate, 1000, 512, 256, seed=0)")
+    rates = of_type("rates", rates, Iterable, fix="use (1, 2, 4)")
+    rates = tuple(positive("each of rates", rate, fix="give requests per second") for rate in rates)
     if not rates or any(high <= low for low, high in pairwise(rates)):
         raise ValueError(f"rates must be one or more rising numbers, got {list(rates)}; use sorted(set(rates))")
-    for rate in rates:
-        positive("each of rates", rate, fix="give requests a second")
     rows = []
     for rate in rates:
         served = simulate(
@@ -98,11 +103,15 @@ def knee(rows: Sequence[LoadRow]) -> LoadRow:
     Before it, more load costs little time; behind it, it gives little throughput. No threshold has to be chosen.
 
     Raises:
+        TypeError: something else than a `LoadRow`.
         ValueError: fewer than three rows, or the best is the first or the last, so that the bend may lie outside.
 
     Source: Kleinrock, "Power and deterministic rules of thumb for probabilistic problems in computer
     communications", ICC 1979.
     """
+    rows = tuple(of_type("rows", rows, Iterable, fix="use load_curve()"))
+    for row in rows:
+        of_type("each of rows", row, LoadRow, fix="use load_curve()")
     if len(rows) < 3:
         raise ValueError(f"rows must be at least 3, got {len(rows)}; a bend has something on both sides")
     best = max(range(len(rows)), key=lambda place: rows[place].power)

@@ -3,7 +3,7 @@
 Source: Kleinrock, "Queueing Systems", volume 1, 1975, section 5.6 (the formula of Pollaczek and Khinchine).
 """
 
-from mini_lib.require import positive, share
+from mini_lib.require import not_negative, positive, share
 
 
 def mg1_wait_s(service_s: float, deviation_s: float, load: float) -> float:
@@ -13,24 +13,27 @@ def mg1_wait_s(service_s: float, deviation_s: float, load: float) -> float:
     time in which the server works. Three things make one wait: load, long services, and services that differ.
 
     Raises:
-        ValueError: the mean is not above 0, the deviation is negative, or `load` is outside [0, 1).
+        TypeError: something that is not a number.
+        ValueError: the mean is not above 0, the deviation is negative, `load` is outside [0, 1), or the wait is longer
+            than any number.
 
     With exponential services (deviation = mean) of 1 s at load 1/2, one waits as long as one is served:
 
     >>> mg1_wait_s(1.0, 1.0, 0.5)
     1.0
     """
-    positive("service_s", service_s, fix="give the seconds of one service")
-    if not deviation_s >= 0:
-        raise ValueError(f"deviation_s must be 0 or more, got {deviation_s}; 0 means that all services are equal")
-    share("load", load, zero=True, one=False, fix="from 1 on the queue grows without end")
-    return load * (service_s**2 + deviation_s**2) / (2 * service_s * (1 - load))
+    service_s = positive("service_s", service_s, fix="give the seconds of one service")
+    deviation_s = not_negative("deviation_s", deviation_s, fix="0 means that all services are equal")
+    load = share("load", load, zero=True, one=False, fix="from 1 on the queue grows without end")
+    wait_s = load * (service_s + deviation_s * (deviation_s / service_s)) / (2 * (1 - load))
+    return not_negative("the wait", wait_s, fix="give times that lie closer together")
 
 
 def md1_wait_s(service_s: float, load: float) -> float:
     """Return the mean wait in a queue with one server, Poisson arrivals and services that all take `service_s`.
 
     Raises:
+        TypeError: something that is not a number.
         ValueError: `service_s` is not above 0, or `load` is outside [0, 1).
 
     Half as long as with exponential services. From load 1/2 to 0.9 it grows ninefold:

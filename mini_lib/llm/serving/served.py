@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mini_lib.require import one_of, share
+from mini_lib.require import finite, not_negative, one_of, positive, share
 
 _TIMES = ("wait_s", "ttft_s", "tpot_s", "latency_s")
 
@@ -79,6 +79,7 @@ class Served:
         where no request has one, the result is not a number.
 
         Raises:
+            TypeError: `percent` or `warm_up` is not a number.
             ValueError: unknown times, `percent` outside [0, 100], or `warm_up` outside [0, 1).
 
         >>> from mini_lib.llm.serving import LinearTiming, Request, simulate
@@ -87,7 +88,8 @@ class Served:
         (2.0, 0.1)
         """
         one_of("times", times, _TIMES, fix="TTFT is the time to the first token")
-        if not 0 <= percent <= 100:
+        percent = not_negative("percent", percent, fix="50 is the median")
+        if percent > 100:
             raise ValueError(f"percent must lie in [0, 100], got {percent}; 50 is the median")
         kept = getattr(self, times)[self.skipped(warm_up) :]
         kept = kept[~np.isnan(kept)]
@@ -97,9 +99,10 @@ class Served:
         """Return how many requests the share `warm_up` leaves out: the service was still filling up.
 
         Raises:
+            TypeError: `warm_up` is not a number.
             ValueError: `warm_up` is outside [0, 1).
         """
-        share("warm_up", warm_up, zero=True, one=False, fix="0.1 leaves out the first tenth")
+        warm_up = share("warm_up", warm_up, zero=True, one=False, fix="0.1 leaves out the first tenth")
         return int(warm_up * len(self.arrival_s))
 
     @cached_property
@@ -108,25 +111,38 @@ class Served:
         return float(self.finish_s.max() - self.arrival_s[0])
 
     @property
+    def _time_s(self) -> float:
+        """The duration, by which a rate is divided."""
+        return positive("duration_s", self.duration_s, fix="give the timing a prefill that takes time")
+
+    @property
     def tokens_per_s(self) -> float:
-        """Output tokens of all requests together, over the whole duration."""
-        return float(self.output.sum() / self.duration_s)
+        """Output tokens of all requests together, over the whole duration.
+
+        Raises:
+            ValueError: all of it took no time, here and for each other rate.
+        """
+        return float(self.output.sum() / self._time_s)
 
     def tokens_per_s_between(self, begin_s: float, end_s: float) -> float:
         """Return the output tokens a second of the requests that were done in this window.
 
         Raises:
+            TypeError: a time is not a number.
             ValueError: the window has no length.
         """
+        begin_s, end_s = (finite(name, at, fix="give seconds") for name, at in (("begin_s", begin_s), ("end_s", end_s)))
         if not begin_s < end_s:
-            raise ValueError(f"begin_s must be before end_s ({end_s}), got {begin_s}")
+            raise ValueError(
+                f"begin_s must be before end_s ({end_s}), got {begin_s}; give a window with requests in it"
+            )
         done = (self.finish_s > begin_s) & (self.finish_s <= end_s)
         return float(self.output[done].sum() / (end_s - begin_s))
 
     @property
     def utilization(self) -> float:
         """The share of the duration in which the device computed."""
-        return self.totals.busy_s / self.duration_s
+        return self.totals.busy_s / self._time_s
 
     @property
     def mean_batch(self) -> float:
@@ -136,7 +152,7 @@ class Served:
     @property
     def kv_occupancy(self) -> float:
         """The share of the KV cache that held tokens, on average over the duration."""
-        return self.totals.kv_token_s / (self.totals.kv_blocks * self.totals.block_tokens * self.duration_s)
+        return self.totals.kv_token_s / (self.totals.kv_blocks * self.totals.block_tokens * self._time_s)
 
     @property
     def kv_peak(self) -> float:
@@ -151,7 +167,7 @@ class Served:
     @property
     def mean_in_system(self) -> float:
         """Requests waiting or being served, on average over time, as the event loop counted them: Little's L."""
-        return self.totals.request_s / self.duration_s
+        return self.totals.request_s / self._time_s
 
     @property
     def little_error(self) -> float:
@@ -160,5 +176,5 @@ class Served:
         The two sides are measured apart: L by counting heads over time, W from each request's two time stamps.
         Over a time that starts and ends empty they must agree.
         """
-        expected = len(self.arrival_s) / self.duration_s * float(self.latency_s.mean())
+        expected = len(self.arrival_s) / self._time_s * float(self.latency_s.mean())
         return abs(self.mean_in_system / expected - 1)

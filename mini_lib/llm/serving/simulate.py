@@ -57,10 +57,12 @@ def simulate(
     ([1.0, 1.5], [2.2, 2.2])
     """
     requests = check_requests(requests)
-    whole("kv_tokens", kv_tokens, low=1, fix="give the tokens that fit into the memory left beside the weights")
-    whole("block_tokens", block_tokens, low=1, fix="16 is usual")
-    whole("max_batch", max_batch, low=1, fix="use 1 to serve one after the other")
-    whole("chunk_tokens", chunk_tokens, low=1, fix="512 is usual")
+    kv_tokens = whole(
+        "kv_tokens", kv_tokens, low=1, fix="give the tokens that fit into the memory left beside the weights"
+    )
+    block_tokens = whole("block_tokens", block_tokens, low=1, high=65_536, fix="16 is usual")
+    max_batch = whole("max_batch", max_batch, low=1, fix="use 1 to serve one after the other")
+    chunk_tokens = whole("chunk_tokens", chunk_tokens, low=1, fix="512 is usual")
     one_of("prefill", prefill, ("first", "chunked"), fix="'first' lets new prompts stall the others")
     if prefill == "chunked" and chunk_tokens < max_batch:
         raise ValueError(

@@ -1,8 +1,13 @@
 """The times that a `Timing` gives, checked and remembered, and put together to steps that do both."""
 
+from collections.abc import Sequence
+
 from mini_lib.llm.serving.timing import Timing
 from mini_lib.llm.serving.window import Window
-from mini_lib.require import not_negative
+from mini_lib.require import not_negative, shown
+
+LONGEST_S = 1e9
+"""A step of thirty years is none."""
 
 
 class StepTimes:
@@ -18,6 +23,11 @@ class StepTimes:
         self.window: Window | None = getattr(timing, "window", None)
         if not isinstance(self.window, Window | None):
             raise TypeError(f"a timing's window must be a Window or None, got {self.window!r}; use Window(tokens=4096)")
+        for name in ("decode_s", "prefill_s"):
+            if not callable(getattr(timing, name, None)):
+                raise TypeError(
+                    f"timing must have {name}(), got {shown(timing)}; use LinearTiming(decode_fixed_s=0.01)"
+                )
         self._pass_s = getattr(timing, "pass_s", None)
         self._decode: dict[int, tuple[float, float]] = {}
         self._prefill: dict[tuple[int, float], float] = {}
@@ -25,9 +35,10 @@ class StepTimes:
     def decode(self, batch: int) -> tuple[float, float]:
         """Return (fixed_s, s_per_context_token) of a decode step; with a window, for a token of a single layer."""
         if batch not in self._decode:
-            fixed_s, context_s = map(float, self._timing.decode_s(batch))
-            for place, seconds in enumerate((fixed_s, context_s)):
-                not_negative(f"decode_s({batch})[{place}]", seconds, fix="a step takes seconds")
+            times = self._timing.decode_s(batch)
+            if not isinstance(times, Sequence) or len(times) != 2:
+                raise TypeError(f"decode_s({batch}) must give two times, got {shown(times)}; return (0.01, 0.0)")
+            fixed_s, context_s = (_seconds(f"decode_s({batch})[{place}]", one) for place, one in enumerate(times))
             if fixed_s == context_s == 0:
                 raise ValueError(f"decode_s({batch}) must be above 0 seconds, got (0, 0); give the step a time")
             self._decode[batch] = fixed_s, context_s / (self.window.layers if self.window else 1)
@@ -37,9 +48,8 @@ class StepTimes:
         """Return the seconds of a prefill."""
         key = new_tokens, context
         if key not in self._prefill:
-            seconds = float(self._timing.prefill_s(new_tokens, context))
-            not_negative(f"prefill_s({new_tokens}, {context})", seconds, fix="a step takes seconds")
-            self._prefill[key] = seconds
+            seconds = self._timing.prefill_s(new_tokens, context)
+            self._prefill[key] = _seconds(f"prefill_s({new_tokens}, {context})", seconds)
         return self._prefill[key]
 
     def mixed(self, new_tokens: int, pairs: int, batch: int, decode_context: int, prompts: int = 1) -> float:
@@ -58,12 +68,15 @@ class StepTimes:
         if self._pass_s is None:
             seconds = self.prefill(tokens, pairs / tokens)
         else:
-            seconds = not_negative(
-                "pass_s",
-                float(self._pass_s(tokens, new_tokens, pairs / new_tokens, prompts)),
-                fix="a step takes seconds",
-            )
+            seconds = _seconds("pass_s", self._pass_s(tokens, new_tokens, pairs / new_tokens, prompts))
         if not batch:
             return seconds
         fixed_s, context_s = self.decode(batch)
         return max(fixed_s, seconds) + context_s * decode_context
+
+
+def _seconds(name: str, value: object) -> float:
+    seconds = float(not_negative(name, value, fix="a step takes seconds"))
+    if seconds > LONGEST_S:
+        raise ValueError(f"{name} must be {LONGEST_S:g} or less, got {seconds}; a step takes seconds")
+    return seconds

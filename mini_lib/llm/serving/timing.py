@@ -1,12 +1,20 @@
 """How long the device takes for a step: all that the simulator wants to know about a model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Protocol
+from math import ceil
+from typing import NamedTuple, Protocol
 
 from mini_lib.llm.cost import Architecture, Device, Efficiency, Role, Workload, memory, step
+from mini_lib.llm.cost.architecture import need_architecture
+from mini_lib.llm.cost.device import need_device
+from mini_lib.llm.cost.efficiency import need_efficiency
+from mini_lib.llm.cost.kv_cache import kv_bytes_per_token
+from mini_lib.llm.cost.limits import context as known_tokens
 from mini_lib.llm.cost.memory import LARGEST_PASS_TOKENS, held_kv_bytes_per_token
+from mini_lib.llm.cost.workload import need_workload
 from mini_lib.llm.serving.window import Window, window_of
-from mini_lib.require import not_negative
+from mini_lib.require import checked, not_negative, of_type, whole
 
 
 class Timing(Protocol):
@@ -60,14 +68,25 @@ class LinearTiming:
     def __post_init__(self) -> None:
         for one in fields(self):
             if one.name != "window":
-                not_negative(one.name, getattr(self, one.name), fix="a step takes seconds")
+                checked(self, one.name, not_negative, fix="a step takes seconds")
+        of_type("window", self.window, (Window, type(None)), fix="use Window(tokens=4096), or None")
 
     def decode_s(self, batch: int) -> tuple[float, float]:
-        """Return (fixed_s, s_per_context_token) of a decode step of `batch` sequences."""
+        """Return (fixed_s, s_per_context_token) of a decode step of `batch` sequences.
+
+        Raises:
+            TypeError, ValueError: `batch` is not a whole number of 1 or more.
+        """
+        batch = whole("batch", batch, low=1, fix="a step serves somebody")
         return self.decode_fixed_s + self.decode_sequence_s * batch, self.decode_context_s
 
     def prefill_s(self, new_tokens: int, context: float) -> float:
-        """Return the seconds for `new_tokens` of a prompt, whatever the context."""
+        """Return the seconds for `new_tokens` of a prompt, whatever the context.
+
+        Raises:
+            TypeError, ValueError: `new_tokens` is not a whole number of 1 or more.
+        """
+        new_tokens = whole("new_tokens", new_tokens, low=1, fix="a piece of a prompt has tokens")
         return self.prefill_fixed_s + self.prefill_token_s * new_tokens
 
 
@@ -80,6 +99,7 @@ def calculator_timing(
     reads, of which a layer with a window reads no more than the window.
 
     Raises:
+        TypeError: not an Architecture, a Device, a Workload and an Efficiency.
         ValueError: stages, a draft or a cached prompt, which the simulator does not know; else as `step()`.
 
     A decode step of 8 sequences with 1000 tokens each, the calculator's and by the line:
@@ -92,7 +112,7 @@ def calculator_timing(
     True
     """
     for name, value in {"pipeline_parallel": 1, "draft": None, "cached_prompt": 0}.items():
-        if getattr(workload, name) != value:
+        if getattr(need_workload(workload), name) != value:
             raise ValueError(
                 f"{name} must be {value} in the simulator, got {getattr(workload, name)}; use estimate() for it"
             )
@@ -109,7 +129,13 @@ class CalculatorTiming:
     device: Device
     workload: Workload
     efficiency: Efficiency
-    _known: dict[tuple[int, int, int], tuple[float, float]] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[tuple[int, int, int], "_Parts"] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        need_architecture(self.architecture)
+        need_device(self.device)
+        need_workload(self.workload)
+        need_efficiency(self.efficiency)
 
     @property
     def window(self) -> Window | None:
@@ -117,49 +143,68 @@ class CalculatorTiming:
         return window_of(self.architecture)
 
     def decode_s(self, batch: int) -> tuple[float, float]:
-        """Return (fixed_s, s_per_context_token) of a decode step of `batch` sequences."""
+        """Return (fixed_s, s_per_context_token) of a decode step of `batch` sequences.
+
+        Raises:
+            TypeError, ValueError: as `step()`.
+        """
+        batch = whole("batch", batch, low=1, fix="a step serves somebody")
         low, high, window = self.workload.prompt, self.workload.prompt + self.workload.output, self.window
         further = high - low
         if window is not None:  # from none to a full window, which has room for one token less than it sees
             low, high = 0, window.tokens
             further = (window.kept(high) - window.windowed_layers) / window.layers or 1
-        low_s, high_s = (self._step_s(batch, 1, context) for context in (low, high))
+        low_s, high_s = (self._timed(batch, 1, context).all_s for context in (low, high))
         context_s = (high_s - low_s) / (batch * further)
         return low_s - context_s * batch * low, context_s
 
     def prefill_s(self, new_tokens: int, context: float) -> float:
-        """Return the seconds for `new_tokens` of a prompt after `context` others."""
-        below = int(context) // _GRID * _GRID
-        share = (context - below) / _GRID
-        seconds = self._step_s(1, new_tokens, below)
-        if share:
-            # straight lines but for the few kinks where attention turns from memory to arithmetic
-            seconds += share * (self._step_s(1, new_tokens, below + _GRID) - seconds)
-        return seconds
+        """Return the seconds for `new_tokens` of a prompt after `context` others.
+
+        Raises:
+            TypeError, ValueError: as `step()`.
+        """
+        new_tokens = whole("new_tokens", new_tokens, low=1, fix="a piece of a prompt has tokens")
+        return self._at(1, new_tokens, context, lambda parts: parts.all_s)
 
     def pass_s(self, tokens: int, new_tokens: int, context: float, prompts: int) -> float:
         """Return the seconds of a pass over `tokens`, of which `new_tokens` belong to pieces of so many `prompts`.
 
         Each of these attends to `context` others on average, and to those before it in its own piece. What the other
-        tokens attend to is not in it: each of them continues an answer, and `decode_s` tells the time of that.
-        """
-        seconds = self._timed(1, tokens, 0)[0]
-        return seconds + self._attention_s(prompts, -(-new_tokens // prompts), context)
+        tokens attend to is not in it: each of them continues an answer, and `decode_s` tells the time of that. The
+        head is computed for the last token of each piece and for each answer. Where devices share out the sequences,
+        the fullest of them decides.
 
-    def _attention_s(self, prompts: int, new_tokens: int, context: float) -> float:
+        Raises:
+            TypeError, ValueError: as `step()`, more `new_tokens` than `tokens`, or more `prompts` than `new_tokens`.
+        """
+        tokens = whole("tokens", tokens, low=1, fix="a pass has tokens")
+        new_tokens = whole("new_tokens", new_tokens, low=1, high=tokens, fix="they are among the tokens of the pass")
+        prompts = whole("prompts", prompts, low=1, high=new_tokens, fix="each piece of a prompt has a token")
+        w, answers = self.workload, tokens - new_tokens
+        devices = w.tensor_parallel if w.attention_parallel == "data" else 1
+        pieces, others = ceil(prompts / devices), ceil(answers / devices)  # of the fullest device
+        own = -(-pieces * new_tokens // prompts) + others
+        # experts are not shared out by sequence: they wait for the tokens of all devices
+        seconds = self._timed(devices, own, 0).rest_s + self._timed(devices, -(-tokens // devices), 0).experts_s
+        seconds += self._timed(devices * (pieces + others), 1, 0).head_s
+        return seconds + self._at(prompts, -(-new_tokens // prompts), context, lambda parts: parts.attention_s)
+
+    def _at(self, batch: int, new_tokens: int, context: float, part: Callable[["_Parts"], float]) -> float:
+        """The seconds at any context, between those at two that are whole multiples of the grid.
+
+        They lie on straight lines, but for the few kinks where attention turns from memory to arithmetic.
+        """
+        context = known_tokens("context", context, fix="use 0 for an empty cache")
         below = int(context) // _GRID * _GRID
         share = (context - below) / _GRID
-        seconds = self._timed(prompts, new_tokens, below)[1]
-        return seconds + (share * (self._timed(prompts, new_tokens, below + _GRID)[1] - seconds) if share else 0)
+        seconds = part(self._timed(batch, new_tokens, below))
+        return seconds + (share * (part(self._timed(batch, new_tokens, below + _GRID)) - seconds) if share else 0.0)
 
-    def _step_s(self, batch: int, new_tokens: int, context: int) -> float:
-        return sum(self._timed(batch, new_tokens, context))
-
-    def _timed(self, batch: int, new_tokens: int, context: int) -> tuple[float, float]:
-        """The seconds of a step without its attention, and of its attention."""
+    def _timed(self, batch: int, new_tokens: int, context: int) -> "_Parts":
         key = batch, new_tokens, context
         if key not in self._known:
-            whole = step(
+            timed = step(
                 self.architecture,
                 self.device,
                 batch=batch,
@@ -168,10 +213,29 @@ class CalculatorTiming:
                 efficiency=self.efficiency,
                 **self.workload.precision,
             )
-            looking_back = (Role.ATTENTION, Role.UNFOLD)
-            attention_s = sum(row.seconds for row in whole.rows if row.operator.role in looking_back)
-            self._known[key] = whole.seconds - attention_s, attention_s
+            spent = dict.fromkeys(("attention", "experts", "head", "rest"), 0.0)
+            for row in timed.rows:
+                spent[_PART_OF.get(row.operator.role, "rest")] += row.seconds
+            self._known[key] = _Parts(
+                spent["attention"], spent["experts"], spent["head"], timed.overhead_s + spent["rest"]
+            )
         return self._known[key]
+
+
+class _Parts(NamedTuple):
+    """The seconds of a step: of what looks back at the cache, of the experts, of the head, and of all else."""
+
+    attention_s: float
+    experts_s: float
+    head_s: float
+    rest_s: float
+
+    @property
+    def all_s(self) -> float:
+        return sum(self)
+
+
+_PART_OF = {Role.ATTENTION: "attention", Role.UNFOLD: "attention", Role.EXPERT: "experts", Role.HEAD: "head"}
 
 
 _GRID = 512  # tokens of context between two calls of the calculator
@@ -182,9 +246,10 @@ def kv_room_tokens(architecture: Architecture, device: Device, workload: Workloa
 
     A token counts as one where every layer keeps it: `simulate()` counts what each sequence keeps, so the room depends
     neither on the prompt, the output nor the batch of `workload`. The largest pass is of `LARGEST_PASS_TOKENS`, or of
-    the `prefill_chunk`.
+    the `prefill_chunk`. Where devices share out the sequences, it is the room of all of them together.
 
     Raises:
+        TypeError: not an Architecture, a Device and a Workload.
         ValueError: not even one, with how much is missing; else as `memory()`.
 
     Llama-3-8B leaves 80 GiB - 16.06 GB - 0.74 GB on an H100 for tokens of 131072 bytes:
@@ -193,14 +258,17 @@ def kv_room_tokens(architecture: Architecture, device: Device, workload: Workloa
     >>> kv_room_tokens(find_model("Llama-3-8B"), find_device("H100-SXM-80GB"), Workload()) // 1000
     527
     """
-    full = replace(workload, batch=1, prompt=LARGEST_PASS_TOKENS, cached_prompt=0)
+    full = replace(need_workload(workload), batch=1, prompt=LARGEST_PASS_TOKENS, cached_prompt=0)
     held = memory(architecture, device, full)
     free_bytes = held.capacity_bytes - held.weights_bytes - held.activation_bytes
+    devices = workload.tensor_parallel if workload.attention_parallel == "data" else 1
     token_bytes = held_kv_bytes_per_token(architecture, workload)
+    if workload.draft is not None:  # on one device, for the tokens of all
+        token_bytes += (devices - 1) * kv_bytes_per_token(workload.draft.architecture, workload.kv_bits)
     if free_bytes < token_bytes:
         short = (token_bytes - free_bytes) / 2**30
         raise ValueError(
             f"{architecture.name} leaves no room for a KV cache on {device.name}: {short:.2f} GiB short; "
             "use fewer weight_bits, more tensor_parallel, a prefill_chunk or a larger device"
         )
-    return int(free_bytes / token_bytes)
+    return int(free_bytes / token_bytes) * devices

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from mini_lib.llm.cost import Architecture
-from mini_lib.require import whole
+from mini_lib.llm.cost.architecture import need_architecture
+from mini_lib.require import checked, whole
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,9 @@ class Window:
     windowed_layers: int = 1
 
     def __post_init__(self) -> None:
-        whole("tokens", self.tokens, low=1, fix="use window=None where every layer keeps all tokens")
-        whole("layers", self.layers, low=1, fix="copy it from the model's config.json")
-        whole("windowed_layers", self.windowed_layers, low=0, fix="use 0 where every layer keeps all tokens")
+        checked(self, "tokens", whole, low=1, fix="use window=None where every layer keeps all tokens")
+        checked(self, "layers", whole, low=1, fix="copy it from the model's config.json")
+        checked(self, "windowed_layers", whole, low=0, fix="use 0 where every layer keeps all tokens")
         if self.windowed_layers > self.layers:
             raise ValueError(
                 f"windowed_layers must be {self.layers} (layers) or fewer, got {self.windowed_layers}; count again"
@@ -49,10 +50,13 @@ class Window:
 def window_of(architecture: Architecture) -> Window | None:
     """Return the window of a model, None where every layer keeps all tokens.
 
+    Raises:
+        TypeError: not an Architecture.
+
     >>> from mini_lib.llm.cost import find_model
     >>> window_of(find_model("Gemma-2-9B")), window_of(find_model("Llama-3-8B"))
     (Window(tokens=4096, layers=42, windowed_layers=21), None)
     """
-    attention = architecture.attention
+    attention = need_architecture(architecture).attention
     tokens = getattr(attention, "window", None)  # latent attention has none
     return None if tokens is None else Window(tokens, architecture.layers, attention.windowed_layers)

@@ -59,6 +59,22 @@ def _longest(old_ms, new_ms):
     return PARTS.get(part, "bandwidth"), what_changed(old_ms, new_ms)[1]
 
 
+def _mean_of_shares(old_ms, new_ms):
+    shares = [new_ms[part] / ms for part, ms in old_ms.items() if ms]
+    return sum(shares) / len(shares)
+
+
+def _without_starts(old_ms, new_ms):
+    return sum(ms for part, ms in new_ms.items() if part != "starting kernels") / sum(
+        ms for part, ms in old_ms.items() if part != "starting kernels"
+    )
+
+
+def _part_itself(old_ms, new_ms):
+    part = next(part for part in old_ms if new_ms[part] != old_ms[part])
+    return part, what_changed(old_ms, new_ms)[1]
+
+
 def _last_changed(old_ms, new_ms):
     part = [part for part in old_ms if new_ms[part] != old_ms[part]][-1]
     return PARTS.get(part, "bandwidth"), what_changed(old_ms, new_ms)[1]
@@ -98,6 +114,32 @@ WHAT_CHANGED = Exercise(
         Mistake(
             _last_changed,
             "Where matrices and attention changed together, what they have in common changed: both wait for memory.",
+        ),
+        Mistake(
+            lambda old_ms, new_ms: what_changed(old_ms, new_ms)[::-1],
+            "The order is exchanged: first the name of the constant, then the share of the price.",
+        ),
+        Mistake(
+            _part_itself,
+            "That is the row of the table. Asked is the constant behind it: attention depends on kv_reread, the "
+            "all-reduce on collective_s, starting kernels on launch_s, and the matrices on bandwidth.",
+        ),
+        Mistake(
+            _with(_mean_of_shares),
+            "That is the mean of the shares of the parts, as if each part took the same time. Add up the times first, "
+            "then divide.",
+        ),
+        Mistake(
+            _with(lambda old, new: max(new.values()) / max(old.values())),
+            "The parts follow one another, so the longest does not hide the others: a token takes the sum of them.",
+        ),
+        Mistake(
+            _with(_without_starts),
+            "Nothing is computed while kernels are started, but the rent runs on: that time belongs to the sum, too.",
+        ),
+        Mistake(
+            _with(lambda old, new: 100 * sum(new.values()) / sum(old.values())),
+            "That is in percent. Asked is a share: 0.8 where the price falls by a fifth.",
         ),
     ),
     also_correct=(_by_cases,),
