@@ -17,7 +17,6 @@ from mini_lib.augment.search.random_search import need_rewards
 from mini_lib.augment.search.spent import Spent
 from mini_lib.files import UNSEALED, seal_holds, sealed, write_file
 
-
 _GROUP = ("group", "policies", "rewards", "trained_pictures", "judged_pictures")
 
 
