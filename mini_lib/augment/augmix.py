@@ -75,10 +75,10 @@ class AugMix:
     def __post_init__(self) -> None:
         if not 0.1 <= require.positive("severity", self.severity, fix="the paper uses 3") <= TOP_SEVERITY:
             raise ValueError(f"severity must be a number from 0.1 to {TOP_SEVERITY}, got {self.severity}; try 3")
-        require.whole("width", self.width, low=1, fix="the paper uses 3 chains")
+        require.checked(self, "width", require.whole, low=1, fix="the paper uses 3 chains")
         if self.depth is not None:
-            require.whole("depth", self.depth, low=1, fix="None draws 1 to 3 for each chain")
-        require.positive("alpha", self.alpha, fix="the paper uses 1")
+            require.checked(self, "depth", require.whole, low=1, fix="None draws 1 to 3 for each chain")
+        require.checked(self, "alpha", require.positive, fix="the paper uses 1")
         object.__setattr__(self, "operations", some_operations(self.operations, self.guard))
 
     def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:

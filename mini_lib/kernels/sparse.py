@@ -123,7 +123,7 @@ def bind_n_of_m(positions: Tensor, values: Tensor, m: int, x: Tensor, y: Tensor,
     tensor([403.])
     """
     rows, columns = _size(x, y)
-    whole("m", m, low=2, high=256, fix="2:4 has m = 4")
+    m = whole("m", m, low=2, high=256, fix="2:4 has m = 4")
     if columns % m:
         raise ValueError(f"m must divide the length of x ({columns}), got {m}; use a divisor")
     _, groups, n = need_layout("values", values, _FLOAT, (rows, columns // m, None))

@@ -36,7 +36,7 @@ def warp_nearest(pictures: Tensor, matrix: Tensor, fill: int) -> Tensor:
     count, channels, height, width = need_layout("pictures", pictures, (torch.uint8,), (None,) * 4)
     need_layout("matrix", matrix, (torch.float64,), (6, count))
     whole("the longer side of a picture", max(height, width), high=4096, fix="scale it down before it is warped")
-    whole("fill", fill, low=0, high=255, fix="0 is black")
+    fill = whole("fill", fill, low=0, high=255, fix="0 is black")
     if not (matrix.abs() <= matrix.new_tensor([2, 2, 8192, 2, 2, 8192]).unsqueeze(1)).all():
         raise ValueError(
             "a, b, d and e of the matrix must lie in [-2, 2], c and f in [-8192, 8192], got up to "

@@ -46,7 +46,7 @@ def xnor_product(weights: Tensor, x: Tensor, columns: int) -> Tensor:
     >>> xnor_product(pack_signs(torch.tensor([[1, -1, 1]])), pack_signs(torch.tensor([[1, 1, 1]])), 3)
     tensor([[1]], dtype=torch.int32)
     """
-    whole("columns", columns, low=1, fix="it is the number of signs in a row")
+    columns = whole("columns", columns, low=1, fix="it is the number of signs in a row")
     words = -(-columns // 64)
     rows, _ = need_layout("weights", weights, (torch.int64,), (None, words))
     count, _ = need_layout("x", x, (torch.int64,), (None, words))

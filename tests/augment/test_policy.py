@@ -210,8 +210,8 @@ def test_json_says_what_an_operation_has_of_its_own():
         (lambda: Step("rotate", probability=1, magnitude=4), TypeError, "got the name 'rotate'; use operation_named"),
         (
             lambda: Step("rotatte", probability=1, magnitude=4),
-            ValueError,
-            "no operation is called 'rotatte'; the nearest are rotate",
+            TypeError,
+            "operation must be an Operation, got the name 'rotatte'; use operation_named(name)",
         ),
         (
             lambda: Step(torch.rot90, probability=1, magnitude=4),

@@ -52,9 +52,9 @@ class Log:
             try:
                 group = _object(line, _GROUP)
                 spent = Spent(group["trained_pictures"], group["judged_pictures"])
-                need_rewards(group["policies"], group["rewards"])
+                rewards = need_rewards(group["policies"], group["rewards"])
                 place = require.whole("group", group["group"], low=0, fix="groups are counted from 0")
-                self.groups[place] = LoggedGroup(group["policies"], group["rewards"], spent)
+                self.groups[place] = LoggedGroup(group["policies"], rewards, spent)
             except (KeyError, TypeError, ValueError, RecursionError) as error:
                 raise ValueError(
                     f"line {number} of {self.path} is damaged ({error}); remove it and those after it, and the search "

@@ -89,9 +89,9 @@ class PPO:
 
     def __post_init__(self) -> None:
         _check(self)
-        require.whole("epochs", self.epochs, low=1, fix="1 makes it REINFORCE, 4 is common")
+        require.checked(self, "epochs", require.whole, low=1, fix="1 makes it REINFORCE, 4 is common")
         if self.clip != float("inf"):
-            require.positive("clip", self.clip, fix="0.2 is common, infinity never clips")
+            require.checked(self, "clip", require.positive, fix="0.2 is common, infinity never clips")
 
     def loss(self, log_p: Tensor, log_p_then: Tensor, advantages: Tensor) -> Tensor:
         """Return what a step lowers, without the bonus: -mean over samples of sum of min(r * A, clipped r * A).
@@ -111,9 +111,9 @@ class PPO:
 
 
 def _check(update: Reinforce | PPO) -> None:
-    require.positive("learning_rate", update.learning_rate, fix="0.005 suits some hundred trials")
-    require.not_negative("entropy_bonus", update.entropy_bonus, fix="0 leaves it out")
-    require.share("baseline_decay", update.baseline_decay, zero=True, one=False, fix="0.95 averages about 20 trials")
+    require.checked(update, "learning_rate", require.positive, fix="0.005 suits some hundred trials")
+    require.checked(update, "entropy_bonus", require.not_negative, fix="0 leaves it out")
+    require.checked(update, "baseline_decay", require.share, zero=True, one=False, fix="0.95 averages about 20 trials")
 
 
 def seeded(seed: int, count: int) -> torch.Generator:

@@ -76,7 +76,7 @@ class SearchOutcome:
         Raises:
             TypeError, ValueError: `count` is not a whole number from 1 to the number of trials.
         """
-        require.whole("count", count, low=1, high=len(self.trials), fix="AutoAugment joins 5")
+        count = require.whole("count", count, low=1, high=len(self.trials), fix="AutoAugment joins 5")
         ranked = sorted(self.trials, key=lambda trial: -trial.reward)[:count]
         return Policy([one for trial in ranked for one in trial.policy.sub_policies])
 
@@ -112,13 +112,17 @@ def run_search(
     search that was never interrupted. `progress(judged)` is called for each trial, those of the log too.
 
     Raises:
-        TypeError: a count is not a whole number, or a reward not a number.
+        TypeError: the method does not ask and tell, `evaluate` cannot be called, a count is not a whole number, or a
+            reward not a number.
         ValueError: a count is below 1, not one finite reward per policy, or the log is damaged or that of another
             search.
     """
-    require.whole("trials", trials, low=1, fix="some hundred suit a small search")
-    require.whole("together", together, low=1, fix="8 children as one model take half the time of 8 alone")
-    require.whole("groups", groups, low=1, fix="as many as there are processes")
+    for name in ("ask", "tell"):
+        require.callable_(f"method.{name}", getattr(method, name, None), fix="use RandomSearch(space, seed=0), say")
+    require.callable_("evaluate", evaluate, fix="pass a function from policies to rewards, such as ByChildren(...)")
+    trials = require.whole("trials", trials, low=1, fix="some hundred suit a small search")
+    together = require.whole("together", together, low=1, fix="8 children as one model take half the time of 8 alone")
+    groups = require.whole("groups", groups, low=1, fix="as many as there are processes")
     written = None if log is None else Log(log, _settings(method, evaluate, together, groups))
     judged: list[Judged] = []
     spent = getattr(evaluate, "setup", Spent())
@@ -165,7 +169,8 @@ def _judge(evaluate: Evaluate, group: int, policies: list[Policy]) -> tuple[int,
     counts = hasattr(own, "spent")
     if counts:
         own.spent = Spent()
-    rewards = [require.finite("a reward", float(one), fix="find out why the child failed") for one in own(policies)]
+    numbers = (one.item() if hasattr(one, "item") else one for one in own(policies))
+    rewards = [require.finite("a reward", one, fix="find out why the child failed") for one in numbers]
     if len(rewards) != len(policies):
         raise ValueError(f"evaluate must give one reward per policy, got {len(rewards)} for {len(policies)} policies")
     return group, rewards, own.spent if counts else Spent()

@@ -61,8 +61,8 @@ class DecodePlan:
     def __init__(self, lm: LanguageModel, cache: KVCache, *, tokens: int = 1, threads: int = 1) -> None:
         if not isinstance(lm, LanguageModel) or not isinstance(cache, KVCache):
             raise TypeError(f"need a LanguageModel and a KVCache, got {type(lm).__name__} and {type(cache).__name__}")
-        whole("tokens", tokens, low=1, fix="a decode step has 1")
-        whole("threads", threads, low=1, fix="1 is one core")
+        tokens = whole("tokens", tokens, low=1, fix="a decode step has 1")
+        threads = whole("threads", threads, low=1, fix="1 is one core")
         cache.check_fits(lm.architecture, (1, 0))
         _check_as_built(lm)
         self.lm, self.cache, self.tokens, self.threads = lm, cache, tokens, threads

@@ -65,7 +65,7 @@ def stream(
         TypeError, ValueError: as `generate`, when the first token is asked for.
     """
     ids = prompt_ids(lm, prompt)
-    whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
+    new_tokens = whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
     room = len(ids) + max(new_tokens - 1, 0)
     cache = KVCache(lm.architecture, room) if cache is None else empty(cache)
     cache.check_fits(lm.architecture, (1, room))

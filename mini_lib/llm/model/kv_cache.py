@@ -40,7 +40,7 @@ class KVCache:
                 f"need an Architecture with grouped-query attention, got {type(architecture).__name__}; "
                 "pass lm.architecture"
             )
-        whole("room_tokens", room_tokens, low=1, fix="count the prompt and what is to come")
+        room_tokens = whole("room_tokens", room_tokens, low=1, fix="count the prompt and what is to come")
         self.architecture, self.room_tokens, self.bits = architecture, room_tokens, bits
         self.layers = tuple(
             LayerCache.empty(attention.kv_heads, room_tokens, attention.head_dim, bits, group_size)
@@ -76,7 +76,7 @@ class KVCache:
         Raises:
             TypeError, ValueError: not a whole number from 0 to the present length.
         """
-        whole("length", length, low=0, fix="0 empties the cache")
+        length = whole("length", length, low=0, fix="0 empties the cache")
         if length > self.length:
             raise ValueError(f"the cache holds {self.length} tokens, and {length} were to stay; give at most that many")
         self.length = length

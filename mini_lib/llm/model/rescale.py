@@ -83,7 +83,7 @@ def smooth_lm(
 
     Source: G. Xiao et al., "SmoothQuant", 2023, section 4. The authors smooth what follows a norm; here it is all four.
     """
-    share("strength", strength, zero=True, fix="0.5 splits the range evenly")
+    strength = share("strength", strength, zero=True, fix="0.5 splits the range evenly")
 
     def factors(seam: Seam, step: BlockStep, inputs: Tensor, moments: Tensor | None) -> Tensor:
         columns = torch.stack([_weight(step, name).abs().amax(dim=0) for name in seam.readers]).amax(dim=0)
@@ -121,7 +121,7 @@ def scale_salient_lm(
 
     Source: J. Lin et al., "AWQ", 2024, section 3.2, equations 4 and 5.
     """
-    whole("candidates", candidates, low=1, fix="the paper tries 20")
+    candidates = whole("candidates", candidates, low=1, fix="the paper tries 20")
 
     def factors(seam: Seam, step: BlockStep, inputs: Tensor, moments: Tensor | None) -> Tensor:
         if seam.copies > 1 and not shared_heads:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.require import not_negative, share, whole
+from mini_lib.require import checked, not_negative, share, whole
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Sampling:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        not_negative("temperature", self.temperature, fix="0 takes the most likely token")
+        checked(self, "temperature", not_negative, fix="0 takes the most likely token")
         if self.top_k is not None:
-            whole("top_k", self.top_k, low=1, fix="use None for all tokens")
-        share("top_p", self.top_p, fix="1 leaves all tokens in")
+            checked(self, "top_k", whole, low=1, fix="use None for all tokens")
+        checked(self, "top_p", share, fix="1 leaves all tokens in")
 
     def draw(self, logits: Tensor, generator: torch.Generator) -> int:
         """Return a token id for logits [vocabulary].

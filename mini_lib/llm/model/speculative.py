@@ -65,8 +65,8 @@ def generate_speculatively(
             the vocabulary.
     """
     ids = prompt_ids(lm, prompt)
-    whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
-    whole("ahead", ahead, low=1, fix="4 is common; without a draft use generate")
+    new_tokens = whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
+    ahead = whole("ahead", ahead, low=1, fix="4 is common; without a draft use generate")
     cache = KVCache(lm.architecture, len(ids) + new_tokens + ahead)
     end = None if lm.tokenizer is None else lm.tokenizer.end
     plans: dict[int, DecodePlan] = {}  # by how many tokens a pass takes
@@ -155,7 +155,7 @@ def first_layers(lm: LanguageModel, layers: int) -> LanguageModel:
     Raises:
         TypeError, ValueError: `layers` is not a whole number from 1 to those of the model.
     """
-    whole("layers", layers, low=1, high=lm.architecture.layers, fix="a draft has fewer than the model")
+    layers = whole("layers", layers, low=1, high=lm.architecture.layers, fix="a draft has fewer than the model")
     with torch.device("meta"):
         small = LanguageModel(
             replace(lm.architecture, layers=layers),

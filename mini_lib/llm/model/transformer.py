@@ -85,8 +85,8 @@ class LanguageModel(nn.Module):
     ) -> None:
         super().__init__()
         _check_built_here(architecture)
-        positive("rope_base", rope_base, fix="10,000 is common; a model's file says it")
-        not_negative("norm_eps", norm_eps, fix="1e-5 is common; a model's file says it")
+        rope_base = positive("rope_base", rope_base, fix="10,000 is common; a model's file says it")
+        norm_eps = not_negative("norm_eps", norm_eps, fix="1e-5 is common; a model's file says it")
         self.architecture, self.tokenizer = architecture, tokenizer
         self.rope_base, self.norm_eps = rope_base, norm_eps
         hidden, vocabulary = architecture.hidden, architecture.vocabulary

@@ -20,7 +20,7 @@ def windows_of(tokens: Tensor | Sequence[int], window: int) -> list[Tensor]:
     >>> windows_of([1, 2, 3, 4, 5], 2)
     [tensor([[1, 2]]), tensor([[3, 4]])]
     """
-    whole("window", window, low=2, fix="256 is usual here")
+    window = whole("window", window, low=2, fix="256 is usual here")
     if isinstance(tokens, str):
         raise TypeError("tokens must be token ids, got a str; lm.tokenizer.encode(text) gives them")
     ids = torch.as_tensor(tokens)
