@@ -136,6 +136,19 @@ def shares_of(batch: Batch, classes: int, generator: torch.Generator, mixer: str
     return F.one_hot(batch.labels, classes).float()
 
 
+def need_alpha(name: str, alpha: object, *, fix: str) -> float:
+    """Return alpha, once it is a number above 0 for which a share can be drawn: up to 10^9, where all are halves.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is 0 or less, or beyond.
+    """
+    number = require.positive(name, alpha, fix=fix)
+    if number > 1e9:
+        raise ValueError(f"{name} must be a number of 1e9 or less, got {require.shown(number)}; {fix}")
+    return number
+
+
 def check_mixer(mixer: object) -> None:
     """Refuse settings of a mixer that are out of range, and keep them as plain numbers.
 
@@ -143,5 +156,5 @@ def check_mixer(mixer: object) -> None:
         TypeError: one of them is not a number.
         ValueError: `alpha` is not positive, or `classes` below 2.
     """
-    require.checked(mixer, "alpha", require.positive, fix="0.2 is common for Mixup, 1 for CutMix")
+    require.checked(mixer, "alpha", need_alpha, fix="0.2 is common for Mixup, 1 for CutMix")
     require.checked(mixer, "classes", require.whole, low=2, fix="give the number of classes of the data")

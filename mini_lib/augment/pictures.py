@@ -19,7 +19,8 @@ def on_images(
     """Return `batch` with its pictures changed by `change(images, labels)`: a batch of a batch, a tensor of a tensor.
 
     `change` gets the labels of the batch, or None where only pictures were given. It must not write to the pictures
-    that it gets; labels are copied. `any_unit` allows floating-point pictures of any unit, where the change is the same in each.
+    that it gets; labels are copied. `any_unit` allows floating-point pictures of any unit, where the change is the
+    same in each.
 
     Raises:
         TypeError: `batch` is neither, the pictures have another dtype, or `generator` is not a `torch.Generator`.
@@ -98,8 +99,8 @@ def logits_of(net: nn.Module, images: Tensor) -> Tensor:
         logits = predict(net, images)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
-            f"the model cannot judge pictures {list(images.shape)} of {images.dtype}: {error}; give it pictures of its own "
-            "shape and dtype"
+            f"the model cannot judge pictures {list(images.shape)} of {images.dtype}: {error}; give it pictures of its "
+            "own shape and dtype"
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
         got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

@@ -118,8 +118,9 @@ def label_safety(
     Raises:
         TypeError: the reference is no module, pictures or labels have another dtype, or something else than an
             operation is among them.
-        ValueError: the reference cannot take the pictures, the two do not match, there is no operation, two have one name, a share lies outside (0, 1] or is no
-            larger than the one before, or the reference recognises no picture of a class.
+        ValueError: the reference cannot take the pictures, pictures and labels do not match, there is no operation, two
+            have one name, a share lies outside (0, 1] or is no larger than the one before, or the reference recognises
+            no picture of a class.
     """
     _check(operations)
     shares, seed = _rising(shares), whole("seed", seed, low=0, fix="any whole number will do")

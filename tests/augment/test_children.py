@@ -268,7 +268,7 @@ def test_labels_recipes_and_seeds_that_cannot_be():
     for train, validation in ((beyond, VALIDATION), (TRAIN, beyond)):
         with pytest.raises(ValueError, match=says("the highest label is 6, but the model tells 4 classes apart; ")):
             train_children(tiny.build, [None], train, validation, RECIPE, [0])
-    with pytest.raises(ValueError, match=says("the model must give logits [N, classes], got [1, 4, 8, 8]; flat")):
+    with pytest.raises(ValueError, match=says("the model must give logits [N, classes], got [8, 4, 8, 8]; flat")):
         train_children(lambda _: nn.Conv2d(1, 4, 1), [None], TRAIN, VALIDATION, RECIPE, [0])
     with pytest.raises(TypeError, match=says("recipe must be a ChildRecipe, got dict; use ChildRecipe(steps=80)")):
         train_children(tiny.build, [None], TRAIN, VALIDATION, {"steps": 1}, [0])

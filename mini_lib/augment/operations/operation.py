@@ -161,15 +161,10 @@ def need_numbers(name: str, values: Tensor) -> None:
     Raises:
         TypeError: it is one.
     """
-    if (
-        values.dtype == torch.bool
-        or values.is_complex()
-        or values.device.type != "cpu"
-        or values.layout != torch.strided
-    ):
-        raise TypeError(
-            f"{name} must be real numbers on the CPU, got {values.dtype}, {values.layout} on {values.device}; convert"
-        )
+    unfit = values.dtype == torch.bool or values.is_complex() or values.layout != torch.strided
+    if unfit or values.device.type != "cpu":
+        got = f"{values.dtype} on {values.device}, {str(values.layout).removeprefix('torch.')}"
+        raise TypeError(f"{name} must be real numbers on the CPU, got {got}; convert")
 
 
 def _rounded(strength: float | Tensor) -> float | Tensor:

@@ -29,7 +29,8 @@ class ByChildren:
         wrap: makes of a policy what can change the pictures; `Standardised` for the course's standardised pictures.
 
     Raises:
-        TypeError: a split, the recipe or the start is none, a seed is not a whole number, or a function cannot be called.
+        TypeError: a split, the recipe or the start is none, a seed is not a whole number, or a function cannot be
+            called.
         ValueError: there is no seed, or several with a recipe that stops children: it would compare those of different
             seeds.
 
@@ -47,9 +48,7 @@ class ByChildren:
         start: Child | None = None,
         wrap: Callable[[Augment], Augment] = Standardised,
     ) -> None:
-        require.callable_(
-            "build", build, fix="pass a function that makes an untrained net of a seed, such as child_cnn"
-        )
+        require.callable_("build", build, fix="pass a function that makes a net of a seed, such as child_cnn")
         require.callable_("wrap", wrap, fix="it makes of a policy what can change the pictures, such as Standardised")
         for name, split in {"train": train, "validation": validation}.items():
             require.of_type(name, split, Split, fix="use data.Split(images, labels)")

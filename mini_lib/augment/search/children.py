@@ -114,8 +114,8 @@ def train_children(
         TypeError: a split is not a `Split`, the recipe no `ChildRecipe`, a seed no whole number, or an augmentation
             cannot be called or gives no `Batch`.
         ValueError: there are no children, not as many seeds or starts as augmentations, a net that cannot be grouped
-            (one that draws by itself, or says something else in a group than alone) or tells too few classes apart, an augmentation that changes the number of pictures, or a loss that is not
-            finite.
+            (one that draws by itself, or says something else in a group than alone) or tells too few classes apart, an
+            augmentation that changes the number of pictures, or a loss that is not finite.
     """
     seeds = _check(build, augments, train, validation, recipe, seeds, start)
     with _BUILDING:
@@ -263,10 +263,8 @@ def _check(
 ) -> list[int]:
     """Return the seeds as plain numbers, once all else is right too."""
     require.callable_("build", build, fix="pass a function that makes an untrained net of a seed, such as child_cnn")
-    lists = {"augments": augments, "seeds": seeds} | (
-        {} if start is None or isinstance(start, Mapping) else {"start": start}
-    )
-    for name, value in lists.items():
+    starts = {} if start is None or isinstance(start, Mapping) else {"start": start}
+    for name, value in {"augments": augments, "seeds": seeds, **starts}.items():
         require.of_type(name, value, (list, tuple, range), fix="give one for each child")
     for name, split in (("train", train), ("validation", validation)):
         if not isinstance(split, Split):

@@ -1,6 +1,7 @@
 """Which nets can be trained as one: those that compute the same alone, and draw nothing by themselves."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,8 @@ from mini_lib.augment.pictures import logits_of
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.fit import need_classes
-from mini_lib.require import of_type
 from mini_lib.stacked import Stack, losses_together, stack
+from mini_lib.surgery import need_module
 
 # What draws by itself would draw alike for all children, or from the global random state.
 _DRAWS = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d)
@@ -33,7 +34,7 @@ def check_groups(nets: Sequence[nn.Module], train: Split, validation: Split) -> 
             by itself, cannot be called for all at once, or says something else alone.
     """
     for net in nets:
-        of_type("what `build` makes", net, nn.Module, fix="return an untrained net, such as child_cnn(seed)")
+        need_module(net)
     shapes = [{name: tensor.shape for name, tensor in net.state_dict().items()} for net in nets]
     if any(one != shapes[0] for one in shapes):
         raise ValueError("`build` makes nets of different shapes for different seeds; only equal ones can be grouped")
@@ -45,10 +46,11 @@ def check_groups(nets: Sequence[nn.Module], train: Split, validation: Split) -> 
     alone = [logits_of(net, images) for net in nets]
     need_classes(nets[0], train, validation)
     together = stack([net.state_dict() for net in nets])
-    first, again = (_losses(nets[0], together, images, labels) for _ in range(2))
+    shape = _trying(copy.deepcopy, nets[0])  # a group leaves traces in the net that it calls
+    first, again = (_trying(_losses, shape, together, images, labels) for _ in range(2))
     if not torch.equal(first.isnan(), again.isnan()) or not torch.equal(first.nan_to_num(), again.nan_to_num()):
         raise ValueError(_draws("the net's `forward`"))
-    for number, (expected, got) in enumerate(zip(alone, _logits(nets[0], together, images))):
+    for number, (expected, got) in enumerate(zip(alone, _trying(_logits, shape, together, images))):
         if ((got - expected).abs() > _SAME * (1 + expected.abs().max())).any():
             raise ValueError(
                 f"net {number} says something else in a group than alone: it differs from the first in more than its "
@@ -56,19 +58,20 @@ def check_groups(nets: Sequence[nn.Module], train: Split, validation: Split) -> 
             )
 
 
-def _losses(net: nn.Module, stacked: Stack, images: Tensor, labels: Tensor) -> Tensor:
-    """The losses of one step in training mode, which leave nets and stack as they are."""
-    own = {name: tensor.clone() for name, tensor in stacked.items()}
-    many = [x.expand(len(next(iter(own.values()))), *x.shape) for x in (images, labels)]
-    training = net.training
+def _trying(call: Callable[..., Tensor], *arguments: object) -> Tensor:
     try:
-        return losses_together(net.train(), own, *many)
-    except RuntimeError as error:
+        return call(*arguments)
+    except (RuntimeError, TypeError, ValueError) as error:
         if "random" in str(error):
             raise ValueError(_draws("the net's `forward`")) from error
-        raise ValueError(f"nets of this kind cannot be trained as one: {error}") from error
-    finally:
-        net.train(training)
+        raise ValueError(f"nets of this kind cannot be trained as one: {error}; let `build` make plain nets") from error
+
+
+def _losses(net: nn.Module, stacked: Stack, images: Tensor, labels: Tensor) -> Tensor:
+    """The losses of one step in training mode, which leave the stack as it is."""
+    own = {name: tensor.clone() for name, tensor in stacked.items()}
+    count = len(next(iter(own.values())))
+    return losses_together(net.train(), own, *(x.expand(count, *x.shape) for x in (images, labels)))
 
 
 def _logits(net: nn.Module, stacked: Stack, images: Tensor) -> Tensor:
