@@ -41,6 +41,10 @@ def check_groups(nets: Sequence[nn.Module], train: Split, validation: Split) -> 
     for name, module in nets[0].named_modules():
         if isinstance(module, _DRAWS):
             raise ValueError(_draws(f"{name or 'the net'} is a {type(module).__name__}, which"))
+        if "forward" in vars(module):
+            raise ValueError(
+                f"{name or 'the net'} has a forward of its own, which holds on to one net's weights; write a class"
+            )
     some = torch.arange(_TRIED) % len(train)
     images, labels = train.images[some], train.labels[some]
     alone = [logits_of(net, images) for net in nets]
