@@ -335,7 +335,7 @@ def test_hooks_and_masks_that_all_nets_have_are_kept(build):
 
 
 def masked(net):
-    prune.random_unstructured(net[4], "weight", 0.5)
+    prune.l1_unstructured(net[4], "weight", 0.5)
     return net
 
 
