@@ -41,6 +41,7 @@ class KVCache:
                 "pass lm.architecture"
             )
         room_tokens = whole("room_tokens", room_tokens, low=1, fix="count the prompt and what is to come")
+        bits = whole("bits", bits, fix="it is 32, 8 or 4")
         self.architecture, self.room_tokens, self.bits = architecture, room_tokens, bits
         self.layers = tuple(
             LayerCache.empty(attention.kv_heads, room_tokens, attention.head_dim, bits, group_size)
@@ -80,6 +81,23 @@ class KVCache:
         if length > self.length:
             raise ValueError(f"the cache holds {self.length} tokens, and {length} were to stay; give at most that many")
         self.length = length
+
+    def check_grids(self, length: int) -> None:
+        """Refuse keys and values among the first `length` tokens that the steps of 8 or 4 bits could not hold.
+
+        A kernel in C cannot raise: it writes a step that is NaN or infinite, and with it all that is read is NaN.
+
+        Raises:
+            ValueError: there is one; the message says where.
+        """
+        for number, layer in enumerate(self.layers):
+            for name, grid in {"key": layer.key_grid, "value": layer.value_grid}.items():
+                if grid is not None and not grid[..., :length].isfinite().all():
+                    token = int((~grid[..., :length].isfinite()).flatten(0, 2).any(0).nonzero()[0])
+                    raise ValueError(
+                        f"a {name} of token {token} in layer {number} is NaN, infinite or too large for the steps of a "
+                        f"cache of {self.bits} bits, which are float16; find out where it comes from, or use 32 bits"
+                    )
 
     def check_fits(self, architecture: Architecture, shape: tuple[int, int]) -> None:
         """Refuse tokens [batch, tokens] of another architecture, of several sequences, or for which there is no room.
