@@ -14,6 +14,7 @@ from mini_lib import native
 from mini_lib.kernels.binding import bound, need_layout
 from mini_lib.packing import pack_mask
 from mini_lib.require import whole
+from mini_lib.tensor_checks import need_tensor
 
 
 def pack_signs(values: Tensor) -> Tensor:
@@ -26,9 +27,8 @@ def pack_signs(values: Tensor) -> Tensor:
     >>> pack_signs(torch.tensor([[1.0, -2.0, 0.0]]))                       # 1 + 4
     tensor([[5]])
     """
-    if not isinstance(values, Tensor):
-        raise TypeError(f"values must be a tensor, got {type(values).__name__}; use torch.tensor(values)")
-    if values.dim() != 2 or bool(values.isnan().any()):
+    need_tensor("values", values, dims=2, floating=False, empty=True, fix="give a matrix [n, columns]")
+    if bool(values.isnan().any()):
         raise ValueError(f"values must be a matrix without NaN, got shape {list(values.shape)}; a NaN has no sign")
     mask = F.pad(values >= 0, (0, -values.shape[1] % 64))
     return torch.from_numpy(pack_mask(mask).numpy().view(np.int64)).view(len(mask), mask.shape[1] // 64)

@@ -101,8 +101,13 @@ class Plan:
                 raise ValueError(f"{name} holds {unknown[0]!r}, and there are the widths {', '.join(WIDTHS)}")
         for name in ("pictures", "epochs", "batch_size", "calibration"):
             checked(self, name, whole, low=1, fix="see the plan of the record")
-        for width in self.widths:
-            positive(f"the learning rate at {width}", self.learning_rates.get(width), fix="0.001 is a good start")
+        rates = {
+            width: positive(
+                f"the learning rate at {width}", self.learning_rates.get(width), fix="0.001 is a good start"
+            )
+            for width in self.widths
+        }
+        object.__setattr__(self, "learning_rates", {**self.learning_rates, **rates})
         checked(self, "temperature", positive, fix="2 to 5 are common")
         checked(self, "share", share, zero=True, fix="0.9 listens to the teacher most")
         checked(self, "smoothing", share, zero=True, one=False, fix="0.1 is common")

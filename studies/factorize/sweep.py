@@ -57,8 +57,9 @@ class Sweep:
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown:
             raise ValueError(f"there is no method {unknown[0]!r}; there are {', '.join(METHODS)}")
-        for fraction in self.fractions:
-            share("each of fractions", fraction, one=False, fix="1 is the dense control")
+        fix = "1 is the dense control"
+        fractions = tuple(share("each of fractions", one, one=False, fix=fix) for one in self.fractions)
+        object.__setattr__(self, "fractions", fractions)
         for name in ("pictures", "calibration"):
             checked(self, name, whole, low=1, fix="use 512 or more")
 
