@@ -395,12 +395,25 @@ def test_an_image_without_pixels(instructions):
 
 def test_parts_that_do_not_fit_together():
     codes, scales = torch.ones(20, 48, dtype=torch.int64), torch.ones(20, 2)
-    for zeros in (torch.ones(17, 2, dtype=torch.int64), torch.tensor(8), 8.0):  # 17 rows would be filled up with 0
-        with pytest.raises(ValueError, match=r"zeros must be one int, or a tensor \[20, 2\] as the scales, got"):
+    for zeros, error in (
+        (torch.ones(17, 2, dtype=torch.int64), ValueError),  # 17 rows would be filled up with 0
+        (torch.tensor(8), ValueError),
+        (8.0, TypeError),
+        (True, TypeError),
+        (None, TypeError),
+    ):
+        with pytest.raises(error, match=r"^zeros must "):
             pack_matrix(codes, scales, zeros, 4)
-    for bad in (codes[0], codes[:, :0], [[1]]):
-        with pytest.raises(ValueError, match=r"codes must be a tensor \[rows, 1 column or more\], got"):
+    for bad, error in ((codes[0], ValueError), (codes[:, :0], ValueError), ([[1]], TypeError), (None, TypeError)):
+        with pytest.raises(error, match=r"^codes must "):
             pack_matrix(bad, scales, 8, 4)
+    for bits in (True, 4.0, None):  # True is 1 to Python
+        with pytest.raises(TypeError, match="bits must be a whole number"):
+            pack_matrix(codes, scales, 0, bits)
+    assert (
+        pack_matrix(codes, scales, np.int64(8), np.int8(4)).stored_bytes
+        == pack_matrix(codes, scales, 8, 4).stored_bytes
+    )
     packed = pack_matrix(codes, scales, 8, 4)
     for name, value, error in (("rows", -5, ValueError), ("rows", 20.0, TypeError), ("size", 0, ValueError)):
         with pytest.raises(error, match=f"{name} must be a whole number"):
@@ -409,7 +422,7 @@ def test_parts_that_do_not_fit_together():
 
 def test_signs_of_nothing():
     assert pack_signs(torch.zeros(0, 70)).shape == (0, 2)
-    with pytest.raises(TypeError, match=r"values must be a tensor, got list; use torch.tensor\(values\)"):
+    with pytest.raises(TypeError, match=r"values must be a tensor, got \[\[1.0\]\]; give a matrix"):
         pack_signs([[1.0]])
 
 

@@ -59,7 +59,11 @@ class KVCache:
         """Write new tokens of a layer after those that are there, and return all of them as they are kept.
 
         keys, values: float32 [kv_heads, tokens, head_dim]. `advance` counts the tokens, once all layers have them.
+
+        Raises:
+            TypeError, ValueError: there is no such layer, or as `LayerCache.write`.
         """
+        layer = whole("layer", layer, low=0, high=len(self.layers) - 1, fix="layers are counted from 0")
         self.layers[layer].write(self.length, keys, values)
         return self.layers[layer].read(self.length + keys.shape[1])
 

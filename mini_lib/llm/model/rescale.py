@@ -29,7 +29,7 @@ from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import quantize
 from mini_lib.quantize.rounding.awq import best_scale
 from mini_lib.quantize.rounding.smooth import smoothing_factors
-from mini_lib.require import share, whole
+from mini_lib.require import callable_, of_type, share, whole
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ def scale_salient_lm(
 
     Source: J. Lin et al., "AWQ", 2024, section 3.2, equations 4 and 5.
     """
+    of_type("fmt", fmt, Format, fix="use IntFormat(4, granularity=PerGroup(32)), say")
+    callable_("observer", observer, fix="use min_max, say")
     candidates = whole("candidates", candidates, low=1, fix="the paper tries 20")
 
     def factors(seam: Seam, step: BlockStep, inputs: Tensor, moments: Tensor | None) -> Tensor:

@@ -16,6 +16,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from mini_lib.llm.model.gguf_file import DamagedFile
+from mini_lib.require import of_type, shown
 
 _CONTROL = 3  # GGUF's number for tokens that stand for no text: the start and the end of a message, say
 
@@ -30,6 +31,7 @@ class Tokenizer:
         end: the id after which generation stops.
 
     Raises:
+        TypeError: something else than texts is among them, or `end` is no whole number.
         ValueError: a token is there twice, a merge joins what is not in the vocabulary, a control token is not in it,
             or `end` is no id.
 
@@ -43,13 +45,17 @@ class Tokenizer:
     """
 
     def __init__(self, tokens: Sequence[str], merges: Sequence[str], *, control: Sequence[str], end: int) -> None:
+        for name, texts in {"tokens": tokens, "merges": merges, "control": control}.items():
+            of_type(name, texts, (list, tuple), fix="give a list of texts")
+            if foreign := [one for one in texts if not isinstance(one, str)]:
+                raise TypeError(f"{name} must be texts, got {shown(foreign[0])} among them; decode bytes first")
         vocabulary = {token: number for number, token in enumerate(tokens)}
         if len(vocabulary) != len(tokens):
             raise ValueError(f"{len(tokens) - len(vocabulary)} tokens are in the vocabulary twice; each has one id")
         if unknown := [name for name in control if name not in vocabulary]:
             raise ValueError(f"the control token {unknown[0]!r} is not in the vocabulary")
-        self.end, self._vocabulary = end, vocabulary
-        self._check_id(end)
+        self._vocabulary = vocabulary
+        self.end = self._known(end)
         try:
             self._codec = _byte_level(vocabulary, [tuple(pair.split(" ", 1)) for pair in merges])
         except Exception as error:  # `tokenizers` has no exception of its own
@@ -110,9 +116,9 @@ class Tokenizer:
             TypeError: an id is not a whole number.
             ValueError: an id is not in the vocabulary.
         """
-        ids = [index(one) for one in ids]
-        for one in ids:
-            self._check_id(one)
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
+            raise TypeError(f"ids must be token ids, got {shown(ids)}; encode(text) gives them")
+        ids = [self._known(one) for one in ids]
         return self._codec.decode(ids, skip_special_tokens=False)
 
     def stream(self, ids: Iterable[int]) -> Iterator[str]:
@@ -146,9 +152,12 @@ class Tokenizer:
             ids += [self._vocabulary[start], *message, self._vocabulary[end], *self.encode("\n")]
         return [*ids, self._vocabulary[start], *self.encode("assistant\n")]
 
-    def _check_id(self, one: int) -> None:
+    def _known(self, one: int) -> int:
+        """An id of the vocabulary, as a plain number."""
+        one = index(one)
         if not 0 <= one < len(self):
-            raise ValueError(f"token {one} is not in the vocabulary, whose ids are 0 to {len(self) - 1}")
+            raise ValueError(f"token {shown(one)} is not in the vocabulary, whose ids are 0 to {len(self) - 1}")
+        return one
 
     def _text_ids(self, text: str) -> list[int]:
         try:  # what has no token is refused here: `tokenizers` would leave it out without a word
