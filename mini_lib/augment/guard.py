@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mini_lib.augment.operations import Operation
 from mini_lib.augment.operations.operation import need_numbers, need_operation
-from mini_lib.require import finite, of_type, one_of
+from mini_lib.require import finite, of_type, one_of, shown
 
 # The largest strength that is allowed, in the operation's own unit; None where the operation is never allowed.
 Limit = float | None
@@ -89,9 +89,13 @@ class Guard:
         """Make sure that there is a limit for each of these operations; one that changes nothing needs none.
 
         Raises:
+            TypeError: something else than an operation is among them.
             ValueError: there is not, or it is in another unit than the operation's strengths.
         """
+        if not isinstance(operations, Iterable):
+            raise TypeError(f"operations must be a list, got {shown(operations)}; use [rotate], say")
         for operation in operations:
+            need_operation(operation)
             name, unit = operation.name, self.units.get(operation.name, operation.unit)
             if name not in self.limits and name != "identity":
                 raise ValueError(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mini_lib.batch import Batch
 from mini_lib.fit import predict
+from mini_lib.tensor_checks import need_tensor
 
 
 def on_images(
@@ -44,7 +45,10 @@ def need_pictures(images: object, *, any_unit: bool = False) -> None:
     >>> need_pictures(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
     """
     if not isinstance(images, Tensor):
-        raise TypeError(f"augmentation takes a Batch or a tensor of pictures, got {type(images).__name__}")
+        got = type(images).__name__
+        raise TypeError(
+            f"augmentation takes a Batch or a tensor of pictures, got {got}; use torch.from_numpy(...), say"
+        )
     if images.dtype != torch.uint8 and not (any_unit and images.is_floating_point()):
         raise TypeError(
             f"pictures must be uint8, 0 for black to 255 for white, got {images.dtype}; for standardised pictures, as "
@@ -68,7 +72,8 @@ def one_or_each(name: str, value: object, check: Callable[..., float]) -> float 
         TypeError, ValueError: as the check.
     """
     fix = "give that of the training pixels, one number or one per channel"
-    value = value.tolist() if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor):
+        value = need_tensor(name, value, dims=(0, 1), fix=fix).tolist()
     if isinstance(value, Iterable):
         return tuple(check(name, one, fix=fix) for one in value)
     return check(name, value, fix=fix)

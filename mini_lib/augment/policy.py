@@ -172,7 +172,9 @@ def policy_from_json(text: str) -> Policy:
     try:
         rows = [[_step_from_list(*step) for step in steps] for steps in json.loads(text)]
     except (json.JSONDecodeError, TypeError, RecursionError) as error:
-        raise ValueError(f"expected a policy as to_json writes it, got {text!r:.80} ({error})") from error
+        raise ValueError(
+            f"expected a policy as to_json writes it, got {text!r:.80} ({error}); write it again"
+        ) from error
     return Policy([SubPolicy(*steps) for steps in rows])
 
 

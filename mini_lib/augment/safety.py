@@ -53,6 +53,7 @@ class LabelSafety:
             TypeError: `at_least` is not a number.
             ValueError: it lies outside (0, 1].
         """
+        of_type("per_class", per_class, bool, fix="False gives one limit for all classes together")
         at_least = check_share("at_least", at_least, fix="0.95 lets one picture of twenty change")
         kept = self.kept if per_class else _kept_together(self.counts)
         # [operations, classes]: up to how many strengths from the weakest on are safe.

@@ -8,7 +8,7 @@ which compiles the function and returns the call. A topic's class (a sparse form
 put before the other. Tests go to tests/kernels: every way in which the function is compiled, against exact results.
 """
 
-from mini_lib.kernels.binding import bound, compiled_function, need_layout
+from mini_lib.kernels.binding import bound, compiled_function, need_layout, thread_count
 from mini_lib.kernels.decoder import attend_scratch, bind_add_rms_norm, bind_attend, bind_rms_norm, bind_swiglu
 from mini_lib.kernels.layer_cache import CACHE_BITS, LayerCache
 from mini_lib.kernels.packed import (

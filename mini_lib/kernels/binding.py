@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mini_lib import native
-from mini_lib.require import one_of, whole
+from mini_lib.require import of_type, one_of, whole
 
 
 def bound(
@@ -42,6 +42,8 @@ def bound(
     >>> y
     tensor([30., 40.])
     """
+    of_type("function", function, str, fix="it is the name of a function in the file")
+    of_type("arguments", arguments, (list, tuple), fix="give those of the function in C")
     arguments = [_passed(number, one) for number, one in enumerate(arguments)]
     threads = thread_count(threads)
     compiled = compiled_function((file,), function, flags=flags, threads=threads, **{function.upper(): 1}, **defines)
@@ -67,6 +69,8 @@ def compiled_function(
     Raises:
         TypeError, NoCompiler, ValueError: as `native.load`.
     """
+    of_type("names", names, (list, tuple), fix="give files of this folder")
+    of_type("function", function, str, fix="it is the name of a function in the file")
     for name in names:
         one_of("file", name, _sources(), fix="it is a C file of mini_lib/kernels")
     words = native.native_flags() if flags is None else native.flag_words(flags)
@@ -106,6 +110,8 @@ def need_layout(
     Traceback (most recent call last):
     ValueError: positions must have shape [4], got [3]
     """
+    for what, given in {"dtypes": dtypes, "shape": shape}.items():
+        of_type(what, given, (list, tuple), fix="give what the C code expects")
     if not isinstance(tensor, Tensor) or tensor.dtype not in dtypes:
         got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
         raise TypeError(f"{name} must be {' or '.join(str(dtype) for dtype in dtypes)}, got {got}; convert it")

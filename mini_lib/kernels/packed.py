@@ -179,6 +179,8 @@ class Places:
         >>> Places((3, 3), stride=(2, 2), border=((1, 1), (1, 1))).output(28, 28)
         (14, 14)
         """
+        height = whole("height", height, low=0, fix="give sides in pixels")
+        width = whole("width", width, low=0, fix="give sides in pixels")
         sides = zip((height, width), self.kernel, self.stride, self.dilation, self.border)
         return tuple((n + sum(b) - d * (k - 1) - 1) // s + 1 for n, k, s, d, b in sides)
 

@@ -62,7 +62,9 @@ class PackedMatrix:
         if self.bits == 1 and (self.zeros is not None or self.constant_zero):
             raise ValueError("codes of 1 bit stand for -1 and 1 and have no zero; pass zeros=0")
         if self.constant_zero >= 2**self.bits:
-            raise ValueError(f"constant_zero must be a code, 0 to {2**self.bits - 1}, got {self.constant_zero}")
+            raise ValueError(
+                f"constant_zero must be a code, 0 to {2**self.bits - 1}, got {self.constant_zero}; pack again"
+            )
         self._check_parts()
 
     def _check_parts(self) -> None:

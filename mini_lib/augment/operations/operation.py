@@ -52,7 +52,7 @@ class Operation:
             of_type(name, getattr(self, name), kind, fix="see the fields of rotate, say")
         callable_("pixels", self.pixels, fix="pass a function of pictures and strengths")
         if not isinstance(self.limits, tuple) or len(self.limits) != 2:
-            raise TypeError(f"limits of {self.name} must be a pair (lowest, highest), got {shown(self.limits)}")
+            raise TypeError(f"limits of {self.name} must be a pair, got {shown(self.limits)}; use (-1, 1)")
         for end in ("weakest", "strongest"):
             value = finite(f"{end} of {self.name}", getattr(self, end), fix="both ends of the scale are numbers")
             object.__setattr__(self, end, value)
@@ -161,7 +161,7 @@ def need_numbers(name: str, values: Tensor) -> None:
     Raises:
         TypeError: it is one.
     """
-    unfit = values.dtype == torch.bool or values.is_complex() or values.layout != torch.strided
+    unfit = values.is_quantized or values.dtype == torch.bool or values.is_complex() or values.layout != torch.strided
     if unfit or values.device.type != "cpu":
         got = f"{values.dtype} on {values.device}, {str(values.layout).removeprefix('torch.')}"
         raise TypeError(f"{name} must be real numbers on the CPU, got {got}; convert")

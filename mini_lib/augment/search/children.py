@@ -68,7 +68,12 @@ class ChildRecipe:
             raise ValueError(f"halve_at must rise, got {self.halve_at}; give each step once, the first one first")
 
     def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0.
+
+        Raises:
+            TypeError, ValueError: there is no such step.
+        """
+        step = require.whole("step", step, low=0, high=self.steps - 1, fix="steps are counted from 0")
         climbs = max(1, round(0.3 * self.steps))
         return self.learning_rate * min((step + 1) / climbs, (self.steps - step) / max(1, self.steps - climbs))
 
@@ -273,7 +278,7 @@ def _check(
     if not augments or not len(augments) == len(seeds) == starts:
         raise ValueError(
             f"each child needs an augmentation (or None), a seed, and a start if there are several, got "
-            f"{len(augments)}, {len(seeds)} and {starts}"
+            f"{len(augments)}, {len(seeds)} and {starts}; give as many of each"
         )
     if not isinstance(recipe, ChildRecipe):
         raise TypeError(f"recipe must be a ChildRecipe, got {type(recipe).__name__}; use ChildRecipe(steps=80)")

@@ -67,8 +67,8 @@ class Controller:
         update: Reinforce | PPO = PPO(),  # noqa: B008 - it is frozen
     ) -> None:
         seed = require.whole("seed", seed, low=0, fix="any whole number will do")
-        sub_policies = require.whole("sub_policies", sub_policies, low=1, fix="the paper has 5")
-        units = require.whole("units", units, low=1, fix="the paper has 100")
+        sub_policies = require.whole("sub_policies", sub_policies, low=1, high=2**14, fix="the paper has 5")
+        units = require.whole("units", units, low=1, high=2**14, fix="the paper has 100")
         need_space(space)
         require.of_type("update", update, (Reinforce, PPO), fix="use PPO()")
         self.space, self.sub_policies, self.update = space, sub_policies, update
@@ -142,7 +142,7 @@ class Controller:
             TypeError: `samples` is not a whole number.
             ValueError: it is below 1.
         """
-        samples = require.whole("samples", samples, low=1, fix="256 gives smooth figures")
+        samples = require.whole("samples", samples, low=1, high=2**20, fix="256 gives smooth figures")
         _, shares = self.net.draw(samples, seeded(self._seed, 0))
         shape = (self.sub_policies, self.space.steps, -1)
         return Learned(*(torch.stack(shares[kind::_KINDS]).reshape(shape) for kind in range(_KINDS)))

@@ -63,5 +63,7 @@ def need_rewards(policies: Sequence[Policy], rewards: Sequence[float]) -> list[f
     for name, values in {"policies": policies, "rewards": rewards}.items():
         require.of_type(name, values, (list, tuple), fix="give a list")
     if not policies or len(policies) != len(rewards):
-        raise ValueError(f"tell one reward per policy, got {len(policies)} policies and {len(rewards)} rewards")
+        raise ValueError(
+            f"tell one reward per policy, got {len(policies)} policies and {len(rewards)}; judge each once"
+        )
     return [require.finite("a reward", reward, fix="find out why the child failed") for reward in rewards]

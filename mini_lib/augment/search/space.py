@@ -48,7 +48,9 @@ class SearchSpace:
         for name in ("operations", "probabilities", "magnitudes"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name} must be one or more different values, got {len(values)}, some twice or none")
+                raise ValueError(
+                    f"{name} must be one or more different values, got {len(values)}, some twice or none; give each once"
+                )
         require.checked(self, "steps", require.whole, low=1, fix="the papers have 2")
 
     @property
@@ -114,7 +116,7 @@ class SearchSpace:
             ValueError: `sub_policies` is below 1.
         """
         need_generator(generator)
-        sub_policies = require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
+        sub_policies = require.whole("sub_policies", sub_policies, low=1, high=2**14, fix="the papers have 5")
         return self.policy(
             [int(torch.randint(choices, (1,), generator=generator)) for choices in self.choices * sub_policies]
         )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import index
 from typing import NoReturn
 
 import torch
@@ -23,11 +22,13 @@ from mini_lib.kernels import (
     bind_packed_linear,
     bind_rms_norm,
     bind_swiglu,
+    thread_count,
 )
 from mini_lib.llm.model.as_built import need_as_built, need_evaluated
 from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.rotary import rotary_tables
 from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.llm.model.windows import token_ids
 from mini_lib.plain import why_not_plain
 from mini_lib.quantize.packed import PackedLinear
 from mini_lib.require import whole
@@ -60,9 +61,12 @@ class DecodePlan:
 
     def __init__(self, lm: LanguageModel, cache: KVCache, *, tokens: int = 1, threads: int = 1) -> None:
         if not isinstance(lm, LanguageModel) or not isinstance(cache, KVCache):
-            raise TypeError(f"need a LanguageModel and a KVCache, got {type(lm).__name__} and {type(cache).__name__}")
-        tokens = whole("tokens", tokens, low=1, fix="a decode step has 1")
-        threads = whole("threads", threads, low=1, fix="1 is one core")
+            got = f"{type(lm).__name__} and {type(cache).__name__}"
+            raise TypeError(
+                f"need a LanguageModel and a KVCache, got {got}; use KVCache(lm.architecture, room_tokens=...)"
+            )
+        tokens = whole("tokens", tokens, low=1, high=cache.room_tokens, fix="a decode step has 1")
+        threads = thread_count(threads)
         cache.check_fits(lm.architecture, (1, 0))
         need_as_built(lm, "a plan", fix="use lm(tokens, cache)")
         need_evaluated(lm)
@@ -163,9 +167,10 @@ class DecodePlan:
                 "a weight of the model or a part of the cache was replaced after the plan was made, or the model is in "
                 "training mode now; make a new plan, DecodePlan(lm, cache)"
             )
+        tokens = token_ids(tokens)
         if len(tokens) != self.tokens:
             raise ValueError(f"the plan takes {self.tokens} tokens, got {len(tokens)}; make one for as many")
-        ids = torch.tensor([[index(one) for one in tokens]])
+        ids = torch.tensor([tokens])
         self.lm.check_tokens(ids, self.cache)
         torch.arange(self.cache.length, self.cache.length + self.tokens, out=self._positions)
         self._x.copy_(self.lm.embed(ids)[0])

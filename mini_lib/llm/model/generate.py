@@ -66,6 +66,7 @@ def stream(
         TypeError, ValueError: as `generate`, when the first token is asked for.
     """
     need_language_model(lm)
+    of_type("stop_at_end", stop_at_end, bool, fix="False goes on after the end")
     of_type("sampling", sampling, Sampling, fix="use GREEDY, or Sampling(temperature=0.7)")
     ids, seed = prompt_ids(lm, prompt), whole("seed", seed, low=0, fix="any whole number will do")
     new_tokens = whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")

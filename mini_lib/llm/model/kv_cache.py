@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mini_lib.kernels import LayerCache
 from mini_lib.llm.cost.architecture import Architecture, Attention
-from mini_lib.require import whole
+from mini_lib.require import shown, whole
 
 
 class KVCache:
@@ -109,8 +109,10 @@ class KVCache:
         Raises:
             ValueError: as said.
         """
+        if not isinstance(shape, tuple) or len(shape) != 2:
+            raise TypeError(f"shape must be a pair (batch, tokens), got {shown(shape)}; use tokens.shape")
         batch, tokens = shape
-        if architecture != self.architecture:
+        if not isinstance(architecture, Architecture) or architecture != self.architecture:
             raise ValueError(f"the cache was made for {self.architecture}, and this is {architecture}; make a new one")
         if batch != 1:
             raise ValueError(f"a cache holds one sequence, got a batch of {batch}; use one cache for each")

@@ -25,7 +25,7 @@ from mini_lib.llm.model.windows import windows_of
 from mini_lib.plain import need_plain, shares_weight
 from mini_lib.quantize.layers import QuantizedLinear
 from mini_lib.quantize.qtensor import QTensor
-from mini_lib.require import callable_
+from mini_lib.require import callable_, of_type
 from mini_lib.second_moments import second_moments_of
 from mini_lib.surgery import Where
 
@@ -58,7 +58,7 @@ def in_blocks(name: str, module: nn.Module) -> bool:
     >>> in_blocks("blocks.0.attention.query", nn.Linear(2, 2)), in_blocks("head", nn.Linear(2, 2))
     (True, False)
     """
-    return name.startswith("blocks.") and isinstance(module, nn.Linear)
+    return of_type("name", name, str, fix="find passes it").startswith("blocks.") and isinstance(module, nn.Linear)
 
 
 @torch.no_grad()
@@ -98,6 +98,8 @@ def change_layers(
     """
     need_language_model(lm)
     callable_("change", change, fix="pass a function (name, weight, moments) -> weight")
+    if progress is not None:
+        callable_("progress", progress, fix="None leaves it out")
     callable_("where", where, fix="pass a function (name, module) -> bool")
     changed, new, chosen = deepcopy(lm), {}, 0
     for stem, step, hidden in blocks_in_turn(changed, tokens, window):

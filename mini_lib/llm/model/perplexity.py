@@ -24,7 +24,7 @@ from mini_lib.llm.model.as_built import need_evaluated
 from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.transformer import LanguageModel, need_language_model
 from mini_lib.llm.model.windows import windows_of
-from mini_lib.require import checked, finite, of_type, whole
+from mini_lib.require import callable_, checked, finite, of_type, whole
 
 CONFIDENCE = 0.95
 _MOST_NATS = 1_000_000
@@ -102,7 +102,9 @@ class Perplexity:
             ValueError: it was measured on other windows.
         """
         if not isinstance(other, Perplexity):
-            raise TypeError(f"a Perplexity is compared with a Perplexity, got {type(other).__name__}")
+            raise TypeError(
+                f"a Perplexity is compared with a Perplexity, got {type(other).__name__}; use perplexity(lm, tokens)"
+            )
         if (self.text, len(self.losses)) != (other.text, len(other.losses)):
             raise ValueError("the two were measured on other windows; measure both on the same tokens and window")
         differences = [one - another for one, another in zip(self.losses, other.losses)]
@@ -138,6 +140,9 @@ def perplexity(
     """
     need_language_model(lm)
     need_evaluated(lm)
+    kv_bits = whole("kv_bits", kv_bits, fix="32 is without a cache")
+    if progress is not None:
+        callable_("progress", progress, fix="None leaves it out")
     parts, losses = windows_of(tokens, window), []
     if len(parts) < 2:
         raise ValueError(f"{window} to {2 * window - 1} tokens are one window, and two are needed; give more text")

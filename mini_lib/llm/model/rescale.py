@@ -120,6 +120,7 @@ def scale_salient_lm(
     Source: J. Lin et al., "AWQ", 2024, section 3.2, equations 4 and 5.
     """
     of_type("fmt", fmt, Format, fix="use IntFormat(4, granularity=PerGroup(32)), say")
+    of_type("shared_heads", shared_heads, bool, fix="False skips what several query heads read")
     callable_("observer", observer, fix="use min_max, say")
     candidates = whole("candidates", candidates, low=1, fix="the paper tries 20")
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from operator import index
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from mini_lib.llm.model.gguf_file import DamagedFile
-from mini_lib.require import of_type, shown
+from mini_lib.require import of_type, shown, whole
 
 _CONTROL = 3  # GGUF's number for tokens that stand for no text: the start and the end of a message, say
 
@@ -53,13 +52,17 @@ class Tokenizer:
         if len(vocabulary) != len(tokens):
             raise ValueError(f"{len(tokens) - len(vocabulary)} tokens are in the vocabulary twice; each has one id")
         if unknown := [name for name in control if name not in vocabulary]:
-            raise ValueError(f"the control token {unknown[0]!r} is not in the vocabulary")
+            raise ValueError(f"the control token {unknown[0]!r} is not in the vocabulary; add it there")
         self._vocabulary = vocabulary
         self.end = self._known(end)
+        if unknown := [pair for pair in merges if pair.count(" ") != 1]:
+            raise ValueError(
+                f"a merge must be a pair 'left right', got {unknown[0]!r}; write one space between the two"
+            )
         try:
             self._codec = _byte_level(vocabulary, [tuple(pair.split(" ", 1)) for pair in merges])
         except Exception as error:  # `tokenizers` has no exception of its own
-            raise ValueError(f"the merges do not fit the vocabulary: {error}") from error
+            raise ValueError(f"the merges do not fit the vocabulary: {error}; give pairs 'left right'") from error
         letters = _letters()
         self._bytes_known = bytes(byte for byte, letter in letters.items() if letter in vocabulary)
         # the longest name first, so that none is found in the beginning of another
@@ -99,7 +102,7 @@ class Tokenizer:
             ValueError: it holds half of a surrogate pair, or a character for which the vocabulary has no token.
         """
         if not isinstance(text, str):
-            raise TypeError(f"text must be a str, got {type(text).__name__}")
+            raise TypeError(f"text must be a str, got {type(text).__name__}; decode bytes first")
         if not control or self._names is None:
             return self._text_ids(text)
         parts = self._names.split(text)  # in turns a text and a name
@@ -124,6 +127,8 @@ class Tokenizer:
     def stream(self, ids: Iterable[int]) -> Iterator[str]:
         """Yield the text of ids as they come, each piece once its characters are whole."""
         held: list[int] = []
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
+            raise TypeError(f"ids must be token ids, got {shown(ids)}; encode(text) gives them")
         for one in ids:
             held.append(one)
             text = self.decode(held)
@@ -154,7 +159,7 @@ class Tokenizer:
 
     def _known(self, one: int) -> int:
         """An id of the vocabulary, as a plain number."""
-        one = index(one)
+        one = whole("each token", one, fix="encode(text) gives them")
         if not 0 <= one < len(self):
             raise ValueError(f"token {shown(one)} is not in the vocabulary, whose ids are 0 to {len(self) - 1}")
         return one
