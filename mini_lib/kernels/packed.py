@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 
 import torch
@@ -19,7 +18,8 @@ from torch.nn import functional as F
 from mini_lib import native
 from mini_lib.kernels.binding import compiled_function, need_layout, thread_count
 from mini_lib.kernels.packed_matrix import PackedMatrix, need_packed
-from mini_lib.require import of_type, one_of, shown, whole
+from mini_lib.kernels.places import Places
+from mini_lib.require import of_type, one_of
 
 TORCH = "torch"  # the path that needs no compiler
 
@@ -149,42 +149,6 @@ def packed_integers(matrix: PackedMatrix, x: Tensor, instructions: str | None = 
     return y
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where a convolution reads: sides as (height, width).
-
-    border: zeros (above, below), (left, right) of the image.
-
-    Raises:
-        TypeError: a side is no whole number, or not one of a pair.
-        ValueError: a side is below 1, or a border below 0.
-    """
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    border: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
-
-    def __post_init__(self) -> None:
-        for name in ("kernel", "stride", "dilation"):
-            object.__setattr__(self, name, _pair(name, getattr(self, name), low=1))
-        if not isinstance(self.border, tuple) or len(self.border) != 2:
-            raise TypeError(f"border must be a pair of pairs, got {shown(self.border)}; use ((1, 1), (1, 1))")
-        border = (_pair(f"border[{place}]", sides, low=0) for place, sides in enumerate(self.border))
-        object.__setattr__(self, "border", tuple(border))
-
-    def output(self, height: int, width: int) -> tuple[int, int]:
-        """Return the sides of the output for an image of these sides.
-
-        >>> Places((3, 3), stride=(2, 2), border=((1, 1), (1, 1))).output(28, 28)
-        (14, 14)
-        """
-        height = whole("height", height, low=0, fix="give sides in pixels")
-        width = whole("width", width, low=0, fix="give sides in pixels")
-        sides = zip((height, width), self.kernel, self.stride, self.dilation, self.border)
-        return tuple((n + sum(b) - d * (k - 1) - 1) // s + 1 for n, k, s, d, b in sides)
-
-
 def packed_convolution(matrix: PackedMatrix, x: Tensor, places: Places, instructions: str | None = None) -> Tensor:
     """Return the convolution of images x, float32 [n, channels, height, width], rounded to int8, one scale per image.
 
@@ -231,13 +195,6 @@ def packed_convolution(matrix: PackedMatrix, x: Tensor, places: Places, instruct
     function = _function("convolution", matrix.bits, matrix.scales.dtype, chosen)
     function(*arguments, count, x.data_ptr(), y.data_ptr(), scratch.data_ptr(), what)
     return y
-
-
-def _pair(name: str, sides: object, *, low: int) -> tuple[int, ...]:
-    """Two sides in pixels."""
-    if not isinstance(sides, tuple) or len(sides) != 2:
-        raise TypeError(f"{name} must be a pair (height, width), got {shown(sides)}; use (3, 3)")
-    return tuple(whole(name, side, low=low, high=4096, fix="give sides in pixels") for side in sides)
 
 
 # --- between Python and C ------------------------------------------------------------------------------------------

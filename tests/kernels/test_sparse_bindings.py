@@ -231,7 +231,7 @@ def test_flags_are_words():
 
 # --- what C would trust -------------------------------------------------------------------------------------------
 
-INTS, VALUES, X, Y = torch.int32, torch.tensor([3.0, 4.0]), torch.ones(4), torch.empty(2)
+INTS, PAIR, FOUR, TWO = torch.int32, torch.tensor([3.0, 4.0]), torch.ones(4), torch.empty(2)
 
 
 @pytest.mark.parametrize(
@@ -247,16 +247,16 @@ INTS, VALUES, X, Y = torch.int32, torch.tensor([3.0, 4.0]), torch.ones(4), torch
 def test_rows_that_would_be_read_elsewhere_never_reach_c(starts, columns, message):
     starts, columns = torch.tensor(starts, dtype=INTS), torch.tensor(columns, dtype=INTS)
     with pytest.raises(ValueError, match=message):
-        bind_csr(starts, columns, VALUES, X, Y)
+        bind_csr(starts, columns, PAIR, FOUR, TWO)
     with pytest.raises(ValueError, match=message):
-        bind_blocks(starts, columns, VALUES.view(2, 1, 1), X, Y)
+        bind_blocks(starts, columns, PAIR.view(2, 1, 1), FOUR, TWO)
 
 
 def test_as_many_ones_as_values_and_positions_inside_their_group():
     with pytest.raises(ValueError, match="bits must have a one for each of 2 values, got 3"):
-        bind_bitmap(torch.tensor([0b1011], dtype=torch.uint8), VALUES, X, Y)
+        bind_bitmap(torch.tensor([0b1011], dtype=torch.uint8), PAIR, FOUR, TWO)
     with pytest.raises(ValueError, match="positions must lie in a group of 3, 0 to 2, got 3; pack them again"):
-        bind_n_of_m(torch.tensor([0b1100], dtype=torch.uint8), VALUES.view(2, 1, 1), 3, torch.ones(3), Y)
+        bind_n_of_m(torch.tensor([0b1100], dtype=torch.uint8), PAIR.view(2, 1, 1), 3, torch.ones(3), TWO)
 
 
 def test_a_view_whose_sign_is_still_to_be_turned_is_refused():

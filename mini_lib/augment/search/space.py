@@ -49,7 +49,7 @@ class SearchSpace:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ValueError(
-                    f"{name} must be one or more different values, got {len(values)}, some twice or none; give each once"
+                    f"{name} must be one or more different values, got {len(values)}, some twice or none; give each one"
                 )
         require.checked(self, "steps", require.whole, low=1, fix="the papers have 2")
 
