@@ -111,7 +111,7 @@ def need_layout(
     ValueError: positions must have shape [4], got [3]
     """
     for what, given in {"dtypes": dtypes, "shape": shape}.items():
-        of_type(what, given, (list, tuple), fix="give what the C code expects")
+        of_type(what, given, (list, tuple, dict), fix="give what the C code expects")
     if not isinstance(tensor, Tensor) or tensor.dtype not in dtypes:
         got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
         raise TypeError(f"{name} must be {' or '.join(str(dtype) for dtype in dtypes)}, got {got}; convert it")
