@@ -1,37 +1,81 @@
-"""A folder that holds a study part by part, in JSON: opened with the settings of before, and read back."""
+"""A folder that holds a study part by part, in JSON: opened with the settings of before, and read back.
+
+Each file holds the sha256 of its content, so that a single changed bit is noticed. A file without one was written by an
+earlier version, and is read as it is.
+"""
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from mini_lib.files import write_file
+from mini_lib.files import UNSEALED, seal_holds, sealed, write_file
 
 Part = TypeVar("Part")
 _SETTINGS = "settings.json"
+_UNREADABLE = (ValueError, TypeError, AttributeError, RecursionError)
 
 
-def open_parts(folder: Path, settings: Mapping[str, object], what: str = "study") -> None:
+def open_parts(folder: Path, settings: Mapping[str, object], what: str = "study", file: str = _SETTINGS) -> None:
     """Make the folder, or make sure that its parts were made with these settings, given as plain values.
 
     Raises:
-        ValueError: they were made with others.
+        ValueError: they were made with others (the first that differs is named), or the file that says so is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _SETTINGS
+    path = folder / file
     if not path.exists():
-        write_file(path, json.dumps(settings, indent=1).encode())
-    elif json.loads(path.read_text(encoding="utf-8")) != settings:
-        raise ValueError(f"{folder} holds a {what} with other settings, see {path.name} in it; give a new folder")
+        _write(path, settings, indent=1)
+        return
+    try:
+        found = _flat(dict(_read(path)))
+    except _UNREADABLE as error:
+        raise ValueError(f"cannot read {path} ({error}); give a new folder") from error
+    wanted = _flat(settings)
+    differing = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"{folder} holds a {what} with {name} = {found.get(name)!r}, and this one has {wanted.get(name)!r}"
+            f"{f' (one of {len(differing)} settings that differ)' if differing[1:] else ''}; "
+            "give a new folder, or the old settings"
+        )
+
+
+def write_part(path: Path, part: object) -> None:
+    """Write a part, plain values, in one step."""
+    _write(path, part)
 
 
 def read_part(path: Path, build: Callable[..., Part]) -> Part:
-    """Return what `build` makes of the JSON in a file.
+    """Return what `build` makes of the part in a file.
 
     Raises:
-        ValueError: it is damaged, or holds something else.
+        ValueError: the file is damaged, or holds something else.
     """
     try:
-        return build(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        return build(_read(path))
+    except _UNREADABLE as error:
         raise ValueError(f"cannot read {path} ({error}); remove it, and it will be made again") from error
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Settings of settings by names such as "plan.epochs"."""
+    flat: dict[str, object] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {prefix + name: value}
+    return flat
+
+
+def _write(path: Path, content: object, indent: int | None = None) -> None:
+    write_file(path, sealed(json.dumps({"sha256": UNSEALED, "content": content}, indent=indent).encode()))
+
+
+def _read(path: Path) -> object:
+    text = path.read_bytes()
+    values = json.loads(text)
+    if not isinstance(values, dict) or not {"sha256", "content"} & values.keys():
+        return values  # of an earlier version
+    if not seal_holds(text, values.get("sha256")):
+        raise ValueError("its content is not what was written: the sha256 in it differs")
+    return values["content"]

@@ -42,6 +42,7 @@ from studies.factorize.record import (
 )
 from studies.factorize.speed import Timed
 from studies.factorize.sweep import METHODS, Sweep, run_sweep
+from studies.parts import read_part, write_part
 
 SEEDS = (0, 1, 2)
 SMALL = Sweep()
@@ -96,8 +97,8 @@ def record(folder: Path) -> None:
         if not path.exists():
             with tqdm(desc=name, unit="step") as bar:
                 done = [asdict(row) for row in make(splits, lambda row: bar.update())]
-                write_file(path, json.dumps(done).encode())
-        rows[name] = json.loads(path.read_text())
+                write_part(path, done)
+        rows[name] = read_part(path, list)
 
     def together(part: str) -> list[dict]:
         return [row for seed in SEEDS for row in rows[f"{part}-{seed}"]]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mini_lib import require
 from mini_lib.augment.each import StrengthLimit, change_each
-from mini_lib.augment.mixing import numpy_generator
+from mini_lib.augment.mixing import need_alpha, numpy_generator
 from mini_lib.augment.operations import (
     Operation,
     auto_contrast,
@@ -73,12 +73,13 @@ class AugMix:
     guard: StrengthLimit | None = None
 
     def __post_init__(self) -> None:
-        if not 0.1 <= require.positive("severity", self.severity, fix="the paper uses 3") <= TOP_SEVERITY:
+        require.checked(self, "severity", require.positive, fix="the paper uses 3")
+        if not 0.1 <= self.severity <= TOP_SEVERITY:
             raise ValueError(f"severity must be a number from 0.1 to {TOP_SEVERITY}, got {self.severity}; try 3")
-        require.whole("width", self.width, low=1, fix="the paper uses 3 chains")
+        require.checked(self, "width", require.whole, low=1, fix="the paper uses 3 chains")
         if self.depth is not None:
-            require.whole("depth", self.depth, low=1, fix="None draws 1 to 3 for each chain")
-        require.positive("alpha", self.alpha, fix="the paper uses 1")
+            require.checked(self, "depth", require.whole, low=1, fix="None draws 1 to 3 for each chain")
+        require.checked(self, "alpha", need_alpha, fix="the paper uses 1")
         object.__setattr__(self, "operations", some_operations(self.operations, self.guard))
 
     def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:

@@ -55,8 +55,8 @@ class Cutout:
     fill: float = 0
 
     def __post_init__(self) -> None:
-        require.whole("size", self.size, low=1, fix="give the side of the square in pixels")
-        require.finite("fill", self.fill, fix="0 is black in uint8 pictures")
+        require.checked(self, "size", require.whole, low=1, fix="give the side of the square in pixels")
+        require.checked(self, "fill", require.finite, fix="0 is black in uint8 pictures")
 
     def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:
         """Return the batch with a square cut out of each picture."""
@@ -89,7 +89,7 @@ class CutMix:
     classes: int
 
     def __post_init__(self) -> None:
-        check_mixer(self.alpha, self.classes)
+        check_mixer(self)
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Return the batch with a box of another picture in each of its pictures."""

@@ -1,13 +1,12 @@
 """Augmentations put together: one after the other, and on standardised pictures."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mini_lib import require
-from mini_lib.augment.pictures import need_generator, need_pictures
+from mini_lib.augment.pictures import need_generator, need_pictures, one_or_each, per_channel
 from mini_lib.batch import Augment, Batch
 from mini_lib.data import PIXEL_MEAN, PIXEL_STD
 
@@ -67,11 +66,7 @@ class Standardised:
     def __post_init__(self) -> None:
         _need_augment("augment", self.augment)
         for name, check in (("mean", require.finite), ("std", require.positive)):
-            value = getattr(self, name)
-            value = tuple(value) if isinstance(value, Iterable) else value
-            for one in value if isinstance(value, tuple) else (value,):
-                check(name, one, fix="give that of the training pixels, one number or one per channel")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, one_or_each(name, getattr(self, name), check))
 
     def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:
         """Return the batch, standardised as it was, with its pictures changed by the augmentation."""
@@ -90,7 +85,7 @@ class Standardised:
                 f"Standardised takes standardised pictures in float32 or float64, got {images.dtype}; "
                 "uint8 pictures go to the augmentation itself"
             )
-        mean, std = self._per_channel(images)
+        mean, std = per_channel(self.mean, self.std, images)
         exact = (images * std + mean) * 255
         pixels = exact.round()
         # A rounding error is below 1e-4 of a grey level; a wrong mean or std leaves most pixels far from whole levels.
@@ -107,17 +102,8 @@ class Standardised:
             got = pixels.dtype if isinstance(pixels, Tensor) else type(pixels).__name__
             raise TypeError(f"an augmentation in Standardised must give uint8 pictures, got {got}; round them in it")
         images = pixels.to(dtype)
-        mean, std = self._per_channel(images)
+        mean, std = per_channel(self.mean, self.std, images)
         return images.div_(255).sub_(mean).div_(std)
-
-    def _per_channel(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        each = [torch.as_tensor(value, dtype=images.dtype).reshape(-1, 1, 1) for value in (self.mean, self.std)]
-        if not all(len(value) in (1, images.shape[1]) for value in each):
-            raise ValueError(
-                f"mean and std must be one number, or one for each of {images.shape[1]} channels, got {self.mean} and "
-                f"{self.std}; give those of this data"
-            )
-        return tuple(each)
 
 
 def _need_augment(name: str, augment: object) -> None:

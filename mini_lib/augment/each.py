@@ -11,6 +11,10 @@ import torch
 from torch import Tensor
 
 from mini_lib.augment.operations import Operation
+from mini_lib.augment.operations.operation import need_operation
+from mini_lib.augment.pictures import need_generator, need_pictures
+from mini_lib.require import of_type, shown
+from mini_lib.tensor_checks import need_tensor
 
 
 @runtime_checkable
@@ -57,12 +61,28 @@ def change_each(
     alone; shares: floating point [N] in [0, 1]. A signed operation goes the other way in half of
     the pictures.
 
+    Raises:
+        TypeError: one of them is of another type.
+        ValueError: there is not one place and share for each picture, or a place lies outside.
+
     >>> from mini_lib.augment.operations import invert
     >>> pictures = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1, 1)
     >>> chance = torch.Generator().manual_seed(0)
     >>> change_each(pictures, None, [invert], torch.tensor([0, -1, 0]), torch.zeros(3), chance).flatten()
     tensor([245,  20, 225], dtype=torch.uint8)
     """
+    need_pictures(images)
+    need_generator(generator)
+    for name, values, floating in (("which", which, False), ("shares", shares, True)):
+        need_tensor(name, values, dims=1, floating=floating, empty=True, fix="give one for each picture")
+        if len(values) != len(images):
+            raise ValueError(f"{name} must be one for each of {len(images)} pictures, got {len(values)}; draw as many")
+    for operation in of_type("operations", operations, (list, tuple), fix="use [rotate], say"):
+        need_operation(operation)
+    if len(which) and not -1 <= int(which.min()) <= int(which.max()) < len(operations):
+        raise ValueError(f"which must lie from -1 to {len(operations) - 1}, got {which.tolist()[:3]} ...; draw again")
+    if guard is not None and not isinstance(guard, StrengthLimit):
+        raise TypeError(f"guard must be a Guard, got {shown(guard)}; use Guard({{'rotate': 30}}), say")
     # In single precision, as in torchvision: in a blend, the last bit can decide a level of grey.
     scales = torch.tensor([(one.weakest, one.strongest - one.weakest, 2 * one.signed) for one in operations]).float()
     weakest, length, signs = scales.index_select(0, which.clamp(min=0)).unbind(dim=1)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mini_lib.augment.operations import Operation
-from mini_lib.require import finite, one_of
+from mini_lib.augment.operations.operation import need_numbers, need_operation
+from mini_lib.require import finite, of_type, one_of, shown
 
 # The largest strength that is allowed, in the operation's own unit; None where the operation is never allowed.
 Limit = float | None
@@ -53,9 +54,8 @@ class Guard:
             name: tuple(limit) if isinstance(limit, Sequence) and not isinstance(limit, str) else limit
             for name, limit in self.limits.items()
         }
-        object.__setattr__(self, "limits", limits)
+        object.__setattr__(self, "limits", _checked(limits))
         object.__setattr__(self, "units", dict(self.units))
-        _check(limits)
         one_of("beyond", self.beyond, ("cut", "rescale"), fix="'cut' changes the fewest strengths")
 
     def limited(self, operation: Operation, strengths: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -66,9 +66,13 @@ class Guard:
         not known: then the strictest of all counts.
 
         Raises:
-            ValueError: the guard has no limit for the operation, or none for one of the labels.
+            TypeError: the operation is none, or strengths or labels are no tensor of numbers.
+            ValueError: the guard has no limit for the operation, or none for one of the labels; or there is not one
+                label for each strength.
         """
+        need_operation(operation)
         self.check([operation])
+        need_strengths(strengths, labels)
         reach = self._reach(operation, labels, len(strengths))
         # Strengths are counted from the harmless end of the scale; that of posterize runs down, from 8 bits.
         strong = strengths.double()
@@ -85,9 +89,13 @@ class Guard:
         """Make sure that there is a limit for each of these operations; one that changes nothing needs none.
 
         Raises:
+            TypeError: something else than an operation is among them.
             ValueError: there is not, or it is in another unit than the operation's strengths.
         """
+        if not isinstance(operations, Iterable):
+            raise TypeError(f"operations must be a list, got {shown(operations)}; use [rotate], say")
         for operation in operations:
+            need_operation(operation)
             name, unit = operation.name, self.units.get(operation.name, operation.unit)
             if name not in self.limits and name != "identity":
                 raise ValueError(
@@ -121,6 +129,25 @@ class Guard:
         )
 
 
+def need_strengths(strengths: object, labels: object) -> None:
+    """Refuse anything but strengths [N] with labels for each of them, or with None.
+
+    Raises:
+        TypeError: one of them is no tensor of numbers.
+        ValueError: they do not match.
+    """
+    given = {"strengths": strengths} | ({} if labels is None else {"labels": labels})
+    for name, values in given.items():
+        need_numbers(name, of_type(name, values, Tensor, fix="use torch.tensor(...)"))
+    if strengths.ndim != 1 or (labels is not None and (labels.ndim not in (1, 2) or len(labels) != len(strengths))):
+        raise ValueError(
+            f"strengths must be [N], and labels [N] or [N, classes], got {list(strengths.shape)} and "
+            f"{None if labels is None else list(labels.shape)}; give one for each picture"
+        )
+    if labels is not None and labels.ndim == 1 and labels.is_floating_point():
+        raise TypeError(f"labels [N] must be whole numbers, got {labels.dtype}; use labels.long()")
+
+
 def _reach(operation: Operation, limit: Limit) -> float:
     if limit is None:
         return -inf
@@ -134,11 +161,17 @@ def _way(operation: Operation) -> float:
     return copysign(1, operation.strongest - operation.weakest)
 
 
-def _check(limits: Mapping[str, Limit | tuple[Limit, ...]]) -> None:
+def _checked(limits: Mapping[str, Limit | tuple[Limit, ...]]) -> dict[str, Limit | tuple[Limit, ...]]:
+    """The limits as plain numbers."""
+
+    def number(name: str, limit: Limit) -> Limit:
+        return None if limit is None else finite(f"the limit of {name}", limit, fix="None never applies the operation")
+
     classes = {name: len(limit) for name, limit in limits.items() if isinstance(limit, tuple)}
-    for name, limit in limits.items():
-        for one in limit if isinstance(limit, tuple) else (limit,):
-            if one is not None:
-                finite(f"the limit of {name}", one, fix="None never applies the operation")
+    found = {
+        name: tuple(number(name, one) for one in limit) if isinstance(limit, tuple) else number(name, limit)
+        for name, limit in limits.items()
+    }
     if len(set(classes.values())) > 1 or 0 in classes.values():
         raise ValueError(f"limits per class must be as many for each operation, got {classes}; give one for each class")
+    return found

@@ -40,7 +40,7 @@ class Mixup:
     classes: int
 
     def __post_init__(self) -> None:
-        check_mixer(self.alpha, self.classes)
+        check_mixer(self)
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Return the batch with each picture and its labels mixed with another."""
@@ -71,7 +71,7 @@ class SamplePairing:
     weight: float = 0.5
 
     def __post_init__(self) -> None:
-        require.share("weight", self.weight, zero=True, fix="the paper takes the mean of both, 0.5")
+        require.checked(self, "weight", require.share, zero=True, fix="the paper takes the mean of both, 0.5")
 
     def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:
         """Return the batch with each picture mixed with another."""
@@ -136,12 +136,25 @@ def shares_of(batch: Batch, classes: int, generator: torch.Generator, mixer: str
     return F.one_hot(batch.labels, classes).float()
 
 
-def check_mixer(alpha: object, classes: object) -> None:
-    """Refuse settings of a mixer that are out of range.
+def need_alpha(name: str, alpha: object, *, fix: str) -> float:
+    """Return alpha, once it is a number above 0 for which a share can be drawn: up to 10^9, where all are halves.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is 0 or less, or beyond.
+    """
+    number = require.positive(name, alpha, fix=fix)
+    if number > 1e9:
+        raise ValueError(f"{name} must be a number of 1e9 or less, got {require.shown(number)}; {fix}")
+    return number
+
+
+def check_mixer(mixer: object) -> None:
+    """Refuse settings of a mixer that are out of range, and keep them as plain numbers.
 
     Raises:
         TypeError: one of them is not a number.
         ValueError: `alpha` is not positive, or `classes` below 2.
     """
-    require.positive("alpha", alpha, fix="0.2 is common for Mixup, 1 for CutMix")
-    require.whole("classes", classes, low=2, fix="give the number of classes of the data, not of the batch")
+    require.checked(mixer, "alpha", need_alpha, fix="0.2 is common for Mixup, 1 for CutMix")
+    require.checked(mixer, "classes", require.whole, low=2, fix="give the number of classes of the data")

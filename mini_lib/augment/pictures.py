@@ -1,11 +1,13 @@
 """What every augmentation asks for, checked in one place: a batch or a bare tensor of pictures, and a generator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mini_lib.batch import Batch
+from mini_lib.fit import predict
+from mini_lib.tensor_checks import need_tensor
 
 
 def on_images(
@@ -18,7 +20,8 @@ def on_images(
     """Return `batch` with its pictures changed by `change(images, labels)`: a batch of a batch, a tensor of a tensor.
 
     `change` gets the labels of the batch, or None where only pictures were given. It must not write to the pictures
-    that it gets. `any_unit` allows floating-point pictures of any unit, where the change is the same in each.
+    that it gets; labels are copied. `any_unit` allows floating-point pictures of any unit, where the change is the
+    same in each.
 
     Raises:
         TypeError: `batch` is neither, the pictures have another dtype, or `generator` is not a `torch.Generator`.
@@ -27,7 +30,7 @@ def on_images(
     need_generator(generator)
     if isinstance(batch, Batch):
         need_pictures(batch.images, any_unit=any_unit)
-        return Batch(change(batch.images, batch.labels), batch.labels)
+        return Batch(change(batch.images, batch.labels), batch.labels.clone())
     need_pictures(batch, any_unit=any_unit)
     return change(batch, None)
 
@@ -42,7 +45,10 @@ def need_pictures(images: object, *, any_unit: bool = False) -> None:
     >>> need_pictures(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
     """
     if not isinstance(images, Tensor):
-        raise TypeError(f"augmentation takes a Batch or a tensor of pictures, got {type(images).__name__}")
+        got = type(images).__name__
+        raise TypeError(
+            f"augmentation takes a Batch or a tensor of pictures, got {got}; use torch.from_numpy(...), say"
+        )
     if images.dtype != torch.uint8 and not (any_unit and images.is_floating_point()):
         raise TypeError(
             f"pictures must be uint8, 0 for black to 255 for white, got {images.dtype}; for standardised pictures, as "
@@ -50,11 +56,61 @@ def need_pictures(images: object, *, any_unit: bool = False) -> None:
         )
     if images.device.type != "cpu":
         raise ValueError(f"pictures are augmented on the CPU, got them on {images.device}; use images.cpu()")
+    if images.layout != torch.strided:
+        raise TypeError(f"pictures must lie side by side in memory, got {images.layout}; use images.to_dense()")
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
         raise ValueError(
             f"pictures must have shape [N, 1 or 3 channels, height, width], got {list(images.shape)}; "
             "one picture alone is image.unsqueeze(0), and grey pictures need images.unsqueeze(1)"
         )
+
+
+def one_or_each(name: str, value: object, check: Callable[..., float]) -> float | tuple[float, ...]:
+    """Return a number for all channels, or a tuple of one per channel, once `check` has found them right.
+
+    Raises:
+        TypeError, ValueError: as the check.
+    """
+    fix = "give that of the training pixels, one number or one per channel"
+    if isinstance(value, Tensor):
+        value = need_tensor(name, value, dims=(0, 1), fix=fix).tolist()
+    if isinstance(value, Iterable):
+        return tuple(check(name, one, fix=fix) for one in value)
+    return check(name, value, fix=fix)
+
+
+def per_channel(mean: object, std: object, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and std as tensors [1 or channels, 1, 1] of the dtype of the images.
+
+    Raises:
+        ValueError: they are neither one number nor one for each channel.
+    """
+    each = [torch.as_tensor(value, dtype=images.dtype).reshape(-1, 1, 1) for value in (mean, std)]
+    if not all(len(value) in (1, images.shape[1]) for value in each):
+        raise ValueError(
+            f"mean and std must be one number, or one for each of {images.shape[1]} channels, got {mean} and "
+            f"{std}; give those of this data"
+        )
+    return tuple(each)
+
+
+def logits_of(net: nn.Module, images: Tensor) -> Tensor:
+    """Return what a net says of pictures, [N, classes], in evaluation mode.
+
+    Raises:
+        ValueError: it cannot take them, or gives something else.
+    """
+    try:
+        logits = predict(net, images)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"the model cannot judge pictures {list(images.shape)} of {images.dtype}: {error}; give it pictures of its "
+            "own shape and dtype"
+        ) from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"the model must give logits [N, classes], got {got}; flatten its output")
+    return logits
 
 
 def need_generator(generator: object) -> None:

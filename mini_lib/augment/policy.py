@@ -10,7 +10,6 @@ Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data"
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from numbers import Real
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 from mini_lib import require
 from mini_lib.augment.each import StrengthLimit, change_each, need_guard
 from mini_lib.augment.operations import Operation, operation_named
+from mini_lib.augment.operations.operation import need_operation
 from mini_lib.augment.pictures import on_images
 from mini_lib.batch import Batch
 from mini_lib.columns import aligned
@@ -42,9 +42,9 @@ class Step:
 
     def __post_init__(self) -> None:
         need_operation(self.operation)
-        require.share("probability", self.probability, zero=True, fix="0.5 changes half of the pictures")
+        require.checked(self, "probability", require.share, zero=True, fix="0.5 changes half of the pictures")
         if self.magnitude is not None:
-            need_magnitude(self.magnitude, TOP_MAGNITUDE)
+            require.checked(self, "magnitude", need_magnitude, top=TOP_MAGNITUDE)
         elif self.operation.weakest != self.operation.strongest:
             raise ValueError(f"{self.operation.name} needs a magnitude, from 0 to {TOP_MAGNITUDE}, got none; try 4")
 
@@ -160,53 +160,60 @@ def policy_from_json(text: str) -> Policy:
     """Return the policy that `Policy.to_json` wrote.
 
     Raises:
-        ValueError: it is no such text, names an unknown operation, or a number lies out of range.
+        TypeError: it is no text.
+        ValueError: it is no such text, names an unknown operation, changes what an operation is, or a number lies out
+            of range.
 
     >>> print(policy_from_json('[[["rotate", 0.7, 2], ["invert", 0.5, null]]]'))
        operation  probability  magnitude  operation  probability  magnitude
     1  rotate             0.7          2  invert             0.5          -
     """
+    require.of_type("text", text, str, fix="read the file first, with Path(...).read_text()")
     try:
         rows = [[_step_from_list(*step) for step in steps] for steps in json.loads(text)]
-    except (json.JSONDecodeError, TypeError) as error:
-        raise ValueError(f"expected a policy as to_json writes it, got {text!r:.80} ({error})") from error
+    except (json.JSONDecodeError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"expected a policy as to_json writes it, got {text!r:.80} ({error}); write it again"
+        ) from error
     return Policy([SubPolicy(*steps) for steps in rows])
+
+
+_MAY_DIFFER = ("weakest", "strongest", "unit", "signed", "whole")  # from the operation of that name
 
 
 def _step_to_list(step: Step) -> list:
     usual = operation_named(step.operation.name)
     settings = {one.name: getattr(step.operation, one.name) for one in fields(usual)}
     other = {name: value for name, value in settings.items() if value != getattr(usual, name)}
-    if not all(value is None or isinstance(value, (Real, str)) for value in other.values()):
+    if not set(other) <= set(_MAY_DIFFER):
         raise ValueError(f"JSON cannot hold {', '.join(other)} of a changed {usual.name}; keep this policy as code")
     return [usual.name, step.probability, step.magnitude, *([other] if other else [])]
 
 
 def _step_from_list(name: str, probability: float, magnitude: float | None, other: Mapping | None = None) -> Step:
+    if unknown := set(other or {}) - set(_MAY_DIFFER):
+        raise ValueError(f"a step may change {', '.join(_MAY_DIFFER)} of {name}, got {sorted(unknown)}; leave them out")
     return Step(replace(operation_named(name), **(other or {})), probability=probability, magnitude=magnitude)
 
 
-def need_operation(operation: object) -> None:
-    """Refuse what is not an operation.
+def need_policy(policy: object) -> None:
+    """Refuse what is not a policy.
 
     Raises:
         TypeError: it is something else.
-        ValueError: it is a name that no operation has.
     """
-    if isinstance(operation, str):
-        operation_named(operation)
-        raise TypeError(f"operation must be an Operation, got the name {operation!r}; use operation_named(name)")
-    if not isinstance(operation, Operation):
-        raise TypeError(f"operation must be an Operation, got {operation!r}; use rotate, invert or another one")
+    require.of_type("policy", policy, Policy, fix="use Policy([SubPolicy(Step(rotate, probability=1, magnitude=4))])")
 
 
-def need_magnitude(magnitude: object, top: int) -> None:
-    """Refuse a magnitude outside [0, top].
+def need_magnitude(name: str, magnitude: object, *, top: int) -> float:
+    """Return a magnitude, once it is a number from 0 to `top`.
 
     Raises:
         TypeError: it is not a number.
         ValueError: it lies outside.
     """
     fix = f"0 is the weakest and {top} the strongest"
-    if require.not_negative("magnitude", magnitude, fix=fix) > top:
-        raise ValueError(f"magnitude must be a number from 0 to {top}, got {magnitude}; {fix}")
+    number = require.not_negative(name, magnitude, fix=fix)
+    if number > top:
+        raise ValueError(f"{name} must be a number from 0 to {top}, got {require.shown(number)}; {fix}")
+    return number

@@ -9,8 +9,9 @@ from torch import Tensor
 from mini_lib import require
 from mini_lib.augment.each import StrengthLimit, change_each, need_guard
 from mini_lib.augment.operations import RANDAUGMENT_OPERATIONS, WIDE_OPERATIONS, Operation
+from mini_lib.augment.operations.operation import need_operation
 from mini_lib.augment.pictures import on_images
-from mini_lib.augment.policy import need_magnitude, need_operation
+from mini_lib.augment.policy import need_magnitude
 from mini_lib.batch import Batch
 
 TOP_LEVEL = 30  # their magnitudes are 0 to 30
@@ -36,8 +37,8 @@ class RandAugment:
     guard: StrengthLimit | None = None
 
     def __post_init__(self) -> None:
-        require.whole("count", self.count, low=1, fix="the paper uses 1 to 3")
-        need_magnitude(self.magnitude, TOP_LEVEL)
+        require.checked(self, "count", require.whole, low=1, fix="the paper uses 1 to 3")
+        require.checked(self, "magnitude", need_magnitude, top=TOP_LEVEL)
         object.__setattr__(self, "operations", some_operations(self.operations, self.guard))
 
     def __call__(self, batch: Batch | Tensor, generator: torch.Generator) -> Batch | Tensor:

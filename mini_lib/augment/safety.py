@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from mini_lib.augment.guard import Guard, Limit
 from mini_lib.augment.operations import Operation
-from mini_lib.augment.pictures import need_pictures
-from mini_lib.augment.policy import need_operation
+from mini_lib.augment.operations.operation import need_operation
+from mini_lib.augment.pictures import logits_of, need_pictures, one_or_each, per_channel
 from mini_lib.batch import Batch
 from mini_lib.columns import aligned
 from mini_lib.data import PIXEL_MEAN, PIXEL_STD
-from mini_lib.fit import predict
+from mini_lib.require import finite, of_type, positive, shown, whole
 from mini_lib.require import share as check_share
+from mini_lib.surgery import need_module
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,8 @@ class LabelSafety:
             TypeError: `at_least` is not a number.
             ValueError: it lies outside (0, 1].
         """
-        check_share("at_least", at_least, fix="0.95 lets one picture of twenty change")
+        of_type("per_class", per_class, bool, fix="False gives one limit for all classes together")
+        at_least = check_share("at_least", at_least, fix="0.95 lets one picture of twenty change")
         kept = self.kept if per_class else _kept_together(self.counts)
         # [operations, classes]: up to how many strengths from the weakest on are safe.
         safe = (kept >= at_least).long().cumprod(dim=1).sum(dim=1)
@@ -115,15 +117,18 @@ def label_safety(
     it from `seed`.
 
     Raises:
-        TypeError: pictures or labels have another dtype, or something else than an operation is among them.
-        ValueError: the two do not match, there is no operation, two have one name, a share lies outside (0, 1] or is no
-            larger than the one before, or the reference recognises no picture of a class.
+        TypeError: the reference is no module, pictures or labels have another dtype, or something else than an
+            operation is among them.
+        ValueError: the reference cannot take the pictures, pictures and labels do not match, there is no operation, two
+            have one name, a share lies outside (0, 1] or is no larger than the one before, or the reference recognises
+            no picture of a class.
     """
-    _check(operations, shares)
-    shares = tuple(shares)
+    _check(operations)
+    shares, seed = _rising(shares), whole("seed", seed, low=0, fix="any whole number will do")
+    mean, std = one_or_each("mean", mean, finite), one_or_each("std", std, positive)
     recognised = _recognised(reference, pictures, labels, mean, std)
     images, truth = recognised.images, recognised.labels
-    classes = predict(reference, _standardised(images[:1], mean, std)).shape[1]
+    classes = logits_of(reference, _standardised(images[:1], mean, std)).shape[1]
     counts = torch.zeros(len(operations), len(shares), classes, classes, dtype=torch.int64)
     for place, operation in enumerate(operations):
         for at, share in enumerate(shares):
@@ -131,7 +136,7 @@ def label_safety(
             strength = float(operation.strength(share))
             for signed in (strength, -strength) if operation.signed else (strength,):
                 changed = operation(images, signed, generator)
-                taken = predict(reference, _standardised(changed, mean, std)).argmax(dim=1)
+                taken = logits_of(reference, _standardised(changed, mean, std)).argmax(dim=1)
                 cells = (truth * classes + taken).bincount(minlength=classes**2)
                 counts[place, at] += cells.reshape(classes, classes)
     return LabelSafety(
@@ -145,11 +150,12 @@ def label_safety(
 
 def _recognised(reference: nn.Module, pictures: Tensor, labels: Tensor, mean: object, std: object) -> Batch:
     """Return the pictures that the reference gets right as they are, with their labels."""
+    need_module(reference)
     need_pictures(pictures)
     batch = Batch(pictures, labels)
-    if labels.ndim != 1:
+    if labels.ndim != 1 or not len(labels):
         raise TypeError(f"label safety needs one class per picture, int64 [N], got {list(labels.shape)}; mix nothing")
-    logits = predict(reference, _standardised(pictures, mean, std))
+    logits = logits_of(reference, _standardised(pictures, mean, std))
     right = logits.argmax(dim=1) == labels
     missing = [label for label in range(logits.shape[1]) if not right[labels == label].any()]
     if missing:
@@ -166,13 +172,13 @@ def _kept_together(counts: Tensor) -> Tensor:
 
 
 def _standardised(pictures: Tensor, mean: float | Sequence[float], std: float | Sequence[float]) -> Tensor:
-    mean, std = (torch.as_tensor(value, dtype=torch.float32).reshape(-1, 1, 1) for value in (mean, std))
-    return (pictures.float() / 255 - mean) / std
+    images = pictures.float()
+    mean, std = per_channel(mean, std, images)
+    return (images / 255 - mean) / std
 
 
-def _check(operations: Sequence[Operation], shares: Sequence[float]) -> None:
-    if not isinstance(operations, Sequence) or not isinstance(shares, Sequence):
-        raise TypeError(f"operations and shares must be lists, got {operations!r} and {shares!r}; use [rotate], [1.0]")
+def _check(operations: Sequence[Operation]) -> None:
+    of_type("operations", operations, (list, tuple), fix="use [rotate], say")
     for operation in operations:
         need_operation(operation)
     names = [operation.name for operation in operations]
@@ -180,7 +186,12 @@ def _check(operations: Sequence[Operation], shares: Sequence[float]) -> None:
         raise ValueError(f"operations must differ in name, since a guard goes by it, got {names}; measure them apart")
     if not operations:
         raise ValueError("label safety needs at least one operation, got none; give AUTOAUGMENT_OPERATIONS, say")
-    if not shares or list(shares) != sorted(set(shares)):
-        raise ValueError(f"shares must rise from the weakest to the strongest, got {list(shares)}; sort them")
-    for share in shares:
-        check_share("each of the shares", share, fix="1 is the strongest of an operation's scale")
+
+
+def _rising(shares: Sequence[float]) -> tuple[float, ...]:
+    """The shares as plain numbers, once they rise."""
+    of_type("shares", shares, (list, tuple), fix="use [0.5, 1.0], say")
+    found = tuple(check_share("each of the shares", one, fix="1 is the strongest of a scale") for one in shares)
+    if not found or list(found) != sorted(set(found)):
+        raise ValueError(f"shares must rise from the weakest to the strongest, got {shown(list(found))}; sort them")
+    return found

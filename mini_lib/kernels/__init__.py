@@ -8,12 +8,11 @@ which compiles the function and returns the call. A topic's class (a sparse form
 put before the other. Tests go to tests/kernels: every way in which the function is compiled, against exact results.
 """
 
-from mini_lib.kernels.binding import bound, compiled_function, need_layout
+from mini_lib.kernels.binding import bound, compiled_function, need_layout, thread_count
 from mini_lib.kernels.decoder import attend_scratch, bind_add_rms_norm, bind_attend, bind_rms_norm, bind_swiglu
 from mini_lib.kernels.layer_cache import CACHE_BITS, LayerCache
 from mini_lib.kernels.packed import (
     TORCH,
-    Places,
     bind_packed_linear,
     instruction_sets,
     packed_convolution,
@@ -21,6 +20,7 @@ from mini_lib.kernels.packed import (
     packed_linear,
 )
 from mini_lib.kernels.packed_matrix import PACKED_WIDTHS, PackedMatrix, most_columns, pack_matrix
+from mini_lib.kernels.places import Places
 from mini_lib.kernels.read import bind_read
 from mini_lib.kernels.sparse import bind_bitmap, bind_blocks, bind_csr, bind_dense, bind_n_of_m
 from mini_lib.kernels.warp import mirrored, warp_nearest

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mini_lib import native
+from mini_lib.require import of_type, one_of, whole
 
 
 def bound(
@@ -32,7 +33,8 @@ def bound(
     The call takes about a microsecond more than the kernel, and sees later changes to the tensors.
 
     Raises:
-        TypeError, NoCompiler, ValueError: as `native.load`.
+        TypeError, NoCompiler, ValueError: as `native.load`; there is no such file or function, an argument is neither a
+            whole number nor a tensor that lies in one piece on the CPU, or threads are not 1 to 256.
 
     >>> y = torch.empty(2)
     >>> call = bound("sparse.c", "dense", (2, 1, torch.tensor([3.0, 4.0]), torch.tensor([10.0]), y))
@@ -40,8 +42,10 @@ def bound(
     >>> y
     tensor([30., 40.])
     """
-    # An alias shares the memory and keeps it alive, whatever becomes of the tensor itself.
-    arguments = [one.detach() if isinstance(one, Tensor) else one for one in arguments]
+    of_type("function", function, str, fix="it is the name of a function in the file")
+    of_type("arguments", arguments, (list, tuple), fix="give those of the function in C")
+    arguments = [_passed(number, one) for number, one in enumerate(arguments)]
+    threads = thread_count(threads)
     compiled = compiled_function((file,), function, flags=flags, threads=threads, **{function.upper(): 1}, **defines)
     values = [
         ctypes.c_void_p(argument.data_ptr()) if isinstance(argument, Tensor) else ctypes.c_int64(argument)
@@ -65,6 +69,10 @@ def compiled_function(
     Raises:
         TypeError, NoCompiler, ValueError: as `native.load`.
     """
+    of_type("names", names, (list, tuple), fix="give files of this folder")
+    of_type("function", function, str, fix="it is the name of a function in the file")
+    for name in names:
+        one_of("file", name, _sources(), fix="it is a C file of mini_lib/kernels")
     words = native.native_flags() if flags is None else native.flag_words(flags)
     if threads > 1:
         defines["THREADS"] = threads
@@ -77,7 +85,12 @@ def _compiled(
     names: tuple[str, ...], function: str, flags: tuple[str, ...], openmp: bool, *_compiler_and_process: object
 ) -> Callable[..., None]:
     """A plan binds hundreds of calls of the same few functions: each is hashed and looked for once."""
-    compiled = getattr(native.load("".join(map(_text, names)), flags=flags, openmp=openmp), function)
+    library = native.load("".join(map(_text, names)), flags=flags, openmp=openmp)
+    compiled = getattr(library, function, None)
+    if compiled is None:
+        raise ValueError(
+            f"{' and '.join(names)} define no function {function!r} in this way; look for its defines there"
+        )
     compiled.restype = None
     return compiled
 
@@ -97,15 +110,50 @@ def need_layout(
     Traceback (most recent call last):
     ValueError: positions must have shape [4], got [3]
     """
+    for what, given in {"dtypes": dtypes, "shape": shape}.items():
+        of_type(what, given, (list, tuple, dict), fix="give what the C code expects")
     if not isinstance(tensor, Tensor) or tensor.dtype not in dtypes:
         got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise TypeError(f"{name} must be {' or '.join(str(dtype) for dtype in dtypes)}, got {got}")
+        raise TypeError(f"{name} must be {' or '.join(str(dtype) for dtype in dtypes)}, got {got}; convert it")
+    _need_one_piece(name, tensor)
     if tensor.dim() != len(shape) or any(want not in (None, got) for want, got in zip(shape, tensor.shape)):
         wanted = ", ".join("any" if side is None else str(side) for side in shape)
-        raise ValueError(f"{name} must have shape [{wanted}], got {list(tensor.shape)}")
-    if not tensor.is_contiguous() or tensor.device.type != "cpu":
-        raise ValueError(f"{name} must be contiguous on the CPU; pass {name}.cpu().contiguous()")
+        raise ValueError(f"{name} must have shape [{wanted}], got {list(tensor.shape)}; reshape it")
     return tuple(tensor.shape)
+
+
+def thread_count(threads: object) -> int:
+    """Return a number of threads that OpenMP can start: with a million of them it would end the process.
+
+    Raises:
+        TypeError, ValueError: it is not a whole number from 1 to 256.
+    """
+    return whole("threads", threads, low=1, high=256, fix="1 leaves the loops serial")
+
+
+def _passed(number: int, argument: object) -> int | Tensor:
+    """An argument as C gets it."""
+    name = f"argument {number}"
+    if not isinstance(argument, Tensor):
+        return whole(name, argument, fix="a tensor is passed by its address")
+    _need_one_piece(name, argument)
+    # An alias shares the memory and keeps it alive, whatever becomes of the tensor itself.
+    return argument.detach()
+
+
+def _need_one_piece(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor whose memory is not its numbers, one after the other.
+
+    A view of which torch says that its sign is still to be turned (the imaginary part of a conjugate) is one of them.
+    """
+    dense = tensor.layout is torch.strided and not tensor.is_nested and tensor.device.type == "cpu"
+    if not dense or not tensor.is_contiguous() or tensor.is_neg() or tensor.is_conj():
+        raise ValueError(f"{name} must be contiguous on the CPU, and dense; pass {name}.cpu().contiguous(), or a clone")
+
+
+@cache
+def _sources() -> tuple[str, ...]:
+    return tuple(sorted(one.name for one in files("mini_lib.kernels").iterdir() if one.name.endswith(".c")))
 
 
 @cache

@@ -85,8 +85,10 @@ void add_rms_norm(int64_t rows, int64_t width, float *x, const float *delta, con
 #endif
 
 #ifdef SWIGLU
-/* With exp at e^88 for all that lies above, a gate far below 0 gives 2^-126 of itself at most, not 0. */
-static inline floats silu_times(floats gate, floats up) { return gate / (1 + exponential(-gate)) * up; }
+/* Below -88, where exp stays at e^88, it is 0: a gate of -3e38 would give -2, and silu(-88) is -5e-37. */
+static inline floats silu_times(floats gate, floats up) {
+    return CHOOSE(gate < all(-88), all(0), gate / (1 + exponential(-gate))) * up;
+}
 
 void swiglu(int64_t rows, int64_t width, const float *row, float *y) {
     for (int64_t n = 0; n < rows; n++, row += 2 * width, y += width) {

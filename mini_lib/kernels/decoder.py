@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mini_lib.kernels.binding import bound, need_layout
+from mini_lib.kernels.binding import bound, need_layout, thread_count
 from mini_lib.kernels.layer_cache import LayerCache
 from mini_lib.kernels.packed import TORCH, instruction_sets
-from mini_lib.require import not_negative, one_of, whole
+from mini_lib.require import not_negative, of_type, one_of, whole
 
 Call = Callable[[], None]
 
 _FLOAT, _INT64 = (torch.float32,), (torch.int64,)
+_MOST_OF_A_HEAD = 16_384  # numbers of q that share a head of keys: the kernel keeps some copies of them on the stack
 _WIDEST = 8  # lanes of the longest vector in decoder.c
 
 
@@ -129,19 +130,30 @@ def bind_attend(
     >>> out
     tensor([3.5000, 5.0000])
     """
+    threads = thread_count(threads)
+    of_type("cache", cache, LayerCache, fix="LayerCache.empty makes one")
     kv_heads, room, head_dim = len(cache.keys), cache.room, cache.head_dim
     (width,) = need_layout("out", out, _FLOAT, (None,))
     if not width or width % (kv_heads * head_dim):
-        raise ValueError(f"out must hold a multiple of {kv_heads} heads of {head_dim} numbers, got {width} numbers")
+        raise ValueError(
+            f"out must hold a multiple of {kv_heads} heads of {head_dim} numbers, got {width} numbers; reshape it"
+        )
     group = width // (kv_heads * head_dim)
     need_layout("row", row, _FLOAT, (width + 2 * kv_heads * head_dim,))
     need_layout("position", position, _INT64, (1,))
     for name, table in {"cos": cos, "sin": sin}.items():
         places, _ = need_layout(name, table, _FLOAT, (None, head_dim // 2))
-        whole(f"positions in {name}", places, low=room, fix="every place of the cache needs its angles")
+        if places < room:
+            raise ValueError(f"{name} must have an angle for each of {room} places, got {places}; make it longer")
     (numbers,) = need_layout("scratch", scratch, _FLOAT, (None,))
-    least = len(attend_scratch(cache, width // head_dim, threads))
-    whole("numbers in scratch", numbers, low=least, fix="attend_scratch makes it as long as needed")
+    least = _scratch_numbers(cache, width // head_dim, threads)
+    if numbers < least:
+        raise ValueError(f"scratch must hold {least} numbers or more, got {numbers}; attend_scratch makes it")
+    if group * head_dim > _MOST_OF_A_HEAD:
+        raise ValueError(
+            f"{group} heads of {head_dim} numbers do not fit the stack; use at most {_MOST_OF_A_HEAD:,} numbers of q "
+            "per head of keys"
+        )
     defines = _defines(instructions)
     if defines is None:
         return partial(_attend_in_torch, row, position, cos, sin, cache, out)
@@ -165,9 +177,13 @@ def attend_scratch(cache: LayerCache, heads: int, threads: int = 1) -> Tensor:
     >>> len(attend_scratch(LayerCache.empty(3, 2048, 64), heads=9))  # 9 · (2,048 + 64 + 10)
     19098
     """
-    whole("heads", heads, low=1, fix="the heads of q")
-    whole("threads", threads, low=1, fix="1 leaves the loops serial")
-    return torch.empty(heads * (cache.room + threads * (cache.head_dim + _WIDEST + 2)))
+    of_type("cache", cache, LayerCache, fix="LayerCache.empty makes one")
+    heads = whole("heads", heads, low=1, high=2**16, fix="the heads of q")
+    return torch.empty(_scratch_numbers(cache, heads, thread_count(threads)))
+
+
+def _scratch_numbers(cache: LayerCache, heads: int, threads: int) -> int:
+    return heads * (cache.room + threads * (cache.head_dim + _WIDEST + 2))
 
 
 def _attend_in_torch(row: Tensor, position: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache, out: Tensor) -> None:
@@ -201,7 +217,7 @@ def _defines(instructions: str | None) -> dict[str, int] | None:
 
 
 def _norm_shape(x: Tensor, weight: Tensor, y: Tensor, eps: float) -> tuple[int, ...]:
-    not_negative("eps", eps, fix="1e-5 is usual")
+    eps = not_negative("eps", eps, fix="1e-5 is usual")
     shape = need_layout("x", x, _FLOAT, (None, None))
     need_layout("weight", weight, _FLOAT, shape[1:])
     return need_layout("y", y, _FLOAT, shape)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mini_lib.kernels.binding import need_layout
-from mini_lib.require import one_of, whole
+from mini_lib.require import checked, one_of, whole
+from mini_lib.tensor_checks import need_tensor
 
 CACHE_BITS = (32, 8, 4)
 
@@ -36,7 +37,8 @@ class LayerCache:
     group_size: int = 32
 
     def __post_init__(self) -> None:
-        one_of("bits", self.bits, CACHE_BITS, fix="other widths have no kernel")
+        checked(self, "bits", _cache_bits)
+        checked(self, "group_size", whole, low=1, fix="32 numbers share a step and a lowest value")
         shape = need_layout("keys", self.keys, _FLOAT if self.bits == 32 else _BYTE, (None,) * 3)
         need_layout("values", self.values, (self.keys.dtype,), shape)
         _check_sizes(self.head_dim, self.bits, self.group_size)
@@ -54,15 +56,22 @@ class LayerCache:
         >>> LayerCache.empty(3, 2048, 64, bits=4).stored_bytes       # 2 · 3 · 2,048 · (64 / 2 + 2 groups · 2 · 2)
         491520
         """
-        for name, size in {"kv_heads": kv_heads, "room": room}.items():
+        kv_heads, room = (
             whole(name, size, low=1, fix="a cache has a place or more")
-        one_of("bits", bits, CACHE_BITS, fix="other widths have no kernel")
-        _check_sizes(head_dim, bits, group_size)
-        if bits == 32:
-            return cls(bits, *(torch.zeros(kv_heads, room, head_dim) for _ in range(2)), group_size=group_size)
-        cells = [torch.zeros(kv_heads, room, head_dim * bits // 8, dtype=torch.uint8) for _ in range(2)]
-        grids = [torch.zeros(kv_heads, head_dim // group_size, 2, room, dtype=torch.float16) for _ in range(2)]
-        return cls(bits, *cells, *grids, group_size)
+            for name, size in {"kv_heads": kv_heads, "room": room}.items()
+        )
+        bits = _cache_bits("bits", bits)
+        head_dim, group_size = _check_sizes(head_dim, bits, group_size)
+        try:
+            if bits == 32:
+                return cls(bits, *(torch.zeros(kv_heads, room, head_dim) for _ in range(2)), group_size=group_size)
+            cells = [torch.zeros(kv_heads, room, head_dim * bits // 8, dtype=torch.uint8) for _ in range(2)]
+            grids = [torch.zeros(kv_heads, head_dim // group_size, 2, room, dtype=torch.float16) for _ in range(2)]
+            return cls(bits, *cells, *grids, group_size)
+        except RuntimeError as error:  # what torch raises where memory does not suffice
+            raise ValueError(
+                f"a cache of {kv_heads:,} x {room:,} x {head_dim:,} numbers does not fit into memory; make room smaller"
+            ) from error
 
     @property
     def room(self) -> int:
@@ -92,8 +101,10 @@ class LayerCache:
                 [7., 7., 7., 7.]])
         """
         for name, x in {"keys": keys, "values": values}.items():
+            need_tensor(name, x, dims=3, empty=True, fix="give [kv_heads, tokens, head_dim] in float32")
             need_layout(name, x.contiguous(), _FLOAT, (len(self.keys), keys.shape[1], self.head_dim))
-        whole("first", first, low=0, high=self.room - keys.shape[1], fix=f"the cache has room for {self.room} tokens")
+        last = self.room - keys.shape[1]
+        first = whole("first", first, low=0, high=last, fix=f"the cache has room for {self.room} tokens")
         here = slice(first, first + keys.shape[1])
         if self.bits == 32:
             self.keys[:, here], self.values[:, here] = keys.detach(), values.detach()
@@ -107,22 +118,28 @@ class LayerCache:
         Raises:
             TypeError, ValueError: count is not a whole number from 0 to the room.
         """
-        whole("count", count, low=0, high=self.room, fix=f"the cache has room for {self.room} tokens")
+        count = whole("count", count, low=0, high=self.room, fix=f"the cache has room for {self.room} tokens")
         if self.bits == 32:
             return self.keys[:, :count], self.values[:, :count]
         pairs = ((self.keys, self.key_grid), (self.values, self.value_grid))
         return tuple(_dequantized(cells[:, :count], grid[..., :count], self.bits) for cells, grid in pairs)
 
 
-def _check_sizes(head_dim: int, bits: int, group_size: int) -> None:
-    whole("head_dim", head_dim, low=2, fix="rotary positions turn pairs of numbers")
-    whole("group_size", group_size, low=1, fix="32 numbers share a step and a lowest value")
+def _cache_bits(name: str, bits: object) -> int:
+    return one_of(name, whole(name, bits, fix="it is 32, 8 or 4"), CACHE_BITS, fix="other widths have no kernel")
+
+
+def _check_sizes(head_dim: int, bits: int, group_size: int) -> tuple[int, int]:
+    head_dim = whole("head_dim", head_dim, low=2, fix="rotary positions turn pairs of numbers")
+    group_size = whole("group_size", group_size, low=1, fix="32 numbers share a step and a lowest value")
     if head_dim % 2:
         raise ValueError(f"head_dim must be even, got {head_dim}; rotary positions turn pairs of numbers")
     if bits != 32 and (head_dim % group_size or bits * group_size % 8):
         raise ValueError(
-            f"group_size must divide head_dim ({head_dim}) and fill whole bytes at {bits} bits, got {group_size}"
+            f"group_size must divide head_dim ({head_dim}) and fill whole bytes at {bits} bits, got {group_size}; "
+            "use a divisor such as 32"
         )
+    return head_dim, group_size
 
 
 def _quantized(x: Tensor, bits: int, group_size: int) -> tuple[Tensor, Tensor]:

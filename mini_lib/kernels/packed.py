@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 
 import torch
@@ -17,9 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mini_lib import native
-from mini_lib.kernels.binding import compiled_function, need_layout
-from mini_lib.kernels.packed_matrix import PackedMatrix
-from mini_lib.require import one_of, whole
+from mini_lib.kernels.binding import compiled_function, need_layout, thread_count
+from mini_lib.kernels.packed_matrix import PackedMatrix, need_packed
+from mini_lib.kernels.places import Places
+from mini_lib.require import of_type, one_of
 
 TORCH = "torch"  # the path that needs no compiler
 
@@ -67,6 +67,7 @@ def packed_linear(matrix: PackedMatrix, x: Tensor, instructions: str | None = No
     >>> packed_linear(packed, torch.tensor([[1.0, -127.0, 4.0]]))          # -3.5 * 1 + -3 * -127 + 3.5 * 4
     tensor([[391.5000]])
     """
+    need_packed(matrix)
     count, _ = need_layout("x", x, _FLOAT, (None, matrix.columns))
     chosen = _chosen(instructions)
     if chosen == TORCH:
@@ -98,9 +99,10 @@ def bind_packed_linear(
     >>> y                                                                  # -3.5 * 1 + -3 * -127 + 3.5 * 4
     tensor([[391.5000]])
     """
+    need_packed(matrix)
+    threads = thread_count(threads)
     count, _ = need_layout("x", x, _FLOAT, (None, matrix.columns))
     need_layout("y", y, _FLOAT, (count, matrix.rows))
-    whole("threads", threads, low=1, fix="1 leaves the loops serial")
     chosen = _chosen(instructions)
     if chosen == TORCH:
         return partial(_linear_in_torch, matrix, x, y)
@@ -132,6 +134,7 @@ def packed_integers(matrix: PackedMatrix, x: Tensor, instructions: str | None = 
     >>> packed_integers(packed, torch.tensor([[-128, 2]], dtype=torch.int8))                 # 128 * 128 + 254
     tensor([[16638]], dtype=torch.int32)
     """
+    need_packed(matrix)
     count, _ = need_layout("x", x, _INT8, (None, matrix.columns))
     if matrix.groups != 1:
         raise ValueError(f"sums of integers need one group, got {matrix.groups}; each group has a scale of its own")
@@ -144,41 +147,6 @@ def packed_integers(matrix: PackedMatrix, x: Tensor, instructions: str | None = 
     function = _function("integers", matrix.bits, matrix.scales.dtype, chosen)
     function(*arguments, count, x.data_ptr(), y.data_ptr(), scratch.data_ptr())
     return y
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a convolution reads: sides as (height, width).
-
-    border: zeros (above, below), (left, right) of the image.
-
-    Raises:
-        TypeError: a side is no whole number, or not one of a pair.
-        ValueError: a side is below 1, or a border below 0.
-    """
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    border: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
-
-    def __post_init__(self) -> None:
-        wanted = {"kernel": (self.kernel, 1), "stride": (self.stride, 1), "dilation": (self.dilation, 1)}
-        wanted |= {f"border[{k}]": (sides, 0) for k, sides in enumerate(self.border)}
-        for name, (sides, low) in wanted.items():
-            if not isinstance(sides, tuple) or len(sides) != 2 or len(self.border) != 2:
-                raise TypeError(f"{name} must be a pair (height, width), a border a pair of pairs, got {self}")
-            for side in sides:
-                whole(name, side, low=low, fix="give sides in pixels")
-
-    def output(self, height: int, width: int) -> tuple[int, int]:
-        """Return the sides of the output for an image of these sides.
-
-        >>> Places((3, 3), stride=(2, 2), border=((1, 1), (1, 1))).output(28, 28)
-        (14, 14)
-        """
-        sides = zip((height, width), self.kernel, self.stride, self.dilation, self.border)
-        return tuple((n + sum(b) - d * (k - 1) - 1) // s + 1 for n, k, s, d, b in sides)
 
 
 def packed_convolution(matrix: PackedMatrix, x: Tensor, places: Places, instructions: str | None = None) -> Tensor:
@@ -197,15 +165,22 @@ def packed_convolution(matrix: PackedMatrix, x: Tensor, places: Places, instruct
     >>> packed_convolution(packed, torch.tensor([[[[0.0, 127.0, 3.0], [0.0, 0.0, 0.0]]]]), Places((2, 2)))
     tensor([[[[254., 133.]]]])
     """
+    need_packed(matrix)
+    of_type("places", places, Places, fix="Places((3, 3)) is a kernel of 3 x 3")
     count, channels, height, width = need_layout("x", x, _FLOAT, (None,) * 4)
     kh, kw = places.kernel
     if channels * kh * kw != matrix.columns:
-        raise ValueError(f"x must have {matrix.columns // (kh * kw)} channels, got {channels}")
+        raise ValueError(
+            f"x must have {matrix.columns / (kh * kw):g} channels, got {channels}; give the images that the matrix was "
+            "packed for"
+        )
     if not height * width:
         raise ValueError(f"images must have a pixel or more, got {height} x {width}; leave them out")
     high, wide = places.output(height, width)
     if min(high, wide) < 1:
-        raise ValueError(f"a kernel of {kh} x {kw} does not fit an image of {height} x {width} with its border")
+        raise ValueError(
+            f"a kernel of {kh} x {kw} does not fit an image of {height} x {width} with its border; widen the border"
+        )
     chosen = _chosen(instructions)
     if chosen == TORCH:
         return _convolution_in_torch(matrix, x, places)

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mini_lib.kernels.binding import need_layout
-from mini_lib.require import one_of, whole
+from mini_lib.require import checked, of_type, one_of, whole
+from mini_lib.tensor_checks import need_tensor
 
 PACKED_WIDTHS = (8, 4, 3, 2, 1)
 TILE = 16  # rows that lie interleaved
@@ -50,9 +51,9 @@ class PackedMatrix:
     bias: Tensor | None = None
 
     def __post_init__(self) -> None:
-        one_of("bits", self.bits, PACKED_WIDTHS, fix="other widths have no packed kernel")
+        checked(self, "bits", _packed_bits)
         for name, low in {"rows": 0, "groups": 1, "size": 1, "constant_zero": 0}.items():
-            whole(name, getattr(self, name), low=low, fix="pack_matrix fills it in")
+            checked(self, name, whole, low=low, fix="pack_matrix fills it in")
         if self.size > most_columns(self.bits):
             raise ValueError(
                 f"a group of {self.size:,} columns of {self.bits} bits may not fit a sum of 32 bits; "
@@ -61,7 +62,9 @@ class PackedMatrix:
         if self.bits == 1 and (self.zeros is not None or self.constant_zero):
             raise ValueError("codes of 1 bit stand for -1 and 1 and have no zero; pass zeros=0")
         if self.constant_zero >= 2**self.bits:
-            raise ValueError(f"constant_zero must be a code, 0 to {2**self.bits - 1}, got {self.constant_zero}")
+            raise ValueError(
+                f"constant_zero must be a code, 0 to {2**self.bits - 1}, got {self.constant_zero}; pack again"
+            )
         self._check_parts()
 
     def _check_parts(self) -> None:
@@ -73,6 +76,10 @@ class PackedMatrix:
         need_layout("scales", self.scales, SCALE_KINDS, (tiles, self.groups, TILE))
         if self.zeros is not None:
             need_layout("zeros", self.zeros, (torch.uint8,), (tiles, self.groups, TILE))
+            if self.zeros.numel() and int(self.zeros.max()) >= 2**self.bits:
+                raise ValueError(
+                    f"zeros must be codes, 0 to {2**self.bits - 1}, got {int(self.zeros.max())}; pack again"
+                )
         if self.bias is not None:
             need_layout("bias", self.bias, (torch.float32,), (self.rows,))
         object.__setattr__(self, "_checked", self._addresses())
@@ -157,10 +164,27 @@ def most_columns(bits: int) -> int:
     columns * 2**(bits + 7); the zero point times the sum of the activations, from which they start, to less than that
     again.
 
+    Raises:
+        TypeError, ValueError: there is no kernel for so many bits.
+
     >>> most_columns(8), most_columns(4)                                   # (2**31 - 1) // 2**(bits + 8)
     (32767, 524287)
     """
-    return (2**31 - 1) // 2 ** (bits + 8)
+    return (2**31 - 1) // 2 ** (_packed_bits("bits", bits) + 8)
+
+
+def need_packed(matrix: object) -> None:
+    """Refuse what is not a packed matrix.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    of_type("matrix", matrix, PackedMatrix, fix="pack_matrix makes one")
+
+
+def _packed_bits(name: str, bits: object) -> int:
+    fix = "other widths have no packed kernel"
+    return one_of(name, whole(name, bits, fix=fix), PACKED_WIDTHS, fix=fix)
 
 
 def pack_matrix(
@@ -182,18 +206,23 @@ def pack_matrix(
     >>> packed.stored_bytes                                                # 16 rows * (8 columns / 2 + 4)
     128
     """
-    one_of("bits", bits, PACKED_WIDTHS, fix="other widths have no packed kernel")
-    if not isinstance(codes, Tensor) or codes.dim() != 2 or not codes.shape[1]:
-        got = list(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
-        raise ValueError(f"codes must be a tensor [rows, 1 column or more], got {got}; reshape it")
+    bits = _packed_bits("bits", bits)
+    need_tensor("codes", codes, dims=2, floating=False, empty=True, fix="give whole numbers [rows, columns]")
+    if not codes.shape[1]:
+        raise ValueError(f"codes must be a tensor [rows, 1 column or more], got {list(codes.shape)}; reshape it")
     rows, columns = codes.shape
-    if not isinstance(scales, Tensor) or scales.dim() != 2 or len(scales) != rows or columns % (scales.shape[1] or inf):
-        got = list(scales.shape) if isinstance(scales, Tensor) else type(scales).__name__
-        raise ValueError(f"scales must be [{rows}, a divisor of {columns}], got {got}")
+    need_tensor("scales", scales, dims=2, empty=True, fix=f"give [{rows}, a divisor of {columns}]")
+    if len(scales) != rows or columns % (scales.shape[1] or inf):
+        raise ValueError(f"scales must be [{rows}, a divisor of {columns}], got {list(scales.shape)}; reshape them")
     groups = scales.shape[1]
-    if not isinstance(zeros, int) and (not isinstance(zeros, Tensor) or zeros.shape != scales.shape):
-        got = list(zeros.shape) if isinstance(zeros, Tensor) else repr(zeros)
-        raise ValueError(f"zeros must be one int, or a tensor {list(scales.shape)} as the scales, got {got}")
+    if isinstance(zeros, Tensor):
+        need_tensor("zeros", zeros, dims=2, floating=False, empty=True, fix="give codes as the scales")
+    else:
+        zeros = whole("zeros", zeros, low=0, high=2**bits - 1, fix="it is the code that stands for 0, or one per scale")
+    if isinstance(zeros, Tensor) and zeros.shape != scales.shape:
+        raise ValueError(
+            f"zeros must be one int, or {list(scales.shape)} as the scales, got {list(zeros.shape)}; expand"
+        )
     for name, values in {"codes": codes, "zeros": torch.as_tensor(zeros)}.items():
         if values.is_floating_point() or (values.numel() and not 0 <= int(values.min()) <= int(values.max()) < 2**bits):
             raise ValueError(f"{name} must be whole numbers from 0 to {2**bits - 1}; subtract the lowest code first")

@@ -1,14 +1,15 @@
 """sparse.c bound: y = W x in fp32 on one thread, for a dense matrix and for four ways to leave out its zeros.
 
 x has one number per column of W, and y one per row: their lengths are the size of the matrix. Each function returns a
-call that reads x and writes y, both fp32. Types and shapes are checked here; what the tensors hold is trusted, as in
-C: starts that rise to the number of values, columns inside the matrix, as many values as bits that are 1.
+call that reads x and writes y, both fp32. What the tensors hold is checked here too, once: starts that rise to the
+number of values, columns inside the matrix, as many values as bits that are 1. C trusts it, so leave it as it is then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,10 +53,11 @@ def bind_csr(starts: Tensor, columns: Tensor, values: Tensor, x: Tensor, y: Tens
     >>> y                                                                # 3 * 1 + 4 * 100; nothing
     tensor([403.,   0.])
     """
-    rows, _ = _size(x, y)
+    rows, width = _size(x, y)
     kept = need_layout("values", values, _FLOAT, (None,))
     need_layout("starts", starts, _START, (rows + 1,))
     need_layout("columns", columns, _INDEX, kept)
+    _check_places(starts, columns, width)
     arguments = (rows, starts, columns, values, x, y)
     return bound("sparse.c", "csr", arguments, flags=flags, INDEX=_INDEX[columns.dtype])
 
@@ -84,6 +86,7 @@ def bind_blocks(
         raise ValueError(f"blocks of {r} x {c} must divide the lengths of y and x, got {high} and {wide}; pad them")
     need_layout("starts", starts, _START, (high // r + 1,))
     need_layout("columns", columns, _INDEX, (kept,))
+    _check_places(starts, columns, wide // c)
     arguments = (high // r, starts, columns, values, x, y)
     return bound("sparse.c", "blocks", arguments, flags=flags, INDEX=_INDEX[columns.dtype], R=r, C=c)
 
@@ -103,7 +106,10 @@ def bind_bitmap(bits: Tensor, values: Tensor, x: Tensor, y: Tensor, *, flags: Fl
     """
     rows, columns = _size(x, y)
     need_layout("bits", bits, _BYTE, (-(-rows * columns // 8),))
-    need_layout("values", values, _FLOAT, (None,))
+    (kept,) = need_layout("values", values, _FLOAT, (None,))
+    ones = int(np.unpackbits(bits.numpy(), count=rows * columns, bitorder="little").sum())
+    if ones != kept:
+        raise ValueError(f"bits must have a one for each of {kept} values, got {ones}; leave out none")
     return bound("sparse.c", "bitmap", (rows, columns, bits, values, x, y), flags=flags)
 
 
@@ -123,17 +129,33 @@ def bind_n_of_m(positions: Tensor, values: Tensor, m: int, x: Tensor, y: Tensor,
     tensor([403.])
     """
     rows, columns = _size(x, y)
-    whole("m", m, low=2, high=256, fix="2:4 has m = 4")
+    m = whole("m", m, low=2, high=256, fix="2:4 has m = 4")
     if columns % m:
         raise ValueError(f"m must divide the length of x ({columns}), got {m}; use a divisor")
     _, groups, n = need_layout("values", values, _FLOAT, (rows, columns // m, None))
-    whole("n, the last side of values,", n, low=1, high=m, fix="2:4 has n = 2")
+    n = whole("n, the last side of values,", n, low=1, high=m, fix="2:4 has n = 2")
     bits = (m - 1).bit_length()
     need_layout("positions", positions, _BYTE, (-(-rows * groups * n * bits // 8),))
+    if m != 2**bits and rows * groups * n:
+        each = np.unpackbits(positions.numpy(), count=rows * groups * n * bits, bitorder="little").reshape(-1, bits)
+        if (highest := int((each @ 2 ** np.arange(bits)).max())) >= m:
+            raise ValueError(f"positions must lie in a group of {m}, 0 to {m - 1}, got {highest}; pack them again")
     arguments = (rows, columns, positions, values, x, y)
     if (n, m) == (2, 4) and columns % 8 == 0:
         return bound("sparse.c", "two_of_four", arguments, flags=flags)
     return bound("sparse.c", "n_of_m", arguments, flags=flags, N=n, M=m, BITS=bits)
+
+
+def _check_places(starts: Tensor, columns: Tensor, width: int) -> None:
+    """Refuse starts and columns that would make C read elsewhere than in `values` and x."""
+    kept = len(columns)
+    if (int(starts[0]), int(starts[-1])) != (0, kept) or bool((starts.diff() < 0).any()):
+        raise ValueError(f"starts must rise from 0 to the number of values, {kept}; count the values of each row")
+    if (
+        kept
+        and not 0 <= (low := int(columns.to(torch.int64).min())) <= (high := int(columns.to(torch.int64).max())) < width
+    ):
+        raise ValueError(f"columns must lie from 0 to {width - 1}, got {low} to {high}; they are counted from 0")
 
 
 def _size(x: Tensor, y: Tensor) -> tuple[int, int]:

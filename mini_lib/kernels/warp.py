@@ -14,6 +14,7 @@ from torch import Tensor
 from mini_lib import native
 from mini_lib.kernels.binding import compiled_function, need_layout
 from mini_lib.require import whole
+from mini_lib.tensor_checks import need_tensor
 
 
 def warp_nearest(pictures: Tensor, matrix: Tensor, fill: int) -> Tensor:
@@ -32,11 +33,14 @@ def warp_nearest(pictures: Tensor, matrix: Tensor, fill: int) -> Tensor:
     >>> warp_nearest(torch.tensor([7, 8, 9], dtype=torch.uint8).view(1, 1, 1, 3), one_to_the_right, 0).flatten()
     tensor([0, 7, 8], dtype=torch.uint8)
     """
+    for name, tensor in {"pictures": pictures, "matrix": matrix}.items():
+        need_tensor(name, tensor, floating=False, empty=True, fix="see the shapes above")
     pictures, matrix = pictures.contiguous(), matrix.contiguous()
     count, channels, height, width = need_layout("pictures", pictures, (torch.uint8,), (None,) * 4)
     need_layout("matrix", matrix, (torch.float64,), (6, count))
-    whole("the longer side of a picture", max(height, width), high=4096, fix="scale it down before it is warped")
-    whole("fill", fill, low=0, high=255, fix="0 is black")
+    if max(height, width) > 4096:
+        raise ValueError(f"a side of a picture must be 4096 or less, got {max(height, width)}; scale it down first")
+    fill = whole("fill", fill, low=0, high=255, fix="0 is black")
     if not (matrix.abs() <= matrix.new_tensor([2, 2, 8192, 2, 2, 8192]).unsqueeze(1)).all():
         raise ValueError(
             "a, b, d and e of the matrix must lie in [-2, 2], c and f in [-8192, 8192], got up to "
@@ -61,6 +65,7 @@ def mirrored(pictures: Tensor) -> Tensor:
     >>> mirrored(torch.tensor([7, 8, 9], dtype=torch.uint8).view(1, 1, 1, 3)).flatten()
     tensor([9, 8, 7], dtype=torch.uint8)
     """
+    need_tensor("pictures", pictures, floating=False, empty=True, fix="give uint8 [N, channels, height, width]")
     pictures = pictures.contiguous()
     count, channels, height, width = need_layout("pictures", pictures, (torch.uint8,), (None,) * 4)
     call = _compiled("mirror")

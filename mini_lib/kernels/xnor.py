@@ -14,6 +14,7 @@ from mini_lib import native
 from mini_lib.kernels.binding import bound, need_layout
 from mini_lib.packing import pack_mask
 from mini_lib.require import whole
+from mini_lib.tensor_checks import need_tensor
 
 
 def pack_signs(values: Tensor) -> Tensor:
@@ -26,9 +27,8 @@ def pack_signs(values: Tensor) -> Tensor:
     >>> pack_signs(torch.tensor([[1.0, -2.0, 0.0]]))                       # 1 + 4
     tensor([[5]])
     """
-    if not isinstance(values, Tensor):
-        raise TypeError(f"values must be a tensor, got {type(values).__name__}; use torch.tensor(values)")
-    if values.dim() != 2 or bool(values.isnan().any()):
+    need_tensor("values", values, dims=2, floating=False, empty=True, fix="give a matrix [n, columns]")
+    if bool(values.isnan().any()):
         raise ValueError(f"values must be a matrix without NaN, got shape {list(values.shape)}; a NaN has no sign")
     mask = F.pad(values >= 0, (0, -values.shape[1] % 64))
     return torch.from_numpy(pack_mask(mask).numpy().view(np.int64)).view(len(mask), mask.shape[1] // 64)
@@ -46,7 +46,7 @@ def xnor_product(weights: Tensor, x: Tensor, columns: int) -> Tensor:
     >>> xnor_product(pack_signs(torch.tensor([[1, -1, 1]])), pack_signs(torch.tensor([[1, 1, 1]])), 3)
     tensor([[1]], dtype=torch.int32)
     """
-    whole("columns", columns, low=1, fix="it is the number of signs in a row")
+    columns = whole("columns", columns, low=1, fix="it is the number of signs in a row")
     words = -(-columns // 64)
     rows, _ = need_layout("weights", weights, (torch.int64,), (None, words))
     count, _ = need_layout("x", x, (torch.int64,), (None, words))

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mini_lib.data import Split, Splits, fashion
-from mini_lib.require import positive, whole
+from mini_lib.require import checked, positive, whole
 
 # Each searched method is an arm: its policy trains the final nets.
 RANDOM_SEARCH, EVOLUTION, FORWARD, TPE = "random search", "evolution", "forward selection", "Optuna TPE"
@@ -99,9 +99,9 @@ class Contest:
         if not set(self.methods) <= set(METHODS) or len(set(self.methods)) < len(self.methods):
             raise ValueError(f"methods must be some of {', '.join(METHODS)}, each once, got {self.methods}")
         for name in _COUNTS:
-            whole(name, getattr(self, name), low=1, fix="see the settings of the record")
+            checked(self, name, whole, low=1, fix="see the settings of the record")
         for name in ("learning_rate", "weight_decay"):
-            positive(name, getattr(self, name), fix="see the settings of the record")
+            checked(self, name, positive, fix="see the settings of the record")
 
     @property
     def child_pictures(self) -> int:

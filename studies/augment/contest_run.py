@@ -11,13 +11,12 @@ from typing import TypeVar
 
 from joblib import delayed
 
-from mini_lib.files import write_file
 from mini_lib.parallel import as_they_are_done
 from studies.augment.contest import ALL_LABELS, SEARCHED, Contest, Final, Search
 from studies.augment.contest_record import Results
 from studies.augment.finals import train_final
 from studies.augment.searches import search
-from studies.parts import open_parts, read_part
+from studies.parts import open_parts, read_part, write_part
 
 Part = TypeVar("Part", Search, Final)
 
@@ -112,7 +111,7 @@ def _made(
         name = f"{kind.__name__.lower()}-{part.seed}-{getattr(part, arm)}"
         found[name] = part
         if folder is not None:
-            write_file(paths[name], json.dumps(asdict(part)).encode())
+            write_part(paths[name], asdict(part))
         if progress is not None:
             progress(part)
     return [found[name] for name in tasks]

@@ -35,8 +35,8 @@ class OptunaTPE:
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, sub_policies: int = 5) -> None:
-        require.whole("seed", seed, low=0, fix="any whole number will do")
-        require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
+        seed = require.whole("seed", seed, low=0, fix="any whole number will do")
+        sub_policies = require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
         self.space, self.sub_policies = space, sub_policies
         self._seed = seed
         self._optuna = _optuna()
@@ -60,7 +60,7 @@ class OptunaTPE:
             TypeError: `count` is not a whole number.
             ValueError: it is below 1.
         """
-        require.whole("count", count, low=1, fix="ask for at least one policy")
+        count = require.whole("count", count, low=1, fix="ask for at least one policy")
         policies = []
         for _ in range(count):
             seed = int(seeded(self._seed, self._asked).initial_seed() % 2**32)

@@ -55,7 +55,7 @@ class Paired:
         Raises:
             ValueError: `confidence` does not lie between 0 and 1.
         """
-        share("confidence", confidence, one=False, fix="0.95 is common")
+        confidence = share("confidence", confidence, one=False, fix="0.95 is common")
         error = Spread(self.differences).std / math.sqrt(len(self.differences))
         half = float(stats.t.ppf((1 + confidence) / 2, df=len(self.differences) - 1)) * error
         return self.mean - half, self.mean + half

@@ -56,7 +56,7 @@ class Disturbance:
     degrees: float = 72.0
 
     def __post_init__(self) -> None:
-        require.positive("degrees", self.degrees, fix="72 turns by a fifth of a circle at most")
+        require.checked(self, "degrees", require.positive, fix="72 turns by a fifth of a circle at most")
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Return the batch, its pictures uint8 [N, 1 or 3, height, width] turned, and half of them inverted."""

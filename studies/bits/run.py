@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from mini_lib.data import Splits
-from mini_lib.files import write_file
 from studies.bits.record import Study
 from studies.bits.students import Schooling, run_students
 from studies.bits.study import FLOAT, Plan, Run, judged, run_width
 from studies.bits.teachers import ENSEMBLE, ensemble_for
-from studies.parts import open_parts, read_part
+from studies.parts import open_parts, read_part, write_part
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def run_study(
         path = folder / f"{name.replace('/', '-')}.json"
         if not path.exists():
             runs = make(splits, None if progress is None else partial(progress, name))
-            write_file(path, json.dumps([asdict(run) for run in runs]).encode())
+            write_part(path, [asdict(run) for run in runs])
         found[name] = read_part(path, lambda rows: tuple(Run(**row) for row in rows))
 
     def together(part: str) -> tuple[Run, ...]:

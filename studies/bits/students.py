@@ -20,7 +20,7 @@ from mini_lib.data import Split, Splits
 from mini_lib.distill import distillation
 from mini_lib.fit import Loss, cross_entropy, fit
 from mini_lib.fold import fold_batch_norm
-from mini_lib.require import positive, share, whole
+from mini_lib.require import checked, positive, share, whole
 from studies.bits.study import FLOAT, Run, judged
 from studies.bits.teachers import ENSEMBLE, HELPS, PLAIN, SAME_SIZE, Remembered, ensemble_for, losses
 from studies.factorize.nets import plain_cnn
@@ -55,15 +55,15 @@ class Schooling:
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
         for name in ("pictures", "epochs", "batch_size"):
-            whole(name, getattr(self, name), low=1, fix="see the schoolings of the record")
-        whole("unlabelled", self.unlabelled, low=0, fix="0 leaves the arms without labels out")
+            checked(self, name, whole, low=1, fix="see the schoolings of the record")
+        checked(self, "unlabelled", whole, low=0, fix="0 leaves the arms without labels out")
         if self.unlabelled and self.pictures * self.epochs % self.unlabelled:
             raise ValueError(
                 f"{self.pictures} pictures seen {self.epochs} times are no whole number of times {self.unlabelled}; "
                 "use a divisor of their product"
             )
-        positive("learning_rate", self.learning_rate, fix="0.01 is a good start")
-        share("share", self.share, zero=True, fix="0.9 listens to the teacher most")
+        checked(self, "learning_rate", positive, fix="0.01 is a good start")
+        checked(self, "share", share, zero=True, fix="0.9 listens to the teacher most")
 
 
 def arms_of(schooling: Schooling) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from mini_lib.quantize import (
 )
 from mini_lib.quantize.choice import FormatChoice
 from mini_lib.quantize.train import export, prepare, reestimate_batch_norm
-from mini_lib.require import positive, share, whole
+from mini_lib.require import checked, positive, share, whole
 from studies.bits.teachers import HELPS, PLAIN, ensemble_for, losses
 
 
@@ -100,12 +100,17 @@ class Plan:
             if unknown := [width for width in getattr(self, name) if width not in WIDTHS]:
                 raise ValueError(f"{name} holds {unknown[0]!r}, and there are the widths {', '.join(WIDTHS)}")
         for name in ("pictures", "epochs", "batch_size", "calibration"):
-            whole(name, getattr(self, name), low=1, fix="see the plan of the record")
-        for width in self.widths:
-            positive(f"the learning rate at {width}", self.learning_rates.get(width), fix="0.001 is a good start")
-        positive("temperature", self.temperature, fix="2 to 5 are common")
-        share("share", self.share, zero=True, fix="0.9 listens to the teacher most")
-        share("smoothing", self.smoothing, zero=True, one=False, fix="0.1 is common")
+            checked(self, name, whole, low=1, fix="see the plan of the record")
+        rates = {
+            width: positive(
+                f"the learning rate at {width}", self.learning_rates.get(width), fix="0.001 is a good start"
+            )
+            for width in self.widths
+        }
+        object.__setattr__(self, "learning_rates", {**self.learning_rates, **rates})
+        checked(self, "temperature", positive, fix="2 to 5 are common")
+        checked(self, "share", share, zero=True, fix="0.9 listens to the teacher most")
+        checked(self, "smoothing", share, zero=True, one=False, fix="0.1 is common")
 
 
 @dataclass(frozen=True)

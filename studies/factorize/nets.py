@@ -38,7 +38,7 @@ def plain_cnn(widths: tuple[int, int, int, int], seed: int = 0) -> nn.Sequential
         torch.manual_seed(seed)
         inputs = 1
         for number, (outputs, stride) in enumerate(zip(widths, (1, 2, 1, 2)), start=1):
-            whole("a width", outputs, low=1, fix="small_cnn has (16, 32, 64, 64)")
+            outputs = whole("a width", outputs, low=1, fix="small_cnn has (16, 32, 64, 64)")
             conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
             layers |= {f"conv{number}": conv, f"conv{number}_bn": nn.BatchNorm2d(outputs)}
             layers[f"conv{number}_relu"] = nn.ReLU()

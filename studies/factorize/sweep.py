@@ -19,7 +19,7 @@ from mini_lib.factorize.moments import input_moments
 from mini_lib.fit import accuracy, fit
 from mini_lib.fold import fold_batch_norm
 from mini_lib.measure import macs, parameters, stored_bytes
-from mini_lib.require import share, whole
+from mini_lib.require import checked, share, whole
 from mini_lib.second_moments import Moments
 from studies.factorize.nets import INNER_LAYERS
 
@@ -57,10 +57,11 @@ class Sweep:
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown:
             raise ValueError(f"there is no method {unknown[0]!r}; there are {', '.join(METHODS)}")
-        for fraction in self.fractions:
-            share("each of fractions", fraction, one=False, fix="1 is the dense control")
+        fix = "1 is the dense control"
+        fractions = tuple(share("each of fractions", one, one=False, fix=fix) for one in self.fractions)
+        object.__setattr__(self, "fractions", fractions)
         for name in ("pictures", "calibration"):
-            whole(name, getattr(self, name), low=1, fix="use 512 or more")
+            checked(self, name, whole, low=1, fix="use 512 or more")
 
 
 # Short enough for a lesson: one model, two ranks, a quarter of the pictures.

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import torch
 
-from mini_lib.files import write_file
 from mini_lib.llm.model import prose
 from mini_lib.llm.model.transformer import LanguageModel
 from studies.language.record import Study
 from studies.language.study import Bench, Plan, Run, parts_of, run_part
-from studies.parts import open_parts, read_part
+from studies.parts import open_parts, read_part, write_part
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def run_study(
         path = folder / f"{re.sub(r'[ ,:%]+', '-', name)}.json"
         if not path.exists() and (names is None or name in names):
             made = run_part(part, settings.plan, bench, None if progress is None else partial(progress, name))
-            write_file(path, json.dumps([asdict(run) for run in made]).encode())
+            write_part(path, [asdict(run) for run in made])
         if path.exists():
             runs += read_part(path, lambda rows: [Run(**row | {"losses": tuple(row["losses"])}) for row in rows])
     return Study(tuple(runs), _plain(settings) | {"machine": dict(machine)})

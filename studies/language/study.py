@@ -26,7 +26,7 @@ from mini_lib.quantize import IntFormat, PerChannel, PerGroup, quantize_weights
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights_and_activations
 from mini_lib.quantize.packed import pack_for_speed
 from mini_lib.quantize.rounding.gptq import gptq_weight
-from mini_lib.require import share, whole
+from mini_lib.require import checked, share, whole
 from mini_lib.surgery import find
 from studies.language.pruning import MAGNITUDE, MAGNITUDE_BY_ROW, PRUNED_BY, SPARSE_GPT, WANDA
 from studies.language.stored import stored_bytes, unpacked
@@ -60,9 +60,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, low in (("window", 2), ("evaluation_windows", 2), ("calibration_windows", 1), ("candidates", 1)):
-            whole(name, getattr(self, name), low=low, fix="see the plan of the record")
-        whole("group_size", self.group_size, low=1, fix="32 is that of the file")
-        share("strength", self.strength, zero=True, fix="0.5 splits the range evenly")
+            checked(self, name, whole, low=low, fix="see the plan of the record")
+        checked(self, "group_size", whole, low=1, fix="32 is that of the file")
+        checked(self, "strength", share, zero=True, fix="0.5 splits the range evenly")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def run_study(
             damaged.
     """
     if seeds_together is not None:
-        whole("seeds_together", seeds_together, low=1, fix="None takes all seeds together")
+        seeds_together = whole("seeds_together", seeds_together, low=1, fix="None takes all seeds together")
     states = {seed: State(seed) for seed in study.seeds}
     if folder is not None:
         folder = Path(folder)

@@ -1,4 +1,7 @@
-"""Where a study keeps what it has: one file for each seed, replaced in one step, so that it is never half there."""
+"""Where a study keeps what it has: one file for each seed, replaced in one step, so that it is never half there.
+
+Each file holds the sha256 of its content, so that a single changed bit is noticed.
+"""
 
 import json
 from collections.abc import Callable
@@ -9,8 +12,9 @@ import safetensors
 import safetensors.torch
 import torch
 
-from mini_lib.files import write_file
+from mini_lib.files import UNSEALED, seal_holds, sealed, write_file
 from mini_lib.prune.mask import Mask
+from studies.parts import open_parts
 from studies.tickets.study import Run, State, Study
 
 _SETTINGS = "study.json"
@@ -53,23 +57,7 @@ def open_folder(folder: Path, study: Study) -> None:
         ValueError: it holds a study with other settings (named in the message), its settings cannot be read, or a
             function of the study has no name of its own.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path, wanted = folder / _SETTINGS, settings_of(study)
-    if not path.exists():
-        write_file(path, json.dumps(wanted, indent=1).encode())
-        return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ValueError(f"cannot read {path} ({error}); give a new folder") from error
-    differing = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"{folder} holds a study with {name} = {found.get(name)!r}, and this one has {wanted.get(name)!r}"
-            f"{f' (one of {len(differing)} settings that differ)' if differing[1:] else ''}; "
-            "give a new folder, or the old settings"
-        )
+    open_parts(folder, settings_of(study), file=_SETTINGS)
 
 
 def save(state: State, folder: Path) -> None:
@@ -83,8 +71,8 @@ def save(state: State, folder: Path) -> None:
     runs = json.dumps([asdict(run) for run in state.runs])
     # A safetensors file forgets the order, and the controls draw their places layer by layer.
     order = json.dumps(list(tensors))
-    metadata = {"seed": str(state.seed), "round": str(state.round), "runs": runs, "order": order}
-    write_file(_path(folder, state.seed), safetensors.torch.save(tensors, metadata))
+    metadata = {"sha256": UNSEALED, "seed": str(state.seed), "round": str(state.round), "runs": runs, "order": order}
+    write_file(_path(folder, state.seed), sealed(safetensors.torch.save(tensors, metadata)))
 
 
 def load(folder: Path, seed: int) -> State:
@@ -100,12 +88,15 @@ def load(folder: Path, seed: int) -> State:
         content = path.read_bytes()
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        # A file of an earlier version has no hash; one whose hash was lost has another key in its place.
+        if set(header) != {"seed", "round", "runs", "order"} and not seal_holds(content, header["sha256"]):
+            raise ValueError("its content is not what was written: the sha256 in it differs")
         if header["seed"] != str(seed):
             raise ValueError(f"it holds seed {header['seed']}")
         runs = tuple(Run(**run) for run in json.loads(header["runs"]))
         number = int(header["round"])
         tensors = {key: tensors[key] for key in json.loads(header["order"])}
-    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path} is damaged ({error}); remove it, and this seed begins again") from error
     masks: dict[str, dict[str, torch.Tensor]] = {}
     weights: dict[str, dict[str, torch.Tensor]] = {}

@@ -108,10 +108,10 @@ def test_a_reference_that_knows_nothing_is_refused():
     ("change", "error", "message"),
     [
         (dict(operations=[]), ValueError, "at least one operation, got none"),
-        (dict(operations=invert), TypeError, "operations and shares must be lists, got Operation("),
+        (dict(operations=invert), TypeError, "operations must be of type list or tuple, got Operation("),
         (dict(operations=["invert"]), TypeError, "operation must be an Operation, got the name 'invert'"),
         (dict(operations=[rotate, replace(rotate, strongest=90.0)]), ValueError, "operations must differ in name"),
-        (dict(shares=0.5), TypeError, "operations and shares must be lists, got "),
+        (dict(shares=0.5), TypeError, "shares must be of type list or tuple, got 0.5"),
         (dict(shares=()), ValueError, "shares must rise from the weakest to the strongest, got []; sort them"),
         (dict(shares=(0.5, 0.5)), ValueError, "shares must rise from the weakest to the strongest, got [0.5, 0.5]"),
         (dict(shares=(0.5, 1.5)), ValueError, "each of the shares must lie in (0, 1], got 1.5"),

@@ -284,7 +284,7 @@ def test_scales_that_are_none():
         replace(rotate, strongest=999)
     with pytest.raises(TypeError, match=r"weakest of rotate must be a finite number, got 'none'"):
         replace(rotate, weakest="none")
-    with pytest.raises(TypeError, match=r"pixels must be a function of pictures and strengths, got 3"):
+    with pytest.raises(TypeError, match=r"pixels must be callable, got 3; pass a function of pictures"):
         Operation("three", 3)
     with pytest.raises(ValueError, match=r"interpolation must be 'nearest' or 'bilinear', got 'cubic'"):
         warped_with(rotate, interpolation="cubic")

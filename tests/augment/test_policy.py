@@ -146,6 +146,13 @@ def test_a_batch_gives_a_batch_with_its_labels_and_a_tensor_gives_a_tensor():
     assert torch.equal(batch.labels, labels)
 
 
+def test_the_labels_of_the_result_are_its_own():
+    labels = torch.arange(6)
+    batch = some_policy()(Batch(pictures(), labels), generator(3))
+    batch.labels[0] = 5
+    assert labels.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_mixed_labels_pass_through():
     shares = torch.full((6, 2), 0.5)
     assert torch.equal(some_policy()(Batch(pictures(), shares), generator()).labels, shares)
@@ -210,8 +217,8 @@ def test_json_says_what_an_operation_has_of_its_own():
         (lambda: Step("rotate", probability=1, magnitude=4), TypeError, "got the name 'rotate'; use operation_named"),
         (
             lambda: Step("rotatte", probability=1, magnitude=4),
-            ValueError,
-            "no operation is called 'rotatte'; the nearest are rotate",
+            TypeError,
+            "operation must be an Operation, got the name 'rotatte'; use operation_named(name)",
         ),
         (
             lambda: Step(torch.rot90, probability=1, magnitude=4),
@@ -232,13 +239,33 @@ def test_json_says_what_an_operation_has_of_its_own():
         (lambda: policy_from_json("{"), ValueError, "expected a policy as to_json writes it, got '{'"),
         (lambda: policy_from_json("3"), ValueError, "expected a policy as to_json writes it, got '3'"),
         (lambda: policy_from_json('[[["rotate", 1]]]'), ValueError, "expected a policy as to_json writes it"),
-        (lambda: policy_from_json('[[["rotate", 1, 4, {"speed": 1}]]]'), ValueError, "expected a policy as to_json"),
+        (lambda: policy_from_json('[[["rotate", 1, 4, {"speed": 1}]]]'), ValueError, "a step may change weakest"),
         (
             lambda: policy_from_json('[[["rotatte", 1, 4]]]'),
             ValueError,
             "no operation is called 'rotatte'; the nearest are rotate",
         ),
         (lambda: policy_from_json('[[["rotate", 2, 4]]]'), ValueError, "probability must lie in [0, 1], got 2"),
+        (lambda: policy_from_json(None), TypeError, "text must be of type str, got None; read the file first"),
+        (lambda: policy_from_json("[" * 100_000), ValueError, "expected a policy as to_json writes it, got '[[["),
+        (lambda: policy_from_json("\ufeff[]"), ValueError, "expected a policy as to_json writes it"),
+        (
+            lambda: policy_from_json('[[["rotate", 1, 4, {"name": "invert"}]]]'),
+            ValueError,
+            "a step may change weakest, strongest, unit, signed, whole of rotate, got ['name']; leave them out",
+        ),
+        *(
+            (lambda given=given: policy_from_json(f'[[["rotate", 1, 4, {given}]]]'), error, says)
+            for given, error, says in (
+                ('{"pixels": 1}', ValueError, "got ['pixels']; leave them out"),
+                ('{"draws": true}', ValueError, "got ['draws']; leave them out"),
+                ('{"signed": 1}', ValueError, "signed must be of type bool, got 1"),
+                ('{"unit": null}', ValueError, "unit must be of type str, got None"),
+                ('{"strongest": "9"}', ValueError, "strongest of rotate must be a finite number, got '9'"),
+                ("[1]", ValueError, "got [1]; leave them out"),
+                ("7", ValueError, "expected a policy as to_json writes it"),
+            )
+        ),
         (lambda: policy_from_json("[]"), ValueError, "a policy needs at least one sub-policy"),
         (lambda: policy_from_json("[[]]"), ValueError, "a sub-policy needs at least one step"),
     ],

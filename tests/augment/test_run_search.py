@@ -373,13 +373,40 @@ def test_a_damaged_line_is_named(line, tmp_path):
         run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS)
 
 
+def test_a_flipped_bit_of_a_log_is_noticed_wherever_it_is(tmp_path):
+    """But for that of the last new line: a line without one was cut short, and its group is judged again."""
+    log = tmp_path / "log.jsonl"
+    whole = run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS | {"trials": 6})
+    content = log.read_bytes()
+    for place in range(0, 8 * (len(content) - 1), 11):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        log.write_bytes(flipped)
+        with pytest.raises(ValueError, match="damaged"):
+            run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS | {"trials": 6})
+    log.write_bytes(content[:-1] + b"\x0b")
+    assert run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS | {"trials": 6}) == whole
+
+
+def test_a_log_from_before_there_were_hashes_is_read(whole, tmp_path):
+    log = tmp_path / "log.jsonl"
+    run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS)
+    lines = [json.loads(line) for line in log.read_bytes().splitlines()]
+    for line in lines:
+        del line["sha256"]
+    log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS) == whole
+
+
 @pytest.mark.parametrize(
     "content", [b'{"other": 1}\n', b'{"other": 1}', b"[1]\n", b"My thesis", b"My\nthesis", b"\n\xff"]
 )
 def test_a_file_that_is_no_log_stays_as_it_was(content, tmp_path):
     log = tmp_path / "thesis.txt"
     log.write_bytes(content)
-    with pytest.raises(ValueError, match=says(f"{log} is not the log of a search; give a new file")):
+    with pytest.raises(
+        ValueError, match=says(f"{log} is not the log of a search, or its first line is damaged; give a new file")
+    ):
         run_search(tiny.evolution(), tiny.Worth(), log=log, **ROUNDS)
     assert log.read_bytes() == content
 

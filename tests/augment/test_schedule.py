@@ -61,7 +61,10 @@ def test_fit_refuses_a_schedule_that_was_not_begun():
     [
         (lambda: PolicySchedule([]), "a schedule needs at least one policy, got none"),
         (lambda: PolicySchedule([str]).begin(0), "steps must be a whole number of 1 or more, got 0; epochs times"),
-        (lambda: PolicySchedule([str]).at(3, 3), "step must be a whole number from 0 to 2, got 3; steps 0 to 2"),
+        (
+            lambda: PolicySchedule([str]).at(3, 3),
+            "step must be a whole number from 0 to 2, got 3; this training ends with step 2",
+        ),
     ],
 )
 def test_bad_input_is_refused(call, message):

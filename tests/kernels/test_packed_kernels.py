@@ -300,7 +300,7 @@ X, Y = torch.ones(2, 32), torch.ones(2, 3)
     (lambda: packed_linear(MATRIX, torch.ones(2, 32), "sse9"), ValueError, "got 'sse9'; the others"),
     (lambda: bind_packed_linear(MATRIX, Y, Y), ValueError, "x must have shape [any, 32], got [2, 3]"),
     (lambda: bind_packed_linear(MATRIX, X, Y[:1]), ValueError, "y must have shape [2, 3], got [1, 3]"),
-    (lambda: bind_packed_linear(MATRIX, X, Y, 0), ValueError, "threads must be a whole number of 1 or more, got 0"),
+    (lambda: bind_packed_linear(MATRIX, X, Y, 0), ValueError, "threads must be a whole number from 1 to 256, got 0"),
     (lambda: packed_integers(MATRIX, torch.ones(2, 32)), TypeError, "x must be torch.int8"),
     (lambda: packed_integers(MATRIX, INT8), ValueError, "one group, got 2"),
     (lambda: packed_convolution(MATRIX, torch.ones(1, 3, 9, 9), KERNEL), ValueError, "x must have 2 channels, got 3"),
@@ -309,7 +309,7 @@ X, Y = torch.ones(2, 32), torch.ones(2, 3)
     (lambda: pack_matrix(CODES + 16, SCALES, 0, 4), ValueError, "codes must be whole numbers from 0 to 15"),
     (lambda: pack_matrix(CODES - 1, SCALES, 0, 4), ValueError, "codes must be whole numbers from 0 to 15"),
     (lambda: pack_matrix(CODES.float(), SCALES, 0, 4), ValueError, "codes must be whole numbers"),
-    (lambda: pack_matrix(CODES, SCALES, 16, 4), ValueError, "zeros must be whole numbers from 0 to 15"),
+    (lambda: pack_matrix(CODES, SCALES, 16, 4), ValueError, "zeros must be a whole number from 0 to 15"),
     (lambda: pack_matrix(CODES, torch.ones(3, 3), 0, 4), ValueError, "scales must be [3, a divisor of 8], got [3, 3]"),
     (lambda: pack_matrix(CODES, SCALES, 1, 1), ValueError, "codes of 1 bit stand for -1 and 1 and have no zero"),
     (lambda: pack_matrix(CODES, SCALES, 0, 4, torch.ones(4)), ValueError, "bias must have shape [3], got [4]"),
@@ -395,12 +395,25 @@ def test_an_image_without_pixels(instructions):
 
 def test_parts_that_do_not_fit_together():
     codes, scales = torch.ones(20, 48, dtype=torch.int64), torch.ones(20, 2)
-    for zeros in (torch.ones(17, 2, dtype=torch.int64), torch.tensor(8), 8.0):  # 17 rows would be filled up with 0
-        with pytest.raises(ValueError, match=r"zeros must be one int, or a tensor \[20, 2\] as the scales, got"):
+    for zeros, error in (
+        (torch.ones(17, 2, dtype=torch.int64), ValueError),  # 17 rows would be filled up with 0
+        (torch.tensor(8), ValueError),
+        (8.0, TypeError),
+        (True, TypeError),
+        (None, TypeError),
+    ):
+        with pytest.raises(error, match=r"^zeros must "):
             pack_matrix(codes, scales, zeros, 4)
-    for bad in (codes[0], codes[:, :0], [[1]]):
-        with pytest.raises(ValueError, match=r"codes must be a tensor \[rows, 1 column or more\], got"):
+    for bad, error in ((codes[0], ValueError), (codes[:, :0], ValueError), ([[1]], TypeError), (None, TypeError)):
+        with pytest.raises(error, match=r"^codes must "):
             pack_matrix(bad, scales, 8, 4)
+    for bits in (True, 4.0, None):  # True is 1 to Python
+        with pytest.raises(TypeError, match="bits must be a whole number"):
+            pack_matrix(codes, scales, 0, bits)
+    assert (
+        pack_matrix(codes, scales, np.int64(8), np.int8(4)).stored_bytes
+        == pack_matrix(codes, scales, 8, 4).stored_bytes
+    )
     packed = pack_matrix(codes, scales, 8, 4)
     for name, value, error in (("rows", -5, ValueError), ("rows", 20.0, TypeError), ("size", 0, ValueError)):
         with pytest.raises(error, match=f"{name} must be a whole number"):
@@ -409,7 +422,7 @@ def test_parts_that_do_not_fit_together():
 
 def test_signs_of_nothing():
     assert pack_signs(torch.zeros(0, 70)).shape == (0, 2)
-    with pytest.raises(TypeError, match=r"values must be a tensor, got list; use torch.tensor\(values\)"):
+    with pytest.raises(TypeError, match=r"values must be a tensor, got \[\[1.0\]\]; give a matrix"):
         pack_signs([[1.0]])
 
 

@@ -227,3 +227,41 @@ def test_a_block_that_would_not_fit_the_stack_is_refused():
 def test_flags_are_words():
     with pytest.raises(TypeError, match=r"^flags must be a sequence of strings, got '-O1'; write \('-O1',\)"):
         bind_dense(torch.ones(2, 4), torch.ones(4), torch.empty(2), flags="-O1")
+
+
+# --- what C would trust -------------------------------------------------------------------------------------------
+
+INTS, PAIR, FOUR, TWO = torch.int32, torch.tensor([3.0, 4.0]), torch.ones(4), torch.empty(2)
+
+
+@pytest.mark.parametrize(
+    "starts, columns, message",
+    [
+        ([0, 1, 3], [0, 3], "starts must rise from 0 to the number of values, 2; count the values of each row"),
+        ([1, 1, 2], [0, 3], "starts must rise from 0"),
+        ([0, 9, 2], [0, 3], "starts must rise from 0"),
+        ([0, 1, 2], [0, 4], "columns must lie from 0 to 3, got 0 to 4; they are counted from 0"),
+        ([0, 1, 2], [-1, 3], "columns must lie from 0 to 3, got -1 to 3"),
+    ],
+)
+def test_rows_that_would_be_read_elsewhere_never_reach_c(starts, columns, message):
+    starts, columns = torch.tensor(starts, dtype=INTS), torch.tensor(columns, dtype=INTS)
+    with pytest.raises(ValueError, match=message):
+        bind_csr(starts, columns, PAIR, FOUR, TWO)
+    with pytest.raises(ValueError, match=message):
+        bind_blocks(starts, columns, PAIR.view(2, 1, 1), FOUR, TWO)
+
+
+def test_as_many_ones_as_values_and_positions_inside_their_group():
+    with pytest.raises(ValueError, match="bits must have a one for each of 2 values, got 3"):
+        bind_bitmap(torch.tensor([0b1011], dtype=torch.uint8), PAIR, FOUR, TWO)
+    with pytest.raises(ValueError, match="positions must lie in a group of 3, 0 to 2, got 3; pack them again"):
+        bind_n_of_m(torch.tensor([0b1100], dtype=torch.uint8), PAIR.view(2, 1, 1), 3, torch.ones(3), TWO)
+
+
+def test_a_view_whose_sign_is_still_to_be_turned_is_refused():
+    """The imaginary part of a conjugate: 2 in memory, which stands for -2."""
+    turned = torch.tensor([1 + 2j]).conj().imag
+    assert turned.item() == -2.0 and turned.is_contiguous()
+    with pytest.raises(ValueError, match="x must be contiguous on the CPU, and dense; pass x.cpu"):
+        bind_dense(torch.ones(1, 1), turned, torch.empty(1))

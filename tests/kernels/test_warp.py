@@ -65,5 +65,5 @@ def test_what_it_refuses():
         far = matrix.index_fill(0, torch.tensor(place), number)
         with pytest.raises(ValueError, match=rf"c and f in \[-8192, 8192\], got up to .*{number}.*; places must fit"):
             warp_nearest(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), far, 0)
-    with pytest.raises(ValueError, match=r"of 4096 or less, got 4097; scale it down"):
+    with pytest.raises(ValueError, match=r"must be 4096 or less, got 4097; scale it down"):
         warp_nearest(torch.zeros(1, 1, 1, 4097, dtype=torch.uint8), matrix, 0)

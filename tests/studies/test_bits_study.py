@@ -226,7 +226,7 @@ def test_a_study_goes_on_where_it_was(tmp_path, monkeypatch):
     assert made == [("2", 0), ("8/1/8", 0), "students", ("2", 0)]
     run.run_study(replace(TINY_SETTINGS, seeds=(1,)), tmp_path, splits(), {})  # another process, another seed
     assert made[4:] == [("2", 1), ("8/1/8", 1), "students"]
-    with pytest.raises(ValueError, match="holds a study with other settings, see settings.json in it; give a new"):
+    with pytest.raises(ValueError, match=r"holds a study with few_bits\.epochs = 1, and this one has 2; give a new"):
         run.run_study(replace(TINY_SETTINGS, few_bits=replace(TINY, epochs=2)), tmp_path, splits(), {})
     (tmp_path / "bits-2-0.json").write_text("[{}]")
     with pytest.raises(ValueError, match=r"cannot read .*bits-2-0.json .*; remove it, and it will be made again"):

@@ -260,7 +260,7 @@ def test_a_contest_that_is_stopped_goes_on_and_ends_with_the_same(tmp_path):
 
 def test_a_folder_of_another_contest_and_a_damaged_part(tmp_path):
     contest_run.run_contest(tiny.contest(), tmp_path)
-    with pytest.raises(ValueError, match="holds a contest with other settings, see settings.json in it; give a new"):
+    with pytest.raises(ValueError, match="holds a contest with trials = 10, and this one has 11; give a new"):
         contest_run.run_contest(tiny.contest(trials=11), tmp_path)
     path = tmp_path / "final-0-hand-written-affine.json"
     path.write_text('{"seed": 0}')

@@ -168,9 +168,7 @@ def test_a_study_that_was_stopped_goes_on_and_ends_the_same(folder, monkeypatch)
     for one in whole.turning:
         assert sum(map(sum, one.turned)) == 1500
         assert one.test == pytest.approx(sum(one.per_class) / 10)
-    with pytest.raises(
-        ValueError, match="holds a study with other settings, see settings.json in it; give a new folder"
-    ):
+    with pytest.raises(ValueError, match="holds a study with batch_size = 10, and this one has 5; give a new folder"):
         run.run_study(replace(TINY, batch_size=5), folder, {})
 
 

@@ -173,7 +173,7 @@ def test_it_goes_on_where_it_was(made, monkeypatch):
     found, folder, _ = made
     monkeypatch.setattr(run, "run_part", None)  # nothing is left to make
     assert run.run_study(SETTINGS, folder, bench(), {"threads": 1}) == found
-    with pytest.raises(ValueError, match="other settings"):
+    with pytest.raises(ValueError, match="holds a study with model_sha256 = '0123', and this one has '4567'"):
         run.run_study(replace(SETTINGS, model_sha256="4567"), folder, bench(), {})
     with pytest.raises(ValueError, match="there is no part 'gptq-5'"):
         run.run_study(SETTINGS, folder, bench(), {}, names=("gptq-5",))

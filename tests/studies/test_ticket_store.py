@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import tiny_tickets as tiny
 import torch
 
@@ -285,7 +286,7 @@ def test_other_settings_are_refused_by_name(setting, tmp_path):
 def test_settings_of_another_version_are_refused_too(tmp_path):
     store.open_folder(tmp_path, small())
     path = tmp_path / "study.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "colour": "blue"}))
+    path.write_text(json.dumps({**store.settings_of(small()), "colour": "blue"}))
     with pytest.raises(ValueError, match="holds a study with colour = 'blue', and this one has None"):
         run_study(small(), tmp_path)
 
@@ -328,6 +329,33 @@ def test_a_damaged_file_is_said_and_the_others_are_kept(how, tmp_path):
         run_study(small(), tmp_path)
     path.unlink()
     assert run_study(small(), tmp_path, seeds_together=1) == uninterrupted()
+
+
+def saved(folder: Path) -> bytes:
+    """The file of a seed after a round; about 20,000 bits."""
+    [state] = advance(small(seeds=(0,), arms=("ticket",)), [State(0)])
+    store.save(state, folder)
+    return (folder / "seed-000000.safetensors").read_bytes()
+
+
+def test_a_flipped_bit_in_a_file_is_noticed_wherever_it_is(tmp_path):
+    content, path = saved(tmp_path), tmp_path / "seed-000000.safetensors"
+    for place in {*range(0, 8 * len(content), 389), *range(0, 8 * 40, 3)}:
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match="is damaged"):
+            store.load(tmp_path, 0)
+
+
+def test_a_file_from_before_there_were_hashes_is_read(tmp_path):
+    content, path = saved(tmp_path), tmp_path / "seed-000000.safetensors"
+    state, tensors = store.load(tmp_path, 0), safetensors.torch.load(content)
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    del metadata["sha256"]
+    path.write_bytes(safetensors.torch.save(tensors, metadata))
+    assert_same_state(store.load(tmp_path, 0), state)
 
 
 def test_a_file_of_another_seed_is_refused(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mini_lib.augment.operations.operation import Operation
-from mini_lib.require import whole
+from mini_lib.require import checked, whole
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Cover:
     fill: int = 128
 
     def __post_init__(self) -> None:
-        whole("fill", self.fill, low=0, high=255, fix="128 is grey")
+        checked(self, "fill", whole, low=0, high=255, fix="128 is grey")
 
     def __call__(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
         """Return the pictures, each with its square covered."""

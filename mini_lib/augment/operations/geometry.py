@@ -7,9 +7,9 @@ from math import pi
 import torch
 from torch import Tensor
 
-from mini_lib.augment.operations.operation import Operation
+from mini_lib.augment.operations.operation import Operation, need_operation
 from mini_lib.kernels import mirrored, warp_nearest
-from mini_lib.require import one_of, whole
+from mini_lib.require import checked, one_of, whole
 
 # A number that is the same for all pictures, or one per picture, float64 [N].
 Entry = float | Tensor
@@ -33,7 +33,7 @@ class Warp:
 
     def __post_init__(self) -> None:
         one_of("interpolation", self.interpolation, ("nearest", "bilinear"), fix="published policies use 'nearest'")
-        whole("fill", self.fill, low=0, high=255, fix="0 is black")
+        checked(self, "fill", whole, low=0, high=255, fix="0 is black")
 
     def __call__(self, images: Tensor, strengths: Tensor) -> Tensor:
         """Return the pictures, warped."""
@@ -47,13 +47,14 @@ def warped_with(operation: Operation, *, interpolation: str = "nearest", fill: i
     """Return an operation that moves pixels with another interpolation, or filled with another grey.
 
     Raises:
-        TypeError: the operation does not move pixels by a `Warp`, or `fill` is no whole number.
+        TypeError: it is no operation, or one that does not move pixels by a `Warp`, or `fill` is no whole number.
         ValueError: the interpolation is unknown, or `fill` is no grey value.
 
     >>> black_and_white = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)
     >>> warped_with(translate_x, fill=128)(black_and_white, 0.5).flatten()
     tensor([128,   0], dtype=torch.uint8)
     """
+    need_operation(operation)
     if not isinstance(operation.pixels, Warp):
         raise TypeError(f"{operation.name} interpolates nothing; use an operation with a Warp, such as rotate")
     return replace(operation, pixels=replace(operation.pixels, interpolation=interpolation, fill=fill))

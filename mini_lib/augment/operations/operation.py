@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mini_lib.augment.pictures import need_pictures
-from mini_lib.require import finite
+from mini_lib.require import callable_, finite, of_type, shown
 from mini_lib.require import share as need_share
 
 # From pictures uint8 [N, channels, height, width] and strengths float64 [N] to new pictures of the same shape. One that
@@ -27,7 +27,7 @@ class Operation:
     An operation whose `weakest` is its `strongest` has no strength, and needs none.
 
     Raises:
-        TypeError: `pixels` cannot be called, or an end of the scale is not a number.
+        TypeError: `pixels` cannot be called, an end of the scale is not a number, or another field has another type.
         ValueError: an end of the scale is not finite, or lies outside the limits.
 
     >>> darker = Operation("darker", lambda images, strengths: images - 10)
@@ -48,10 +48,14 @@ class Operation:
     limits: tuple[float, float] = (-inf, inf)
 
     def __post_init__(self) -> None:
-        if not callable(self.pixels):
-            raise TypeError(f"pixels must be a function of pictures and strengths, got {self.pixels!r}")
+        for name, kind in {"name": str, "unit": str, "signed": bool, "whole": bool, "draws": bool}.items():
+            of_type(name, getattr(self, name), kind, fix="see the fields of rotate, say")
+        callable_("pixels", self.pixels, fix="pass a function of pictures and strengths")
+        if not isinstance(self.limits, tuple) or len(self.limits) != 2:
+            raise TypeError(f"limits of {self.name} must be a pair, got {shown(self.limits)}; use (-1, 1)")
         for end in ("weakest", "strongest"):
             value = finite(f"{end} of {self.name}", getattr(self, end), fix="both ends of the scale are numbers")
+            object.__setattr__(self, end, value)
             for one in (value, -value) if self.signed else (value,):
                 if not self.limits[0] <= one <= self.limits[1]:
                     raise ValueError(
@@ -66,10 +70,12 @@ class Operation:
             TypeError: the share is neither a number nor a tensor.
             ValueError: a share lies outside [0, 1].
         """
+        if isinstance(share, Tensor):
+            need_numbers(f"a share of the scale of {self.name}", share)
         ends = [share] if not isinstance(share, Tensor) else map(float, share.aminmax() if share.numel() else ())
         for end in ends:
-            need_share(f"a share of the scale of {self.name}", end, zero=True, fix="1 is its end")
-        strength = self.weakest + (self.strongest - self.weakest) * share
+            end = need_share(f"a share of the scale of {self.name}", end, zero=True, fix="1 is its end")
+        strength = self.weakest + (self.strongest - self.weakest) * (share if isinstance(share, Tensor) else end)
         return _rounded(strength) if self.whole else strength
 
     def __call__(
@@ -106,17 +112,14 @@ class Operation:
                 )
             strength = self.weakest
         if not isinstance(strength, Tensor):
-            finite(f"the strength of {self.name}", strength, fix=f"give a number for all, or a tensor [{count}]")
+            strength = finite(f"the strength of {self.name}", strength, fix=f"give a number, or a tensor [{count}]")
         elif strength.shape not in ((), (count,)):
             raise ValueError(
                 f"the strength of {self.name} must be one number or have shape [{count}], "
                 f"got {list(strength.shape)}; give one each"
             )
-        elif strength.dtype == torch.bool or strength.is_complex() or strength.device.type != "cpu":
-            raise TypeError(
-                f"the strength of {self.name} must be real numbers on the CPU, "
-                f"got {strength.dtype} on {strength.device}; convert"
-            )
+        else:
+            need_numbers(f"the strength of {self.name}", strength)
         strength = strength.detach() if isinstance(strength, Tensor) else strength
         low, high = self.limits
         ends = (strength,) if not isinstance(strength, Tensor) else strength.aminmax() if strength.numel() else ()
@@ -138,6 +141,30 @@ class Operation:
 def _alike(strength: float, count: int) -> Tensor:
     """Return the same strength for all, kept for the next call: torch refuses to write to one element that is many."""
     return torch.tensor(float(strength), dtype=torch.float64).expand(count)
+
+
+def need_operation(operation: object) -> None:
+    """Refuse what is not an operation.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(operation, str):
+        raise TypeError(f"operation must be an Operation, got the name {operation!r}; use operation_named(name)")
+    if not isinstance(operation, Operation):
+        raise TypeError(f"operation must be an Operation, got {shown(operation)}; use rotate, invert or another one")
+
+
+def need_numbers(name: str, values: Tensor) -> None:
+    """Refuse a tensor of something else than real numbers that lie side by side on the CPU.
+
+    Raises:
+        TypeError: it is one.
+    """
+    unfit = values.is_quantized or values.dtype == torch.bool or values.is_complex() or values.layout != torch.strided
+    if unfit or values.device.type != "cpu":
+        got = f"{values.dtype} on {values.device}, {str(values.layout).removeprefix('torch.')}"
+        raise TypeError(f"{name} must be real numbers on the CPU, got {got}; convert")
 
 
 def _rounded(strength: float | Tensor) -> float | Tensor:

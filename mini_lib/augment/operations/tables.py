@@ -25,6 +25,7 @@ from mini_lib.augment.operations.tone import (
     solarize,
     solarize_add,
 )
+from mini_lib.require import of_type, shown
 
 # Ekin D. Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data", 2018, table 6, without SamplePairing,
 # which needs a second picture. Pixels of its 331 x 331 pictures became shares of the side.
@@ -66,6 +67,7 @@ def operation_named(name: str) -> Operation:
     """Return the operation of this name, with the range of AutoAugment.
 
     Raises:
+        TypeError: it is not a text.
         ValueError: there is none; the message has the nearest names.
 
     >>> operation_named("rotate").strongest
@@ -74,8 +76,9 @@ def operation_named(name: str) -> Operation:
     Traceback (most recent call last):
     ValueError: no operation is called 'rotatte'; the nearest are rotate
     """
+    of_type("name", name, str, fix="'rotate' is one")
     if name in _ALL:
         return _ALL[name]
-    near = get_close_matches(str(name).lower(), _ALL, n=3)
+    near = get_close_matches(name.lower(), _ALL, n=3)
     known = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(sorted(_ALL))}"
-    raise ValueError(f"no operation is called {name!r}; {known}")
+    raise ValueError(f"no operation is called {shown(name)}; {known}")

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from torch import Tensor
 
+from mini_lib import require
 from mini_lib.augment.chain import Standardised
 from mini_lib.augment.search.children import Build, Child, ChildRecipe, train_children
 from mini_lib.augment.search.spent import Spent
@@ -28,6 +29,8 @@ class ByChildren:
         wrap: makes of a policy what can change the pictures; `Standardised` for the course's standardised pictures.
 
     Raises:
+        TypeError: a split, the recipe or the start is none, a seed is not a whole number, or a function cannot be
+            called.
         ValueError: there is no seed, or several with a recipe that stops children: it would compare those of different
             seeds.
 
@@ -45,6 +48,15 @@ class ByChildren:
         start: Child | None = None,
         wrap: Callable[[Augment], Augment] = Standardised,
     ) -> None:
+        require.callable_("build", build, fix="pass a function that makes a net of a seed, such as child_cnn")
+        require.callable_("wrap", wrap, fix="it makes of a policy what can change the pictures, such as Standardised")
+        for name, split in {"train": train, "validation": validation}.items():
+            require.of_type(name, split, Split, fix="use data.Split(images, labels)")
+        require.of_type("recipe", recipe, ChildRecipe, fix="use ChildRecipe(steps=80)")
+        require.of_type("seeds", seeds, (list, tuple, range), fix="(0,) trains one child for each policy")
+        seeds = [require.whole("a seed", seed, fix="any whole number will do") for seed in seeds]
+        if start is not None:
+            require.of_type("start", start, Child, fix="train one with train_children")
         if not seeds or (len(seeds) > 1 and recipe.halve_at):
             raise ValueError(
                 f"children need one seed, or several and a recipe that lets all finish, got seeds {tuple(seeds)} and "
@@ -57,6 +69,7 @@ class ByChildren:
 
     def __call__(self, policies: Sequence[Augment]) -> list[float]:
         """Return one reward per policy, in [0, 1]."""
+        require.of_type("policies", policies, (list, tuple), fix="give a list of policies")
         children = train_children(
             self.build,
             [self.wrap(policy) for policy in policies for _ in self.seeds],

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from mini_lib.require import one_of
+from mini_lib.require import one_of, whole
 
 
 def child_cnn(seed: int = 0, channels: int = 1) -> nn.Sequential:
@@ -19,7 +19,8 @@ def child_cnn(seed: int = 0, channels: int = 1) -> nn.Sequential:
     >>> sum(weight.numel() for weight in child_cnn().parameters())
     11074
     """
-    one_of("channels", channels, (1, 3), fix="1 is grey, 3 is colour")
+    seed = whole("seed", seed, fix="any whole number will do")
+    one_of("channels", whole("channels", channels, fix="1 is grey, 3 is colour"), (1, 3), fix="1 is grey, 3 is colour")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers: list[nn.Module] = []

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_lib import require
+from mini_lib.augment.search.grouped import check_groups
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment, Batch, need_batch
 from mini_lib.data import Split
-from mini_lib.fit import need_classes
 from mini_lib.stacked import Stack, accuracies_together, losses_together, stack, unstack
 
 _BUILDING = threading.Lock()  # `build` may seed torch's global random state for a moment, which threads share
@@ -53,19 +53,27 @@ class ChildRecipe:
     batches_at_once: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "halve_at", tuple(self.halve_at))
-        require.whole("steps", self.steps, low=1, fix="80 steps tell a good policy from a bad one")
-        require.whole("batch_size", self.batch_size, low=1, fix="64 is a good start")
-        require.positive("learning_rate", self.learning_rate, fix="0.01 is a good start")
-        require.not_negative("weight_decay", self.weight_decay, fix="0 leaves it out")
-        require.whole("batches_at_once", self.batches_at_once, low=1, fix="8 saves most of the time that can be saved")
-        for step in self.halve_at:
+        require.checked(self, "steps", require.whole, low=1, fix="80 steps tell a good policy from a bad one")
+        require.checked(self, "batch_size", require.whole, low=1, fix="64 is a good start")
+        require.checked(self, "learning_rate", require.positive, fix="0.01 is a good start")
+        require.checked(self, "weight_decay", require.not_negative, fix="0 leaves it out")
+        require.checked(self, "batches_at_once", require.whole, low=1, fix="8 saves most of the time that can be saved")
+        require.of_type("halve_at", self.halve_at, (list, tuple), fix="() lets all children finish")
+        steps = (
             require.whole("a step of halve_at", step, low=1, high=self.steps - 1, fix="() lets all children finish")
+            for step in self.halve_at
+        )
+        object.__setattr__(self, "halve_at", tuple(steps))
         if list(self.halve_at) != sorted(set(self.halve_at)):
             raise ValueError(f"halve_at must rise, got {self.halve_at}; give each step once, the first one first")
 
     def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0.
+
+        Raises:
+            TypeError, ValueError: there is no such step.
+        """
+        step = require.whole("step", step, low=0, high=self.steps - 1, fix="steps are counted from 0")
         climbs = max(1, round(0.3 * self.steps))
         return self.learning_rate * min((step + 1) / climbs, (self.steps - step) / max(1, self.steps - climbs))
 
@@ -111,17 +119,16 @@ def train_children(
         TypeError: a split is not a `Split`, the recipe no `ChildRecipe`, a seed no whole number, or an augmentation
             cannot be called or gives no `Batch`.
         ValueError: there are no children, not as many seeds or starts as augmentations, a net that cannot be grouped
-            or tells too few classes apart, an augmentation that changes the number of pictures, or a loss that is not
-            finite.
+            (one that draws by itself, or says something else in a group than alone) or tells too few classes apart, an
+            augmentation that changes the number of pictures, or a loss that is not finite.
     """
-    _check(augments, train, validation, recipe, seeds, start)
+    seeds = _check(build, augments, train, validation, recipe, seeds, start)
     with _BUILDING:
         nets = [build(seed) for seed in seeds]
     if start is not None:
         starts = [start] * len(nets) if isinstance(start, Mapping) else start
         nets = [_started(net, own) for net, own in zip(nets, starts)]
-    _check_groups(nets)
-    need_classes(nets[0], train, validation)
+    check_groups(nets, train, validation)
     group = _Group(nets[0], nets, recipe)
     feeds = [_Feed(augment, train, recipe, seed) for augment, seed in zip(augments, seeds)]
     accuracies, judged, trained = [0.0] * len(nets), [0] * len(nets), [0] * len(nets)
@@ -245,35 +252,25 @@ def _as_before(augmented: object, batch: Batch) -> Batch:
 def _started(net: nn.Module, start: State) -> nn.Module:
     try:
         net.load_state_dict(dict(start))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"start does not fit the net that `build` makes: {error}") from error
     return net
 
 
-# What draws by itself would draw alike for all children, or from the global random state.
-_DRAWS = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d)
-
-
-def _check_groups(nets: Sequence[nn.Module]) -> None:
-    shapes = [{name: tensor.shape for name, tensor in net.state_dict().items()} for net in nets]
-    if any(one != shapes[0] for one in shapes):
-        raise ValueError("`build` makes nets of different shapes for different seeds; only equal ones can be grouped")
-    for name, module in nets[0].named_modules():
-        if isinstance(module, _DRAWS):
-            raise ValueError(
-                f"{name or 'the net'} is a {type(module).__name__}, which draws by itself, and children have one "
-                "generator each, for their augmentation; use a net without it"
-            )
-
-
 def _check(
+    build: Build,
     augments: Sequence[Augment | None],
     train: Split,
     validation: Split,
     recipe: ChildRecipe,
     seeds: Sequence[int],
     start: State | Sequence[State] | None,
-) -> None:
+) -> list[int]:
+    """Return the seeds as plain numbers, once all else is right too."""
+    require.callable_("build", build, fix="pass a function that makes an untrained net of a seed, such as child_cnn")
+    starts = {} if start is None or isinstance(start, Mapping) else {"start": start}
+    for name, value in {"augments": augments, "seeds": seeds, **starts}.items():
+        require.of_type(name, value, (list, tuple, range), fix="give one for each child")
     for name, split in (("train", train), ("validation", validation)):
         if not isinstance(split, Split):
             raise TypeError(f"{name} must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
@@ -281,14 +278,13 @@ def _check(
     if not augments or not len(augments) == len(seeds) == starts:
         raise ValueError(
             f"each child needs an augmentation (or None), a seed, and a start if there are several, got "
-            f"{len(augments)}, {len(seeds)} and {starts}"
+            f"{len(augments)}, {len(seeds)} and {starts}; give as many of each"
         )
     if not isinstance(recipe, ChildRecipe):
         raise TypeError(f"recipe must be a ChildRecipe, got {type(recipe).__name__}; use ChildRecipe(steps=80)")
-    for seed in seeds:
-        require.whole("a seed", seed, fix="any whole number will do")
     for augment in augments:
         if augment is not None and not callable(augment):
             raise TypeError(
                 f"augment must be a function (batch, generator) -> batch, got {augment!r}; None leaves it out"
             )
+    return [require.whole("a seed", seed, fix="any whole number will do") for seed in seeds]

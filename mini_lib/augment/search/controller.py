@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_lib import require
-from mini_lib.augment.policy import Policy
+from mini_lib.augment.policy import Policy, need_policy
 from mini_lib.augment.search.policy_gradient import PPO, Reinforce, seeded
 from mini_lib.augment.search.random_search import need_rewards
-from mini_lib.augment.search.space import SearchSpace
+from mini_lib.augment.search.space import SearchSpace, need_space
 
 _KINDS = 3  # of decision: operation, probability, magnitude
 
@@ -50,7 +50,7 @@ class Controller:
         update: how it learns, `Reinforce(...)` or `PPO(...)`.
 
     Raises:
-        TypeError: a count is not a whole number.
+        TypeError: the space or the update is none, or a count is not a whole number.
         ValueError: a count is below 1.
 
     Source: E. Cubuk et al., "AutoAugment: Learning Augmentation Strategies from Data", 2019, section 3;
@@ -66,9 +66,11 @@ class Controller:
         units: int = 100,
         update: Reinforce | PPO = PPO(),  # noqa: B008 - it is frozen
     ) -> None:
-        require.whole("seed", seed, low=0, fix="any whole number will do")
-        require.whole("sub_policies", sub_policies, low=1, fix="the paper has 5")
-        require.whole("units", units, low=1, fix="the paper has 100")
+        seed = require.whole("seed", seed, low=0, fix="any whole number will do")
+        sub_policies = require.whole("sub_policies", sub_policies, low=1, high=2**14, fix="the paper has 5")
+        units = require.whole("units", units, low=1, high=2**14, fix="the paper has 100")
+        need_space(space)
+        require.of_type("update", update, (Reinforce, PPO), fix="use PPO()")
         self.space, self.sub_policies, self.update = space, sub_policies, update
         self.net = _Recurrent(space.choices[:_KINDS], sub_policies * space.steps, units, seed)
         self._optimizer = torch.optim.Adam(self.net.parameters(), lr=update.learning_rate)
@@ -89,7 +91,7 @@ class Controller:
             TypeError: `count` is not a whole number.
             ValueError: it is below 1.
         """
-        require.whole("count", count, low=1, fix="ask for at least one policy")
+        count = require.whole("count", count, low=1, fix="ask for at least one policy")
         genes, _ = self.net.draw(count, seeded(self._seed, self._asked))
         self._asked += count
         return [self.space.policy(row) for row in genes.tolist()]
@@ -104,7 +106,7 @@ class Controller:
             ValueError: not as many rewards as policies, none at all, a reward that is not finite, or a policy that
                 this controller cannot draw.
         """
-        need_rewards(policies, rewards)
+        rewards = need_rewards(policies, rewards)
         genes = self._genes(policies)
         start = sum(rewards) / len(rewards) if self._baseline is None else self._baseline
         advantages = torch.tensor([reward - start for reward in rewards])
@@ -140,16 +142,18 @@ class Controller:
             TypeError: `samples` is not a whole number.
             ValueError: it is below 1.
         """
-        require.whole("samples", samples, low=1, fix="256 gives smooth figures")
+        samples = require.whole("samples", samples, low=1, high=2**20, fix="256 gives smooth figures")
         _, shares = self.net.draw(samples, seeded(self._seed, 0))
         shape = (self.sub_policies, self.space.steps, -1)
         return Learned(*(torch.stack(shares[kind::_KINDS]).reshape(shape) for kind in range(_KINDS)))
 
     def _genes(self, policies: Sequence[Policy]) -> Tensor:
         """The decisions [N, decisions] that policies are made of."""
+        require.of_type("policies", policies, (list, tuple), fix="give a list, as `ask` returns it")
         if not policies:
             raise ValueError("a controller needs at least one policy, got none; ask for some")
         for policy in policies:
+            need_policy(policy)
             if len(policy.sub_policies) != self.sub_policies:
                 raise ValueError(
                     f"this controller draws policies of {self.sub_policies} sub-policies, got one of "

@@ -21,14 +21,15 @@ from torch.nn import functional as F
 
 from mini_lib import require
 from mini_lib.augment.chain import Standardised
+from mini_lib.augment.pictures import logits_of
 from mini_lib.augment.policy import Policy
 from mini_lib.augment.search.by_children import fingerprint
 from mini_lib.augment.search.children import Build, ChildRecipe, train_children
 from mini_lib.augment.search.run import SearchOutcome
 from mini_lib.augment.search.spent import Spent
-from mini_lib.batch import Augment, Batch
+from mini_lib.batch import Augment, Batch, need_batch
 from mini_lib.data import Split
-from mini_lib.fit import predict
+from mini_lib.surgery import need_module
 
 
 class DensityMatching:
@@ -64,13 +65,14 @@ class DensityMatching:
         seed: int = 0,
         setup: Spent = Spent(),  # noqa: B008 - it is frozen
     ) -> None:
-        if not isinstance(net, nn.Module):
-            raise TypeError(f"net must be an nn.Module that gives logits, got {type(net).__name__}; train one with fit")
+        need_module(net)
+        require.callable_("wrap", wrap, fix="it makes of a policy what can change the pictures, such as Standardised")
+        require.of_type("setup", setup, Spent, fix="use Spent()")
         if not isinstance(held_out, Split):
             raise TypeError(f"held_out must be a data.Split, got {type(held_out).__name__}; take one of `folds(...)`")
         require.one_of("reward", reward, ("accuracy", "loss"), fix="'loss' also sees how sure the net is")
-        require.whole("draws", draws, low=1, fix="more draws make a reward less noisy, and cost as much more")
-        require.whole("seed", seed, low=0, fix="any whole number will do")
+        draws = require.whole("draws", draws, low=1, fix="more draws make a reward less noisy, and cost as much more")
+        seed = require.whole("seed", seed, low=0, fix="any whole number will do")
         self.net = copy.deepcopy(net).eval()  # for good: threads that judge at once would switch modes under each other
         self.held_out, self.wrap, self.reward, self.draws, self.seed = held_out, wrap, reward, draws, seed
         self.spent, self.setup = Spent(), setup
@@ -89,14 +91,15 @@ class DensityMatching:
 
     def __call__(self, policies: Sequence[Augment]) -> list[float]:
         """Return one reward per policy."""
+        require.of_type("policies", policies, (list, tuple), fix="give a list of policies")
         return [self._judge(self.wrap(policy)) for policy in policies]
 
     def _judge(self, augment: Augment) -> float:
         generator = torch.Generator().manual_seed(self.seed)
         rewards = []
         for _ in range(self.draws):
-            changed = augment(Batch(self.held_out.images, self.held_out.labels), generator)
-            logits = predict(self.net, changed.images)
+            changed = need_batch(augment(Batch(self.held_out.images, self.held_out.labels), generator))
+            logits = logits_of(self.net, changed.images)
             self.spent += Spent(judged_pictures=len(logits))
             rewards.append(self._reward(logits, changed))
         return sum(rewards) / self.draws
@@ -142,14 +145,16 @@ def fast_autoaugment(
 
     Source: S. Lim et al., "Fast AutoAugment", 2019, section 3 and algorithm 1.
     """
-    require.whole("top", top, low=1, fix="the paper has 10")
+    require.callable_("search", search, fix="pass a function (evaluate, fold) -> SearchOutcome")
+    seed = require.whole("seed", seed, low=0, fix="any whole number will do")
+    top = require.whole("top", top, low=1, fix="the paper has 10")
     joined, spent = [], Spent()
     for fold, (learned, judged) in enumerate(folds(train, count, seed=seed)):
         (child,) = train_children(build, [None], learned, judged, recipe, [seed + fold])
         evaluate = DensityMatching(
             child.model, judged, wrap=wrap, reward=reward, draws=draws, seed=seed, setup=child.spent
         )
-        outcome = search(evaluate, fold)
+        outcome = require.of_type("an outcome", search(evaluate, fold), SearchOutcome, fix="return that of run_search")
         joined += outcome.joined(min(top, len(outcome.trials))).sub_policies
         spent += outcome.spent
     return Matched(Policy(joined), spent)
@@ -168,8 +173,8 @@ def folds(split: Split, count: int, *, seed: int) -> Iterator[tuple[Split, Split
     >>> [(len(learned), judged.labels.tolist()) for learned, judged in folds(six, 3, seed=0)]
     [(4, [0, 1]), (4, [0, 1]), (4, [0, 1])]
     """
-    require.whole("count", count, low=2, fix="one part judges, the others are learned; the paper has 5")
-    require.whole("seed", seed, low=0, fix="any whole number will do")
+    count = require.whole("count", count, low=2, fix="one part judges, the others are learned; the paper has 5")
+    seed = require.whole("seed", seed, low=0, fix="any whole number will do")
     if not isinstance(split, Split):
         raise TypeError(f"folds are made of a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
     smallest = int(split.labels.unique(return_counts=True)[1].min())

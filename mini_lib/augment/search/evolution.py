@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 
 from mini_lib import require
-from mini_lib.augment.policy import Policy
+from mini_lib.augment.policy import Policy, need_policy
 from mini_lib.augment.search.policy_gradient import seeded
 from mini_lib.augment.search.random_search import need_rewards
-from mini_lib.augment.search.space import SearchSpace
+from mini_lib.augment.search.space import SearchSpace, need_space
 
 
 class Evolution:
@@ -29,13 +29,13 @@ class Evolution:
     def __init__(
         self, space: SearchSpace, *, seed: int, sub_policies: int = 5, population: int = 16, sample: int = 4
     ) -> None:
-        self.space = space
+        self.space = need_space(space)
         self.seed = require.whole("seed", seed, low=0, fix="any whole number will do")
         self.sub_policies = require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
         self.population = require.whole("population", population, low=1, fix="16 suits some hundred trials")
         self.sample = require.whole("sample", sample, low=1, high=population, fix="a quarter of the population, say")
         self._asked = self._told = 0
-        self._alive: deque[tuple[Policy, float]] = deque(maxlen=population)  # the newest, the oldest of them first
+        self._alive: deque[tuple[Policy, float]] = deque(maxlen=self.population)  # the newest, the oldest of them first
 
     @property
     def settings(self) -> dict[str, object]:
@@ -49,7 +49,7 @@ class Evolution:
         Raises:
             TypeError, ValueError: `count` is not a whole number of 1 or more.
         """
-        require.whole("count", count, low=1, fix="ask for at least one policy")
+        count = require.whole("count", count, low=1, fix="ask for at least one policy")
         numbers = range(self._asked, self._asked + count)
         self._asked += count
         return [self._next(number) for number in numbers]
@@ -60,7 +60,9 @@ class Evolution:
         Raises:
             TypeError, ValueError: not one finite number per policy.
         """
-        need_rewards(policies, rewards)
+        rewards = need_rewards(policies, rewards)
+        for policy in policies:
+            need_policy(policy)
         self._alive.extend(zip(policies, rewards))
         self._told += len(rewards)
         self._asked = max(self._asked, self._told)  # a log that is told again was once asked for

@@ -9,7 +9,7 @@ from mini_lib.augment.operations import Operation, identity
 from mini_lib.augment.policy import Policy, Step, SubPolicy
 from mini_lib.augment.search.policy_gradient import seeded
 from mini_lib.augment.search.random_search import need_rewards
-from mini_lib.augment.search.space import SearchSpace
+from mini_lib.augment.search.space import SearchSpace, need_space
 
 NOTHING = Policy([SubPolicy(Step(identity, probability=1.0))])
 
@@ -37,7 +37,7 @@ class ForwardSelection:
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, sub_policies: int = 5, draws: int = 3) -> None:
-        self.space = space
+        self.space = need_space(space)
         self.seed = require.whole("seed", seed, low=0, fix="any whole number will do")
         self.sub_policies = require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
         self.draws = require.whole("draws", draws, low=1, fix="3 tries each operation three times per round")
@@ -59,7 +59,7 @@ class ForwardSelection:
             TypeError: `count` is not a whole number.
             ValueError: it is below 1, or the round waits for rewards: the next one depends on them.
         """
-        require.whole("count", count, low=1, fix="ask for at least one policy")
+        count = require.whole("count", count, low=1, fix="ask for at least one policy")
         if self._candidates and self._asked == len(self._candidates):
             raise ValueError(
                 f"round {self._round} waits for {self._asked - len(self._told)} rewards of policies that were asked "
@@ -75,7 +75,7 @@ class ForwardSelection:
         Raises:
             TypeError, ValueError: not one finite number per policy, or a policy that is not this round's next.
         """
-        need_rewards(policies, rewards)
+        rewards = need_rewards(policies, rewards)
         for policy, reward in zip(policies, rewards):
             if len(self._told) == len(self._candidates) or policy != self._candidates[len(self._told)]:
                 raise ValueError(f"round {self._round} did not ask for this policy next; tell in the order of asking")

@@ -1,12 +1,13 @@
 """The log of a search: a text file, a line of JSON for what decides the search, and one for each group of trials.
 
 A line is written when its group is done, and the disk has it before the search goes on. If the search is killed, at
-most the line that was being written is cut short, and that one is dropped when the log is opened again.
+most the line that was being written is cut short, and that one is dropped when the log is opened again. Each line holds
+the sha256 of itself, so that a single changed bit is noticed; one without it is of an earlier version.
 """
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from mini_lib import require
 from mini_lib.augment.policy import Policy
 from mini_lib.augment.search.random_search import need_rewards
 from mini_lib.augment.search.spent import Spent
-from mini_lib.files import write_file
+from mini_lib.files import UNSEALED, seal_holds, sealed, write_file
+
+_GROUP = ("group", "policies", "rewards", "trained_pictures", "judged_pictures")
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,12 @@ class Log:
         self._compare(lines[0] if lines else cut, wanted["settings"])
         for number, line in enumerate(lines[1:], start=2):
             try:
-                group = _object(line)
+                group = _object(line, _GROUP)
                 spent = Spent(group["trained_pictures"], group["judged_pictures"])
-                need_rewards(group["policies"], group["rewards"])
+                rewards = need_rewards(group["policies"], group["rewards"])
                 place = require.whole("group", group["group"], low=0, fix="groups are counted from 0")
-                self.groups[place] = LoggedGroup(group["policies"], group["rewards"], spent)
-            except (KeyError, TypeError, ValueError) as error:
+                self.groups[place] = LoggedGroup(group["policies"], rewards, spent)
+            except (KeyError, TypeError, ValueError, RecursionError) as error:
                 raise ValueError(
                     f"line {number} of {self.path} is damaged ({error}); remove it and those after it, and the search "
                     "goes on from there, or give a new file"
@@ -80,9 +83,11 @@ class Log:
 
     def _compare(self, line: bytes, wanted: Mapping[str, object]) -> None:
         try:
-            there = dict(_object(line)["settings"])
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(f"{self.path} is not the log of a search; give a new file") from None
+            there = dict(_object(line, {"settings"})["settings"])
+        except (KeyError, TypeError, ValueError, RecursionError):
+            raise ValueError(
+                f"{self.path} is not the log of a search, or its first line is damaged; give a new file"
+            ) from None
         for name in {**wanted, **there}:
             if wanted.get(name) != there.get(name):
                 raise ValueError(
@@ -92,13 +97,15 @@ class Log:
 
 
 def _line(values: Mapping[str, object]) -> bytes:
-    return json.dumps(values).encode() + b"\n"
+    return sealed(json.dumps({"sha256": UNSEALED, **values}).encode()) + b"\n"
 
 
-def _object(line: bytes) -> dict:
+def _object(line: bytes, names: Collection[str]) -> dict:
     values = json.loads(line)
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object")
+    if set(values) != set(names) and not seal_holds(line, values.get("sha256")):
+        raise ValueError("it is not what was written: the sha256 in it differs")
     return values
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mini_lib import require
+from mini_lib.tensor_checks import need_tensor
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Reinforce:
         >>> Reinforce().loss(log_p, certain, torch.tensor([1.0, -1.0]))          # -(ln(1/2) - ln(1/4)) / 2 = -ln(2) / 2
         tensor(-0.3466)
         """
+        _need_samples(log_p, log_p_then, advantages)
         return -(advantages * log_p.sum(dim=1)).mean()
 
 
@@ -89,9 +91,9 @@ class PPO:
 
     def __post_init__(self) -> None:
         _check(self)
-        require.whole("epochs", self.epochs, low=1, fix="1 makes it REINFORCE, 4 is common")
-        if self.clip != float("inf"):
-            require.positive("clip", self.clip, fix="0.2 is common, infinity never clips")
+        require.checked(self, "epochs", require.whole, low=1, fix="1 makes it REINFORCE, 4 is common")
+        if not (isinstance(self.clip, float) and self.clip == float("inf")):
+            require.checked(self, "clip", require.positive, fix="0.2 is common, infinity never clips")
 
     def loss(self, log_p: Tensor, log_p_then: Tensor, advantages: Tensor) -> Tensor:
         """Return what a step lowers, without the bonus: -mean over samples of sum of min(r * A, clipped r * A).
@@ -104,16 +106,26 @@ class PPO:
         >>> PPO().loss(now, then, torch.tensor([1.0])), PPO().loss(now, then, torch.tensor([-1.0]))
         (tensor(-1.2000), tensor(2.))
         """
+        _need_samples(log_p, log_p_then, advantages)
         ratio = (log_p - log_p_then).exp()
         clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
         each = advantages[:, None]
         return -torch.minimum(ratio * each, clipped * each).sum(dim=1).mean()
 
 
+def _need_samples(log_p: Tensor, log_p_then: Tensor, advantages: Tensor) -> None:
+    fix = "give [N, decisions] twice, and [N]"
+    for name, values, dims in (("log_p", log_p, 2), ("log_p_then", log_p_then, 2), ("advantages", advantages, 1)):
+        need_tensor(name, values, dims=dims, fix=fix)
+    if log_p.shape != log_p_then.shape or len(advantages) != len(log_p):
+        got = [list(values.shape) for values in (log_p, log_p_then, advantages)]
+        raise ValueError(f"log_p, log_p_then and advantages must match, got {got}; {fix}")
+
+
 def _check(update: Reinforce | PPO) -> None:
-    require.positive("learning_rate", update.learning_rate, fix="0.005 suits some hundred trials")
-    require.not_negative("entropy_bonus", update.entropy_bonus, fix="0 leaves it out")
-    require.share("baseline_decay", update.baseline_decay, zero=True, one=False, fix="0.95 averages about 20 trials")
+    require.checked(update, "learning_rate", require.positive, fix="0.005 suits some hundred trials")
+    require.checked(update, "entropy_bonus", require.not_negative, fix="0 leaves it out")
+    require.checked(update, "baseline_decay", require.share, zero=True, one=False, fix="0.95 averages about 20 trials")
 
 
 def seeded(seed: int, count: int) -> torch.Generator:

@@ -13,11 +13,12 @@ import torch
 
 from mini_lib import require
 from mini_lib.augment.chain import Standardised
+from mini_lib.augment.pictures import need_generator
 from mini_lib.augment.policy import Policy
 from mini_lib.augment.search.children import Build, ChildRecipe, train_children
 from mini_lib.augment.search.policy_gradient import seeded
 from mini_lib.augment.search.schedule import PolicySchedule
-from mini_lib.augment.search.space import SearchSpace
+from mini_lib.augment.search.space import SearchSpace, need_space
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment
 from mini_lib.data import Split
@@ -80,7 +81,13 @@ def population_based(
     Source: D. Ho et al., "Population Based Augmentation: Efficient Learning of Augmentation Policy Schedules", 2019,
     section 3; explore as in its algorithm 2.
     """
-    _check(recipe, seed, parts, population, sub_policies)
+    need_space(space)
+    seed = require.whole("seed", seed, low=0, fix="any whole number will do")
+    parts = require.whole("parts", parts, low=1, fix="a schedule has one policy per part")
+    population = require.whole("population", population, low=2, fix="the paper has 16")
+    require.callable_("wrap", wrap, fix="it makes of a policy what can change the pictures, such as Standardised")
+    if require.of_type("recipe", recipe, ChildRecipe, fix="use ChildRecipe(steps=80)").halve_at:
+        raise ValueError(f"the recipe halves at {recipe.halve_at}, but a population keeps all members; leave it out")
     generator = seeded(seed, 0)
     policies = [space.random_policy(sub_policies, generator) for _ in range(population)]
     lines: list[tuple[Policy, ...]] = [()] * population  # what each member's weights were trained with, part by part
@@ -111,8 +118,11 @@ def explored(space: SearchSpace, policy: Policy, generator: torch.Generator) -> 
     by 0 to 3 values up or down, within the space.
 
     Raises:
+        TypeError: the space, the policy or the generator is none.
         ValueError: the policy is not in this space.
     """
+    need_generator(generator)
+    need_space(space)
     genes = list(space.genes(policy))
     for place, gene in enumerate(genes):
         choices = space.choices[place % len(space.choices)]
@@ -124,14 +134,3 @@ def explored(space: SearchSpace, policy: Policy, generator: torch.Generator) -> 
         elif place % 3:  # not an operation: those have no neighbours
             genes[place] = min(max(gene + (move if up else -move), 0), choices - 1)
     return space.policy(genes)
-
-
-def _check(recipe: ChildRecipe, seed: int, parts: int, population: int, sub_policies: int) -> None:
-    require.whole("seed", seed, low=0, fix="any whole number will do")
-    require.whole("parts", parts, low=1, fix="a schedule has one policy per part")
-    require.whole("population", population, low=2, fix="the paper has 16")
-    require.whole("sub_policies", sub_policies, low=1, fix="5 are common")
-    if not isinstance(recipe, ChildRecipe):
-        raise TypeError(f"recipe must be a ChildRecipe, got {type(recipe).__name__}; use ChildRecipe(steps=80)")
-    if recipe.halve_at:
-        raise ValueError(f"the recipe halves at {recipe.halve_at}, but a population keeps all members; leave it out")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mini_lib import require
 from mini_lib.augment.policy import Policy
 from mini_lib.augment.search.policy_gradient import seeded
-from mini_lib.augment.search.space import SearchSpace
+from mini_lib.augment.search.space import SearchSpace, need_space
 
 
 class RandomSearch:
@@ -21,7 +21,7 @@ class RandomSearch:
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, sub_policies: int = 5) -> None:
-        self.space = space
+        self.space = need_space(space)
         self.seed = require.whole("seed", seed, low=0, fix="any whole number will do")
         self.sub_policies = require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
         self._asked = self._told = 0
@@ -37,7 +37,7 @@ class RandomSearch:
         Raises:
             TypeError, ValueError: `count` is not a whole number of 1 or more.
         """
-        require.whole("count", count, low=1, fix="ask for at least one policy")
+        count = require.whole("count", count, low=1, fix="ask for at least one policy")
         numbers = range(self._asked, self._asked + count)
         self._asked += count
         return [self.space.random_policy(self.sub_policies, seeded(self.seed, number)) for number in numbers]
@@ -48,19 +48,22 @@ class RandomSearch:
         Raises:
             TypeError, ValueError: not one finite number per policy.
         """
-        need_rewards(policies, rewards)
+        rewards = need_rewards(policies, rewards)
         self._told += len(rewards)
         self._asked = max(self._asked, self._told)  # a log that is told again was once asked for
 
 
-def need_rewards(policies: Sequence[Policy], rewards: Sequence[float]) -> None:
-    """Refuse anything but one finite reward per policy.
+def need_rewards(policies: Sequence[Policy], rewards: Sequence[float]) -> list[float]:
+    """Return the rewards as plain numbers, once there is one finite reward per policy.
 
     Raises:
         TypeError: a reward is not a number.
         ValueError: there is none, one too many or too few, or one that is not finite.
     """
+    for name, values in {"policies": policies, "rewards": rewards}.items():
+        require.of_type(name, values, (list, tuple), fix="give a list")
     if not policies or len(policies) != len(rewards):
-        raise ValueError(f"tell one reward per policy, got {len(policies)} policies and {len(rewards)} rewards")
-    for reward in rewards:
-        require.finite("a reward", reward, fix="find out why the child failed")
+        raise ValueError(
+            f"tell one reward per policy, got {len(policies)} policies and {len(rewards)}; judge each once"
+        )
+    return [require.finite("a reward", reward, fix="find out why the child failed") for reward in rewards]

@@ -5,7 +5,7 @@ rewards lead to the same policies: a search that was stopped goes on by telling 
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -46,6 +46,7 @@ class SearchOutcome:
     """All policies that a search tried, in the order in which it asked for them, and what it spent.
 
     Raises:
+        TypeError: something else than a `Judged` is among them, or `spent` is none.
         ValueError: there is none.
     """
 
@@ -53,6 +54,11 @@ class SearchOutcome:
     spent: Spent
 
     def __post_init__(self) -> None:
+        require.of_type("trials", self.trials, (list, tuple), fix="run_search gives them")
+        require.of_type("spent", self.spent, Spent, fix="use Spent()")
+        for trial in self.trials:
+            require.of_type("each trial", trial, Judged, fix="use Judged(policy, reward)")
+        object.__setattr__(self, "trials", tuple(self.trials))
         if not self.trials:
             raise ValueError("an outcome needs at least one trial, got none; the method asked for no policy")
 
@@ -76,7 +82,7 @@ class SearchOutcome:
         Raises:
             TypeError, ValueError: `count` is not a whole number from 1 to the number of trials.
         """
-        require.whole("count", count, low=1, high=len(self.trials), fix="AutoAugment joins 5")
+        count = require.whole("count", count, low=1, high=len(self.trials), fix="AutoAugment joins 5")
         ranked = sorted(self.trials, key=lambda trial: -trial.reward)[:count]
         return Policy([one for trial in ranked for one in trial.policy.sub_policies])
 
@@ -112,13 +118,21 @@ def run_search(
     search that was never interrupted. `progress(judged)` is called for each trial, those of the log too.
 
     Raises:
-        TypeError: a count is not a whole number, or a reward not a number.
+        TypeError: the method does not ask and tell, `evaluate` cannot be called, a count is not a whole number, or a
+            reward not a number.
         ValueError: a count is below 1, not one finite reward per policy, or the log is damaged or that of another
             search.
     """
-    require.whole("trials", trials, low=1, fix="some hundred suit a small search")
-    require.whole("together", together, low=1, fix="8 children as one model take half the time of 8 alone")
-    require.whole("groups", groups, low=1, fix="as many as there are processes")
+    for name in ("ask", "tell"):
+        require.callable_(f"method.{name}", getattr(method, name, None), fix="use RandomSearch(space, seed=0), say")
+    if log is not None:
+        require.of_type("log", log, (str, Path), fix="give the name of a file")
+    if progress is not None:
+        require.callable_("progress", progress, fix="None leaves it out")
+    require.callable_("evaluate", evaluate, fix="pass a function from policies to rewards, such as ByChildren(...)")
+    trials = require.whole("trials", trials, low=1, fix="some hundred suit a small search")
+    together = require.whole("together", together, low=1, fix="8 children as one model take half the time of 8 alone")
+    groups = require.whole("groups", groups, low=1, fix="as many as there are processes")
     written = None if log is None else Log(log, _settings(method, evaluate, together, groups))
     judged: list[Judged] = []
     spent = getattr(evaluate, "setup", Spent())
@@ -165,7 +179,11 @@ def _judge(evaluate: Evaluate, group: int, policies: list[Policy]) -> tuple[int,
     counts = hasattr(own, "spent")
     if counts:
         own.spent = Spent()
-    rewards = [require.finite("a reward", float(one), fix="find out why the child failed") for one in own(policies)]
+    found = own(policies)
+    if not isinstance(found, Iterable):
+        raise TypeError(f"evaluate must give a list of rewards, got {require.shown(found)}; return one per policy")
+    numbers = (one.item() if hasattr(one, "item") else one for one in found)
+    rewards = [require.finite("a reward", one, fix="find out why the child failed") for one in numbers]
     if len(rewards) != len(policies):
         raise ValueError(f"evaluate must give one reward per policy, got {len(rewards)} for {len(policies)} policies")
     return group, rewards, own.spent if counts else Spent()

@@ -13,6 +13,7 @@ class PolicySchedule:
     """Policies in the order in which they are used, each for the same share of the training.
 
     Raises:
+        TypeError: `policies` is no list, or one of them cannot be called.
         ValueError: there is no policy.
 
     A schedule does not know where a training is; `begin` returns an augmentation that counts its batches:
@@ -26,7 +27,10 @@ class PolicySchedule:
     policies: tuple[Augment, ...]
 
     def __post_init__(self) -> None:
+        require.of_type("policies", self.policies, (list, tuple), fix="give one for each part of the training")
         object.__setattr__(self, "policies", tuple(self.policies))
+        for one in self.policies:
+            require.callable_("each policy of a schedule", one, fix="use a Policy, say")
         if not self.policies:
             raise ValueError("a schedule needs at least one policy, got none; give one for each part of the training")
 
@@ -37,11 +41,12 @@ class PolicySchedule:
             TypeError: one of them is not a whole number.
             ValueError: there is no such step.
 
-        >>> PolicySchedule(("weak", "strong")).at(4, steps=10), PolicySchedule(("weak", "strong")).at(5, steps=10)
-        ('weak', 'strong')
+        >>> weak, strong = (lambda batch, generator: batch), (lambda batch, generator: batch)
+        >>> [PolicySchedule((weak, strong)).at(step, steps=10) is strong for step in (4, 5)]
+        [False, True]
         """
-        require.whole("steps", steps, low=1, fix="count the batches of the whole training")
-        require.whole("step", step, low=0, high=steps - 1, fix=f"steps 0 to {steps - 1} are those of this training")
+        steps = require.whole("steps", steps, low=1, fix="count the batches of the whole training")
+        step = require.whole("step", step, low=0, high=steps - 1, fix=f"this training ends with step {steps - 1}")
         return self.policies[step * len(self.policies) // steps]
 
     def begin(self, steps: int) -> Augment:
@@ -51,7 +56,7 @@ class PolicySchedule:
             TypeError: `steps` is not a whole number.
             ValueError: it is below 1; and from the augmentation: it got more batches, as in a second training.
         """
-        require.whole("steps", steps, low=1, fix="epochs times batches per epoch")
+        steps = require.whole("steps", steps, low=1, fix="epochs times batches per epoch")
         done = 0
 
         def augment(batch: Batch, generator: torch.Generator) -> Batch:

@@ -9,7 +9,9 @@ import torch
 from mini_lib import require
 from mini_lib.augment.operations import AUTOAUGMENT_OPERATIONS, Operation
 from mini_lib.augment.operations.geometry import Warp
-from mini_lib.augment.policy import Policy, Step, SubPolicy
+from mini_lib.augment.operations.operation import need_operation
+from mini_lib.augment.pictures import need_generator
+from mini_lib.augment.policy import TOP_MAGNITUDE, Policy, Step, SubPolicy, need_magnitude, need_policy
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class SearchSpace:
     magnitude in the lists. Three numbers per step, counted from 0.
 
     Raises:
-        TypeError: `steps` is not a whole number.
-        ValueError: a list is empty or holds something twice, or `steps` is below 1.
+        TypeError: a list is none, something else than an operation is in one, or a number is none.
+        ValueError: a list is empty or holds something twice, a number is out of range, or `steps` is below 1.
 
     >>> space = SearchSpace()                                              # AutoAugment's
     >>> space.choices, f"{space.size:.1e} sub-policies"                    # (15 * 11 * 10) ** 2
@@ -37,13 +39,19 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         for name in ("operations", "probabilities", "magnitudes"):
-            values = tuple(getattr(self, name))
+            values = tuple(require.of_type(name, getattr(self, name), (list, tuple, range), fix="give a list"))
             object.__setattr__(self, name, values)
+        for operation in self.operations:
+            need_operation(operation)
+        for name, check in {"probabilities": _probability, "magnitudes": _magnitude}.items():
+            object.__setattr__(self, name, tuple(check(one) for one in getattr(self, name)))
+        for name in ("operations", "probabilities", "magnitudes"):
+            values = getattr(self, name)
             if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name} must be one or more different values, got {len(values)}, some twice or none")
-        require.whole("steps", self.steps, low=1, fix="the papers have 2")
-        for genes in [(operation, 0, 0) * self.steps for operation in range(len(self.operations))]:
-            self.policy(genes)  # each value is one that a step takes
+                raise ValueError(
+                    f"{name} must be one or more different values, got {len(values)}, some twice or none; give each one"
+                )
+        require.checked(self, "steps", require.whole, low=1, fix="the papers have 2")
 
     @property
     def choices(self) -> tuple[int, ...]:
@@ -59,14 +67,17 @@ class SearchSpace:
         """Return the policy that genes stand for.
 
         Raises:
+            TypeError: they are no list, or one is no whole number.
             ValueError: there are not as many as whole sub-policies need, or one lies outside.
         """
-        width = len(self.choices)
+        width, fix = len(self.choices), "it is a place in a list, counted from 0"
+        require.of_type("genes", genes, (list, tuple), fix="give three numbers per step")
         if not genes or len(genes) % width:
             raise ValueError(f"a sub-policy has {width} genes here, got {len(genes)}; give whole sub-policies")
-        for place, gene in enumerate(genes):
-            high = self.choices[place % width] - 1
-            require.whole("a gene", gene, low=0, high=high, fix="it is a place in a list, counted from 0")
+        genes = [
+            require.whole("a gene", gene, low=0, high=self.choices[place % width] - 1, fix=fix)
+            for place, gene in enumerate(genes)
+        ]
         steps = [
             Step(self.operations[o], probability=self.probabilities[p], magnitude=self.magnitudes[m])
             for o, p, m in zip(genes[::3], genes[1::3], genes[2::3])
@@ -77,8 +88,10 @@ class SearchSpace:
         """Return the genes of a policy.
 
         Raises:
+            TypeError: it is no policy.
             ValueError: the policy has a step that is not in this space, or sub-policies of another length.
         """
+        need_policy(policy)
         genes = []
         for one in policy.sub_policies:
             if len(one.steps) != self.steps:
@@ -99,9 +112,11 @@ class SearchSpace:
         """Return a policy of which each gene is drawn evenly from its values.
 
         Raises:
+            TypeError: `sub_policies` is not a whole number, or the generator is none.
             ValueError: `sub_policies` is below 1.
         """
-        require.whole("sub_policies", sub_policies, low=1, fix="the papers have 5")
+        need_generator(generator)
+        sub_policies = require.whole("sub_policies", sub_policies, low=1, high=2**14, fix="the papers have 5")
         return self.policy(
             [int(torch.randint(choices, (1,), generator=generator)) for choices in self.choices * sub_policies]
         )
@@ -110,8 +125,10 @@ class SearchSpace:
         """Return a policy that differs from this one in one gene, drawn evenly, and its new value too.
 
         Raises:
+            TypeError: it is no policy, or the generator is none.
             ValueError: the policy is not of this space, or the space has one value for each gene.
         """
+        need_generator(generator)
         genes = list(self.genes(policy))
         free = [place for place in range(len(genes)) if self.choices[place % len(self.choices)] > 1]
         if not free:
@@ -130,6 +147,23 @@ class SearchSpace:
             "magnitudes": self.magnitudes,
             "steps": self.steps,
         }
+
+
+def need_space(space: object) -> SearchSpace:
+    """Return a search space, once it is one.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    return require.of_type("space", space, SearchSpace, fix="use SearchSpace() for that of AutoAugment")
+
+
+def _probability(value: object) -> float:
+    return require.share("each of the probabilities", value, zero=True, fix="0.5 changes half of the pictures")
+
+
+def _magnitude(value: object) -> float:
+    return need_magnitude("each of the magnitudes", value, top=TOP_MAGNITUDE)
 
 
 def _said(operation: Operation) -> str:

@@ -25,7 +25,7 @@ class Spent:
 
     def __post_init__(self) -> None:
         for name in ("trained_pictures", "judged_pictures"):
-            require.whole(name, getattr(self, name), low=0, fix="count each picture each time a network sees it")
+            require.checked(self, name, require.whole, low=0, fix="count each picture each time a network sees it")
 
     def __add__(self, other: "Spent") -> "Spent":
         return Spent(self.trained_pictures + other.trained_pictures, self.judged_pictures + other.judged_pictures)

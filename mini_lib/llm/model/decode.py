@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import index
 from typing import NoReturn
 
 import torch
@@ -23,16 +22,18 @@ from mini_lib.kernels import (
     bind_packed_linear,
     bind_rms_norm,
     bind_swiglu,
+    thread_count,
 )
-from mini_lib.llm.model.attention import SelfAttention
+from mini_lib.llm.model.as_built import need_as_built, need_evaluated
 from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.rotary import rotary_tables
-from mini_lib.llm.model.transformer import DecoderBlock, GatedFeedForward, LanguageModel
+from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.llm.model.windows import token_ids
+from mini_lib.plain import why_not_plain
 from mini_lib.quantize.packed import PackedLinear
 from mini_lib.require import whole
 
 Call = Callable[[], object]
-_MATRICES = ("query", "key", "value", "out", "gate", "up", "down")
 
 
 class DecodePlan:
@@ -60,11 +61,15 @@ class DecodePlan:
 
     def __init__(self, lm: LanguageModel, cache: KVCache, *, tokens: int = 1, threads: int = 1) -> None:
         if not isinstance(lm, LanguageModel) or not isinstance(cache, KVCache):
-            raise TypeError(f"need a LanguageModel and a KVCache, got {type(lm).__name__} and {type(cache).__name__}")
-        whole("tokens", tokens, low=1, fix="a decode step has 1")
-        whole("threads", threads, low=1, fix="1 is one core")
+            got = f"{type(lm).__name__} and {type(cache).__name__}"
+            raise TypeError(
+                f"need a LanguageModel and a KVCache, got {got}; use KVCache(lm.architecture, room_tokens=...)"
+            )
+        tokens = whole("tokens", tokens, low=1, high=cache.room_tokens, fix="a decode step has 1")
+        threads = thread_count(threads)
         cache.check_fits(lm.architecture, (1, 0))
-        _check_as_built(lm)
+        need_as_built(lm, "a plan", fix="use lm(tokens, cache)")
+        need_evaluated(lm)
         self.lm, self.cache, self.tokens, self.threads = lm, cache, tokens, threads
         a, at = lm.architecture, lm.architecture.attention
         width, row = a.feed_forward.width, (at.heads + 2 * at.kv_heads) * at.head_dim
@@ -153,22 +158,26 @@ class DecodePlan:
 
         Raises:
             TypeError: they are not whole numbers.
-            ValueError: they are not as many as planned, one is not in the vocabulary, the cache has no room, or a
-                weight or a part of the cache is no longer the tensor that the plan was made with.
+            ValueError: they are not as many as planned, one is not in the vocabulary, the cache has no room, a key or
+                value is NaN, infinite or too large for a cache of 8 or 4 bits (the layer is named), or a weight or a
+                part of the cache is no longer the tensor that the plan was made with.
         """
         if self._places() != self._bound:
             raise ValueError(
                 "a weight of the model or a part of the cache was replaced after the plan was made, or the model is in "
                 "training mode now; make a new plan, DecodePlan(lm, cache)"
             )
+        tokens = token_ids(tokens)
         if len(tokens) != self.tokens:
             raise ValueError(f"the plan takes {self.tokens} tokens, got {len(tokens)}; make one for as many")
-        ids = torch.tensor([[index(one) for one in tokens]])
+        ids = torch.tensor([tokens])
         self.lm.check_tokens(ids, self.cache)
         torch.arange(self.cache.length, self.cache.length + self.tokens, out=self._positions)
         self._x.copy_(self.lm.embed(ids)[0])
         for _, call in self.calls:
             call()
+        if self.cache.bits != 32 and not self.logits.max().isfinite():  # NaN counts as the largest
+            self.cache.check_grids(self.cache.length + self.tokens)
         self.cache.advance(self.tokens)
         return self.logits
 
@@ -181,30 +190,13 @@ class DecodePlan:
         return self.run((token,))[0]
 
 
-def _check_as_built(lm: LanguageModel) -> None:
-    """Refuse a model that computes something else than its weights say: what the plan would leave out."""
-    if lm.training:
-        raise ValueError("the model is in training mode; call lm.eval() first")
-    inner = (LanguageModel, DecoderBlock, SelfAttention, GatedFeedForward, nn.RMSNorm, nn.ModuleList, nn.Embedding)
-    for name, module in lm.named_modules():
-        is_layer = name == "head" or name.rsplit(".", 1)[-1] in _MATRICES
-        if type(module) not in inner and not is_layer:
-            raise ValueError(
-                f"'{name}' is a {type(module).__name__}, which a plan does not know; use lm(tokens, cache)"
-            )
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
-            raise ValueError(
-                f"'{name}' has hooks or a forward of its own, which a plan would leave out; use lm(tokens, cache)"
-            )
-
-
 def _outputs(name: str, layer: nn.Module) -> int:
     """How many outputs a layer has, if it is one that a plan takes."""
     if isinstance(layer, PackedLinear):
         return layer.weight_shape[0]
-    if type(layer) is not nn.Linear or layer.bias is not None:
+    if type(layer) is not nn.Linear or layer.bias is not None or why_not_plain(layer):
         raise ValueError(
-            f"layer '{name}' is a {type(layer).__name__}, and a plan takes nn.Linear without bias and PackedLinear; "
-            "call pack_for_speed(lm) where it is quantized, or use lm(tokens, cache)"
+            f"layer '{name}' is a {type(layer).__name__}, and a plan takes plain nn.Linear without bias, and "
+            "PackedLinear; call pack_for_speed(lm) where it is quantized, or use lm(tokens, cache)"
         )
     return layer.out_features

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from operator import index
 
 import torch
 from torch import Tensor
@@ -11,8 +10,9 @@ from torch import Tensor
 from mini_lib.llm.model.decode import DecodePlan
 from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.sampling import Sampling
-from mini_lib.llm.model.transformer import LanguageModel
-from mini_lib.require import whole
+from mini_lib.llm.model.transformer import LanguageModel, need_language_model
+from mini_lib.llm.model.windows import token_ids
+from mini_lib.require import of_type, shown, whole
 
 GREEDY = Sampling()
 
@@ -40,6 +40,7 @@ def generate(
         TypeError, ValueError: an empty prompt, an unknown token, a cache that is too small, in use, or made for another
             architecture, or a model without tokenizer.
     """
+    need_language_model(lm)
     if lm.tokenizer is None:
         raise ValueError("this model has no tokenizer to make a text of tokens; stream(...) gives their ids")
     tokens = stream(lm, prompt, new_tokens, sampling=sampling, cache=cache, seed=seed, stop_at_end=stop_at_end)
@@ -64,8 +65,11 @@ def stream(
     Raises:
         TypeError, ValueError: as `generate`, when the first token is asked for.
     """
-    ids = prompt_ids(lm, prompt)
-    whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
+    need_language_model(lm)
+    of_type("stop_at_end", stop_at_end, bool, fix="False goes on after the end")
+    of_type("sampling", sampling, Sampling, fix="use GREEDY, or Sampling(temperature=0.7)")
+    ids, seed = prompt_ids(lm, prompt), whole("seed", seed, low=0, fix="any whole number will do")
+    new_tokens = whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
     room = len(ids) + max(new_tokens - 1, 0)
     cache = KVCache(lm.architecture, room) if cache is None else empty(cache)
     cache.check_fits(lm.architecture, (1, room))
@@ -99,13 +103,13 @@ def prompt_ids(lm: LanguageModel, prompt: str | Sequence[int]) -> list[int]:
         if lm.tokenizer is None:
             raise ValueError("this model has no tokenizer; pass token ids as the prompt")
         prompt = lm.tokenizer.encode(prompt)
-    ids = [index(one) for one in prompt]
+    ids = token_ids(prompt)
     if not ids:
         raise ValueError("the prompt is empty, and the first token follows from it; pass at least one token")
     most = lm.architecture.vocabulary - 1
     if unknown := [one for one in ids if not 0 <= one <= most]:
         raise ValueError(
-            f"token {unknown[0]} is not in the vocabulary, whose ids are 0 to {most}; "
+            f"token {shown(unknown[0])} is not in the vocabulary, whose ids are 0 to {most}; "
             "encode the text with this model's own tokenizer"
         )
     return ids
@@ -115,8 +119,9 @@ def empty(cache: KVCache) -> KVCache:
     """Refuse a cache that holds another text.
 
     Raises:
+        TypeError: it is no cache.
         ValueError: it holds tokens already.
     """
-    if cache.length:
+    if of_type("cache", cache, KVCache, fix="use KVCache(lm.architecture, room_tokens=...)").length:
         raise ValueError(f"the cache holds {cache.length} tokens already; call cache.shorten(0) or make a new one")
     return cache

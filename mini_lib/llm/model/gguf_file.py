@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mini_lib.require import of_type
+
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 _BLOCK = 32  # weights in a block
 _MOST_DIMENSIONS = 4
@@ -104,7 +106,9 @@ class GGUFFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(of_type("path", path, (str, os.PathLike), fix="give the name of a file"))
+        if self.path.exists() and not self.path.is_file():
+            raise DamagedFile(f"{self.path} is not a file; give the name of a GGUF file")
         with self.path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < 24:
                 raise DamagedFile(f"{self.path} has no GGUF header; it is empty or was cut short: get it again")

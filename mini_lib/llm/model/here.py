@@ -88,7 +88,7 @@ def measure_limits(threads: int = 1, *, widths: tuple[int, ...] = (8, 4, 3)) -> 
         TypeError, ValueError: threads is not a whole number of 1 or more, or a width has no packed kernel.
         NoCompiler: several threads are asked for, and the compiler has no OpenMP.
     """
-    whole("threads", threads, low=1, fix="1 is one core")
+    threads = whole("threads", threads, low=1, fix="1 is one core")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

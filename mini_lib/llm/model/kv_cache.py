@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mini_lib.kernels import LayerCache
 from mini_lib.llm.cost.architecture import Architecture, Attention
-from mini_lib.require import whole
+from mini_lib.require import shown, whole
 
 
 class KVCache:
@@ -40,7 +40,8 @@ class KVCache:
                 f"need an Architecture with grouped-query attention, got {type(architecture).__name__}; "
                 "pass lm.architecture"
             )
-        whole("room_tokens", room_tokens, low=1, fix="count the prompt and what is to come")
+        room_tokens = whole("room_tokens", room_tokens, low=1, fix="count the prompt and what is to come")
+        bits = whole("bits", bits, fix="it is 32, 8 or 4")
         self.architecture, self.room_tokens, self.bits = architecture, room_tokens, bits
         self.layers = tuple(
             LayerCache.empty(attention.kv_heads, room_tokens, attention.head_dim, bits, group_size)
@@ -58,7 +59,11 @@ class KVCache:
         """Write new tokens of a layer after those that are there, and return all of them as they are kept.
 
         keys, values: float32 [kv_heads, tokens, head_dim]. `advance` counts the tokens, once all layers have them.
+
+        Raises:
+            TypeError, ValueError: there is no such layer, or as `LayerCache.write`.
         """
+        layer = whole("layer", layer, low=0, high=len(self.layers) - 1, fix="layers are counted from 0")
         self.layers[layer].write(self.length, keys, values)
         return self.layers[layer].read(self.length + keys.shape[1])
 
@@ -76,10 +81,27 @@ class KVCache:
         Raises:
             TypeError, ValueError: not a whole number from 0 to the present length.
         """
-        whole("length", length, low=0, fix="0 empties the cache")
+        length = whole("length", length, low=0, fix="0 empties the cache")
         if length > self.length:
             raise ValueError(f"the cache holds {self.length} tokens, and {length} were to stay; give at most that many")
         self.length = length
+
+    def check_grids(self, length: int) -> None:
+        """Refuse keys and values among the first `length` tokens that the steps of 8 or 4 bits could not hold.
+
+        A kernel in C cannot raise: it writes a step that is NaN or infinite, and with it all that is read is NaN.
+
+        Raises:
+            ValueError: there is one; the message says where.
+        """
+        for number, layer in enumerate(self.layers):
+            for name, grid in {"key": layer.key_grid, "value": layer.value_grid}.items():
+                if grid is not None and not grid[..., :length].isfinite().all():
+                    token = int((~grid[..., :length].isfinite()).flatten(0, 2).any(0).nonzero()[0])
+                    raise ValueError(
+                        f"a {name} of token {token} in layer {number} is NaN, infinite or too large for the steps of a "
+                        f"cache of {self.bits} bits, which are float16; find out where it comes from, or use 32 bits"
+                    )
 
     def check_fits(self, architecture: Architecture, shape: tuple[int, int]) -> None:
         """Refuse tokens [batch, tokens] of another architecture, of several sequences, or for which there is no room.
@@ -87,8 +109,10 @@ class KVCache:
         Raises:
             ValueError: as said.
         """
+        if not isinstance(shape, tuple) or len(shape) != 2:
+            raise TypeError(f"shape must be a pair (batch, tokens), got {shown(shape)}; use tokens.shape")
         batch, tokens = shape
-        if architecture != self.architecture:
+        if not isinstance(architecture, Architecture) or architecture != self.architecture:
             raise ValueError(f"the cache was made for {self.architecture}, and this is {architecture}; make a new one")
         if batch != 1:
             raise ValueError(f"a cache holds one sequence, got a batch of {batch}; use one cache for each")

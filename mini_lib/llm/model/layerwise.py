@@ -19,13 +19,17 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from mini_lib.llm.model.as_built import need_as_built, need_evaluated
 from mini_lib.llm.model.transformer import LanguageModel, need_language_model
 from mini_lib.llm.model.windows import windows_of
-from mini_lib.quantize.layers import QuantizedLinear, is_weight_layer
+from mini_lib.plain import need_plain, shares_weight
+from mini_lib.quantize.layers import QuantizedLinear
 from mini_lib.quantize.qtensor import QTensor
+from mini_lib.require import callable_, of_type
 from mini_lib.second_moments import second_moments_of
 from mini_lib.surgery import Where
 
+PLAIN_FIRST = "change the model as it was built, and add what else it has afterwards"
 # Layers of a block that read the same: one matrix of second moments serves all of a group.
 SHARED_INPUTS = (
     ("attention.query", "attention.key", "attention.value"),
@@ -54,7 +58,7 @@ def in_blocks(name: str, module: nn.Module) -> bool:
     >>> in_blocks("blocks.0.attention.query", nn.Linear(2, 2)), in_blocks("head", nn.Linear(2, 2))
     (True, False)
     """
-    return name.startswith("blocks.") and is_weight_layer(name, module)
+    return of_type("name", name, str, fix="find passes it").startswith("blocks.") and isinstance(module, nn.Linear)
 
 
 @torch.no_grad()
@@ -79,8 +83,9 @@ def change_layers(
 
     Raises:
         TypeError: `lm` is not a LanguageModel, or `change` returns something else.
-        ValueError: the model is in training mode, no layer is chosen, the tokens do not fill a window, `change` returns
-            another shape or NaN, or refuses a layer, which is named.
+        ValueError: the model is in training mode, or has hooks, a `forward` of its own or other modules than it was
+            built of; a chosen layer is not plain, or shares its weight with another module; no layer is chosen, the
+            tokens do not fill a window, `change` returns another shape or NaN, or refuses a layer, which is named.
 
     Half of each weight is half of what a layer computes:
 
@@ -92,11 +97,17 @@ def change_layers(
     True
     """
     need_language_model(lm)
+    callable_("change", change, fix="pass a function (name, weight, moments) -> weight")
+    if progress is not None:
+        callable_("progress", progress, fix="None leaves it out")
+    callable_("where", where, fix="pass a function (name, module) -> bool")
     changed, new, chosen = deepcopy(lm), {}, 0
     for stem, step, hidden in blocks_in_turn(changed, tokens, window):
         picked = {}  # by the first chosen layer of those that read the same
         for group in SHARED_INPUTS:
             parts = [part for part in group if where(f"{stem}.{part}", step.block.get_submodule(part))]
+            for part in parts:
+                need_own_weight(changed, f"{stem}.{part}")
             picked |= {parts[0]: parts} if parts else {}
             chosen += len(parts)
         for first, moments in moments_in(step, hidden, list(picked)).items():
@@ -126,17 +137,32 @@ def blocks_in_turn(
 
     Raises:
         TypeError: `lm` is not a LanguageModel.
-        ValueError: the tokens do not fill a window, or the model is in training mode.
+        ValueError: the tokens do not fill a window, or the model is in training mode or not as it was built.
     """
-    need_language_model(lm)
-    if lm.training:
-        raise ValueError("the model is in training mode; call lm.eval() first")
-    rotary = lm.rotary(0, window)
-    hidden = [lm.embed(part) for part in windows_of(tokens, window)]
+    need_as_built(lm, "a pass block by block", fix=PLAIN_FIRST)
+    need_evaluated(lm)
+    parts = windows_of(tokens, window)
+    lm.check_tokens(torch.cat(parts))
+    hidden = [lm.embed(part) for part in parts]
+    rotary = lm.rotary(0, parts[0].shape[1])
     for layer, block in enumerate(lm.blocks):
         step = BlockStep(block, rotary).eval()
         yield f"blocks.{layer}", step, hidden
         hidden = [step(x) for x in hidden]
+
+
+def need_own_weight(lm: LanguageModel, name: str) -> None:
+    """Refuse a layer whose weight cannot be changed alone: it is not plain, or another module has the same weight.
+
+    Raises:
+        TypeError: it is no linear layer.
+        ValueError: something else than its weight decides what it computes, or the weight is shared.
+    """
+    need_plain(name, lm.get_submodule(name), (nn.Linear,))
+    if (other := shares_weight(lm, name)) is not None:
+        raise ValueError(
+            f"layer '{name}' shares its weight with '{other}', which would change too; give each a weight of its own"
+        )
 
 
 def moments_in(step: BlockStep, hidden: list[Tensor], parts: Sequence[str]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,11 +20,15 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
+from mini_lib.llm.model.as_built import need_evaluated
 from mini_lib.llm.model.kv_cache import KVCache
-from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.llm.model.transformer import LanguageModel, need_language_model
 from mini_lib.llm.model.windows import windows_of
+from mini_lib.require import callable_, checked, finite, of_type, whole
 
 CONFIDENCE = 0.95
+_MOST_NATS = 1_000_000
+_LARGEST = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Perplexity:
         text: a name of these windows, the sha256 of their tokens; only equal ones are compared.
 
     Raises:
+        TypeError: the losses are no list of numbers, or `tokens` or `text` is of another type.
         ValueError: there are fewer than two windows, or a loss is not finite.
 
     Losses of log 2 and log 8 are, on average, log 4:
@@ -67,22 +73,26 @@ class Perplexity:
     text: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "losses", tuple(self.losses))
+        of_type("losses", self.losses, (list, tuple), fix="give that of each window")
+        fix = "find out what the model computes"
+        object.__setattr__(self, "losses", tuple(finite("a loss", one, fix=fix) for one in self.losses))
+        checked(self, "tokens", whole, low=1, fix="it is how many were counted")
+        of_type("text", self.text, str, fix="it names the windows")
         if len(self.losses) < 2:
             raise ValueError(f"an interval needs two windows, got {len(self.losses)}; give more text")
-        if not all(math.isfinite(loss) for loss in self.losses):
-            raise ValueError("a loss is not finite; find out what the model computes")
+        if max(map(abs, self.losses)) > _MOST_NATS:
+            raise ValueError(f"a loss must lie within {_MOST_NATS:,} nats, got {max(self.losses, key=abs):g}; {fix}")
 
     @property
     def value(self) -> float:
         """e to the mean loss."""
-        return math.exp(statistics.fmean(self.losses))
+        return _exp(statistics.fmean(self.losses))
 
     @property
     def interval(self) -> tuple[float, float]:
         """The ends of the 95% interval, as if the windows were drawn from all text of this kind."""
         low, high = _interval(self.losses)
-        return math.exp(low), math.exp(high)
+        return _exp(low), _exp(high)
 
     def times(self, other: Perplexity) -> Ratio:
         """Return this perplexity over another on the same windows, with the interval of paired differences.
@@ -92,12 +102,14 @@ class Perplexity:
             ValueError: it was measured on other windows.
         """
         if not isinstance(other, Perplexity):
-            raise TypeError(f"a Perplexity is compared with a Perplexity, got {type(other).__name__}")
+            raise TypeError(
+                f"a Perplexity is compared with a Perplexity, got {type(other).__name__}; use perplexity(lm, tokens)"
+            )
         if (self.text, len(self.losses)) != (other.text, len(other.losses)):
             raise ValueError("the two were measured on other windows; measure both on the same tokens and window")
         differences = [one - another for one, another in zip(self.losses, other.losses)]
         low, high = _interval(differences)
-        return Ratio(math.exp(statistics.fmean(differences)), math.exp(low), math.exp(high))
+        return Ratio(_exp(statistics.fmean(differences)), _exp(low), _exp(high))
 
 
 @torch.no_grad()
@@ -123,20 +135,37 @@ def perplexity(
             among them; 32 is without one.
 
     Raises:
-        TypeError, ValueError: the tokens are not ids of the model's vocabulary, or do not fill two windows.
+        TypeError, ValueError: it is no language model, or one in training mode; the tokens are not ids of its
+            vocabulary, or do not fill two windows.
     """
+    need_language_model(lm)
+    need_evaluated(lm)
+    kv_bits = whole("kv_bits", kv_bits, fix="32 is without a cache")
+    if progress is not None:
+        callable_("progress", progress, fix="None leaves it out")
     parts, losses = windows_of(tokens, window), []
     if len(parts) < 2:
         raise ValueError(f"{window} to {2 * window - 1} tokens are one window, and two are needed; give more text")
     for part in parts:
         cache = None if kv_bits == 32 else KVCache(lm.architecture, window, kv_bits)
         logits = lm(part, cache)[0, :-1]
-        losses.append(F.cross_entropy(logits.float(), part[0, 1:]).item())
+        losses.append(_loss(logits, part[0, 1:]))
         if progress is not None:
             progress(len(losses))
     seen = torch.cat(parts).numpy()
     text = hashlib.sha256(repr(seen.shape).encode() + seen.astype("<i8").tobytes()).hexdigest()
     return Perplexity(tuple(losses), len(parts) * (window - 1), text)
+
+
+def _loss(logits: Tensor, tokens: Tensor) -> float:
+    """The mean of -log p in float64, a few rows at a time: in float32 the sums alone are off by 2e-5."""
+    pairs = zip(logits.split(32), tokens.split(32))
+    return sum(F.cross_entropy(rows.double(), ids, reduction="sum").item() for rows, ids in pairs) / len(tokens)
+
+
+def _exp(nats: float) -> float:
+    """e to that power; infinity where no float holds it."""
+    return math.exp(nats) if nats < _LARGEST else math.inf
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:

@@ -21,17 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import observe
-from mini_lib.llm.model.layerwise import BlockStep, blocks_in_turn, moments_in
-from mini_lib.llm.model.transformer import LanguageModel, need_language_model
+from mini_lib.llm.model.as_built import MATRICES, need_as_built
+from mini_lib.llm.model.layerwise import PLAIN_FIRST, BlockStep, blocks_in_turn, moments_in, need_own_weight
+from mini_lib.llm.model.transformer import LanguageModel
 from mini_lib.quantize.formats import Format, Observer
-from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import quantize
 from mini_lib.quantize.rounding.awq import best_scale
 from mini_lib.quantize.rounding.smooth import smoothing_factors
-from mini_lib.require import share, whole
-
-LAYERS = ("query", "key", "value", "out", "gate", "up", "down")
+from mini_lib.require import callable_, of_type, share, whole
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def smooth_lm(
 
     Source: G. Xiao et al., "SmoothQuant", 2023, section 4. The authors smooth what follows a norm; here it is all four.
     """
-    share("strength", strength, zero=True, fix="0.5 splits the range evenly")
+    strength = share("strength", strength, zero=True, fix="0.5 splits the range evenly")
 
     def factors(seam: Seam, step: BlockStep, inputs: Tensor, moments: Tensor | None) -> Tensor:
         columns = torch.stack([_weight(step, name).abs().amax(dim=0) for name in seam.readers]).amax(dim=0)
@@ -121,7 +119,10 @@ def scale_salient_lm(
 
     Source: J. Lin et al., "AWQ", 2024, section 3.2, equations 4 and 5.
     """
-    whole("candidates", candidates, low=1, fix="the paper tries 20")
+    of_type("fmt", fmt, Format, fix="use IntFormat(4, granularity=PerGroup(32)), say")
+    of_type("shared_heads", shared_heads, bool, fix="False skips what several query heads read")
+    callable_("observer", observer, fix="use min_max, say")
+    candidates = whole("candidates", candidates, low=1, fix="the paper tries 20")
 
     def factors(seam: Seam, step: BlockStep, inputs: Tensor, moments: Tensor | None) -> Tensor:
         if seam.copies > 1 and not shared_heads:
@@ -172,13 +173,17 @@ def _rescaled(
     with_moments: bool = False,
 ) -> LanguageModel:
     """A copy in which each seam got its factors. What passes between blocks stays the same, so their order is free."""
-    need_language_model(lm)
-    for name, module in lm.blocks.named_modules():
-        if name.rsplit(".", 1)[-1] in LAYERS and not is_weight_layer(name, module):
-            raise ValueError(
-                f"blocks.{name} is a {type(module).__name__}, and factors move between float layers alone; rescale the "
-                "model first, then quantize or pack it"
-            )
+    need_as_built(lm, "a pass block by block", fix=PLAIN_FIRST)
+    for name, module in lm.named_modules():
+        if name.startswith("blocks.") and name.rsplit(".", 1)[-1] in MATRICES:
+            if not isinstance(module, nn.Linear):
+                raise ValueError(
+                    f"{name} is a {type(module).__name__}, and factors move between float layers alone; rescale the "
+                    "model first, then quantize or pack it"
+                )
+            if module.bias is not None:
+                raise ValueError(f"{name} has a bias, which the factors would not reach; {PLAIN_FIRST}")
+            need_own_weight(lm, name)
     scaled, seams = deepcopy(lm), seams_of(lm)
     firsts = [seam.readers[0] for seam in seams]
     for _, step, hidden in blocks_in_turn(scaled, tokens, window):

@@ -45,4 +45,5 @@ def rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
     """
     cos, sin = tables
     first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return turned.to(x.dtype)  # the tables are float32: in a model of half precision too, angles need them

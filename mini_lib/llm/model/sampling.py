@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.require import not_negative, share, whole
+from mini_lib.require import checked, not_negative, of_type, share, whole
+from mini_lib.tensor_checks import need_tensor
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,19 @@ class Sampling:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        not_negative("temperature", self.temperature, fix="0 takes the most likely token")
+        checked(self, "temperature", not_negative, fix="0 takes the most likely token")
         if self.top_k is not None:
-            whole("top_k", self.top_k, low=1, fix="use None for all tokens")
-        share("top_p", self.top_p, fix="1 leaves all tokens in")
+            checked(self, "top_k", whole, low=1, fix="use None for all tokens")
+        checked(self, "top_p", share, fix="1 leaves all tokens in")
 
     def draw(self, logits: Tensor, generator: torch.Generator) -> int:
         """Return a token id for logits [vocabulary].
 
         Raises:
+            TypeError: the generator is none, or as `probabilities`.
             ValueError: as `probabilities`.
         """
+        of_type("generator", generator, torch.Generator, fix="use torch.Generator().manual_seed(0)")
         if self.temperature == 0:
             _need_logits(logits)
             return int(logits.argmax())
@@ -53,6 +56,7 @@ class Sampling:
         """Return the probability of each token, float64 [vocabulary]; at temperature 0 one has all of it.
 
         Raises:
+            TypeError: the logits are no tensor of floating-point numbers.
             ValueError: the logits are not [vocabulary], one is NaN or infinite, or all are -infinity.
 
         >>> Sampling(temperature=1.0, top_k=2).probabilities(torch.tensor([3.0, 1.0, 3.0])).tolist()
@@ -73,6 +77,7 @@ class Sampling:
 
 
 def _need_logits(logits: Tensor) -> None:
+    need_tensor("logits", logits, empty=True, fix="give those of one token, [vocabulary]")
     if logits.dim() != 1 or not len(logits):
         raise ValueError(f"logits must be [vocabulary], got {list(logits.shape)}; give those of one token")
     if not logits.max().isfinite():  # NaN counts as the largest

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mini_lib._assets import verify_large
+from mini_lib.require import of_type
 
 FILE_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_BYTES = 98_362_432
@@ -39,6 +40,7 @@ def find_model_file(path: Path | str | None = None) -> Path:
     mini_lib.llm.model.source.ModelMissing: nowhere.gguf does not exist; leave the path out to use the installed model
     """
     if path is not None:
+        of_type("path", path, (str, os.PathLike), fix="leave it out to use the installed model")
         return _verified(Path(path), "leave the path out to use the installed model")
     if elsewhere := os.environ.get("COURSE_MODEL"):
         return _verified(Path(elsewhere), "unset COURSE_MODEL, which names it, to use the installed model")

@@ -15,15 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from operator import index
 
 import torch
 
+from mini_lib.llm.model.as_built import need_as_built
 from mini_lib.llm.model.decode import DecodePlan
 from mini_lib.llm.model.generate import GREEDY, prompt_ids
 from mini_lib.llm.model.kv_cache import KVCache
-from mini_lib.llm.model.transformer import LanguageModel
-from mini_lib.require import whole
+from mini_lib.llm.model.layerwise import PLAIN_FIRST
+from mini_lib.llm.model.transformer import LanguageModel, need_language_model
+from mini_lib.llm.model.windows import token_ids
+from mini_lib.require import callable_, whole
 
 _FEW = 4  # so many tokens are read faster step by step of a plan than in one pass of modules
 Draft = Callable[[Sequence[int], int], Sequence[int]]
@@ -64,9 +66,12 @@ def generate_speculatively(
         TypeError, ValueError: as `generate.stream`; `ahead` is below 1; or the draft proposes a token that is not in
             the vocabulary.
     """
+    need_language_model(lm)
+    callable_("draft", draft, fix="pass look_up, or drafted_by(...)")
     ids = prompt_ids(lm, prompt)
-    whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
-    whole("ahead", ahead, low=1, fix="4 is common; without a draft use generate")
+    new_tokens = whole("new_tokens", new_tokens, low=0, fix="say how many are to be generated")
+    ahead = whole("ahead", ahead, low=1, fix="4 is common; without a draft use generate")
+    ahead = min(ahead, max(1, new_tokens))
     cache = KVCache(lm.architecture, len(ids) + new_tokens + ahead)
     end = None if lm.tokenizer is None else lm.tokenizer.end
     plans: dict[int, DecodePlan] = {}  # by how many tokens a pass takes
@@ -87,7 +92,7 @@ def generate_speculatively(
             break
         cache.shorten(len(ids) - 1)  # what was guessed wrongly is forgotten; the last token is still to be read
         most = min(ahead, left - 1)
-        guesses = [index(one) for one in draft(tuple(ids), most)][:most] if most else []
+        guesses = token_ids(draft(tuple(ids), most))[:most] if most else []
         unread = [ids[-1], *guesses]
         if len(unread) not in plans:
             plans[len(unread)] = DecodePlan(lm, cache, tokens=len(unread))
@@ -104,8 +109,13 @@ def look_up(tokens: Sequence[int], count: int, *, longest: int = 3) -> Sequence[
 
     >>> look_up([2, 3, 4, 1, 2, 3], 2)
     (4, 1)
+
+    Raises:
+        TypeError, ValueError: they are not whole numbers, `count` is below 0, or `longest` below 1.
     """
-    tokens = tuple(tokens)
+    tokens = tuple(token_ids(tokens))
+    count = whole("count", count, low=0, fix="say how many are to be proposed at most")
+    longest = whole("longest", longest, low=1, fix="3 tokens are looked for first")
     for size in range(min(longest, len(tokens) - 1), 0, -1):
         latest = tokens[-size:]
         for at in range(len(tokens) - size - 1, -1, -1):
@@ -122,6 +132,7 @@ def drafted_by(draft: LanguageModel, room_tokens: int) -> Draft:
     Raises:
         TypeError, ValueError: as `KVCache` and `DecodePlan`.
     """
+    need_language_model(draft)
     cache = KVCache(draft.architecture, room_tokens)
     plan = DecodePlan(draft, cache)
     held: list[int] = []
@@ -153,9 +164,12 @@ def first_layers(lm: LanguageModel, layers: int) -> LanguageModel:
     """Return a model of the first layers alone, with the same table, norm and head; it shares the weights.
 
     Raises:
-        TypeError, ValueError: `layers` is not a whole number from 1 to those of the model.
+        TypeError: it is no LanguageModel, or `layers` no whole number.
+        ValueError: `layers` is not from 1 to those of the model, or it has hooks, a `forward` of its own or other
+            modules than it was built of.
     """
-    whole("layers", layers, low=1, high=lm.architecture.layers, fix="a draft has fewer than the model")
+    need_as_built(lm, "first_layers", fix=PLAIN_FIRST)
+    layers = whole("layers", layers, low=1, high=lm.architecture.layers, fix="a draft has fewer than the model")
     with torch.device("meta"):
         small = LanguageModel(
             replace(lm.architecture, layers=layers),
@@ -164,5 +178,6 @@ def first_layers(lm: LanguageModel, layers: int) -> LanguageModel:
             tokenizer=lm.tokenizer,
         )
     small.table, small.norm, small.head = lm.table, lm.norm, lm.head
-    small.blocks = type(lm.blocks)(lm.blocks[:layers])
-    return small.train(lm.training)
+    small.blocks = lm.blocks[:layers]
+    small.training = small.blocks.training = lm.training  # of these two alone: the others are those of the argument
+    return small

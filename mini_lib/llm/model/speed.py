@@ -35,7 +35,7 @@ def decode_times(
     Raises:
         ValueError: a cache has no room for context + 1 tokens; or as `compare_latency`.
     """
-    whole("context", context, low=0, fix="0 is an empty cache")
+    context = whole("context", context, low=0, fix="0 is an empty cache")
     for name, plan in plans.items():
         if plan.cache.room_tokens <= context:
             raise ValueError(

@@ -8,6 +8,7 @@ from tokenizers import pre_tokenizers
 from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.model.tokenizer import Tokenizer
 from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.require import whole
 
 _END = "<end>"
 
@@ -19,6 +20,7 @@ def stand_in(seed: int = 0) -> LanguageModel:
     >>> lm.tokenizer.decode(lm.tokenizer.encode("Grüße")), lm.architecture.layers
     ('Grüße', 4)
     """
+    seed = whole("seed", seed, low=0, fix="any whole number will do")
     tokens = [_END, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     shape = Architecture("stand-in", 4, 64, len(tokens), Attention(3, 1, 32), FeedForward(128), tied=True)
     tokenizer = Tokenizer(tokens, [], control=[_END], end=0)

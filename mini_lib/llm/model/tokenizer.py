@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from operator import index
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from mini_lib.llm.model.gguf_file import DamagedFile
+from mini_lib.require import of_type, shown, whole
 
 _CONTROL = 3  # GGUF's number for tokens that stand for no text: the start and the end of a message, say
 
@@ -30,6 +30,7 @@ class Tokenizer:
         end: the id after which generation stops.
 
     Raises:
+        TypeError: something else than texts is among them, or `end` is no whole number.
         ValueError: a token is there twice, a merge joins what is not in the vocabulary, a control token is not in it,
             or `end` is no id.
 
@@ -43,17 +44,25 @@ class Tokenizer:
     """
 
     def __init__(self, tokens: Sequence[str], merges: Sequence[str], *, control: Sequence[str], end: int) -> None:
+        for name, texts in {"tokens": tokens, "merges": merges, "control": control}.items():
+            of_type(name, texts, (list, tuple), fix="give a list of texts")
+            if foreign := [one for one in texts if not isinstance(one, str)]:
+                raise TypeError(f"{name} must be texts, got {shown(foreign[0])} among them; decode bytes first")
         vocabulary = {token: number for number, token in enumerate(tokens)}
         if len(vocabulary) != len(tokens):
             raise ValueError(f"{len(tokens) - len(vocabulary)} tokens are in the vocabulary twice; each has one id")
         if unknown := [name for name in control if name not in vocabulary]:
-            raise ValueError(f"the control token {unknown[0]!r} is not in the vocabulary")
-        self.end, self._vocabulary = end, vocabulary
-        self._check_id(end)
+            raise ValueError(f"the control token {unknown[0]!r} is not in the vocabulary; add it there")
+        self._vocabulary = vocabulary
+        self.end = self._known(end)
+        if unknown := [pair for pair in merges if pair.count(" ") != 1]:
+            raise ValueError(
+                f"a merge must be a pair 'left right', got {unknown[0]!r}; write one space between the two"
+            )
         try:
             self._codec = _byte_level(vocabulary, [tuple(pair.split(" ", 1)) for pair in merges])
         except Exception as error:  # `tokenizers` has no exception of its own
-            raise ValueError(f"the merges do not fit the vocabulary: {error}") from error
+            raise ValueError(f"the merges do not fit the vocabulary: {error}; give pairs 'left right'") from error
         letters = _letters()
         self._bytes_known = bytes(byte for byte, letter in letters.items() if letter in vocabulary)
         # the longest name first, so that none is found in the beginning of another
@@ -93,7 +102,7 @@ class Tokenizer:
             ValueError: it holds half of a surrogate pair, or a character for which the vocabulary has no token.
         """
         if not isinstance(text, str):
-            raise TypeError(f"text must be a str, got {type(text).__name__}")
+            raise TypeError(f"text must be a str, got {type(text).__name__}; decode bytes first")
         if not control or self._names is None:
             return self._text_ids(text)
         parts = self._names.split(text)  # in turns a text and a name
@@ -110,14 +119,16 @@ class Tokenizer:
             TypeError: an id is not a whole number.
             ValueError: an id is not in the vocabulary.
         """
-        ids = [index(one) for one in ids]
-        for one in ids:
-            self._check_id(one)
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
+            raise TypeError(f"ids must be token ids, got {shown(ids)}; encode(text) gives them")
+        ids = [self._known(one) for one in ids]
         return self._codec.decode(ids, skip_special_tokens=False)
 
     def stream(self, ids: Iterable[int]) -> Iterator[str]:
         """Yield the text of ids as they come, each piece once its characters are whole."""
         held: list[int] = []
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
+            raise TypeError(f"ids must be token ids, got {shown(ids)}; encode(text) gives them")
         for one in ids:
             held.append(one)
             text = self.decode(held)
@@ -146,9 +157,12 @@ class Tokenizer:
             ids += [self._vocabulary[start], *message, self._vocabulary[end], *self.encode("\n")]
         return [*ids, self._vocabulary[start], *self.encode("assistant\n")]
 
-    def _check_id(self, one: int) -> None:
+    def _known(self, one: int) -> int:
+        """An id of the vocabulary, as a plain number."""
+        one = whole("each token", one, fix="encode(text) gives them")
         if not 0 <= one < len(self):
-            raise ValueError(f"token {one} is not in the vocabulary, whose ids are 0 to {len(self) - 1}")
+            raise ValueError(f"token {shown(one)} is not in the vocabulary, whose ids are 0 to {len(self) - 1}")
+        return one
 
     def _text_ids(self, text: str) -> list[int]:
         try:  # what has no token is refused here: `tokenizers` would leave it out without a word

@@ -19,7 +19,8 @@ from mini_lib.llm.model.kv_cache import KVCache
 from mini_lib.llm.model.rotary import rotary_tables
 from mini_lib.llm.model.rows import weight_rows
 from mini_lib.llm.model.tokenizer import Tokenizer
-from mini_lib.require import not_negative, positive
+from mini_lib.require import not_negative, of_type, positive, shown
+from mini_lib.tensor_checks import need_tensor
 
 
 class GatedFeedForward(nn.Module):
@@ -64,7 +65,7 @@ class LanguageModel(nn.Module):
 
     Raises:
         TypeError: not an Architecture, or the base is no number.
-        ValueError: the architecture has a part that is not built here; the message names it.
+        ValueError: the architecture has a part that is not built here, which the message names; or the base is below 1.
 
     >>> from mini_lib.llm.cost import Architecture, Attention, FeedForward, count_parameters
     >>> tiny = Architecture("tiny", 2, 8, 16, Attention(heads=2, kv_heads=1, head_dim=4), FeedForward(12), tied=True)
@@ -85,8 +86,10 @@ class LanguageModel(nn.Module):
     ) -> None:
         super().__init__()
         _check_built_here(architecture)
-        positive("rope_base", rope_base, fix="10,000 is common; a model's file says it")
-        not_negative("norm_eps", norm_eps, fix="1e-5 is common; a model's file says it")
+        rope_base = positive("rope_base", rope_base, fix="10,000 is common; a model's file says it")
+        if rope_base < 1:
+            raise ValueError(f"rope_base must be 1 or more, got {shown(rope_base)}; 10,000 is common")
+        norm_eps = not_negative("norm_eps", norm_eps, fix="1e-5 is common; a model's file says it")
         self.architecture, self.tokenizer = architecture, tokenizer
         self.rope_base, self.norm_eps = rope_base, norm_eps
         hidden, vocabulary = architecture.hidden, architecture.vocabulary
@@ -133,6 +136,7 @@ class LanguageModel(nn.Module):
             raise TypeError(
                 f"tokens must be a tensor of whole numbers, got {got}; tokenizer.encode(text) gives the ids"
             )
+        need_tensor("tokens", tokens, floating=False, empty=True, fix="tokenizer.encode(text) gives the ids")
         if tokens.dim() != 2 or not tokens.numel():
             raise ValueError(f"tokens must be [batch, 1 token or more], got {list(tokens.shape)}; use tokens[None]")
         low, high, vocabulary = int(tokens.min()), int(tokens.max()), self.architecture.vocabulary
@@ -142,6 +146,7 @@ class LanguageModel(nn.Module):
                 "encode the text with this model's own tokenizer"
             )
         if cache is not None:
+            of_type("cache", cache, KVCache, fix="use KVCache(lm.architecture, room_tokens=...)")
             cache.check_fits(self.architecture, tokens.shape)
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from mini_lib.batch import Augment
 from mini_lib.data import Split
-from mini_lib.files import write_file
 from studies.augment.harm.arms import AFFINE, CONTROLLED, NONE, single_operations, turning
 from studies.augment.harm.cells import Run, as_tuples, run_arms, turned_test
 from studies.augment.harm.nets import Cell, Task
 from studies.augment.harm.record import Study
 from studies.augment.harm.references import Measured, guards_of, measure_safety
-from studies.parts import open_parts, read_part
+from studies.parts import open_parts, read_part, write_part
 
 TASKS: tuple[Task, ...] = ("digits", "clothes")
 
@@ -95,7 +94,7 @@ def make_part(settings: Settings, folder: Path, name: str) -> tuple[Run, ...] | 
     kind = Measured if name.startswith("safety") else Run
     if not path.exists():
         before = {"safety-digits": make_part(settings, folder, "safety-digits")} if name.startswith("turning") else {}
-        write_file(path, json.dumps([asdict(row) for row in parts_of(settings)[name](before)]).encode())
+        write_part(path, [asdict(row) for row in parts_of(settings)[name](before)])
     return read_part(path, lambda rows: tuple(kind(**as_tuples(row)) for row in rows))
 
 

@@ -89,8 +89,8 @@ def test_progress_is_told_window_by_window():
         (some_tokens(31), 16, ValueError, "two are needed"),
         (some_tokens(32), 1, ValueError, "window must be a whole number of 2 or more"),
         (some_tokens(32)[None], 16, ValueError, "one row of ids, got shape"),
-        (some_tokens(32).float(), 16, TypeError, "whole numbers, got torch.float32"),
-        ("a text", 16, TypeError, "got a str"),
+        (some_tokens(32).float(), 16, TypeError, "each token must be a whole number, got "),
+        ("a text", 16, TypeError, "must be token ids, got 'a text'"),
         (some_tokens(32) + VOCABULARY, 16, ValueError, "not in the vocabulary"),
     ],
 )
@@ -101,8 +101,44 @@ def test_bad_tokens_are_refused(tokens, window, kind, message):
 
 @pytest.mark.parametrize("losses", [(1.0,), (), (1.0, math.nan)])
 def test_losses_without_an_interval_are_refused(losses):
-    with pytest.raises(ValueError, match="two windows|not finite"):
+    with pytest.raises(ValueError, match="two windows|a finite number"):
         Perplexity(losses, 1, "a")
+
+
+def test_intervals_beyond_the_floats_end_at_infinity():
+    """Losses 1 and 500: the mean is 250.5, and the interval 12.7 standard errors of 249.5 to either side."""
+    found = Perplexity((1.0, 500.0), 2, "a")
+    assert found.interval == (0.0, math.inf) and found.value == pytest.approx(math.exp(250.5))
+    assert Perplexity((800.0, 800.0), 2, "a").value == math.inf
+    with pytest.raises(ValueError, match="a loss must lie within 1,000,000 nats, got 1e"):
+        Perplexity((1e308, 1e308), 2, "a")
+
+
+def test_losses_are_summed_in_float64():
+    """Logits of 0 but for one of k: the loss is log(e^k + 31) - k, worked out in float64 for each of 15 tokens.
+
+    The logits are float32, and k is one of them exactly: nothing is rounded but the loss itself, by 2^-53 of log 32 per
+    operation."""
+    lm = tiny_lm()
+
+    def known(tokens, cache=None):
+        logits = torch.zeros(1, tokens.shape[1], VOCABULARY)
+        logits[0, torch.arange(15), tokens[0, 1:]] = torch.arange(15) / 8
+        return logits
+
+    lm.forward = known
+    expected = np.mean([math.log(math.exp(k / 8) + VOCABULARY - 1) - k / 8 for k in range(15)])
+    assert perplexity(lm, some_tokens(32), window=16).losses == pytest.approx([expected] * 2, abs=1e-14)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda lm: lm.train(), lambda lm: lm.blocks[1].feed_forward.train()], ids=["all of it", "a part"]
+)
+def test_a_model_in_training_mode_is_not_judged(change):
+    lm = tiny_lm()
+    change(lm)
+    with pytest.raises(ValueError, match=r"in training mode; call lm.eval\(\) first"):
+        perplexity(lm, some_tokens(32), window=16)
 
 
 def test_windows_are_cut_in_order():
