@@ -12,25 +12,36 @@ import sys
 import tempfile
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from teach.exercise import Exercise
 from teach.grading import audit, linux
-from teach.grading.facts import facts_of, without_magics
+from teach.grading.cells import tree_of
+from teach.grading.facts import facts_of
 from teach.grading.limits import limit_files_and_processes, limit_memory
+from teach.grading.places import readable
+from teach.grading.shell import Runner
 from teach.grading.wire import MOST_TEXT, OUT_OF_MEMORY, Report, encode, fits
 from teach.outcome import Outcome, to_json
 from teach.run import code_of, run
 
 
-def serve(order: dict[str, Any], exercises: dict[str, Exercise], channel: int) -> None:
-    """Carries out one order of the keeper, reporting to the open file `channel`. Ends the process."""
+def serve(order: int, exercises: dict[str, Exercise], channel: int, parent: int | None = None) -> None:
+    """Carries out the order that the open file `order` holds, reporting to the open file `channel`. Ends the process.
+
+    `parent` is the process that forked this one; None where it is a new Python, and the kernel holds no rules.
+    """
     status = 70
     try:
+        with os.fdopen(order, "rb") as text:
+            order = json.loads(text.read())
         channel = _move(channel)
-        held = keep_to(Path(order["folder"]), order["memory_bytes"], order["use_kernel"])
+        closed = [Path(place) for place in order["closed"]]
+        if parent is not None:
+            linux.take_share(*order["share"])
+        held = keep_to(Path(order["folder"]), order["memory_bytes"], closed, parent)
         send = _sender(channel)
         if order["do"] == "probe":
             send("facts", 0, json.dumps(held))
@@ -45,21 +56,35 @@ def serve(order: dict[str, Any], exercises: dict[str, Exercise], channel: int) -
         os._exit(status)  # no learner's atexit, no __del__, no waiting for threads
 
 
-def keep_to(folder: Path, memory_bytes: int, use_kernel: bool) -> list[str]:
-    """Puts this process under its limits, for good; the names of those that the system holds."""
+def keep_to(folder: Path, memory_bytes: int, closed: Sequence[Path], parent: int | None) -> list[str]:
+    """Puts this process under its limits, for good; the names of those that the system holds.
+
+    It can read no folder of `closed`. With `parent`, the process that forked it, the kernel holds the rules.
+    """
     os.chdir(folder)
     _environment(folder)
     held = []
-    if use_kernel:
-        linux.die_with_parent()
+    if parent is not None:
+        linux.die_with_parent(parent)
+        linux.die_first()
         os.setsid()
         alone = linux.drop_privileges()
-        held += ["files"] if alone and linux.write_only_in(folder) else []
+        held += ["files"] if alone and linux.write_only_in(folder, readable(closed)) else []
         held += ["processes and network"] if alone and linux.refuse_processes_and_sockets() else []
     limit_files_and_processes(threads_too="processes and network" not in held)
     held += ["memory"] if limit_memory(memory_bytes) else []
-    audit.keep_rules(folder, alone="processes and network" not in held)
+    if "files" in held and any(map(_can_list, closed)):  # it lies where Python's own files do
+        held.remove("files")
+    audit.keep_rules(folder, closed, alone=not {"files", "processes and network"} <= set(held))
     return held
+
+
+def _can_list(folder: Path) -> bool:
+    try:
+        os.listdir(folder)
+    except OSError:
+        return False
+    return True
 
 
 def _environment(folder: Path) -> None:
@@ -96,22 +121,22 @@ def _look(cells: list[list[Any]], send: Callable[..., None]) -> None:
 def _run(steps: list[list[Any]], exercises: dict[str, Exercise], send: Callable[..., None]) -> None:
     notebook = types.ModuleType("__main__")  # a module of its own: dataclasses and pickle look it up by name
     notebook.__dict__["__builtins__"] = builtins
-    notebook.__dict__["display"] = lambda *things, **how: None
     sys.modules["__main__"] = notebook
+    runner = Runner(notebook.__dict__)
     for step, kind, *content in steps:
         send("begin", step)
         if kind == "cell":
-            _run_cell(notebook.__dict__, step, *content, send)
+            _run_cell(runner, step, *content, send)
         else:
             _try(exercises[content[0]], notebook.__dict__, step, send)
         send("end", step)
 
 
-def _run_cell(names: dict[str, Any], step: int, title: str, text: str, send: Callable[..., None]) -> None:
+def _run_cell(runner: Runner, step: int, title: str, text: str, send: Callable[..., None]) -> None:
     file = f"<{title}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     try:
-        program = compile(without_magics(text), file, "exec", dont_inherit=True)
+        program = runner.compile(tree_of(text), file)
     except (MemoryError, RecursionError):  # the parser's own: it has not run yet
         send("failed", step, "SyntaxError: too deeply nested for Python")
         return
@@ -119,7 +144,7 @@ def _run_cell(names: dict[str, Any], step: int, title: str, text: str, send: Cal
         send("failed", step, _words(error, file))
         return
     try:
-        exec(program, names)
+        runner.run(program)
     except MemoryError:
         _out_of_memory(step, send)
     except BaseException as error:  # a notebook may raise anything, SystemExit and KeyboardInterrupt too

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from teach.grading.folders import own_folder
 from teach.grading.lesson import Lesson
 from teach.grading.limits import Limits
 from teach.grading.wire import MOST_LINE_BYTES, Report, decode
 
 GRACE_S = 150.0  # beyond a submission's own time, before a keeper is given up; starting a child takes a part of it
+END_S = 5.0  # for a keeper to end its child
 # What a learner's process may know of the teacher's environment: enough to run Python, and nothing secret.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "CONDA_PREFIX", "VIRTUAL_ENV")
 
@@ -25,9 +27,10 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "CONDA_P
 class End:
     """How a child ended.
 
-    why      "exit", "step time", "time", "flood", "silent" where it closed its channel, "lost" with its keeper
+    why      "exit", "step time", "time", "flood", "silent" where it closed its channel, "lost" with its keeper, or what
+             it used too much of (`teach.grading.watch`)
     status   exit status; for a signal, minus its number
-    used_s   seconds since its first report
+    used_s   seconds since it began, clearing up included
     """
 
     why: str
@@ -38,8 +41,13 @@ class End:
 class Keeper:
     """A keeper process of its own for each worker of the grader."""
 
-    def __init__(self, lessons: Sequence[Lesson], limits: Limits) -> None:
+    def __init__(
+        self, lessons: Sequence[Lesson], limits: Limits, closed: Sequence[Path] = (), share: tuple[int, int] = (0, 1)
+    ) -> None:
+        """`closed`: folders that no submission may read. `share`: (0, 2) takes half of the cores."""
         self.limits = limits
+        self._share = list(share)
+        self._unreadable = [str(folder.resolve()) for folder in closed]
         self._setting = {
             "modules": [lesson.module for lesson in lessons],
             "imports": list(dict.fromkeys(name for lesson in lessons for name in lesson.imports)),
@@ -54,7 +62,8 @@ class Keeper:
         """The reports of one child as they come, then its End. Lines that are no report are left out."""
         limits = self.limits
         order = order | {"folder": str(folder), "memory_bytes": limits.memory_bytes, "use_kernel": limits.use_kernel}
-        order |= {"time_s": time_s, "step_time_s": min(time_s, limits.step_time_s)}
+        order |= {"time_s": time_s, "step_time_s": min(time_s, limits.step_time_s), "closed": self._unreadable}
+        order["share"] = self._share
         process = self._ready()
         watchdog = threading.Timer(time_s + GRACE_S, process.kill)
         watchdog.start()
@@ -95,8 +104,12 @@ class Keeper:
         with self._lock:
             process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.wait()
+            process.terminate()  # so that it clears up
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             process.stdout.close()
             with contextlib.suppress(OSError):
                 process.stdin.close()
@@ -147,7 +160,14 @@ def _send(process: subprocess.Popen, content: dict[str, Any]) -> None:
 
 
 def protections(keeper: Keeper) -> frozenset[str]:
-    """Which rules the system holds here: of "memory", "files", "processes and network"."""
-    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
-        reports = list(keeper.carry_out({"do": "probe"}, Path(folder), time_s=60.0))
-    return frozenset(held for report in reports[:-1] for held in json.loads(report.text))
+    """Which rules the system holds here: of "memory", "files", "processes and network".
+
+    Raises:
+        ValueError: a process that runs submissions does not even come to its first line; the message says how it ended.
+    """
+    with own_folder() as folder:
+        *reports, ended = keeper.carry_out({"do": "probe"}, folder, time_s=60.0)
+    if not reports:
+        how = f"{ended.why}, status {ended.status}"
+        raise ValueError(f"a process that runs submissions ended at once ({how}); expected it to start: grade again")
+    return frozenset(held for report in reports for held in json.loads(report.text))
