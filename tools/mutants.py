@@ -125,7 +125,7 @@ def mutants(source: str) -> list[Mutant]:
         with contextlib.suppress(SyntaxError):
             if ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source)):
                 found.append(Mutant(node.lineno, kind, *difference(source, changed), changed))
-    return list({one.source: one for one in found}.values())
+    return list({one.source: one for one in reversed(found)}.values())[::-1]
 
 
 def stands_alone(source: bytes, first: int, last: int) -> bool:
@@ -364,7 +364,7 @@ def try_module(folder: Path, module: str, files: Sequence[str], taken: Sequence[
         if outcome != "survived":
             raise ValueError(f"the tests of {module} fail as it is:\n{(folder / 'said.txt').read_text()[-2000:]}")
         warm(imported, folder)
-    limit_s = 20 + 3 * (time.monotonic() - start)
+    limit_s = limit_of(time.monotonic() - start)
     reasons = judged(module)
     for one in taken:
         path.write_text(one.source, encoding="utf-8")
@@ -375,6 +375,11 @@ def try_module(folder: Path, module: str, files: Sequence[str], taken: Sequence[
             os.utime(path, times)  # so that its compiled code is still that of this file
         why = reasons.get((one.was, one.now), "") if outcome == "survived" else ""
         yield Tried(one, "equivalent" if why else outcome, why)
+
+
+def limit_of(seconds: float) -> float:
+    """How long a mutant's tests may take, where those of the module as it is take `seconds`."""
+    return 20 + 3 * seconds
 
 
 def judged(module: str, path: Path = JUDGED) -> dict[tuple[str, str], str]:
