@@ -114,7 +114,7 @@ def test_a_tiny_module_from_end_to_end(tmp_path, monkeypatch):
     (tmp_path / "tiny.py").write_text(SOURCE)
     (tmp_path / "tests" / "test_tiny.py").write_text(TEST)
     files = tool.tests_of("tiny.py", tmp_path)
-    assert files == ["tests/test_tiny.py", "tiny.py"]
+    assert files == ["tiny.py", "tests/test_tiny.py"]
     expected = {
         "return low <= value and (value <= high)": "survived",
         "return low <= value": "survived",

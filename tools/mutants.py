@@ -293,7 +293,7 @@ def tests_of(module: str, root: Path = ROOT) -> list[str]:
     files = list(TESTS.get(module, ())) or found
     if len(files) == 0:
         raise ValueError(f"no test_{Path(module).stem}.py tests {module}; name its tests in TESTS")
-    return [*files, module]
+    return [module, *files]
 
 
 def run_tests(folder: Path, files: Sequence[str], limit_s: float, *, first: bool = False) -> tuple[str, list[str]]:
@@ -331,21 +331,45 @@ def in_the_child(folder: Path, files: Sequence[str], said: Path, first: bool) ->
     os.chdir(folder)
     sys.path[:0] = [str(folder)]
     os.environ["PYTHONPATH"] = str(folder)
+    before = set(sys.modules)
     sys.dont_write_bytecode = not first  # compiled code of the course is kept once, never that of a mutant
     import pytest
 
     plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:nbval", "--hypothesis-seed=0"]
-    code = pytest.main(["-x", "-q", "-o", "addopts=--doctest-modules", *plugins, *files])
+    quickest = QuickestFirst(folder / "seconds.json", first)
+    code = pytest.main(["-x", "-q", "-o", "addopts=--doctest-modules", *plugins, *files], plugins=[quickest])
     if first:
-        (folder / "imported.json").write_text(json.dumps(sorted(sys.modules)))
+        (folder / "imported.json").write_text(json.dumps(sorted(set(sys.modules) - before)))
     return int(code)
+
+
+class QuickestFirst:
+    """Has pytest begin with the quickest tests of each file, by their seconds in the first run: most mutants die soon."""
+
+    def __init__(self, path: Path, first: bool) -> None:
+        self.path, self.first = path, first
+        self.seconds: Counter[str] = Counter({} if first else json.loads(path.read_text()))
+
+    def pytest_collection_modifyitems(self, items: list) -> None:
+        """Sort the tests; those of a file stay together, since they share what they have set up."""
+        files = list(dict.fromkeys(item.path for item in items))
+        items.sort(key=lambda item: (files.index(item.path), self.seconds[item.nodeid]))
+
+    def pytest_runtest_logreport(self, report: object) -> None:
+        """Add up what a test took."""
+        self.seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """Keep the seconds of the first run."""
+        if self.first:
+            self.path.write_text(json.dumps(self.seconds))
 
 
 def warm(imported: Sequence[str], folder: Path) -> None:
     """Import in this process what the tests have imported, but nothing of the course: each child has it then."""
     ours = {path.stem for path in folder.iterdir()} | {path.stem for path in (folder / "tests").rglob("*.py")}
     for name in imported:
-        if name.split(".")[0] not in ours | {"conftest"} and name not in sys.modules:
+        if name.split(".")[0] not in ours | {"conftest"}:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
 
