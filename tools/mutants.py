@@ -21,6 +21,7 @@ import ast
 import contextlib
 import copy
 import difflib
+import gc
 import importlib
 import json
 import os
@@ -299,12 +300,14 @@ def tests_of(module: str, root: Path = ROOT) -> list[str]:
 def run_tests(folder: Path, files: Sequence[str], limit_s: float, *, first: bool = False) -> tuple[str, list[str]]:
     """Run tests in a process of its own until one fails: what became of them, and the modules that they imported."""
     said = folder / "said.txt"
+    gc.freeze()  # a child that collects garbage would otherwise copy the memory of this process
     child = os.fork()
     if child == 0:
         try:
             code = in_the_child(folder, files, said, first)
         finally:
             os._exit(code if "code" in locals() else 70)
+    gc.unfreeze()
     end = time.monotonic() + limit_s
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -331,11 +334,12 @@ def in_the_child(folder: Path, files: Sequence[str], said: Path, first: bool) ->
     os.chdir(folder)
     sys.path[:0] = [str(folder)]
     os.environ["PYTHONPATH"] = str(folder)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # looking for plugins takes longer than many a test
     before = set(sys.modules)
     sys.dont_write_bytecode = not first  # compiled code of the course is kept once, never that of a mutant
     import pytest
 
-    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:nbval", "--hypothesis-seed=0"]
+    plugins = ["-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin", "--hypothesis-seed=0"]
     quickest = QuickestFirst(folder / "seconds.json", first)
     code = pytest.main(["-x", "-q", "-o", "addopts=--doctest-modules", *plugins, *files], plugins=[quickest])
     if first:
@@ -344,11 +348,19 @@ def in_the_child(folder: Path, files: Sequence[str], said: Path, first: bool) ->
 
 
 class QuickestFirst:
-    """Has pytest begin with the quickest tests of each file, by their seconds in the first run: most mutants die soon."""
+    """Has pytest begin with the quickest tests of each file, and stop at the first counterexample."""
 
     def __init__(self, path: Path, first: bool) -> None:
         self.path, self.first = path, first
         self.seconds: Counter[str] = Counter({} if first else json.loads(path.read_text()))
+
+    def pytest_collection(self) -> None:
+        """Tell hypothesis not to look for a smaller counterexample, which takes long, and to remember none."""
+        from hypothesis import Phase, settings
+
+        phases = (Phase.explicit, Phase.generate)
+        settings.register_profile("mutants", settings.default, phases=phases, database=None)
+        settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items: list) -> None:
         """Sort the tests; those of a file stay together, since they share what they have set up."""
@@ -369,7 +381,7 @@ def warm(imported: Sequence[str], folder: Path) -> None:
     """Import in this process what the tests have imported, but nothing of the course: each child has it then."""
     ours = {path.stem for path in folder.iterdir()} | {path.stem for path in (folder / "tests").rglob("*.py")}
     for name in imported:
-        if name.split(".")[0] not in ours | {"conftest"}:
+        if name.split(".")[0] not in ours | {"conftest", "torchvision"}:  # the tests prepare torchvision's import
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
 
@@ -454,6 +466,7 @@ def main() -> None:
     tried: dict[str, list[Tried]] = {}
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         folder = Path(temporary) / "course"
+        sys.pycache_prefix = str(Path(temporary) / "compiled")
         skipped = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".hypothesis", ".pytest_cache", ".ruff_cache")
         shutil.copytree(ROOT, folder, ignore=skipped)
         for module in asked.modules:
