@@ -42,10 +42,10 @@ ROOT = Path(__file__).resolve().parent.parent
 JUDGED = Path(__file__).with_name("mutants_judged.toml")
 MEMORY_BYTES = 12 * 2**30  # of address space: a loop without an end may fill a list
 
-# The modules of the table. A test file called like its module is found by name.
+# The modules of the table, with the files that test them besides the one called like the module.
 TESTS = {
     "mini_lib/quantize/affine.py": (),
-    "mini_lib/quantize/observers.py": (),
+    "mini_lib/quantize/observers.py": ("tests/quantize/test_observers_search.py",),
     "mini_lib/quantize/granularity.py": ("tests/quantize/test_affine.py", "tests/quantize/test_qtensor.py"),
     "mini_lib/quantize/equalize.py": (),
     "mini_lib/quantize/qtensor.py": (),
@@ -57,12 +57,16 @@ TESTS = {
     "mini_lib/prune/schedules.py": (),
     "mini_lib/prune/second_order/sparse_gpt.py": (),
     "mini_lib/prune/sparse/csr.py": ("tests/prune/test_sparse_formats.py",),
-    "mini_lib/factorize/data_aware.py": (),
+    "mini_lib/factorize/data_aware.py": ("tests/factorize/test_data_aware_unseen.py",),
     "mini_lib/factorize/rank.py": (),
     "mini_lib/factorize/budget.py": (),
-    "mini_lib/factorize/low_rank/tucker.py": (),
-    "mini_lib/llm/prices/halving.py": ("tests/llm/test_price_halving.py",),
-    "mini_lib/llm/serving/engine.py": ("tests/llm/test_serving_simulate.py", "tests/llm/test_serving_reference.py"),
+    "mini_lib/factorize/low_rank/tucker.py": ("tests/factorize/test_tucker_stopping.py",),
+    "mini_lib/llm/prices/halving.py": ("tests/llm/test_price_halving.py", "tests/llm/test_price_flat.py"),
+    "mini_lib/llm/serving/engine.py": (
+        "tests/llm/test_serving_simulate.py",
+        "tests/llm/test_serving_reference.py",
+        "tests/llm/test_serving_long_steps.py",
+    ),
     "mini_lib/llm/model/sampling.py": (),
     "mini_lib/llm/model/speculative.py": (),
     "mini_lib/costs.py": (),
@@ -285,13 +289,13 @@ class Tried:
 
 
 def tests_of(module: str, root: Path = ROOT) -> list[str]:
-    """The files that test a module: those of the table, or the one that has its name, and the module's doctests.
+    """What tests a module: its doctests, the file of tests that is called like it, and those of the table.
 
     Raises:
-        ValueError: no file of tests is called like the module.
+        ValueError: there is no file of tests.
     """
     found = [path.relative_to(root).as_posix() for path in (root / "tests").rglob(f"test_{Path(module).stem}.py")]
-    files = list(TESTS.get(module, ())) or found
+    files = [*found, *TESTS.get(module, ())]
     if len(files) == 0:
         raise ValueError(f"no test_{Path(module).stem}.py tests {module}; name its tests in TESTS")
     return [module, *files]
