@@ -1,5 +1,7 @@
 """The search of `mse`: which ranges it tries, in which order, and which of two equally good ones it takes."""
 
+import inspect
+
 import pytest
 import torch
 
@@ -86,3 +88,17 @@ def test_one_candidate_is_the_full_range():
     for observer in (mse, entropy):
         low, high = observer(rows, AFFINE, candidates=1)
         assert (low.tolist(), high.tolist()) == ([-3, 0], [9, 2])
+
+
+def test_an_empty_range_is_not_tried():
+    """A four and ten ones at codes -1, 0, 1. Up to 4 the error is 10, up to 2 it is 4 + 10 (a half rounds to 0).
+
+    A range of 0 to 0 would get the step 1, and that error is 9: but it is no fraction of the range.
+    """
+    low, high = mse(torch.tensor([[4.0, *10 * [1.0]]]), IntFormat(2), candidates=2)
+    assert (low.item(), high.item()) == (0, 4)
+
+
+def test_entropy_has_as_many_bins_as_its_source():
+    """Migacz 2017: a histogram of 2048 bins. One more or fewer seldom changes the range, so the number itself is held."""
+    assert inspect.signature(entropy).parameters["bins"].default == 2048
