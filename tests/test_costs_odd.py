@@ -52,3 +52,27 @@ def test_an_empty_container_that_runs_is_a_leaf():
 def test_what_is_no_count_of_macs_is_refused(macs):
     with pytest.raises((TypeError, ValueError), match="macs must be a whole number"):
         costs.flops(macs)
+
+
+class Noted(nn.Module):
+    """A layer that saves a note beside its tensors: state that is no tensor, in the middle of the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def get_extra_state(self) -> dict:
+        return {"note": "by hand"}
+
+    def set_extra_state(self, state: dict) -> None:
+        """Nothing has to be kept."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def test_tensors_after_state_that_is_no_tensor_are_stored():
+    model = nn.Sequential(Noted(), nn.Linear(3, 3), Noted())
+    assert list(model.state_dict())[1] == "0._extra_state"
+    assert costs.stored_bytes(model) == 4 * (3 + 9 + 3 + 3)
+    assert [row.weight_bytes for row in costs.layer_costs(model, torch.zeros(1, 3))] == [12, 48, 12]

@@ -100,5 +100,5 @@ def test_an_empty_range_is_not_tried():
 
 
 def test_entropy_has_as_many_bins_as_its_source():
-    """Migacz 2017: a histogram of 2048 bins. One more or fewer seldom changes the range, so the number itself is held."""
+    """Migacz 2017: 2048 bins. One more or fewer seldom changes the range, so the number itself is held."""
     assert inspect.signature(entropy).parameters["bins"].default == 2048
