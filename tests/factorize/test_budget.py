@@ -108,8 +108,8 @@ def test_errors_of_the_caller_decide():
 
 
 def test_inputs_decide_which_layer_is_cut():
-    """Rank 1 takes 16 MACs of 64, and 80 are given. By the weights alone, the second layer is nearer to rank 1. But what
-    the first one reads varies in one direction only, so rank 1 loses none of its output.
+    """Rank 1 takes 16 MACs of 64, and 80 are given. By the weights alone, the second layer is nearer to rank 1. But
+    what the first one reads varies in one direction only, so rank 1 loses none of its output.
     """
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)).eval()
     model[0].weight.data.copy_(torch.eye(8))
