@@ -46,7 +46,7 @@ MEMORY_BYTES = 12 * 2**30  # of address space: a loop without an end may fill a 
 TESTS = {
     "mini_lib/quantize/affine.py": (),
     "mini_lib/quantize/observers.py": ("tests/quantize/test_observers_search.py",),
-    "mini_lib/quantize/granularity.py": ("tests/quantize/test_affine.py", "tests/quantize/test_qtensor.py"),
+    "mini_lib/quantize/granularity.py": ("tests/quantize/test_qtensor.py",),
     "mini_lib/quantize/equalize.py": (),
     "mini_lib/quantize/qtensor.py": (),
     "mini_lib/quantize/formats/integer.py": ("tests/quantize/test_affine.py", "tests/quantize/test_formats.py"),
