@@ -135,9 +135,19 @@ def test_a_tiny_module_from_end_to_end(tmp_path, monkeypatch):
 
 def test_a_judged_mutant_is_equivalent(tmp_path):
     rows = '[[equivalent]]\nmodule = "a.py"\nwas = "x < 1"\nnow = "x <= 1"\nwhy = "x is never 1"\n'
+    rows += '[[equivalent]]\nmodule = "a.py"\nafter = "if x:"\nwas = "break"\nnow = "continue"\nwhy = "the last"\n'
     (tmp_path / "judged.toml").write_text(rows)
-    assert tool.judged("a.py", tmp_path / "judged.toml") == {("x < 1", "x <= 1"): "x is never 1"}
+    assert tool.judged("a.py", tmp_path / "judged.toml") == {
+        ("", "x < 1", "x <= 1"): "x is never 1",
+        ("if x:", "break", "continue"): "the last",
+    }
     assert tool.judged("b.py", tmp_path / "judged.toml") == {}
+
+
+def test_a_mutant_knows_the_line_before_it():
+    source = "while a:\n    if b:\n        break\n    if c:\n        break\n"
+    found = [(one.after, one.was) for one in tool.mutants(source) if one.kind == "break or continue"]
+    assert found == [("if b:", "break"), ("if c:", "break")]
 
 
 @pytest.mark.parametrize("module", tool.TESTS)
@@ -153,6 +163,8 @@ def test_a_module_without_tests_says_so():
 def test_every_judgement_is_of_lines_that_the_module_still_has():
     for module in tool.TESTS:
         lines = {line.strip() for line in (tool.ROOT / module).read_text(encoding="utf-8").splitlines()}
-        for (was, now), why in tool.judged(module).items():
-            assert set(was.splitlines()) <= lines, f"{module} has changed; judge this mutant again: {was!r}"
+        for (after, was, now), why in tool.judged(module).items():
+            assert {*after.splitlines(), *was.splitlines()} <= lines, (
+                f"{module} has changed; judge this mutant again: {was!r}"
+            )
             assert was != now and why

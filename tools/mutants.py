@@ -106,10 +106,14 @@ OTHER_NAME = {**dict(PAIRS), **{b: a for a, b in PAIRS if b not in ("list", "sum
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module with one change: the first line that is another, the kind, the lines as they were and as they are."""
+    """A module with one change: the first line that is another, the kind, the lines as they were and as they are.
+
+    `after` is the line before these, which tells one `break` from another.
+    """
 
     line: int
     kind: str
+    after: str
     was: str
     now: str
     source: str
@@ -146,13 +150,14 @@ def stands_alone(source: bytes, first: int, last: int) -> bool:
     return before.endswith((b"return", b" =", b"if", b"elif", b"while", b"(", b"[", b",")) and after in b"\n:)],"
 
 
-def difference(before: str, after: str) -> tuple[str, str]:
-    """The lines that were changed and what they became, without their indentation."""
+def difference(before: str, after: str) -> tuple[str, str, str]:
+    """The line before, the lines that were changed, and what they became, without their indentation."""
     was, now = before.splitlines(), after.splitlines()
     start = next(at for at, pair in enumerate(zip_longest(was, now)) if pair[0] != pair[1])
     end = next(at for at, pair in enumerate(zip_longest(was[::-1], now[::-1])) if pair[0] != pair[1])
     end = min(end, len(was) - start, len(now) - start)
-    return tuple("\n".join(map(str.strip, lines[start : len(lines) - end])) for lines in (was, now))
+    parts = was[max(start - 1, 0) : start], was[start : len(was) - end], now[start : len(now) - end]
+    return tuple("\n".join(map(str.strip, lines)) for lines in parts)
 
 
 def changes(tree: ast.Module) -> Iterator[tuple[ast.AST, str, ast.AST | str]]:
@@ -423,8 +428,9 @@ def try_module(folder: Path, module: str, files: Sequence[str], taken: Sequence[
         finally:
             path.write_text(source, encoding="utf-8")
             os.utime(path, times)  # so that its compiled code is still that of this file
-        why = reasons.get((one.was, one.now), "") if outcome == "survived" else ""
-        yield Tried(one, "equivalent" if why else outcome, why)
+        why = reasons.get((one.after, one.was, one.now)) or reasons.get(("", one.was, one.now), "")
+        survived = outcome == "survived"
+        yield Tried(one, "equivalent" if survived and why else outcome, why if survived else "")
 
 
 def limit_of(seconds: float) -> float:
@@ -432,10 +438,14 @@ def limit_of(seconds: float) -> float:
     return 20 + 3 * seconds
 
 
-def judged(module: str, path: Path = JUDGED) -> dict[tuple[str, str], str]:
-    """The changes of a module that do not change what it does, as lines before and after, each with the reason."""
+def judged(module: str, path: Path = JUDGED) -> dict[tuple[str, str, str], str]:
+    """The changes of a module that do not change what it does, each with the reason.
+
+    A change is the line before it, "" where the lines themselves are enough, the lines as they were, and as they are.
+    """
     rows = tomllib.loads(path.read_text(encoding="utf-8")).get("equivalent", [])
-    return {(row["was"].strip(), row["now"].strip()): row["why"] for row in rows if row["module"] == module}
+    rows = [row for row in rows if row["module"] == module]
+    return {(row.get("after", ""), row["was"].strip(), row["now"].strip()): row["why"] for row in rows}
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
