@@ -47,7 +47,7 @@ TESTS = {
     "mini_lib/quantize/affine.py": (),
     "mini_lib/quantize/observers.py": ("tests/quantize/test_observers_search.py",),
     "mini_lib/quantize/granularity.py": ("tests/quantize/test_qtensor.py",),
-    "mini_lib/quantize/equalize.py": (),
+    "mini_lib/quantize/equalize.py": ("tests/quantize/test_equalize_rounds.py",),
     "mini_lib/quantize/qtensor.py": (),
     "mini_lib/quantize/formats/integer.py": (
         "tests/quantize/test_affine.py",
