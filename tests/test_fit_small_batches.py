@@ -101,3 +101,17 @@ def test_counts_that_are_none_are_refused(name, wrong):
 def test_rates_that_are_none_are_refused(name, wrong):
     with pytest.raises((TypeError, ValueError), match=f"{name} must be a (finite )?number"):
         fit(linear(), FIVE, FIVE, **{"epochs": 1, "seed": 0, "learning_rate": 0.1, name: wrong})
+
+
+@pytest.mark.parametrize(
+    "loss, got",
+    [
+        (lambda logits, images, labels: logits.sum(dim=1), r"shape \[2\]"),  # one number for each picture
+        (lambda logits, images, labels: logits.sum().reshape(1), r"shape \[1\]"),
+        (lambda logits, images, labels: logits.sum().detach(), "a number without a gradient"),
+        (lambda logits, images, labels: logits.detach().sum(dim=1), r"shape \[2\]"),
+    ],
+)
+def test_a_loss_that_cannot_be_lowered_is_refused(loss, got):
+    with pytest.raises(ValueError, match=f"loss must give one number with a gradient, got {got}; take the mean, and"):
+        fit(linear(), FIVE, FIVE, epochs=1, seed=0, learning_rate=0.1, batch_size=2, loss=loss)
