@@ -207,6 +207,32 @@ def test_greedy_is_near_the_fractional_optimum(seed):
     assert fractional - 1e-6 <= best <= found < fractional + step + 1e-6
 
 
+def test_costs_that_differ_by_one_in_a_hundred_million():
+    """HiGHS' presolve calls this one infeasible; exact asks again without it. The optimum is counted out."""
+    big = 10**8
+    layers = [
+        [(1, 9.0), (big + 1, 7.0)],
+        [(2, 5.0), (3, 1.0), (3, 6.0), (big, 5.0)],
+        [(2, 7.0), (big + 3, 2.0)],
+        [(big, 6.0), (1, 7.0), (0, 7.0)],
+        [(1, 9.0), (big + 3, 7.0), (2, 9.0), (0, 8.0)],
+        [(1, 7.0), (1, 3.0)],
+    ]
+    layers = [[Option(value, *one) for value, one in enumerate(choices)] for choices in layers]
+    budget = 3 * big + 6
+    found = exact(named(layers), budget).values()
+    assert cost(found) <= budget and error(found) == least_error(layers, budget)
+
+
+def test_the_unit_of_the_costs_does_not_matter():
+    """A budget above 10^7 is scaled for the solver: a million times the costs is the same problem."""
+    layers = random_layers(3, layers=12, options=4)
+    budget = random_budget(3, layers)
+    large = [[Option(one.value, 10**6 * one.cost, one.error) for one in choices] for choices in layers]
+    small, scaled = exact(named(layers), budget), exact(named(large), 10**6 * budget)
+    assert [one.value for one in small.values()] == [one.value for one in scaled.values()]
+
+
 # --- evolutionary --------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +282,20 @@ def test_the_same_seed_repeats_and_no_choice_is_measured_twice():
         seen.clear()
     assert found[0] == found[1] != found[2]  # too few generations to end at one optimum
     assert asked[0] == asked[1] != asked[2]
+
+
+def test_each_generation_is_as_many_children_as_the_population():
+    """Of a thousand options each in 30 layers no two choices are alike by chance, so each one is measured once."""
+    options = {str(layer): [Option(k, 1, float(k)) for k in range(1000)] for layer in range(30)}
+    for population, generations in ((2, 0), (6, 1), (8, 3)):
+        seen = []
+
+        def measured(choice, seen=seen):
+            seen.append(tuple(one.value for one in choice.values()))
+            return error(choice.values())
+
+        evolutionary(options, 30, error_of=measured, population=population, generations=generations)
+        assert len(seen) == population * (1 + generations)
 
 
 def test_more_generations_can_only_help():

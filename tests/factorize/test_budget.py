@@ -107,6 +107,21 @@ def test_errors_of_the_caller_decide():
     assert allocate_ranks(model, example, budget_macs=80, errors={"0": harmful, "1": harmless}) == {"1": 1}
 
 
+def test_inputs_decide_which_layer_is_cut():
+    """Rank 1 takes 16 MACs of 64, and 80 are given. By the weights alone, the second layer is nearer to rank 1. But
+    what the first one reads varies in one direction only, so rank 1 loses none of its output.
+    """
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)).eval()
+    model[0].weight.data.copy_(torch.eye(8))
+    model[1].weight.data.copy_(torch.diag(torch.tensor([4.0, *7 * [1.0]])))
+    one_way, all_ways = torch.zeros(8, 8), torch.eye(8)
+    one_way[2, 2] = 1.0
+    moments = {"0": Moments(torch.zeros(8), one_way, 100), "1": Moments(torch.zeros(8), all_ways, 100)}
+    example = torch.zeros(1, 8)
+    assert allocate_ranks(model, example, budget_macs=80) == {"1": 1}
+    assert allocate_ranks(model, example, budget_macs=80, moments=moments) == {"0": 1}
+
+
 @pytest.mark.parametrize("cost", ["macs", "parameters"])
 def test_uniform_ranks_are_one_fraction_filled_up(cost):
     model = zoo.lenet_300_100().eval()

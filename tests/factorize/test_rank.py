@@ -145,6 +145,36 @@ def test_the_variance_is_where_the_update_rules_settle(rows, columns, rank):
     assert noise_variance(torch.from_numpy(matrix)) == pytest.approx(variance, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("values", "columns"),
+    [
+        ([54.52, 17.161, 3.45, 0.191], 7),
+        ([6.011, 4.716, 1.509, 1.176, 0.678, 0.487, 0.136, 0.107], 22),
+        ([15.342, 6.636, 0.614, 0.197, 0.113, 0.01], 11),
+    ],
+)
+def test_the_variance_is_the_deepest_of_several_dips(values, columns):
+    """Singular values of very different sizes: each that may drown in the noise or stand out of it makes a dip.
+
+    The free energy is written out at 20,000 variances, and what a component adds to it is held by its definition above.
+    """
+    from mini_lib.factorize.rank import _gain, _threshold
+
+    matrix = torch.zeros(len(values), columns, dtype=torch.float64)
+    matrix[range(len(values)), range(len(values))] = torch.tensor(values, dtype=torch.float64)
+    squares, ratio = torch.tensor(values, dtype=torch.float64).square(), len(values) / columns
+    most = math.ceil(len(values) / (1 + ratio)) - 1  # as many components can stand out; the others are noise
+    low = max(squares[most].item() / _threshold(ratio), squares[most:].mean().item()) / columns
+    high = squares.sum().item() / matrix.numel()
+    logs = torch.linspace(math.log(low), math.log(high), 20_000, dtype=torch.float64)
+    x = squares / (columns * logs.exp())[:, None]
+    energies = len(values) * logs + (x + _gain(x, ratio).clamp(max=0)).sum(dim=1)
+    middle = energies[1:-1]
+    assert ((middle < energies[:-2]) & (middle < energies[2:])).sum() >= 2  # dips
+    step = (logs[1] - logs[0]).item()
+    assert math.log(noise_variance(matrix)) == pytest.approx(logs[energies.argmin()].item(), abs=step + 1e-4)
+
+
 def test_bad_input_says_why():
     values = torch.tensor([2.0, 1.0])
     for energy in (0, -0.5, 1.01, float("nan")):

@@ -115,3 +115,14 @@ def test_a_system_without_variables():
     assert solve(System({}, equal=(Affine(),))) == {}
     assert solve(System({}, equal=(Affine((), 1),))) is None
     assert solve(System({}, at_least=(Affine((), -1),))) is None
+
+
+def test_each_round_goes_over_the_constraints_once():
+    """a > b, b > a. Round 1: a >= 1, b <= 8; then b >= 2, a <= 7. Round 2: a >= 3, b <= 6; b >= 4, a <= 5. In round 3
+    a > b needs b <= 4, so b = 4 and a = 5, and b > a has no point. One round alone never sees that.
+    """
+    a, b = affine("a"), affine("b")
+    system = System({"a": (0, 9), "b": (0, 9)}, at_least=(a - b - 1, b - a - 1))
+    assert tighten(system, rounds=1).ranges == {"a": (1, 7), "b": (2, 8)}
+    assert tighten(system, rounds=2).ranges == {"a": (3, 5), "b": (4, 6)}
+    assert tighten(system, rounds=3) is None

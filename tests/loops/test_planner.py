@@ -477,3 +477,33 @@ def test_many_buffers_that_meet_the_bound_need_no_search():
     steps = chain([(f"layer{at}", 100 + at) for at in range(300)])
     ranges = live_ranges(steps, {"input": 100})
     assert plan_optimal(ranges, states=1).peak_bytes == 398 + 399
+
+
+# --- the moves -------------------------------------------------------------------------------------
+
+
+def test_as_many_moves_as_asked_and_none_after_the_bound(monkeypatch):
+    from mini_lib.loops.memory import planner
+
+    made = []
+
+    def counted(ranges, order, alignment_bytes):
+        made.append([live.name for live in order])
+        return place_in_order(ranges, order, alignment_bytes)
+
+    monkeypatch.setattr(planner, "place_in_order", counted)
+    for moves in (0, 1, 7, 30):
+        made.clear()
+        plan(NO_PLAN_MEETS_THE_BOUND, moves=moves)
+        assert len(made) == 4 + moves  # the fixed orders, and the moves
+    made.clear()
+    plan(ranges_of((4, 0, 0), (4, 0, 1), (8, 1, 1)), moves=30)  # an order by size meets the bound at once
+    assert len(made) == 4
+
+
+def test_moves_that_gain_nothing_change_nothing():
+    """No plan is below 7 bytes, which a fixed order has: of all the plans of 7 bytes it is that one that comes out."""
+    fixed = plan(NO_PLAN_MEETS_THE_BOUND, moves=0)
+    assert fixed.peak_bytes == plan_optimal(NO_PLAN_MEETS_THE_BOUND).peak_bytes
+    for seed in range(5):
+        assert plan(NO_PLAN_MEETS_THE_BOUND, moves=50, seed=seed).offsets == fixed.offsets

@@ -295,3 +295,20 @@ def test_bad_ranges_are_refused_by_name():
         symmetric_scale(one, 1)
     with message("weight is empty"):
         affine_scale(torch.empty(0), 4)
+
+
+def test_an_axis_may_count_from_the_end():
+    x = torch.arange(24.0).reshape(2, 3, 4) / 10
+    for axis, scale in ((0, [0.1, 0.3]), (1, [0.1, 0.2, 0.4]), (2, [0.1, 0.2, 0.3, 0.5])):
+        scales, zeros = torch.tensor(scale), torch.arange(len(scale), dtype=torch.int32)
+        found = [fake_quantize(x, scales, zeros, 0, 15, axis=one) for one in (axis, axis - 3)]
+        assert torch.equal(found[0], found[1])
+    for axis in (3, -4):
+        with pytest.raises(ValueError, match=rf"axis {axis} is out of range for a tensor of shape \(2, 3, 4\)"):
+            fake_quantize(x, torch.ones(2), torch.zeros(2), 0, 15, axis=axis)
+
+
+@pytest.mark.parametrize("scale, zero_point", [([1.0, 2.0], 0), (1.0, [0, 0]), ([1.0, 2.0], [0, 0])])
+def test_several_scales_or_zero_points_need_an_axis(scale, zero_point):
+    with pytest.raises(ValueError, match="and no axis; name the axis that they belong to"):
+        fake_quantize(torch.zeros(2), torch.tensor(scale), torch.tensor(zero_point), -8, 7)

@@ -92,3 +92,29 @@ def test_what_is_wrong_is_refused():
             sampling.draw(torch.full((3,), -torch.inf), torch.Generator())
         with pytest.raises(ValueError, match=r"logits must be \[vocabulary\], got \[1, 3\]; give those of one token"):
             sampling.draw(torch.zeros(1, 3), torch.Generator())
+
+
+def test_a_share_that_is_just_reached_lets_nothing_more_in():
+    two_halves = torch.zeros(2)
+    assert Sampling(temperature=1.0, top_p=0.5).probabilities(two_halves).tolist() == [1, 0]
+    assert Sampling(temperature=1.0, top_p=0.5001).probabilities(two_halves).tolist() == [0.5, 0.5]
+
+
+def test_all_of_the_probability_is_everybody():
+    """exp(-50) is 2e-22: added to 1 it is lost, so a sum up to here and a sum of all are the same float."""
+    chances = Sampling(temperature=1.0, top_p=1.0).probabilities(torch.tensor([0.0, -50.0]))
+    assert chances[1].item() == pytest.approx(1.93e-22, rel=1e-2)
+
+
+def test_one_token_is_always_drawn():
+    for sampling in (Sampling(), Sampling(1.0), Sampling(1.0, top_k=1), Sampling(1.0, top_p=0.01)):
+        assert sampling.probabilities(torch.tensor([-3.0])).tolist() == [1]
+        assert sampling.draw(torch.tensor([-3.0]), torch.Generator()) == 0
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1, 3), (3, 1)])
+def test_logits_of_another_shape_are_refused_at_every_temperature(shape):
+    for sampling in (Sampling(), Sampling(temperature=0.7)):
+        for ask in (sampling.probabilities, lambda logits, sampling=sampling: sampling.draw(logits, torch.Generator())):
+            with pytest.raises(ValueError, match=r"logits must be \[vocabulary\], got"):
+                ask(torch.zeros(shape))

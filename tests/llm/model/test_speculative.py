@@ -56,6 +56,29 @@ def test_the_model_as_its_own_draft_is_always_right(packed):
     assert got.accepted == got.proposed or len(got.tokens) < 12
 
 
+def test_a_draft_proposes_its_own_greedy_text(packed):
+    """As many tokens as asked, whatever was accepted of those before: the cache follows, here and back."""
+    propose = drafted_by(packed, room_tokens=60)
+    greedy = list(stream(packed, PROMPT, 6, stop_at_end=False))
+    assert list(propose(PROMPT, 4)) == greedy[:4]
+    assert list(propose(PROMPT, 0)) == []
+    assert list(propose(PROMPT + greedy[:2], 3)) == greedy[2:5]  # two of the four were accepted
+    other = [*PROMPT, (greedy[0] + 1) % len(TOKENS)]
+    assert list(propose(other, 3)) == list(stream(packed, other, 3, stop_at_end=False))  # none was
+    assert list(propose(PROMPT, 1)) == greedy[:1]
+
+
+def test_proposals_save_passes(packed):
+    """The model as its own draft: the prompt's pass gives one token, and each one after it up to 4."""
+    plain = tuple(stream(packed, PROMPT, 13))
+    got = generate_speculatively(packed, PROMPT, 13, drafted_by(packed, room_tokens=60), ahead=3)
+    assert got.tokens == plain and len(plain) > 5
+    assert got.proposed > 0 and got.accepted > 0
+    if len(plain) == 13:
+        assert (got.passes, got.proposed, got.accepted, got.acceptance) == (4, 9, 9, 1.0)
+        assert got.tokens_per_pass == 13 / 4
+
+
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_fewer_layers_draft(lm, layers):
     small = first_layers(lm, layers)
