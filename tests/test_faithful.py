@@ -1,0 +1,327 @@
+"""A transformation keeps what a model computes, up to what it promises to change, or refuses by name.
+
+Every transformation meets every odd model. Each is asked for as little as it can be: 8 bits, the full rank, a mask of
+ones, a training of no steps. So the output has to stay what it was, within what 8 bits round.
+
+    python tests/test_faithful.py            prints the table
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import pytest
+import torch
+from odd_models import ODD, pictures
+from torch import Tensor, nn
+
+from mini_lib.data import Split
+from mini_lib.distill import mean_of
+from mini_lib.factorize import (
+    add_lora,
+    factorize,
+    input_moments,
+    is_factorizable,
+    is_separable,
+    merge_lora,
+    output_svd,
+    restore_mean_output,
+    separate_model,
+)
+from mini_lib.fold import fold_batch_norm
+from mini_lib.prune import Mask, apply_mask, baked, is_prunable, magnitude, masked, prune_and_train
+from mini_lib.prune.second_order import sparse_gpt
+from mini_lib.prune.structure import channel_groups, mask_channels, remove_channels
+from mini_lib.prune.tickets import weights_of, with_weights
+from mini_lib.quantize import (
+    IntFormat,
+    PerChannel,
+    adaround,
+    awq,
+    correct_bias,
+    deploy,
+    equalize,
+    export,
+    freeze_batch_norm,
+    gptq,
+    is_weight_layer,
+    pack_for_speed,
+    prepare,
+    quantize_weights,
+    quantize_weights_and_activations,
+    reestimate_batch_norm,
+    scale_salient,
+    smooth,
+    to_integers,
+    with_integer_biases,
+)
+from mini_lib.stacked import stack, unstack
+from mini_lib.surgery import find, replace, swap
+
+FMT = IntFormat(8, granularity=PerChannel(0))
+INPUTS = IntFormat(8, symmetric=False, signed=False)
+EXACT, ROUNDED = 1e-4, 0.08  # of the largest output; where from: see `tolerance`
+
+Transform = Callable[[nn.Module, Tensor], nn.Module]
+
+
+def _activations(model: nn.Module, x: Tensor) -> nn.Module:
+    return quantize_weights_and_activations(model, FMT, INPUTS, x)
+
+
+def _folded_activations(model: nn.Module, x: Tensor) -> nn.Module:
+    return _activations(fold_batch_norm(model), x)
+
+
+def _ones(model: nn.Module) -> Mask:
+    return Mask({f"{name}.weight": torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in find(model, is_prunable)})
+
+
+def _full_rank(model: nn.Module) -> dict[str, int]:
+    return {
+        name: min(len(layer.weight), layer.weight[0].numel())
+        for name, layer in find(model, is_factorizable)
+    }
+
+
+def _always_cheaper(name: str, layer: nn.Module, rank: int) -> object:
+    from mini_lib.factorize import plain_svd
+
+    return plain_svd(name, layer, rank)
+
+
+def _output_svd(model: nn.Module, x: Tensor) -> nn.Module:
+    moments = input_moments(model, x)
+    layers = dict(find(model, is_factorizable))
+    return swap(model, {name: output_svd(layers[name], moments[name], rank).layer for name, rank in _full_rank(model).items()})
+
+
+def _mean_output(model: nn.Module, x: Tensor) -> nn.Module:
+    moments = input_moments(model, x)
+    layers = dict(find(model, is_factorizable))
+    return swap(model, {name: restore_mean_output(layer, layer, moments[name]) for name, layer in layers.items()})
+
+
+def _rebuilt(model: nn.Module, x: Tensor) -> nn.Module:
+    def again(layer: nn.Linear) -> nn.Linear:
+        made = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=layer.weight.dtype)
+        made.load_state_dict(layer.state_dict())
+        return made
+
+    return replace(model, lambda name, module: isinstance(module, nn.Linear), again)
+
+
+def _all_channels(model: nn.Module, x: Tensor) -> dict[str, list[int]]:
+    return {group.name: list(range(group.channels)) for group in channel_groups(model, x[:2])}
+
+
+def _trained_no_steps(model: nn.Module, x: Tensor) -> nn.Module:
+    split = Split(x, torch.zeros(len(x), dtype=torch.int64))
+    return prune_and_train(model, split, split, densities=[1.0], epochs=1, seed=0, learning_rate=1e-12)[-1].model
+
+
+def _stacked(model: nn.Module, x: Tensor) -> nn.Module:
+    return with_weights(model, unstack(stack([weights_of(model), weights_of(model)]), 1))
+
+
+EIGHT_BITS: dict[str, Transform] = {
+    "quantize_weights": lambda model, x: quantize_weights(model, FMT),
+    "quantize_weights_and_activations": _activations,
+    "correct_bias": lambda model, x: correct_bias(model, quantize_weights(model, FMT), x),
+    "prepare, export": lambda model, x: export(prepare(model, FMT)),
+    "prepare with activations, export": lambda model, x: export(prepare(model, FMT, activations=INPUTS, calibration=x)),
+    "prepare": lambda model, x: prepare(model, FMT),
+    "gptq": lambda model, x: gptq(model, FMT, x),
+    "awq": lambda model, x: awq(model, FMT, x, candidates=2),
+    "adaround": lambda model, x: adaround(model, FMT, x, steps=2),
+    "pack_for_speed": lambda model, x: pack_for_speed(quantize_weights(model, FMT)),
+    "deploy": lambda model, x: deploy(model, {name: 8 for name, _ in find(model, is_weight_layer)}),
+    "to_integers": lambda model, x: to_integers(_folded_activations(model, x), x),
+    "with_integer_biases": lambda model, x: with_integer_biases(_folded_activations(model, x)),
+}
+NOTHING_CHANGED: dict[str, Transform] = {
+    "scale_salient": lambda model, x: scale_salient(model, FMT, x, candidates=2),
+    "smooth": lambda model, x: smooth(model, x),
+    "equalize": lambda model, x: equalize(model),
+    "fold_batch_norm": lambda model, x: fold_batch_norm(model),
+    "freeze_batch_norm": lambda model, x: freeze_batch_norm(model),
+    "reestimate_batch_norm": lambda model, x: reestimate_batch_norm(model, x),
+    "masked": lambda model, x: masked(model, _ones(model)),
+    "masked, baked": lambda model, x: baked(masked(model, _ones(model))),
+    "baked": lambda model, x: baked(model),
+    "apply_mask": lambda model, x: apply_mask(model, _ones(model)),
+    "mask_channels": lambda model, x: mask_channels(model, x[:2], _all_channels(model, x)),
+    "remove_channels": lambda model, x: remove_channels(model, x[:2], _all_channels(model, x)),
+    "prune_and_train": _trained_no_steps,
+    "sparse_gpt": lambda model, x: sparse_gpt(model, x, density=1.0)[0],
+    "factorize": lambda model, x: factorize(model, x[:2], _full_rank(model)).model,
+    "factorize without folding": lambda model, x: factorize(model, x[:2], _full_rank(model), fold=False).model,
+    "separate_model": lambda model, x: separate_model(
+        model, x[:2], {name: 9 for name, _ in find(model, is_separable)}, fold=False
+    ).model,
+    "add_lora": lambda model, x: add_lora(fold_batch_norm(model), 2),
+    "add_lora, merge_lora": lambda model, x: merge_lora(add_lora(fold_batch_norm(model), 2)),
+    "add_lora twice, merge_lora": lambda model, x: merge_lora(add_lora(add_lora(fold_batch_norm(model), 2), 2)),
+    "output_svd": _output_svd,
+    "restore_mean_output": _mean_output,
+    "stack, unstack": _stacked,
+    "mean_of": lambda model, x: mean_of([model, model]),
+    "replace": _rebuilt,
+    "swap": lambda model, x: swap(model, {name: layer for name, layer in find(model, is_factorizable)}),
+}
+TRANSFORMATIONS = EIGHT_BITS | NOTHING_CHANGED
+# These promise that every weight is stored in few bits: a layer that they leave in float has to be named.
+PROMISES_SIZE = {name for name in EIGHT_BITS if name not in ("to_integers",)}
+
+
+def state_of(model: nn.Module) -> object:
+    """Everything that a transformation must leave as it is in its argument."""
+    from door_fuzz import fingerprint
+
+    return fingerprint(model)
+
+
+def names_what(message: str, model: nn.Module) -> bool:
+    """Whether a refusal names a layer of the model, or the kind of the model or of a layer."""
+    names = {name for name, _ in model.named_modules() if name}
+    kinds = {type(module).__name__ for module in model.modules()}
+    words = ("training mode", "lazy", "meta", "scripted", "float", "dtype", "no layer", "complex", "the model", "model ")
+    quoted = message.replace('"', "'")
+    return (
+        any(f"'{name}'" in quoted or f" {name} " in quoted or f"'{name}." in quoted for name in names)
+        or any(kind in message for kind in kinds)
+        or any(word in message for word in words)
+    )
+
+
+def left_in_float(model: nn.Module) -> list[str]:
+    """The layers of a transformed model that are still what they were: a linear layer or a convolution in float."""
+    kinds = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention)
+    return [name for name, module in model.named_modules() if isinstance(module, kinds)]
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether the library itself refused, with a ValueError or a TypeError."""
+    from door_fuzz import judge_error
+
+    return judge_error(error) is None
+
+
+def verdict(transform: str, odd: str) -> str:
+    """What becomes of an odd model: "kept", "refused: ...", or, in capitals, what is wrong."""
+    try:
+        model, x = ODD[odd]()
+    except Exception as error:
+        return f"NO MODEL {error!r}"
+    before = state_of(model)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        if model.training or odd in ("lazy", "meta", "training mode, one layer"):
+            expected = None
+        else:
+            expected = model(x).double()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = TRANSFORMATIONS[transform](model, x)
+    except Exception as error:
+        if state_of(model) != before:
+            return "ARGUMENT CHANGED by a refusal"
+        frames = traceback.extract_tb(error.__traceback__)
+        if not raised_here(error):
+            mine = [frame for frame in frames if "mini_lib" in frame.filename]
+            place = f"{Path(mine[-1].filename).relative_to(ROOT)}:{mine[-1].lineno}" if mine else "this test"
+            return f"FOREIGN {type(error).__name__}: {str(error).splitlines()[0][:90]} [{place}]"
+        return f"{'refused' if names_what(str(error), model) else 'UNNAMED'}: {error}"
+    if state_of(model) != before:
+        return "ARGUMENT CHANGED"
+    if expected is None:
+        if odd.startswith("training"):  # compared in evaluation mode
+            model.eval(), result.eval()
+            expected = model(x).double()
+        else:
+            return f"TAKEN without a word: {odd}"
+    if odd.startswith("then cast to "):
+        dtype = getattr(torch, odd.removeprefix("then cast to "))
+        try:
+            result, x = result.to(dtype), x.to(dtype)
+        except Exception as error:
+            return "refused: " + str(error) if raised_here(error) else f"FOREIGN {type(error).__name__}: {error}"
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            got = result(x).double()
+    except Exception as error:
+        if raised_here(error):
+            return f"refused: {error}"
+        return f"BREAKS {type(error).__name__}: {str(error).splitlines()[0][:90]}"
+    off = float((got - expected).abs().max() / expected.abs().max()) if got.shape == expected.shape else float("inf")
+    if not off <= tolerance(transform, odd):
+        return f"CHANGED by {off:.1%}"
+    if transform in PROMISES_SIZE and (left := left_in_float(result)):
+        return f"LEFT IN FLOAT without a word: {', '.join(left)}"
+    return "kept"
+
+
+def tolerance(transform: str, odd: str) -> float:
+    """How far the output may be off, as a share of its largest value."""
+    own = {"bfloat16": 2**-4, "float16": 2**-7}.get(odd.removeprefix("then cast to "), 0.0)
+    return max(ROUNDED if transform in EIGHT_BITS else EXACT, own)
+
+
+def table() -> dict[tuple[str, str], str]:
+    """The verdict of every pair."""
+    return {(transform, odd): verdict(transform, odd) for transform in TRANSFORMATIONS for odd in ODD}
+
+
+def is_right(said: str) -> bool:
+    return said.startswith(("kept", "refused"))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMATIONS)
+def test_what_a_model_computes_is_kept_or_refused_by_name(transform):
+    wrong = {odd: said for odd in ODD if not is_right(said := verdict(transform, odd))}
+    assert not wrong, "\n".join(f"{transform} x {odd}: {said}" for odd, said in wrong.items())
+
+
+@pytest.mark.parametrize("transform", TRANSFORMATIONS)
+def test_the_plain_model_is_transformed_by_all(transform):
+    assert verdict(transform, "plain") == "kept"
+
+
+def main() -> None:
+    import time
+
+    torch.set_num_threads(1)
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    lines, wrong, short, counts = [], [], {}, {}
+    for transform in TRANSFORMATIONS:
+        begin = time.perf_counter()
+        for odd in ODD:
+            said = verdict(transform, odd)
+            kind = said.split(":")[0].split(" ")[0] if not is_right(said) else said.partition(":")[0]
+            counts[kind] = counts.get(kind, 0) + 1
+            lines.append(f"{transform} x {odd}: {said}")
+            if not is_right(said):
+                wrong.append(lines[-1])
+        short[transform] = time.perf_counter() - begin
+    text = f"{len(TRANSFORMATIONS)} transformations x {len(ODD)} models: " + ", ".join(f"{n} {k}" for k, n in counts.items())
+    print(text)
+    print("slowest:", ", ".join(f"{name} {took:.1f} s" for name, took in sorted(short.items(), key=lambda row: -row[1])[:6]))
+    if folder:
+        (folder / "faithful.txt").write_text("\n".join([text, *lines]) + "\n")
+        (folder / "faithful_failures.txt").write_text("\n".join([text, *wrong]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
