@@ -51,14 +51,14 @@ MEMORY_BYTES = 3 << 30
 LIBRARY = str(ROOT / "mini_lib")
 
 
-def fingerprint(value: object, depth: int = 0, seen: dict[int, int] | None = None) -> object:
+def fingerprint(value: object, depth: int = 0, seen: dict[int, tuple] | None = None) -> object:
     """What a value holds, to see whether a call changed it: tensors by their bytes, objects by their fields."""
     seen = {} if seen is None else seen
     if isinstance(value, (int, float, complex, str, bytes, type(None), type, np.generic, torch.dtype)):
         return (type(value).__name__, repr(value) if not isinstance(value, int) or value.bit_length() < 9999 else "huge")
     if id(value) in seen:
-        return ("seen", seen[id(value)])
-    seen[id(value)] = len(seen)
+        return ("seen", seen[id(value)][0])
+    seen[id(value)] = len(seen), value  # held, so that no other value gets its id
     if depth > 40:
         return "deep"
     inner = functools.partial(fingerprint, depth=depth + 1, seen=seen)
@@ -72,7 +72,9 @@ def fingerprint(value: object, depth: int = 0, seen: dict[int, int] | None = Non
         plain = value.detach().flatten().clone()
         data = plain.resolve_conj().numpy().tobytes() if plain.dtype not in (torch.bfloat16, *FLOAT8) else repr(plain.float().tolist()).encode()
         digest = hashlib.blake2b(data, digest_size=8).hexdigest()
-        return ("tensor", tuple(value.shape), str(value.dtype), value.requires_grad, value.grad is None, digest)
+        # of a tensor that another is computed from, whether it has a gradient depends on who ran the model last
+        learns = value.requires_grad if value.is_leaf and isinstance(value, nn.Parameter) else None
+        return ("tensor", tuple(value.shape), str(value.dtype), learns, digest)
     if isinstance(value, np.ndarray):
         data = value.tobytes() if value.dtype != object else repr(value).encode()
         return ("array", value.shape, str(value.dtype), hashlib.blake2b(data, digest_size=8).hexdigest())

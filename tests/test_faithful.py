@@ -8,6 +8,9 @@ ones, a training of no steps. So the output has to stay what it was, within what
 
 from __future__ import annotations
 
+import copy
+import functools
+import math
 import sys
 import traceback
 import warnings
@@ -36,6 +39,7 @@ from mini_lib.factorize import (
     restore_mean_output,
     separate_model,
 )
+from mini_lib.fit import fit
 from mini_lib.fold import fold_batch_norm
 from mini_lib.prune import Mask, apply_mask, baked, is_prunable, magnitude, masked, prune_and_train
 from mini_lib.prune.second_order import sparse_gpt
@@ -53,6 +57,7 @@ from mini_lib.quantize import (
     freeze_batch_norm,
     gptq,
     is_weight_layer,
+    min_max,
     pack_for_speed,
     prepare,
     quantize_weights,
@@ -81,21 +86,20 @@ def _folded_activations(model: nn.Module, x: Tensor) -> nn.Module:
     return _activations(fold_batch_norm(model), x)
 
 
+def _shape(layer: nn.Module) -> tuple[int, ...]:
+    lazy = isinstance(layer.weight, nn.UninitializedParameter)
+    return (layer.out_features, 1) if lazy else tuple(layer.weight.shape)
+
+
 def _ones(model: nn.Module) -> Mask:
-    return Mask({f"{name}.weight": torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in find(model, is_prunable)})
+    layers = {name: layer for name, layer in model.named_modules() if is_prunable(name, layer)}
+    kept = {f"{name}.weight": torch.ones(_shape(layer), dtype=torch.bool) for name, layer in layers.items()}
+    return Mask(kept or {"fc.weight": torch.ones(12, 8, dtype=torch.bool)})
 
 
 def _full_rank(model: nn.Module) -> dict[str, int]:
-    return {
-        name: min(len(layer.weight), layer.weight[0].numel())
-        for name, layer in find(model, is_factorizable)
-    }
-
-
-def _always_cheaper(name: str, layer: nn.Module, rank: int) -> object:
-    from mini_lib.factorize import plain_svd
-
-    return plain_svd(name, layer, rank)
+    shapes = {name: _shape(layer) for name, layer in model.named_modules() if is_factorizable(name, layer)}
+    return {name: min(shape[0], math.prod(shape[1:])) for name, shape in shapes.items()}
 
 
 def _output_svd(model: nn.Module, x: Tensor) -> nn.Module:
@@ -112,11 +116,14 @@ def _mean_output(model: nn.Module, x: Tensor) -> nn.Module:
 
 def _rebuilt(model: nn.Module, x: Tensor) -> nn.Module:
     def again(layer: nn.Linear) -> nn.Linear:
-        made = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=layer.weight.dtype)
+        made = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=layer.weight.dtype, device=layer.weight.device)
         made.load_state_dict(layer.state_dict())
         return made
 
-    return replace(model, lambda name, module: isinstance(module, nn.Linear), again)
+    def is_one(name: str, module: nn.Module) -> bool:
+        return type(module) is nn.Linear and "weight" in module._parameters
+
+    return replace(model, is_one, again)
 
 
 def _all_channels(model: nn.Module, x: Tensor) -> dict[str, list[int]]:
@@ -136,9 +143,11 @@ EIGHT_BITS: dict[str, Transform] = {
     "quantize_weights": lambda model, x: quantize_weights(model, FMT),
     "quantize_weights_and_activations": _activations,
     "correct_bias": lambda model, x: correct_bias(model, quantize_weights(model, FMT), x),
-    "prepare, export": lambda model, x: export(prepare(model, FMT)),
-    "prepare with activations, export": lambda model, x: export(prepare(model, FMT, activations=INPUTS, calibration=x)),
-    "prepare": lambda model, x: prepare(model, FMT),
+    "prepare": lambda model, x: prepare(model, FMT, observer=min_max),
+    "prepare, export": lambda model, x: export(prepare(model, FMT, observer=min_max)),
+    "prepare with activations, export": lambda model, x: export(
+        prepare(model, FMT, activations=INPUTS, calibration=x, observer=min_max)
+    ),
     "gptq": lambda model, x: gptq(model, FMT, x),
     "awq": lambda model, x: awq(model, FMT, x, candidates=2),
     "adaround": lambda model, x: adaround(model, FMT, x, steps=2),
@@ -178,6 +187,29 @@ NOTHING_CHANGED: dict[str, Transform] = {
     "swap": lambda model, x: swap(model, {name: layer for name, layer in find(model, is_factorizable)}),
 }
 TRANSFORMATIONS = EIGHT_BITS | NOTHING_CHANGED
+
+
+def _statistics_anew(model: nn.Module, x: Tensor) -> nn.Module:
+    """The model with the mean and variance of this batch in each batch norm, by torch's own cumulative average."""
+    model = copy.deepcopy(model)
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    with torch.no_grad():
+        for norm in norms:  # in the order in which they run: a net of these has one
+            norm.reset_running_stats()
+            norm.momentum = None
+            norm.train()
+            model(x)
+            norm.eval()
+    return model
+
+
+def _trained(model: nn.Module, x: Tensor) -> nn.Module:
+    split = Split(x, torch.zeros(len(x), dtype=torch.int64))
+    return fit(model, split, split, epochs=1, seed=0, learning_rate=1e-12).model
+
+
+# What the result has to compute, where that is not what the model does.
+INSTEAD: dict[str, Transform] = {"reestimate_batch_norm": _statistics_anew, "prune_and_train": _trained}
 # These promise that every weight is stored in few bits: a layer that they leave in float has to be named.
 PROMISES_SIZE = {name for name in EIGHT_BITS if name not in ("to_integers",)}
 
@@ -191,9 +223,9 @@ def state_of(model: nn.Module) -> object:
 
 def names_what(message: str, model: nn.Module) -> bool:
     """Whether a refusal names a layer of the model, or the kind of the model or of a layer."""
-    names = {name for name, _ in model.named_modules() if name}
+    names = {name for name, _ in model.named_modules(remove_duplicate=False) if name}
     kinds = {type(module).__name__ for module in model.modules()}
-    words = ("training mode", "lazy", "meta", "scripted", "float", "dtype", "no layer", "complex", "the model", "model ")
+    words = ("training mode", "lazy", "meta", "scripted", "float", "dtype", "no layer", "complex", "the model", "model ", "nothing to equalize", "the call of")
     quoted = message.replace('"', "'")
     return (
         any(f"'{name}'" in quoted or f" {name} " in quoted or f"'{name}." in quoted for name in names)
@@ -215,20 +247,43 @@ def raised_here(error: BaseException) -> bool:
     return judge_error(error) is None
 
 
-def verdict(transform: str, odd: str) -> str:
-    """What becomes of an odd model: "kept", "refused: ...", or, in capitals, what is wrong."""
-    try:
-        model, x = ODD[odd]()
-    except Exception as error:
-        return f"NO MODEL {error!r}"
-    before = state_of(model)
-    with torch.no_grad(), warnings.catch_warnings():
+def made(odd: str) -> tuple[nn.Module, Tensor, object, Tensor | None]:
+    """An odd model as below; made anew where the last transformation has changed it."""
+    model, x, before, expected = _made(odd)
+    if state_of(model) != before:
+        _made.cache_clear()
+    return _made(odd)
+
+
+@functools.cache
+def _made(odd: str) -> tuple[nn.Module, Tensor, object, Tensor | None]:
+    """An odd model, its input, what it holds, and what it computes in evaluation mode (None if it must not run)."""
+    model, x = ODD[odd]()
+    expected = None
+    if odd != "lazy" and not odd.startswith("training"):
+        expected = outputs(model, x)
+    return model, x, state_of(model), expected
+
+
+@torch.no_grad()
+def outputs(model: nn.Module, x: Tensor) -> Tensor:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        if model.training or odd in ("lazy", "meta", "training mode, one layer"):
-            expected = None
-        else:
-            expected = model(x).double()
+        return model(x).double()
+
+
+def verdict(transform: str, odd: str) -> str:
+    """What becomes of an odd model: "kept", "refused: ...", or, in capitals, what is wrong."""
+    model, x, before, expected = made(odd)
+    instead = None
+    if transform in INSTEAD and expected is not None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                instead = INSTEAD[transform](model, x).eval()
+        except Exception:
+            instead = None  # no such thing is there to be compared with: it has to be refused
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -246,10 +301,13 @@ def verdict(transform: str, odd: str) -> str:
         return "ARGUMENT CHANGED"
     if expected is None:
         if odd.startswith("training"):  # compared in evaluation mode
-            model.eval(), result.eval()
-            expected = model(x).double()
+            model, result = copy.deepcopy(model).eval(), result.eval()
+            expected = INSTEAD.get(transform, lambda model, x: model)(model, x).eval()
+            expected = outputs(expected, x)
         else:
             return f"TAKEN without a word: {odd}"
+    if instead is not None:
+        expected = outputs(instead, x)
     if odd.startswith("then cast to "):
         dtype = getattr(torch, odd.removeprefix("then cast to "))
         try:
@@ -257,14 +315,13 @@ def verdict(transform: str, odd: str) -> str:
         except Exception as error:
             return "refused: " + str(error) if raised_here(error) else f"FOREIGN {type(error).__name__}: {error}"
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.manual_seed(0)
-            got = result(x).double()
+        got = outputs(result, x)
     except Exception as error:
         if raised_here(error):
             return f"refused: {error}"
         return f"BREAKS {type(error).__name__}: {str(error).splitlines()[0][:90]}"
+    if odd == "meta":
+        return "kept" if got.is_meta and got.shape == expected.shape else "CHANGED: a model without values got some"
     off = float((got - expected).abs().max() / expected.abs().max()) if got.shape == expected.shape else float("inf")
     if not off <= tolerance(transform, odd):
         return f"CHANGED by {off:.1%}"
