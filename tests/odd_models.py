@@ -19,6 +19,7 @@ from torch.nn.utils import parametrizations, prune
 from mini_lib.prune import Mask, masked
 
 Made = tuple[nn.Module, Tensor]
+Make = Callable[[nn.Sequential], Made]  # from the plain net, with or without a batch norm
 
 
 def pictures(dtype: torch.dtype = torch.float32) -> Tensor:
@@ -26,8 +27,8 @@ def pictures(dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(16, 3, 6, 6, generator=torch.Generator().manual_seed(1)).to(dtype)
 
 
-def plain() -> nn.Sequential:
-    """The net without oddities, in evaluation mode, with statistics in its batch norm."""
+def plain(norm: bool = True) -> nn.Sequential:
+    """The net without oddities, in evaluation mode, with statistics in its batch norm if it has one."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = nn.Sequential(
@@ -45,16 +46,22 @@ def plain() -> nn.Sequential:
             )
         )
         with torch.no_grad():
-            for norm in (net.norm,):
-                norm.running_mean.normal_()
-                norm.running_var.uniform_(0.5, 2)
-                norm.weight.uniform_(0.5, 2)
-                norm.bias.normal_()
+            net.norm.running_mean.normal_()
+            net.norm.running_var.uniform_(0.5, 2)
+            net.norm.weight.uniform_(0.5, 2)
+            net.norm.bias.normal_()
         # pooled values are small: the biases must not drown what a layer does
         for layer in (net.mix, net.fc, net.out):
             layer.weight.data *= 3
             layer.bias.data *= 0.3
+    if not norm:
+        del net.norm
     return net.eval()
+
+
+def _body(net: nn.Sequential) -> nn.Sequential:
+    """All that comes before the linear layers."""
+    return nn.Sequential(*list(net.children())[: list(dict(net.named_children())).index("fc")])
 
 
 def _double(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
@@ -110,10 +117,9 @@ def become(layer: nn.Module, kind: type) -> None:
 class Reader(nn.Module):
     """A model whose forward does not call its linear layer as usual."""
 
-    def __init__(self, how: str) -> None:
+    def __init__(self, net: nn.Sequential, how: str) -> None:
         super().__init__()
-        net = plain()
-        self.body = nn.Sequential(net.conv, net.norm, net.relu, net.mix, net.act, net.pool, net.flat)
+        self.body = _body(net)
         self.fc, self.out, self.how = net.fc, net.out, how
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,10 +163,9 @@ class Attention(nn.Module):
 class Tied(nn.Module):
     """Two linear layers with one weight."""
 
-    def __init__(self) -> None:
+    def __init__(self, net: nn.Sequential) -> None:
         super().__init__()
-        net = plain()
-        self.body = nn.Sequential(net.conv, net.norm, net.relu, net.mix, net.act, net.pool, net.flat)
+        self.body = _body(net)
         self.fc, self.again, self.out = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 5)
         self.again.weight = self.fc.weight
 
@@ -171,21 +176,19 @@ class Tied(nn.Module):
 class ComplexNet(nn.Module):
     """A linear layer of complex numbers between real ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, net: nn.Sequential) -> None:
         super().__init__()
-        net = plain()
-        self.body = nn.Sequential(net.conv, net.norm, net.relu, net.mix, net.act, net.pool, net.flat)
+        self.body = _body(net)
         self.fc, self.out = nn.Linear(8, 12, dtype=torch.complex64), net.out
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.fc(self.body(x).to(torch.complex64)).abs())
 
 
-def changed(change: Callable[[nn.Sequential], object]) -> Callable[[], Made]:
+def changed(change: Callable[[nn.Sequential], object]) -> Make:
     """The plain net after a change in place."""
 
-    def make() -> Made:
-        net = plain()
+    def make(net: nn.Sequential) -> Made:
         change(net)
         return net, pictures()
 
@@ -201,9 +204,8 @@ def _set(net: nn.Sequential, name: str, layer: nn.Module) -> None:
     net.eval()
 
 
-def _masked(*names: str) -> Callable[[], Made]:
-    def make() -> Made:
-        net = plain()
+def _masked(*names: str) -> Make:
+    def make(net: nn.Sequential) -> Made:
         generator = torch.Generator().manual_seed(2)
         kept = {}
         for name in names:
@@ -226,67 +228,61 @@ def _new_weight_norm(net: nn.Sequential) -> None:
     net.fc.parametrizations.weight.original0.data *= 2
 
 
-def _norm(**options: bool) -> Callable[[], Made]:
-    def make() -> Made:
-        net = plain()
+def _norm(**options: bool) -> Make:
+    def make(net: nn.Sequential) -> Made:
         _set(net, "norm", nn.BatchNorm2d(8, **options))
         return net, pictures()
 
     return make
 
 
-def _cast(dtype: torch.dtype) -> Callable[[], Made]:
-    return lambda: (plain().to(dtype), pictures(dtype))
+def _cast(dtype: torch.dtype) -> Make:
+    return lambda net: (net.to(dtype), pictures(dtype))
 
 
-def _nested() -> Made:
-    net = plain()
+def _nested(net: nn.Sequential) -> Made:
     inner = nn.Sequential(net.fc, net.bend, net.out)
     inner.register_forward_hook(_double)
-    return nn.Sequential(*list(net.children())[:7], inner).eval(), pictures()
+    return nn.Sequential(_body(net), inner).eval(), pictures()
 
 
-def _lazy() -> Made:
-    net = plain()
+def _lazy(net: nn.Sequential) -> Made:
     net.fc = nn.LazyLinear(12)
     return net.eval(), pictures()
 
 
-def _scripted() -> Made:
+def _scripted(net: nn.Sequential) -> Made:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.jit.script(plain()), pictures()
+        return torch.jit.script(net), pictures()
 
 
-def _scripted_layer() -> Made:
-    net = plain()
+def _scripted_layer(net: nn.Sequential) -> Made:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         net.fc = torch.jit.script(net.fc)
     return net, pictures()
 
 
-def _shared() -> Made:
-    net = plain()
+def _shared(net: nn.Sequential) -> Made:
     fc = net.fc
-    layers = [*list(net.children())[:7], fc, nn.ReLU(), nn.Linear(12, 8), fc, net.bend, net.out]
+    layers = [_body(net), fc, nn.ReLU(), nn.Linear(12, 8), fc, net.bend, net.out]
     return nn.Sequential(*layers).eval(), pictures()
 
 
-def _unused() -> Made:
-    model = Reader("as usual")
+def _unused(net: nn.Sequential) -> Made:
+    model = Reader(net, "as usual")
     model.spare = nn.Linear(8, 4)
     return model.eval(), pictures()
 
 
-def _grouped() -> Made:
-    net = plain()
+def _grouped(net: nn.Sequential) -> Made:
     net.mix = nn.Conv2d(8, 8, 3, padding=1, groups=8, padding_mode="circular")
     return net.eval(), pictures()
 
 
-ODD: dict[str, Callable[[], Made]] = {
-    "plain": lambda: (plain(), pictures()),
+ODD: dict[str, Make] = {
+    "plain": lambda net: (net, pictures()),
     "forward hook (linear)": changed(lambda net: net.fc.register_forward_hook(_double)),
     "forward hook (conv)": changed(lambda net: net.conv.register_forward_hook(_double)),
     "forward hook (norm)": changed(lambda net: net.norm.register_forward_hook(_double)),
@@ -303,16 +299,16 @@ ODD: dict[str, Callable[[], Made]] = {
     "subclass, _conv_forward": changed(lambda net: become(net.mix, OtherConv)),
     "subclass of BatchNorm2d": changed(lambda net: become(net.norm, TwiceNorm)),
     "subclass by name only": changed(lambda net: become(net.fc, Renamed)),
-    "reads fc.weight": lambda: (Reader("weight").eval(), pictures()),
-    "reads fc.weight besides": lambda: (Reader("weight besides").eval(), pictures()),
-    "reads fc.in_features": lambda: (Reader("attribute").eval(), pictures()),
-    "calls fc(input=x)": lambda: (Reader("keyword").eval(), pictures()),
-    "functional dropout": lambda: (Reader("dropout").eval(), pictures()),
-    "no_grad in forward": lambda: (Reader("no_grad").eval(), pictures()),
-    "branch on data": lambda: (Reader("branch").eval(), pictures()),
-    "linear on 3-d": lambda: (Reader("3d").eval(), pictures()),
-    "attention": lambda: (Attention().eval(), pictures()),
-    "tied weights": lambda: (Tied().eval(), pictures()),
+    "reads fc.weight": lambda net: (Reader(net, "weight").eval(), pictures()),
+    "reads fc.weight besides": lambda net: (Reader(net, "weight besides").eval(), pictures()),
+    "reads fc.in_features": lambda net: (Reader(net, "attribute").eval(), pictures()),
+    "calls fc(input=x)": lambda net: (Reader(net, "keyword").eval(), pictures()),
+    "functional dropout": lambda net: (Reader(net, "dropout").eval(), pictures()),
+    "no_grad in forward": lambda net: (Reader(net, "no_grad").eval(), pictures()),
+    "branch on data": lambda net: (Reader(net, "branch").eval(), pictures()),
+    "linear on 3-d": lambda net: (Reader(net, "3d").eval(), pictures()),
+    "attention": lambda net: (Attention().eval(), pictures()),
+    "tied weights": lambda net: (Tied(net).eval(), pictures()),
     "shared module": _shared,
     "masked, all": _masked("conv", "mix", "fc", "out"),
     "masked, one": _masked("fc"),
@@ -324,13 +320,13 @@ ODD: dict[str, Callable[[], Made]] = {
     "bfloat16": _cast(torch.bfloat16),
     "float16": _cast(torch.float16),
     "float64": _cast(torch.float64),
-    "complex layer": lambda: (ComplexNet().eval(), pictures()),
+    "complex layer": lambda net: (ComplexNet(net).eval(), pictures()),
     "scripted": _scripted,
     "scripted layer": _scripted_layer,
     "training mode": changed(lambda net: net.train()),
-    "training mode, one layer": changed(lambda net: net.norm.train()),
+    "training mode, one layer": changed(lambda net: net.relu.train()),
     "lazy": _lazy,
-    "meta": lambda: (plain().to("meta"), pictures().to("meta")),
+    "meta": lambda net: (net.to("meta"), pictures().to("meta")),
     "unused layer": _unused,
     "without gradients": changed(lambda net: net.requires_grad_(False)),
     "no bias": changed(lambda net: (net.fc.register_parameter("bias", None), net.mix.register_parameter("bias", None))),
@@ -340,3 +336,8 @@ ODD: dict[str, Callable[[], Made]] = {
 }
 for _dtype in (torch.bfloat16, torch.float16, torch.float64):
     ODD[f"then cast to {str(_dtype)[6:]}"] = ODD["plain"]
+
+
+def odd_model(odd: str, norm: bool) -> Made | None:
+    """An odd model, made of the plain net with a batch norm or without; None where it is about the norm, and has none."""
+    return ODD[odd](plain(norm)) if norm or "norm" not in odd.replace("weight_norm", "").replace("spectral_norm", "").lower() else None
