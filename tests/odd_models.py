@@ -276,6 +276,106 @@ def _unused(net: nn.Sequential) -> Made:
     return model.eval(), pictures()
 
 
+class OtherKinds(nn.Module):
+    """Kinds of layers with weights that few transformations know, before a linear layer and a head."""
+
+    def __init__(self, net: nn.Sequential, kind: str) -> None:
+        super().__init__()
+        self.body, self.fc, self.out, self.kind = _body(net), net.fc, net.out, kind
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            makes = {
+                "conv1d": lambda: nn.Conv1d(1, 1, 3, padding=1),
+                "transposed": lambda: nn.ConvTranspose1d(1, 1, 3, padding=1),
+                "bilinear": lambda: nn.Bilinear(8, 8, 8),
+                "gru": lambda: nn.GRU(8, 8, batch_first=True),
+                "parameter": lambda: nn.ParameterList([nn.Parameter(torch.randn(8, 8))]),
+                "normed": lambda: nn.LayerNorm(8),
+                "embedding": lambda: nn.Embedding(12, 8),
+            }
+            self.first = makes[kind]()
+        if kind == "embedding":
+            self.first.weight = self.fc.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x)
+        if self.kind in ("conv1d", "transposed"):
+            x = self.first(x[:, None])[:, 0]
+        elif self.kind == "bilinear":
+            x = self.first(x, x)
+        elif self.kind == "gru":
+            x = self.first(x[:, None])[0][:, 0]
+        elif self.kind == "parameter":
+            x = x @ self.first[0]
+        elif self.kind == "embedding":
+            x = x + self.first(x.argmax(1))
+        else:
+            x = self.first(x)
+        return self.out(torch.relu(self.fc(x)))
+
+
+def _with_kwargs(net: nn.Sequential) -> None:
+    net.fc.register_forward_hook(lambda module, inputs, named, output: output * 2, with_kwargs=True)
+
+
+def _parametrized_bias(net: nn.Sequential) -> None:
+    class Shifted(nn.Module):
+        def forward(self, bias: Tensor) -> Tensor:
+            return bias + 1
+
+    nn.utils.parametrize.register_parametrization(net.fc, "bias", Shifted())
+
+
+def _weight_as_buffer(net: nn.Sequential) -> None:
+    weight = net.fc.weight.detach()
+    del net.fc.weight
+    net.fc.register_buffer("weight", weight)
+
+
+def _views_of_one(net: nn.Sequential) -> None:
+    flat = torch.cat([net.fc.weight.data.flatten(), net.out.weight.data.flatten()])
+    net.fc.weight.data, net.out.weight.data = flat[:96].view(12, 8), flat[96:].view(5, 12)
+
+
+def _overlapping(net: nn.Sequential) -> None:
+    flat = torch.cat([net.fc.weight.data.flatten(), net.out.weight.data.flatten()])
+    net.fc.weight.data, net.out.weight.data = flat[:96].view(12, 8), flat[90:150].view(5, 12)
+
+
+def _loop(net: nn.Sequential) -> Made:
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.fc, self.out = _body(net), nn.Linear(8, 8), nn.Linear(8, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.body(x)
+            for _ in range(3):
+                x = torch.relu(self.fc(x))
+            return self.out(x)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        return Loop().eval(), pictures()
+
+
+def _patched_call(net: nn.Sequential) -> None:
+    class Called(nn.Linear):
+        def __call__(self, x: Tensor) -> Tensor:
+            return 2 * super().__call__(x)
+
+    become(net.fc, Called)
+
+
+def _weight_property(net: nn.Sequential) -> None:
+    class Held(nn.Linear):
+        @property
+        def weight(self) -> Tensor:
+            return self._parameters["weight"] * 2
+
+    become(net.fc, Held)
+
+
 def _grouped(net: nn.Sequential) -> Made:
     net.mix = nn.Conv2d(8, 8, 3, padding=1, groups=8, padding_mode="circular")
     return net.eval(), pictures()
@@ -328,6 +428,27 @@ ODD: dict[str, Make] = {
     "lazy": _lazy,
     "meta": lambda net: (net.to("meta"), pictures().to("meta")),
     "unused layer": _unused,
+    "hook with keywords": changed(_with_kwargs),
+    "backward hook": changed(lambda net: net.fc.register_full_backward_hook(lambda module, gave, got: None)),
+    "parametrized bias": changed(_parametrized_bias),
+    "pruned bias": changed(lambda net: prune.l1_unstructured(net.fc, "bias", amount=0.5)),
+    "weight is a buffer": changed(_weight_as_buffer),
+    "weight is a property": changed(_weight_property),
+    "patched call": changed(_patched_call),
+    "weights in one tensor": changed(_views_of_one),
+    "weights that overlap": changed(_overlapping),
+    "transposed weight": changed(lambda net: setattr(net.fc.weight, "data", net.fc.weight.data.t().contiguous().t())),
+    "channels last": changed(lambda net: net.to(memory_format=torch.channels_last)),
+    "one weight for all": changed(lambda net: setattr(net.fc.weight, "data", torch.full((1, 1), 0.4).expand(12, 8))),
+    "one layer in a loop": _loop,
+    "DataParallel": lambda net: (nn.DataParallel(net), pictures()),
+    "Conv1d": lambda net: (OtherKinds(net, "conv1d").eval(), pictures()),
+    "ConvTranspose1d": lambda net: (OtherKinds(net, "transposed").eval(), pictures()),
+    "Bilinear": lambda net: (OtherKinds(net, "bilinear").eval(), pictures()),
+    "GRU": lambda net: (OtherKinds(net, "gru").eval(), pictures()),
+    "a bare parameter": lambda net: (OtherKinds(net, "parameter").eval(), pictures()),
+    "LayerNorm": lambda net: (OtherKinds(net, "normed").eval(), pictures()),
+    "tied with an embedding": lambda net: (OtherKinds(net, "embedding").eval(), pictures()),
     "without gradients": changed(lambda net: net.requires_grad_(False)),
     "no bias": changed(lambda net: (net.fc.register_parameter("bias", None), net.mix.register_parameter("bias", None))),
     "norm without affine": _norm(affine=False),
@@ -340,4 +461,4 @@ for _dtype in (torch.bfloat16, torch.float16, torch.float64):
 
 def odd_model(odd: str, norm: bool) -> Made | None:
     """An odd model, made of the plain net with a batch norm or without; None where it is about the norm, and has none."""
-    return ODD[odd](plain(norm)) if norm or "norm" not in odd.replace("weight_norm", "").replace("spectral_norm", "").lower() else None
+    return ODD[odd](plain(norm)) if norm or "norm" not in odd.replace("weight_norm", "").replace("spectral_norm", "").replace("LayerNorm", "").lower() else None

@@ -117,7 +117,7 @@ def _rebuilt(model: nn.Module, x: Tensor) -> nn.Module:
         return made
 
     def is_one(name: str, module: nn.Module) -> bool:
-        return type(module) is nn.Linear and "weight" in module._parameters
+        return type(module) is nn.Linear and {"weight", "bias"} <= module._parameters.keys()
 
     return replace(model, is_one, again)
 
@@ -235,7 +235,7 @@ def names_what(message: str, model: nn.Module) -> bool:
 
 def left_in_float(model: nn.Module) -> list[str]:
     """The layers of a transformed model that are still what they were: a linear layer or a convolution in float."""
-    kinds = (nn.Linear, nn.modules.conv._ConvNd)
+    kinds = (nn.Linear, nn.Conv2d)  # which `where` chooses among, as the text says; others stay what they are
     # attention is a kind of its own, which no transformation claims: it reads the weight of its last layer itself
     other = nn.modules.linear.NonDynamicallyQuantizableLinear
     return [name for name, module in model.named_modules() if isinstance(module, kinds) and type(module) is not other]
