@@ -15,7 +15,9 @@ import inspect
 import io
 import pkgutil
 import sys
-from collections.abc import Iterator
+import time
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from types import CodeType, FrameType, FunctionType, ModuleType
@@ -41,8 +43,28 @@ TOPICS = {
 # Doctests that take seconds: the arguments of their functions come from other doctests, or from EXTRA.
 SLOW = {
     "mini_lib.quantize.packed.race.race_packed",
+    "mini_lib.quantize.packed.layers.PackedConv2d",
+    "mini_lib.quantize.mixed.accelerators.accelerator_costs",
+    "mini_lib.quantize.mixed.allocate.allocate",
     "mini_lib.prune.sparse.compare.compare_kernels",
+    "mini_lib.prune.sparse.crossover.sweep_kernels",
+    "mini_lib.factorize.low_rank.tensor_layers.cp",
+    "mini_lib.llm.serving.load.load_curve",
+    "mini_lib.costs.layer_costs",
 }
+# Not called at all, each for a reason.
+NOT_CALLED = {
+    "llm.model.load_language_model": "reads a file of 98 MB",
+    "data.cifar10": "reads files that are not shipped",
+    "data.full_fashion": "reads files that are not shipped",
+    "native.build_program": "compiles a program into a folder",
+    "parallel.as_they_are_done": "starts processes",
+    "loops.measure_machine_model": "measures for seconds",
+    "roofline.measure_machine": "measures for seconds",
+    "roofline.measure_bandwidth_bytes_per_s": "measures for seconds",
+    "roofline.measure_peak_flops_per_s": "measures for seconds",
+}
+TOOK: dict[str, float] = {}
 MOST_BYTES = 4_000_000  # a call with larger arguments is not kept
 
 
@@ -125,7 +147,7 @@ def doors_of(topic: str) -> list[Door]:
             if inspect.isclass(value):
                 for door in _class_doors(topic, f"{short}.{name}", value):
                     found.setdefault(door.call, door)
-            elif isinstance(value, FunctionType) or hasattr(value, "__wrapped__"):
+            elif (isinstance(value, FunctionType) or hasattr(value, "__wrapped__")) and signature(value).parameters:
                 found.setdefault(value, Door(f"{short}.{name}", topic, value, code_of(value), "function"))
     return list(found.values())
 
@@ -173,20 +195,23 @@ class Harvest:
     """Keeps the arguments of every call of a door while it is the profiler."""
 
     def __init__(self, doors: list[Door], most: int = 3) -> None:
-        self.doors = {door.code: door for door in doors if door.code is not None}
+        self.doors: dict[CodeType, list[Door]] = {}
+        for door in doors:
+            if door.code is not None:
+                self.doors.setdefault(door.code, []).append(door)
         self.most = most
         self.busy = False
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
         if event != "call" or self.busy or frame.f_code not in self.doors:
             return
-        door = self.doors[frame.f_code]
-        if len(door.calls) < self.most:
-            self.busy = True
-            try:
-                self.keep(door, frame)
-            finally:
-                self.busy = False
+        for door in self.doors[frame.f_code]:
+            if len(door.calls) < self.most:
+                self.busy = True
+                try:
+                    self.keep(door, frame)
+                finally:
+                    self.busy = False
 
     def keep(self, door: Door, frame: FrameType) -> None:
         parameters = inspect.signature(inspect.unwrap(door.call)).parameters
@@ -203,28 +228,60 @@ class Harvest:
                 arguments[name] = frame.f_locals[name]
         if door.kind == "class":
             made = frame.f_locals[frame.f_code.co_varnames[0]]
-            if type(made) is not door.call:
+            if type(made) is not door.call and (door.calls or not isinstance(made, door.call)):
                 return
         if size_bytes(list(arguments.values())) > MOST_BYTES:
             return
-        try:
-            call = copy.deepcopy(Call(arguments, rest))
-        except Exception:  # an iterator, a lock
-            return
-        door.calls.append(call)
+        door.calls.append(Call(copied(arguments), tuple(copied(dict(enumerate(rest))).values())))
 
 
-def harvest(topic: str, doors: list[Door]) -> None:
-    """Run the doctests of a topic, and keep the arguments of each call of a door."""
+def copied(parts: dict[str, object]) -> dict[str, object]:
+    """A deep copy of some arguments; what cannot be copied (an iterator, a view of a mapping) stays what it is."""
+    try:
+        return copy.deepcopy(parts)
+    except Exception:
+        return {name: _copied(value) for name, value in parts.items()}
+
+
+def _copied(value: object) -> object:
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return value
+
+
+def harvest(topic: str, doors: list[Door]) -> list[str]:
+    """Run the doctests of a topic and the extra calls, and keep the arguments of each call of a door.
+
+    Returns what went wrong in the extra calls.
+    """
+    from door_extra import EXTRA
+
     finder, runner = doctest.DocTestFinder(recurse=True), doctest.DocTestRunner(verbose=False)
     keeper = Harvest(doors)
+    wrong = []
+
+    def watched(run: Callable[[], object]) -> None:
+        sys.setprofile(keeper)
+        try:
+            with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                run()
+        finally:
+            sys.setprofile(None)
+
     for module in sources_of(topic):
         for test in finder.find(module, module.__name__):
-            if not test.examples or test.name in SLOW:
-                continue
-            sys.setprofile(keeper)
+            if test.examples and test.name not in SLOW:
+                begin = time.perf_counter()
+                watched(lambda test=test: runner.run(test, out=lambda text: None))
+                TOOK[test.name] = time.perf_counter() - begin
+    try:
+        for number, call in enumerate(EXTRA[topic]()):
             try:
-                with redirect_stdout(io.StringIO()):
-                    runner.run(test, out=lambda text: None)
-            finally:
-                sys.setprofile(None)
+                watched(call)
+            except Exception as error:
+                wrong.append(f"extra call {number} of {topic}: {type(error).__name__}: {str(error)[:160]}")
+    except Exception as error:
+        wrong.append(f"extra calls of {topic}: {type(error).__name__}: {str(error)[:160]}")
+    return wrong

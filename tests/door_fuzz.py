@@ -12,7 +12,6 @@ argument that names a place on disk only gets values that name none.
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import functools
 import hashlib
@@ -41,7 +40,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from door_calls import TOPICS, Call, Door, doors_of, harvest  # noqa: E402
+from door_calls import NOT_CALLED, TOPICS, Call, Door, copied, doors_of, harvest  # noqa: E402
 from door_values import ANYTHING, Nothing, admits, has_nan, hostile  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -241,7 +240,7 @@ class Right:
     def __init__(self, door: Door, call: Call) -> None:
         self.door = door
         self.spare = parts_of(call, door)
-        self.parts = copy.deepcopy(self.spare)
+        self.parts = copied(self.spare)
         self.prints = {name: fingerprint(value) for name, value in self.parts.items()}
         self.changes: set[str] = set()
         self.excused = {name for name, value in self.parts.items() if hidden_state(value)}
@@ -264,7 +263,7 @@ class Right:
             if name not in but and fingerprint(value) != self.prints[name]:
                 changed.add(name)
         if changed or self.excused:
-            self.parts = copy.deepcopy(self.spare)
+            self.parts = copied(self.spare)
         return changed
 
 
@@ -456,9 +455,10 @@ def main() -> None:
     for topic in arguments.topics or TOPICS:
         doors = doors_of(topic)
         begin = time.perf_counter()
-        harvest(topic, doors)
+        wrong = harvest(topic, doors)
         middle = time.perf_counter()
         found = run(doors, arguments)
+        found["unfit"] = [*found.get("unfit", []), *(each.split(": ", 1) for each in wrong)]
         print(f"{topic}: {table(doors, found)}; {middle - begin:.1f} + {time.perf_counter() - middle:.1f} s", flush=True)
         for name, took in sorted(found.get("time", []), key=lambda row: -row[1])[: arguments.slowest]:
             print(f"    {took:.2f} s {name}")

@@ -50,7 +50,7 @@ ANYTHING: dict[str, Make] = {
     "a numpy array": lambda: np.arange(3.0),
     "a tensor": lambda: torch.arange(3.0),
     "an empty tensor": lambda: torch.empty(0),
-    "a deep list": lambda: nested(500),
+    "a deep list": lambda: nested(100),
     "a nonsense function": lambda: nonsense,
     "a generator": lambda: (each for each in ()),
     "an empty list": list,
@@ -208,7 +208,6 @@ def _functions(value: object) -> dict[str, Make]:
         "a function that returns None": lambda: lambda *arguments, **named: None,
         "a function that returns NaN": lambda: lambda *arguments, **named: float("nan"),
         "a function that returns True": lambda: lambda *arguments, **named: True,
-        "a class": lambda: Nothing,
     }
 
 

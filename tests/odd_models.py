@@ -459,6 +459,12 @@ for _dtype in (torch.bfloat16, torch.float16, torch.float64):
     ODD[f"then cast to {str(_dtype)[6:]}"] = ODD["plain"]
 
 
-def odd_model(odd: str, norm: bool) -> Made | None:
-    """An odd model, made of the plain net with a batch norm or without; None where it is about the norm, and has none."""
-    return ODD[odd](plain(norm)) if norm or "norm" not in odd.replace("weight_norm", "").replace("spectral_norm", "").replace("LayerNorm", "").lower() else None
+def fits(odd: str, norm: bool) -> bool:
+    """Whether there is such an odd model, made of the plain net with a batch norm or without."""
+    about_norm = odd.endswith("(norm)") or odd.startswith("norm ") or odd == "subclass of BatchNorm2d"
+    return norm or not about_norm
+
+
+def odd_model(odd: str, norm: bool) -> Made:
+    """An odd model, made of the plain net with a batch norm or without, and its input."""
+    return ODD[odd](plain(norm))

@@ -23,7 +23,8 @@ if __name__ == "__main__":
 
 import pytest
 import torch
-from odd_models import ODD, odd_model
+from door_fuzz import fingerprint, judge_error
+from odd_models import ODD, fits, odd_model
 from torch import Tensor, nn
 
 from mini_lib.data import Split
@@ -215,8 +216,6 @@ PROMISES_SIZE = {name for name in EIGHT_BITS if name not in ("to_integers",)}
 
 def state_of(model: nn.Module) -> object:
     """Everything that a transformation must leave as it is in its argument."""
-    from door_fuzz import fingerprint
-
     return fingerprint(model)
 
 
@@ -243,21 +242,11 @@ def left_in_float(model: nn.Module) -> list[str]:
 
 def raised_here(error: BaseException) -> bool:
     """Whether the library itself refused, with a ValueError or a TypeError."""
-    from door_fuzz import judge_error
-
     return judge_error(error) is None
 
 
-def made(odd: str, norm: bool) -> tuple[nn.Module, Tensor, object, Tensor | None]:
-    """An odd model as below; made anew where the last transformation has changed it."""
-    model, _, before, _ = _made(odd, norm)
-    if state_of(model) != before:
-        _made.cache_clear()
-    return _made(odd, norm)
-
-
 @functools.cache
-def _made(odd: str, norm: bool) -> tuple[nn.Module, Tensor, object, Tensor | None]:
+def made(odd: str, norm: bool) -> tuple[nn.Module, Tensor, object, Tensor | None]:
     """An odd model, its input, what it holds, and what it computes in evaluation mode (None if it must not run)."""
     model, x = odd_model(odd, norm)
     expected = None
@@ -270,7 +259,6 @@ def _made(odd: str, norm: bool) -> tuple[nn.Module, Tensor, object, Tensor | Non
 def outputs(model: nn.Module, x: Tensor) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.manual_seed(0)
         return model(x).double()
 
 
@@ -291,6 +279,7 @@ def verdict(transform: str, odd: str) -> str:
             result = TRANSFORMATIONS[transform](model, x)
     except Exception as error:
         if state_of(model) != before:
+            made.cache_clear()
             return "ARGUMENT CHANGED by a refusal"
         frames = traceback.extract_tb(error.__traceback__)
         if not raised_here(error):
@@ -299,6 +288,7 @@ def verdict(transform: str, odd: str) -> str:
             return f"FOREIGN {type(error).__name__}: {str(error).splitlines()[0][:90]} [{place}]"
         return f"{'refused' if names_what(str(error), model) else 'UNNAMED'}: {error}"
     if state_of(model) != before:
+        made.cache_clear()
         return "ARGUMENT CHANGED"
     if expected is None:
         if odd.startswith("training"):  # compared in evaluation mode
@@ -358,7 +348,7 @@ HINDERED = {
 
 def pairs(transform: str) -> list[str]:
     """The odd models that a transformation meets."""
-    return [odd for odd in ODD if odd_model(odd, transform not in WITHOUT_NORM) is not None]
+    return [odd for odd in ODD if fits(odd, transform not in WITHOUT_NORM)]
 
 
 def is_right(said: str) -> bool:
@@ -395,7 +385,7 @@ def main() -> None:
             if not is_right(said):
                 wrong.append(lines[-1])
         short[transform] = time.process_time() - begin
-    text = f"{len(TRANSFORMATIONS)} transformations x {len(ODD)} models: " + ", ".join(f"{n} {k}" for k, n in counts.items())
+    text = f"{len(TRANSFORMATIONS)} transformations x {len(ODD)} models, {len(lines)} pairs: " + ", ".join(f"{n} {k}" for k, n in counts.items())
     print(text)
     print("slowest:", ", ".join(f"{name} {took:.1f} s" for name, took in sorted(short.items(), key=lambda row: -row[1])[:6]))
     if folder:
