@@ -55,25 +55,27 @@ def batches(calibration: Calibration) -> list[Tensor]:
     return found
 
 
-def run_model(model: nn.Module, *inputs: Tensor) -> object:
+def run_model(model: Callable[..., object], *inputs: Tensor) -> object:
     """Return `model(*inputs)`, and say which inputs it was where torch refuses them.
 
     Raises:
-        TypeError: `model` is not a module.
+        TypeError: `model` is neither a module nor another function of tensors.
         ValueError: the model cannot be run on them: another shape or dtype than its layers take, say.
 
     >>> run_model(nn.Linear(3, 2).double(), torch.zeros(1, 3))
     Traceback (most recent call last):
     ValueError: Linear cannot be run on float32 [1, 3]: mat1 and mat2 must have the same dtype, but got Float and Double
     """
-    need_module(model)
+    if isinstance(model, nn.Module) or not callable(model):
+        need_module(model)
     try:
         return model(*inputs)
     except (TypeError, ValueError):
         raise
     except Exception as error:  # whatever a layer finds wrong with its input
         given = ", ".join(f"{str(one.dtype).removeprefix('torch.')} {list(one.shape)}" for one in inputs)
-        raise ValueError(f"{type(model).__name__} cannot be run on {given}: {error}") from error
+        name = type(model).__name__ if isinstance(model, nn.Module) else "the model"
+        raise ValueError(f"{name} cannot be run on {given}: {error}") from error
 
 
 @torch.no_grad()

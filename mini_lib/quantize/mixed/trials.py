@@ -98,7 +98,8 @@ class Trials:
             lent[f"{name}.weight" if name else "weight"] = self.weights[name][width]
         with evaluating(self.model):
             with_weights = lambda batch: functional_call(self.model, lent, (batch,))  # noqa: E731
-            return torch.cat([run_model(with_weights, batch) for batch in (images.split(100) if images.dim() else [images])])
+            batches = images.split(100) if images.dim() else [images]
+            return torch.cat([run_model(with_weights, batch) for batch in batches])
 
     def kl(self, images: Tensor) -> Callable[[Bits], float]:
         """Return a function of the bits: the mean KL divergence of the outputs on these images from the float ones.
