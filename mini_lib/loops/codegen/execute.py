@@ -88,13 +88,14 @@ def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile:
 
     Raises:
         NoCompiler: there is no C compiler.
-        ValueError: the program cannot be said in C (see `to_c`).
+        ValueError: the program cannot be said in C (see `to_c`), or a subscript of it leaves its array.
 
     >>> from mini_lib.loops import matmul
     >>> two = compile_nest(matmul(m=1, n=1, k=2))
     >>> two(A=np.float32([[1, 2]]), B=np.float32([[3], [4]]), C=np.zeros((1, 1), np.float32))
     {'C': array([[11.]], dtype=float32)}
     """
+    require_in_bounds(need_program("program", program))
     source = _hidden(to_c(program, volatile=volatile), program) + _repeat_text(program)
     openmp = _is_parallel(program) and native.find_compiler().openmp
     library = native.load(source, flags=flags, openmp=openmp)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Leaf, Load, Loop, Statement, ranges
-from mini_lib.loops.legality.feasible import System
+from mini_lib.loops.ir import Leaf, Load, Loop, Program, Statement, ranges
+from mini_lib.loops.legality.feasible import System, extremes
 
 READ, WRITE = 0, 1  # the two phases of a statement, in their order
 
@@ -71,6 +71,26 @@ def domain(leaf: Leaf) -> System:
         for bind in loop.binds:
             equal.append(bind.of - affine(bind.quotient) * bind.by - affine(bind.remainder))
     return System(ranges(leaf.loops), tuple(equal), tuple(at_least))
+
+
+def require_in_bounds(program: Program) -> None:
+    """Let a program pass whose every access lies in its array: compiled code does not look.
+
+    Raises:
+        ValueError: a subscript leaves its array.
+    """
+    for leaf in program.leaves:
+        box = ranges(leaf.loops)
+        for access in (*leaf.statement.loads, leaf.statement.store):
+            for subscript, size in zip(access.index, program.buffer(access.buffer).shape, strict=True):
+                ends = subscript.extremes(box)
+                if ends[0] < 0 or ends[1] >= size:  # guards and other loops may cut the box
+                    ends = extremes(domain(leaf), subscript)
+                if ends is not None and (ends[0] < 0 or ends[1] >= size):
+                    raise ValueError(
+                        f"{leaf.statement.name} reaches from {ends[0]} to {ends[1]} with the subscript {subscript} of "
+                        f"{access.buffer}, which has {size} elements there; change the subscript or the loop's range"
+                    )
 
 
 @dataclass(frozen=True)
