@@ -12,7 +12,8 @@ from mini_lib import native
 from mini_lib.latency import Latency
 from mini_lib.loops.buffer import ALIGNMENT_BYTES
 from mini_lib.loops.codegen.emit import function_name, to_c
-from mini_lib.loops.ir import Buffer, Program, all_loops
+from mini_lib.loops.ir import Buffer, Program, all_loops, need_program
+from mini_lib.loops.legality.domain import require_in_bounds
 from mini_lib.loops.meaning.interpret import check_arrays, random_arguments
 from mini_lib.loops.meaning.numbers import NUMPY_DTYPES
 from mini_lib.require import whole
