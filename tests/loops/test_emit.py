@@ -273,7 +273,7 @@ LARGE = matmul(1024, 4, 1024).reorder("n m k").cache_read("A", at="n").paralleli
         ),
         (lambda: to_c(LARGE), "scratch buffer A.scratch takes 4194304 bytes for each thread"),
         (lambda: time_native(matmul(4, 4, 4), repeats=0), "repeats must be a whole number of 1 or more, got 0; use 5"),
-        (lambda: compile_nest(BEYOND), "S0 reaches from 0 to 4 with the subscript i of X, which has 4 elements there"),
+        (lambda: compile_nest(BEYOND), "S0 reaches i = 4 in X, which has 4 elements there; change the subscript"),
         (lambda: compile_nest(matmul(2, 2, 2))(A=np.zeros((2, 2), np.float32)), "matmul needs an array for C"),
     ],
 )

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.ir import Leaf, Load, Loop, Program, Statement, ranges
-from mini_lib.loops.legality.feasible import System, extremes
+from mini_lib.loops.legality.feasible import System, solve
 
 READ, WRITE = 0, 1  # the two phases of a statement, in their order
 
@@ -83,13 +83,14 @@ def require_in_bounds(program: Program) -> None:
         box = ranges(leaf.loops)
         for access in (*leaf.statement.loads, leaf.statement.store):
             for subscript, size in zip(access.index, program.buffer(access.buffer).shape, strict=True):
-                ends = subscript.extremes(box)
-                if ends[0] < 0 or ends[1] >= size:  # guards and other loops may cut the box
-                    ends = extremes(domain(leaf), subscript)
-                if ends is not None and (ends[0] < 0 or ends[1] >= size):
+                low, high = subscript.extremes(box)
+                beyond = [-1 - subscript] * (low < 0) + [subscript - size] * (high >= size)
+                # guards and other loops may cut these corners off the box
+                points = (solve(domain(leaf).with_(at_least=(one,))) for one in beyond)
+                for point in (point for point in points if point is not None):
                     raise ValueError(
-                        f"{leaf.statement.name} reaches from {ends[0]} to {ends[1]} with the subscript {subscript} of "
-                        f"{access.buffer}, which has {size} elements there; change the subscript or the loop's range"
+                        f"{leaf.statement.name} reaches {subscript} = {subscript.value(point)} in {access.buffer}, "
+                        f"which has {size} elements there; change the subscript or the loop's range"
                     )
 
 
