@@ -28,7 +28,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Op:
-    """An operation on expressions: + - * / max min exp."""
+    """An operation on expressions: + - * max min, and for floats / and exp. Of equals, max and min take the first."""
 
     name: str
     arguments: tuple["Expression", ...]

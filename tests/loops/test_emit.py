@@ -14,7 +14,7 @@ from mini_lib.loops import matmul, pointwise_chain, reduction, softmax, transpos
 from mini_lib.loops.affine import Affine, affine
 from mini_lib.loops.codegen.emit import to_c
 from mini_lib.loops.codegen.execute import compile_nest, time_native
-from mini_lib.loops.ir import Buffer, Load, Loop, Op, Program, Statement
+from mini_lib.loops.ir import Buffer, Constant, Load, Loop, Op, Program, Statement
 from mini_lib.loops.meaning.interpret import random_arguments, run
 from tools.cachegrind_cases import cases
 
@@ -254,6 +254,8 @@ def test_time_is_measured():
 
 # ---- what is refused
 
+BEYOND = Program("beyond", (Buffer("X", (4,)),), (loop("i", 5, Statement("S0", "X", (affine("i"),), Constant(1))),))
+
 COPY = Statement("S0", "X", (affine("i"),), Load("X", (affine("i"),)))
 THREE_LANES = Program("copy", (Buffer("X", (3,)),), (loop("i", 3, COPY, kind="vector"),))
 COLUMN = matmul(4, 8, 2).reorder("n m k").cache_write("C", at="n", scope="register")
@@ -271,6 +273,7 @@ LARGE = matmul(1024, 4, 1024).reorder("n m k").cache_read("A", at="n").paralleli
         ),
         (lambda: to_c(LARGE), "scratch buffer A.scratch takes 4194304 bytes for each thread"),
         (lambda: time_native(matmul(4, 4, 4), repeats=0), "repeats must be a whole number of 1 or more, got 0; use 5"),
+        (lambda: compile_nest(BEYOND), "S0 reaches i = 4 in X, which has 4 elements there; change the subscript"),
         (lambda: compile_nest(matmul(2, 2, 2))(A=np.zeros((2, 2), np.float32)), "matmul needs an array for C"),
     ],
 )

@@ -34,7 +34,8 @@ def to_c(program: Program, *, volatile: bool = False, static: bool = False) -> s
 
     Raises:
         ValueError: a register buffer is touched by a loop that is not unrolled; a vector has a number of lanes that is
-            no power of two; unrolling writes out more than 20,000 statements.
+            no power of two; unrolling writes out more than 20,000 statements; an integer type is to hold a quotient, a
+            fraction or a float; index arithmetic needs more than 64 bits.
 
     >>> from mini_lib.loops import matmul
     >>> print(to_c(matmul(m=4, n=8, k=2)))

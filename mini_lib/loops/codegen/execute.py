@@ -12,7 +12,8 @@ from mini_lib import native
 from mini_lib.latency import Latency
 from mini_lib.loops.buffer import ALIGNMENT_BYTES
 from mini_lib.loops.codegen.emit import function_name, to_c
-from mini_lib.loops.ir import Buffer, Program, all_loops
+from mini_lib.loops.ir import Buffer, Program, all_loops, need_program
+from mini_lib.loops.legality.domain import require_in_bounds
 from mini_lib.loops.meaning.interpret import check_arrays, random_arguments
 from mini_lib.loops.meaning.numbers import NUMPY_DTYPES
 from mini_lib.require import whole
@@ -88,13 +89,14 @@ def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile:
 
     Raises:
         NoCompiler: there is no C compiler.
-        ValueError: the program cannot be said in C (see `to_c`).
+        ValueError: the program cannot be said in C (see `to_c`), or a subscript of it leaves its array.
 
     >>> from mini_lib.loops import matmul
     >>> two = compile_nest(matmul(m=1, n=1, k=2))
     >>> two(A=np.float32([[1, 2]]), B=np.float32([[3], [4]]), C=np.zeros((1, 1), np.float32))
     {'C': array([[11.]], dtype=float32)}
     """
+    require_in_bounds(need_program("program", program))
     source = _hidden(to_c(program, volatile=volatile), program) + _repeat_text(program)
     openmp = _is_parallel(program) and native.find_compiler().openmp
     library = native.load(source, flags=flags, openmp=openmp)

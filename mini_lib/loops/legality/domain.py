@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mini_lib.loops.affine import Affine, affine
-from mini_lib.loops.ir import Leaf, Load, Loop, Statement, ranges
-from mini_lib.loops.legality.feasible import System
+from mini_lib.loops.ir import Leaf, Load, Loop, Program, Statement, ranges
+from mini_lib.loops.legality.feasible import System, solve
 
 READ, WRITE = 0, 1  # the two phases of a statement, in their order
 
@@ -71,6 +71,27 @@ def domain(leaf: Leaf) -> System:
         for bind in loop.binds:
             equal.append(bind.of - affine(bind.quotient) * bind.by - affine(bind.remainder))
     return System(ranges(leaf.loops), tuple(equal), tuple(at_least))
+
+
+def require_in_bounds(program: Program) -> None:
+    """Let a program pass whose every access lies in its array: compiled code does not look.
+
+    Raises:
+        ValueError: a subscript leaves its array.
+    """
+    for leaf in program.leaves:
+        box = ranges(leaf.loops)
+        for access in (*leaf.statement.loads, leaf.statement.store):
+            for subscript, size in zip(access.index, program.buffer(access.buffer).shape, strict=True):
+                low, high = subscript.extremes(box)
+                beyond = [-1 - subscript] * (low < 0) + [subscript - size] * (high >= size)
+                # guards and other loops may cut these corners off the box
+                points = (solve(domain(leaf).with_(at_least=(one,))) for one in beyond)
+                for point in (point for point in points if point is not None):
+                    raise ValueError(
+                        f"{leaf.statement.name} reaches {subscript} = {subscript.value(point)} in {access.buffer}, "
+                        f"which has {size} elements there; change the subscript or the loop's range"
+                    )
 
 
 @dataclass(frozen=True)

@@ -114,10 +114,7 @@ def serial_s(load_s: Sequence[float], compute_s: Sequence[float]) -> float:
 
 
 def _checked(load_s: Sequence[float], compute_s: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    for name, times_s in (("load_s", load_s), ("compute_s", compute_s)):
-        of_type(name, times_s, (Sequence, np.ndarray), fix="for n equal tiles pass [1.0] * n")
-        for tile, time_s in enumerate(times_s):
-            not_negative(f"{name}[{tile}]", time_s, fix="pass the seconds of each tile")
+    load_s, compute_s = _times("load_s", load_s), _times("compute_s", compute_s)
     if len(load_s) != len(compute_s):
         raise ValueError(
             f"load_s and compute_s must hold one time for each tile, got {len(load_s)} and "
@@ -125,4 +122,10 @@ def _checked(load_s: Sequence[float], compute_s: Sequence[float]) -> tuple[tuple
         )
     if len(load_s) == 0:
         raise ValueError("load_s must hold at least one tile, got none; pass the seconds of each")
-    return tuple(map(float, load_s)), tuple(map(float, compute_s))
+    return load_s, compute_s
+
+
+def _times(name: str, times_s: Sequence[float]) -> tuple[float, ...]:
+    of_type(name, times_s, (Sequence, np.ndarray), fix="for n equal tiles pass [1.0] * n")
+    fix = "pass the seconds of each tile"
+    return tuple(float(not_negative(f"{name}[{tile}]", time_s, fix=fix)) for tile, time_s in enumerate(times_s))

@@ -22,7 +22,7 @@ def run(program: Program, **arrays: np.ndarray) -> dict[str, np.ndarray]:
 
     Raises:
         ValueError: an array is missing, unknown, or of the wrong shape or dtype; a subscript is out of bounds; an
-            element is read before it was written; a float is to be stored in an integer buffer.
+            element is read before it was written; an integer type is to hold a quotient, a fraction or a float.
 
     >>> from mini_lib.loops import matmul
     >>> a, b = np.float32([[1, 2]]), np.float32([[3], [4]])

@@ -112,7 +112,7 @@ def cache_write(nest: Program, buffer: str, at: str, scope: str = "scratch") -> 
 def _local(nest: Program, path: tuple[Loop, ...], buffer: str, scope: str, rewrite: str) -> tuple[Buffer, Region]:
     """The new buffer, as large as the box that one iteration touches."""
     original, loop = nest.buffer(buffer), path[-1]
-    one_of(f"{rewrite}: scope", scope, ("scratch", "register"), fix="use 'scratch' for memory")
+    scope = one_of(f"{rewrite}: scope", scope, ("scratch", "register"), fix="use 'scratch' for memory")
     if loop.kind == "vector" or loop.intrinsic:
         raise ValueError(
             f"{rewrite}: {loop.name} is done all at once, so nothing can be copied inside it; choose a loop around it"
