@@ -7,7 +7,7 @@ Source: Python's documentation, "Audit events table"; PEP 578.
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,28 @@ CHANGES = {
     "os.chflags": ((0, None),), "os.setxattr": ((0, None),), "os.removexattr": ((0, None),),
     "shutil.rmtree": ((0, 1),), "shutil.move": ((0, None), (1, None)),
 }  # fmt: skip
-C_LIBRARIES = ("ctypes.dlopen", "ctypes.dlsym")
+C_LIBRARIES = ("ctypes.dlopen", "ctypes.dlsym", "ctypes.dlsym/handle", "ctypes.call_function", "ctypes.cdata")
+READS = ("os.listdir", "os.scandir")
+# What tells the kernel to signal a process whenever a file is ready, or types into a terminal: names as this system
+# has them, and Linux's FIOSETOWN, SIOCSPGRP and TIOCSTI.
+TELLS = {
+    "fcntl.fcntl": ("F_SETOWN", "F_SETOWN_EX", "F_SETSIG", "F_SETLEASE", "F_NOTIFY"),
+    "fcntl.ioctl": ("TIOCSTI", "TIOCSCTTY", "TIOCSPGRP"),
+}
+TELLS_ON_LINUX = (0x8901, 0x8902, 0x5412)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def keep_rules(folder: Path, *, alone: bool) -> None:
+def keep_rules(folder: Path, closed: Sequence[Path] = (), *, alone: bool) -> None:
     """From now on PermissionError for: a network, a new process, a signal to another, a change outside `folder`.
 
-    `alone`, where no kernel keeps the rules: also for ctypes, which could go around all of them.
+    Also for reading anything in a folder of `closed`. `alone`, where no kernel keeps the rules: also for ctypes, which
+    could go around all of them.
     """
-    sys.addaudithook(rules(folder, alone=alone))
+    sys.addaudithook(rules(folder, closed, alone=alone))
 
 
-def rules(folder: Path, *, alone: bool = False) -> Callable[[str, tuple[Any, ...]], None]:
+def rules(folder: Path, closed: Sequence[Path] = (), *, alone: bool = False) -> Callable[[str, tuple[Any, ...]], None]:
     """The hook itself: `hook(event, args)` raises PermissionError for what is refused.
 
     >>> rules(Path("/home/ada"))("os.system", ("true",))
@@ -53,34 +62,67 @@ def rules(folder: Path, *, alone: bool = False) -> Callable[[str, tuple[Any, ...
     root, separator, devices = realpath(folder), os.sep, (os.devnull, realpath(os.devnull))
     starts, network, signals = frozenset(STARTS_A_PROCESS), frozenset(USES_A_NETWORK), frozenset(SIGNALS)
     libraries = frozenset(C_LIBRARIES if alone else ())
-    changes, writing, error, own = dict(CHANGES), WRITING, PermissionError, os.getpid()
+    changes, writing, error, own, reads = dict(CHANGES), WRITING, PermissionError, os.getpid(), frozenset(READS)
+    told = _numbers_of_calls_that_tell()
 
-    def inside(path: Any, start: Any = None) -> bool:
+    shut = tuple(map(realpath, closed))
+
+    def place_of(path: Any, start: Any = None) -> str | None:
         if isinstance(path, int):  # an open file: it was judged when it was opened
-            return True
+            return None
         path = fspath(path)
         path = path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path
         if isinstance(start, int) and start >= 0:
             if not exists("/proc/self/fd"):  # no way to tell; shutil.rmtree was judged by the folder it began with
-                return True
+                return None
             path = join(realpath(f"/proc/self/fd/{start}"), path)
-        place = realpath(path)
-        return place == root or place.startswith(root + separator) or place in devices
+        return realpath(path)
+
+    def below(place: str, folder: str) -> bool:
+        return place == folder or place.startswith(folder.rstrip(separator) + separator)
+
+    def inside(path: Any, start: Any = None) -> bool:
+        place = place_of(path, start)
+        return place is None or below(place, root) or place in devices
+
+    def is_shut(path: Any) -> bool:
+        place = place_of("." if path is None else path) if shut else None
+        return place is not None and not below(place, root) and any(below(place, folder) for folder in shut)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
             if isinstance(args[2], int) and args[2] & writing and not inside(args[0]):
                 raise error(f"grading lets a notebook write in its own folder only, not {args[0]}")
+            if is_shut(args[0]):
+                raise error(f"grading lets a notebook read no other hand-in ({args[0]})")
         elif event in changes:
             if not all(inside(args[path], None if start is None else args[start]) for path, start in changes[event]):
                 raise error(f"grading lets a notebook change its own folder only, not {args[0]} ({event})")
+        elif event in reads:
+            if is_shut(args[0]):
+                raise error(f"grading lets a notebook read no other hand-in ({args[0]})")
         elif event in starts:
             raise error(f"grading starts no other process ({event})")
         elif event in network:
             raise error(f"grading has no network ({event})")
-        elif event in signals and args[0] not in (0, own):
+        elif (event in signals and args[0] not in (0, own)) or (event in told and args[1] in told[event]):
             raise error(f"grading lets a notebook signal only itself ({event})")
         elif event in libraries:
             raise error(f"grading has no ctypes on this system ({event})")
 
     return hook
+
+
+def _numbers_of_calls_that_tell() -> dict[str, frozenset[int]]:
+    try:
+        import fcntl
+        import termios
+    except ImportError:  # Windows
+        return {}
+    numbers = {
+        event: {getattr(module, name) for name in TELLS[event] for module in (fcntl, termios) if hasattr(module, name)}
+        for event in TELLS
+    }
+    if sys.platform == "linux":
+        numbers["fcntl.ioctl"] |= set(TELLS_ON_LINUX)
+    return {event: frozenset(known) for event, known in numbers.items()}

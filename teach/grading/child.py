@@ -12,7 +12,7 @@ import sys
 import tempfile
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,19 @@ from teach.exercise import Exercise
 from teach.grading import audit, linux
 from teach.grading.facts import facts_of, without_magics
 from teach.grading.limits import limit_files_and_processes, limit_memory
+from teach.grading.places import readable
 from teach.grading.wire import MOST_TEXT, OUT_OF_MEMORY, Report, encode, fits
 from teach.outcome import Outcome, to_json
 from teach.run import code_of, run
 
 
-def serve(order: dict[str, Any], exercises: dict[str, Exercise], channel: int) -> None:
-    """Carries out one order of the keeper, reporting to the open file `channel`. Ends the process."""
+def serve(order: dict[str, Any], exercises: dict[str, Exercise], channel: int, keeper: int | None = None) -> None:
+    """Carries out one order of the process `keeper`, reporting to the open file `channel`. Ends the process."""
     status = 70
     try:
         channel = _move(channel)
-        held = keep_to(Path(order["folder"]), order["memory_bytes"], order["use_kernel"])
+        closed = [Path(place) for place in order["closed"]]
+        held = keep_to(Path(order["folder"]), order["memory_bytes"], closed, keeper if order["use_kernel"] else None)
         send = _sender(channel)
         if order["do"] == "probe":
             send("facts", 0, json.dumps(held))
@@ -45,21 +47,35 @@ def serve(order: dict[str, Any], exercises: dict[str, Exercise], channel: int) -
         os._exit(status)  # no learner's atexit, no __del__, no waiting for threads
 
 
-def keep_to(folder: Path, memory_bytes: int, use_kernel: bool) -> list[str]:
-    """Puts this process under its limits, for good; the names of those that the system holds."""
+def keep_to(folder: Path, memory_bytes: int, closed: Sequence[Path], keeper: int | None) -> list[str]:
+    """Puts this process under its limits, for good; the names of those that the system holds.
+
+    It can read no folder of `closed`. With `keeper`, the process that forked it, the kernel holds the rules.
+    """
     os.chdir(folder)
     _environment(folder)
     held = []
-    if use_kernel:
-        linux.die_with_parent()
+    if keeper is not None:
+        linux.die_with_parent(keeper)
+        linux.die_first()
         os.setsid()
         alone = linux.drop_privileges()
-        held += ["files"] if alone and linux.write_only_in(folder) else []
+        held += ["files"] if alone and linux.write_only_in(folder, readable(closed)) else []
         held += ["processes and network"] if alone and linux.refuse_processes_and_sockets() else []
     limit_files_and_processes(threads_too="processes and network" not in held)
     held += ["memory"] if limit_memory(memory_bytes) else []
-    audit.keep_rules(folder, alone="processes and network" not in held)
+    if "files" in held and any(map(_can_list, closed)):  # it lies where Python's own files do
+        held.remove("files")
+    audit.keep_rules(folder, closed, alone=not {"files", "processes and network"} <= set(held))
     return held
+
+
+def _can_list(folder: Path) -> bool:
+    try:
+        os.listdir(folder)
+    except OSError:
+        return False
+    return True
 
 
 def _environment(folder: Path) -> None:

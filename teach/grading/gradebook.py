@@ -76,7 +76,8 @@ def grade_class(
         raise ValueError("no lessons to grade; expected at least one")
     lessons = tuple(lessons)
     submissions = find_submissions(folder, tuple(lesson.notebook.stem for lesson in lessons), besides)
-    keepers = [Keeper(lessons, limits) for _ in range(max(1, min(jobs, len(submissions))))]
+    closed = [place for place in (folder, besides) if place is not None]
+    keepers = [Keeper(lessons, limits, closed) for _ in range(max(1, min(jobs, len(submissions))))]
     try:
         held = protections(keepers[0])
         rows = []

@@ -36,9 +36,10 @@ class Forked:
 
     def __init__(self, order: dict[str, Any], exercises: dict[str, Exercise]) -> None:
         reading, writing = os.pipe()
+        keeper = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            child.serve(order, exercises, writing)
+            child.serve(order, exercises, writing, keeper)
         os.close(writing)
         self.stdout = os.fdopen(reading, "rb")
         self.returncode: int | None = None

@@ -38,8 +38,10 @@ class End:
 class Keeper:
     """A keeper process of its own for each worker of the grader."""
 
-    def __init__(self, lessons: Sequence[Lesson], limits: Limits) -> None:
+    def __init__(self, lessons: Sequence[Lesson], limits: Limits, closed: Sequence[Path] = ()) -> None:
+        """`closed`: folders that no submission may read, such as that of the whole class."""
         self.limits = limits
+        self._unreadable = [str(folder.resolve()) for folder in closed]
         self._setting = {
             "modules": [lesson.module for lesson in lessons],
             "imports": list(dict.fromkeys(name for lesson in lessons for name in lesson.imports)),
@@ -54,7 +56,7 @@ class Keeper:
         """The reports of one child as they come, then its End. Lines that are no report are left out."""
         limits = self.limits
         order = order | {"folder": str(folder), "memory_bytes": limits.memory_bytes, "use_kernel": limits.use_kernel}
-        order |= {"time_s": time_s, "step_time_s": min(time_s, limits.step_time_s)}
+        order |= {"time_s": time_s, "step_time_s": min(time_s, limits.step_time_s), "closed": self._unreadable}
         process = self._ready()
         watchdog = threading.Timer(time_s + GRACE_S, process.kill)
         watchdog.start()
@@ -147,7 +149,14 @@ def _send(process: subprocess.Popen, content: dict[str, Any]) -> None:
 
 
 def protections(keeper: Keeper) -> frozenset[str]:
-    """Which rules the system holds here: of "memory", "files", "processes and network"."""
+    """Which rules the system holds here: of "memory", "files", "processes and network".
+
+    Raises:
+        ValueError: a process that runs submissions does not even come to its first line; the message says how it ended.
+    """
     with tempfile.TemporaryDirectory(prefix="grade-") as folder:
-        reports = list(keeper.carry_out({"do": "probe"}, Path(folder), time_s=60.0))
-    return frozenset(held for report in reports[:-1] for held in json.loads(report.text))
+        *reports, ended = keeper.carry_out({"do": "probe"}, Path(folder), time_s=60.0)
+    if not reports:
+        how = f"{ended.why}, status {ended.status}"
+        raise ValueError(f"a process that runs submissions ended at once ({how}); expected it to start: grade again")
+    return frozenset(held for report in reports for held in json.loads(report.text))
