@@ -32,6 +32,8 @@ def serve(order: dict[str, Any], exercises: dict[str, Exercise], channel: int, k
     try:
         channel = _move(channel)
         closed = [Path(place) for place in order["closed"]]
+        if order["use_kernel"]:
+            linux.take_share(*order["share"])
         held = keep_to(Path(order["folder"]), order["memory_bytes"], closed, keeper if order["use_kernel"] else None)
         send = _sender(channel)
         if order["do"] == "probe":

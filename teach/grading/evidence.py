@@ -3,18 +3,16 @@
 It runs in a child, and where one cell or exercise stops that child, another one goes on with the rest.
 """
 
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from teach.grading.facts import Facts
+from teach.grading.folders import own_folder
 from teach.grading.limits import GIB, Limits
 from teach.grading.notebook import Cell
 from teach.grading.orders import End, Keeper
 from teach.grading.steps import Step
+from teach.grading.watch import WORDS
 from teach.grading.wire import MOST_ITEMS, MOST_LINE_BYTES, OUT_OF_MEMORY, Report, fits
 from teach.outcome import Outcome, from_json
 
@@ -47,7 +45,7 @@ def look(keeper: Keeper, cells: Sequence[Cell]) -> list[tuple[Cell, Facts]]:
     left_s = keeper.limits.time_s
     while left_s > 0 and (left := [at for at in range(len(cells)) if at not in found]):
         order = {"do": "look", "cells": [[at, cells[at].text] for at in left]}
-        with _folder() as folder:
+        with own_folder() as folder:
             for report in keeper.carry_out(order, folder, left_s):
                 if isinstance(report, End):
                     left_s -= report.used_s
@@ -95,7 +93,7 @@ def _one_child(
     """Has one child do some steps; the step that it was at when it ended, and how it ended."""
     order = {"do": "run", "steps": [_as_order(at, steps[at]) for at in todo]}
     at = None
-    with _folder() as folder:
+    with own_folder() as folder:
         for report in keeper.carry_out(order, folder, time_s):
             if isinstance(report, End):
                 return at, report
@@ -178,6 +176,8 @@ def in_words(ended: End, limits: Limits) -> str:
         return "it broke off its reports"
     if ended.why == "lost":
         return "it ended the process that watches over it"
+    if ended.why in WORDS:
+        return WORDS[ended.why]
     if ended.why == "flood":
         return "it reported far more than any answer has"
     if ended.status == OUT_OF_MEMORY:
@@ -187,25 +187,3 @@ def in_words(ended: End, limits: Limits) -> str:
     if ended.status < 0:
         return f"it crashed the process (signal {-ended.status})"
     return f"it ended the process (exit status {ended.status})"
-
-
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for one child, gone afterwards, whatever the child left in it."""
-    folder = tempfile.mkdtemp(prefix="grade-")
-    try:
-        yield Path(folder)
-    finally:
-        with contextlib.suppress(RecursionError, OSError):  # thousands of nested folders: left to the system's cleaning
-            shutil.rmtree(folder, onerror=_unlock)
-
-
-def _unlock(remove: Callable[[str], None], path: str, error: object) -> None:
-    """Removes what a submission has made unwritable."""
-    with contextlib.suppress(OSError):
-        Path(path).parent.chmod(0o700)
-        if Path(path).is_dir() and not Path(path).is_symlink():
-            Path(path).chmod(0o700)
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            remove(path)

@@ -77,7 +77,8 @@ def grade_class(
     lessons = tuple(lessons)
     submissions = find_submissions(folder, tuple(lesson.notebook.stem for lesson in lessons), besides)
     closed = [place for place in (folder, besides) if place is not None]
-    keepers = [Keeper(lessons, limits, closed) for _ in range(max(1, min(jobs, len(submissions))))]
+    at_once = max(1, min(jobs, len(submissions)))
+    keepers = [Keeper(lessons, limits, closed, (which, at_once)) for which in range(at_once)]
     try:
         held = protections(keepers[0])
         rows = []

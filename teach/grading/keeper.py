@@ -23,11 +23,11 @@ from typing import Any, BinaryIO
 from teach.exercise import Exercise
 from teach.grading import child, linux
 from teach.grading.processes import sweep
+from teach.grading.watch import LOOK_AGAIN_S, Watch
 from teach.grading.wire import decode, read_line
 
 MOST_BYTES = 64 * 2**20  # that one child may report
 GRACE_S = 1.0  # for a child to end after it has closed its channel
-LOOK_AGAIN_S = 0.1
 START_S = 120.0  # for a new Python to import what the lessons need; not counted as the submission's own time
 
 
@@ -107,8 +107,9 @@ def _supervise(order: dict[str, Any], exercises: dict[str, Exercise], replies: B
     lines: queue.Queue[bytes | None] = queue.Queue(maxsize=16)
     reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
     reader.start()
-    why, used_s = yield from _until_it_ends(order, process, lines)
+    why, start = yield from _until_it_ends(order, process, lines)
     status = _finish(process)
+    used_s = 0.0 if start is None else time.monotonic() - start
     while reader.is_alive() or not lines.empty():  # the reader stops once nobody holds the channel open
         with contextlib.suppress(queue.Empty):
             if lines.get(timeout=GRACE_S) is None:
@@ -129,21 +130,28 @@ def _finish(process: Any) -> int:
 
 
 def _until_it_ends(order: dict[str, Any], process: Any, lines: "queue.Queue[bytes | None]") -> Iterator[bytes]:
-    """Yields whole lines; returns why it came to an end and its seconds since the first of them.
+    """Yields whole lines; returns why it came to an end and when it began, None where it did not.
 
-    Why: "exit", "step time", "time", "flood", or "silent" where it closed its channel and lives on.
+    Why: "exit", "step time", "time", "flood", "silent" where it closed its channel and lives on, or what `Watch` says.
+    A new Python begins with its first line: its imports are not the submission's.
     """
-    start, end, step, step_end, total_bytes = None, time.monotonic() + START_S, -1, float("inf"), 0
+    now = time.monotonic()
+    start, end = (now, now + order["time_s"]) if order["use_kernel"] else (None, now + START_S)
+    step, step_end, total_bytes, watch = -1, float("inf"), 0, Watch(process.pid, order["folder"])
     while True:
-        why, line = _next(process, lines, min(end, step_end))
+        why, line = _next(process, lines, min(end, step_end, watch.next_s))
         now = time.monotonic()
+        if now >= watch.next_s and (over := watch.over()):
+            return over, start
+        if why == "late" and now < min(end, step_end):
+            continue
         if why == "late":
             why = "time" if now >= end else "step time"
         total_bytes += len(line)
         if total_bytes > MOST_BYTES:
             why = "flood"
         if why:
-            return why, 0.0 if start is None else now - start
+            return why, start
         if start is None:
             start, end = now, now + order["time_s"]
         begun = _begun(line)

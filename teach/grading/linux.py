@@ -53,6 +53,15 @@ def die_first() -> bool:
     return False
 
 
+def take_share(which: int, of: int) -> None:
+    """Keep this process to its share of the cores, so that one which takes all it can slows down no other.
+
+    `which` counts from 0; where there are more shares than cores, some share a core.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[which::of] or [cores[which % len(cores)]])
+
+
 def drop_privileges() -> bool:
     """Give up root's capabilities, and any way to regain them; False where the system cannot."""
     if _prctl(NO_NEW_PRIVILEGES, 1) != 0:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 32 * 2**20  # a lesson is under 1 MB; figures and outputs may add some
+MOST_CELLS = 2000  # with code; a lesson has fewer than 100
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def cells_of(content: bytes) -> tuple[Cell, ...]:
         if isinstance(cell, dict) and cell.get("cell_type") == "code"
     ]
     found = tuple(Cell(number, _id(cell), text) for number, (cell, text) in enumerate(texts, 1))
+    if len(found) > MOST_CELLS:
+        raise ValueError(f"has {len(found)} code cells, expected at most {MOST_CELLS}: keep those of the lesson")
     if not any(cell.text.strip() for cell in found):
         raise ValueError("has no code cell with code in it, expected a lesson")
     return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from teach.grading.folders import own_folder
 from teach.grading.lesson import Lesson
 from teach.grading.limits import Limits
 from teach.grading.wire import MOST_LINE_BYTES, Report, decode
@@ -25,9 +26,10 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "CONDA_P
 class End:
     """How a child ended.
 
-    why      "exit", "step time", "time", "flood", "silent" where it closed its channel, "lost" with its keeper
+    why      "exit", "step time", "time", "flood", "silent" where it closed its channel, "lost" with its keeper, or what
+             it used too much of (`teach.grading.watch`)
     status   exit status; for a signal, minus its number
-    used_s   seconds since its first report
+    used_s   seconds since it began, clearing up included
     """
 
     why: str
@@ -38,9 +40,12 @@ class End:
 class Keeper:
     """A keeper process of its own for each worker of the grader."""
 
-    def __init__(self, lessons: Sequence[Lesson], limits: Limits, closed: Sequence[Path] = ()) -> None:
-        """`closed`: folders that no submission may read, such as that of the whole class."""
+    def __init__(
+        self, lessons: Sequence[Lesson], limits: Limits, closed: Sequence[Path] = (), share: tuple[int, int] = (0, 1)
+    ) -> None:
+        """`closed`: folders that no submission may read. `share`: (0, 2) takes half of the cores."""
         self.limits = limits
+        self._share = list(share)
         self._unreadable = [str(folder.resolve()) for folder in closed]
         self._setting = {
             "modules": [lesson.module for lesson in lessons],
@@ -57,6 +62,7 @@ class Keeper:
         limits = self.limits
         order = order | {"folder": str(folder), "memory_bytes": limits.memory_bytes, "use_kernel": limits.use_kernel}
         order |= {"time_s": time_s, "step_time_s": min(time_s, limits.step_time_s), "closed": self._unreadable}
+        order["share"] = self._share
         process = self._ready()
         watchdog = threading.Timer(time_s + GRACE_S, process.kill)
         watchdog.start()
@@ -154,8 +160,8 @@ def protections(keeper: Keeper) -> frozenset[str]:
     Raises:
         ValueError: a process that runs submissions does not even come to its first line; the message says how it ended.
     """
-    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
-        *reports, ended = keeper.carry_out({"do": "probe"}, Path(folder), time_s=60.0)
+    with own_folder() as folder:
+        *reports, ended = keeper.carry_out({"do": "probe"}, folder, time_s=60.0)
     if not reports:
         how = f"{ended.why}, status {ended.status}"
         raise ValueError(f"a process that runs submissions ended at once ({how}); expected it to start: grade again")

@@ -34,15 +34,15 @@ def sweep() -> None:
 
 def descendants(ancestor: int) -> list[int]:
     """The processes that descend from one, as /proc tells now; empty where there is no /proc."""
-    parents = {}
+    children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdecimal():
             with contextlib.suppress(OSError):  # it has ended meanwhile
                 about = Path("/proc", name, "stat").read_text(errors="replace")
-                parents[int(name)] = int(about.rpartition(")")[2].split()[1])
+                children.setdefault(int(about.rpartition(")")[2].split()[1]), []).append(int(name))
     found, fresh = [], [ancestor]
     while fresh:
-        fresh = [pid for pid, parent in parents.items() if parent in fresh]
+        fresh = [pid for parent in fresh for pid in children.get(parent, ())]
         found += fresh
     return found
 

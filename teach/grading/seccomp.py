@@ -15,7 +15,7 @@ LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # instruc
 KILL, ALLOW, FAIL = 0x80000000, 0x7FFF0000, 0x00050000  # FAIL + errno; FAIL + 0 is a success that did nothing
 NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16  # struct seccomp_data
 
-CLONE_THREAD, ASYNC, TRUNCATE, WRITING = 0x10000, 0o20000, 0o1000, 0o3  # flags of clone and of open
+CLONE_FILES, CLONE_THREAD, ASYNC, TRUNCATE, WRITING = 0x400, 0x10000, 0o20000, 0o1000, 0o3  # flags of clone and of open
 
 
 def filter_program(machine: str, pid: int) -> bytes | None:
@@ -49,7 +49,8 @@ def filter_program(machine: str, pid: int) -> bytes | None:
     on(calls.SENDTO, _argument(4), _step(EQUAL, 0, 1, 0), refuse, *_only(4, (0,), half=1))  # to its partner, no address
     # clone3 keeps its flags where a filter cannot look. "No such call" makes the C library fall back to clone.
     on(calls.CLONE3, _step(RETURN, FAIL | errno.ENOSYS))
-    on(calls.CLONE, _argument(0), _step(ANY_BIT, CLONE_THREAD, 1, 0), refuse, allow)
+    thread = [_step(ANY_BIT, flag, 1, 0) for flag in (CLONE_THREAD, CLONE_FILES)]
+    on(calls.CLONE, _argument(0), thread[0], refuse, thread[1], refuse, allow)
     steps += [_step(AT_LEAST, X32, 2, 0), _step(AT_LEAST, calls.LAST_KNOWN + 1, 0, 1)]
     return b"".join([*steps, _step(RETURN, FAIL | errno.ENOSYS), refuse])
 
