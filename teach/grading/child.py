@@ -18,9 +18,11 @@ from typing import Any
 
 from teach.exercise import Exercise
 from teach.grading import audit, linux
-from teach.grading.facts import facts_of, without_magics
+from teach.grading.cells import tree_of
+from teach.grading.facts import facts_of
 from teach.grading.limits import limit_files_and_processes, limit_memory
 from teach.grading.places import readable
+from teach.grading.shell import Runner
 from teach.grading.wire import MOST_TEXT, OUT_OF_MEMORY, Report, encode, fits
 from teach.outcome import Outcome, to_json
 from teach.run import code_of, run
@@ -114,22 +116,22 @@ def _look(cells: list[list[Any]], send: Callable[..., None]) -> None:
 def _run(steps: list[list[Any]], exercises: dict[str, Exercise], send: Callable[..., None]) -> None:
     notebook = types.ModuleType("__main__")  # a module of its own: dataclasses and pickle look it up by name
     notebook.__dict__["__builtins__"] = builtins
-    notebook.__dict__["display"] = lambda *things, **how: None
     sys.modules["__main__"] = notebook
+    runner = Runner(notebook.__dict__)
     for step, kind, *content in steps:
         send("begin", step)
         if kind == "cell":
-            _run_cell(notebook.__dict__, step, *content, send)
+            _run_cell(runner, step, *content, send)
         else:
             _try(exercises[content[0]], notebook.__dict__, step, send)
         send("end", step)
 
 
-def _run_cell(names: dict[str, Any], step: int, title: str, text: str, send: Callable[..., None]) -> None:
+def _run_cell(runner: Runner, step: int, title: str, text: str, send: Callable[..., None]) -> None:
     file = f"<{title}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     try:
-        program = compile(without_magics(text), file, "exec", dont_inherit=True)
+        program = runner.compile(tree_of(text), file)
     except (MemoryError, RecursionError):  # the parser's own: it has not run yet
         send("failed", step, "SyntaxError: too deeply nested for Python")
         return
@@ -137,7 +139,7 @@ def _run_cell(names: dict[str, Any], step: int, title: str, text: str, send: Cal
         send("failed", step, _words(error, file))
         return
     try:
-        exec(program, names)
+        runner.run(program)
     except MemoryError:
         _out_of_memory(step, send)
     except BaseException as error:  # a notebook may raise anything, SystemExit and KeyboardInterrupt too

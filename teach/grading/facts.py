@@ -9,7 +9,7 @@ import symtable
 import warnings
 from dataclasses import dataclass
 
-BODY_STAYS = ("%%time", "%%timeit", "%%capture", "%%prun")  # cell magics whose cell is still Python
+from teach.grading.cells import tree_of
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,11 @@ def facts_of(text: str) -> Facts:
     >>> facts_of('check("2.1")').checks
     ('2.1',)
     """
-    code = without_magics(text)
     try:
+        tree = tree_of(text)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as "invalid escape sequence": the learner's own affair
-            tree = ast.parse(code)
-            table = symtable.symtable(code, "<cell>", "exec")
+            table = _table(text, tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Facts()
     calls = {id(node): _checked(node) for node in ast.walk(tree)}
@@ -60,7 +59,7 @@ def facts_of(text: str) -> Facts:
     alone = bool(checks) and all(isinstance(line, ast.Expr) and calls[id(line.value)] for line in tree.body)
     scopes = [table, *_inner(table)]
     binds = {name for scope in scopes for name in _bound(scope, scope is table)}
-    uses = {name for scope in scopes for name in _read(scope, scope is table)}
+    uses = {name for scope in scopes for name in _read(scope, scope is table)} - {"get_ipython"}
     own = _first_lines(tree, ast.Store)
     read = _first_lines(tree, ast.Load)
     uses = {name for name in uses if not own.get(name, 10**9) < read.get(name, 0)}
@@ -69,30 +68,11 @@ def facts_of(text: str) -> Facts:
     return Facts(frozenset(binds), frozenset(uses), checks, alone)
 
 
-def without_magics(text: str) -> str:
-    """A cell's text as Python: lines for IPython become `pass`; a cell for another language becomes empty.
-
-    >>> print(without_magics("%matplotlib inline\\nx = 1"))
-    pass
-    x = 1
-    """
-    first, _, rest = text.lstrip().partition("\n")
-    if first.startswith("%%"):
-        return without_magics("\n" + rest) if first.split()[0] in BODY_STAYS else ""
+def _table(text: str, tree: ast.Module) -> symtable.SymbolTable:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(text, "<cell>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return "\n".join(map(_plain_line, text.split("\n")))
-    return text
-
-
-def _plain_line(line: str) -> str:
-    bare = line.strip()
-    if bare.startswith(("%", "!", "?")) or (bare.endswith("?") and not bare.startswith("#")):
-        return line[: len(line) - len(line.lstrip())] + "pass"
-    return line
+        return symtable.symtable(text, "<cell>", "exec")
+    except SyntaxError:  # IPython's Python
+        return symtable.symtable(ast.unparse(tree), "<cell>", "exec")
 
 
 def _checked(node: ast.AST) -> str | None:

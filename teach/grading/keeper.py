@@ -76,7 +76,7 @@ def main() -> None:
     try:
         exercises = load(setting["modules"])
         if setting["use_kernel"]:
-            _warm(setting["imports"])
+            _warm([*setting["imports"], "IPython.core.inputtransformer2", "asyncio"])
         _reply(replies, b"=", {"end": "ready"})
     except BaseException:
         _reply(replies, b"=", {"end": "broken", "why": traceback.format_exc()})

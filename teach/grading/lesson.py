@@ -9,7 +9,8 @@ from pathlib import Path
 
 from teach.exercise import Exercise
 from teach.exercises import lessons as lesson_numbers
-from teach.grading.facts import Facts, facts_of, without_magics
+from teach.grading.cells import tree_of
+from teach.grading.facts import Facts, facts_of
 from teach.grading.notebook import Cell, read_notebook
 
 LESSONS = Path(__file__).parents[2] / "lessons"
@@ -41,7 +42,7 @@ class Lesson:
     @cached_property
     def imports(self) -> tuple[str, ...]:
         """The modules that the notebook imports, for a process that gets them ready before a submission starts."""
-        trees = [ast.parse(without_magics(cell.text)) for cell, _ in self.cells]
+        trees = [tree_of(cell.text) for cell, _ in self.cells]
         nodes = [node for tree in trees for node in ast.walk(tree)]
         plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
         members = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
