@@ -11,10 +11,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from mini_lib.files import write_file
 from teach.grading.gradebook import Gradebook, grade_class
 from teach.grading.lesson import Lesson, find_lessons
 from teach.grading.limits import GIB, Limits
-from teach.grading.report import report
+from teach.grading.report import cannot_hold, report
 from teach.grading.table import table
 
 
@@ -24,24 +25,40 @@ def main(arguments: list[str] | None = None) -> int:
     folder = wanted.folder.resolve()
     out = wanted.out.resolve() if wanted.out else folder.with_name(folder.name + "-grades")
     try:
-        limits = Limits(wanted.time_limit_s, wanted.step_limit_s, int(wanted.memory_limit_gib * GIB))
+        limits = Limits(wanted.time_limit_s, wanted.step_limit_s, wanted.memory_limit_gib * GIB)
         lessons = _chosen(find_lessons(), wanted.lesson)
         with tqdm(unit=" submissions", file=sys.stderr) as bar:
+            if out.exists() and not out.is_dir():  # rather now than after an hour
+                raise ValueError(f"{out} is a file; expected a folder for grades.csv and report.html")
             book = grade_class(folder, lessons, limits=limits, jobs=wanted.jobs, besides=out, progress=_show_on(bar))
         write(book, out)
     except (ValueError, OSError) as error:
         print(f"grade: {error}", file=sys.stderr)
         return 2
+    for sentence in cannot_hold(book.protections):
+        print(f"grade: {sentence}", file=sys.stderr)
     print(f"{len(book.rows)} submissions: {out / 'grades.csv'}, {out / 'report.html'}")
     return 0
 
 
 def write(book: Gradebook, folder: Path) -> None:
-    """Writes grades.csv and report.html into `folder`, which is made where it is missing."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes grades.csv and report.html into `folder`, which is made where it is missing; each whole or not at all.
+
+    Raises:
+        OSError: one of them cannot be written, as on a full disk.
+    """
     # The mark at the start ("utf-8-sig") makes Excel read names as UTF-8. JSON can hold half characters: "?" for those.
-    (folder / "grades.csv").write_text(table(book), encoding="utf-8-sig", errors="replace", newline="\n")
-    (folder / "report.html").write_text(report(book), encoding="utf-8", errors="replace", newline="\n")
+    contents = {
+        "grades.csv": table(book).encode("utf-8-sig", "replace"),
+        "report.html": report(book).encode("utf-8", "replace"),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        try:
+            write_file(folder / name, content)
+        except OSError as error:
+            why = error.strerror or error
+            raise OSError(f"{folder / name} cannot be written ({why}); what was there is as it was") from error
 
 
 def _chosen(lessons: tuple[Lesson, ...], number: str | None) -> tuple[Lesson, ...]:

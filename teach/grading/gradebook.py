@@ -16,6 +16,7 @@ from teach.grading.marks import Mark, cell_notes, marks_of
 from teach.grading.notebook import read_notebook
 from teach.grading.orders import Keeper, protections
 from teach.grading.steps import Step, steps_of
+from teach.grading.text import shown
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _run_all(submissions: Sequence[Submission], lessons: tuple[Lesson, ...], kee
 
 def _run(submission: Submission, lessons: tuple[Lesson, ...], keeper: Keeper) -> _Run:
     if submission.path is None:
-        return _Run(note="no notebook in this folder")
+        return _Run(note=submission.note)
     try:
         cells = read_notebook(submission.path)
     except ValueError as error:
@@ -139,7 +140,7 @@ def _run(submission: Submission, lessons: tuple[Lesson, ...], keeper: Keeper) ->
 
 def _row(submission: Submission, run: _Run) -> Row:
     if run.lesson is None:
-        return Row(submission.student, submission.file, notes=(run.note,))
+        return Row(submission.student, submission.file, notes=(shown(run.note),))
     marks = marks_of(run.lesson, run.steps, run.evidence)
     return Row(submission.student, submission.file, run.lesson, marks, cell_notes(run.steps, run.evidence))
 

@@ -19,7 +19,7 @@ class Limits:
     use_kernel     hold the rules through the Linux kernel; False is what other systems have, for tests
 
     Raises:
-        ValueError: a limit is not positive.
+        ValueError: a limit is no positive number, or infinite.
 
     >>> Limits(step_time_s=0)
     Traceback (most recent call last):
@@ -34,8 +34,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, example in (("time_s", 120), ("step_time_s", 20), ("memory_bytes", 4 * GIB)):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a positive number, such as {example}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise ValueError(f"{name} is {value!r}; expected a positive number, such as {example}")
 
 
 def limit_memory(limit_bytes: int) -> bool:
@@ -45,7 +46,7 @@ def limit_memory(limit_bytes: int) -> bool:
 
         with open("/proc/self/statm") as sizes:
             now_bytes = int(sizes.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now_bytes + limit_bytes,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (now_bytes + int(limit_bytes),) * 2)
     except (ImportError, OSError, ValueError):
         return False
     return True

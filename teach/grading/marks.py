@@ -1,7 +1,7 @@
 """From evidence to marks: the grader judges, by its own reference, what a submission's functions returned elsewhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from teach import words
@@ -9,9 +9,10 @@ from teach.exercise import Exercise
 from teach.grading.evidence import Evidence, Trial
 from teach.grading.lesson import Lesson
 from teach.grading.steps import Step
+from teach.grading.text import shown
 from teach.judge import undefined, verdict
 
-MOST_MESSAGE = 1500  # characters
+MOST_NOTES = 20  # cells of one submission that are told of
 
 State = Literal["passed", "not yet", "not attempted", "stopped"]
 
@@ -30,12 +31,15 @@ class Mark:
 
 def marks_of(lesson: Lesson, steps: Sequence[Step], evidence: Evidence) -> tuple[Mark, ...]:
     """A mark for each exercise of the lesson, in order."""
-    return tuple(_mark(exercise, steps, evidence) for exercise in lesson.exercises)
+    marks = (_mark(exercise, steps, evidence) for exercise in lesson.exercises)
+    return tuple(replace(mark, message=shown(mark.message)) for mark in marks)
 
 
 def cell_notes(steps: Sequence[Step], evidence: Evidence) -> tuple[str, ...]:
     """What went wrong in the cells of a submission, one sentence a cell."""
-    return tuple(_about_cell(steps[at], why) for at, why in sorted(evidence.cells.items()))
+    notes = [shown(_about_cell(steps[at], why)) for at, why in sorted(evidence.cells.items())[:MOST_NOTES]]
+    more = len(evidence.cells) - len(notes)
+    return (*notes, *([f"and so for {more} more cells"] if more else []))
 
 
 def _mark(exercise: Exercise, steps: Sequence[Step], evidence: Evidence) -> Mark:
@@ -50,12 +54,7 @@ def _mark(exercise: Exercise, steps: Sequence[Step], evidence: Evidence) -> Mark
         message = f"What it returned cannot be judged ({type(error).__name__})."
         return Mark(exercise.id, "not yet", 0, exercise.points, message)
     misconception = found.mistake.says if found.mistake else None
-    return Mark(exercise.id, found.state, found.points, exercise.points, _cut(found.message), misconception)
-
-
-def _cut(message: str) -> str:
-    """A message that fits a report, also where an exception's own text would fill a book."""
-    return message if len(message) <= MOST_MESSAGE else message[:MOST_MESSAGE] + "..."
+    return Mark(exercise.id, found.state, found.points, exercise.points, found.message, misconception)
 
 
 def _where(exercise: Exercise, trial: Trial) -> str:

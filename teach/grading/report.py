@@ -5,12 +5,13 @@ One file without scripts or anything that is loaded from elsewhere. Everything t
 
 import collections
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from teach.grading.gradebook import Gradebook, Row
 from teach.grading.lesson import Lesson
 from teach.grading.limits import GIB
 from teach.grading.marks import Mark
+from teach.grading.text import shown
 from teach.panel import code
 
 # What stands for a state, so that colour is never alone: state -> (sign, class in the style sheet)
@@ -34,11 +35,24 @@ HEAD = (
     "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     f"<style>{STYLE}</style>"
 )
+# What a system may be unable to hold: what it says of itself, where it cannot.
+CANNOT = {
+    "memory": "This system puts no limit on its memory.",
+    "files": "This system's kernel does not keep it from reading and changing files outside its own folder.",
+    "processes and network": (
+        "This system's kernel does not keep it from other processes, from signals to them, and from the network."
+    ),
+}
 ALONE = (
-    "Python's audit hook kept it from the network, from other processes, and from writing outside its own folder. "
-    "This system's kernel does not, so a determined learner can get around that: "
+    "Where the kernel does not, Python's audit hook does, and a determined learner can get around that: "
     "grade a class that you do not trust in a container or a virtual machine."
 )
+
+
+def cannot_hold(protections: Collection[str]) -> list[str]:
+    """What this system cannot hold, in sentences about a submission; none where it holds all."""
+    sentences = [sentence for held, sentence in CANNOT.items() if held not in protections]
+    return [*sentences, ALONE] if {"files", "processes and network"} - set(protections) else sentences
 
 
 def report(book: Gradebook) -> str:
@@ -127,13 +141,15 @@ def _student(row: Row) -> str:
 def _limits(book: Gradebook) -> str:
     limits = book.limits
     time = f"for at most {limits.time_s:g} s, and {limits.step_time_s:g} s a cell or exercise"
-    memory = f"at most {limits.memory_bytes / GIB:g} GiB of memory" if "memory" in book.protections else ""
-    rules = ALONE
-    if {"files", "processes and network"} <= book.protections:
-        rules = "The kernel kept it from the network, from other processes, and from writing outside its own folder."
-    said = f"Each submission ran in a process of its own, {time}. "
-    said += f"It could take {memory}. " if memory else "This system puts no limit on its memory. "
-    return f"<section><h2>How this was graded</h2><p class='quiet'>{said}{rules}</p></section>"
+    said = [f"Each submission ran in a process of its own, {time}, on its share of the processor's cores."]
+    if "memory" in book.protections:
+        said.append(f"It could take at most {limits.memory_bytes / GIB:g} GiB of memory.")
+    if "processes and network" in book.protections:
+        said.append("The kernel kept it from the network, from other processes and from signals to them.")
+    if "files" in book.protections:
+        said.append("The kernel kept it from writing outside its own folder, and from reading other submissions.")
+    text = " ".join([*said, *cannot_hold(book.protections)])
+    return f"<section><h2>How this was graded</h2><p class='quiet'>{text}</p></section>"
 
 
 def _table(head: Iterable[str], lines: Iterable[str]) -> str:
@@ -164,4 +180,4 @@ def _count(number: int, noun: str) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(text, quote=True)
+    return html.escape(shown(text), quote=True)

@@ -4,6 +4,7 @@ import csv
 import io
 
 from teach.grading.gradebook import Gradebook, Row
+from teach.grading.text import harmless
 
 MOST_NOTE = 300  # characters; the report has the rest
 
@@ -37,18 +38,5 @@ def _line(row: Row, ids: list[str], usual_points: int | str) -> list[str | int]:
     columns = [value for id in ids for value in ((marks[id].state, marks[id].points) if id in marks else ("", ""))]
     number = row.lesson.number if row.lesson else ""
     out_of = row.lesson.points if row.lesson else usual_points
-    note = "; ".join(row.notes)
-    note = note if len(note) <= MOST_NOTE else note[: MOST_NOTE - 3] + "..."
-    return [harmless(row.student), harmless(row.file), number, *columns, row.points, out_of, harmless(note)]
-
-
-def harmless(text: str) -> str:
-    """Text that no spreadsheet takes for a formula, on one line.
-
-    >>> harmless("=cmd|' /C calc'!A0"), harmless("alice")
-    ("'=cmd|' /C calc'!A0", 'alice')
-
-    Source: OWASP, "CSV Injection".
-    """
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return "'" + text if text.startswith(tuple("=+-@＝＋－＠")) else text
+    note = harmless("; ".join(row.notes), MOST_NOTE)
+    return [harmless(row.student), harmless(row.file), number, *columns, row.points, out_of, note]
