@@ -28,15 +28,20 @@ from teach.outcome import Outcome, to_json
 from teach.run import code_of, run
 
 
-def serve(order: dict[str, Any], exercises: dict[str, Exercise], channel: int, keeper: int | None = None) -> None:
-    """Carries out one order of the process `keeper`, reporting to the open file `channel`. Ends the process."""
+def serve(order: int, exercises: dict[str, Exercise], channel: int, parent: int | None = None) -> None:
+    """Carries out the order that the open file `order` holds, reporting to the open file `channel`. Ends the process.
+
+    `parent` is the process that forked this one; None where it is a new Python, and the kernel holds no rules.
+    """
     status = 70
     try:
+        with os.fdopen(order, "rb") as text:
+            order = json.loads(text.read())
         channel = _move(channel)
         closed = [Path(place) for place in order["closed"]]
-        if order["use_kernel"]:
+        if parent is not None:
             linux.take_share(*order["share"])
-        held = keep_to(Path(order["folder"]), order["memory_bytes"], closed, keeper if order["use_kernel"] else None)
+        held = keep_to(Path(order["folder"]), order["memory_bytes"], closed, parent)
         send = _sender(channel)
         if order["do"] == "probe":
             send("facts", 0, json.dumps(held))
@@ -51,16 +56,16 @@ def serve(order: dict[str, Any], exercises: dict[str, Exercise], channel: int, k
         os._exit(status)  # no learner's atexit, no __del__, no waiting for threads
 
 
-def keep_to(folder: Path, memory_bytes: int, closed: Sequence[Path], keeper: int | None) -> list[str]:
+def keep_to(folder: Path, memory_bytes: int, closed: Sequence[Path], parent: int | None) -> list[str]:
     """Puts this process under its limits, for good; the names of those that the system holds.
 
-    It can read no folder of `closed`. With `keeper`, the process that forked it, the kernel holds the rules.
+    It can read no folder of `closed`. With `parent`, the process that forked it, the kernel holds the rules.
     """
     os.chdir(folder)
     _environment(folder)
     held = []
-    if keeper is not None:
-        linux.die_with_parent(keeper)
+    if parent is not None:
+        linux.die_with_parent(parent)
         linux.die_first()
         os.setsid()
         alone = linux.drop_privileges()

@@ -1,8 +1,8 @@
 """The process between the grader and the submissions: it starts each child, stops it in time, clears up after it.
 
-It never runs a learner's code. On Linux it imports the lessons' modules once and forks a child for every order, so that
-a submission starts at once; elsewhere every child is a new Python. One order a line comes on standard input. For each,
-the child's reports go to standard output, each after a "+", and then a line of "=" and how it ended.
+It never runs a learner's code. On Linux it imports the lessons' modules once, and a child is forked for every order, so
+that a submission starts at once; elsewhere every child is a new Python. One order a line comes on standard input. For
+each, the child's reports go to standard output, each after a "+", and then a line of "=" and how it ended.
 """
 
 import contextlib
@@ -22,50 +22,41 @@ from typing import Any, BinaryIO
 
 from teach.exercise import Exercise
 from teach.grading import child, linux
+from teach.grading.nursery import Nursery
 from teach.grading.processes import sweep
 from teach.grading.watch import LOOK_AGAIN_S, Watch
 from teach.grading.wire import decode, read_line
 
 MOST_BYTES = 64 * 2**20  # that one child may report
 GRACE_S = 1.0  # for a child to end after it has closed its channel
+MODULES = "COURSE_GRADER_MODULES"  # tells a new Python what to import
 START_S = 120.0  # for a new Python to import what the lessons need; not counted as the submission's own time
 
 
-class Forked:
-    """A child made by fork, with the face of a `subprocess.Popen`."""
+class NewPython(subprocess.Popen):
+    """A child where nothing can be forked: it has to import all by itself."""
 
-    def __init__(self, order: dict[str, Any], exercises: dict[str, Exercise]) -> None:
-        reading, writing = os.pipe()
-        keeper = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            child.serve(order, exercises, writing, keeper)
-        os.close(writing)
-        self.stdout = os.fdopen(reading, "rb")
-        self.returncode: int | None = None
+    def __init__(self, order: dict[str, Any]) -> None:
+        command = [sys.executable, "-P", "-m", "teach.grading.keeper", "child"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        environment = os.environ | {MODULES: json.dumps(order["modules"])}
+        super().__init__(command, **pipes, env=environment, start_new_session=True)
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.write(json.dumps(order).encode())
+            self.stdin.close()
 
-    def poll(self) -> int | None:
-        """How it ended, as `subprocess` counts: minus the signal's number, or the exit status; None while it runs."""
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
-
-    def wait(self) -> int:
-        """Wait for its end."""
-        while self.poll() is None:
-            time.sleep(0.001)
-        return self.returncode
+    def finish(self) -> int:
+        """End it and all that came from it; its exit status."""
+        self.kill()
+        with contextlib.suppress(OSError, AttributeError):  # there is no such group any more, or no groups at all
+            os.killpg(self.pid, signal.SIGKILL)
+        status = self.wait()
+        sweep()
+        return status
 
 
 def main() -> None:
-    """Serve the grader until it closes standard input."""
+    """Serve the grader until it closes standard input, or asks for an end with SIGTERM."""
     orders, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
@@ -73,19 +64,27 @@ def main() -> None:
     setting = json.loads(orders.readline())
     linux.die_with_parent()
     linux.adopt_orphans()
+    nursery = None
     try:
         exercises = load(setting["modules"])
         if setting["use_kernel"]:
             _warm([*setting["imports"], "IPython.core.inputtransformer2", "asyncio"])
+            nursery = Nursery(exercises)
         _reply(replies, b"=", {"end": "ready"})
     except BaseException:
         _reply(replies, b"=", {"end": "broken", "why": traceback.format_exc()})
         return
-    for line in orders:
-        order = json.loads(line) | {"modules": setting["modules"]}
-        for report in _supervise(order, exercises, replies):
-            replies.write(b"+" + report)
-            replies.flush()
+    with contextlib.suppress(ValueError):  # from now on SIGTERM clears up
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        for line in orders:
+            order = json.loads(line) | {"modules": setting["modules"]}
+            for report in _supervise(order, nursery, replies):
+                replies.write(b"+" + report)
+                replies.flush()
+    finally:
+        if nursery is not None:
+            nursery.close()
 
 
 def load(modules: list[str]) -> dict[str, Exercise]:
@@ -101,14 +100,16 @@ def _warm(imports: list[str]) -> None:
     gc.freeze()  # what is here now is never collected, and its pages stay shared with the children
 
 
-def _supervise(order: dict[str, Any], exercises: dict[str, Exercise], replies: BinaryIO) -> Iterator[bytes]:
+def _supervise(order: dict[str, Any], nursery: Nursery | None, replies: BinaryIO) -> Iterator[bytes]:
     """The reports of one child, as they come; replies at last how it ended."""
-    process = Forked(order, exercises) if order["use_kernel"] else _new_python(order)
+    process = NewPython(order) if nursery is None else nursery.fork(order)
     lines: queue.Queue[bytes | None] = queue.Queue(maxsize=16)
     reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
     reader.start()
-    why, start = yield from _until_it_ends(order, process, lines)
-    status = _finish(process)
+    try:
+        why, start = yield from _until_it_ends(order, process, lines)
+    finally:
+        status = process.finish()
     used_s = 0.0 if start is None else time.monotonic() - start
     while reader.is_alive() or not lines.empty():  # the reader stops once nobody holds the channel open
         with contextlib.suppress(queue.Empty):
@@ -117,16 +118,6 @@ def _supervise(order: dict[str, Any], exercises: dict[str, Exercise], replies: B
     reader.join(GRACE_S)
     process.stdout.close()
     _reply(replies, b"=", {"end": why, "status": status, "used_s": used_s})
-
-
-def _finish(process: Any) -> int:
-    """Ends a child and all that came from it; its exit status."""
-    process.kill()
-    with contextlib.suppress(OSError, AttributeError):  # there is no such group any more, or no groups on this system
-        os.killpg(process.pid, signal.SIGKILL)
-    status = process.wait()
-    sweep()
-    return status
 
 
 def _until_it_ends(order: dict[str, Any], process: Any, lines: "queue.Queue[bytes | None]") -> Iterator[bytes]:
@@ -205,17 +196,6 @@ def _ends_within(process: Any, seconds: float) -> bool:
     return process.poll() is not None
 
 
-def _new_python(order: dict[str, Any]) -> subprocess.Popen:
-    command = [sys.executable, "-P", "-m", "teach.grading.keeper", "child"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(json.dumps(order).encode())
-        process.stdin.close()
-    return process
-
-
 def _reply(replies: BinaryIO, mark: bytes, content: dict[str, Any]) -> None:
     replies.write(mark + json.dumps(content).encode("ascii") + b"\n")
     replies.flush()
@@ -223,8 +203,8 @@ def _reply(replies: BinaryIO, mark: bytes, content: dict[str, Any]) -> None:
 
 def _child_main() -> None:
     """A new Python as a child: the order on standard input, the reports on standard output."""
-    order = json.loads(sys.stdin.buffer.read())
-    child.serve(order, load(order["modules"]), os.dup(1))
+    order = os.dup(0)
+    child.serve(order, load(json.loads(os.environ[MODULES])), os.dup(1))
 
 
 if __name__ == "__main__":

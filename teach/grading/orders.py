@@ -18,6 +18,7 @@ from teach.grading.limits import Limits
 from teach.grading.wire import MOST_LINE_BYTES, Report, decode
 
 GRACE_S = 150.0  # beyond a submission's own time, before a keeper is given up; starting a child takes a part of it
+END_S = 5.0  # for a keeper to end its child
 # What a learner's process may know of the teacher's environment: enough to run Python, and nothing secret.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "CONDA_PREFIX", "VIRTUAL_ENV")
 
@@ -103,8 +104,12 @@ class Keeper:
         with self._lock:
             process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.wait()
+            process.terminate()  # so that it clears up
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             process.stdout.close()
             with contextlib.suppress(OSError):
                 process.stdin.close()
