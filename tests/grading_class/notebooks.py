@@ -4,6 +4,7 @@ import json
 import textwrap
 from pathlib import Path
 
+from grading_class import attacks
 from teach.grading.lesson import Lesson
 
 STUB = '"""What to write."""\nraise NotImplementedError("write your answer here")'
@@ -113,12 +114,40 @@ for number in range(3, 20):
 """
 
 
+# What a notebook may hold that Python alone does not know; the answer stands in the same cell.
+MAGICS = {
+    "ex-90-1": "%%time\n%matplotlib inline\nx = (10\n  % 3)\n!ls\nmath.pi?\nget_ipython().kernel\nLARGEST",
+    "ex-90-2": "import asyncio\nawait asyncio.sleep(0)\nfiles = !ls\n%timeit -n 2 len(files)\nSTORED",
+    "ex-90-3": "    DOUBLE",  # the whole cell is indented
+}
+
+
+def with_magics() -> str:
+    """A notebook with full marks, as people write it in Jupyter."""
+    cells = lesson_cells(RIGHT)
+    for cell in cells:
+        text = MAGICS.get(cell["id"], "")
+        for word in ("LARGEST", "STORED"):
+            text = text.replace(word, cell["source"])
+        if text.endswith("DOUBLE"):
+            text = textwrap.indent(cell["source"], "    ")
+        cell["source"] = text or cell["source"]
+    return as_notebook(cells)
+
+
+SECRET = f"secret = {'ONLY_ADA_KNOWS ' * 100!r}"  # what another one looks for in its memory
+
+
 def class_of_notebooks(canary: Path) -> dict[str, str | bytes]:
     """The files of a class by name. Some of them try to remove the folder `canary`."""
+
+    def attack(code: str) -> str:
+        return solved(before=attacks.attack(code, canary))
+
     return {
-        "ada.ipynb": solved(),
+        "ada.ipynb": solved(before=SECRET),
         "ann.ipynb": solved(_1="return (weight", before="-" * 10**6 + "1"),
-        "ben.ipynb": as_notebook(lesson_cells({})),
+        "ben.ipynb": as_notebook(lesson_cells({}, before=SECRET)),
         "cem.ipynb": solved(_1="return weight.max()", _2="return count * bits // 8"),
         "dia.ipynb": solved(_2="while True:\n    pass"),
         "eli.ipynb": solved(before="while True:\n    pass"),
@@ -149,5 +178,17 @@ def class_of_notebooks(canary: Path) -> dict[str, str | bytes]:
         "wim.ipynb": as_notebook(lesson_cells({}, before=FORGERY)),
         "xia.ipynb": solved(before=MURDER),
         "yan/notes.txt": "I was ill",
+        "abe.ipynb": attack(attacks.SIGNALS),
+        "bea.ipynb": attack(attacks.MODES),
+        "cal.ipynb": attack(attacks.READS),
+        "don.ipynb": attack(attacks.MEMORY),
+        "eva.ipynb": attack(attacks.FOLDERS),
+        "fin.ipynb": attack(attacks.DISK),
+        "gil.ipynb": attack(attacks.SOCKETS),
+        "hew.ipynb": attack(attacks.TEXT),
+        "joy.ipynb": with_magics(),
+        "kay.ipynb.txt": solved(),
+        "leo.zip": "PK",
+        "tests/90_test.ipynb": solved(),
         "zoe<b>.ipynb": solved(before=f"raise ValueError({SCRIPT!r})", _1=f"raise ValueError({SCRIPT!r})"),
     }

@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 from grading_class.notebooks import lesson, solved
 
-from teach.grading import linux
+from teach.grading import calls, linux, seccomp
 from teach.grading.audit import rules
 from teach.grading.gradebook import grade_class
 from teach.grading.limits import GIB, Limits
+from teach.grading.places import COURSE, readable
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel keeps these rules on Linux only")
 
@@ -23,9 +25,9 @@ HEADERS = {
 
 # Runs in a process of its own: its limits cannot be taken back.
 UNDER_RULES = """
-import ctypes, os, resource, socket, sys, threading
+import ctypes, os, resource, shutil, signal, socket, sys, threading
 from pathlib import Path
-import linux
+from teach.grading import linux
 
 def refused(call):
     try:
@@ -35,7 +37,7 @@ def refused(call):
 
 c = ctypes.CDLL(None, use_errno=True)
 outside, folder = Path(sys.argv[1], "outside"), Path(sys.argv[1], "own")
-assert linux.drop_privileges() and linux.write_only_in(folder) and linux.refuse_processes_and_sockets()
+assert linux.drop_privileges() and linux.write_only_in(folder, [Path("/usr")]) and linux.refuse_processes_and_sockets()
 
 for name, call in {
     "fork": os.fork, "fork from C": c.fork, "execute": lambda: os.execv("/bin/true", ["true"]),
@@ -50,6 +52,10 @@ for name, call in {
     "make a folder": lambda: os.mkdir(outside / "sub"),
     "new namespace": lambda: c.unshare(0x10000000), "shared memory": lambda: c.shmget(0, 100, 0o1600),
     "mount": lambda: c.mount(b"x", str(folder).encode(), b"tmpfs", 0, None),
+    "read": lambda: (outside / "kept").read_text(), "list": lambda: os.listdir(outside),
+    "owner of a pipe": lambda: c.fcntl(os.pipe()[0], 8, os.getppid()),
+    "outlive the parent": lambda: c.prctl(1, 0, 0, 0, 0), "memory without a limit": lambda: c.memfd_create(b"x", 0),
+    "x32": lambda: c.syscall(0x40000000 | 39) if os.uname().machine == "x86_64" else c.socket(2, 1, 0),
 }.items():
     print(name, "refused" if refused(call) else "ALLOWED")
 
@@ -61,15 +67,19 @@ thread.start()
 thread.join()
 os.kill(os.getpid(), 0)
 resource.getrlimit(resource.RLIMIT_CPU)
-socket.socketpair()
-print((outside / "kept").read_text())
+one, other = socket.socketpair()
+one.send(b"x")
+assert other.recv(1) == b"x"
+shutil.copy2(folder / "still mine", folder / "copy")
+(folder / "copy").chmod(0)
+assert (folder / "copy").stat().st_mode & 0o777 == 0o644 and os.listdir("/usr")
 """
 
 # Processes that try to get away: daemons with a session of their own, and a family that keeps growing.
 GET_AWAY = """
 import os, time
-import linux
-from processes import descendants, sweep
+from teach.grading import linux
+from teach.grading.processes import descendants, sweep
 
 def daemon():
     if os.fork() == 0:
@@ -103,11 +113,21 @@ print("left:", descendants(os.getpid()))
 """
 
 
+# These files need nothing of the course's but each other: so they start without torch.
+ALONE = """
+import sys, types
+for name, place in (("teach", {teach!r}), ("teach.grading", {grading!r})):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [place]
+"""
+
+
 def python(program: str, *arguments: str) -> str:
-    """What a program prints, run with the grader's files as top-level modules: these two need nothing else."""
-    environment = os.environ | {"PYTHONPATH": str(Path(linux.__file__).parent)}
+    """What a program prints, run with the grader's files."""
+    grading = Path(linux.__file__).parent
+    program = ALONE.format(teach=str(grading.parent), grading=str(grading)) + program
     command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, umask=0o022)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -117,9 +137,9 @@ def test_the_kernel_refuses_what_it_should_and_nothing_else(tmp_path):
     for name in ("outside", "own"):
         (tmp_path / name).mkdir()
     (tmp_path / "outside" / "kept").write_text("as it was")
-    *answers, thread, kept = python(UNDER_RULES, str(tmp_path)).splitlines()
-    assert len(answers) == 18 and [answer for answer in answers if not answer.endswith(" refused")] == []
-    assert (thread, kept) == ("a thread runs", "as it was")
+    *answers, thread = python(UNDER_RULES, str(tmp_path)).splitlines()
+    assert len(answers) == 24 and [answer for answer in answers if not answer.endswith(" refused")] == []
+    assert (thread, (tmp_path / "outside" / "kept").read_text()) == ("a thread runs", "as it was")
     assert [path.name for path in (tmp_path / "outside").iterdir()] == ["kept"]
 
 
@@ -131,13 +151,74 @@ def test_numbers_of_system_calls_are_those_of_the_kernels_headers(machine):
         pytest.skip("the C library's headers are not installed (Debian: linux-libc-dev)")
     text = headers[0].read_text()
     numbers = {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)\b", text)}
-    column = linux.ARCHITECTURES[machine][0]
-    calls = linux.REFUSED | linux.ON_ITSELF | {"clone": linux.CLONE, "clone3": linux.CLONE3}
-    assert {name: both[column] for name, both in calls.items()} == {name: numbers.get(name) for name in calls}
+    column = seccomp.ARCHITECTURES[machine][0]
+    numbers.setdefault("newfstatat", numbers.get("fstatat"))
+    known = calls.ALLOWED | calls.WITHOUT_EFFECT | calls.ON_ITSELF | calls.OPEN
+    known |= {name: pair for name, (pair, _, _) in calls.SELECTED.items()}
+    known |= {"clone": calls.CLONE, "clone3": calls.CLONE3, "sendto": calls.SENDTO}
+    older = {name for name in known if name == "fchmodat2" and name not in numbers}  # of Linux 6.6
+    assert {name: both[column] for name, both in known.items() if name not in older} == {
+        name: numbers.get(name) for name in known if name not in older
+    }
 
 
 def test_an_unknown_machine_has_no_filter():
-    assert linux.seccomp_program("riscv64", 1) is None
+    assert seccomp.filter_program("riscv64", 1) is None
+
+
+def decide(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
+    """What the filter says of a call: an interpreter of its own for the few instructions that it has."""
+    program = seccomp.filter_program(machine, pid=77)
+    words = [number, seccomp.ARCHITECTURES[machine][1] if architecture is None else architecture, 0, 0]
+    for argument in (*arguments, *[0] * (6 - len(arguments))):
+        words += [argument & 0xFFFFFFFF, argument >> 32]
+    value, at = 0, 0
+    while True:
+        code, if_true, if_false, operand = struct.unpack_from("HBBI", program, 8 * at)
+        at += 1
+        if code == 0x20:
+            value = words[operand // 4]
+        elif code == 0x06:
+            return operand
+        else:
+            holds = {0x15: value == operand, 0x35: value >= operand, 0x45: bool(value & operand)}[code]
+            at += if_true if holds else if_false
+
+
+ALLOW, NOTHING, EPERM, ENOSYS, KILL = 0x7FFF0000, 0x50000, 0x50001, 0x50000 + 38, 0x80000000
+THREAD = 0x3D0F00  # what pthread_create passes to clone
+# (x86_64's number, aarch64's number, arguments) -> the decision; None where the call does not exist
+DECISIONS = [
+    ((0, 63), (), ALLOW), ((41, 198), (), EPERM), ((57, None), (), EPERM), ((59, 221), (), EPERM),
+    ((90, None), (), NOTHING), ((268, 53), (), NOTHING), ((188, 5), (), EPERM), ((319, 279), (), EPERM),
+    ((425, 425), (), EPERM), ((435, 435), (), ENOSYS), ((463, 463), (), ENOSYS), ((335, 335), (), EPERM),
+    ((62, 129), (77, 9), ALLOW), ((62, 129), (0, 9), ALLOW), ((62, 129), (76, 9), EPERM),
+    ((62, 129), (0xFFFFFFFF, 9), EPERM), ((302, 261), (1, 0), EPERM), ((234, 131), (77, 80, 9), ALLOW),
+    ((257, 56), (0, 0, 0o1000), EPERM), ((257, 56), (0, 0, 0o1001), ALLOW), ((257, 56), (0, 0, 0), ALLOW),
+    ((2, None), (0, 0o1000), EPERM), ((2, None), (0, 0o1002), ALLOW),
+    ((72, 25), (3, 8, 77), EPERM), ((72, 25), (3, 10, 9), EPERM), ((72, 25), (3, 15), EPERM), ((72, 25), (3, 1), ALLOW),
+    ((72, 25), (3, 4, 0o4000), ALLOW), ((72, 25), (3, 4, 0o24000), EPERM), ((72, 25), (3, 1024), EPERM),
+    ((72, 25), (3, 4 << 32), ALLOW), ((16, 29), (0, 0x5401), ALLOW), ((16, 29), (0, 0x5412), EPERM),
+    ((16, 29), (0, 0x8901), EPERM), ((157, 167), (15,), ALLOW), ((157, 167), (1,), EPERM), ((157, 167), (4,), EPERM),
+    ((56, 220), (THREAD,), ALLOW), ((56, 220), (17,), EPERM), ((56, 220), (THREAD & ~0x400,), EPERM),
+    ((56, 220), (0x10000000,), EPERM), ((53, 199), (1, 1), ALLOW), ((53, 199), (2, 1), EPERM),
+    ((44, 206), (3, 5, 5, 0, 0, 0), ALLOW), ((44, 206), (3, 5, 5, 0, 1, 0), EPERM),
+    ((44, 206), (3, 5, 5, 0, 1 << 32, 0), EPERM),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("machine", seccomp.ARCHITECTURES)
+def test_the_filter_decides_by_the_call_and_its_arguments(machine):
+    column = seccomp.ARCHITECTURES[machine][0]
+    for numbers, arguments, decision in DECISIONS:
+        if numbers[column] is not None:
+            assert decide(machine, numbers[column], *arguments) == decision, (numbers, arguments)
+
+
+def test_calls_by_another_interface_of_the_processor():
+    assert decide("x86_64", 20, architecture=0x40000003) == KILL  # 32-bit numbers: 20 is its getpid
+    assert decide("x86_64", 0x40000000 | 39) == decide("x86_64", 0x40000000 | 520) == EPERM  # x32
+    assert decide("aarch64", 20, architecture=0x40000028) == KILL  # 32-bit ARM
 
 
 @on_linux
@@ -145,7 +226,7 @@ def test_nothing_gets_away():
     assert python(GET_AWAY) == "left: []\n"
 
 
-def refusals(folder: Path, **how: bool):
+def refusals(folder: Path, **how: object):
     hook = rules(folder, **how)
 
     def refused(event: str, *args: object) -> bool:
@@ -190,6 +271,39 @@ def test_python_refuses_changes_outside_the_folder(tmp_path):
     assert not refused("os.rename", inside, tmp_path / "own" / "b", -1, -1) and refused("os.symlink", "x", outside, -1)
 
 
+def test_python_refuses_to_read_other_submissions(tmp_path):
+    for name in ("own", "class", "classical"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "own" / "way in").symlink_to(tmp_path / "class")
+    refused = refusals(tmp_path / "own", closed=[tmp_path / "class"])
+    for place in (
+        tmp_path / "class",
+        tmp_path / "class" / "a",
+        str(tmp_path / "class"),
+        tmp_path / "own" / "way in" / "a",
+    ):
+        assert (
+            refused("open", place, "r", os.O_RDONLY) and refused("os.listdir", place) and refused("os.scandir", place)
+        )
+    for place in (tmp_path / "own", tmp_path / "classical", tmp_path):
+        assert not refused("open", place, "r", os.O_RDONLY) and not refused("os.listdir", place)
+    all = refusals(tmp_path / "class" / "own", closed=[tmp_path / "class"])  # somebody grades the temporary folder
+    assert not all("open", tmp_path / "class" / "own" / "a", "r", os.O_RDONLY)
+
+
+@on_linux
+def test_python_refuses_signals_that_the_kernel_sends(tmp_path):
+    import fcntl
+    import termios
+
+    refused = refusals(tmp_path)
+    for told in (fcntl.F_SETOWN, fcntl.F_SETSIG):
+        assert refused("fcntl.fcntl", 3, told, os.getpid())
+    for told in (termios.TIOCSTI, 0x8901, 0x8902):
+        assert refused("fcntl.ioctl", 0, told, 0)
+    assert not refused("fcntl.fcntl", 3, fcntl.F_GETFL, 0) and not refused("fcntl.ioctl", 0, termios.TIOCGWINSZ, 0)
+
+
 @on_linux
 def test_python_follows_paths_that_start_in_an_open_folder(tmp_path):
     (tmp_path / "own").mkdir()
@@ -198,6 +312,16 @@ def test_python_follows_paths_that_start_in_an_open_folder(tmp_path):
         number = os.open(folder, os.O_RDONLY)
         assert refused("os.remove", "a", number) is answer
         os.close(number)
+
+
+def test_no_readable_place_holds_the_class_or_the_whole_course(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(COURSE)
+    assert tmp_path in readable([]) and tmp_path not in readable([tmp_path]) + readable([tmp_path / "here"])
+    places = readable([tmp_path])
+    assert COURSE / "mini_lib" in places and Path(sys.base_prefix).resolve() in places
+    assert not any((COURSE / "solutions").is_relative_to(place) for place in places)
 
 
 def test_ctypes_is_refused_only_where_no_kernel_keeps_the_rules(tmp_path):
@@ -210,6 +334,8 @@ def test_ctypes_is_refused_only_where_no_kernel_keeps_the_rules(tmp_path):
     [
         ({"time_s": 0}, "time_s is 0; expected a positive number, such as 120"),
         ({"step_time_s": float("nan")}, "step_time_s is nan; expected a positive number, such as 20"),
+        ({"time_s": float("inf")}, "time_s is inf; expected a positive number, such as 120"),
+        ({"time_s": "9"}, "time_s is '9'; expected a positive number, such as 120"),
         ({"memory_bytes": -1}, "memory_bytes is -1; expected a positive number, such as 4294967296"),
     ],
 )
