@@ -1,0 +1,109 @@
+"""Cells as IPython reads them, and what they find where they run."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from teach.grading.cells import tree_of
+from teach.grading.facts import facts_of
+from teach.grading.shell import Runner
+
+STRING = 's = """\n%time\n!ls\n?\n"""\n'
+
+
+# What IPython makes of a cell, as Python: magics that run code are that code.
+@pytest.mark.parametrize(
+    ("cell", "python"),
+    [
+        ("%time x = f()", "x = f()"),
+        ("r = %time f()", "r = f()"),
+        ("%%time\nx = 1", "x = 1"),
+        ("%%timeit -n 3\nx = 1", "x = 1"),
+        ("# first\n%%time\nx = 1", "get_ipython().run_line_magic('%time', '')\nx = 1"),
+        ("%%capture out\n%time x = 1\ny = 2", "x = 1\ny = 2"),
+        ("%timeit -n 10 -r 3 f()", "f()"),
+        ("%lprun -f g g(1)", "g(1)"),
+        ("%time a = 1; b = 2", "a = 1\nb = 2"),
+        ("%time", "get_ipython().run_line_magic('time', '')"),
+        ("%%time", "pass"),
+        ("%%bash\nls", "get_ipython().run_cell_magic('bash', '', 'ls\\n')"),
+        ("%matplotlib inline\nx = (10\n  % 3)", "get_ipython().run_line_magic('matplotlib', 'inline')\nx = 10 % 3"),
+        (STRING + "%time x = 1", "s = '\\n%time\\n!ls\\n?\\n'\nx = 1"),
+        ("def f():\n    %time x = 1\n    return x", "def f():\n    x = 1\n    return x"),
+        ("def f():\n    !ls", "def f():\n    get_ipython().system('ls')"),
+        ("files = !ls", "files = get_ipython().getoutput('ls')"),
+        ("f??", "get_ipython().run_line_magic('pinfo2', 'f')"),
+        ("    x = 1\n    y = 2", "x = 1\ny = 2"),
+        (">>> x = 1\n... ", "x = 1"),
+        ("x = await f()\n%time y = 2", "x = await f()\ny = 2"),
+    ],
+)
+def test_a_cell_as_python(cell, python):
+    assert ast.unparse(tree_of(cell)) == python
+
+
+def test_python_stays_as_it_is():
+    cell = "x = (10\n% 3)\n" + STRING
+    assert ast.dump(tree_of(cell)) == ast.dump(ast.parse(cell))
+
+
+@pytest.mark.parametrize(
+    ("cell", "line"), [("%time 1\n1 / 0", 2), ("\n \n%%time\nx = 1\n1 / 0", 5), ("\n\n  1 / 0", 3)]
+)
+def test_lines_are_those_of_the_cell(cell, line):
+    with pytest.raises(ZeroDivisionError) as caught:
+        exec(compile(tree_of(cell), "cell", "exec"), {})
+    assert caught.traceback[-1].lineno + 1 == line
+
+
+@pytest.mark.parametrize(("cell", "error"), [("x = (", SyntaxError), ("-" * 10**6 + "1", MemoryError)])
+def test_what_nobody_can_read(cell, error):
+    with pytest.raises(error):
+        tree_of(cell)
+
+
+def test_facts_see_through_magics():
+    found = facts_of("%%time\n%time x = f(y)\nfiles = !ls\nz = await g()")
+    assert (found.binds, found.uses) == ({"x", "files", "z"}, {"f", "y", "g"})
+
+
+# Runs in a process of its own, since it changes IPython's `get_ipython`.
+NOTEBOOK = r"""
+import IPython
+from teach.grading.cells import tree_of
+from teach.grading.shell import Runner
+
+names = {}
+runner = Runner(names)
+for cell in (
+    "from __future__ import annotations",
+    "def f(x: Nowhere): return x",
+    "import asyncio\nasync def g():\n    await asyncio.sleep(0)\n    return 4",
+    "x = await g()",
+    "task = asyncio.create_task(g())",
+    "y = await task",
+    "async def h():\n    yield 7",
+    "async with asyncio.Lock():\n    z = [i async for i in h()]",
+    "%load_ext autoreload\nfiles = !ls\nip = get_ipython()\nip.events.register('a', f)",
+    "from IPython import get_ipython as again\ncolab = 'google.colab' in str(again())\nkernel = again().kernel",
+    "display(1)\nIn, Out, _",
+):
+    runner.run(runner.compile(tree_of(cell), "cell"))
+print([names[name] for name in ("x", "y", "z", "files", "colab", "kernel")])
+try:
+    runner.run(runner.compile(tree_of("raise SystemExit(3)"), "cell"))
+except SystemExit as error:
+    print(error, names["f"](5))
+"""
+
+
+def test_what_a_cell_finds():
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, timeout=300)
+    assert (done.stderr, done.stdout) == ("", "[4, 4, [7], [], False, None]\n3 5\n")
+
+
+def test_a_return_outside_a_function_is_an_error():
+    with pytest.raises(SyntaxError, match="'return' outside function"):
+        Runner({}).compile(tree_of("return 1"), "cell")
