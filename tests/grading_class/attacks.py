@@ -96,7 +96,7 @@ signal.pause()
 FOLDERS = """
 os.mkdir("shut", 0)
 os.symlink("CANARY", "way out")
-for _ in range(3000):
+for _ in range(1100):
     os.mkdir("d")
     os.chdir("d")
 signal.pause()
