@@ -103,7 +103,7 @@ signal.pause()
 """
 DISK = """
 kept = []
-for _ in range(6):
+for _ in range(5):
     kept.append(open("f", "wb"))
     os.unlink("f")
     for _ in range(60):

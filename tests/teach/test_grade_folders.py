@@ -108,16 +108,19 @@ NOT_ONE = "its name ends in {}, expected .ipynb: rename it if it is a notebook"
 NONE = "no notebook in this folder"
 
 
+HANDED_IN = """
+ann.ipynb.txt bob.zip cem.tar.gz dia.pdf eli tests/a.ipynb solutions/b.ipynb fay/a.ipynb fay/b.ipynb.zip
+fay/data.csv fay/c.ipynb~ fay/old.7z gus/tests/a.ipynb hal/readme.md
+.DS_Store Thumbs.db __MACOSX/a.ipynb kim/.ipynb_checkpoints/a.ipynb out/grades.csv
+"""
+
+
 @on_linux
 def test_every_hand_in_has_a_line(quick):
     (quick / "elsewhere" / "sub").mkdir(parents=True)
     (quick / "elsewhere" / "x.ipynb").touch()
     folder = quick / "class"
-    for name in (
-        "ann.ipynb.txt", "bob.zip", "cem.tar.gz", "dia.pdf", "eli", "tests/a.ipynb", "solutions/b.ipynb", "fay/a.ipynb",
-        "fay/b.ipynb.zip", "fay/data.csv", "fay/c.ipynb~", "fay/old.7z", "gus/tests/a.ipynb", "hal/readme.md",
-        ".DS_Store", "Thumbs.db", "__MACOSX/a.ipynb", "kim/.ipynb_checkpoints/a.ipynb", "out/grades.csv",
-    ):  # fmt: skip
+    for name in HANDED_IN.split():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     (folder / "ida").symlink_to(quick / "elsewhere")

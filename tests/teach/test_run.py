@@ -133,7 +133,7 @@ def test_a_function_written_like_the_reference_is_not_the_reference():
     source = "def double(w):\n    return 2 * w\n"
     reference, answer = a_cell(source, "double"), a_cell(source, "double")
     assert code_of(reference) == code_of(answer) and code_of(reference) is not code_of(answer)
-    exercise = asked(reference, [Case(1.0)])
+    exercise = asked(reference, Case(1.0))
     assert one(exercise, answer).borrowed is None
     assert one(exercise, lambda w: reference(w)).borrowed == "double"
 
