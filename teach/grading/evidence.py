@@ -3,8 +3,9 @@
 It runs in a child, and where one cell or exercise stops that child, another one goes on with the rest.
 """
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from teach.grading.facts import Facts
 from teach.grading.folders import own_folder
@@ -92,16 +93,19 @@ def _one_child(
 ) -> tuple[int | None, End]:
     """Has one child do some steps; the step that it was at when it ended, and how it ended."""
     order = {"do": "run", "steps": [_as_order(at, steps[at]) for at in todo]}
-    at = None
+    at, ended, cleared_s = None, None, 0.0
     with own_folder() as folder:
         for report in keeper.carry_out(order, folder, time_s):
             if isinstance(report, End):
-                return at, report
+                ended, cleared_s = report, time.monotonic()
+                break
             if report.what == "begin" and report.step in todo:
                 at = report.step
             if report.step == at:  # a child speaks of the step that it is at, and of no other
                 _note(report, steps[at], at, evidence)
-    raise AssertionError("a keeper's answer without an end")
+    if ended is None:
+        raise AssertionError("a keeper's answer without an end")
+    return at, replace(ended, used_s=ended.used_s + time.monotonic() - cleared_s)  # with what it left to be removed
 
 
 def _as_order(at: int, step: Step) -> list:

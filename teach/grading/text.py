@@ -4,7 +4,7 @@ import re
 
 MOST_TEXT = 1500  # characters
 # At the start, and after what separates cells where a comma does not: in half of Europe a spreadsheet splits at ";".
-FORMULA = re.compile(r"""(^|[;|]["'\s]*)([=+\-@＝＋－＠])""")
+FORMULA = re.compile(r"""((?:^|[;|])["\s]*)([=+\-@＝＋－＠])""")
 
 
 def shown(text: str, most: int = MOST_TEXT) -> str:

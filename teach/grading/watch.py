@@ -10,7 +10,7 @@ from pathlib import Path
 from teach.grading.folders import used
 
 MOST_THREADS = 256
-MOST_FILES = 10_000
+MOST_FILES = 2000
 MOST_DISK_BYTES = 256 * 2**20
 LOOK_AGAIN_S = 0.1
 WORDS = {

@@ -96,14 +96,14 @@ signal.pause()
 FOLDERS = """
 os.mkdir("shut", 0)
 os.symlink("CANARY", "way out")
-for _ in range(3000):
+for _ in range(1100):
     os.mkdir("d")
     os.chdir("d")
 signal.pause()
 """
 DISK = """
 kept = []
-for _ in range(6):
+for _ in range(5):
     kept.append(open("f", "wb"))
     os.unlink("f")
     for _ in range(60):

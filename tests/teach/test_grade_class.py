@@ -33,7 +33,7 @@ cem,cem.ipynb,90,not yet,0,not yet,0,passed,2,2,4,
 dia,dia.ipynb,90,passed,1,stopped,0,passed,2,3,4,
 don,don.ipynb,90,passed,1,passed,1,passed,2,4,4,Code cell 4: it started more than 256 threads.
 eli,eli.ipynb,90,passed,1,passed,1,passed,2,4,4,Code cell 4: it did not finish within 5 s.
-eva,eva.ipynb,90,passed,1,passed,1,passed,2,4,4,"Code cell 4: it made more than 10000 files, or \
+eva,eva.ipynb,90,passed,1,passed,1,passed,2,4,4,"Code cell 4: it made more than 2000 files, or \
 folders nested too deeply."
 fay,fay.ipynb,90,stopped,0,passed,1,passed,2,3,4,
 fin,fin.ipynb,90,passed,1,passed,1,passed,2,4,4,Code cell 4: it wrote more than 256 MiB.

@@ -1,15 +1,19 @@
 """The grader as a teacher calls it, on the course's own lessons."""
 
 import csv
+import errno
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from grading_class.notebooks import as_notebook, code
 
 from teach import grade
-from teach.grading.gradebook import grade_class
+from teach.grading.gradebook import Gradebook, grade_class
 from teach.grading.lesson import LESSONS, Lesson, find_lessons
+from teach.grading.limits import Limits
+from teach.grading.report import cannot_hold, report
 from teach.grading.steps import is_built, steps_of
 
 SOLUTIONS = LESSONS.parent / "solutions"
@@ -65,6 +69,42 @@ def test_a_folder_that_is_not_there(tmp_path, capsys):
     assert grade.main([str(tmp_path / "no"), "--out", str(tmp_path / "out")]) == 2
     assert "is not a folder; expected the folder of the submitted notebooks" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+EMPTY = Gradebook((), (), Limits(), frozenset({"memory", "files", "processes and network"}))
+
+
+@pytest.mark.parametrize("kept", [None, "as it was"])
+def test_a_full_disk_leaves_each_file_whole(tmp_path, monkeypatch, kept):
+    if kept is not None:
+        (tmp_path / "grades.csv").write_text(kept)
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mini_lib.files.os.fsync", full)
+    with pytest.raises(OSError) as caught:
+        grade.write(EMPTY, tmp_path)
+    where = tmp_path / "grades.csv"
+    assert str(caught.value) == f"{where} cannot be written (No space left on device); what was there is as it was"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ([] if kept is None else [kept])
+
+
+def test_results_into_a_file(tmp_path, capsys):
+    (tmp_path / "class").mkdir()
+    (tmp_path / "out").touch()
+    assert grade.main([str(tmp_path / "class"), "--out", str(tmp_path / "out")]) == 2
+    assert "out is a file; expected a folder for grades.csv and report.html" in capsys.readouterr().err
+
+
+def test_the_report_says_what_the_system_cannot_hold():
+    assert cannot_hold(EMPTY.protections) == []
+    assert cannot_hold({"files", "processes and network"}) == ["This system puts no limit on its memory."]
+    _, files, processes, alone = cannot_hold(())
+    assert "reading and changing files" in files and "signals" in processes and "Python's audit hook" in alone
+    page = report(replace(EMPTY, protections=frozenset({"files"})))
+    assert "no limit on its memory" in page and "from writing outside its own folder" in page and "virtual" in page
+    assert "The kernel kept it from the network" not in page
 
 
 def test_lessons_that_are_not_there(tmp_path):

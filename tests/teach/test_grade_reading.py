@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 from teach.grading.facts import Facts, facts_of
 from teach.grading.folder import find_submissions, student_of
 from teach.grading.lesson import lesson_of
-from teach.grading.notebook import MOST_BYTES, Cell, cells_of, read_notebook
+from teach.grading.notebook import MOST_BYTES, MOST_CELLS, Cell, cells_of, read_notebook
 from teach.grading.steps import steps_of
-from teach.grading.table import harmless
+from teach.grading.text import harmless, shown
 from teach.grading.wire import MOST_LINE_BYTES, Report, decode, encode
 
 NOT_A_NOTEBOOK = {
@@ -232,13 +233,33 @@ def test_a_report_that_is_too_long_is_refused():
         encode(Report("outcome", 1, "x" * MOST_LINE_BYTES))
 
 
-@given(st.text())
+FORMULAS = "=+-@＝＋－＠"
+
+
+@given(st.text() | st.lists(st.sampled_from([*FORMULAS, *";|\t\n\r\"' ,x\u202e\u200b\x1b"])).map("".join))
 @settings(deadline=None)
 def test_no_text_becomes_a_formula(text):
     cell = harmless(text)
-    assert not cell.startswith(tuple("=+-@\t\r＝＋－＠")) and len(cell.splitlines()) <= 1
+    assert not cell.startswith(("\t", "\r")) and len(cell.splitlines()) <= 1
+    # Wherever a spreadsheet may split the line, no part is a formula, with quotes around it or without.
+    assert not any(part.lstrip('" ').startswith(tuple(FORMULAS)) for part in re.split("[;|]", cell))
 
 
 def test_harmless_text_stays():
     assert harmless("Zoë  O'Hara") == "Zoë O'Hara"
+    assert harmless("a - b = c; d") == "a - b = c; d"
     assert harmless("\t =SUM(A1)") == "'=SUM(A1)"
+    assert harmless('x;=1; "@2|+3') == "x;'=1; \"'@2|'+3"
+
+
+def test_shown_text_is_visible_on_one_line_and_short():
+    assert shown("a\u202eb\x00c\u200bd\x1b[2Je\u2028f") == "a b c d [2Je f"
+    assert shown("ä" * 10, most=10) == "ä" * 10 and shown("ä" * 11, most=10) == "ä" * 7 + "..."
+    assert len(shown("\t" * 10**7 + "x")) == 0
+
+
+def test_a_notebook_of_too_many_cells():
+    cells = [code("a", "x = 1")] * (MOST_CELLS + 1)
+    assert len(cells_of(as_notebook(cells[1:]).encode())) == MOST_CELLS
+    with pytest.raises(ValueError, match="has 2001 code cells, expected at most 2000: keep those of the lesson"):
+        cells_of(as_notebook(cells).encode())

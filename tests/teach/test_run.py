@@ -128,6 +128,16 @@ def test_decorated_partial_and_builtin_functions_are_seen_too():
     assert one(exercise, own).borrowed is None
 
 
+def test_a_function_written_like_the_reference_is_not_the_reference():
+    """On the same line of two files, the same words make code that is equal."""
+    source = "def double(w):\n    return 2 * w\n"
+    reference, answer = a_cell(source, "double"), a_cell(source, "double")
+    assert code_of(reference) == code_of(answer) and code_of(reference) is not code_of(answer)
+    exercise = asked(reference, Case(1.0))
+    assert one(exercise, answer).borrowed is None
+    assert one(exercise, lambda w: reference(w)).borrowed == "double"
+
+
 def test_a_class_is_known_by_its_init_and_a_builtin_has_no_code():
     assert code_of(torch.nn.Linear) is torch.nn.Linear.__init__.__code__
     assert code_of(len) is None
