@@ -258,7 +258,7 @@ def llm_serving() -> Calls:
         lambda rate: s.poisson_arrivals(rate, 4, 8, 4, 0), s.LinearTiming(0.01), (1.0, 2.0), kv_tokens=64
     )
     row = s.LoadRow(1.0, 10.0, 0.1, 0.2, 0.01, 0.02, 1.0, 0.5, 2.0, 0.5, 0)
-    yield lambda: s.knee([replace(row, rate_per_s=rate) for rate in (1.0, 2.0, 3.0)])
+    yield lambda: s.knee([replace(row, rate_per_s=rate) for rate in (1.0, 2.0, 3.0)])  # FIXME
 
 
 def llm_prices() -> Calls:
@@ -307,7 +307,7 @@ def llm_model() -> Calls:
     }  # fmt: skip
     yield lambda: m.Tokenizer.of_file(header)
     yield lambda: list(lm.tokenizer.stream(tokens))
-    yield lambda: m.Tokenizer.of_file(header).question("a", "b")
+    yield lambda: m.Tokenizer.of_file(header).question("a", "c")
     yield lambda: m.first_layers(lm, 1)
     yield lambda: m.drafted_by(lm, 16)
     yield lambda: m.generate(lm, "The", 2)
