@@ -134,6 +134,20 @@ def shares_weight(model: nn.Module, name: str) -> str | None:
     return None
 
 
+def need_own_weight(model: nn.Module, name: str) -> None:
+    """Refuse a layer whose weight another module holds too: what is done to the one would be missing in the other.
+
+    Raises:
+        ValueError: it shares its weight.
+    """
+    other = shares_weight(model, name)
+    if other is not None:
+        raise ValueError(
+            f"layer {name!r} shares its weight with {other!r}, and what is done to the one would be missing in the "
+            "other; give each a weight of its own, or leave both out in where"
+        )
+
+
 def _is_computed(layer: nn.Module, name: str, may_be_none: bool) -> bool:
     if is_parametrized(layer, name) or (hasattr(layer, name) and name not in layer._parameters):
         return True

@@ -15,9 +15,10 @@ from mini_lib.counting import Example
 from mini_lib.factorize.data_aware import output_errors
 from mini_lib.factorize.low_rank import rank_errors
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import is_factorizable, matrix_layers, need_factorizable, need_own_weight
+from mini_lib.factorize.moments import is_factorizable, matrix_layers, need_factorizable
 from mini_lib.knapsack import Option, Options, exact, need_affordable
 from mini_lib.measure import LayerCost, layer_costs
+from mini_lib.plain import need_own_weight
 from mini_lib.require import not_negative, of_type, one_of, whole
 from mini_lib.second_moments import Moments
 from mini_lib.surgery import Where

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from mini_lib.factorize.low_rank.parts import convolution, linear
 from mini_lib.factorize.low_rank.tensors import check_rank
-from mini_lib.factorize.moments import is_factorizable, matrix_layers, need_own_weight
+from mini_lib.factorize.moments import is_factorizable, matrix_layers
 from mini_lib.fold import find_batch_norms
-from mini_lib.plain import need_plain
+from mini_lib.plain import need_own_weight, need_plain
 from mini_lib.require import positive, whole
 from mini_lib.surgery import Where, copied, find, need_module, replace
 

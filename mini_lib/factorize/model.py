@@ -17,10 +17,9 @@ from mini_lib.columns import aligned
 from mini_lib.counting import Example
 from mini_lib.factorize.low_rank import Factorized
 from mini_lib.factorize.methods import Method, Rank, plain_svd, slice_svd
-from mini_lib.factorize.moments import need_own_weight
 from mini_lib.fold import find_batch_norms, fold_batch_norm
 from mini_lib.measure import LayerCost, layer_costs
-from mini_lib.plain import need_plain, plain_layers
+from mini_lib.plain import need_own_weight, need_plain, plain_layers
 from mini_lib.require import callable_, of_type, one_of, whole
 from mini_lib.surgery import Where, copied, find, swap
 

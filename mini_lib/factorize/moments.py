@@ -12,7 +12,7 @@ from __future__ import annotations
 from torch import nn
 
 from mini_lib.calibration import Calibration
-from mini_lib.plain import need_plain, plain_layers, shares_weight
+from mini_lib.plain import need_plain, plain_layers
 from mini_lib.second_moments import Moments, moments_of
 from mini_lib.surgery import Where
 
@@ -55,20 +55,6 @@ def matrix_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     for name, layer in layers.items():
         need_factorizable(name, layer)
     return layers
-
-
-def need_own_weight(model: nn.Module, name: str) -> None:
-    """Refuse a layer whose weight another layer holds too: a change of the one would be missing in the other.
-
-    Raises:
-        ValueError: it shares its weight.
-    """
-    other = shares_weight(model, name)
-    if other is not None:
-        raise ValueError(
-            f"layers {name!r} and {other!r} share their weight, and what is done to one of them would be missing in "
-            "the other; leave both out in where"
-        )
 
 
 def input_moments(model: nn.Module, calibration: Calibration, where: Where = is_factorizable) -> dict[str, Moments]:

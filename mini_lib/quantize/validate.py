@@ -92,7 +92,7 @@ def as_numbers(name: str, value: object) -> Tensor:
     return value
 
 
-def whole_numbers(name: str, value: object) -> Tensor:
+def need_whole_numbers(name: str, value: object) -> Tensor:
     """Return a whole number, or a tensor of them, in int64.
 
     Raises:

@@ -230,5 +230,5 @@ def test_bad_options_say_why():
         rank_options(model, example)
     twins = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     twins[1].weight = twins[0].weight
-    with pytest.raises(ValueError, match="layers '0' and '1' share their weight"):
+    with pytest.raises(ValueError, match="layer '0' shares its weight with '1'"):
         rank_options(twins, torch.zeros(1, 4))

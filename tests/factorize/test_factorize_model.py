@@ -335,11 +335,11 @@ def test_other_wrong_arguments(trained):
 def test_weights_and_names_that_are_shared():
     first, second = nn.Linear(8, 8), nn.Linear(8, 8)
     second.weight = first.weight
-    with pytest.raises(ValueError, match=says("layers '0' and '1' share their weight")):
+    with pytest.raises(ValueError, match=says("layer '0' shares its weight with '1'")):
         factorize(nn.Sequential(first, second), torch.zeros(1, 8), {"0": 2})
     embedding, head = nn.Embedding(8, 8), nn.Linear(8, 8)
     head.weight = embedding.weight
-    with pytest.raises(ValueError, match=says("layers '1' and '0' share their weight")):
+    with pytest.raises(ValueError, match=says("layer '1' shares its weight with '0'")):
         factorize(nn.Sequential(embedding, head), torch.zeros(1, dtype=torch.long), {"1": 2})
     with pytest.raises(ValueError, match=says("'1' is another name of layer '0'; use that one")):
         factorize(nn.Sequential(first, first), torch.zeros(1, 8), {"1": 2})

@@ -142,5 +142,5 @@ def test_wrong_arguments():
 def test_a_weight_that_is_shared():
     first, second = nn.Linear(4, 4), nn.Linear(4, 4)
     second.weight = first.weight
-    with pytest.raises(ValueError, match=says("layers '0' and '1' share their weight")):
+    with pytest.raises(ValueError, match=says("layer '0' shares its weight with '1'")):
         add_lora(nn.Sequential(first, second), 2)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from mini_lib.llm.model.as_built import need_as_built, need_evaluated
 from mini_lib.llm.model.transformer import LanguageModel, need_language_model
 from mini_lib.llm.model.windows import windows_of
-from mini_lib.plain import need_plain, shares_weight
+from mini_lib.plain import need_own_weight, need_plain
 from mini_lib.quantize.layers import QuantizedLinear
 from mini_lib.quantize.qtensor import QTensor
 from mini_lib.require import callable_, of_type
@@ -107,7 +107,7 @@ def change_layers(
         for group in SHARED_INPUTS:
             parts = [part for part in group if where(f"{stem}.{part}", step.block.get_submodule(part))]
             for part in parts:
-                need_own_weight(changed, f"{stem}.{part}")
+                need_changeable(changed, f"{stem}.{part}")
             picked |= {parts[0]: parts} if parts else {}
             chosen += len(parts)
         for first, moments in moments_in(step, hidden, list(picked)).items():
@@ -151,7 +151,7 @@ def blocks_in_turn(
         hidden = [step(x) for x in hidden]
 
 
-def need_own_weight(lm: LanguageModel, name: str) -> None:
+def need_changeable(lm: LanguageModel, name: str) -> None:
     """Refuse a layer whose weight cannot be changed alone: it is not plain, or another module has the same weight.
 
     Raises:
@@ -159,10 +159,7 @@ def need_own_weight(lm: LanguageModel, name: str) -> None:
         ValueError: something else than its weight decides what it computes, or the weight is shared.
     """
     need_plain(name, lm.get_submodule(name), (nn.Linear,))
-    if (other := shares_weight(lm, name)) is not None:
-        raise ValueError(
-            f"layer '{name}' shares its weight with '{other}', which would change too; give each a weight of its own"
-        )
+    need_own_weight(lm, name)
 
 
 def moments_in(step: BlockStep, hidden: list[Tensor], parts: Sequence[str]) -> dict[str, Tensor]:

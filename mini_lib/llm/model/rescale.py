@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mini_lib.calibration import observe
 from mini_lib.llm.model.as_built import MATRICES, need_as_built
-from mini_lib.llm.model.layerwise import PLAIN_FIRST, BlockStep, blocks_in_turn, moments_in, need_own_weight
+from mini_lib.llm.model.layerwise import PLAIN_FIRST, BlockStep, blocks_in_turn, moments_in, need_changeable
 from mini_lib.llm.model.transformer import LanguageModel
 from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.observers import min_max
@@ -183,7 +183,7 @@ def _rescaled(
                 )
             if module.bias is not None:
                 raise ValueError(f"{name} has a bias, which the factors would not reach; {PLAIN_FIRST}")
-            need_own_weight(lm, name)
+            need_changeable(lm, name)
     scaled, seams = deepcopy(lm), seams_of(lm)
     firsts = [seam.readers[0] for seam in seams]
     for _, step, hidden in blocks_in_turn(scaled, tokens, window):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration
-from mini_lib.plain import plain_layers, shares_weight
+from mini_lib.plain import need_own_weight, plain_layers
 from mini_lib.prune.scores import is_prunable
 from mini_lib.second_moments import mean_squares_of, second_moments_of
 from mini_lib.surgery import Where
@@ -55,9 +55,5 @@ def layers_of(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     """
     layers = plain_layers(model, where, _KINDS)
     for name in layers:
-        if shares_weight(model, name) is not None:
-            raise ValueError(
-                f"layer {name!r} shares its weight with another layer, and each reads something else; "
-                "give each a weight of its own, or leave one out in where"
-            )
+        need_own_weight(model, name)
     return layers

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.validate import need_codes, whole_numbers
+from mini_lib.quantize.validate import need_codes, need_whole_numbers
 
 INT32_MAX = 2**31 - 1
 
@@ -132,7 +132,7 @@ def need_int32(count: int, input_reach: int, weight_reach: int, bias: int = 0, w
 
 def _fitting(name: str, value: Tensor | int, outputs: tuple[int, ...]) -> Tensor:
     """Return the value in int64, where products of 8-bit tensors do not wrap, if it is one number or one per output."""
-    value = whole_numbers(name, value)
+    value = need_whole_numbers(name, value)
     try:
         fits = torch.broadcast_shapes(value.shape, outputs) == tuple(outputs)
     except RuntimeError:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from odd_models import ODD, build, inputs
+from odd_nets import ODD, build, inputs
 from torch import nn
 from torch.nn.parameter import is_lazy
 
