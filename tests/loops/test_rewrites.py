@@ -334,7 +334,10 @@ REFUSED = {
     ),
     "double buffer of nothing": (lambda: mm.double_buffer("k", "A"), "must be a local copy that is filled first thing"),
     "layout of some axes": (lambda: mm.layout("A", (0,)), "order must name each axis of A once, from 0 to 1"),
-    "pad an axis that is not": (lambda: mm.pad("A", 2, 8), "A has axes 0 to 1, got 2"),
+    "pad an axis that is not": (
+        lambda: mm.pad("A", 2, 8),
+        "axis must be a whole number from 0 to 1, got 2; A has axes 0 to 1",
+    ),
     "pad by nothing": (lambda: mm.pad("A", 1, 0), "elements must be a whole number of 1 or more, got 0"),
     "tensorize another size": (
         lambda: mm.tensorize("m", Intrinsic("mma", matmul(2, 2, 2), 4)),
@@ -356,7 +359,10 @@ REFUSED = {
         lambda: Intrinsic("both", kernels.pointwise_chain(4), 1),
         "the pattern must be one nest",
     ),
-    "an intrinsic in no time": (lambda: Intrinsic("mma", matmul(2, 2, 2), 0), "cycles must be more than 0"),
+    "an intrinsic in no time": (
+        lambda: Intrinsic("mma", matmul(2, 2, 2), 0),
+        "cycles must be a finite number above 0, got 0",
+    ),
 }
 
 
