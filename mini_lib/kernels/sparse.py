@@ -151,10 +151,8 @@ def _check_places(starts: Tensor, columns: Tensor, width: int) -> None:
     kept = len(columns)
     if (int(starts[0]), int(starts[-1])) != (0, kept) or bool((starts.diff() < 0).any()):
         raise ValueError(f"starts must rise from 0 to the number of values, {kept}; count the values of each row")
-    if (
-        kept
-        and not 0 <= (low := int(columns.to(torch.int64).min())) <= (high := int(columns.to(torch.int64).max())) < width
-    ):
+    low, high = map(int, columns.to(torch.int64).aminmax()) if kept else (0, width - 1)
+    if not 0 <= low <= high < width:
         raise ValueError(f"columns must lie from 0 to {width - 1}, got {low} to {high}; they are counted from 0")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_lib import require
-from mini_lib.augment.search.grouped import check_group
+from mini_lib.augment.search.grouped import need_one_group
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment, Batch, need_batch
 from mini_lib.data import Split
@@ -128,7 +128,7 @@ def train_children(
     if start is not None:
         starts = [start] * len(nets) if isinstance(start, Mapping) else start
         nets = [_started(net, own) for net, own in zip(nets, starts)]
-    check_group(nets, train, validation)
+    need_one_group(nets, train, validation)
     group = _Group(nets[0], nets, recipe)
     feeds = [_Feed(augment, train, recipe, seed) for augment, seed in zip(augments, seeds)]
     accuracies, judged, trained = [0.0] * len(nets), [0] * len(nets), [0] * len(nets)

@@ -22,7 +22,7 @@ _TRIED = 8  # pictures
 _SAME = 1e-3
 
 
-def check_group(nets: Sequence[nn.Module], train: Split, validation: Split) -> None:
+def need_one_group(nets: Sequence[nn.Module], train: Split, validation: Split) -> None:
     """Refuse nets that would not compute as one group what each computes alone.
 
     The group is tried on a few pictures: a net that a hook, a `forward` of its own or another setting makes compute

@@ -55,10 +55,8 @@ class Tokenizer:
             raise ValueError(f"the control token {unknown[0]!r} is not in the vocabulary; add it there")
         self._vocabulary = vocabulary
         self.end = self._known(end)
-        if unknown := [pair for pair in merges if pair.count(" ") != 1]:
-            raise ValueError(
-                f"a merge must be a pair 'left right', got {unknown[0]!r}; write one space between the two"
-            )
+        if foreign := [pair for pair in merges if pair.count(" ") != 1]:
+            raise ValueError(f"the merges do not fit the vocabulary: {foreign[0]!r} is no pair; write it 'left right'")
         try:
             self._codec = _byte_level(vocabulary, [tuple(pair.split(" ", 1)) for pair in merges])
         except Exception as error:  # `tokenizers` has no exception of its own
@@ -161,7 +159,9 @@ class Tokenizer:
         """An id of the vocabulary, as a plain number."""
         one = whole("each token", one, fix="encode(text) gives them")
         if not 0 <= one < len(self):
-            raise ValueError(f"token {shown(one)} is not in the vocabulary, whose ids are 0 to {len(self) - 1}")
+            raise ValueError(
+                f"token {shown(one)} is not in the vocabulary, whose ids are 0 to {len(self) - 1}; encode the text"
+            )
         return one
 
     def _text_ids(self, text: str) -> list[int]:
