@@ -24,8 +24,9 @@ def seen_through(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """The same layer with unit vectors for weights: each output is one of the inputs of its window."""
     size = layer.weight[0].numel()
     like = dict(stride=layer.stride, padding=layer.padding, dilation=layer.dilation, groups=layer.groups)
-    reader = type(layer)(layer.in_channels, layer.groups * size, layer.kernel_size, bias=False,
-                         padding_mode=layer.padding_mode, **like)  # fmt: skip
+    reader = type(layer)(
+        layer.in_channels, layer.groups * size, layer.kernel_size, bias=False, padding_mode=layer.padding_mode, **like
+    )
     reader.weight.data = torch.eye(size).repeat(layer.groups, 1).reshape(reader.weight.shape)
     outputs = reader(inputs).detach().flatten(2)  # [N, groups * k, places]
     return outputs.reshape(len(inputs), layer.groups, size, -1).permute(1, 0, 3, 2).flatten(1, 2)

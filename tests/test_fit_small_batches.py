@@ -48,8 +48,17 @@ def test_an_epoch_is_adamw_along_one_cycle(batch_size):
         came.append((images, labels))
         return cross_entropy(logits, images, labels)
 
-    found = fit(linear(), FIVE, FIVE, epochs=3, seed=1, batch_size=batch_size, learning_rate=0.1, weight_decay=0.01,
-                loss=watched)  # fmt: skip
+    found = fit(
+        linear(),
+        FIVE,
+        FIVE,
+        epochs=3,
+        seed=1,
+        batch_size=batch_size,
+        learning_rate=0.1,
+        weight_decay=0.01,
+        loss=watched,
+    )
     steps = len(came)
     assert steps == 3 * -(-5 // batch_size)
     cycle = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mini_lib.quantize.equalize import equalize
+from mini_lib.quantize.equalize import LayerPair, equalize, find_pairs
 
 
 def three(*weights: float) -> nn.Module:
@@ -55,3 +55,41 @@ def test_a_balanced_model_is_left_as_it_is():
     assert [layer.weight.item() for layer in equalize(model)[::2]] == [3, 3, 3]
     x = torch.tensor([[2.0]], dtype=torch.float64)
     assert equalize(three(16, 1, 1))(x).item() == pytest.approx(32, rel=1e-12)
+
+
+class Pooled(nn.Module):
+    """A convolution, a ReLU, and a linear layer on what `pool` makes of the places."""
+
+    def __init__(self, pool) -> None:
+        super().__init__()
+        self.conv, self.pool, self.fc = nn.Conv2d(1, 3, 2), pool, nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.pool(torch.relu(self.conv(x))))
+
+
+MEANS = {
+    "function": lambda x: torch.mean(x, (2, 3)),
+    "function, from the end": lambda x: torch.mean(x, [-2, -1]),
+    "method": lambda x: x.mean((2, 3)),
+    "method, by name": lambda x: x.mean(dim=[2, 3]),
+    "function, by name": lambda x: torch.mean(x, dim=(-2, -1)),
+}
+
+
+@pytest.mark.parametrize("how", MEANS)
+def test_a_mean_over_all_places_lets_ranges_through(how):
+    torch.manual_seed(0)
+    model = Pooled(MEANS[how]).double().eval()
+    assert find_pairs(model) == [LayerPair("conv", "fc")]
+    x = torch.rand(2, 1, 4, 4, dtype=torch.float64)
+    assert (equalize(model)(x) - model(x)).abs().max() <= 1e-12  # sums of some ten products of about 1
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [lambda x: x.mean((1, 2)), lambda x: torch.mean(x, (0, 3)), lambda x: torch.std(x, (2, 3)), lambda x: x.mean((3,))],
+)
+def test_other_means_are_not_looked_through(pool):
+    with pytest.raises(ValueError, match="no two layers follow each other"):
+        find_pairs(Pooled(pool).eval())
