@@ -108,7 +108,7 @@ def need_layout(
 
     >>> need_layout("positions", torch.zeros(3, dtype=torch.uint8), (torch.uint8,), (4,))
     Traceback (most recent call last):
-    ValueError: positions must have shape [4], got [3]
+    ValueError: positions must have shape [4], got [3]; reshape it
     """
     for what, given in {"dtypes": dtypes, "shape": shape}.items():
         of_type(what, given, (list, tuple, dict), fix="give what the C code expects")
