@@ -1,7 +1,8 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and know when you read it whether a bit of it has changed since."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
@@ -14,6 +15,7 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+UNSEALED = "0" * 64  # stands in a file's text where its seal will be
 
 
 class BadPath(ValueError, OSError):
@@ -25,7 +27,8 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
 
     The bytes go to a temporary file in the same folder, which then takes the file's name. A symbolic link stays: the
     file that it points to is written. A file that exists keeps its permissions; a new one gets those that the umask
-    leaves. Other hard links to the file keep the old content.
+    leaves. The bits setuid, setgid and sticky are dropped: whoever set them meant the old content. Other hard links to
+    the file keep the old content.
 
     Raises:
         BadPath: the folder does not exist, or the path names something other than a file: a folder, a named pipe, a
@@ -72,3 +75,33 @@ def _mode(path: Path, target: Path) -> int | None:
         kind = _KINDS.get(stat.S_IFMT(found), "not a regular file")
         raise BadPath(f"{named} is {kind}; give the name of a file{' in it' if stat.S_ISDIR(found) else ''}")
     return None if os.name == "nt" else stat.S_IMODE(found) & 0o777
+
+
+def sealed(content: bytes) -> bytes:
+    """Return a file's content with its seal, in the place of the first UNSEALED in it.
+
+    The seal is the sha256 of the content with UNSEALED there, as 64 hexadecimal digits. So it covers all bytes, and the
+    content stays as long as it was. Write UNSEALED into the header, ahead of what others choose.
+
+    Raises:
+        ValueError: the content has no place for a seal.
+
+    >>> content = sealed(f"seal={UNSEALED}, pi=3.14".encode())
+    >>> seal = content[5:69].decode()
+    >>> seal_holds(content, seal), seal_holds(content.replace(b"3.14", b"3.15"), seal)
+    (True, False)
+    """
+    if UNSEALED.encode() not in content:
+        raise ValueError("the content has no place for a seal; write UNSEALED, 64 zeros, where it is to be")
+    return content.replace(UNSEALED.encode(), _sha256(content), 1)
+
+
+def seal_holds(content: bytes, seal: object) -> bool:
+    """Return whether this content, in which `seal` was found, is to the last bit what `sealed` returned."""
+    if not (isinstance(seal, str) and len(seal) == len(UNSEALED) and seal.isascii()):
+        return False
+    return seal.encode() in content and _sha256(content.replace(seal.encode(), UNSEALED.encode(), 1)) == seal.encode()
+
+
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()

@@ -1,6 +1,7 @@
 """The one writer of files: links, modes, what is refused before anything is touched, and every way to be stopped."""
 
 import errno
+import hashlib
 import io
 import os
 import re
@@ -388,3 +389,28 @@ def test_writers_at_once_leave_one_whole_content(tmp_path):
         ends = [writer.wait(60) for writer in writers]
     assert ends == [0, 0, 0] and names(tmp_path) == ["a"]
     assert path.read_bytes()[:1] in (b"1", b"2", b"3")
+
+
+# --- the seal ------------------------------------------------------------------------------------------------------
+
+
+def test_every_single_flipped_bit_breaks_the_seal():
+    content = files.sealed(f'{{"seal": "{files.UNSEALED}", "data": "{files.UNSEALED}"}}'.encode())
+    seal = content[10:74].decode()
+    assert hashlib.sha256(content.replace(seal.encode(), files.UNSEALED.encode())).hexdigest() == seal
+    assert files.seal_holds(content, seal)
+    for place in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        found = flipped[10:74].decode(errors="replace")
+        assert not files.seal_holds(bytes(flipped), found), place
+
+
+@pytest.mark.parametrize("seal", [None, 7, "", "é" * 64, files.UNSEALED, "a" * 63, ["a"]])
+def test_what_is_no_seal_never_holds(seal):
+    assert not files.seal_holds(files.sealed(files.UNSEALED.encode()), seal)
+
+
+def test_content_without_a_place_is_not_sealed():
+    with pytest.raises(ValueError, match="the content has no place for a seal; write UNSEALED, 64 zeros"):
+        files.sealed(b"0" * 63)
