@@ -18,7 +18,11 @@ import torch
 from torch import nn
 
 from mini_lib.graph import BATCH_NORMS, Flow, data_flow
-from mini_lib.surgery import swap
+from mini_lib.plain import why_not_plain
+from mini_lib.require import of_type
+from mini_lib.surgery import need_module, swap
+
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class FoldedBatchNorm(nn.Identity):
@@ -37,8 +41,9 @@ def fold_pair(layer: nn.Module, norm: nn.Module) -> nn.Module:
         norm: nn.BatchNorm1d, 2d or 3d with running statistics. After a linear layer the input is [N, features].
 
     Raises:
-        TypeError: `layer` is of another kind.
-        ValueError: `norm` is in training mode, keeps no running statistics, or has another number of channels.
+        TypeError: `layer` or `norm` is of another kind.
+        ValueError: `norm` is in training mode, keeps no running statistics, or has another number of channels; one of
+            the two is not plain (it has a hook, a mask or a forward of its own); or a folded weight is not finite.
 
     >>> layer, norm = nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1, eps=0.0).eval()
     >>> _ = layer.weight.data.fill_(3.0), norm.weight.data.fill_(10.0), norm.bias.data.fill_(1.0)
@@ -60,6 +65,11 @@ def fold_pair(layer: nn.Module, norm: nn.Module) -> nn.Module:
     folded = copy.deepcopy(layer)
     folded.weight = nn.Parameter(weight.to(layer.weight.dtype), requires_grad=layer.weight.requires_grad)
     folded.bias = nn.Parameter(bias.to(layer.weight.dtype), requires_grad=layer.weight.requires_grad)
+    if not (folded.weight.isfinite().all() and folded.bias.isfinite().all()):
+        raise ValueError(
+            f"a folded weight or bias is not finite in {layer.weight.dtype}; look for NaN, infinity and a negative "
+            "variance, or call model.float() first"
+        )
     return folded
 
 
@@ -75,7 +85,9 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
         model: a model in eval mode; the argument stays as it is.
 
     Raises:
-        ValueError: the model is in training mode, its forward cannot be traced, or a batch norm cannot be folded.
+        TypeError: `model` is not a module.
+        ValueError: the model is in training mode, its forward cannot be traced, or a batch norm cannot be folded: what
+            it reads is used elsewhere too, or it or its layer is not plain (a hook, a mask or a forward of its own).
 
     >>> model = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()).eval()
     >>> fold_batch_norm(model)
@@ -87,9 +99,10 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
 
     Source: Jacob et al. 2018, section 3.2.
     """
+    need_module(model)
     norms = find_batch_norms(model)
     if not norms:
-        return copy.deepcopy(model).eval()
+        return swap(model, {}).eval()
     training = [name for name in norms if model.get_submodule(name).training]
     if training or model.training:
         raise ValueError(
@@ -101,7 +114,10 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     for name in norms:
         norm = model.get_submodule(name)
         layer = _layer_before(flow, name, norm)
-        new[layer] = fold_pair(model.get_submodule(layer), norm)
+        try:
+            new[layer] = fold_pair(model.get_submodule(layer), norm)
+        except ValueError as error:
+            raise ValueError(f"cannot fold batch norm '{name}': {error}") from error
         new[name] = FoldedBatchNorm()
     return swap(model, new).eval()
 
@@ -116,7 +132,8 @@ def find_batch_norms(model: nn.Module) -> list[str]:
 
 
 def _check_pair(layer: nn.Module, norm: nn.Module) -> None:
-    if not isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
+    of_type("norm", norm, BATCH_NORMS, fix="other norms depend on their input, and have no fixed line to fold")
+    if not isinstance(layer, LAYERS):
         raise TypeError(
             f"cannot fold batch norm into {type(layer).__name__}; it can be folded into Conv1d, Conv2d, Conv3d or "
             "Linear, before these are quantized"
@@ -126,6 +143,14 @@ def _check_pair(layer: nn.Module, norm: nn.Module) -> None:
     if norm.running_mean is None:
         raise ValueError(
             "cannot fold a batch norm without running statistics; build it with track_running_stats=True and train it"
+        )
+    for what, module, kinds in (("layer", layer, LAYERS), ("batch norm", norm, BATCH_NORMS)):
+        if reason := why_not_plain(module, kinds):
+            raise ValueError(f"the {what} is not plain: {reason}")
+    if isinstance(layer, nn.Linear) and not isinstance(norm, nn.BatchNorm1d | nn.SyncBatchNorm):
+        raise ValueError(
+            f"{type(norm).__name__} normalises axis 1, and the output channels of a linear layer are its last axis; "
+            "only BatchNorm1d on [N, features] can be folded into one"
         )
     channels = layer.weight.shape[0]
     if norm.num_features != channels:
@@ -155,7 +180,9 @@ def _layer_before(flow: Flow, norm_name: str, norm: nn.Module) -> str:
         raise ValueError(f"{where} into {before}: {error}") from error
     if not flow.owns_weight(before):
         raise ValueError(
-            f"{where}: the weight of {before} is used more than once, by a second call or a second layer; "
-            "give each use a weight of its own"
+            f"{where}: the weight of {before} is used more than once, by a second call, a second layer or forward "
+            "itself; give each use a weight of its own"
         )
+    if read := [place for place in flow.read if place.startswith(f"{norm_name}.")]:
+        raise ValueError(f"{where}: forward reads '{read[0]}' itself, which would be gone; leave the norm as it is")
     return before.target

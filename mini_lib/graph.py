@@ -8,12 +8,15 @@ through an `if` or a loop that depends on the values of a tensor.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch.fx
 from torch import nn
+
+from mini_lib.plain import shared_parameters
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -44,6 +47,8 @@ class Flow:
 
     calls: tuple[Call, ...]
     times_called: Counter[nn.Module]
+    read: frozenset[str] = frozenset()  # the parameters and buffers that `forward` reads itself, such as "fc.weight"
+    shared: frozenset[nn.Module] = frozenset()  # the modules whose weight something else uses too
 
     def producer(self, call: Call) -> Call | None:
         """Return the call whose result is the only tensor that `call` reads, or None where there is no such one."""
@@ -56,9 +61,8 @@ class Flow:
         return users[0] if len(users) == 1 else None
 
     def owns_weight(self, call: Call) -> bool:
-        """Return whether the weight of `call.module` is used by this call and by no other."""
-        users = [module for module in self.times_called if getattr(module, "weight", None) is call.module.weight]
-        return len(users) == 1 and self.times_called[call.module] == 1
+        """Return whether the weight of `call.module` is used by this call and by nothing else."""
+        return self.times_called[call.module] == 1 and call.module not in self.shared
 
     @cached_property
     def _by_node(self) -> dict[torch.fx.Node, Call]:
@@ -69,7 +73,8 @@ def data_flow(model: nn.Module) -> Flow:
     """Return the calls that `model.forward` makes, in order.
 
     Raises:
-        ValueError: `forward` cannot be traced, because its path depends on the values of a tensor.
+        ValueError: `forward` cannot be traced, because its path depends on the values of a tensor, or it was replaced
+            in this one model.
 
     >>> flow = data_flow(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))
     >>> [str(call) for call in flow.calls]
@@ -77,6 +82,11 @@ def data_flow(model: nn.Module) -> Flow:
     >>> str(flow.consumer(flow.calls[0]))
     "ReLU '1'"
     """
+    if "forward" in vars(model):
+        raise ValueError(
+            f"cannot follow the forward of this {type(model).__name__}, which was put in the place of its class's own; "
+            "write it in a class"
+        )
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # whatever forward() does with the stand-in may fail in its own way
@@ -90,7 +100,17 @@ def data_flow(model: nn.Module) -> Flow:
         for node in graph.nodes
         if node.op in ("call_module", "call_function", "call_method")
     )
-    return Flow(calls, Counter(call.module for call in calls if call.module is not None))
+    read = frozenset(node.target for node in graph.nodes if node.op == "get_attr")
+    times_called = Counter(call.module for call in calls if call.module is not None)
+    return Flow(calls, times_called, read, frozenset(_modules_that_share(model, read)))
+
+
+def _modules_that_share(model: nn.Module, read: frozenset[str]) -> Iterator[nn.Module]:
+    """Yield the modules that hold their weight together with another, or whose weight `forward` reads itself."""
+    places = {place for places in shared_parameters(model) for place in places}
+    for name, module in model.named_modules():
+        if f"{name}.weight".strip(".") in places | read:
+            yield module
 
 
 class _Tracer(torch.fx.Tracer):

@@ -7,14 +7,14 @@ bits make it large. It is a constant, so the bias can take it back, and that cos
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, observe, running_order
 from mini_lib.fold import find_batch_norms
 from mini_lib.quantize.layers import QuantizedLayer, QuantizedLinear
+from mini_lib.quantize.ties import need_own
+from mini_lib.surgery import hook_of, need_module, swap
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def correct_bias(model: nn.Module, quantized: nn.Module, calibration: Calibratio
 
     The layers are corrected one after the other, in the order in which they run, each with those before it corrected
     already: so it takes back the shift of its own rounding and what is left of the shifts before. A layer without a
-    bias gets one.
+    bias gets one, in the layer's dtype.
 
     Args:
         model: the float model, in eval mode with batch norm folded.
@@ -32,9 +32,10 @@ def correct_bias(model: nn.Module, quantized: nn.Module, calibration: Calibratio
         calibration: a batch of inputs or an iterable of batches, [N, ...]; training images, never test ones.
 
     Raises:
-        TypeError: a batch is not a tensor.
-        ValueError: a model is in training mode or has batch norm that is not folded, `quantized` has no quantized
-            layer or one that `model` has not, or calibration is empty.
+        TypeError: a model is not a module, or a batch is not a tensor.
+        ValueError: a model is in training mode or has batch norm that is not folded; `quantized` has no quantized
+            layer, or one that `model` has not, that has a hook, or that shares its bias; the outputs of a layer, or
+            what its bias would become, are not finite; or calibration is empty.
 
     The grid of [1.4, 1.4, 7] has step 1, so both 1.4 become 1. Inputs of mean 5 then give 2 * 0.4 * 5 = 4 too little:
 
@@ -48,6 +49,8 @@ def correct_bias(model: nn.Module, quantized: nn.Module, calibration: Calibratio
     Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2;
     here with means measured on data, as in its appendix on empirical bias correction.
     """
+    for each in (model, quantized):
+        need_module(each)
     data = batches(calibration)
     norms = find_batch_norms(model)
     if norms:
@@ -55,22 +58,36 @@ def correct_bias(model: nn.Module, quantized: nn.Module, calibration: Calibratio
             f"batch norm '{norms[0]}' of the float model is not folded, so its layers give other outputs than the "
             "quantized ones; pass fold_batch_norm(model)"
         )
-    quantized = copy.deepcopy(quantized)
-    layers = [name for name, module in quantized.named_modules() if isinstance(module, QuantizedLayer)]
+    layers = {name: module for name, module in quantized.named_modules() if isinstance(module, QuantizedLayer)}
     if not layers:
         raise ValueError("the second model has no quantized layer; make it with quantize_weights(model, fmt)")
+    need_own(quantized, layers, "and each shifts in its own way")
+    quantized = swap(quantized, {})
     names = running_order(quantized, data, layers)
-    known = dict(model.named_modules())
+    known = dict(model.named_modules(remove_duplicate=False))
     for name in names:
-        if name not in known:
-            raise ValueError(f"the float model has no layer '{name}'; pass the model that was quantized")
+        if not _same_shape(known.get(name), layers[name]):
+            raise ValueError(f"the float model has no layer '{name}' of that shape; pass the model that was quantized")
+        if hook := hook_of(layers[name]) or hook_of(known[name]):
+            raise ValueError(f"layer '{name}' has a {hook}, which may change its mean; remove it first")
     wanted = _mean_outputs(model, data, names)
     for name in names:
         layer = quantized.get_submodule(name)
         shift = _mean_outputs(quantized, data, [name])[name] - wanted[name]
-        bias = layer.bias if layer.bias is not None else torch.zeros(layer.weight_shape[0])
-        layer.bias = nn.Parameter((bias.double() - shift).to(bias.dtype))
+        bias = layer.bias if layer.bias is not None else torch.zeros(layer.weight_shape[0], dtype=layer.dtype)
+        corrected = (bias.double() - shift).to(bias.dtype)
+        if not corrected.isfinite().all():
+            raise ValueError(
+                f"the bias of layer '{name}' would not be finite in {bias.dtype}; check what the layer gives, or call "
+                "float() on both models"
+            )
+        layer.bias = nn.Parameter(corrected)
     return quantized
+
+
+def _same_shape(layer: nn.Module | None, quantized: QuantizedLayer) -> bool:
+    kind = nn.Linear if isinstance(quantized, QuantizedLinear) else nn.Conv2d
+    return isinstance(layer, kind) and tuple(layer.weight.shape) == quantized.weight_shape
 
 
 def _mean_outputs(model: nn.Module, data: list[Tensor], names: list[str]) -> dict[str, Tensor]:

@@ -32,8 +32,10 @@ from torch.nn.modules import activation
 
 from mini_lib.fold import FoldedBatchNorm, find_batch_norms
 from mini_lib.graph import Call, Flow, data_flow
-from mini_lib.quantize.layers import need_plain_weight
-from mini_lib.surgery import need_module
+from mini_lib.plain import why_not_plain
+from mini_lib.require import not_negative, of_type, shown, whole
+from mini_lib.surgery import hook_of, need_module
+from mini_lib.tensor_checks import need_tensor
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 # What may stand between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
@@ -69,8 +71,10 @@ def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4
         tolerance: stop when no channel's factor is further than this from 1 in a round.
 
     Raises:
+        TypeError: `model` is not a module, or a number is none.
         ValueError: batch norm has not been folded, an activation other than ReLU stands between two layers, no two
-            layers follow each other, or a weight holds NaN or infinity.
+            layers follow each other, one of two that do is not plain (it has a hook, a mask or a forward of its own),
+            a weight holds NaN or infinity, `max_rounds` is below 1 or `tolerance` below 0.
 
     Two channels of very different range meet in the middle, at sqrt(8 * 2) = 4 and sqrt(0.5 * 2) = 1:
 
@@ -83,6 +87,8 @@ def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4
 
     Source: Nagel et al. 2019, section 4.1.
     """
+    max_rounds = whole("max_rounds", max_rounds, low=1, fix="200 are enough")
+    tolerance = not_negative("tolerance", tolerance, fix="1e-4 is near enough")
     pairs = find_pairs(model)
     # Ranges are followed and factors gathered in float64, so that the weights are rounded once and not once a round.
     weights = {name: model.get_submodule(name).weight.double() for pair in pairs for name in (pair.first, pair.second)}
@@ -116,7 +122,9 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
         factors: for pairs of `find_pairs(model)`, one positive number for each channel between the two layers.
 
     Raises:
-        ValueError: a layer is masked, shares its bias, holds NaN or infinity, or would after the change.
+        TypeError: `model` is not a module, or factors are no mapping from pairs to tensors.
+        ValueError: two layers are no pair of `find_pairs`, or their factors are not one positive number per channel; a
+            layer shares its bias, holds NaN or infinity, or would after the change; or as `find_pairs`.
 
     >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).eval()
     >>> _ = model[0].weight.data.copy_(torch.tensor([[8.0], [0.5]]))
@@ -125,9 +133,18 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
     >>> moved[0].weight.flatten().tolist(), moved[2].weight.flatten().tolist()
     ([2.0, 0.5], [8.0, 2.0])
     """
-    for name in {name: None for pair in factors for name in (pair.first, pair.second)}:
-        need_plain_weight(name, model.get_submodule(name))
-    for pair in factors:
+    of_type("factors", factors, Mapping, fix="give {pair: factors} for pairs of find_pairs(model)")
+    pairs = find_pairs(model)
+    for pair, each in factors.items():
+        if pair not in pairs:
+            raise ValueError(f"{shown(pair)} is no pair of layers that follow each other; find_pairs(model) lists them")
+        need_tensor(f"the factors of {pair}", each, dims=1, finite=True, fix="give one number per channel")
+        channels = len(model.get_submodule(pair.first).weight)
+        if len(each) != channels or not (each > 0).all():
+            raise ValueError(
+                f"the factors of {pair} must be {channels} numbers above 0, one per channel, got {shown(each)} from "
+                f"{each.min():.4g}; give one for each output of '{pair.first}'"
+            )
         _need_own_bias(model, pair.first)
     model = copy.deepcopy(model)
     moved: dict[nn.Parameter, Tensor] = {}
@@ -179,6 +196,9 @@ def find_pairs(model: nn.Module) -> list[LayerPair]:
             "no two layers follow each other with nothing but ReLU, pooling or flatten between them; there is "
             "nothing to equalize"
         )
+    for name in dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)):
+        if reason := why_not_plain(model.get_submodule(name), LAYERS):
+            raise ValueError(f"the range of layer '{name}' cannot be moved: {reason}")
     return pairs
 
 
@@ -215,6 +235,10 @@ def _second_of_pair(flow: Flow, first: Call) -> Call | None:
     spatial = not isinstance(first.module, nn.Linear)
     for call in between:
         kind = type(call.module) if call.module is not None else call.target
+        own = call.module is not None and ("forward" in vars(call.module) or hook_of(call.module))
+        if own:
+            own = "forward of its own" if own is True else own
+            raise ValueError(f"{call} stands between {first} and {second}, and has a {own}; remove it first")
         if spatial and _drops_space(call):
             spatial = False
         elif not (kind in _ELEMENTWISE or (spatial and kind in POOLS)):

@@ -7,26 +7,92 @@ what a machine with such weights would.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from mini_lib.plain import WEIGHT_LAYERS
 from mini_lib.quantize.affine import fake_quantize
 from mini_lib.quantize.formats import Format, IntFormat
 from mini_lib.quantize.qtensor import QTensor, from_parts
 
 
-class QuantizedLayer(nn.Module):
+class LinearShape:
+    """The sizes that nn.Linear names, for a layer that stands in its place, from its `weight_shape`."""
+
+    weight_shape: tuple[int, ...]
+
+    @property
+    def in_features(self) -> int:
+        return self.weight_shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.weight_shape[0]
+
+
+class Conv2dShape:
+    """The sizes that nn.Conv2d names, for a layer that stands in its place, from its `weight_shape` and `groups`."""
+
+    weight_shape: tuple[int, ...]
+    groups: int
+    padding_mode = "zeros"
+
+    @property
+    def in_channels(self) -> int:
+        return self.weight_shape[1] * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        return self.weight_shape[0]
+
+    @property
+    def kernel_size(self) -> tuple[int, ...]:
+        return tuple(self.weight_shape[2:])
+
+
+class Stored(nn.Module):
+    """A module whose buffers are what is stored: a cast, such as model.half(), leaves them as they are."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Stored:
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, buffer in before.items():
+            if buffer is not None and self._buffers[name].dtype != buffer.dtype:
+                self._buffers[name] = buffer.to(self._buffers[name].device)
+        return self
+
+
+def refuse_cast(what: str, fn: Callable[[Tensor], Tensor]) -> None:
+    """Refuse to cast what computes in float32 alone; `fn` is what a module applies to its tensors.
+
+    Raises:
+        TypeError: it casts float32 to another dtype.
+    """
+    dtype = fn(torch.zeros(1)).dtype
+    if dtype != torch.float32:
+        raise TypeError(f"{what} computes in float32, and cannot be cast to {dtype}; cast the model it was made from")
+
+
+class QuantizedLayer(Stored):
     """What a quantized convolution and a quantized linear layer have in common: the weight, the bias, the input grid.
 
     Buffers `weight_codes`, `weight_scale` and so on are the parts of a `QTensor`, named as in `QTensor.parts()`; so
     the state dict of the layer is what is stored of it. The bias stays as it was, in fp32 whatever the weight's format:
     it is one number a channel against hundreds of weights, and integer machines keep it in 32 bits too.
+
+    A cast of the model, such as model.half(), casts the bias and the `dtype` that the weight has once it is unpacked.
+    The codes and scales stay: they are what is stored.
     """
 
-    def __init__(self, weight: QTensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: QTensor, bias: Tensor | None, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
+        self.dtype = dtype
+        self.tied = False
         self.weight_fmt: Format = weight.fmt
         self.weight_shape = weight.shape
         for name, part in weight.parts().items():
@@ -43,13 +109,19 @@ class QuantizedLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weight as it is computed with, float32."""
-        return self.qweight.dequantize()
+        """The weight as it is computed with, in the layer's `dtype`."""
+        return self.qweight.dequantize().to(self.dtype)
 
     @property
     def encoded_parameters(self) -> int:
-        """How many weights the packed codes stand for."""
-        return prod(self.weight_shape)
+        """How many weights the packed codes stand for; 0 where they are those of another layer, which counts them."""
+        return 0 if self.tied else prod(self.weight_shape)
+
+    def tie_to(self, other: QuantizedLayer) -> None:
+        """Hold the codes and scales of `other` in the place of the layer's own, as tied layers hold one weight."""
+        for name in [name for name in self._buffers if name.startswith("weight_")]:
+            self._buffers[name] = other._buffers[name]
+        self.tied = True
 
     def set_input_grid(self, fmt: IntFormat, scale: Tensor, zero_point: Tensor) -> None:
         """Round every input to this grid from now on; scale and zero point are single numbers."""
@@ -63,12 +135,16 @@ class QuantizedLayer(nn.Module):
             return x
         return fake_quantize(x, self.input_scale, self.input_zero_point, self.input_fmt.qmin, self.input_fmt.qmax)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantizedLayer:
+        self.dtype = fn(torch.zeros(0, dtype=self.dtype)).dtype
+        return super()._apply(fn, recurse)
+
     def extra_repr(self) -> str:
         inputs = "" if self.input_fmt is None else f", input={self.input_fmt.label}"
         return f"{list(self.weight_shape)}, weight={self.weight_fmt.label}{inputs}, bias={self.bias is not None}"
 
 
-class QuantizedLinear(QuantizedLayer):
+class QuantizedLinear(LinearShape, QuantizedLayer):
     """A linear layer with a quantized weight [out, in]; takes [..., in], gives [..., out].
 
     >>> import torch
@@ -81,13 +157,13 @@ class QuantizedLinear(QuantizedLayer):
     @classmethod
     def of(cls, layer: nn.Linear, weight: QTensor) -> QuantizedLinear:
         """Return a quantized layer in the place of `layer`."""
-        return cls(weight, layer.bias).train(layer.training)
+        return cls(weight, layer.bias, layer.weight.dtype).train(layer.training)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(self.quantized_input(x), self.weight.to(x.dtype), self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(self.quantized_input(input), self.weight.to(input.dtype), self.bias)
 
 
-class QuantizedConv2d(QuantizedLayer):
+class QuantizedConv2d(Conv2dShape, QuantizedLayer):
     """A 2-D convolution with a quantized weight [out, in / groups, height, width], zero padding.
 
     >>> import torch
@@ -97,8 +173,17 @@ class QuantizedConv2d(QuantizedLayer):
     tensor([-12., -12.])
     """
 
-    def __init__(self, weight: QTensor, bias: Tensor | None, stride=1, padding=0, dilation=1, groups: int = 1) -> None:
-        super().__init__(weight, bias)
+    def __init__(
+        self,
+        weight: QTensor,
+        bias: Tensor | None,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(weight, bias, dtype)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
     @classmethod
@@ -112,39 +197,23 @@ class QuantizedConv2d(QuantizedLayer):
             raise ValueError(
                 f"a quantized convolution pads with zeros, not '{layer.padding_mode}'; use padding_mode='zeros'"
             )
-        new = cls(weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-        return new.train(layer.training)
+        places = layer.stride, layer.padding, layer.dilation, layer.groups
+        return cls(weight, layer.bias, *places, layer.weight.dtype).train(layer.training)
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight.to(x.dtype)
-        return F.conv2d(
-            self.quantized_input(x), weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+    def forward(self, input: Tensor) -> Tensor:
+        weight, places = self.weight.to(input.dtype), (self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(self.quantized_input(input), weight, self.bias, *places)
 
 
 def is_weight_layer(name: str, module: nn.Module) -> bool:
-    """Whether `module` is a layer whose weight can be quantized: nn.Conv2d or nn.Linear, of exactly that class.
+    """Whether `module` is a layer whose weight can be quantized: an nn.Conv2d or nn.Linear.
 
-    A subclass may do something else with its weight (the output layer of nn.MultiheadAttention is never called).
+    The output layer of nn.MultiheadAttention is not: it is never called.
 
     >>> is_weight_layer("fc", nn.Linear(2, 2)), is_weight_layer("relu", nn.ReLU())
     (True, False)
     """
-    return type(module) in (nn.Conv2d, nn.Linear)
-
-
-def need_plain_weight(name: str, layer: nn.Module) -> None:
-    """Refuse a layer whose weight is computed from others whenever it is read, as a mask does.
-
-    Raises:
-        ValueError: it is; what is written to such a weight is lost.
-    """
-    # torch.nn.utils.prune and weight_norm leave no parametrization: they take the parameter away and set a tensor
-    if "weight" not in layer._parameters:
-        raise ValueError(
-            f"the weight of layer '{name}' is masked, or parametrized in another way; make it plain first, with "
-            "baked(model), torch's remove_parametrizations or prune.remove(layer, 'weight')"
-        )
+    return isinstance(module, WEIGHT_LAYERS) and not isinstance(module, NonDynamicallyQuantizableLinear)
 
 
 def quantized_layer(layer: nn.Module, weight: QTensor) -> QuantizedLayer:

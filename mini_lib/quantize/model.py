@@ -7,6 +7,7 @@ from torch import nn
 
 from mini_lib.calibration import Calibration, batches, observe
 from mini_lib.fold import find_batch_norms
+from mini_lib.plain import need_plain
 from mini_lib.quantize.choice import FormatChoice, choose_formats
 from mini_lib.quantize.formats import Format, IntFormat, Observer
 from mini_lib.quantize.granularity import PerTensor
@@ -14,6 +15,8 @@ from mini_lib.quantize.layers import QuantizedLayer, is_weight_layer, quantized_
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import quantize
 from mini_lib.quantize.range_observer import RangeObserver
+from mini_lib.quantize.ties import tied_layers
+from mini_lib.require import callable_
 from mini_lib.surgery import Where, find, swap
 
 UNSIGNED_8_BITS = IntFormat(8, symmetric=False, signed=False)
@@ -26,8 +29,8 @@ def quantize_weights(
 
     The state dict of the new model is what is stored, so `measure.stored_bytes` counts packed bytes. It saves bytes
     and no time: each forward pass unpacks the codes and computes in float32. Biases, and layers that are not chosen
-    (or are quantized already), stay as they are. Fold batch norm first, so that it is the weights really used that
-    are quantized.
+    (or are quantized already), stay as they are. Layers that share their weight go on sharing it, as codes. Fold batch
+    norm first, so that it is the weights really used that are quantized.
 
     Args:
         model: the argument stays as it is.
@@ -38,8 +41,9 @@ def quantize_weights(
 
     Raises:
         TypeError: `fmt` is neither a format nor a mapping or function that gives one.
-        ValueError: no layer is chosen, a mapping does not name exactly the chosen layers, or a layer's weight or bias
-            cannot be quantized (the message names the layer).
+        ValueError: no layer is chosen, a mapping does not name exactly the chosen layers, or a layer is not plain (it
+            has a hook, a mask or a forward of its own), shares its weight with one that stays in float, or has a weight
+            or bias that cannot be quantized; the message names the layer.
 
     >>> model = nn.Sequential(nn.Linear(2, 1, bias=False))
     >>> _ = model[0].weight.data.copy_(torch.tensor([[7.0, -2.2]]))
@@ -123,12 +127,13 @@ def chosen_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
 
     Raises:
         TypeError: `model` is not a module, or `where` cannot be called.
-        ValueError: it chooses none.
+        ValueError: it chooses none, or one that is not plain: something else decides what it computes (see `plain`).
 
     >>> list(chosen_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), is_weight_layer))
     ['0']
     """
     candidates = find(model, is_weight_layer)
+    callable_("where", where, fix="pass a function (name, module) -> bool")
     chosen = find(model, lambda name, module: is_weight_layer(name, module) and where(name, module))
     if not chosen:
         names = ", ".join(name for name, _ in candidates)
@@ -137,6 +142,8 @@ def chosen_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
             if candidates
             else "the model has no nn.Conv2d or nn.Linear with a float weight; there is nothing to quantize"
         )
+    for name, layer in chosen:
+        need_plain(name, layer)
     return dict(chosen)
 
 
@@ -146,6 +153,7 @@ def _quantized_layers(
     """Return what goes in the place of each chosen layer, by its name."""
     chosen = chosen_layers(model, where)
     formats = choose_formats(fmt, chosen)
+    ties = tied_layers(model, chosen, formats)
     layers = {}
     for name, module in chosen.items():
         try:
@@ -155,6 +163,11 @@ def _quantized_layers(
             layers[name] = quantized_layer(module, weight)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer '{name}': {error}") from error
+    for name, attribute, first in ties:
+        if attribute == "weight":
+            layers[name].tie_to(layers[first])
+        else:
+            layers[name].bias = layers[first].bias
     return layers
 
 

@@ -9,7 +9,7 @@ from mini_lib.graph import BATCH_NORMS
 from mini_lib.quantize.formats import IntFormat
 from mini_lib.quantize.granularity import PER_CHANNEL, PER_TENSOR
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
-from mini_lib.surgery import need_module
+from mini_lib.surgery import hook_of, need_module
 
 PASSES_ON = (nn.Identity, FoldedBatchNorm, nn.Dropout)  # what changes nothing in eval mode
 FLOAT_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
@@ -20,7 +20,7 @@ def integer_chain(model: nn.Module) -> dict[str, nn.Module]:
 
     Raises:
         TypeError: `model` is not a module.
-        ValueError: it is not an nn.Sequential, or one of its modules has no integer form, which is named.
+        ValueError: it is not an nn.Sequential, or one of its modules has no integer form, or a hook; it is named.
 
     >>> integer_chain(nn.Sequential(nn.Linear(2, 1)))
     Traceback (most recent call last):
@@ -32,6 +32,10 @@ def integer_chain(model: nn.Module) -> dict[str, nn.Module]:
             f"to_integers takes an nn.Sequential, whose order is the flow of the data, got {type(model).__name__}; "
             "write the model as a chain, as those of mini_lib.zoo"
         )
+    for name, module in model.named_modules():
+        if own := "forward of its own" if "forward" in vars(module) else hook_of(module):
+            what = f"'{name}'" if name else "the model"
+            raise ValueError(f"{what} has a {own}, which its integer form would not run; remove it first")
     chain: dict[str, nn.Module] = {}
     started = False
     for name, module in model._modules.items():  # named_children would leave out a module that comes a second time

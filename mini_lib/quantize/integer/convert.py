@@ -82,6 +82,7 @@ def to_integers(model: nn.Module, example: Tensor) -> IntegerNet:
 
     observe(model, [batch[:1] for batch in batches([example])], layers, look)
     steps: dict[str, nn.Module] = {}
+    codes: dict[Tensor, Tensor] = {}  # layers that share their packed codes share those that are unpacked
     first = next(name for name, layer in layers.items() if isinstance(layer, QuantizedLayer))
     units, reach, relu = None, 0, ""  # what accumulators count in, how far they go, the name of a ReLU that is due
     for name, layer in layers.items():
@@ -90,6 +91,7 @@ def to_integers(model: nn.Module, example: Tensor) -> IntegerNet:
                 scale, zero_point = layer.input_scale.item(), layer.input_zero_point.item()
                 steps[f"{name}_input"] = Requantize(units, scale, zero_point, layer.input_fmt, relu=bool(relu))
             steps[name], reach = _integer_layer(name, layer, read[name])
+            steps[name].weight = codes.setdefault(layer.weight_codes, steps[name].weight)
             units, relu = accumulator_units(layer), ""
         elif isinstance(layer, nn.ReLU):
             relu = name

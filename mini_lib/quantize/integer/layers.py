@@ -13,7 +13,7 @@ from mini_lib.quantize.affine import to_codes
 from mini_lib.quantize.formats import IntFormat
 from mini_lib.quantize.integer.matmul import accumulate
 from mini_lib.quantize.integer.requantize import multiplier_and_shift, requantize
-from mini_lib.quantize.layers import QuantizedLayer
+from mini_lib.quantize.layers import QuantizedLayer, Stored
 
 _IMAGES_AT_ONCE = 64
 
@@ -126,11 +126,11 @@ class IntegerSum(nn.Module):
         return accumulator.sum(dim=(2, 3), keepdim=True, dtype=torch.int32)
 
 
-class IntegerNet(nn.Module):
+class IntegerNet(Stored):
     """A network that computes in integers between the rounding of its input and the scaling of its output.
 
-    Takes the float inputs of the model that it was made from, and gives its float outputs. `steps` is the integer
-    part. It is a reference, to be read and compared with: it is slower than floats.
+    Takes the float inputs of the model that it was made from, and gives its float outputs, in float32 whatever it is
+    cast to. `steps` is the integer part. It is a reference, to be read and compared with: it is slower than floats.
 
     first: the layer whose input grid rounds the inputs, and its name.
     units: what a step of the last accumulators is worth, per channel (float64).

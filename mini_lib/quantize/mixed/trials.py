@@ -19,10 +19,12 @@ from mini_lib.data import Split
 from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
+from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import QTensor, quantize
+from mini_lib.quantize.ties import need_own
 from mini_lib.require import finite, whole
-from mini_lib.surgery import Where, find
+from mini_lib.surgery import Where
 
 Bits = Mapping[str, int]  # the width of each layer, by name
 
@@ -154,25 +156,12 @@ def mixed_layers(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     """Return the layers whose width is to be chosen, by name, each with a weight of its own.
 
     Raises:
-        ValueError: none is chosen, two share their weight, or a layer's weight is computed from others (a mask).
+        TypeError: `model` is not a module, or `where` cannot be called.
+        ValueError: none is chosen, or one is not plain (a hook, a mask or a forward of its own) or shares its weight.
 
     >>> list(mixed_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), is_weight_layer))
     ['0', '2']
     """
-    layers = dict(find(model, lambda name, module: is_weight_layer(name, module) and where(name, module)))
-    if not layers:
-        raise ValueError("where chooses no nn.Conv2d or nn.Linear of the model; choose at least one")
-    holders: dict[nn.Parameter, str] = {}
-    for name, layer in layers.items():
-        if "weight" not in layer._parameters:
-            raise ValueError(
-                f"layer {name!r} computes its weight from others, as a mask does; make it permanent first "
-                "(torch.nn.utils.prune.remove), or leave the layer out in where"
-            )
-        if layer.weight in holders:
-            raise ValueError(
-                f"layers {holders[layer.weight]!r} and {name!r} share their weight, which cannot have two widths; "
-                "leave one out in where"
-            )
-        holders[layer.weight] = name
+    layers = chosen_layers(model, where)
+    need_own(model, layers, "and one weight cannot have two widths", attributes=("weight",))
     return layers

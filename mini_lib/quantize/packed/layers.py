@@ -7,6 +7,7 @@ image for a convolution) that is taken from the input itself. An output moves by
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
@@ -25,16 +26,25 @@ from mini_lib.kernels import (
 )
 from mini_lib.quantize.formats import BinaryFormat, Format, IntFormat, TernaryFormat
 from mini_lib.quantize.granularity import PerChannel, PerGroup, PerTensor
-from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
+from mini_lib.quantize.layers import (
+    Conv2dShape,
+    LinearShape,
+    QuantizedConv2d,
+    QuantizedLayer,
+    QuantizedLinear,
+    Stored,
+    refuse_cast,
+)
+from mini_lib.surgery import hook_of
 
 _PARTS = ("codes", "scales", "zeros", "bias")
 
 
-class PackedLayer(nn.Module):
+class PackedLayer(Stored):
     """What the two packed layers have in common: the buffers `codes`, `scales`, `zeros`, `bias` are all that is stored.
 
-    They compute in eval mode alone, on float32 on the CPU, and without gradients. `instructions` names how (one of
-    `kernels.instruction_sets()`; None is the best of this machine).
+    They compute in eval mode alone, on float32 on the CPU, and without gradients, and refuse to be cast. `instructions`
+    names how (one of `kernels.instruction_sets()`; None is the best of this machine).
 
     Raises:
         ValueError: the layer cannot be packed; the message says why.
@@ -47,6 +57,7 @@ class PackedLayer(nn.Module):
         weight = layer.qweight
         self.weight_fmt, self.weight_shape = weight.fmt, weight.shape
         self.instructions: str | None = None
+        self.tied = False
         self._matrix = _packed(layer)
         for name in _PARTS:
             self.register_buffer(name, getattr(self._matrix, name))
@@ -67,13 +78,23 @@ class PackedLayer(nn.Module):
 
     @property
     def encoded_parameters(self) -> int:
-        """How many weights the packed codes stand for, and the bias."""
-        return prod(self.weight_shape) + (0 if self.bias is None else self.bias.numel())
+        """How many weights the packed codes stand for, and the bias; of tied codes, the bias alone."""
+        return (0 if self.tied else prod(self.weight_shape)) + (0 if self.bias is None else self.bias.numel())
+
+    def tie_to(self, other: PackedLayer) -> None:
+        """Hold the codes and scales of `other` in the place of the layer's own, as tied layers hold one weight."""
+        for name in ("codes", "scales", "zeros"):
+            self._buffers[name] = other._buffers[name]
+        self.tied = True
 
     def own_macs(self, output: Tensor) -> int:
         """Return the MACs that gave this output, as far as torch does not see them."""
         in_torch = (self.instructions or instruction_sets()[0]) == TORCH
         return 0 if in_torch else output.numel() * prod(self.weight_shape[1:])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedLayer:
+        refuse_cast(type(self).__name__, fn)
+        return super()._apply(fn, recurse)
 
     def extra_repr(self) -> str:
         return f"{list(self.weight_shape)}, weight={self.weight_fmt.label}, bias={self.bias is not None}"
@@ -102,7 +123,7 @@ class PackedLayer(nn.Module):
         return x
 
 
-class PackedLinear(PackedLayer):
+class PackedLinear(LinearShape, PackedLayer):
     """A linear layer on packed codes [out, in]; takes float32 [..., in], gives [..., out].
 
     >>> from mini_lib.quantize.qtensor import quantize
@@ -111,13 +132,13 @@ class PackedLinear(PackedLayer):
     tensor([[9.3900]])
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        rows = self._checked(x, 0).reshape(x.shape[:-1].numel(), x.shape[-1]).contiguous()
+    def forward(self, input: Tensor) -> Tensor:
+        rows = self._checked(input, 0).reshape(input.shape[:-1].numel(), input.shape[-1]).contiguous()
         y = packed_linear(self.matrix, rows, self.instructions)
-        return y if x.dim() == 2 else y.view(*x.shape[:-1], len(y.T))
+        return y if input.dim() == 2 else y.view(*input.shape[:-1], len(y.T))
 
 
-class PackedConv2d(PackedLayer):
+class PackedConv2d(Conv2dShape, PackedLayer):
     """A 2-D convolution on packed codes, with zero padding and without channel groups; [N, in, H, W] to [N, out, H, W].
 
     >>> from mini_lib.quantize.qtensor import quantize
@@ -128,6 +149,8 @@ class PackedConv2d(PackedLayer):
 
     def __init__(self, layer: QuantizedConv2d) -> None:
         super().__init__(layer)
+        self.stride, self.padding = layer.stride, layer.padding
+        self.dilation, self.groups = layer.dilation, layer.groups
         kernel = layer.weight_shape[2:]
         stride, dilation = _two(layer.stride), _two(layer.dilation)
         if layer.padding == "same":
@@ -137,14 +160,16 @@ class PackedConv2d(PackedLayer):
             border = tuple((side, side) for side in _two(0 if layer.padding == "valid" else layer.padding))
         self.places = Places(kernel, stride, dilation, border)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return packed_convolution(self.matrix, self._checked(x, 4).contiguous(), self.places, self.instructions)
+    def forward(self, input: Tensor) -> Tensor:
+        return packed_convolution(self.matrix, self._checked(input, 4).contiguous(), self.places, self.instructions)
 
 
 def why_not_packable(layer: nn.Module) -> str | None:
     """Say why a layer has no packed form, or None if it has one."""
     if type(layer) not in (QuantizedLinear, QuantizedConv2d):
         return f"{type(layer).__name__} is not a QuantizedLinear or QuantizedConv2d; quantize_weights makes them"
+    if own := "forward of its own" if "forward" in vars(layer) else hook_of(layer):
+        return f"it has a {own}, which no packed layer would run; remove it first"
     fmt = layer.weight_fmt
     if getattr(layer, "groups", 1) != 1:
         return f"a convolution with {layer.groups} channel groups has no packed kernel"

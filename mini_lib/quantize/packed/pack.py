@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 
-from torch import nn
+from torch import Tensor, nn
 
 from mini_lib.kernels import TORCH, instruction_sets
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer
 from mini_lib.quantize.packed.layers import PackedConv2d, PackedLayer, PackedLinear, why_not_packable
+from mini_lib.require import callable_
 from mini_lib.surgery import Where, find, swap
 
 
@@ -30,6 +31,7 @@ def pack_for_speed(model: nn.Module, where: Where = is_packable) -> nn.Module:
         where: `where(name, module) -> bool` chooses among the quantized layers.
 
     Raises:
+        TypeError: `model` is not a module, or `where` cannot be called.
         ValueError: no layer is chosen, or a chosen one has no packed form; the message names it and says why.
 
     >>> from mini_lib.quantize import IntFormat, PerGroup, quantize_weights
@@ -40,6 +42,7 @@ def pack_for_speed(model: nn.Module, where: Where = is_packable) -> nn.Module:
     )
     """
     quantized = find(model, lambda name, module: isinstance(module, QuantizedLayer))
+    callable_("where", where, fix="pass a function (name, module) -> bool")
     chosen = [(name, module) for name, module in quantized if where(name, module)]
     reasons = {name: why_not_packable(module) for name, module in (chosen or quantized)}
     refused = [f"layer '{name}': {reason}" for name, reason in reasons.items() if reason]
@@ -56,7 +59,12 @@ def pack_for_speed(model: nn.Module, where: Where = is_packable) -> nn.Module:
             "Install gcc or clang, or `pip install ziglang`",
             stacklevel=2,
         )
-    return swap(model, {name: _packed_layer(name, module) for name, module in chosen}).eval()
+    packed = {name: _packed_layer(name, module) for name, module in chosen}
+    first: dict[Tensor, str] = {}
+    for name, module in chosen:  # layers that share their codes go on sharing them
+        if (owner := first.setdefault(module.weight_codes, name)) != name:
+            packed[name].tie_to(packed[owner])
+    return swap(model, packed).eval()
 
 
 def _packed_layer(name: str, layer: QuantizedLayer) -> PackedLayer:

@@ -12,10 +12,11 @@ from mini_lib.calibration import Calibration
 from mini_lib.compensation import layer_by_layer
 from mini_lib.quantize.choice import FormatChoice, choose_formats
 from mini_lib.quantize.formats import FloatFormat, Format
-from mini_lib.quantize.layers import need_plain_weight, quantized_layer
+from mini_lib.quantize.layers import quantized_layer
 from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.qtensor import QTensor, quantize
-from mini_lib.surgery import Where, need_module, swap
+from mini_lib.quantize.ties import need_own
+from mini_lib.surgery import Where, swap
 
 # (weight, second moments of what the layer reads, format) -> the rounded weight
 RoundWeight = Callable[[Tensor, Tensor, Format], QTensor]
@@ -58,22 +59,11 @@ def layers_to_round(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     """Return the chosen layers by name, each with a weight of its own.
 
     Raises:
-        ValueError: no layer is chosen, or one is masked or shares its weight with another.
+        ValueError: no layer is chosen, or one is not plain, or shares its weight or bias with another.
 
     >>> list(layers_to_round(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), lambda name, module: True))
     ['0', '2']
     """
-    need_module(model)
-    owners: dict[nn.Parameter, list[str]] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            need_plain_weight(name, module)
-        owners.setdefault(getattr(module, "weight", None), []).append(name)
     layers = chosen_layers(model, where)
-    for name, layer in layers.items():
-        if others := [other for other in owners[layer.weight] if other != name]:
-            raise ValueError(
-                f"layer '{name}' shares its weight with '{others[0]}', and each reads something else; give each a "
-                "weight of its own, or leave both out in where"
-            )
+    need_own(model, layers, "and each reads something else")
     return layers

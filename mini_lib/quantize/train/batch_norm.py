@@ -6,14 +6,12 @@ subtract and divide by the old ones. At 2 bits that alone can ruin a network who
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, observe, running_order
 from mini_lib.fold import find_batch_norms
-from mini_lib.surgery import need_module, replace
+from mini_lib.surgery import need_module, replace, swap
 
 
 @torch.no_grad()
@@ -47,16 +45,19 @@ def reestimate_batch_norm(model: nn.Module, calibration: Calibration) -> nn.Modu
     """
     need_module(model)
     data = batches(calibration)
-    model = copy.deepcopy(model)
+    model = swap(model, {})
     norms = {name: model.get_submodule(name) for name in find_batch_norms(model)}
     if not norms:
         raise ValueError("the model has no batch norm left to re-estimate; if it is folded, correct_bias does its part")
     for name in dict.fromkeys([*running_order(model, data, norms), *norms]):
         if norms[name].running_mean is None:
             raise ValueError(f"batch norm '{name}' keeps no running statistics, so there are none to re-estimate")
-        mean, variance = _moments(model, data, name)
-        norms[name].running_mean.copy_(mean)
-        norms[name].running_var.copy_(variance)
+        for held, found in zip((norms[name].running_mean, norms[name].running_var), _moments(model, data, name)):
+            if not held.copy_(found).isfinite().all():
+                raise ValueError(
+                    f"batch norm '{name}' reads a mean or variance of up to {found.abs().max():.3g}, which {held.dtype} "
+                    "cannot hold; call model.float() first"
+                )
     return model
 
 
@@ -68,7 +69,8 @@ def freeze_batch_norm(model: nn.Module) -> nn.Module:
 
     Raises:
         TypeError: `model` is not a module.
-        ValueError: the model has no batch norm, or one that keeps no running statistics or is neither 1-D nor 2-D.
+        ValueError: the model has no batch norm, or one that keeps no running statistics, is neither 1-D nor 2-D, is not
+            of torch's own class, or has a hook or a forward of its own.
 
     >>> frozen = freeze_batch_norm(nn.Sequential(nn.BatchNorm1d(1))).train()
     >>> frozen(torch.tensor([[4.0], [8.0]])).detach().round().flatten(), frozen[0].running_mean    # mean 0, variance 1

@@ -7,7 +7,7 @@ from torch import nn
 
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from mini_lib.quantize.qtensor import QTensor
-from mini_lib.quantize.train.layers import FakeQuantConv2d, FakeQuantLayer
+from mini_lib.quantize.train.layers import FakeQuantConv2d, FakeQuantLayer, FakeQuantLinear
 from mini_lib.surgery import find, swap
 
 
@@ -24,7 +24,8 @@ def export(trained: nn.Module) -> nn.Module:
     Raises:
         TypeError: `trained` is not a module.
         ValueError: there is no fake-quant layer, or one holds what cannot be stored, such as NaN, a step that is not
-            finite and positive, or a value that its dtype cannot hold; the message names the layer.
+            finite and positive, or a value that its dtype cannot hold; or is not plain (it has a hook, or is of a class
+            of your own); the message names the layer.
 
     >>> from mini_lib.quantize import IntFormat, prepare
     >>> trained = prepare(nn.Sequential(nn.Linear(2, 1, bias=False)), IntFormat(4))
@@ -47,6 +48,8 @@ def export(trained: nn.Module) -> nn.Module:
 
 
 def _exported(layer: FakeQuantLayer) -> QuantizedLayer:
+    if type(layer) not in (FakeQuantConv2d, FakeQuantLinear):
+        raise ValueError(f"it is a {type(layer).__name__}, of which no stored form is known; use what prepare makes")
     for name, learned in layer.named_parameters():
         if not learned.isfinite().all():
             raise ValueError(f"{name} holds NaN or infinity, so training went wrong; lower the learning rate")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mini_lib.quantize.formats import IntFormat
+from mini_lib.quantize.layers import Conv2dShape, LinearShape, refuse_cast
 from mini_lib.quantize.train.lsq import lsq, lsq_gradient_scale
 from mini_lib.quantize.train.step import LearnedStep
 from mini_lib.quantize.train.weights import FakeQuantWeight
@@ -45,6 +48,11 @@ class FakeQuantLayer(nn.Module):
         self.train(layer.training)
 
     @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """The shape of the weight."""
+        return self.fake_weight.shape
+
+    @property
     def weight(self) -> Tensor:
         """The weight as it is computed with, float32, on its grid."""
         return self.fake_weight()
@@ -53,30 +61,30 @@ class FakeQuantLayer(nn.Module):
         """Return `x` on the input grid, or `x` itself where there is none."""
         return x if self.input_grid is None else self.input_grid(x)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FakeQuantLayer:
+        refuse_cast(type(self).__name__, fn)
+        return super()._apply(fn, recurse)
 
-class FakeQuantLinear(FakeQuantLayer):
+
+class FakeQuantLinear(LinearShape, FakeQuantLayer):
     """A linear layer in training at few bits; takes [..., in], gives [..., out]."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(self.rounded_input(x), self.weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(self.rounded_input(input), self.weight, self.bias)
 
 
-class FakeQuantConv2d(FakeQuantLayer):
+class FakeQuantConv2d(Conv2dShape, FakeQuantLayer):
     """A 2-D convolution in training at few bits, zero padding."""
 
     def __init__(self, layer: nn.Conv2d, fake_weight: FakeQuantWeight, input_grid: nn.Module | None = None) -> None:
         super().__init__(layer, fake_weight, input_grid)
-        self.stride, self.padding, self.dilation, self.groups = (
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            layer.groups,
-        )
+        self.stride, self.padding = layer.stride, layer.padding
+        self.dilation, self.groups = layer.dilation, layer.groups
         if layer.padding_mode != "zeros":
             raise ValueError(
                 f"a fake-quant convolution pads with zeros, not '{layer.padding_mode}'; use padding_mode='zeros'"
             )
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.rounded_input(x)
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+    def forward(self, input: Tensor) -> Tensor:
+        places = self.stride, self.padding, self.dilation, self.groups
+        return F.conv2d(self.rounded_input(input), self.weight, self.bias, *places)

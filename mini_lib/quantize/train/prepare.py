@@ -6,20 +6,21 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from mini_lib.calibration import Calibration, batches, observe
 from mini_lib.quantize.choice import FormatChoice, choose_formats
 from mini_lib.quantize.formats import IntFormat, Observer
 from mini_lib.quantize.granularity import PER_TENSOR
 from mini_lib.quantize.layers import is_weight_layer
+from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.observers import mse
 from mini_lib.quantize.range_observer import RangeObserver
+from mini_lib.quantize.ties import need_own
 from mini_lib.quantize.train.layers import FakeQuantConv2d, FakeQuantLinear, InputGrid
 from mini_lib.quantize.train.pact import PACT
 from mini_lib.quantize.train.weights import fake_quant_weight
 from mini_lib.require import one_of
-from mini_lib.surgery import Where, find, swap
+from mini_lib.surgery import Where, swap
 
 ActivationChoice = IntFormat | PACT | Callable[[str, nn.Module], IntFormat | PACT | None]
 
@@ -62,9 +63,9 @@ def prepare(
 
     Raises:
         TypeError: a format is not one, or a batch is not a tensor.
-        ValueError: no layer is chosen; a weight is masked or otherwise parametrized, shared by two layers, not float32,
-            or not finite; a format is unknown to training, or unfit for an activation; activations lack calibration
-            data, or it is empty or not finite; or a layer never runs on it.
+        ValueError: no layer is chosen; one is not plain (a hook, a mask or a forward of its own), shares its weight or
+            bias, is not float32, or not finite; a format is unknown to training, or unfit for an activation;
+            activations lack calibration data, or it is empty or not finite; or a layer never runs on it.
 
     >>> model = nn.Sequential(nn.Linear(2, 1, bias=False))
     >>> _ = model[0].weight.data.copy_(torch.tensor([[7.0, -2.2]]))
@@ -74,7 +75,7 @@ def prepare(
     Source: Jacob 2018, section 3; Krishnamoorthi 2018 (arXiv:1806.08342), section 3.2; Esser 2020, section 2.3.
     """
     one_of("method", method, ("lsq", "ste"), fix="'lsq' learns the steps, and 'ste' does not")
-    layers = dict(find(model, lambda name, module: is_weight_layer(name, module) and where(name, module)))
+    layers = chosen_layers(model, where)
     _check(model, layers)
     formats = choose_formats(fmt, layers)
     grids = _input_grids(model, layers, activations, calibration, observer, learned=method == "lsq")
@@ -131,24 +132,9 @@ def _activation(choice: ActivationChoice, name: str, layer: nn.Module) -> IntFor
 
 
 def _check(model: nn.Module, layers: dict[str, nn.Module]) -> None:
-    if not layers:
-        raise ValueError("where chooses no nn.Conv2d or nn.Linear with a float weight; there is nothing to train")
-    for name, module in model.named_modules():
-        # a mask of torch.nn.utils.prune leaves the module's class as it is, and moves its weight to weight_orig
-        if is_parametrized(module) or (
-            is_weight_layer(name, module) and not {"weight", "bias"} <= {*module._parameters}
-        ):
-            raise ValueError(
-                f"'{name}' is masked, or parametrized otherwise, and rounded floats would not stay so; make it plain "
-                "first, a mask with prune.baked(model)"
-            )
+    need_own(model, layers, "which would be trained as two")
     for name, layer in layers.items():
         if layer.weight.dtype != torch.float32:
             raise ValueError(f"layer '{name}' holds {layer.weight.dtype}; training needs float32: call model.float()")
         if layer.bias is not None and not layer.bias.isfinite().all():
             raise ValueError(f"layer '{name}': the bias holds NaN or infinity; find out where they come from")
-        for other, module in model.named_modules():
-            if module is not layer and any(weight is layer.weight for weight in module.parameters(recurse=False)):
-                raise ValueError(
-                    f"layers '{name}' and '{other}' share one weight, which would be trained as two; give each its own"
-                )
