@@ -2,12 +2,14 @@
 
 One file is one safetensors archive (8 bytes of length, a JSON header, then the bytes of all tensors) and holds the
 model's state dict, nothing added and nothing left out. The header's metadata says in which format each quantized layer
-is written. There is no pickle in it: reading a file never runs code from it.
+is written, and holds a seal, the sha256 of the whole file: a bit that has changed since is noticed. There is no pickle
+in it: reading a file never runs code from it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +19,26 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mini_lib.files import write_file
+from mini_lib.files import UNSEALED, seal_holds, sealed, write_file
 from mini_lib.fold import FoldedBatchNorm, fold_batch_norm
 from mini_lib.quantize.formats import Format, format_from_json, format_to_json
+from mini_lib.quantize.integer import IntegerNet
 from mini_lib.quantize.layers import QuantizedLayer, is_weight_layer, quantized_layer
+from mini_lib.quantize.packed import PackedLayer
 from mini_lib.quantize.qtensor import from_parts
-from mini_lib.surgery import swap
+from mini_lib.quantize.train.layers import FakeQuantLayer
+from mini_lib.require import callable_, of_type
+from mini_lib.surgery import need_module, swap
 
 METADATA = "mini_lib"  # the one key of ours in the header; what it holds is JSON, with these keys:
 DESCRIPTION = {"folded": bool, "formats": list, "layers": dict}
+SEAL = "sha256"  # one more key, which files had not always
+# What holds more than its state dict says, such as zero points and formats: a file of it would not bring it back.
+BEFORE = {
+    IntegerNet: "to_integers(model, example)",
+    PackedLayer: "pack_for_speed(model)",
+    FakeQuantLayer: "prepare(model, fmt), or export it",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,11 @@ def stored_size(model: nn.Module) -> StoredSize:
     The payload is `measure.stored_bytes(model)`. The header does not shrink with the bits: it is some 100 bytes a
     tensor, nothing beside a large model and a fifth of a tiny one at 1 bit.
 
+    Raises:
+        TypeError: `model` is not a module.
+        ValueError: a tensor has no values (it is on the meta device), is sparse, or is of a dtype that a file cannot
+            hold.
+
     >>> stored_size(nn.Linear(4, 3)).payload_bytes                      # (12 + 3) * 4
     60
 
@@ -59,7 +77,11 @@ def stored_size(model: nn.Module) -> StoredSize:
 
 
 def file_bytes(model: nn.Module) -> int:
-    """Return the exact size in bytes of the file that `save_model(model, path)` would write, header included."""
+    """Return the exact size in bytes of the file that `save_model(model, path)` would write, header included.
+
+    Raises:
+        TypeError, ValueError: as `stored_size`.
+    """
     return stored_size(model).file_bytes
 
 
@@ -69,7 +91,9 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
     The file appears whole or not at all.
 
     Raises:
-        ValueError: the folder of `path` does not exist, or `path` is something other than a file.
+        TypeError: `model` is not a module, or `path` not a path.
+        ValueError: the folder of `path` does not exist, or `path` is something other than a file; the model is an
+            integer, packed or fake-quant one, which `load_model` could not bring back; or as `stored_size`.
         OSError: the disk is full, or the folder is read-only; the file is as it was.
 
     >>> import os, tempfile
@@ -78,6 +102,15 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
     ...     size.file_bytes == os.stat(Path(folder) / "line.safetensors").st_size
     True
     """
+    _need_path(path)
+    need_module(model)
+    for name, module in model.named_modules():
+        for kind, how in BEFORE.items():
+            if isinstance(module, kind):
+                what = f"layer '{name}'" if name else "the model"
+                raise ValueError(
+                    f"{what} is of type {type(module).__name__}, which no file brings back; save it as it was before {how}"
+                )
     content = _file_content(model)
     write_file(path, content)
     return _size(model, content)
@@ -86,12 +119,15 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
 def load_model(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
     """Return the saved model in eval mode, equal to what was saved to the last bit.
 
+    A file in which a bit has changed is refused. Files of earlier versions, which have no seal, are read unchecked.
+
     Args:
         path: a file that `save_model` wrote.
         build: makes the float model that was quantized, as it was before batch norm was folded; its weights do not
             matter. `zoo.small_cnn`, say.
 
     Raises:
+        TypeError: `path` is not a path, or `build` cannot be called or gives no module.
         ValueError: there is no such file, it is damaged, it was not written by `save_model`, it is written in a format
             that is not known here, or it holds another model than `build` makes.
 
@@ -101,18 +137,23 @@ def load_model(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
     ...     load_model(Path(folder) / "line.safetensors", lambda: nn.Linear(4, 3))
     Linear(in_features=4, out_features=3, bias=True)
     """
-    tensors, description = _read(Path(path))
-    model = build().eval()
+    tensors, description = _read(Path(_need_path(path)))
+    model = callable_("build", build, fix="pass a function that makes the float model")()
+    need_module(model)
+    model.eval()
     if description["folded"]:
         model = fold_batch_norm(model)
     try:
         formats = [format_from_json(json.dumps(fmt)) for fmt in description["formats"]]
         layers = {name: _layer(model, name, entry, formats, tensors) for name, entry in description["layers"].items()}
+        for name, entry in description["layers"].items():
+            if "tied" in entry:
+                layers[name].tie_to(layers[entry["tied"]])
         model = swap(model, layers)
         _fill(model, tensors)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    except (KeyError, IndexError, TypeError, RuntimeError) as error:
+    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path}: its header does not fit its tensors ({error!r}); save the model again") from error
     return model
 
@@ -132,8 +173,16 @@ def _stored_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _file_content(model: nn.Module) -> bytes:
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _stored_tensors(model).items()}
-    return safetensors.torch.save(tensors, {METADATA: json.dumps(_describe(model), separators=(",", ":"))})
+    need_module(model)
+    stored = _stored_tensors(model)
+    if unfit := [name for name, tensor in stored.items() if tensor.is_meta or tensor.layout != torch.strided]:
+        raise ValueError(f"'{unfit[0]}' is sparse or on the meta device; make it a dense tensor with values")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
+    try:
+        content = safetensors.torch.save(tensors, {METADATA: json.dumps(_describe(model), separators=(",", ":"))})
+    except KeyError as error:
+        raise ValueError(f"a tensor is {error.args[0]}, which a safetensors file cannot hold; cast it first") from error
+    return sealed(content)
 
 
 def _size(model: nn.Module, content: bytes) -> StoredSize:
@@ -155,13 +204,17 @@ def _describe(model: nn.Module) -> dict:
             formats.append(text)
         return formats.index(text)
 
+    owners: dict[Tensor, str] = {}
     for name, module in model.named_modules():
         if isinstance(module, QuantizedLayer):
             layers[name] = {"shape": list(module.weight_shape), "weight": number(module.weight_fmt)}
+            codes = next(part for part in module._buffers if part.startswith("weight_"))
+            if (owner := owners.setdefault(module._buffers[codes], name)) != name:
+                layers[name]["tied"] = owner
             if module.input_fmt is not None:
                 layers[name]["input"] = number(module.input_fmt)
     folded = any(isinstance(module, FoldedBatchNorm) for module in model.modules())
-    return {"folded": folded, "formats": [json.loads(text) for text in formats], "layers": layers}
+    return {SEAL: UNSEALED, "folded": folded, "formats": [json.loads(text) for text in formats], "layers": layers}
 
 
 # --- the way back --------------------------------------------------------------------------------------------------
@@ -171,16 +224,22 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}; save_model(model, path) writes one")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (safetensors.SafetensorError, OSError) as error:
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or no safetensors file ({error}); save the model again") from error
     try:
-        description = json.loads(metadata[METADATA])
-        return tensors, {key: kind(description[key]) for key, kind in DESCRIPTION.items()}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} was not written by save_model: its header does not describe a model") from error
+        description = json.loads(header["__metadata__"][METADATA])
+        described = {key: kind(description[key]) for key, kind in DESCRIPTION.items()}
+        unknown = set(description) - {*DESCRIPTION, SEAL}
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged, or was not written by save_model: its header does not describe a model"
+        ) from error
+    if unknown or (SEAL in description and not seal_holds(content, description[SEAL])):
+        raise ValueError(f"{path} is damaged: it is not, bit by bit, what save_model wrote; save the model again")
+    return tensors, described
 
 
 def _layer(
@@ -200,7 +259,7 @@ def _layer(
             "the build of this model"
         )
     stem = f"{name}." if name else ""
-    prefix = f"{stem}weight_"
+    prefix = f"{entry.get('tied', name)}.weight_".removeprefix(".")
     parts = {key.removeprefix(prefix): part for key, part in tensors.items() if key.startswith(prefix)}
     try:
         weight = from_parts(parts, formats[entry["weight"]], tuple(entry["shape"]))
@@ -231,3 +290,7 @@ def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             )
     for name, tensor in tensors.items():
         own[name].copy_(tensor)
+
+
+def _need_path(path: object) -> str | os.PathLike:
+    return of_type("path", path, (str, os.PathLike), fix="give the name of a file")

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mini_lib import measure, require, zoo
+from mini_lib.files import UNSEALED, sealed
 from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import (
     UNSIGNED_8_BITS,
@@ -148,7 +149,9 @@ def test_it_stands_beside_other_formats_and_rounded_activations(model, tmp_path)
 def test_a_file_that_names_a_format_nobody_defined(model, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(quantize_weights(model, FMT), path)
-    path.write_bytes(path.read_bytes().replace(b"PowersFormat", b"OthersFormat"))  # as many bytes: the file stays whole
+    content = path.read_bytes().replace(b"PowersFormat", b"OthersFormat")  # as many bytes: the file stays whole
+    at = content.index(b"sha256") + len('sha256\\":\\"')
+    path.write_bytes(sealed(content[:at] + UNSEALED.encode() + content[at + 64 :]))
     says = "is not a format written by format_to_json: nothing called 'OthersFormat' is defined; import the module that"
     with pytest.raises(ValueError, match=f"model.safetensors: .*{re.escape(says)}"):
         load_model(path, zoo.small_cnn)

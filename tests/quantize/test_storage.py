@@ -12,7 +12,19 @@ from torch import nn
 
 from mini_lib import measure, zoo
 from mini_lib.fold import fold_batch_norm
-from mini_lib.quantize import LADDER, CodebookFormat, IntFormat, NF4Format, PerGroup, TernaryFormat, rung, storage
+from mini_lib.quantize import (
+    LADDER,
+    CodebookFormat,
+    IntFormat,
+    NF4Format,
+    PerGroup,
+    TernaryFormat,
+    pack_for_speed,
+    prepare,
+    rung,
+    storage,
+    to_integers,
+)
 from mini_lib.quantize.bias_correction import correct_bias
 from mini_lib.quantize.model import UNSIGNED_8_BITS, quantize_weights, quantize_weights_and_activations
 from mini_lib.quantize.storage import file_bytes, load_model, save_model, stored_size
@@ -118,9 +130,41 @@ def test_shared_modules_and_tied_weights_are_stored_once(tmp_path):
     x = torch.randn(2, 4)
     assert torch.equal(loaded(x), model(x))
     small = quantize_weights(model, rung(4))
-    save_model(small, tmp_path / "small")
+    # 16 codes of half a byte, 4 scales, 2 biases of 4
+    assert save_model(small, tmp_path / "small").payload_bytes == measure.stored_bytes(small) == 8 + (4 + 2 * 4) * 4
+    assert measure.parameters(small) == measure.parameters(model) == 24
     loaded = load_model(tmp_path / "small", build)
     assert loaded[0] is loaded[2] and torch.equal(loaded(x), small(x))
+    assert loaded[3].weight_codes is loaded[0].weight_codes and loaded[3].tied
+    assert measure.parameters(loaded) == 24
+
+
+@pytest.mark.parametrize("make, says", [
+    (lambda: prepare(nn.Linear(2, 2), rung(4)), "the model is of type FakeQuantLinear, .*before prepare"),
+    (lambda: pack_for_speed(quantize_weights(nn.Sequential(nn.Linear(2, 2)), rung(4))),
+     "layer '0' is of type PackedLinear, .*before pack_for_speed"),
+    (lambda: to_integers(quantize_weights_and_activations(
+        nn.Sequential(nn.Linear(2, 2)).eval(), rung(8), UNSIGNED_8_BITS, torch.ones(1, 2)), torch.ones(1, 2)),
+     "the model is of type IntegerNet, .*before to_integers"),
+])  # fmt: skip
+def test_what_a_file_would_not_bring_back_is_not_written(make, says, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        save_model(make(), tmp_path / "m")
+    assert not os.listdir(tmp_path)
+
+
+def test_a_tensor_without_values_is_not_written(tmp_path):
+    for what in (stored_size, file_bytes, lambda model: save_model(model, tmp_path / "m")):
+        with pytest.raises(ValueError, match="'weight' is sparse or on the meta device"):
+            what(nn.Linear(2, 2, device="meta"))
+        with pytest.raises(TypeError, match="model must be an nn.Module, got"):
+            what(None)
+    for path in (None, 3, b"m"):
+        with pytest.raises(TypeError, match="path must be of type str or PathLike, got"):
+            save_model(nn.Linear(2, 2), path)
+        with pytest.raises(TypeError, match="path must be of type str or PathLike, got"):
+            load_model(path, nn.Identity)
+    assert not os.listdir(tmp_path)
 
 
 def test_weights_that_are_views_store_their_own_elements_only(tmp_path):
@@ -217,12 +261,42 @@ def file(tmp_path):
 
 
 def rewrite(path, change) -> None:
-    """Save the file again with `change(description, tensors)` applied to what the header says and to the tensors."""
+    """Save the file again with `change(description, tensors)` applied to what the header says and to the tensors.
+
+    Without the seal, as earlier versions wrote it: so it is the other checks that are tried.
+    """
     with safetensors.safe_open(path, framework="pt") as opened:
         description = json.loads(opened.metadata()["mini_lib"])
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    del description["sha256"]
     change(description, tensors)
     safetensors.torch.save_file(tensors, path, {"mini_lib": json.dumps(description)})
+
+
+def test_a_file_without_a_seal_is_read_as_ever(file):
+    sealed = load_model(file, zoo.small_cnn)
+    rewrite(file, lambda description, tensors: None)
+    for name, tensor in load_model(file, zoo.small_cnn).state_dict().items():
+        assert torch.equal(tensor, sealed.state_dict()[name])
+
+
+def test_any_bit_that_flips_is_noticed(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(quantize_weights(nn.Linear(3, 2), rung(4)), path)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match="is damaged"):
+            load_model(path, lambda: nn.Linear(3, 2))
+
+
+def test_a_seal_that_is_none(file):
+    for seal in (None, 7, "0" * 64, "x", ["a"]):
+        rewrite(file, lambda description, tensors, seal=seal: description.update(sha256=seal))
+        with pytest.raises(ValueError, match="is damaged: it is not, bit by bit, what save_model wrote"):
+            load_model(file, zoo.small_cnn)
 
 
 def test_a_missing_file(tmp_path):

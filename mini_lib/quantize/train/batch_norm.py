@@ -55,8 +55,8 @@ def reestimate_batch_norm(model: nn.Module, calibration: Calibration) -> nn.Modu
         for held, found in zip((norms[name].running_mean, norms[name].running_var), _moments(model, data, name)):
             if not held.copy_(found).isfinite().all():
                 raise ValueError(
-                    f"batch norm '{name}' reads a mean or variance of up to {found.abs().max():.3g}, which {held.dtype} "
-                    "cannot hold; call model.float() first"
+                    f"batch norm '{name}' reads a mean or variance of up to {found.abs().max():.3g}, beyond what "
+                    f"{held.dtype} holds; call model.float() first"
                 )
     return model
 
