@@ -16,7 +16,7 @@ from mini_lib.surgery import Where, find, hook_of
 Kinds = tuple[type[nn.Module], ...]
 WEIGHT_LAYERS: Kinds = (nn.Linear, nn.Conv2d)
 # What a subclass may write anew without computing something else.
-_HARMLESS = {"__init__", "__repr__", "extra_repr", "reset_parameters"}
+_HARMLESS = {"__init__", "__repr__", "extra_repr", "reset_parameters", "train"}
 
 
 def why_not_plain(layer: nn.Module, kinds: Kinds = WEIGHT_LAYERS) -> str | None:
@@ -33,12 +33,14 @@ def why_not_plain(layer: nn.Module, kinds: Kinds = WEIGHT_LAYERS) -> str | None:
     if kind is None:
         return f"it is a {type(layer).__name__}, and not {' or '.join(f'nn.{kind.__name__}' for kind in kinds)}"
     # weight_norm and torch's pruning leave no parametrization: they take the parameter away and set a tensor
-    if is_parametrized(layer) or layer._parameters.get("weight") is None:
+    affine = getattr(layer, "affine", True)  # a norm without gain has no weight
+    masked = next((name for name in ("weight", "bias") if _is_computed(layer, name, may_be_none=not affine)), None)
+    if masked is not None:
         return (
-            "its weight is masked, or computed from others in another way; make it plain first, with baked(model), "
-            "torch's remove_parametrizations or prune.remove(layer, 'weight')"
+            f"its {masked} is masked, or computed from others in another way; make it plain first, with baked(model), "
+            f"torch's remove_parametrizations or prune.remove(layer, '{masked}')"
         )
-    if type(layer.weight) is not nn.Parameter:
+    if affine and type(layer.weight) is not nn.Parameter:
         return f"its weight is of type {type(layer.weight).__name__}, not a plain nn.Parameter"
     hook = hook_of(layer)
     if hook is not None:
@@ -46,6 +48,8 @@ def why_not_plain(layer: nn.Module, kinds: Kinds = WEIGHT_LAYERS) -> str | None:
     changed = "forward" if "forward" in vars(layer) else _overridden(type(layer), kind)
     if changed is not None:
         return f"it has a {changed} of its own, so it may compute something other than nn.{kind.__name__} does"
+    if not affine:
+        return None
     if layer.weight.is_meta:
         return "its weight lies on the meta device, which holds shapes and no values"
     if not layer.weight.is_floating_point():
@@ -128,6 +132,12 @@ def shares_weight(model: nn.Module, name: str) -> str | None:
             other = next(other for other in names if other != own)
             return other.rpartition(".")[0]
     return None
+
+
+def _is_computed(layer: nn.Module, name: str, may_be_none: bool) -> bool:
+    if is_parametrized(layer, name) or (hasattr(layer, name) and name not in layer._parameters):
+        return True
+    return name == "weight" and layer._parameters.get(name) is None and not may_be_none
 
 
 def _overridden(cls: type, kind: type[nn.Module]) -> str | None:

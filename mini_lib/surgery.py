@@ -55,7 +55,7 @@ def replace(model: nn.Module, where: Where, build: Callable[[nn.Module], nn.Modu
     """
     chosen = {module for _, module in find(model, where)}
     callable_("build", build, fix="pass a function that takes a module and returns one")
-    result = deepcopy(model)
+    result = copied(model)
     built: dict[nn.Module, nn.Module] = {}
     replaced: list[str] = []
     for name, module in model.named_modules(remove_duplicate=False):
@@ -87,7 +87,35 @@ def swap(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
     for name, module in new.items():
         _need_nothing_lost(name, model.get_submodule(name), module)
     # deepcopy asks its memo what it has copied already, and takes the new modules for copies of the old ones.
-    return deepcopy(model, {id(model.get_submodule(name)): module for name, module in new.items()})
+    return copied(model, {id(model.get_submodule(name)): module for name, module in new.items()})
+
+
+def copied(model: nn.Module, known: dict[int, nn.Module] | None = None) -> nn.Module:
+    """Return a copy that computes with its own weights; `known` says what to take for copies of the modules of an id.
+
+    Raises:
+        ValueError: a module's forward is a function that was put on it, which in the copy too would run the original;
+            or a tensor is computed from others, as old masks are, which no copy can take over.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> layer.forward = lambda x: 2 * nn.functional.linear(x, layer.weight)
+    >>> copied(layer)
+    Traceback (most recent call last):
+    ValueError: the model has a forward of its own, which a copy would run on the original; write it in a class
+    """
+    for name, module in model.named_modules():
+        what, forward = repr(name) if name else "the model", vars(module).get("forward")
+        if forward is not None and getattr(forward, "__self__", None) is not module:
+            raise ValueError(
+                f"{what} has a forward of its own, which a copy would run on the original; write it in a class"
+            )
+        for attribute, value in vars(module).items():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                raise ValueError(
+                    f"the {attribute} of {what} is masked, or computed from others in another way; make it plain "
+                    "first, with torch's remove_parametrizations or prune.remove(layer, 'weight')"
+                )
+    return deepcopy(model, known)
 
 
 def hook_of(module: nn.Module) -> str | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, observe, running_order
 from mini_lib.fold import find_batch_norms
-from mini_lib.quantize.layers import QuantizedLayer, QuantizedLinear
+from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from mini_lib.quantize.ties import need_own
 from mini_lib.surgery import hook_of, need_module, swap
 
@@ -68,8 +68,9 @@ def correct_bias(model: nn.Module, quantized: nn.Module, calibration: Calibratio
     for name in names:
         if not _same_shape(known.get(name), layers[name]):
             raise ValueError(f"the float model has no layer '{name}' of that shape; pass the model that was quantized")
-        if hook := hook_of(layers[name]) or hook_of(known[name]):
-            raise ValueError(f"layer '{name}' has a {hook}, which may change its mean; remove it first")
+        for layer in (known[name], layers[name]):
+            if odd := hook_of(layer) or ("forward" in vars(layer) and "forward") or _class_of_its_own(layer):
+                raise ValueError(f"layer '{name}' has a {odd} of its own, which may change its mean; remove it first")
     wanted = _mean_outputs(model, data, names)
     for name in names:
         layer = quantized.get_submodule(name)
@@ -83,6 +84,11 @@ def correct_bias(model: nn.Module, quantized: nn.Module, calibration: Calibratio
             )
         layer.bias = nn.Parameter(corrected)
     return quantized
+
+
+def _class_of_its_own(layer: nn.Module) -> str | None:
+    odd = isinstance(layer, QuantizedLayer) and type(layer) not in (QuantizedLinear, QuantizedConv2d)
+    return "class" if odd else None
 
 
 def _same_shape(layer: nn.Module | None, quantized: QuantizedLayer) -> bool:

@@ -20,7 +20,6 @@ it is depthwise: the factors change its columns, and its grids run along its row
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from mini_lib.fold import FoldedBatchNorm, find_batch_norms
 from mini_lib.graph import Call, Flow, data_flow
 from mini_lib.plain import why_not_plain
 from mini_lib.require import not_negative, of_type, shown, whole
-from mini_lib.surgery import hook_of, need_module
+from mini_lib.surgery import copied, hook_of, need_module
 from mini_lib.tensor_checks import need_tensor
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -146,7 +145,7 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
                 f"{each.min():.4g}; give one for each output of '{pair.first}'"
             )
         _need_own_bias(model, pair.first)
-    model = copy.deepcopy(model)
+    model = copied(model)
     moved: dict[nn.Parameter, Tensor] = {}
     for pair, each in factors.items():
         first, second = model.get_submodule(pair.first), model.get_submodule(pair.second)
@@ -193,8 +192,8 @@ def find_pairs(model: nn.Module) -> list[LayerPair]:
     pairs = [LayerPair(layer.target, second.target) for layer in layers if (second := _second_of_pair(flow, layer))]
     if not pairs:
         raise ValueError(
-            "no two layers follow each other with nothing but ReLU, pooling or flatten between them; there is "
-            "nothing to equalize"
+            "no two layers follow each other with nothing but ReLU, pooling or flatten between them, and each a weight of "
+            "its own; there is nothing to equalize"
         )
     for name in dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)):
         if reason := why_not_plain(model.get_submodule(name), LAYERS):

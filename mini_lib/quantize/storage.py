@@ -109,7 +109,7 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
             if isinstance(module, kind):
                 what = f"layer '{name}'" if name else "the model"
                 raise ValueError(
-                    f"{what} is of type {type(module).__name__}, which no file brings back; save it as it was before {how}"
+                    f"{what} is of type {type(module).__name__}, which no file brings back; save it before {how}"
                 )
     content = _file_content(model)
     write_file(path, content)

@@ -141,7 +141,7 @@ def test_what_is_refused(model):
         correct_bias(model, small, [])
     with pytest.raises(ValueError, match=r"has no quantized layer; make it with quantize_weights\(model, fmt\)"):
         correct_bias(model, model, x)
-    with pytest.raises(ValueError, match="the float model has no layer '6'; pass the model that was quantized"):
+    with pytest.raises(ValueError, match="the float model has no layer '6' of that shape; pass the model"):
         correct_bias(model[:4], small, x)
     with pytest.raises(ValueError, match=r"training mode.*call model.eval\(\) first"):
         correct_bias(model, quantize_weights(model, SMALL).train(), x)

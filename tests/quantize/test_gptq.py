@@ -311,7 +311,7 @@ REFUSED = {
     "NaN images": (lambda: gptq(pair(), FMT, X / 0 * 0), "calibration batch 0 holds NaN or infinity"),
     "no images": (lambda: gptq(pair(), FMT, []), "calibration holds no batch"),
     "tied": (lambda: gptq(pair(tied), FMT, X), "layer '0' shares its weight with '2'"),
-    "masked": (lambda: gptq(pair(masked), FMT, X), "the weight of layer '2' is masked"),
+    "masked": (lambda: gptq(pair(masked), FMT, X), "layer '2': its weight is masked"),
     "NaN weight": (lambda: gptq(pair(hold_nan), FMT, X), "layer '2': weight holds 1 NaN or infinite"),
     "NaN bias": (lambda: gptq(pair(hold_nan_bias), FMT, X), "layer '2': the bias holds NaN"),
     "padding": (lambda: gptq(pair(reflects), FMT, X), "layer '0.1': a quantized convolution pads with zeros"),
@@ -364,5 +364,5 @@ def test_a_model_masked_by_torch_is_refused_before_it_is_copied():
     model = nn.Sequential(nn.Linear(3, 2)).eval()
     torch.nn.utils.prune.l1_unstructured(model[0], "weight", amount=0.5)
     model(torch.ones(1, 3))
-    with pytest.raises(ValueError, match="the weight of layer '0' is masked"):
+    with pytest.raises(ValueError, match="layer '0': its weight is masked"):
         gptq(model, IntFormat(4), torch.ones(1, 3))

@@ -140,9 +140,9 @@ def with_nan(model):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (masked_by_torch, "'conv2' is masked, or parametrized otherwise, .*a mask with prune.baked"),
-        (masked_by_a_parametrization, "'conv2' is masked, or parametrized otherwise"),
-        (tied, "layers 'conv4' and 'again' share one weight, which would be trained as two; give each its own"),
+        (masked_by_torch, "layer 'conv2': its weight is masked, .*with baked"),
+        (masked_by_a_parametrization, "layer 'conv2': its weight is masked"),
+        (tied, "layer 'conv4' shares its weight with 'again', which would be trained as two; give each its own"),
         (lambda model: model.half(), "layer 'conv1' holds torch.float16; training needs float32: call model.float()"),
         (lambda model: model.bfloat16(), "layer 'conv1' holds torch.bfloat16; training needs float32"),
         (with_nan, "layer 'conv2': the weight holds 1 NaN or infinite"),
@@ -163,7 +163,7 @@ def test_formats_without_training_are_refused_by_name(model, fmt):
 def test_other_bad_arguments_are_refused(model):
     with pytest.raises(ValueError, match="method must be 'lsq' or 'ste', got 'pact'"):
         prepare(model, rung(4), method="pact")
-    with pytest.raises(ValueError, match="where chooses no nn.Conv2d or nn.Linear with a float weight"):
+    with pytest.raises(ValueError, match="where chooses none of the layers with a float weight"):
         prepare(model, rung(4), where=lambda *_: False)
     with pytest.raises(TypeError, match="fmt must be a format such as IntFormat"):
         prepare(model, 4)
@@ -203,7 +203,7 @@ def test_a_frozen_layer_stays_frozen():
 def test_a_bias_that_is_masked_or_not_finite_is_refused():
     model = nn.Sequential(nn.Linear(2, 2))
     prune.l1_unstructured(model[0], "bias", amount=1)
-    with pytest.raises(ValueError, match="'0' is masked, or parametrized otherwise"):
+    with pytest.raises(ValueError, match="layer '0': its bias is masked"):
         prepare(model, IntFormat(4))
     model = nn.Sequential(nn.Linear(2, 2))
     model[0].bias.data.fill_(torch.nan)

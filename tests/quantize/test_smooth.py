@@ -139,7 +139,7 @@ def test_what_is_refused_says_why():
         smooth(nn.Sequential(nn.Linear(2, 2), nn.GELU(), nn.Linear(2, 2)).eval(), torch.ones(1, 2))
     parametrize.register_parametrization(model.conv3, "weight", nn.Identity().eval())
     model.eval()
-    with pytest.raises(ValueError, match="the weight of layer 'conv3' is masked"):
+    with pytest.raises(ValueError, match="the range of layer 'conv3' cannot be moved: its weight is masked"):
         smooth(model, x)
     model = MODELS["small_cnn"]()
     model.linear.weight.data[0, 0] = torch.nan

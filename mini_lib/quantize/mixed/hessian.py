@@ -10,7 +10,6 @@ v_i v_j is 1 on the diagonal and 0 on average elsewhere (Hutchinson). And H v is
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from mini_lib.quantize.mixed.sensitivity import Sensitivities, squared_errors
 from mini_lib.quantize.mixed.trials import Trials, mixed_layers
 from mini_lib.quantize.observers import min_max
 from mini_lib.require import whole
-from mini_lib.surgery import Where
+from mini_lib.surgery import Where, copied, need_module
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ def hessian_traces(
     Source: Z. Dong et al., "HAWQ-V2: Hessian Aware trace-Weighted Quantization of Neural Networks", 2020, section 3.2;
     M. Hutchinson, "A Stochastic Estimator of the Trace of the Influence Matrix", 1990.
     """
+    need_module(model)
     if not isinstance(split, Split):
         raise TypeError(f"split must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
     whole("probes", probes, low=1, fix="16 are a start")
@@ -86,7 +86,7 @@ def hessian_traces(
         return (signs.double() * product.double()).sum().item()
 
     with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
-        model = copy.deepcopy(model).eval().requires_grad_(False)
+        model = copied(model).eval().requires_grad_(False)
         layers = mixed_layers(model, where)
         weights = [layer.weight.requires_grad_() for layer in layers.values()]
         loss = F.cross_entropy(model(split.images), split.labels)

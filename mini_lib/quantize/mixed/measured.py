@@ -29,8 +29,8 @@ from mini_lib.quantize.mixed.trials import Bits, mixed_layers, need_widths
 from mini_lib.quantize.model import quantize_weights
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.packed import is_packable, pack_for_speed
-from mini_lib.require import whole
-from mini_lib.surgery import Where, find
+from mini_lib.require import of_type, whole
+from mini_lib.surgery import Where, find, swap
 
 
 def deploy(
@@ -55,11 +55,12 @@ def deploy(
       (1): Linear(in_features=32, out_features=2, bias=True)
     )
     """
-    few = {name: fmt(width) for name, width in bits.items() if width != 32}
-    layers = mixed_layers(model, lambda name, module: True)
+    of_type("bits", bits, Mapping, fix="give {layer: bits}")
+    layers = dict(find(model, is_weight_layer))
     need_same_layers("bits", {**dict.fromkeys(layers), **bits}, layers)
+    few = {name: fmt(width) for name, width in bits.items() if width != 32}
     if not few:
-        return model
+        return swap(model, {})
     small = quantize_weights(model, few, lambda name, module: name in few, observer)
     can_pack = find(small, lambda name, module: isinstance(module, QuantizedLayer) and is_packable(name, module))
     return pack_for_speed(small) if can_pack else small

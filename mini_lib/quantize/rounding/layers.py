@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from mini_lib.quantize.layers import quantized_layer
 from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.qtensor import QTensor, quantize
 from mini_lib.quantize.ties import need_own
-from mini_lib.surgery import Where, swap
+from mini_lib.surgery import Where, copied, swap
 
 # (weight, second moments of what the layer reads, format) -> the rounded weight
 RoundWeight = Callable[[Tensor, Tensor, Format], QTensor]
@@ -36,8 +35,8 @@ def round_layers(
         ValueError: the model is in training mode; no layer is chosen; a chosen layer does not run, is masked, shares
             its weight, holds NaN or cannot be quantized (it is named); calibration is empty or holds NaN.
     """
-    names = layers_to_round(model, where)  # a masked model is refused here, before torch refuses to copy it
-    rounded = deepcopy(model)
+    names = layers_to_round(model, where)
+    rounded = copied(model)
     layers = {name: rounded.get_submodule(name) for name in names}
     formats, new = choose_formats(fmt, layers), {}
     for name, layer, moments in layer_by_layer(rounded, calibration, layers):
