@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mini_lib import require
+from mini_lib.tensor_checks import need_tensor
 
 POWERS_OF_3 = np.array([1, 3, 9, 27, 81], dtype=np.uint8)  # 3**5 = 243 values fit in a byte (256)
 
@@ -19,19 +20,27 @@ POWERS_OF_3 = np.array([1, 3, 9, 27, 81], dtype=np.uint8)  # 3**5 = 243 values f
 def packed_bytes(count: int, bits: int) -> int:
     """Return how many bytes `count` codes of `bits` bits occupy.
 
+    Raises:
+        TypeError: a number is not a whole one.
+        ValueError: `count` is below 0, or `bits` is not from 1 to 16.
+
     >>> packed_bytes(8, bits=3), packed_bytes(9, bits=3)      # 24 bits; 27 bits
     (3, 4)
     """
-    return -(-count * bits // 8)
+    return -(-_count(count) * _bits(bits) // 8)
 
 
 def packed_trit_bytes(count: int) -> int:
     """Return how many bytes `count` trits occupy, five to a byte.
 
+    Raises:
+        TypeError: `count` is not a whole number.
+        ValueError: it is below 0.
+
     >>> packed_trit_bytes(5), packed_trit_bytes(6)
     (1, 2)
     """
-    return -(-count // len(POWERS_OF_3))
+    return -(-_count(count) // len(POWERS_OF_3))
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
@@ -49,7 +58,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     >>> pack(torch.tensor([1, 0, 1, 1]), bits=1)   # 1 + 4 + 8
     tensor([13], dtype=torch.uint8)
     """
-    _check_bits(bits)
+    bits = _bits(bits)
     flat = _whole_codes(codes, 2**bits - 1, f"{bits}-bit codes")
     if bits <= 8:
         return torch.from_numpy(_eights(flat, bits)[: packed_bytes(len(flat), bits)])
@@ -70,11 +79,11 @@ def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
     >>> unpack(torch.tensor([33, 3], dtype=torch.uint8), bits=4, count=3)
     tensor([1, 2, 3], dtype=torch.int32)
     """
-    _check_bits(bits)
+    bits, count = _bits(bits), _count(count)
     _check_bytes(packed, packed_bytes(count, bits), f"{count} codes with bits={bits}")
     if bits <= 8:
-        return torch.from_numpy(_from_eights(packed.numpy(), bits)[:count])
-    places = np.unpackbits(packed.numpy(), count=bits * count, bitorder="little").reshape(count, bits)
+        return torch.from_numpy(_from_eights(packed.cpu().numpy(), bits)[:count])
+    places = np.unpackbits(packed.cpu().numpy(), count=bits * count, bitorder="little").reshape(count, bits)
     codes = np.zeros(count, dtype=np.int32)
     for place in range(bits):
         codes |= places[:, place].astype(np.int32) << place
@@ -113,6 +122,7 @@ def pack_mask(mask: Tensor) -> Tensor:
     >>> pack_mask(torch.tensor([True, False, True]))             # 1 + 4
     tensor([5], dtype=torch.uint8)
     """
+    need_tensor("mask", mask, floating=False, empty=True, fix="compare first, such as weight != 0")
     if mask.dtype != torch.bool:
         raise TypeError(f"a mask must be torch.bool, got {mask.dtype}; compare first, such as mask != 0")
     return pack(mask.to(torch.uint8), bits=1)
@@ -157,16 +167,24 @@ def unpack_trits(packed: Tensor, count: int) -> Tensor:
     >>> unpack_trits(torch.tensor([86, 2], dtype=torch.uint8), count=6)
     tensor([2, 1, 0, 0, 1, 2], dtype=torch.int32)
     """
+    count = _count(count)
     _check_bytes(packed, packed_trit_bytes(count), f"{count} trits")
-    trits = packed.numpy()[:, None] // POWERS_OF_3 % 3
+    trits = packed.cpu().numpy()[:, None] // POWERS_OF_3 % 3
     return torch.from_numpy(trits.reshape(-1)[:count].astype(np.int32))
 
 
-def _check_bits(bits: int) -> None:
-    require.whole("bits", bits, low=1, high=16, fix="4 bits hold the codes 0 to 15")
+def _bits(bits: int) -> int:
+    return require.whole("bits", bits, low=1, high=16, fix="4 bits hold the codes 0 to 15")
+
+
+def _count(count: int) -> int:
+    return require.whole("count", count, low=0, fix="count the codes, codes.numel()")
 
 
 def _whole_codes(codes: Tensor, highest: int, what: str) -> np.ndarray:
+    if isinstance(codes, Tensor) and codes.is_complex():  # said like the other types that are not whole
+        raise TypeError(f"codes must be whole numbers, got {codes.dtype}; convert them with .to(torch.int32)")
+    need_tensor("codes", codes, floating=False, empty=True, fix="give whole numbers, such as torch.tensor([1, 2])")
     if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:
         raise TypeError(f"codes must be whole numbers, got {codes.dtype}; convert them with .to(torch.int32)")
     flat = codes.reshape(-1).cpu().numpy()
@@ -179,6 +197,7 @@ def _whole_codes(codes: Tensor, highest: int, what: str) -> np.ndarray:
 
 
 def _check_bytes(packed: Tensor, expected: int, what: str) -> None:
+    need_tensor("packed", packed, floating=False, empty=True, fix="pass what was packed")
     if packed.dtype != torch.uint8:
         raise TypeError(f"packed codes are bytes (torch.uint8), got {packed.dtype}; pass what was packed")
     if tuple(packed.shape) != (expected,):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.validate import FLOAT_DTYPES
+from mini_lib.quantize.validate import as_numbers, need_codes, need_ends, need_scale, need_zero_point
+from mini_lib.require import whole
+from mini_lib.tensor_checks import need_tensor
 
 
 def to_codes(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
@@ -18,11 +20,31 @@ def to_codes(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int)
 
     `scale` and `zero_point` must broadcast against `x`.
 
+    Raises:
+        TypeError: `x` does not hold floats, or the grid is not made of numbers.
+        ValueError: `x` holds NaN, for which there is no code; a scale is not finite, positive and normal; a zero point
+            lies outside the codes; or the shapes do not broadcast.
+
     >>> x = torch.tensor([-1.0, 0.25, 0.5, 0.75, 9.0])      # in steps: -2, 0.5, 1, 1.5, 18
     >>> to_codes(x, torch.tensor(0.5), torch.tensor(0), -7, 7)       # 0.5 and 1.5 go to the even code
     tensor([-2,  0,  1,  2,  7], dtype=torch.int32)
 
     Source: Jacob 2018, equation 12.
+    """
+    need_tensor("x", x, empty=True, fix="give it as floats, torch.tensor(x).float()")
+    if bool(x.isnan().any()):
+        raise ValueError("x holds NaN, for which there is no code; find out where it comes from")
+    qmin, qmax = need_ends(qmin, qmax)
+    scale, zero_point = need_scale(scale), need_zero_point(zero_point, qmin, qmax)
+    _need_broadcast(x, scale, zero_point)
+    return nearest_codes(x, scale, zero_point, qmin, qmax)
+
+
+def nearest_codes(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
+    """Do what `to_codes` does, where the caller knows that the grid is one and `x` holds no NaN.
+
+    >>> nearest_codes(torch.tensor([0.3, 9.0]), torch.tensor(0.5), torch.tensor(0), -7, 7)
+    tensor([1, 7], dtype=torch.int32)
     """
     return _grid_position(x, scale, zero_point, qmin, qmax).to(torch.int32)
 
@@ -30,10 +52,26 @@ def to_codes(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int)
 def from_codes(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     """Return the values that codes stand for, scale * (code - zero_point), as float32.
 
+    Raises:
+        TypeError: the codes are not whole numbers, or the scale or the zero point is no number.
+        ValueError: the shapes do not broadcast.
+
     >>> from_codes(torch.tensor([0, 1, 3]), torch.tensor(0.5), torch.tensor(1))
     tensor([-0.5000,  0.0000,  1.0000])
 
     Source: Jacob 2018, equation 1.
+    """
+    need_codes("codes", codes)
+    scale, zero_point = as_numbers("scale", scale), as_numbers("zero_point", zero_point)
+    _need_broadcast(codes, scale, zero_point)
+    return values_of(codes, scale, zero_point)
+
+
+def values_of(codes: Tensor, scale: Tensor, zero_point: Tensor | int) -> Tensor:
+    """Do what `from_codes` does, where the caller knows what the codes and the grid are.
+
+    >>> values_of(torch.tensor([3]), torch.tensor(0.5), 1)
+    tensor([1.])
     """
     return (codes - zero_point).float() * scale.float()
 
@@ -49,7 +87,7 @@ def fake_quantize(
     torch's per-channel kernel overflows and sends it to the lowest code.
 
     Raises:
-        TypeError: `x` does not hold floats.
+        TypeError: `x` does not hold floats, or the grid is not made of numbers.
         ValueError: a scale is not finite, positive and normal, a zero point lies outside the codes, or the number of
             scales is not the size of the axis.
 
@@ -61,17 +99,9 @@ def fake_quantize(
 
     Source: Jacob 2018, section 3; Nagel 2021, equation 2.4-2.7.
     """
-    if x.dtype not in FLOAT_DTYPES:
-        raise TypeError(f"x must hold floats, got {x.dtype}; call .float() on it first")
-    scale = torch.as_tensor(scale).detach().float()
-    zero_point = torch.as_tensor(zero_point).detach()
-    if not bool((scale.isfinite() & (scale >= torch.finfo(torch.float32).tiny)).all()):
-        raise ValueError(
-            f"every scale must be finite and at least 1.2e-38, got {scale.min():.4g} to {scale.max():.4g}; "
-            "choose_qparams gives such scales"
-        )
-    if not bool(((zero_point >= qmin) & (zero_point <= qmax)).all()):
-        raise ValueError(f"zero_point must be a code, {qmin} to {qmax}; otherwise 0 is not on the grid")
+    need_tensor("x", x, empty=True, fix="call .float() on it first")
+    qmin, qmax = need_ends(qmin, qmax)
+    scale, zero_point = need_scale(scale), need_zero_point(zero_point, qmin, qmax)
     if axis is not None:
         scale, zero_point = _along(axis, scale, x), _along(axis, zero_point, x)
     elif scale.numel() != 1 or zero_point.numel() != 1:
@@ -88,7 +118,20 @@ def _grid_position(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax
     return torch.clamp(torch.round(wide * (1.0 / scale.float())) + zero_point, qmin, qmax)
 
 
+def _need_broadcast(x: Tensor, scale: Tensor, zero_point: Tensor) -> None:
+    try:
+        fits = torch.broadcast_shapes(x.shape, scale.shape, zero_point.shape) == x.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"a scale of shape {list(scale.shape)} and a zero point of shape {list(zero_point.shape)} do not broadcast "
+            f"against shape {list(x.shape)}; give single numbers, or one per row as [rows, 1]"
+        )
+
+
 def _along(axis: int, values: Tensor, x: Tensor) -> Tensor:
+    axis = whole("axis", axis, fix="0 is the output channel")
     if not -x.dim() <= axis < x.dim():
         raise ValueError(f"axis {axis} is out of range for a tensor of shape {tuple(x.shape)}")
     if values.shape != (x.shape[axis],):

@@ -192,8 +192,8 @@ def find_pairs(model: nn.Module) -> list[LayerPair]:
     pairs = [LayerPair(layer.target, second.target) for layer in layers if (second := _second_of_pair(flow, layer))]
     if not pairs:
         raise ValueError(
-            "no two layers follow each other with nothing but ReLU, pooling or flatten between them, and each a weight of "
-            "its own; there is nothing to equalize"
+            "no two layers follow each other with nothing but ReLU, pooling or flatten between them, and each a weight "
+            "of its own; there is nothing to equalize"
         )
     for name in dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)):
         if reason := why_not_plain(model.get_submodule(name), LAYERS):

@@ -79,7 +79,7 @@ class PerChannel(Granularity):
     axis: int = 0
 
     def __post_init__(self):
-        require.whole("axis", self.axis, fix="0 is the output channel")
+        require.checked(self, "axis", require.whole, fix="0 is the output channel")
 
     @property
     def label(self) -> str:
@@ -134,7 +134,8 @@ class PerGroup(Granularity):
     size: int
 
     def __post_init__(self):
-        require.whole("group_size", self.size, low=1, fix="use one such as 32 or 128")
+        size = require.whole("group_size", self.size, low=1, fix="use one such as 32 or 128")
+        object.__setattr__(self, "size", size)
 
     @property
     def label(self) -> str:

@@ -24,7 +24,7 @@ def rung(bits: int, granularity: Granularity = PER_CHANNEL) -> Format:
     >>> [rung(bits).label for bits in (32, 16, 4, 1)]
     ['fp32', 'bf16', 'int4 per channel', 'binary per channel']
     """
-    require.whole("bits", bits, fix="use one of LADDER")
+    bits = require.whole("bits", bits, fix="use one of LADDER")
     if bits == 32:
         return FloatFormat(torch.float32)
     if bits == 16:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.affine import from_codes, to_codes
+from mini_lib.quantize.affine import nearest_codes, values_of
 from mini_lib.quantize.formats import IntFormat, Observer, choose_qparams
 
 # Which ends of the range a search moves, pass after pass: (low, high).
@@ -82,7 +82,7 @@ def mse(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None, candidates: 
 
     def squared_error(low: Tensor, high: Tensor) -> Tensor:
         scale, zero_point = (each[:, None] for each in choose_qparams(low, high, fmt))
-        quantized = from_codes(to_codes(rows, scale, zero_point, fmt.qmin, fmt.qmax), scale, zero_point)
+        quantized = values_of(nearest_codes(rows, scale, zero_point, fmt.qmin, fmt.qmax), scale, zero_point)
         return ((quantized - wide).square() * counts).sum(dim=1)
 
     return _narrow(*min_max(rows, fmt), fmt, squared_error, candidates)

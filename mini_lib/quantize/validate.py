@@ -5,22 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mini_lib.require import finite, whole
+from mini_lib.tensor_checks import need_tensor
+
 FLOAT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def finite_float32(name: str, values: object) -> Tensor:
-    """Return the values as float32, detached, if they are a tensor of finite floats.
+def finite_float32(name: str, values: object, *, dims: int | None = None) -> Tensor:
+    """Return the values as float32, detached, if they are a dense tensor of finite floats.
 
     Raises:
         TypeError: `values` is not a tensor, or does not hold floats.
-        ValueError: it is empty, holds NaN or infinity, or goes beyond what float32 holds.
+        ValueError: it is empty, holds NaN or infinity, or goes beyond what float32 holds; or as `need_tensor`.
     """
-    if not isinstance(values, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(values).__name__}; use torch.tensor(...)")
+    need_tensor(name, values, dims=dims, fix="give it as floats, torch.tensor(values).float()")
     if values.dtype not in FLOAT_DTYPES:
-        raise TypeError(f"{name} must hold floats, got {values.dtype}; call .float() on it first")
-    if values.numel() == 0:
-        raise ValueError(f"{name} is empty (shape {tuple(values.shape)}); there is nothing to quantize")
+        raise TypeError(f"{name} must hold floats of 16 bits or more, got {values.dtype}; call .float() on it first")
     bad = values.numel() - int(torch.isfinite(values).sum())
     if bad:
         raise ValueError(
@@ -40,10 +40,75 @@ def finite_rows(rows: Tensor) -> Tensor:
         TypeError: `rows` is not a tensor, or does not hold floats.
         ValueError: it is not a matrix, is empty, or holds NaN or infinity.
     """
-    rows = finite_float32("rows", rows)
-    if rows.dim() != 2:
-        raise ValueError(f"rows must be a matrix with one row for each scale, got shape {tuple(rows.shape)}")
-    return rows
+    return finite_float32("rows", rows, dims=2)
+
+
+def need_codes(name: str, codes: object) -> Tensor:
+    """Return the codes if they are a dense tensor of whole numbers.
+
+    Raises:
+        TypeError: they are not a tensor, or not whole numbers.
+        ValueError: as `need_tensor`.
+    """
+    need_tensor(name, codes, floating=False, empty=True, fix="to_codes gives codes")
+    if codes.is_floating_point() or codes.dtype == torch.bool:
+        raise TypeError(f"{name} must be codes, whole numbers, got {codes.dtype}; to_codes gives them")
+    return codes
+
+
+def need_scale(scale: Tensor | float) -> Tensor:
+    """Return the scales as float32, once 1 / scale is a number.
+
+    Raises:
+        TypeError: they are not numbers.
+        ValueError: one is not finite, positive and normal.
+    """
+    scale = as_numbers("scale", scale).detach().float()
+    if not bool((scale.isfinite() & (scale >= torch.finfo(torch.float32).tiny)).all()):
+        raise ValueError(
+            f"every scale must be finite and at least 1.2e-38, got {scale.min():.4g} to {scale.max():.4g}; "
+            "choose_qparams gives such scales"
+        )
+    return scale
+
+
+def as_numbers(name: str, value: object) -> Tensor:
+    """Return a number, or a tensor of numbers, as a tensor.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: as `need_tensor`.
+    """
+    if not isinstance(value, Tensor):
+        value = torch.tensor(finite(name, value, fix="give a number or a tensor of numbers"))
+    return need_tensor(name, value, floating=False, fix="give a number or a tensor of numbers")
+
+
+def need_ends(qmin: object, qmax: object) -> tuple[int, int]:
+    """Return the lowest and the highest code of a grid, of at most 32 bits.
+
+    Raises:
+        TypeError: one is not a whole number.
+        ValueError: qmin is above qmax.
+    """
+    qmin = whole("qmin", qmin, low=-(2**31), high=2**31 - 1, fix="it is the lowest code, -7 for int4")
+    qmax = whole("qmax", qmax, low=-(2**31), high=2**31 - 1, fix="it is the highest code, 7 for int4")
+    if qmin > qmax:
+        raise ValueError(f"qmin must be at most qmax, got {qmin} and {qmax}; they are the ends of the grid")
+    return qmin, qmax
+
+
+def need_zero_point(zero_point: Tensor | int, qmin: int, qmax: int) -> Tensor:
+    """Return the zero points, once they are codes.
+
+    Raises:
+        TypeError: they are not numbers.
+        ValueError: one is not a whole number from qmin to qmax.
+    """
+    zero_point = as_numbers("zero_point", zero_point).detach()
+    if not bool(((zero_point >= qmin) & (zero_point <= qmax) & (zero_point == zero_point.round())).all()):
+        raise ValueError(f"zero_point must be a code, {qmin} to {qmax}; otherwise 0 is not on the grid")
+    return zero_point
 
 
 def cast_finite(name: str, values: Tensor, dtype: torch.dtype) -> Tensor:

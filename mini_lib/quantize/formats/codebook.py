@@ -41,11 +41,11 @@ class CodebookFormat(Format):
     codebook_dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        require.whole("bits", self.bits, low=1, high=16, fix="4 bits are 16 codes")
-        require.whole("iterations", self.iterations, low=1, fix="100 is usual")
-        require.whole("seed", self.seed, fix="use 0")
-        require.one_of("codebook_dtype", self.codebook_dtype, SCALE_DTYPES, fix="torch.float16 takes half the bytes")
-        require.one_of("init", self.init, ("linear", "kmeans++"), fix="'linear' needs no seed")
+        require.checked(self, "bits", require.whole, low=1, high=16, fix="4 bits are 16 codes")
+        require.checked(self, "iterations", require.whole, low=1, fix="100 is usual")
+        require.checked(self, "seed", require.whole, fix="use 0")
+        require.checked(self, "codebook_dtype", require.one_of, choices=SCALE_DTYPES, fix="torch.float16 is smaller")
+        require.checked(self, "init", require.one_of, choices=("linear", "kmeans++"), fix="'linear' needs no seed")
 
     @property
     def label(self) -> str:

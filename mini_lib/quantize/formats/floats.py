@@ -26,7 +26,7 @@ class FloatFormat(Format):
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        require.one_of("dtype", self.dtype, SCALE_DTYPES, fix="other numbers of bits have formats of their own")
+        require.checked(self, "dtype", require.one_of, choices=SCALE_DTYPES, fix="others have their own formats")
 
     @property
     def bits(self) -> int:

@@ -39,7 +39,7 @@ class FP8Format(ScaledFormat):
     scale_dtype = torch.float32
 
     def __post_init__(self) -> None:
-        require.one_of("element", self.element, ("e4m3", "e5m2"), fix="weights need the mantissa of e4m3")
+        require.checked(self, "element", require.one_of, choices=("e4m3", "e5m2"), fix="e4m3 is for weights")
         super().__post_init__()
 
     @property

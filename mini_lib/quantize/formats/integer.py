@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mini_lib import require
-from mini_lib.quantize.affine import to_codes
+from mini_lib.quantize.affine import nearest_codes
 from mini_lib.quantize.formats.base import Observer
 from mini_lib.quantize.formats.scaled import ScaledFormat
 from mini_lib.quantize.granularity import PER_TENSOR, Granularity
@@ -52,7 +52,7 @@ class IntFormat(ScaledFormat):
     scale_dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        require.whole("bits", self.bits, low=1, high=16, fix="4 bits are 16 codes")
+        require.checked(self, "bits", require.whole, low=1, high=16, fix="4 bits are 16 codes")
         super().__post_init__()
         if self.bits == 1 and self.symmetric and self.signed:
             raise ValueError(
@@ -81,7 +81,7 @@ class IntFormat(ScaledFormat):
         """Let the observer choose each row's range, put a grid over it, and round to the nearest codes."""
         rows = self.granularity.rows(weight)
         scale, zero_point = choose_qparams(*observer(rows, self), self)
-        codes = to_codes(rows, scale[:, None], zero_point[:, None], self.qmin, self.qmax)
+        codes = nearest_codes(rows, scale[:, None], zero_point[:, None], self.qmin, self.qmax)
         fields = self.from_rows(codes, scale, weight.shape)
         return fields if self.symmetric else fields | {"zero_point": zero_point.reshape(fields["scale"].shape)}
 
@@ -127,7 +127,7 @@ def symmetric_scale(weight: Tensor, bits: int) -> Tensor:
 
     Source: Nagel 2021, section 2.2.1.
     """
-    require.whole("bits", bits, low=2, high=16, fix="2 bits are the codes -1, 0 and 1")
+    bits = require.whole("bits", bits, low=2, high=16, fix="2 bits are the codes -1, 0 and 1")
     weight = finite_float32("weight", weight)
     scale, _ = choose_qparams(weight.min(), weight.max(), IntFormat(bits))
     return scale

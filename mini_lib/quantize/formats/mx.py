@@ -43,9 +43,11 @@ class MXFormat(BlockFormat):
     scale_rounding: str = "floor"
 
     def __post_init__(self) -> None:
-        require.one_of("element", self.element, ("e4m3", "e5m2", "e2m1"), fix="e2m1 is that of MXFP4")
-        require.whole("block_size", self.block_size, low=1, fix="the specification has 32")
-        require.one_of("scale_rounding", self.scale_rounding, ("floor", "even", "rceil"), fix="OCP specifies 'floor'")
+        require.checked(self, "element", require.one_of, choices=("e4m3", "e5m2", "e2m1"), fix="e2m1 is that of MXFP4")
+        require.checked(self, "block_size", require.whole, low=1, fix="the specification has 32")
+        require.checked(
+            self, "scale_rounding", require.one_of, choices=("floor", "even", "rceil"), fix="OCP has 'floor'"
+        )
 
     @property
     def label(self) -> str:

@@ -57,7 +57,7 @@ class NF4Format(Format):
     double_quantize: bool = False
 
     def __post_init__(self) -> None:
-        require.whole("block_size", self.block_size, low=1, fix="use 64")
+        require.checked(self, "block_size", require.whole, low=1, fix="use 64")
 
     @property
     def bits(self) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mini_lib import require
-from mini_lib.quantize.affine import from_codes
+from mini_lib.quantize.affine import values_of
 from mini_lib.quantize.formats.base import SCALE_DTYPES, Format
 from mini_lib.quantize.granularity import Granularity
 from mini_lib.quantize.validate import cast_finite
@@ -26,7 +26,7 @@ class ScaledFormat(Format):
             raise TypeError(
                 f"granularity must be PerTensor(), PerChannel(axis) or PerGroup(size), got {self.granularity!r}"
             )
-        require.one_of("scale_dtype", self.scale_dtype, SCALE_DTYPES, fix="torch.float16 takes half the bytes")
+        require.checked(self, "scale_dtype", require.one_of, choices=SCALE_DTYPES, fix="torch.float16 is smaller")
 
     def from_rows(self, codes: Tensor, scale: Tensor, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Return the fields of a tensor of this `shape`, from its rows of codes [rows, n] and their scales [rows].
@@ -41,4 +41,4 @@ class ScaledFormat(Format):
         """Return scale * (code - zero_point), row by row."""
         scale = fields["scale"].reshape(-1, 1)
         zero_point = fields["zero_point"].reshape(-1, 1) if "zero_point" in fields else 0
-        return self.granularity.unrows(from_codes(self.granularity.rows(fields["codes"]), scale, zero_point), shape)
+        return self.granularity.unrows(values_of(self.granularity.rows(fields["codes"]), scale, zero_point), shape)

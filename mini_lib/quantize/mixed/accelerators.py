@@ -20,7 +20,7 @@ from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost, width_bytes
 from mini_lib.quantize.mixed.trials import mixed_layers, need_widths
-from mini_lib.require import positive, whole
+from mini_lib.require import checked, positive, whole
 from mini_lib.surgery import Where
 
 ACTIVATION_BITS = 8  # what both machines read and write between layers
@@ -56,9 +56,9 @@ class Accelerator:
     assumptions: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        need_widths(self.widths)
-        positive("bit_macs_per_s", self.bit_macs_per_s, fix="give MACs of one bit per second")
-        positive("bandwidth_bytes_per_s", self.bandwidth_bytes_per_s, fix="give bytes per second")
+        object.__setattr__(self, "widths", need_widths(self.widths))
+        checked(self, "bit_macs_per_s", positive, fix="give MACs of one bit per second")
+        checked(self, "bandwidth_bytes_per_s", positive, fix="give bytes per second")
 
     def runs_as(self, bits: int) -> int:
         """Return the width at which a weight of `bits` is stored and multiplied: the next that the machine has.
@@ -70,7 +70,7 @@ class Accelerator:
         >>> [INT4_INT8_GPU.runs_as(bits) for bits in (2, 3, 4, 5, 8)], BIT_SERIAL.runs_as(3)
         ([4, 4, 4, 8, 8], 3)
         """
-        whole("bits", bits, low=1, fix="give the bits of a weight")
+        bits = whole("bits", bits, low=1, fix="give the bits of a weight")
         wide = [width for width in self.widths if width >= bits]
         if not wide:
             raise ValueError(f"{self.name} multiplies weights of up to {max(self.widths)} bits, got {bits}")

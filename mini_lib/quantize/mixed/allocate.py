@@ -47,7 +47,8 @@ class Budget:
     amount: float
 
     def __post_init__(self) -> None:
-        positive(_ARGUMENT[self.of], self.amount, fix="give what the whole model may cost")
+        amount = positive(_ARGUMENT[self.of], self.amount, fix="give what the whole model may cost")
+        object.__setattr__(self, "amount", amount)
 
     @classmethod
     def one_of(cls, budget_bytes: float | None, budget_s: float | None, budget_joules: float | None) -> Budget:

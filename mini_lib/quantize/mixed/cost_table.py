@@ -14,7 +14,7 @@ from mini_lib.measure import stored_bytes
 from mini_lib.quantize.choice import need_same_layers
 from mini_lib.quantize.formats import Format
 from mini_lib.quantize.mixed.trials import Bits
-from mini_lib.require import not_negative, whole
+from mini_lib.require import checked, not_negative, whole
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class WidthCost:
     joules: float | None = None
 
     def __post_init__(self) -> None:
-        whole("stored_bytes", self.stored_bytes, low=0, fix="count what is stored")
+        checked(self, "stored_bytes", whole, low=0, fix="count what is stored")
         for name in ("median_s", "low_s", "high_s"):
-            not_negative(name, getattr(self, name), fix="give seconds")
+            checked(self, name, not_negative, fix="give seconds")
         if self.joules is not None:
-            not_negative("joules", self.joules, fix="give None where it is not known")
+            checked(self, "joules", not_negative, fix="give None where it is not known")
 
     def __add__(self, other: WidthCost) -> WidthCost:
         known = self.joules is not None and other.joules is not None

@@ -47,7 +47,7 @@ class Evaluations:
                 raise OutOfEvaluations(f"{self.count} allocations have been measured")
             bits = dict(bits)
             error = self._error_of(dict(bits))  # a copy, which it may change
-            not_negative(f"the error of {bits}", error, fix="0 is no error; give a loss or KL, not a gain")
+            error = not_negative(f"the error of {bits}", error, fix="0 is no error; give a loss or KL, not a gain")
             self._errors[key] = bits, error
         return self._errors[key][1]
 

@@ -47,7 +47,7 @@ def search_evolution(
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
     need_evaluations(evaluate)
-    whole("seed", seed, fix="any will do")
+    seed = whole("seed", seed, fix="any will do")
     nothing = {name: dict.fromkeys(row, 0.0) for name, row in table.costs.items()}
     options, room = knapsack_options(table, nothing, budget)
 

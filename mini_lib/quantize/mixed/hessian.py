@@ -77,7 +77,7 @@ def hessian_traces(
     need_module(model)
     if not isinstance(split, Split):
         raise TypeError(f"split must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
-    whole("probes", probes, low=1, fix="16 are a start")
+    probes = whole("probes", probes, low=1, fix="16 are a start")
     generator = torch.Generator().manual_seed(whole("seed", seed, fix="any will do"))
 
     def sample(weight: nn.Parameter, gradient: Tensor) -> float:

@@ -94,8 +94,8 @@ def measure_costs(
         ValueError: a layer does not run, or as `Trials`.
     """
     widths = need_widths(widths)
-    whole("repeats", repeats, low=1, fix="use 30 for a stable median")
-    whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
+    repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
+    warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
     layers = mixed_layers(model, where)
     mixtures = [
         {name: widths[(place + shift) % len(widths)] for place, name in enumerate(layers)}
@@ -140,8 +140,8 @@ def time_in_use(
     >>> {name: len(found.times_s) for name, found in time_in_use({"a": nn.Linear(2, 2)}, torch.zeros(1, 2)).items()}
     {'a': 30}
     """
-    whole("repeats", repeats, low=1, fix="use 30 for a stable median")
-    whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
+    repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
+    warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
     times_s: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(warmup + repeats):
         for name, model in models.items():

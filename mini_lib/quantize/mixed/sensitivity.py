@@ -211,8 +211,9 @@ def _one_at_a_time(trials: Trials, error_of: Callable[[Bits], float], progress: 
     found: Sensitivities = {name: {} for name in trials.layers}
     for name in trials.layers:
         for bits in trials.widths:
-            error = found[name][bits] = error_of({name: bits})
-            finite(f"the error of layer {name!r} at {bits} bits", error, fix="check the weights and images for NaN")
+            what = f"the error of layer {name!r} at {bits} bits"
+            error = finite(what, error_of({name: bits}), fix="check the weights and images for NaN")
+            found[name][bits] = error
             if progress is not None:
                 progress(name, bits, error)
     return found

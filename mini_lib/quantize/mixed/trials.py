@@ -7,7 +7,7 @@ in the place of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +23,9 @@ from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import QTensor, quantize
 from mini_lib.quantize.ties import need_own
-from mini_lib.require import finite, whole
+from mini_lib.require import callable_, finite, of_type, whole
 from mini_lib.surgery import Where
+from mini_lib.tensor_checks import need_tensor
 
 Bits = Mapping[str, int]  # the width of each layer, by name
 
@@ -62,6 +63,7 @@ class Trials:
         observer: Observer = min_max,
     ) -> None:
         self.model, self.widths = model, need_widths(widths)
+        callable_("fmt", fmt, fix="pass a function from bits to a format, such as rung")
         self.quantized: dict[str, dict[int, QTensor]] = {}
         for name, layer in mixed_layers(model, where).items():
             try:
@@ -83,6 +85,8 @@ class Trials:
         Raises:
             ValueError: a layer or a width is not among those of the trials.
         """
+        of_type("bits", bits, Mapping, fix="give {layer: bits}")
+        need_tensor("images", images, fix="give a batch [N, ...]")
         lent = {}
         for name, width in bits.items():
             if width not in self.weights.get(name, {}):
@@ -123,6 +127,8 @@ def kl_divergence(reference: Tensor, logits: Tensor) -> float:
 
     Source: S. Kullback, R. Leibler, "On Information and Sufficiency", 1951.
     """
+    for name, value in (("reference", reference), ("logits", logits)):
+        need_tensor(name, value, fix="give logits [N, classes]")
     if reference.shape != logits.shape or reference.dim() != 2:
         raise ValueError(
             f"reference and logits must have one shape [N, classes], got {list(reference.shape)} and "
@@ -130,8 +136,8 @@ def kl_divergence(reference: Tensor, logits: Tensor) -> float:
         )
     p, q = F.log_softmax(reference.double(), dim=-1), F.log_softmax(logits.double(), dim=-1)
     found = F.kl_div(q, p, log_target=True, reduction="batchmean").item()
-    finite("the KL divergence", found, fix="the model's outputs are NaN or infinite; check its weights and the images")
-    return max(0.0, found)
+    fix = "the model's outputs are NaN or infinite; check its weights and the images"
+    return max(0.0, finite("the KL divergence", found, fix=fix))
 
 
 def need_widths(widths: Sequence[int]) -> tuple[int, ...]:
@@ -144,9 +150,8 @@ def need_widths(widths: Sequence[int]) -> tuple[int, ...]:
     >>> need_widths([2, 8, 4])
     (8, 4, 2)
     """
-    widths = tuple(widths)
-    for bits in widths:
-        whole("a width", bits, low=1, high=32, fix="give bits such as (2, 3, 4, 8)")
+    of_type("widths", widths, Iterable, fix="give bits such as (2, 3, 4, 8)")
+    widths = tuple(whole("a width", bits, low=1, high=32, fix="give bits such as (2, 3, 4, 8)") for bits in widths)
     if not widths or len(set(widths)) < len(widths):
         raise ValueError(f"widths must be one or more bits, each given once, got {list(widths)}; use (2, 3, 4, 8)")
     return tuple(sorted(widths, reverse=True))

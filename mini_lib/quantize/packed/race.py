@@ -125,8 +125,11 @@ def race_packed(
     >>> race["int4, portable"].read_bytes                                  # 64 * 64 / 2, and a scale of 4 bytes per 32
     2560
     """
-    whole("rows", rows, low=1, fix="use 4096")
-    if columns % whole("group_size", group_size, low=1, fix="use 32"):
+    rows = whole("rows", rows, low=1, fix="use 4096")
+    columns = whole("columns", columns, low=1, fix="use 4096")
+    group_size = whole("group_size", group_size, low=1, fix="use 32")
+    seed = whole("seed", seed, low=0, fix="any will do")
+    if columns % group_size:
         raise ValueError(f"group_size {group_size} does not divide the columns ({columns}); use a divisor")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

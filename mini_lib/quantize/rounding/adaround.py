@@ -115,8 +115,8 @@ def adaround_weight(
 
     Source: Nagel et al. 2020, sections 3.2 and 3.3; the penalty and the stretched sigmoid are those of section 3.3.
     """
-    whole("steps", steps, low=1, fix="1000 is enough for a small layer")
-    not_negative("penalty", penalty, fix="30 settles every weight")
+    steps = whole("steps", steps, low=1, fix="1000 is enough for a small layer")
+    penalty = not_negative("penalty", penalty, fix="30 settles every weight")
     finite_float32("weight", weight)
     rows, moments = by_group(weight, need_finite(second_moments))
     nearest, grid = fixed_grid(weight, fmt, observer, lambda each: each.reshape(rows.shape))

@@ -97,7 +97,7 @@ def scale_salient(
 
     Source: Lin et al. 2024, section 3.2, equations 4 and 5.
     """
-    whole("candidates", candidates, low=1, fix="the paper tries 20")
+    candidates = whole("candidates", candidates, low=1, fix="the paper tries 20")
     layers = layers_to_round(model, where)
     formats = choose_formats(fmt, layers)
     pairs = [pair for pair in find_pairs(model) if pair.second in layers]

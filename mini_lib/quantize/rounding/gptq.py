@@ -123,7 +123,7 @@ def gptq_weight(
     Source: Frantar et al. 2023, section 3 and algorithm 1. Activation order is that of the authors' code,
     https://github.com/IST-DASLab/gptq.
     """
-    whole("block_size", block_size, low=1, fix="the paper has 128")
+    block_size = whole("block_size", block_size, low=1, fix="the paper has 128")
     finite_float32("weight", weight)
     rows, moments = by_group(weight, need_finite(second_moments))
     order = torch.arange(rows.shape[-1]).expand(len(rows), -1)

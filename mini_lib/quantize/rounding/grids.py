@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.affine import from_codes, to_codes
+from mini_lib.quantize.affine import nearest_codes, values_of
 from mini_lib.quantize.formats import BinaryFormat, FloatFormat, Format, IntFormat, Observer, TernaryFormat
 from mini_lib.quantize.qtensor import QTensor, quantize
 
@@ -51,7 +51,7 @@ class _Uniform(Grid):
 
     def nearest(self, weights: Tensor, at: slice | int = slice(None)) -> Tensor:
         # in float32, as `quantize` does: where nothing has moved, the codes are the same to the last tie
-        return to_codes(weights.float(), self.scale[..., at], self.zero_point[..., at], self.qmin, self.qmax)
+        return nearest_codes(weights.float(), self.scale[..., at], self.zero_point[..., at], self.qmin, self.qmax)
 
     def neighbours(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         below = (weights / self.scale.double()).floor() + self.zero_point
@@ -59,7 +59,7 @@ class _Uniform(Grid):
         return low, high
 
     def values(self, places: Tensor, at: slice | int = slice(None)) -> Tensor:
-        return from_codes(places, self.scale[..., at], self.zero_point[..., at]).double()
+        return values_of(places, self.scale[..., at], self.zero_point[..., at]).double()
 
     def codes(self, places: Tensor) -> Tensor:
         return places

@@ -50,7 +50,7 @@ def smooth(model: nn.Module, calibration: Calibration, *, strength: float = 0.5)
     Source: G. Xiao et al., "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models",
     2023, section 4, equations 3 and 4.
     """
-    share("strength", strength, zero=True, fix="0.5 splits the range evenly")
+    strength = share("strength", strength, zero=True, fix="0.5 splits the range evenly")
     pairs = find_pairs(model)
     factors = {}
     for pair, inputs in input_sizes(model, calibration, pairs, Tensor.amax).items():

@@ -70,8 +70,8 @@ def lsq_gradient_scale(values: int, qmax: int) -> float:
 
     Source: Esser 2020, section 2.2.
     """
-    whole("values", values, low=1, fix="count the numbers that share the step")
-    positive("qmax", qmax, fix="the highest code")
+    values = whole("values", values, low=1, fix="count the numbers that share the step")
+    qmax = positive("qmax", qmax, fix="the highest code")
     return 1 / sqrt(values * qmax)
 
 

@@ -34,8 +34,8 @@ class PACT(nn.Module):
 
     def __init__(self, bits: int, clip: float = 6.0) -> None:
         super().__init__()
-        whole("bits", bits, low=1, high=16, fix="4 bits are 16 codes")
-        positive("clip", clip, fix="6.0 is a start; prepare takes it from calibration data")
+        bits = whole("bits", bits, low=1, high=16, fix="4 bits are 16 codes")
+        clip = positive("clip", clip, fix="6.0 is a start; prepare takes it from calibration data")
         self.fmt = IntFormat(bits, signed=False)
         self.clip = nn.Parameter(torch.tensor(float(clip)))
 

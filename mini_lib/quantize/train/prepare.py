@@ -74,7 +74,7 @@ def prepare(
 
     Source: Jacob 2018, section 3; Krishnamoorthi 2018 (arXiv:1806.08342), section 3.2; Esser 2020, section 2.3.
     """
-    one_of("method", method, ("lsq", "ste"), fix="'lsq' learns the steps, and 'ste' does not")
+    method = one_of("method", method, ("lsq", "ste"), fix="'lsq' learns the steps, and 'ste' does not")
     layers = chosen_layers(model, where)
     _check(model, layers)
     formats = choose_formats(fmt, layers)

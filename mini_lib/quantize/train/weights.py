@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from mini_lib.quantize.affine import to_codes
+from mini_lib.quantize.affine import nearest_codes
 from mini_lib.quantize.formats import (
     BinaryFormat,
     CodebookFormat,
@@ -92,7 +92,7 @@ class GridWeight(LatentWeight):
     def fields(self) -> dict[str, Tensor]:
         """Return the codes, the steps and, on an affine grid, the zero points."""
         step = self.step.settled()
-        codes = to_codes(self.rows(), step, self.zero_point, self.qmin, self.qmax)
+        codes = nearest_codes(self.rows(), step, self.zero_point, self.qmin, self.qmax)
         fields = self.fmt.from_rows(codes, step, self.shape)
         return fields | {"zero_point": self.zero_point.reshape(fields["scale"].shape)} if self.affine else fields
 
