@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.validate import as_numbers, need_codes, need_ends, need_scale, need_zero_point
+from mini_lib.quantize.validate import FLOAT_DTYPES, as_numbers, need_codes, need_ends, need_scale, need_zero_point
 from mini_lib.require import whole
 from mini_lib.tensor_checks import need_tensor
 
@@ -31,7 +31,7 @@ def to_codes(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int)
 
     Source: Jacob 2018, equation 12.
     """
-    need_tensor("x", x, empty=True, fix="give it as floats, torch.tensor(x).float()")
+    _need_floats(x)
     if bool(x.isnan().any()):
         raise ValueError("x holds NaN, for which there is no code; find out where it comes from")
     qmin, qmax = need_ends(qmin, qmax)
@@ -99,7 +99,7 @@ def fake_quantize(
 
     Source: Jacob 2018, section 3; Nagel 2021, equation 2.4-2.7.
     """
-    need_tensor("x", x, empty=True, fix="call .float() on it first")
+    _need_floats(x)
     qmin, qmax = need_ends(qmin, qmax)
     scale, zero_point = need_scale(scale), need_zero_point(zero_point, qmin, qmax)
     if axis is not None:
@@ -116,6 +116,12 @@ def _grid_position(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax
     wide = x if x.dtype == torch.float64 else x.float()  # 16-bit floats are rounded once, at the end
     # Adding the zero point turns -0.0 into +0.0, as a whole number would.
     return torch.clamp(torch.round(wide * (1.0 / scale.float())) + zero_point, qmin, qmax)
+
+
+def _need_floats(x: object) -> None:
+    need_tensor("x", x, empty=True, fix="give it as floats: torch.tensor(x).float()")
+    if x.dtype not in FLOAT_DTYPES:
+        raise TypeError(f"x must hold floats of 16 bits or more, got {x.dtype}; call .float() on it first")
 
 
 def _need_broadcast(x: Tensor, scale: Tensor, zero_point: Tensor) -> None:

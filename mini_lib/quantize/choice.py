@@ -9,6 +9,7 @@ from torch import nn
 
 from mini_lib.quantize.formats import Format
 from mini_lib.quantize.ladder import rung
+from mini_lib.require import of_type
 
 # One format for every layer; each layer's own by name, where bits stand for that rung of the ladder; or a function.
 FormatChoice = Format | Mapping[str, Format | int] | Callable[[str, nn.Module], Format]
@@ -28,6 +29,7 @@ def choose_formats(choice: FormatChoice, layers: Mapping[str, nn.Module]) -> dic
     >>> [fmt.label for fmt in choose_formats({"conv1": 8, "fc": 2}, layers).values()]
     ['int8 per channel', 'int2 per channel']
     """
+    of_type("layers", layers, Mapping, fix="give {name: layer}")
     if isinstance(choice, Mapping):
         need_same_layers("fmt", choice, layers)
     formats = {}

@@ -17,7 +17,7 @@ from mini_lib.quantize.qtensor import quantize
 from mini_lib.quantize.range_observer import RangeObserver
 from mini_lib.quantize.ties import tied_layers
 from mini_lib.require import callable_
-from mini_lib.surgery import Where, find, swap
+from mini_lib.surgery import Where, find, need_module, swap
 
 UNSIGNED_8_BITS = IntFormat(8, symmetric=False, signed=False)
 
@@ -95,6 +95,7 @@ def quantize_weights_and_activations(
 
     Source: Jacob et al. 2018, section 3; Krishnamoorthi 2018, section 3.1.2.
     """
+    need_module(model)
     norms = find_batch_norms(model)
     if norms:
         raise ValueError(

@@ -81,7 +81,24 @@ def as_numbers(name: str, value: object) -> Tensor:
     """
     if not isinstance(value, Tensor):
         value = torch.tensor(finite(name, value, fix="give a number or a tensor of numbers"))
-    return need_tensor(name, value, floating=False, fix="give a number or a tensor of numbers")
+    need_tensor(name, value, floating=False, fix="give a number or a tensor of numbers")
+    if value.dtype == torch.bool or (value.is_floating_point() and value.dtype not in FLOAT_DTYPES):
+        raise TypeError(f"{name} must be a number or a tensor of numbers, got {value.dtype}; cast it first")
+    return value
+
+
+def whole_numbers(name: str, value: object) -> Tensor:
+    """Return a whole number, or a tensor of them, in int64.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: as `need_tensor`.
+    """
+    if not isinstance(value, Tensor):
+        value = torch.tensor(whole(name, value, fix="give a whole number or a tensor of them"))
+    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        raise TypeError(f"{name} must be whole numbers, got {value.dtype}; round them first")
+    return need_tensor(name, value, floating=False, fix="give a whole number or a tensor of them").long()
 
 
 def need_ends(qmin: object, qmax: object) -> tuple[int, int]:

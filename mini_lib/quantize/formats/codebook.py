@@ -82,6 +82,7 @@ def k_means(weight: Tensor, fmt: CodebookFormat) -> tuple[Tensor, Tensor]:
     Source: Han 2016, "Deep Compression", section 3.1 and 3.2; Lloyd 1982, "Least squares quantization in PCM".
     """
     weight = finite_float32("weight", weight)
+    require.of_type("fmt", fmt, CodebookFormat, fix="use CodebookFormat(4)")
     values = weight.reshape(-1).double().sort().values
     distinct = values.unique_consecutive()
     size = 2**fmt.bits

@@ -13,6 +13,7 @@ from mini_lib.quantize.formats.base import Observer
 from mini_lib.quantize.formats.scaled import ScaledFormat
 from mini_lib.quantize.granularity import PER_TENSOR, Granularity
 from mini_lib.quantize.validate import finite_float32
+from mini_lib.tensor_checks import need_tensor
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,11 @@ def choose_qparams(low: Tensor, high: Tensor, fmt: IntFormat) -> tuple[Tensor, T
 
     Source: Jacob 2018, sections 2.1 and 3.1; Krishnamoorthi 2018, section 2.1.
     """
+    for name, end in (("low", low), ("high", high)):
+        need_tensor(name, end, fix="observers give tensors")
+    require.of_type("fmt", fmt, IntFormat, fix="use IntFormat(8)")
+    if low.shape != high.shape:
+        raise ValueError(f"low {list(low.shape)} and high {list(high.shape)} must have one shape; give both ends")
     low, high = low.detach().float(), high.detach().float()
     if not bool((low.isfinite() & high.isfinite() & (low <= high)).all()):
         raise ValueError("every range must be finite with its low end first; got NaN, infinity, or low above high")

@@ -18,12 +18,19 @@ from math import inf, nan
 import torch
 from torch import Tensor
 
+from mini_lib.require import checked, of_type, whole
+from mini_lib.tensor_checks import need_tensor
+
 
 @dataclass(frozen=True)
 class MiniFloat:
     """A floating point type of `1 + exponent_bits + mantissa_bits` bits, with the exponent bias of IEEE 754.
 
     specials: what the highest codes of each sign stand for, if not for numbers.
+
+    Raises:
+        TypeError: a number of bits is not a whole number, or `specials` is no tuple.
+        ValueError: a number of bits is out of range, there are more than 16 altogether, or no code is left.
 
     >>> fp4 = MiniFloat(exponent_bits=2, mantissa_bits=1)
     >>> fp4.values[:8].tolist()                          # 0 and 0.5 are subnormal; 1 and 1.5, 2 and 3, 4 and 6 are not
@@ -33,6 +40,13 @@ class MiniFloat:
     exponent_bits: int
     mantissa_bits: int
     specials: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        checked(self, "exponent_bits", whole, low=1, high=8, fix="E4M3 has 4")
+        checked(self, "mantissa_bits", whole, low=0, high=23, fix="E4M3 has 3")
+        of_type("specials", self.specials, tuple, fix="give the values of the highest codes, (nan,) say")
+        if self.bits > 16 or len(self.specials) >= 2 ** (self.bits - 1):
+            raise ValueError(f"a small float has at most 16 bits, and codes for numbers, got {self}; E4M3 has 8")
 
     @property
     def bits(self) -> int:
@@ -74,9 +88,9 @@ class MiniFloat:
 
         Source: OCP 2023, "OCP Microscaling Formats (MX) Specification" 1.0, section 6.3.
         """
-        if not isinstance(x, Tensor):
-            raise TypeError(f"x must be a tensor of floats, got {x!r}; use torch.tensor([...])")
-        magnitude = x.float().abs()
+        need_tensor("x", x, floating=False, empty=True, fix="use a tensor of floats, torch.tensor([...])")
+        x = x.float()
+        magnitude = x.abs()
         not_a_number = magnitude.isnan()
         if not self.specials and bool(not_a_number.any()):
             raise ValueError(f"x holds NaN, which no code of {self.bits} bits stands for; find out where it comes from")

@@ -11,7 +11,8 @@ from torch import Tensor
 from mini_lib import require
 from mini_lib.quantize.formats.base import Format, Observer
 from mini_lib.quantize.formats.double_quantize import NESTED_BLOCK, SMALLEST_ABSMAX, DoubleQuantized
-from mini_lib.quantize.validate import finite_float32
+from mini_lib.quantize.validate import finite_float32, need_codes
+from mini_lib.tensor_checks import need_tensor
 
 # The quantiles of a standard normal, scaled to [-1, 1], with an exact 0 (Dettmers 2023, appendix E).
 NF4_VALUES = torch.tensor(
@@ -122,6 +123,7 @@ def nf4_codes(weight: Tensor, block_size: int = 64) -> tuple[Tensor, Tensor]:
     Source: Dettmers 2023, section 3.
     """
     weight = finite_float32("weight", weight)
+    block_size = require.whole("block_size", block_size, low=1, fix="use 64")
     flat = weight.reshape(-1)
     full = flat.numel() - flat.numel() % block_size
     blocks, tail = flat[:full].view(-1, block_size), flat[full:]
@@ -138,10 +140,23 @@ def nf4_codes(weight: Tensor, block_size: int = 64) -> tuple[Tensor, Tensor]:
 def from_nf4_codes(codes: Tensor, absmax: Tensor, block_size: int = 64) -> Tensor:
     """Return the values that codes stand for, their block's absmax * NF4_VALUES[code] (float32, shape of `codes`).
 
+    Raises:
+        TypeError: the codes are not whole numbers, or `absmax` does not hold floats.
+        ValueError: a code is not from 0 to 15, there is not one absmax per block, or `block_size` is below 1.
+
     >>> from_nf4_codes(torch.tensor([15, 0, 7, 8]), torch.tensor([4.0]))     # 4 * 0.0796
     tensor([ 4.0000, -4.0000,  0.0000,  0.3183])
 
     Source: Dettmers 2023, section 3.
     """
-    values = NF4_VALUES[codes.reshape(-1)]
+    need_codes("codes", codes)
+    need_tensor("absmax", absmax, dims=1, empty=True, fix="nf4_codes gives one per block")
+    block_size = require.whole("block_size", block_size, low=1, fix="use 64")
+    blocks = -(-codes.numel() // block_size)
+    if len(absmax) != blocks or (codes.numel() and not 0 <= codes.min() <= codes.max() < len(NF4_VALUES)):
+        raise ValueError(
+            f"{codes.numel()} codes in blocks of {block_size} go from 0 to 15 and need {blocks} absmax, got {len(absmax)} "
+            f"and the codes {codes.min()} to {codes.max()}; pass what nf4_codes gave"
+        )
+    values = NF4_VALUES[codes.reshape(-1).int()]
     return (values * absmax.repeat_interleave(block_size)[: values.numel()]).view(codes.shape)

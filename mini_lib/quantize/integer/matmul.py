@@ -14,6 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mini_lib.quantize.validate import need_codes, whole_numbers
+
 INT32_MAX = 2**31 - 1
 
 
@@ -46,16 +48,15 @@ def integer_matmul(
     section 2.3, equation 7.
     """
     for name, codes in (("inputs", inputs), ("weights", weights)):
-        if not isinstance(codes, Tensor) or codes.is_floating_point() or codes.is_complex():
-            raise TypeError(f"{name} must be codes, whole numbers, got {_kind(codes)}; to_codes gives them")
+        need_codes(name, codes)
         if codes.numel() == 0 or codes.shape[-1:] != inputs.shape[-1:]:
             raise ValueError(
                 f"inputs {list(inputs.shape)} and weights {list(codes.shape)} do not fit; expected [..., n, k] and "
                 "[..., out, k], not empty"
             )
-    input_zero_point = _whole("input_zero_point", input_zero_point)
-    weight_zero_point = _whole("weight_zero_point", weight_zero_point)
-    bias = None if bias is None else _whole("bias", bias)
+    input_zero_point = _fitting("input_zero_point", input_zero_point, ())
+    weight_zero_point = _fitting("weight_zero_point", weight_zero_point, weights.shape[:-1])
+    bias = None if bias is None else _fitting("bias", bias, weights.shape[:-1])
     largest_bias = 0 if bias is None else max(-int(bias.min()), int(bias.max()))
     need_int32(
         inputs.shape[-1], _reach(inputs, input_zero_point), _reach(weights, weight_zero_point), bias=largest_bias
@@ -69,14 +70,26 @@ def constant_terms(
 ) -> Tensor:
     """Return what does not depend on the input, bias - z_a sum q_w + k z_a z_w, as int32 [..., out].
 
+    Raises:
+        TypeError: the codes, a zero point or the bias are not whole numbers.
+        ValueError: they do not fit, or what comes out does not fit int32.
+
     >>> constant_terms(torch.tensor([[3, 5]]), 1, 4, torch.tensor([10]))              # 10 - 1 * 8 + 2 * 1 * 4
     tensor([10], dtype=torch.int32)
 
     Source: Jacob 2018, section 2.3, equations 7 and 8; Nagel 2021, section 2.3.
     """
-    weights, count = weights.long(), weights.shape[-1]
-    constants = count * input_zero_point * weight_zero_point - input_zero_point * weights.sum(dim=-1)
-    return (constants if bias is None else constants + bias).to(torch.int32)
+    weights = need_codes("weights", weights).long()
+    if not weights.dim():
+        raise ValueError("weights must have an axis to sum over, got a single number; expected codes [..., out, k]")
+    count, outputs = weights.shape[-1], weights.shape[:-1]
+    z_a = _fitting("input_zero_point", input_zero_point, ())
+    z_w = _fitting("weight_zero_point", weight_zero_point, outputs)
+    bias = _fitting("bias", 0 if bias is None else bias, outputs)
+    constants = count * z_a * z_w - z_a * weights.sum(dim=-1) + bias
+    if constants.numel() and constants.abs().max() > INT32_MAX:
+        raise ValueError(f"a constant term of {constants.abs().max()} does not fit int32; use fewer bits or inputs")
+    return constants.to(torch.int32)
 
 
 def accumulate(inputs: Tensor, weights: Tensor, constants: Tensor, weight_zero_point: Tensor | int = 0) -> Tensor:
@@ -117,16 +130,18 @@ def need_int32(count: int, input_reach: int, weight_reach: int, bias: int = 0, w
         )
 
 
-def _whole(name: str, value: Tensor | int) -> Tensor:
-    """Return the value in int64: products of 8-bit tensors would wrap around."""
-    value = torch.as_tensor(value)
-    if value.is_floating_point() or value.is_complex():
-        raise TypeError(f"{name} must be whole numbers, got {value.dtype}; round them first")
-    return value.long()
-
-
-def _kind(value: object) -> str:
-    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
+def _fitting(name: str, value: Tensor | int, outputs: tuple[int, ...]) -> Tensor:
+    """Return the value in int64, where products of 8-bit tensors do not wrap, if it is one number or one per output."""
+    value = whole_numbers(name, value)
+    try:
+        fits = torch.broadcast_shapes(value.shape, outputs) == tuple(outputs)
+    except RuntimeError:
+        fits = False
+    if not (fits or value.numel() == 1) or value.abs().max() > INT32_MAX:
+        raise ValueError(
+            f"{name} of shape {list(value.shape)} does not fit; give one int32, or one for each output {list(outputs)}"
+        )
+    return value if fits else value.reshape(())
 
 
 def _reach(codes: Tensor, zero_point: Tensor | int) -> int:

@@ -17,6 +17,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mini_lib.quantize.validate import as_numbers, need_ends
+from mini_lib.require import whole
+from mini_lib.tensor_checks import need_tensor
+
 
 def multiplier_and_shift(real: Tensor | float) -> tuple[Tensor, Tensor]:
     """Return int32 `multiplier` from 2**30 to 2**31 - 1 and `shift` such that real = multiplier * 2**-(31 + shift).
@@ -34,7 +38,7 @@ def multiplier_and_shift(real: Tensor | float) -> tuple[Tensor, Tensor]:
 
     Source: Jacob 2018, section 2.2, equation 6.
     """
-    real = torch.as_tensor(real, dtype=torch.float64)
+    real = as_numbers("a multiplier", real).double()
     if not bool(((real > 0) & (real < 2.0**29)).all()):
         raise ValueError(
             f"a multiplier must be above 0 and below 2**29, got {real.min():.4g} to {real.max():.4g}; it is "
@@ -59,8 +63,8 @@ def requantize(accumulator: Tensor, multiplier: Tensor, shift: Tensor, zero_poin
         multiplier, shift: from `multiplier_and_shift`; they must broadcast against the accumulator.
 
     Raises:
-        TypeError: the accumulator is not int32, or multiplier or shift are not whole.
-        ValueError: qmin is above qmax.
+        TypeError: the accumulator, the multiplier or the shift is not int32, or a code is not a whole number.
+        ValueError: qmin is above qmax, a shift is one that `multiplier_and_shift` never gives, or shapes do not fit.
 
     >>> half = multiplier_and_shift(0.5)
     >>> requantize(torch.tensor([3, 5, -3, 400], dtype=torch.int32), *half, zero_point=10, qmin=0, qmax=100)
@@ -71,15 +75,32 @@ def requantize(accumulator: Tensor, multiplier: Tensor, shift: Tensor, zero_poin
     if not isinstance(accumulator, Tensor) or accumulator.dtype != torch.int32:
         raise TypeError(f"an accumulator is an int32 tensor, got {_kind(accumulator)}; integer_matmul gives one")
     for name, value in (("multiplier", multiplier), ("shift", shift)):
-        if not isinstance(value, Tensor) or value.is_floating_point():
+        if not isinstance(value, Tensor) or value.dtype != torch.int32:
             raise TypeError(f"{name} must be an int32 tensor, got {_kind(value)}; multiplier_and_shift gives it")
-    if qmin > qmax:
-        raise ValueError(f"qmin must be at most qmax, got {qmin} and {qmax}; they are the ends of the grid")
+    for value in (accumulator, multiplier, shift):
+        need_tensor("a tensor", value, floating=False, empty=True, fix="give int32 tensors with values")
+    _need_broadcast(accumulator, multiplier, shift)
+    if shift.numel() and not -30 <= shift.min() <= shift.max() <= 31:
+        raise ValueError(f"shift must be -30 to 31, got {shift.min()} to {shift.max()}; multiplier_and_shift gives it")
+    qmin, qmax = need_ends(qmin, qmax)
+    zero_point = whole("zero_point", zero_point, low=-(2**31), high=2**31 - 1, fix="it is the code of zero")
     product = accumulator.long() * multiplier.long()  # below 2**31 * 2**31 = 2**62
     places = 31 + shift.long()  # 1 to 62
     half = torch.ones_like(places) << (places - 1)
     odd = (product >> places) & 1  # >> rounds down; with half less one added it rounds half down, with an odd one up
     return ((product + half - 1 + odd >> places) + zero_point).clamp(qmin, qmax).to(torch.int32)
+
+
+def _need_broadcast(accumulator: Tensor, multiplier: Tensor, shift: Tensor) -> None:
+    try:
+        fits = torch.broadcast_shapes(accumulator.shape, multiplier.shape, shift.shape) == accumulator.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"multiplier {list(multiplier.shape)} and shift {list(shift.shape)} do not broadcast against an accumulator "
+            f"of shape {list(accumulator.shape)}; give single numbers, or one per channel as [channels, 1, 1]"
+        )
 
 
 def _kind(value: object) -> str:

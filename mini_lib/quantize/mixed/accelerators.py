@@ -20,7 +20,7 @@ from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost, width_bytes
 from mini_lib.quantize.mixed.trials import mixed_layers, need_widths
-from mini_lib.require import checked, positive, whole
+from mini_lib.require import callable_, checked, not_negative, of_type, positive, whole
 from mini_lib.surgery import Where
 
 ACTIVATION_BITS = 8  # what both machines read and write between layers
@@ -84,11 +84,12 @@ class Accelerator:
         >>> BIT_SERIAL.compute_s(2_000_000_000, 8) * BIT_SERIAL.bit_macs_per_s / 1e9
         16.0
         """
+        macs = not_negative("macs", macs, fix="measure.macs counts them")
         return macs * self.runs_as(bits) / self.bit_macs_per_s
 
     def memory_s(self, moved_bytes: float) -> float:
         """Return the seconds that it takes to move these bytes at least."""
-        return moved_bytes / self.bandwidth_bytes_per_s
+        return not_negative("moved_bytes", moved_bytes, fix="give bytes") / self.bandwidth_bytes_per_s
 
 
 BIT_SERIAL = Accelerator(
@@ -167,6 +168,8 @@ def accelerator_costs(
     Source: S. Williams, A. Waterman, D. Patterson, "Roofline", 2009.
     """
     widths = need_widths(widths)
+    of_type("accelerator", accelerator, Accelerator, fix="BIT_SERIAL and INT4_INT8_GPU are two")
+    callable_("fmt", fmt, fix="pass a function from bits to a format, such as rung")
     layers = mixed_layers(model, where)
     rows = {row.name: row for row in layer_costs(model, example)}
     runs_as = {bits: accelerator.runs_as(bits) for bits in widths}

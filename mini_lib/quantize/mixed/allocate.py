@@ -13,7 +13,7 @@ from math import ceil, floor, log10
 from mini_lib.knapsack import Option, exact, greedy
 from mini_lib.quantize.choice import need_same_layers
 from mini_lib.quantize.mixed.cost_table import CostTable, WidthCost
-from mini_lib.require import not_negative, one_of, positive
+from mini_lib.require import not_negative, of_type, one_of, positive
 
 Prices = dict[str, dict[int, float]]  # {layer: {bits: cost}}, in the unit of a budget
 
@@ -89,6 +89,7 @@ class Budget:
             ValueError: the table knows no joules, or the cheapest width of every layer exceeds the budget; the message
                 says what the least is.
         """
+        of_type("table", table, CostTable, fix="measure_costs and accelerator_costs give one")
         prices = {name: {bits: self.cost(cost) for bits, cost in row.items()} for name, row in table.costs.items()}
         rest = self.cost(table.rest)
         least = sum(min(row.values()) for row in prices.values()) + rest
@@ -155,8 +156,9 @@ def knapsack_options(
     Raises:
         TypeError, ValueError: as `allocate`.
     """
-    need_same_layers("sensitivity", sensitivity, table.layers)
     prices, room = budget.prices(table)
+    of_type("sensitivity", sensitivity, Mapping, fix="give {layer: {bits: error}}, as sensitivity_by_kl does")
+    need_same_layers("sensitivity", sensitivity, table.layers)
     unit = 1 if budget.of == "stored_bytes" else budget.amount / FINENESS
     options: dict[str, list[Option]] = {}
     for name, row in prices.items():

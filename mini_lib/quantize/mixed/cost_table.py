@@ -14,7 +14,7 @@ from mini_lib.measure import stored_bytes
 from mini_lib.quantize.choice import need_same_layers
 from mini_lib.quantize.formats import Format
 from mini_lib.quantize.mixed.trials import Bits
-from mini_lib.require import checked, not_negative, whole
+from mini_lib.require import checked, not_negative, of_type, whole
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,12 @@ class CostTable:
     rest: WidthCost
 
     def __post_init__(self) -> None:
+        of_type("costs", self.costs, Mapping, fix="give {layer: {bits: WidthCost}}")
+        of_type("rest", self.rest, WidthCost, fix="give what the rest of the model costs")
+        for name, row in self.costs.items():
+            of_type(f"costs[{name!r}]", row, Mapping, fix="give {bits: WidthCost}")
+            for bits, cost in row.items():
+                of_type(f"costs[{name!r}][{bits!r}]", cost, WidthCost, fix="give what the layer costs there")
         plain = {name: MappingProxyType(dict(row)) for name, row in self.costs.items()}
         object.__setattr__(self, "costs", MappingProxyType(plain))
         if not plain:
@@ -105,6 +111,7 @@ class CostTable:
         Raises:
             ValueError: the bits do not name exactly the layers of the table, or a width that it does not have.
         """
+        of_type("bits", bits, Mapping, fix="give {layer: bits}")
         need_same_layers("bits", bits, self.layers)
         total = self.rest
         for name, width in bits.items():

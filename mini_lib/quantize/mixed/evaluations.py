@@ -13,7 +13,7 @@ from random import Random
 from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
 from mini_lib.quantize.mixed.cost_table import CostTable
 from mini_lib.quantize.mixed.trials import Bits
-from mini_lib.require import not_negative, whole
+from mini_lib.require import callable_, not_negative, whole
 
 
 class OutOfEvaluations(Exception):
@@ -37,7 +37,7 @@ class Evaluations:
 
     def __init__(self, error_of: Callable[[Bits], float], limit: int) -> None:
         self.limit = whole("limit", limit, low=1, fix="give the number of allocations that may be measured")
-        self._error_of = error_of
+        self._error_of = callable_("error_of", error_of, fix="pass a function from {layer: bits} to an error")
         self._errors: dict[frozenset, tuple[dict[str, int], float]] = {}
 
     def __call__(self, bits: Bits) -> float:

@@ -46,6 +46,7 @@ def search_evolution(
     which searches widths so.
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
+    budget.prices(table)  # refuses what is no table, or too dear
     need_evaluations(evaluate)
     seed = whole("seed", seed, fix="any will do")
     nothing = {name: dict.fromkeys(row, 0.0) for name, row in table.costs.items()}
