@@ -89,17 +89,16 @@ def run(model: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     Raises:
         ValueError: torch says that the two do not fit: another shape or dtype than the model's.
 
-    >>> run(nn.Linear(2, 3), torch.zeros(1, 2).double())
-    Traceback (most recent call last):
-    ValueError: the model cannot run on a batch of shape [1, 2] and torch.float64: mat1 and mat2 must have the same \
-dtype, but got Double and Float; give inputs of the shape and dtype that it takes
+    >>> run(nn.Flatten(), torch.zeros(1, 2, 3)).shape
+    torch.Size([1, 6])
     """
     try:
         return model(batch)
     except (RuntimeError, IndexError) as error:
         why = str(error).splitlines()[0] if str(error) else repr(error)
         raise ValueError(
-            f"the model cannot run on a batch of shape {list(batch.shape)} and {batch.dtype}: {why.rstrip('.')}; give inputs of the shape and dtype that it takes"
+            f"the model cannot run on a batch of shape {list(batch.shape)} and {batch.dtype}: {why.rstrip('.')}; "
+            "give inputs of the shape and dtype that it takes"
         ) from error
 
 
@@ -116,9 +115,8 @@ def running_order(model: nn.Module, data: list[Tensor], names: Iterable[str]) ->
     ['0', '1']
     """
     order: dict[str, None] = {}
-    observe(
-        model, [data[0][:1] if data[0].dim() else data[0]], names, lambda name, inputs, output: order.setdefault(name)
-    )
+    first = data[0][:1] if data[0].dim() else data[0]
+    observe(model, [first], names, lambda name, inputs, output: order.setdefault(name))
     return list(order)
 
 

@@ -125,9 +125,13 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
 def find_batch_norms(model: nn.Module) -> list[str]:
     """Return the names of the batch norms in `model`, in the order in which it holds them.
 
+    Raises:
+        TypeError: `model` is not a module.
+
     >>> find_batch_norms(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)))
     ['1']
     """
+    need_module(model)
     return [name for name, module in model.named_modules() if isinstance(module, BATCH_NORMS)]
 
 

@@ -119,9 +119,9 @@ def _grid_position(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax
 
 
 def _need_floats(x: object) -> None:
-    need_tensor("x", x, empty=True, fix="give it as floats: torch.tensor(x).float()")
+    need_tensor("x", x, floating=False, empty=True, fix="give floats, such as torch.tensor([1.0, 2.0])")
     if x.dtype not in FLOAT_DTYPES:
-        raise TypeError(f"x must hold floats of 16 bits or more, got {x.dtype}; call .float() on it first")
+        raise TypeError(f"x must hold floats, got {x.dtype}; call .float() on it first")
 
 
 def _need_broadcast(x: Tensor, scale: Tensor, zero_point: Tensor) -> None:

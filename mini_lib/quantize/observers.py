@@ -8,13 +8,18 @@ that will be used, and returns the low and the high end of each row's range.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from mini_lib.quantize.affine import nearest_codes, values_of
 from mini_lib.quantize.formats import IntFormat, Observer, choose_qparams
+from mini_lib.quantize.validate import finite_rows
+from mini_lib.require import of_type, shown, whole
+from mini_lib.tensor_checks import need_tensor
 
+MOST_CANDIDATES = 100_000  # each is one pass over all values
 # Which ends of the range a search moves, pass after pass: (low, high).
 SYMMETRIC_PASSES = ((True, True),)
 AFFINE_PASSES = ((True, True), (False, True), (True, False), (False, True))
@@ -23,11 +28,16 @@ AFFINE_PASSES = ((True, True), (False, True), (True, False), (False, True))
 def min_max(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Cover everything: the lowest and the highest value of each row.
 
+    Raises:
+        TypeError: `rows` does not hold floats, or `fmt` is no IntFormat.
+        ValueError: `rows` is not a matrix, is empty, or holds NaN or infinity; or the counts do not fit it.
+
     >>> min_max(torch.tensor([[-1.0, 0.5, 9.0]]), IntFormat(4))
     (tensor([-1.]), tensor([9.]))
 
     Source: Krishnamoorthi 2018, section 2.5; Nagel 2021, section 3.1.
     """
+    rows, _ = _checked(rows, fmt, counts)
     return rows.amin(dim=1), rows.amax(dim=1)
 
 
@@ -47,11 +57,11 @@ def percentile(percent: float) -> Observer:
     Source: McKinstry 2018, "Discovering Low-Precision Networks Close to Full-Precision Networks for Efficient Embedded
     Inference"; Wu 2020, "Integer Quantization for Deep Learning Inference: Principles and Empirical Evaluation".
     """
-    if isinstance(percent, bool) or not isinstance(percent, (int, float)) or not 50 < percent <= 100:
-        raise ValueError(f"percent must lie above 50 and be at most 100, got {percent!r}; 99.9 is usual")
+    if isinstance(percent, bool) or not isinstance(percent, Real) or not 50 < percent <= 100:
+        raise ValueError(f"percent must lie above 50 and be at most 100, got {shown(percent)}; 99.9 is usual")
 
     def within_percentiles(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        counts = torch.ones_like(rows) if counts is None else counts
+        rows, counts = _checked(rows, fmt, counts)
         values, order = rows.sort(dim=1)
         places = counts.double().gather(1, order).cumsum(dim=1)  # how many values lie at or below each
         low = _quantile(values, places, (100 - percent) / 100)
@@ -71,14 +81,18 @@ def mse(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None, candidates: 
     Ten ones and a four at 2 bits, codes -1, 0 and 1: up to 4, every 1 rounds to 0 and the error is 10;
     up to 1, only the 4 is wrong, by 3, and the error is 9.
 
+    Raises:
+        TypeError, ValueError: as `min_max`; or `candidates` is below 1.
+
     >>> mse(torch.tensor([[4.0] + 10 * [1.0]]), IntFormat(2), candidates=4)
     (tensor([0.]), tensor([1.]))
 
     Source: Nagel 2021, section 3.1; Banner 2019, "Post training 4-bit quantization of convolutional
     networks for rapid-deployment" (the same error, minimized analytically).
     """
-    wide = rows.double()
-    counts = torch.ones_like(wide) if counts is None else counts.double()
+    rows, counts = _checked(rows, fmt, counts)
+    candidates = whole("candidates", candidates, low=1, high=MOST_CANDIDATES, fix="100 are plenty")
+    wide, counts = rows.double(), counts.double()
 
     def squared_error(low: Tensor, high: Tensor) -> Tensor:
         scale, zero_point = (each[:, None] for each in choose_qparams(low, high, fmt))
@@ -101,6 +115,9 @@ def entropy(
     needs many values: where each code has a bin of its own, nothing is lost, and the full range wins. So a
     range must hold two filled bins for each code, or nine tenths of all filled bins.
 
+    Raises:
+        TypeError, ValueError: as `min_max`; `candidates` is below 1, or `bins` below 16.
+
     >>> values = torch.linspace(-1, 1, 10_001) ** 3                  # most of them near 0
     >>> values[0] = -8                                               # and one outlier
     >>> low, high = entropy(values[None], IntFormat(4))
@@ -109,8 +126,10 @@ def entropy(
 
     Source: Migacz 2017, "8-bit Inference with TensorRT", GTC talk S7310; Wu 2020.
     """
+    rows, counts = _checked(rows, fmt, counts)
+    candidates = whole("candidates", candidates, low=1, high=MOST_CANDIDATES, fix="100 are plenty")
+    bins = whole("bins", bins, low=16, high=2**20, fix="2048 are usual")
     low, high = min_max(rows, fmt)
-    counts = torch.ones_like(rows) if counts is None else counts
     bins = min(bins, max(16, int(counts.sum() / rows.shape[0] / 8)))
     codes_of = fmt.qmax - fmt.qmin + 1
     if bins < codes_of:  # fewer bins than codes tell nothing
@@ -136,6 +155,26 @@ def entropy(
         return torch.where(too_few, torch.inf, lost)
 
     return _narrow(low, high, fmt, divergence, candidates)
+
+
+def _checked(rows: Tensor, fmt: IntFormat, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the rows, and how often each value occurs: once where nothing is said.
+
+    Raises:
+        TypeError: the rows do not hold floats, `fmt` is no IntFormat, or the counts are no tensor of numbers.
+        ValueError: the rows are no matrix, are empty, or hold NaN or infinity; or the counts do not fit them.
+    """
+    rows = finite_rows(rows)
+    of_type("fmt", fmt, IntFormat, fix="other formats have no range to choose")
+    if counts is None:
+        return rows, torch.ones_like(rows)
+    need_tensor("counts", counts, floating=False, finite=True, fix="say how often each value occurs")
+    if counts.shape != rows.shape or (counts < 0).any() or not (counts.sum(dim=1) > 0).all():
+        raise ValueError(
+            f"counts must be [rows, n] = {list(rows.shape)}, none below 0 and one above in each row, got shape "
+            f"{list(counts.shape)} from {counts.min()}; say how often each value occurs"
+        )
+    return rows, counts
 
 
 def _narrow(

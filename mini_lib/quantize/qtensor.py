@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
@@ -10,6 +11,8 @@ from torch import Tensor
 from mini_lib.quantize.formats import Format, Observer, require_format
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.validate import finite_float32
+from mini_lib.require import callable_, of_type, whole
+from mini_lib.tensor_checks import need_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +121,7 @@ def quantize(weight: Tensor, fmt: Format, observer: Observer = min_max) -> QTens
     Source: Nagel 2021, section 2.2.
     """
     weight = finite_float32("weight", weight)
+    callable_("observer", observer, fix="min_max, mse and percentile(99.9) are some")
     return QTensor(fmt, tuple(weight.shape), require_format(fmt).encode(weight, observer))
 
 
@@ -134,7 +138,9 @@ def from_parts(parts: dict[str, Tensor], fmt: Format, shape: tuple[int, ...]) ->
     >>> from_parts(q.parts(), q.fmt, q.shape).codes
     tensor([ 7, -2], dtype=torch.int32)
     """
-    shape = tuple(shape)
+    of_type("parts", parts, dict, fix="give {name: tensor}, as QTensor.parts does")
+    of_type("shape", shape, Iterable, fix="give the shape of the weight, (4, 3) say")
+    shape = tuple(whole("a side of the shape", side, low=0, fix="give whole numbers") for side in shape)
     parts = _checked(parts, require_format(fmt), shape)
     return QTensor(fmt, shape, fmt.unpack(parts, shape))
 
@@ -147,7 +153,7 @@ def _checked(parts: dict[str, Tensor], fmt: Format, shape: tuple[int, ...]) -> d
             f"{fmt.label} of shape {shape} needs the parts {', '.join(expected)}; got {', '.join(parts) or 'none'}"
         )
     for name, (dtype, part_shape) in expected.items():
-        part = parts[name]
+        part = need_tensor(f"part {name!r}", parts[name], floating=False, empty=True, fix="give what was stored")
         if (part.dtype, tuple(part.shape)) != (dtype, part_shape):
             raise ValueError(
                 f"part {name!r} of {fmt.label} of shape {shape} is {dtype} of shape {part_shape}; "

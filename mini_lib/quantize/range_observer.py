@@ -13,6 +13,7 @@ from mini_lib.quantize.formats import IntFormat, Observer, choose_qparams
 from mini_lib.quantize.granularity import PerTensor
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.validate import finite_float32
+from mini_lib.require import callable_
 
 BINS = 2**16  # at least 2**14 of them lie between 0 and the largest magnitude: 64 for each code of 8 bits
 
@@ -49,7 +50,7 @@ class RangeObserver:
                 "that changes along the axis that a layer sums over cannot be taken out of the sum"
             )
         self.fmt = fmt
-        self.observer = observer
+        self.observer = callable_("observer", observer, fix="min_max, mse and percentile(99.9) are some")
         self._low = torch.tensor(torch.inf)
         self._high = torch.tensor(-torch.inf)
         self._zeros = 0

@@ -126,7 +126,7 @@ def test_what_is_not_whole_or_does_not_fit_is_refused():
     codes = torch.ones(2, 3, dtype=torch.int8)
     with pytest.raises(TypeError, match="bias must be whole numbers, got torch.float32; round them first"):
         integer_matmul(codes, codes, bias=torch.tensor([0.5, 1.0]))
-    with pytest.raises(TypeError, match="input_zero_point must be whole numbers, got torch.float32"):
+    with pytest.raises(TypeError, match="input_zero_point must be a whole number, got 0.5"):
         integer_matmul(codes, codes, 0.5)
     with pytest.raises(TypeError, match="inputs must be codes, whole numbers, got list"):
         integer_matmul([1], codes)

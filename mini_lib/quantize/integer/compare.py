@@ -67,8 +67,6 @@ def code_differences(twin: nn.Module, net: IntegerNet, images: Tensor) -> list[C
     for part in batches([images])[0].split(_IMAGES_AT_ONCE):
         integers.update(net.integers(part))
         if odd := [name for name in layers if f"{name}_input" not in integers or layers[name].input_fmt is None]:
-            raise ValueError(
-                f"layer '{odd[0]}' of the twin has no integer form in net; pass the twin that net was made of"
-            )
+            raise ValueError(f"layer '{odd[0]}' of the twin is not in net; pass the twin that it was made of")
         observe(twin, [part], layers, look)
     return [CodeDifference(name, counts[name], differ[name], largest[name]) for name in layers]

@@ -63,7 +63,7 @@ def requantize(accumulator: Tensor, multiplier: Tensor, shift: Tensor, zero_poin
         multiplier, shift: from `multiplier_and_shift`; they must broadcast against the accumulator.
 
     Raises:
-        TypeError: the accumulator, the multiplier or the shift is not int32, or a code is not a whole number.
+        TypeError: the accumulator is not int32, or the multiplier, the shift or a code is not whole.
         ValueError: qmin is above qmax, a shift is one that `multiplier_and_shift` never gives, or shapes do not fit.
 
     >>> half = multiplier_and_shift(0.5)
@@ -75,7 +75,12 @@ def requantize(accumulator: Tensor, multiplier: Tensor, shift: Tensor, zero_poin
     if not isinstance(accumulator, Tensor) or accumulator.dtype != torch.int32:
         raise TypeError(f"an accumulator is an int32 tensor, got {_kind(accumulator)}; integer_matmul gives one")
     for name, value in (("multiplier", multiplier), ("shift", shift)):
-        if not isinstance(value, Tensor) or value.dtype != torch.int32:
+        if (
+            not isinstance(value, Tensor)
+            or value.is_floating_point()
+            or value.is_complex()
+            or value.dtype == torch.bool
+        ):
             raise TypeError(f"{name} must be an int32 tensor, got {_kind(value)}; multiplier_and_shift gives it")
     for value in (accumulator, multiplier, shift):
         need_tensor("a tensor", value, floating=False, empty=True, fix="give int32 tensors with values")
@@ -98,8 +103,8 @@ def _need_broadcast(accumulator: Tensor, multiplier: Tensor, shift: Tensor) -> N
         fits = False
     if not fits:
         raise ValueError(
-            f"multiplier {list(multiplier.shape)} and shift {list(shift.shape)} do not broadcast against an accumulator "
-            f"of shape {list(accumulator.shape)}; give single numbers, or one per channel as [channels, 1, 1]"
+            f"multiplier {list(multiplier.shape)} and shift {list(shift.shape)} do not fit an accumulator of shape "
+            f"{list(accumulator.shape)}; give single numbers, or one per channel as [channels, 1, 1]"
         )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mini_lib.quantize.affine import fake_quantize
+from mini_lib.tensor_checks import need_tensor
 
 
 def straight_through(value: Tensor, x: Tensor) -> Tensor:
@@ -17,16 +18,27 @@ def straight_through(value: Tensor, x: Tensor) -> Tensor:
 
     `x + (value - x).detach()` has the same gradient, but its sum rounds, and is then not exactly `value`.
 
+    Raises:
+        TypeError: one of them is not a tensor of floats.
+        ValueError: their shapes differ.
+
     >>> x = torch.tensor([0.3], requires_grad=True)
     >>> straight_through(torch.tensor([7.0]), x).backward()
     >>> x.grad
     tensor([1.])
     """
+    for name, each in (("value", value), ("x", x)):
+        need_tensor(name, each, empty=True, fix="give floats: torch.tensor(x).float()")
+    if value.shape != x.shape:
+        raise ValueError(f"value {list(value.shape)} and x {list(x.shape)} must have one shape; expand one of them")
     return _StraightThrough.apply(value, x)
 
 
 def round_ste(x: Tensor) -> Tensor:
     """Round to the nearest whole number, half to even; the gradient passes unchanged.
+
+    Raises:
+        TypeError: `x` is not a tensor of floats.
 
     >>> x = torch.tensor([0.4, 1.5, -2.7], requires_grad=True)
     >>> y = round_ste(x)
@@ -37,6 +49,7 @@ def round_ste(x: Tensor) -> Tensor:
     Source: Y. Bengio, N. Leonard, A. Courville, "Estimating or Propagating Gradients Through Stochastic Neurons for
     Conditional Computation", 2013, section 4.
     """
+    need_tensor("x", x, empty=True, fix="give floats: torch.tensor(x).float()")
     return straight_through(x.detach().round(), x)
 
 
@@ -70,6 +83,9 @@ def fake_quantize_ste(
 def sign_ste(x: Tensor) -> Tensor:
     """Return the sign of `x`, +1 for 0; the gradient passes where |x| <= 1.
 
+    Raises:
+        TypeError: `x` is not a tensor of floats.
+
     >>> x = torch.tensor([-3.0, -0.5, 0.0, 1.0], requires_grad=True)
     >>> y = sign_ste(x)
     >>> y.sum().backward()
@@ -78,6 +94,7 @@ def sign_ste(x: Tensor) -> Tensor:
 
     Source: M. Courbariaux et al., "Binarized Neural Networks", 2016, section 1.3, equation 4.
     """
+    need_tensor("x", x, empty=True, fix="give floats: torch.tensor(x).float()")
     return _Sign.apply(x)
 
 
