@@ -49,6 +49,10 @@ def batches(calibration: Calibration) -> list[Tensor]:
                 f"calibration batch {number} is {'on the meta device' if batch.is_meta else 'sparse'}; make it a dense "
                 "tensor with values"
             )
+        if batch.is_quantized or (batch.is_floating_point() and batch.itemsize < 2):
+            raise TypeError(
+                f"calibration batch {number} must hold floats of 16 bits or more, got {batch.dtype}; cast it"
+            )
         if not batch.isfinite().all():
             raise ValueError(f"calibration batch {number} holds NaN or infinity; check how the images were made")
     return found

@@ -41,7 +41,8 @@ def need_tensor(
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor, got {shown(value)}; {fix}")
-    if value.is_quantized or value.is_complex() or (floating and not value.is_floating_point()):
+    small = value.is_floating_point() and value.itemsize < 2  # torch hardly computes with floats of 8 bits
+    if value.is_quantized or value.is_complex() or small or (floating and not value.is_floating_point()):
         kind = "floating-point" if floating else "real"
         raise TypeError(f"{name} must be a tensor of {kind} numbers, got {value.dtype}; {fix}")
     if value.layout is not torch.strided or value.is_nested or value.is_meta:

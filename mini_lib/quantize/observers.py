@@ -37,7 +37,7 @@ def min_max(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple
 
     Source: Krishnamoorthi 2018, section 2.5; Nagel 2021, section 3.1.
     """
-    rows, _ = _checked(rows, fmt, counts)
+    rows, _ = checked_rows(rows, fmt, counts)
     return rows.amin(dim=1), rows.amax(dim=1)
 
 
@@ -61,7 +61,7 @@ def percentile(percent: float) -> Observer:
         raise ValueError(f"percent must lie above 50 and be at most 100, got {shown(percent)}; 99.9 is usual")
 
     def within_percentiles(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        rows, counts = _checked(rows, fmt, counts)
+        rows, counts = checked_rows(rows, fmt, counts)
         values, order = rows.sort(dim=1)
         places = counts.double().gather(1, order).cumsum(dim=1)  # how many values lie at or below each
         low = _quantile(values, places, (100 - percent) / 100)
@@ -90,7 +90,7 @@ def mse(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None, candidates: 
     Source: Nagel 2021, section 3.1; Banner 2019, "Post training 4-bit quantization of convolutional
     networks for rapid-deployment" (the same error, minimized analytically).
     """
-    rows, counts = _checked(rows, fmt, counts)
+    rows, counts = checked_rows(rows, fmt, counts)
     candidates = whole("candidates", candidates, low=1, high=MOST_CANDIDATES, fix="100 are plenty")
     wide, counts = rows.double(), counts.double()
 
@@ -126,7 +126,7 @@ def entropy(
 
     Source: Migacz 2017, "8-bit Inference with TensorRT", GTC talk S7310; Wu 2020.
     """
-    rows, counts = _checked(rows, fmt, counts)
+    rows, counts = checked_rows(rows, fmt, counts)
     candidates = whole("candidates", candidates, low=1, high=MOST_CANDIDATES, fix="100 are plenty")
     bins = whole("bins", bins, low=16, high=2**20, fix="2048 are usual")
     low, high = min_max(rows, fmt)
@@ -157,7 +157,7 @@ def entropy(
     return _narrow(low, high, fmt, divergence, candidates)
 
 
-def _checked(rows: Tensor, fmt: IntFormat, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+def checked_rows(rows: Tensor, fmt: IntFormat, counts: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the rows, and how often each value occurs: once where nothing is said.
 
     Raises:
@@ -167,14 +167,14 @@ def _checked(rows: Tensor, fmt: IntFormat, counts: Tensor | None) -> tuple[Tenso
     rows = finite_rows(rows)
     of_type("fmt", fmt, IntFormat, fix="other formats have no range to choose")
     if counts is None:
-        return rows, torch.ones_like(rows)
+        return rows, torch.ones_like(rows, dtype=torch.float64)
     need_tensor("counts", counts, floating=False, finite=True, fix="say how often each value occurs")
     if counts.shape != rows.shape or (counts < 0).any() or not (counts.sum(dim=1) > 0).all():
         raise ValueError(
             f"counts must be [rows, n] = {list(rows.shape)}, none below 0 and one above in each row, got shape "
             f"{list(counts.shape)} from {counts.min()}; say how often each value occurs"
         )
-    return rows, counts
+    return rows, counts.double()
 
 
 def _narrow(

@@ -42,7 +42,7 @@ class FloatFormat(Format):
 
     def decode(self, fields: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
         """Cast back to float32, which changes no value."""
-        return fields["codes"].float()
+        return fields["codes"].to(torch.float32, copy=True)
 
     def layout(self, shape: tuple[int, ...]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
         """Return one part: the values, in the shape of the tensor."""

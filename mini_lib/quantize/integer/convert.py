@@ -80,7 +80,7 @@ def to_integers(model: nn.Module, example: Tensor) -> IntegerNet:
     def look(name: str, inputs: Tensor, output: Tensor) -> None:
         read[name] = inputs.shape
 
-    observe(model, [batch[:1] for batch in batches([example])], layers, look)
+    observe(model, [batch[:1] if batch.dim() else batch for batch in batches([example])], layers, look)
     steps: dict[str, nn.Module] = {}
     codes: dict[Tensor, Tensor] = {}  # layers that share their packed codes share those that are unpacked
     first = next(name for name, layer in layers.items() if isinstance(layer, QuantizedLayer))

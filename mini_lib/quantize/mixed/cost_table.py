@@ -12,7 +12,7 @@ from torch import nn
 from mini_lib.columns import aligned
 from mini_lib.measure import stored_bytes
 from mini_lib.quantize.choice import need_same_layers
-from mini_lib.quantize.formats import Format
+from mini_lib.quantize.formats import Format, require_format
 from mini_lib.quantize.mixed.trials import Bits
 from mini_lib.require import checked, not_negative, of_type, whole
 
@@ -151,7 +151,7 @@ def width_bytes(
     """
     sizes = {}
     for name, layer in layers.items():
-        parts = {bits: fmt(bits).layout(tuple(layer.weight.shape)).values() for bits in widths}
+        parts = {bits: require_format(fmt(bits)).layout(tuple(layer.weight.shape)).values() for bits in widths}
         sizes[name] = {
             bits: sum(dtype.itemsize * prod(shape) for dtype, shape in found) for bits, found in parts.items()
         }

@@ -112,7 +112,7 @@ class PackedLayer(Stored):
             )
         if x.requires_grad and torch.is_grad_enabled():
             raise ValueError(f"{type(self).__name__} has no gradient; run it under torch.no_grad()")
-        if x.dtype != torch.float32 or x.device.type != "cpu":
+        if x.dtype != torch.float32 or x.device.type != "cpu" or x.layout != torch.strided:
             raise TypeError(
                 f"{type(self).__name__} takes float32 on the CPU, got {x.dtype} on {x.device.type}; call .float().cpu()"
             )

@@ -29,6 +29,7 @@ from mini_lib.quantize.validate import finite_float32
 from mini_lib.require import not_negative, whole
 from mini_lib.second_moments import by_group, need_finite
 from mini_lib.surgery import Where
+from mini_lib.tensor_checks import need_tensor
 
 STRETCH = 0.1  # h goes from -0.1 to 1.1 before it is clamped
 NO_PENALTY = 0.2  # for this share of the steps
@@ -118,6 +119,7 @@ def adaround_weight(
     steps = whole("steps", steps, low=1, fix="1000 is enough for a small layer")
     penalty = not_negative("penalty", penalty, fix="30 settles every weight")
     finite_float32("weight", weight)
+    need_tensor("second_moments", second_moments, fix="second_moments_of gives them")
     rows, moments = by_group(weight, need_finite(second_moments))
     nearest, grid = fixed_grid(weight, fmt, observer, lambda each: each.reshape(rows.shape))
 

@@ -29,9 +29,10 @@ from mini_lib.quantize.qtensor import QTensor
 from mini_lib.quantize.rounding.grids import fixed_grid
 from mini_lib.quantize.rounding.layers import round_layers
 from mini_lib.quantize.validate import finite_float32
-from mini_lib.require import whole
+from mini_lib.require import of_type, whole
 from mini_lib.second_moments import by_group, damped, need_finite
 from mini_lib.surgery import Where
+from mini_lib.tensor_checks import need_tensor
 
 
 def gptq(
@@ -124,7 +125,9 @@ def gptq_weight(
     https://github.com/IST-DASLab/gptq.
     """
     block_size = whole("block_size", block_size, low=1, fix="the paper has 128")
+    of_type("activation_order", activation_order, bool, fix="True takes the strongest inputs first")
     finite_float32("weight", weight)
+    need_tensor("second_moments", second_moments, fix="second_moments_of gives them")
     rows, moments = by_group(weight, need_finite(second_moments))
     order = torch.arange(rows.shape[-1]).expand(len(rows), -1)
     if activation_order:

@@ -18,7 +18,10 @@ import torch
 from torch import Tensor
 
 from mini_lib.quantize.formats import IntFormat
+from mini_lib.quantize.observers import checked_rows
+from mini_lib.quantize.validate import as_numbers
 from mini_lib.require import positive, whole
+from mini_lib.tensor_checks import need_tensor
 
 
 def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradient_scale: float = 1.0) -> Tensor:
@@ -37,7 +40,7 @@ def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradien
 
     Raises:
         TypeError: `x` or `step` is not a tensor of floats.
-        ValueError: a step is not above 0.
+        ValueError: a step is not above 0, or does not fit `x`.
 
     x / s = 0.4, 1.8, 2.5 on codes -1 to 2: gradients 0 - 0.4, 2 - 1.8 and 2, together 1.8:
 
@@ -50,8 +53,15 @@ def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradien
     Source: S. Esser et al., "Learned Step Size Quantization", 2020, section 2, equations 1 to 5.
     """
     for name, value in (("x", x), ("step", step)):
-        if not (isinstance(value, Tensor) and value.is_floating_point()):
-            raise TypeError(f"{name} must be a tensor of floats, got {value!r}; use torch.tensor([...])")
+        need_tensor(name, value, empty=True, fix="use a tensor of floats, torch.tensor([...])")
+    for name, value in (("qmin", qmin), ("qmax", qmax), ("gradient_scale", gradient_scale)):
+        as_numbers(name, value)
+    try:
+        fits = torch.broadcast_shapes(x.shape, step.shape) == x.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(f"a step of shape {list(step.shape)} does not fit x {list(x.shape)}; give one, or one per row")
     if (step <= 0).any():
         raise ValueError(
             f"a step must be above 0, got {step.min():.4g}; learn its logarithm, or lower the learning rate"
@@ -80,6 +90,9 @@ def lsq_range(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tup
 
     An observer, like `min_max` and `mse`.
 
+    Raises:
+        TypeError, ValueError: as `min_max`.
+
     The mean of |x| is 2 and Qp = 1, so the step is 4 and the grid reaches from -4 to 4:
 
     >>> lsq_range(torch.tensor([[1.0, -3.0]]), IntFormat(2))
@@ -87,9 +100,11 @@ def lsq_range(rows: Tensor, fmt: IntFormat, counts: Tensor | None = None) -> tup
 
     Source: Esser 2020, section 2.1.
     """
-    often = torch.ones_like(rows, dtype=torch.float64) if counts is None else counts.double()
+    rows, often = checked_rows(rows, fmt, counts)
     mean = (rows.abs().double() * often).sum(dim=1) / often.sum(dim=1)
-    reach = (2 * mean * sqrt(fmt.qmax)).float()  # Qp steps of 2 * mean / sqrt(Qp)
+    reach = (
+        (2 * mean * sqrt(fmt.qmax)).clamp(max=torch.finfo(torch.float32).max).float()
+    )  # 2 * mean / sqrt(Qp), Qp times
     return -reach * (rows.amin(dim=1) < 0), reach
 
 
