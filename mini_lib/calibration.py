@@ -84,16 +84,16 @@ def observe(model: nn.Module, data: list[Tensor], names: Iterable[str], see: See
 
             hooks.callback(model.get_submodule(name).register_forward_hook(look, with_kwargs=True).remove)
         for batch in data:
-            run(model, batch)
+            fed(model, batch)
 
 
-def run(model: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+def fed(model: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     """Return what a model gives for a batch.
 
     Raises:
         ValueError: torch says that the two do not fit: another shape or dtype than the model's.
 
-    >>> run(nn.Flatten(), torch.zeros(1, 2, 3)).shape
+    >>> fed(nn.Flatten(), torch.zeros(1, 2, 3)).shape
     torch.Size([1, 6])
     """
     try:

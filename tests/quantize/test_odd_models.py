@@ -52,9 +52,14 @@ def plain() -> nn.Sequential:
     """Two layers of one shape after a convolution: the oddities happen to `fc2`, to `conv` or to the whole."""
     torch.manual_seed(0)
     layers = OrderedDict(
-        conv=nn.Conv2d(1, 8, 3), act=nn.ReLU(), pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(),
-        fc1=nn.Linear(8, 8), act1=nn.ReLU(), fc2=nn.Linear(8, 8),
-    )  # fmt: skip
+        conv=nn.Conv2d(1, 8, 3),
+        act=nn.ReLU(),
+        pool=nn.AdaptiveAvgPool2d(1),
+        flat=nn.Flatten(),
+        fc1=nn.Linear(8, 8),
+        act1=nn.ReLU(),
+        fc2=nn.Linear(8, 8),
+    )
     return nn.Sequential(layers).eval()
 
 

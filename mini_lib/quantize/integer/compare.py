@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mini_lib.calibration import batches, observe, run
+from mini_lib.calibration import batches, fed, observe
 from mini_lib.quantize.affine import to_codes
 from mini_lib.quantize.integer.layers import IntegerNet
 from mini_lib.quantize.layers import QuantizedLayer
@@ -63,7 +63,7 @@ def code_differences(twin: nn.Module, net: IntegerNet, images: Tensor) -> list[C
         largest[name] = max(largest[name], int(apart.max()))
 
     need_tensor("images", images, fix="give a batch [N, ...]")
-    run(twin, images[:1] if images.dim() else images)  # what does not fit the twin is refused before it is split
+    fed(twin, images[:1] if images.dim() else images)  # what does not fit the twin is refused before it is split
     for part in batches([images])[0].split(_IMAGES_AT_ONCE):
         integers.update(net.integers(part))
         if odd := [name for name in layers if f"{name}_input" not in integers or layers[name].input_fmt is None]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mini_lib.calibration import run
+from mini_lib.calibration import fed
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.quantize.formats import Format, Observer
@@ -98,7 +98,7 @@ class Trials:
             lent[f"{name}.weight" if name else "weight"] = self.weights[name][width]
         with evaluating(self.model):
             with_weights = lambda batch: functional_call(self.model, lent, (batch,))  # noqa: E731
-            return torch.cat([run(with_weights, batch) for batch in (images.split(100) if images.dim() else [images])])
+            return torch.cat([fed(with_weights, batch) for batch in (images.split(100) if images.dim() else [images])])
 
     def kl(self, images: Tensor) -> Callable[[Bits], float]:
         """Return a function of the bits: the mean KL divergence of the outputs on these images from the float ones.
