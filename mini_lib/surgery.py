@@ -1,6 +1,6 @@
 """Rebuild chosen parts of a model, in a copy: the operation under every technique of the course."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from copy import deepcopy
 
 import torch
@@ -55,7 +55,7 @@ def replace(model: nn.Module, where: Where, build: Callable[[nn.Module], nn.Modu
     """
     chosen = {module for _, module in find(model, where)}
     callable_("build", build, fix="pass a function that takes a module and returns one")
-    result = copied(model)
+    result = copied(model, but=chosen)
     built: dict[nn.Module, nn.Module] = {}
     replaced: list[str] = []
     for name, module in model.named_modules(remove_duplicate=False):
@@ -90,8 +90,10 @@ def swap(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
     return copied(model, {id(model.get_submodule(name)): module for name, module in new.items()})
 
 
-def copied(model: nn.Module, known: dict[int, nn.Module] | None = None) -> nn.Module:
+def copied(model: nn.Module, known: dict[int, nn.Module] | None = None, but: Container[nn.Module] = ()) -> nn.Module:
     """Return a copy that computes with its own weights; `known` says what to take for copies of the modules of an id.
+
+    but: modules that are not looked at, since others will take their place.
 
     Raises:
         ValueError: a module's forward is a function that was put on it, which in the copy too would run the original;
@@ -105,7 +107,7 @@ def copied(model: nn.Module, known: dict[int, nn.Module] | None = None) -> nn.Mo
     """
     for name, module in model.named_modules():
         what, forward = repr(name) if name else "the model", vars(module).get("forward")
-        if forward is not None and getattr(forward, "__self__", None) is not module:
+        if module not in but and forward is not None and getattr(forward, "__self__", None) is not module:
             raise ValueError(
                 f"{what} has a forward of its own, which a copy would run on the original; write it in a class"
             )

@@ -73,7 +73,7 @@ def test_modules_run_in_their_own_order_and_those_that_do_not_run_are_left_out()
 
 def test_no_hook_is_left_behind_not_even_after_an_error():
     model = nn.Sequential(nn.Linear(1, 2)).eval()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError):
         observe(model, [torch.zeros(1, 7)], ["0"], lambda *_: None)
     assert not model[0]._forward_hooks
 

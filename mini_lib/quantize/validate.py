@@ -18,11 +18,9 @@ def finite_float32(name: str, values: object, *, dims: int | None = None) -> Ten
         TypeError: `values` is not a tensor, or does not hold floats.
         ValueError: it is empty, holds NaN or infinity, or goes beyond what float32 holds; or as `need_tensor`.
     """
-    need_tensor(
-        name, values, dims=dims, floating=False, empty=True, fix="give floats, such as torch.tensor([1.0, 2.0])"
-    )
-    if values.dtype not in FLOAT_DTYPES:
+    if isinstance(values, Tensor) and values.dtype not in FLOAT_DTYPES:
         raise TypeError(f"{name} must hold floats, got {values.dtype}; call .float() on it first")
+    need_tensor(name, values, dims=dims, empty=True, fix="give floats, such as torch.tensor([1.0, 2.0])")
     if values.numel() == 0:
         raise ValueError(f"{name} is empty (shape {tuple(values.shape)}); there is nothing to quantize")
     bad = values.numel() - int(torch.isfinite(values).sum())
@@ -84,7 +82,7 @@ def as_numbers(name: str, value: object) -> Tensor:
         ValueError: as `need_tensor`.
     """
     if not isinstance(value, Tensor):
-        number = finite(name, value, fix="give a number or a tensor of numbers")
+        number = value if isinstance(value, float) else finite(name, value, fix="give a number or a tensor of numbers")
         value = torch.tensor(number, dtype=torch.float64 if isinstance(number, float) else torch.int64)
     need_tensor(name, value, floating=False, fix="give a number or a tensor of numbers")
     if value.dtype == torch.bool or (value.is_floating_point() and value.dtype not in FLOAT_DTYPES):

@@ -128,7 +128,7 @@ def test_what_is_not_whole_or_does_not_fit_is_refused():
         integer_matmul(codes, codes, bias=torch.tensor([0.5, 1.0]))
     with pytest.raises(TypeError, match="input_zero_point must be a whole number, got 0.5"):
         integer_matmul(codes, codes, 0.5)
-    with pytest.raises(TypeError, match="inputs must be codes, whole numbers, got list"):
+    with pytest.raises(TypeError, match="inputs must be a tensor, got \\[1\\]"):
         integer_matmul([1], codes)
     with pytest.raises(
         ValueError, match=re.escape("inputs [2, 3] and weights [2, 2] do not fit; expected [..., n, k]")

@@ -160,5 +160,5 @@ def test_the_gradient_scale_can_be_left_out():
 def test_what_is_no_step_is_refused():
     with pytest.raises(ValueError, match="a step must be above 0, got -0.5; learn its logarithm"):
         lsq(torch.ones(2), torch.tensor(-0.5), -1, 2)
-    with pytest.raises(TypeError, match="step must be a tensor of floats, got 0.5; use torch.tensor"):
+    with pytest.raises(TypeError, match="step must be a tensor, got 0.5; use a tensor of floats"):
         lsq(torch.ones(2), 0.5, -1, 2)

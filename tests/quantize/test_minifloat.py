@@ -107,5 +107,5 @@ def test_random_floats_of_every_size_are_rounded_as_torch_rounds_them(name):
 
 
 def test_what_is_no_tensor_is_refused_by_encode():
-    with pytest.raises(TypeError, match="x must be a tensor of floats, got .1.0.; use torch.tensor"):
+    with pytest.raises(TypeError, match="x must be a tensor, got .1.0.; use a tensor of floats"):
         E4M3.encode([1.0])
