@@ -293,7 +293,7 @@ def test_bad_weights_are_refused_in_every_format(fmt):
     for dtype in (torch.int64, torch.uint8, torch.bool, torch.complex64):
         with refused(TypeError, f"weight must hold floats, got {dtype}; call .float() on it first"):
             quantize(torch.ones(6, 9, dtype=dtype), fmt)
-    with refused(TypeError, "weight must be a torch.Tensor, got list; use torch.tensor(...)"):
+    with refused(TypeError, "weight must be a tensor, got [1.0, 2.0]; give floats"):
         quantize([1.0, 2.0], fmt)
 
 
