@@ -352,7 +352,7 @@ def test_what_is_no_tensor_is_refused():
     weight, moments = torch.ones(2, 3), torch.eye(3)
     with pytest.raises(TypeError, match="second_moments must be a tensor, got None; second_moments_of gives them"):
         gptq_weight(weight, None, IntFormat(4))
-    with pytest.raises(TypeError, match="weight must be a torch.Tensor, got list"):
+    with pytest.raises(TypeError, match="weight must be a tensor, got"):
         gptq_weight([[1.0]], moments, IntFormat(4))
     with pytest.raises(ValueError, match="weight is empty"):
         gptq_weight(torch.ones(0, 3), moments, IntFormat(4))

@@ -295,7 +295,7 @@ def test_a_layer_at_no_minimum_is_refused():
 def test_layers_that_cannot_have_a_width_of_their_own():
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     tied[1].weight = tied[0].weight
-    with pytest.raises(ValueError, match="layers '0' and '1' share their weight, which cannot have two widths"):
+    with pytest.raises(ValueError, match="layer '0' shares its weight with '1', and one weight cannot have two widths"):
         sensitivity_by_weight(tied, (4,))
     masked = nn.Sequential(nn.Linear(4, 4))
     prune.random_unstructured(masked[0], "weight", amount=2)
