@@ -299,7 +299,7 @@ def test_layers_that_cannot_have_a_width_of_their_own():
         sensitivity_by_weight(tied, (4,))
     masked = nn.Sequential(nn.Linear(4, 4))
     prune.random_unstructured(masked[0], "weight", amount=2)
-    with pytest.raises(ValueError, match="layer '0' computes its weight from others, as a mask does"):
+    with pytest.raises(ValueError, match="layer '0': its weight is masked"):
         sensitivity_by_weight(masked, (4,))
     with pytest.raises(ValueError, match="where chooses no nn.Conv2d or nn.Linear"):
         sensitivity_by_weight(nn.Sequential(nn.ReLU()), (4,))
