@@ -48,6 +48,7 @@ CORE = ("batch", "columns", "costs", "data", "distill", "fit", "fold", "knapsack
 SLOW = {
     "mini_lib.quantize.packed.race.race_packed",
     "mini_lib.quantize.packed.layers.PackedConv2d",
+    "mini_lib.quantize.packed.layers.PackedLinear",
     "mini_lib.quantize.mixed.accelerators.accelerator_costs",
     "mini_lib.quantize.mixed.allocate.allocate",
     "mini_lib.prune.sparse.compare.compare_kernels",
@@ -56,9 +57,20 @@ SLOW = {
     "mini_lib.llm.serving.load.load_curve",
     "mini_lib.costs.layer_costs",
 }
+# Methods that a topic's own functions call, after their checks: `quantize` and `QTensor` call a format, which calls its
+# granularity; the transformations make layers; a policy calls its operations.
+INNER = {
+    "encode", "decode", "layout", "pack", "unpack", "packed_codes", "scale", "in_blocks", "fields", "from_rows", "rows",
+    "unrows", "scale_shape", "of", "set_input_grid", "quantized_input", "rounded_input", "accumulate", "own_macs", "tie_to",
+    "unchecked", "embed", "rotary",
+}  # fmt: skip
+INNER_TOPICS = ("quantize", "augment", "llm_model")
 # Not called at all, each for a reason.
 NOT_CALLED = {
     "llm.model.load_language_model": "reads a file of 98 MB",
+    "quantize.load_model": "reads a file that is not there any more",
+    "llm.model.find_model_file": "looks for a file that is not there",
+    "data.read_idx": "reads files that are not shipped",
     "data.cifar10": "reads files that are not shipped",
     "data.full_fashion": "reads files that are not shipped",
     "native.build_program": "compiles a program into a folder",
@@ -116,9 +128,7 @@ def modules_of(topic: str) -> list[ModuleType]:
         for info in pkgutil.iter_modules(package.__path__, f"{name}."):
             if info.name.rpartition(".")[2].startswith("_"):
                 continue
-            if topic == "core" and not info.ispkg and info.name.rpartition(".")[2] in CORE:
-                found.append(importlib.import_module(info.name))
-            elif topic != "core" and info.ispkg:
+            if (topic == "core" and not info.ispkg and info.name.rpartition(".")[2] in CORE) or (topic != "core" and info.ispkg):
                 found.append(importlib.import_module(info.name))
         if topic != "core":
             found.insert(0, package)
@@ -168,6 +178,8 @@ def _class_doors(topic: str, name: str, kind: type) -> Iterator[Door]:
             function = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
             if attribute.startswith("_") and attribute != "__call__":
                 continue
+            if attribute in INNER and topic in INNER_TOPICS:
+                continue
             if attribute == "forward" and issubclass(kind, torch.nn.Module):
                 continue  # what a layer is given passes through torch, which has its own words
             if not isinstance(function, FunctionType) or getattr(function, "__isabstractmethod__", False):
@@ -200,7 +212,7 @@ def size_bytes(value: object) -> int:
 class Harvest:
     """Keeps the arguments of every call of a door while it is the profiler."""
 
-    def __init__(self, doors: list[Door], most: int = 3) -> None:
+    def __init__(self, doors: list[Door], most: int = 6) -> None:
         self.doors: dict[CodeType, list[Door]] = {}
         for door in doors:
             if door.code is not None:
@@ -236,9 +248,14 @@ class Harvest:
             made = frame.f_locals[frame.f_code.co_varnames[0]]
             if type(made) is not door.call and (door.calls or not isinstance(made, door.call)):
                 return
-        arguments = {name: value for name, value in arguments.items() if repr(type(value)).find("_HAS_DEFAULT_FACTORY") < 0}
+        arguments = {
+            name: value for name, value in arguments.items() if repr(type(value)).find("_HAS_DEFAULT_FACTORY") < 0
+        }
         once = (Iterator,)  # what can be read once cannot be given again
-        if any(isinstance(value, once) for value in arguments.values()) or size_bytes([*arguments.values()]) > MOST_BYTES:
+        if (
+            any(isinstance(value, once) for value in arguments.values())
+            or size_bytes([*arguments.values()]) > MOST_BYTES
+        ):
             return
         door.calls.append(Call(copied(arguments), tuple(copied(dict(enumerate(rest))).values())))
 

@@ -97,10 +97,9 @@ def quantize() -> Calls:
 
 def prune() -> Calls:
     from mini_lib.data import Splits
+    from mini_lib.latency import latency
     from mini_lib.prune.sparse import Comparison, KernelSweep, KernelTime, compare_kernels, sweep_kernels
     from mini_lib.prune.tickets import Recipe, batch_order, train_together, weights_of
-
-    from mini_lib.latency import latency
 
     time = latency(lambda: None, repeats=3)
 
@@ -221,8 +220,12 @@ def augment() -> Calls:
     yield lambda: s.DensityMatching(build(0).eval(), split, seed=0)([policy])
     yield lambda: s.train_children(build, [None], split, split, recipe, [0])
     yield lambda: s.population_based(build, space, split, split, recipe, seed=0, parts=1, population=4, sub_policies=1)
-    yield lambda: s.run_search(s.RandomSearch(space, seed=0, sub_policies=1), lambda policies: [0.5] * len(policies), trials=2)
-    yield lambda: s.fast_autoaugment(build, split, lambda evaluate, fold: outcome, recipe=recipe, seed=0, count=2, top=1)
+    yield lambda: s.run_search(
+        s.RandomSearch(space, seed=0, sub_policies=1), lambda policies: [0.5] * len(policies), trials=2
+    )
+    yield lambda: s.fast_autoaugment(
+        build, split, lambda evaluate, fold: outcome, recipe=recipe, seed=0, count=2, top=1
+    )
 
 
 def llm_cost() -> Calls:
@@ -258,7 +261,9 @@ def llm_serving() -> Calls:
         lambda rate: s.poisson_arrivals(rate, 4, 8, 4, 0), s.LinearTiming(0.01), (1.0, 2.0), kv_tokens=64
     )
     row = s.LoadRow(1.0, 10.0, 0.1, 0.2, 0.01, 0.02, 1.0, 0.5, 2.0, 0.5, 0)
-    yield lambda: s.knee([replace(row, rate_per_s=rate) for rate in (1.0, 2.0, 3.0)])  # FIXME
+    yield lambda: s.knee(
+        [replace(row, rate_per_s=rate, tokens_per_s=9 * rate, ttft_p99_s=0.1 * rate**3) for rate in (1.0, 2.0, 3.0)]
+    )
 
 
 def llm_prices() -> Calls:
@@ -282,6 +287,8 @@ def llm_published() -> Calls:
 
 
 def llm_model() -> Calls:
+    from tokenizers.pre_tokenizers import ByteLevel
+
     import mini_lib.llm.model as m
     import mini_lib.quantize as q
 
@@ -302,8 +309,8 @@ def llm_model() -> Calls:
     yield lambda: m.DecodePlan(lm, m.KVCache(lm.architecture, 8)).step(3)
     yield lambda: m.DecodePlan(lm, m.KVCache(lm.architecture, 8), tokens=2).run([3, 4])
     header = {
-        "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tokenizer.ggml.tokens": ["<end>", "<|im_start|>", "<|im_end|>", *"abc"],
-        "tokenizer.ggml.token_type": [3, 3, 3, 1, 1, 1], "tokenizer.ggml.merges": [], "tokenizer.ggml.eos_token_id": 0,
+        "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tokenizer.ggml.tokens": ["<end>", "<|im_start|>", "<|im_end|>", *ByteLevel.alphabet()],
+        "tokenizer.ggml.token_type": [3, 3, 3, *[1] * 256], "tokenizer.ggml.merges": [], "tokenizer.ggml.eos_token_id": 0,
     }  # fmt: skip
     yield lambda: m.Tokenizer.of_file(header)
     yield lambda: list(lm.tokenizer.stream(tokens))

@@ -88,7 +88,9 @@ def _tensors(value: torch.Tensor) -> dict[str, Make]:
         "meta": lambda: plain.to("meta"),
         "sparse": lambda: plain.to_sparse(),
         "with a gradient": lambda: plain.float().requires_grad_(),
-        "not contiguous": lambda: plain.mT.contiguous().mT if plain.dim() > 1 else torch.stack([plain, plain], -1)[..., 0],
+        "not contiguous": lambda: (
+            plain.mT.contiguous().mT if plain.dim() > 1 else torch.stack([plain, plain], -1)[..., 0]
+        ),
         "negative": lambda: -plain if plain.dtype is not torch.bool else ~plain,
         "zeros": lambda: torch.zeros_like(plain),
     }
