@@ -42,8 +42,25 @@ TOPICS = {
 }
 # The core has no `__init__` that exports: these are the files that lessons use. What only the topics call (checks,
 # calibration, the graph) is theirs: a topic's own door stands before it.
-CORE = ("batch", "columns", "costs", "data", "distill", "fit", "fold", "knapsack", "latency", "measure", "native", "packing",
-        "roofline", "second_moments", "stacked", "surgery", "zoo")  # fmt: skip
+CORE = (
+    "batch",
+    "columns",
+    "costs",
+    "data",
+    "distill",
+    "fit",
+    "fold",
+    "knapsack",
+    "latency",
+    "measure",
+    "native",
+    "packing",
+    "roofline",
+    "second_moments",
+    "stacked",
+    "surgery",
+    "zoo",
+)
 # Doctests that take seconds: the arguments of their functions come from other doctests, or from EXTRA.
 SLOW = {
     "mini_lib.quantize.packed.race.race_packed",
@@ -60,10 +77,49 @@ SLOW = {
 # Methods that a topic's own functions call, after their checks: `quantize` and `QTensor` call a format, which calls its
 # granularity; the transformations make layers; a policy calls its operations.
 INNER = {
-    "encode", "decode", "layout", "pack", "unpack", "packed_codes", "scale", "in_blocks", "fields", "from_rows", "rows",
-    "unrows", "scale_shape", "of", "set_input_grid", "quantized_input", "rounded_input", "accumulate", "own_macs", "tie_to",
-    "unchecked", "embed", "rotary",
-}  # fmt: skip
+    "encode",
+    "decode",
+    "layout",
+    "pack",
+    "unpack",
+    "packed_codes",
+    "scale",
+    "in_blocks",
+    "fields",
+    "from_rows",
+    "rows",
+    "unrows",
+    "scale_shape",
+    "of",
+    "set_input_grid",
+    "quantized_input",
+    "rounded_input",
+    "accumulate",
+    "own_macs",
+    "tie_to",
+    "unchecked",
+    "embed",
+    "rotary",
+}
+# Layers that a transformation makes: nobody makes one by hand.
+MADE = {
+    "FakeQuantConv2d",
+    "FakeQuantLayer",
+    "FakeQuantLinear",
+    "IntegerConv2d",
+    "IntegerLinear",
+    "IntegerNet",
+    "Requantize",
+    "QuantizedConv2d",
+    "QuantizedLayer",
+    "QuantizedLinear",
+    "PackedConv2d",
+    "PackedLayer",
+    "PackedLinear",
+    "TensorTrainLinear",
+    "LoRA",
+    "InvertedResidual",
+}
 INNER_TOPICS = ("quantize", "augment", "llm_model")
 # Not called at all, each for a reason.
 NOT_CALLED = {
@@ -128,7 +184,9 @@ def modules_of(topic: str) -> list[ModuleType]:
         for info in pkgutil.iter_modules(package.__path__, f"{name}."):
             if info.name.rpartition(".")[2].startswith("_"):
                 continue
-            if (topic == "core" and not info.ispkg and info.name.rpartition(".")[2] in CORE) or (topic != "core" and info.ispkg):
+            if (topic == "core" and not info.ispkg and info.name.rpartition(".")[2] in CORE) or (
+                topic != "core" and info.ispkg
+            ):
                 found.append(importlib.import_module(info.name))
         if topic != "core":
             found.insert(0, package)
@@ -169,7 +227,7 @@ def doors_of(topic: str) -> list[Door]:
 def _class_doors(topic: str, name: str, kind: type) -> Iterator[Door]:
     if issubclass(kind, (BaseException, enum.Enum)) or getattr(kind, "_is_protocol", False):
         return
-    if not inspect.isabstract(kind) and signature(kind).parameters:
+    if not inspect.isabstract(kind) and kind.__name__ not in MADE and signature(kind).parameters:
         yield Door(name, topic, kind, code_of(kind.__init__), "class")
     for base in reversed(kind.__mro__):
         if not base.__module__.startswith("mini_lib"):

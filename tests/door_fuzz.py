@@ -113,8 +113,22 @@ def hidden_state(value: object) -> bool:
 class Guard:
     """Refuses, in this process, to open a file for writing, to remove, move or make one outside a folder."""
 
-    WRITES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.chown",
-              "os.truncate", "os.utime", "shutil.rmtree", "shutil.move", "shutil.copyfile", "shutil.copytree")  # fmt: skip
+    WRITES = (
+        "os.remove",
+        "os.rename",
+        "os.mkdir",
+        "os.rmdir",
+        "os.symlink",
+        "os.link",
+        "os.chmod",
+        "os.chown",
+        "os.truncate",
+        "os.utime",
+        "shutil.rmtree",
+        "shutil.move",
+        "shutil.copyfile",
+        "shutil.copytree",
+    )
 
     def __init__(self, folder: str) -> None:
         self.folder = os.path.realpath(folder)
@@ -155,7 +169,7 @@ def parts_of(call: Call, door: Door) -> dict[str, object]:
 def perform(door: Door, parts: dict[str, object]) -> object:
     """Call a door; what it yields is drawn, up to a thousand values."""
     parameters = inspect.signature(inspect.unwrap(door.call) if door.kind != "class" else door.call).parameters
-    positional, named, seen_rest = [], {}, False
+    positional, named = [], {}
     rest = [value for name, value in parts.items() if name.startswith("*")]
     before_rest = True
     for name, parameter in parameters.items():
@@ -530,7 +544,8 @@ def main() -> None:
     print(
         f"all: {total['called']} of {total['doors']} public functions, {total.get('begin', 0)} calls, "
         f"foreign exceptions {total.get('foreign', 0)}, NaN from finite input {total.get('nan', 0)}, "
-        f"arguments changed {total.get('changed', 0)}, no answer {total.get('hang', 0)}, processes died {total.get('crash', 0)}"
+        f"arguments changed {total.get('changed', 0)}, no answer {total.get('hang', 0)}, "
+        f"processes died {total.get('crash', 0)}"
     )
     if arguments.json:
         text = json.dumps(everything).encode("utf-8", "backslashreplace")

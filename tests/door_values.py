@@ -296,8 +296,7 @@ def numbers(value: object, depth: int = 0, seen: set[int] | None = None) -> Iter
     if isinstance(value, (torch.Tensor, np.ndarray, float, complex, np.floating)):
         yield value
     elif isinstance(value, nn.Module):
-        for tensor in (*value.parameters(), *value.buffers()):
-            yield tensor
+        yield from (*value.parameters(), *value.buffers())
     elif isinstance(value, Mapping):
         for each in list(value.values())[:200]:
             yield from numbers(each, depth + 1, seen)

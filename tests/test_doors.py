@@ -1,7 +1,7 @@
 """Nothing that is handed to a public function ends in an error of torch, in NaN, or in a changed argument.
 
-`door_fuzz.py` calls each public function with hostile arguments, one at a time, in a process of its own; `door_calls.py`
-says where the right calls come from. Here a sample runs; `python tests/door_fuzz.py --all` takes every value.
+`door_fuzz.py` calls each public function with hostile arguments, one at a time, in its own process; `door_calls.py`
+knows the right calls. Here a sample runs; `python tests/door_fuzz.py --all` takes every value.
 """
 
 import json

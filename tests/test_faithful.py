@@ -17,10 +17,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 import pytest
 import torch
 from door_fuzz import fingerprint, judge_error
@@ -72,6 +68,7 @@ from mini_lib.quantize import (
 from mini_lib.stacked import stack, unstack
 from mini_lib.surgery import find, replace, swap
 
+ROOT = Path(__file__).resolve().parent.parent
 FMT = IntFormat(8, granularity=PerChannel(0))
 INPUTS = IntFormat(8, symmetric=False, signed=False)
 EXACT, ROUNDED = 1e-4, 0.08  # of the largest output; where from: see `tolerance`
@@ -191,7 +188,7 @@ NOTHING_CHANGED: dict[str, Transform] = {
     "stack, unstack": _stacked,
     "mean_of": lambda model, x: mean_of([model, model]),
     "replace": _rebuilt,
-    "swap": lambda model, x: swap(model, {name: layer for name, layer in find(model, is_factorizable)}),
+    "swap": lambda model, x: swap(model, dict(find(model, is_factorizable))),
 }
 TRANSFORMATIONS = EIGHT_BITS | NOTHING_CHANGED
 
@@ -216,8 +213,20 @@ def _trained(model: nn.Module, x: Tensor) -> nn.Module:
 
 
 # These ask that batch norm is folded first, so they get a net that has none.
-WITHOUT_NORM = {"quantize_weights_and_activations", "correct_bias", "awq", "scale_salient", "smooth", "equalize", "to_integers",
-                "with_integer_biases", "add_lora", "add_lora, merge_lora", "add_lora twice, merge_lora", "stack, unstack"}  # fmt: skip
+WITHOUT_NORM = {
+    "quantize_weights_and_activations",
+    "correct_bias",
+    "awq",
+    "scale_salient",
+    "smooth",
+    "equalize",
+    "to_integers",
+    "with_integer_biases",
+    "add_lora",
+    "add_lora, merge_lora",
+    "add_lora twice, merge_lora",
+    "stack, unstack",
+}
 # What the result has to compute, where that is not what the model does.
 INSTEAD: dict[str, Transform] = {"reestimate_batch_norm": _statistics_anew, "prune_and_train": _trained}
 # These promise that every weight is stored in few bits: a layer that they leave in float has to be named.
@@ -352,7 +361,7 @@ def tolerance(transform: str, odd: str) -> float:
     return max(ROUNDED if transform in EIGHT_BITS else EXACT, own)
 
 
-# Layers that the reader puts in place with `swap` are the reader's: a forward that reads what they lack says so at once.
+# A layer that the reader puts in place with `swap` is the reader's: a forward that reads what it lacks says so at once.
 LOUD = {
     ("output_svd", "reads fc.weight besides"),
     ("output_svd", "reads fc.in_features"),
@@ -360,9 +369,16 @@ LOUD = {
 }
 # None of these hinders anybody: they are kept, but by those that say why not.
 HARMLESS = (
-    "plain", "hook on the model", "hook on a container", "subclass by name only", "functional dropout",
-    "no_grad in forward", "linear on 3-d", "without gradients", "no bias",
-)  # fmt: skip
+    "plain",
+    "hook on the model",
+    "hook on a container",
+    "subclass by name only",
+    "functional dropout",
+    "no_grad in forward",
+    "linear on 3-d",
+    "without gradients",
+    "no bias",
+)
 NOT_A_CHAIN = {"functional dropout", "no_grad in forward", "linear on 3-d", "hook on the model", "hook on a container"}
 HINDERED = {
     "to_integers": NOT_A_CHAIN,
