@@ -131,6 +131,7 @@ NOT_CALLED = {
     "data.full_fashion": "reads files that are not shipped",
     "native.build_program": "compiles a program into a folder",
     "parallel.as_they_are_done": "starts processes",
+    "quantize.race_packed": "compiles a kernel for each width",
     "loops.measure_machine_model": "measures for seconds",
     "roofline.measure_machine": "measures for seconds",
     "roofline.measure_bandwidth_bytes_per_s": "measures for seconds",

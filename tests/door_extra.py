@@ -98,7 +98,6 @@ def quantize() -> Calls:
     time = latency(lambda: None, repeats=3)
     race = Race(4, 4, (Runner("torch float32", 64, time), Runner("read only", 64, time)))
     yield lambda: race.share_of_limit("torch float32")
-    yield lambda: q.race_packed(64, 64, repeats=1)
     yield lambda: q.accelerator_costs(net, x, (4, 8), q.BIT_SERIAL)
 
 
