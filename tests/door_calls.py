@@ -42,12 +42,30 @@ TOPICS = {
 }
 # The core has no `__init__` that exports: these are the files that lessons use. What only the topics call (checks,
 # calibration, the graph) is theirs: a topic's own door stands before it.
-CORE = ("batch", "columns", "costs", "data", "distill", "fit", "fold", "knapsack", "latency", "measure", "native", "packing",
-        "roofline", "second_moments", "stacked", "surgery", "zoo")  # fmt: skip
+CORE = (
+    "batch",
+    "columns",
+    "costs",
+    "data",
+    "distill",
+    "fit",
+    "fold",
+    "knapsack",
+    "latency",
+    "measure",
+    "native",
+    "packing",
+    "roofline",
+    "second_moments",
+    "stacked",
+    "surgery",
+    "zoo",
+)
 # Doctests that take seconds: the arguments of their functions come from other doctests, or from EXTRA.
 SLOW = {
     "mini_lib.quantize.packed.race.race_packed",
     "mini_lib.quantize.packed.layers.PackedConv2d",
+    "mini_lib.quantize.packed.layers.PackedLinear",
     "mini_lib.quantize.mixed.accelerators.accelerator_costs",
     "mini_lib.quantize.mixed.allocate.allocate",
     "mini_lib.prune.sparse.compare.compare_kernels",
@@ -56,13 +74,64 @@ SLOW = {
     "mini_lib.llm.serving.load.load_curve",
     "mini_lib.costs.layer_costs",
 }
+# Methods that a topic's own functions call, after their checks: `quantize` and `QTensor` call a format, which calls its
+# granularity; the transformations make layers; a policy calls its operations.
+INNER = {
+    "encode",
+    "decode",
+    "layout",
+    "pack",
+    "unpack",
+    "packed_codes",
+    "scale",
+    "in_blocks",
+    "fields",
+    "from_rows",
+    "rows",
+    "unrows",
+    "scale_shape",
+    "of",
+    "set_input_grid",
+    "quantized_input",
+    "rounded_input",
+    "accumulate",
+    "own_macs",
+    "tie_to",
+    "unchecked",
+    "embed",
+    "rotary",
+}
+# Layers that a transformation makes: nobody makes one by hand.
+MADE = {
+    "FakeQuantConv2d",
+    "FakeQuantLayer",
+    "FakeQuantLinear",
+    "IntegerConv2d",
+    "IntegerLinear",
+    "IntegerNet",
+    "Requantize",
+    "QuantizedConv2d",
+    "QuantizedLayer",
+    "QuantizedLinear",
+    "PackedConv2d",
+    "PackedLayer",
+    "PackedLinear",
+    "TensorTrainLinear",
+    "LoRA",
+    "InvertedResidual",
+}
+INNER_TOPICS = ("quantize", "augment", "llm_model")
 # Not called at all, each for a reason.
 NOT_CALLED = {
     "llm.model.load_language_model": "reads a file of 98 MB",
+    "quantize.load_model": "reads a file that is not there any more",
+    "llm.model.find_model_file": "looks for a file that is not there",
+    "data.read_idx": "reads files that are not shipped",
     "data.cifar10": "reads files that are not shipped",
     "data.full_fashion": "reads files that are not shipped",
     "native.build_program": "compiles a program into a folder",
     "parallel.as_they_are_done": "starts processes",
+    "quantize.race_packed": "compiles a kernel for each width",
     "loops.measure_machine_model": "measures for seconds",
     "roofline.measure_machine": "measures for seconds",
     "roofline.measure_bandwidth_bytes_per_s": "measures for seconds",
@@ -116,9 +185,9 @@ def modules_of(topic: str) -> list[ModuleType]:
         for info in pkgutil.iter_modules(package.__path__, f"{name}."):
             if info.name.rpartition(".")[2].startswith("_"):
                 continue
-            if topic == "core" and not info.ispkg and info.name.rpartition(".")[2] in CORE:
-                found.append(importlib.import_module(info.name))
-            elif topic != "core" and info.ispkg:
+            if (topic == "core" and not info.ispkg and info.name.rpartition(".")[2] in CORE) or (
+                topic != "core" and info.ispkg
+            ):
                 found.append(importlib.import_module(info.name))
         if topic != "core":
             found.insert(0, package)
@@ -159,7 +228,7 @@ def doors_of(topic: str) -> list[Door]:
 def _class_doors(topic: str, name: str, kind: type) -> Iterator[Door]:
     if issubclass(kind, (BaseException, enum.Enum)) or getattr(kind, "_is_protocol", False):
         return
-    if not inspect.isabstract(kind) and signature(kind).parameters:
+    if not inspect.isabstract(kind) and kind.__name__ not in MADE and signature(kind).parameters:
         yield Door(name, topic, kind, code_of(kind.__init__), "class")
     for base in reversed(kind.__mro__):
         if not base.__module__.startswith("mini_lib"):
@@ -167,6 +236,8 @@ def _class_doors(topic: str, name: str, kind: type) -> Iterator[Door]:
         for attribute, value in vars(base).items():
             function = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
             if attribute.startswith("_") and attribute != "__call__":
+                continue
+            if attribute in INNER and topic in INNER_TOPICS:
                 continue
             if attribute == "forward" and issubclass(kind, torch.nn.Module):
                 continue  # what a layer is given passes through torch, which has its own words
@@ -200,7 +271,7 @@ def size_bytes(value: object) -> int:
 class Harvest:
     """Keeps the arguments of every call of a door while it is the profiler."""
 
-    def __init__(self, doors: list[Door], most: int = 3) -> None:
+    def __init__(self, doors: list[Door], most: int = 6) -> None:
         self.doors: dict[CodeType, list[Door]] = {}
         for door in doors:
             if door.code is not None:
@@ -236,9 +307,14 @@ class Harvest:
             made = frame.f_locals[frame.f_code.co_varnames[0]]
             if type(made) is not door.call and (door.calls or not isinstance(made, door.call)):
                 return
-        arguments = {name: value for name, value in arguments.items() if repr(type(value)).find("_HAS_DEFAULT_FACTORY") < 0}
+        arguments = {
+            name: value for name, value in arguments.items() if repr(type(value)).find("_HAS_DEFAULT_FACTORY") < 0
+        }
         once = (Iterator,)  # what can be read once cannot be given again
-        if any(isinstance(value, once) for value in arguments.values()) or size_bytes([*arguments.values()]) > MOST_BYTES:
+        if (
+            any(isinstance(value, once) for value in arguments.values())
+            or size_bytes([*arguments.values()]) > MOST_BYTES
+        ):
             return
         door.calls.append(Call(copied(arguments), tuple(copied(dict(enumerate(rest))).values())))
 

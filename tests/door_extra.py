@@ -33,9 +33,16 @@ def quantize() -> Calls:
 
     weight = torch.linspace(-1, 1, 128).reshape(2, 64)
     formats = (
-        q.IntFormat(8), q.BinaryFormat(), q.TernaryFormat(), q.CodebookFormat(2, iterations=3), q.FP8Format(), q.FloatFormat(),
-        q.MXFP8, q.NF4Format(), q.NVFP4Format(),
-    )  # fmt: skip
+        q.IntFormat(8),
+        q.BinaryFormat(),
+        q.TernaryFormat(),
+        q.CodebookFormat(2, iterations=3),
+        q.FP8Format(),
+        q.FloatFormat(),
+        q.MXFP8,
+        q.NF4Format(),
+        q.NVFP4Format(),
+    )
 
     def all_ways(fmt: q.Format) -> object:
         fields = fmt.encode(weight, q.min_max)
@@ -91,16 +98,14 @@ def quantize() -> Calls:
     time = latency(lambda: None, repeats=3)
     race = Race(4, 4, (Runner("torch float32", 64, time), Runner("read only", 64, time)))
     yield lambda: race.share_of_limit("torch float32")
-    yield lambda: q.race_packed(64, 64, repeats=1)
     yield lambda: q.accelerator_costs(net, x, (4, 8), q.BIT_SERIAL)
 
 
 def prune() -> Calls:
     from mini_lib.data import Splits
+    from mini_lib.latency import latency
     from mini_lib.prune.sparse import Comparison, KernelSweep, KernelTime, compare_kernels, sweep_kernels
     from mini_lib.prune.tickets import Recipe, batch_order, train_together, weights_of
-
-    from mini_lib.latency import latency
 
     time = latency(lambda: None, repeats=3)
 
@@ -115,9 +120,13 @@ def prune() -> Calls:
     recipe = Recipe(steps=2, batch_size=4)
     yield lambda: recipe.make_optimizer(list(net.parameters()))
     yield lambda: train_together(
-        net, [weights_of(net)] * 2, [None] * 2, [batch_order(8, recipe, seed) for seed in (0, 1)],
-        Splits(split, split, split), recipe,
-    )  # fmt: skip
+        net,
+        [weights_of(net)] * 2,
+        [None] * 2,
+        [batch_order(8, recipe, seed) for seed in (0, 1)],
+        Splits(split, split, split),
+        recipe,
+    )
 
 
 def factorize() -> Calls:
@@ -157,8 +166,11 @@ def augment() -> Calls:
     batch = Batch(bytes_, torch.tensor([0, 1]))
     floats = Batch(bytes_.float() / 255, torch.tensor([0, 1]))
     for made in (
-        lambda: a.AugMix(3, 2, 1, 1.0), lambda: a.RandAugment(1, 9), a.TrivialAugment, lambda: a.TrivialAugment((rotate,)),
-    ):  # fmt: skip
+        lambda: a.AugMix(3, 2, 1, 1.0),
+        lambda: a.RandAugment(1, 9),
+        a.TrivialAugment,
+        lambda: a.TrivialAugment((rotate,)),
+    ):
         yield made
         yield lambda made=made: made()(batch, generator)
     for mixed in (lambda: a.CutMix(1.0, 2), lambda: a.Mixup(1.0, 2), lambda: a.SamplePairing(0.5)):
@@ -221,8 +233,12 @@ def augment() -> Calls:
     yield lambda: s.DensityMatching(build(0).eval(), split, seed=0)([policy])
     yield lambda: s.train_children(build, [None], split, split, recipe, [0])
     yield lambda: s.population_based(build, space, split, split, recipe, seed=0, parts=1, population=4, sub_policies=1)
-    yield lambda: s.run_search(s.RandomSearch(space, seed=0, sub_policies=1), lambda policies: [0.5] * len(policies), trials=2)
-    yield lambda: s.fast_autoaugment(build, split, lambda evaluate, fold: outcome, recipe=recipe, seed=0, count=2, top=1)
+    yield lambda: s.run_search(
+        s.RandomSearch(space, seed=0, sub_policies=1), lambda policies: [0.5] * len(policies), trials=2
+    )
+    yield lambda: s.fast_autoaugment(
+        build, split, lambda evaluate, fold: outcome, recipe=recipe, seed=0, count=2, top=1
+    )
 
 
 def llm_cost() -> Calls:
@@ -258,7 +274,9 @@ def llm_serving() -> Calls:
         lambda rate: s.poisson_arrivals(rate, 4, 8, 4, 0), s.LinearTiming(0.01), (1.0, 2.0), kv_tokens=64
     )
     row = s.LoadRow(1.0, 10.0, 0.1, 0.2, 0.01, 0.02, 1.0, 0.5, 2.0, 0.5, 0)
-    yield lambda: s.knee([replace(row, rate_per_s=rate) for rate in (1.0, 2.0, 3.0)])  # FIXME
+    bend = ((1.0, 9.0, 0.1), (2.0, 18.0, 0.1), (3.0, 19.0, 9.0), (4.0, 19.0, 90.0))
+    rows = [replace(row, rate_per_s=rate, tokens_per_s=tokens, ttft_p99_s=wait) for rate, tokens, wait in bend]
+    yield lambda: s.knee(rows)
 
 
 def llm_prices() -> Calls:
@@ -282,6 +300,8 @@ def llm_published() -> Calls:
 
 
 def llm_model() -> Calls:
+    from tokenizers.pre_tokenizers import ByteLevel
+
     import mini_lib.llm.model as m
     import mini_lib.quantize as q
 
@@ -302,9 +322,13 @@ def llm_model() -> Calls:
     yield lambda: m.DecodePlan(lm, m.KVCache(lm.architecture, 8)).step(3)
     yield lambda: m.DecodePlan(lm, m.KVCache(lm.architecture, 8), tokens=2).run([3, 4])
     header = {
-        "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tokenizer.ggml.tokens": ["<end>", "<|im_start|>", "<|im_end|>", *"abc"],
-        "tokenizer.ggml.token_type": [3, 3, 3, 1, 1, 1], "tokenizer.ggml.merges": [], "tokenizer.ggml.eos_token_id": 0,
-    }  # fmt: skip
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "smollm",
+        "tokenizer.ggml.tokens": ["<end>", "<|im_start|>", "<|im_end|>", *ByteLevel.alphabet()],
+        "tokenizer.ggml.token_type": [3, 3, 3, *[1] * 256],
+        "tokenizer.ggml.merges": [],
+        "tokenizer.ggml.eos_token_id": 0,
+    }
     yield lambda: m.Tokenizer.of_file(header)
     yield lambda: list(lm.tokenizer.stream(tokens))
     yield lambda: m.Tokenizer.of_file(header).question("a", "c")
@@ -349,7 +373,17 @@ def core() -> Calls:
 
 
 EXTRA = {
-    "quantize": quantize, "prune": prune, "factorize": factorize, "loops": loops, "augment": augment, "llm_cost": llm_cost,
-    "llm_serving": llm_serving, "llm_prices": llm_prices, "llm_published": llm_published, "llm_model": llm_model,
-    "kernels": kernels, "data": data, "core": core,
-}  # fmt: skip
+    "quantize": quantize,
+    "prune": prune,
+    "factorize": factorize,
+    "loops": loops,
+    "augment": augment,
+    "llm_cost": llm_cost,
+    "llm_serving": llm_serving,
+    "llm_prices": llm_prices,
+    "llm_published": llm_published,
+    "llm_model": llm_model,
+    "kernels": kernels,
+    "data": data,
+    "core": core,
+}

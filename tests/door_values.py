@@ -88,7 +88,9 @@ def _tensors(value: torch.Tensor) -> dict[str, Make]:
         "meta": lambda: plain.to("meta"),
         "sparse": lambda: plain.to_sparse(),
         "with a gradient": lambda: plain.float().requires_grad_(),
-        "not contiguous": lambda: plain.mT.contiguous().mT if plain.dim() > 1 else torch.stack([plain, plain], -1)[..., 0],
+        "not contiguous": lambda: (
+            plain.mT.contiguous().mT if plain.dim() > 1 else torch.stack([plain, plain], -1)[..., 0]
+        ),
         "negative": lambda: -plain if plain.dtype is not torch.bool else ~plain,
         "zeros": lambda: torch.zeros_like(plain),
     }
@@ -294,8 +296,7 @@ def numbers(value: object, depth: int = 0, seen: set[int] | None = None) -> Iter
     if isinstance(value, (torch.Tensor, np.ndarray, float, complex, np.floating)):
         yield value
     elif isinstance(value, nn.Module):
-        for tensor in (*value.parameters(), *value.buffers()):
-            yield tensor
+        yield from (*value.parameters(), *value.buffers())
     elif isinstance(value, Mapping):
         for each in list(value.values())[:200]:
             yield from numbers(each, depth + 1, seen)

@@ -1,7 +1,7 @@
 """Nothing that is handed to a public function ends in an error of torch, in NaN, or in a changed argument.
 
-`door_fuzz.py` calls each public function with hostile arguments, one at a time, in a process of its own; `door_calls.py`
-says where the right calls come from. Here a sample runs; `python tests/door_fuzz.py --all` takes every value.
+`door_fuzz.py` calls each public function with hostile arguments, one at a time, in its own process; `door_calls.py`
+knows the right calls. Here a sample runs; `python tests/door_fuzz.py --all` takes every value.
 """
 
 import json
@@ -24,7 +24,9 @@ def found(tmp_path_factory) -> dict[str, dict]:
     """What the fuzz found, by topic."""
     out = tmp_path_factory.mktemp("fuzz") / "found.json"
     command = [sys.executable, "-W", "ignore", str(TESTS / "door_fuzz.py"), "--json", str(out)]
-    ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=out.parent)
+    ran = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=out.parent
+    )
     assert ran.returncode == 0, ran.stderr[-2000:]
     print(ran.stdout)
     return json.loads(out.read_text(encoding="utf-8"))
@@ -51,7 +53,10 @@ def test_what_names_a_place_on_disk_gets_nothing_that_could_be_one():
                 if is_path(name, parameter.annotation):
                     values = [make() for make in hostile(name, parameter.annotation, "x").values()]
                     # a whole number would be an open file, such as standard output
-                    assert not any(isinstance(value, (str, bytes, int, os.PathLike)) for value in values), (door.name, name)
+                    assert not any(isinstance(value, (str, bytes, int, os.PathLike)) for value in values), (
+                        door.name,
+                        name,
+                    )
 
 
 @pytest.mark.parametrize(

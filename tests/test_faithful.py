@@ -17,10 +17,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 import pytest
 import torch
 from door_fuzz import fingerprint, judge_error
@@ -42,7 +38,7 @@ from mini_lib.factorize import (
 )
 from mini_lib.fit import fit
 from mini_lib.fold import fold_batch_norm
-from mini_lib.prune import Mask, apply_mask, baked, is_prunable, magnitude, masked, prune_and_train
+from mini_lib.prune import Mask, apply_mask, baked, is_prunable, masked, prune_and_train
 from mini_lib.prune.second_order import sparse_gpt
 from mini_lib.prune.structure import channel_groups, mask_channels, remove_channels
 from mini_lib.prune.tickets import weights_of, with_weights
@@ -72,6 +68,7 @@ from mini_lib.quantize import (
 from mini_lib.stacked import stack, unstack
 from mini_lib.surgery import find, replace, swap
 
+ROOT = Path(__file__).resolve().parent.parent
 FMT = IntFormat(8, granularity=PerChannel(0))
 INPUTS = IntFormat(8, symmetric=False, signed=False)
 EXACT, ROUNDED = 1e-4, 0.08  # of the largest output; where from: see `tolerance`
@@ -102,7 +99,9 @@ def _full_rank(model: nn.Module) -> dict[str, int]:
 def _output_svd(model: nn.Module, x: Tensor) -> nn.Module:
     moments = input_moments(model, x)
     layers = dict(find(model, is_factorizable))
-    return swap(model, {name: output_svd(layers[name], moments[name], rank).layer for name, rank in _full_rank(model).items()})
+    return swap(
+        model, {name: output_svd(layers[name], moments[name], rank).layer for name, rank in _full_rank(model).items()}
+    )
 
 
 def _mean_output(model: nn.Module, x: Tensor) -> nn.Module:
@@ -113,7 +112,13 @@ def _mean_output(model: nn.Module, x: Tensor) -> nn.Module:
 
 def _rebuilt(model: nn.Module, x: Tensor) -> nn.Module:
     def again(layer: nn.Linear) -> nn.Linear:
-        made = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=layer.weight.dtype, device=layer.weight.device)
+        made = nn.Linear(
+            layer.in_features,
+            layer.out_features,
+            layer.bias is not None,
+            dtype=layer.weight.dtype,
+            device=layer.weight.device,
+        )
         made.load_state_dict(layer.state_dict())
         return made
 
@@ -170,9 +175,11 @@ NOTHING_CHANGED: dict[str, Transform] = {
     "sparse_gpt": lambda model, x: sparse_gpt(model, x, density=1.0)[0],
     "factorize": lambda model, x: factorize(model, x[:2], _full_rank(model)).model,
     "factorize without folding": lambda model, x: factorize(model, x[:2], _full_rank(model), fold=False).model,
-    "separate_model": lambda model, x: separate_model(
-        model, x[:2], {name: min(len(layer.weight), 9) for name, layer in find(model, is_separable)}, fold=False
-    ).model,
+    "separate_model": lambda model, x: (
+        separate_model(
+            model, x[:2], {name: min(len(layer.weight), 9) for name, layer in find(model, is_separable)}, fold=False
+        ).model
+    ),
     "add_lora": lambda model, x: add_lora(model, 2),
     "add_lora, merge_lora": lambda model, x: merge_lora(add_lora(model, 2)),
     "add_lora twice, merge_lora": lambda model, x: merge_lora(add_lora(add_lora(model, 2), 2)),
@@ -181,7 +188,7 @@ NOTHING_CHANGED: dict[str, Transform] = {
     "stack, unstack": _stacked,
     "mean_of": lambda model, x: mean_of([model, model]),
     "replace": _rebuilt,
-    "swap": lambda model, x: swap(model, {name: layer for name, layer in find(model, is_factorizable)}),
+    "swap": lambda model, x: swap(model, dict(find(model, is_factorizable))),
 }
 TRANSFORMATIONS = EIGHT_BITS | NOTHING_CHANGED
 
@@ -206,8 +213,20 @@ def _trained(model: nn.Module, x: Tensor) -> nn.Module:
 
 
 # These ask that batch norm is folded first, so they get a net that has none.
-WITHOUT_NORM = {"quantize_weights_and_activations", "correct_bias", "awq", "scale_salient", "smooth", "equalize", "to_integers",
-                "with_integer_biases", "add_lora", "add_lora, merge_lora", "add_lora twice, merge_lora", "stack, unstack"}  # fmt: skip
+WITHOUT_NORM = {
+    "quantize_weights_and_activations",
+    "correct_bias",
+    "awq",
+    "scale_salient",
+    "smooth",
+    "equalize",
+    "to_integers",
+    "with_integer_biases",
+    "add_lora",
+    "add_lora, merge_lora",
+    "add_lora twice, merge_lora",
+    "stack, unstack",
+}
 # What the result has to compute, where that is not what the model does.
 INSTEAD: dict[str, Transform] = {"reestimate_batch_norm": _statistics_anew, "prune_and_train": _trained}
 # These promise that every weight is stored in few bits: a layer that they leave in float has to be named.
@@ -223,7 +242,20 @@ def names_what(message: str, model: nn.Module) -> bool:
     """Whether a refusal names a layer of the model, or the kind of the model or of a layer."""
     names = {name for name, _ in model.named_modules(remove_duplicate=False) if name}
     kinds = {type(module).__name__ for module in model.modules()}
-    words = ("training mode", "lazy", "meta", "scripted", "float", "dtype", "no layer", "complex", "the model", "model ", "nothing to equalize", "the call of")
+    words = (
+        "training mode",
+        "lazy",
+        "meta",
+        "scripted",
+        "float",
+        "dtype",
+        "no layer",
+        "complex",
+        "the model",
+        "model ",
+        "nothing to equalize",
+        "the call of",
+    )
     quoted = message.replace('"', "'")
     return (
         any(f"'{name}'" in quoted or f" {name} " in quoted or f"'{name}." in quoted for name in names)
@@ -329,13 +361,24 @@ def tolerance(transform: str, odd: str) -> float:
     return max(ROUNDED if transform in EIGHT_BITS else EXACT, own)
 
 
-# Layers that the reader puts in place with `swap` are the reader's: a forward that reads what they lack says so at once.
-LOUD = {("output_svd", "reads fc.weight besides"), ("output_svd", "reads fc.in_features"), ("output_svd", "reads fc.weight")}
+# A layer that the reader puts in place with `swap` is the reader's: a forward that reads what it lacks says so at once.
+LOUD = {
+    ("output_svd", "reads fc.weight besides"),
+    ("output_svd", "reads fc.in_features"),
+    ("output_svd", "reads fc.weight"),
+}
 # None of these hinders anybody: they are kept, but by those that say why not.
 HARMLESS = (
-    "plain", "hook on the model", "hook on a container", "subclass by name only", "functional dropout",
-    "no_grad in forward", "linear on 3-d", "without gradients", "no bias",
-)  # fmt: skip
+    "plain",
+    "hook on the model",
+    "hook on a container",
+    "subclass by name only",
+    "functional dropout",
+    "no_grad in forward",
+    "linear on 3-d",
+    "without gradients",
+    "no bias",
+)
 NOT_A_CHAIN = {"functional dropout", "no_grad in forward", "linear on 3-d", "hook on the model", "hook on a container"}
 HINDERED = {
     "to_integers": NOT_A_CHAIN,
@@ -385,9 +428,14 @@ def main() -> None:
             if not is_right(said):
                 wrong.append(lines[-1])
         short[transform] = time.process_time() - begin
-    text = f"{len(TRANSFORMATIONS)} transformations x {len(ODD)} models, {len(lines)} pairs: " + ", ".join(f"{n} {k}" for k, n in counts.items())
+    text = f"{len(TRANSFORMATIONS)} transformations x {len(ODD)} models, {len(lines)} pairs: " + ", ".join(
+        f"{n} {k}" for k, n in counts.items()
+    )
     print(text)
-    print("slowest:", ", ".join(f"{name} {took:.1f} s" for name, took in sorted(short.items(), key=lambda row: -row[1])[:6]))
+    print(
+        "slowest:",
+        ", ".join(f"{name} {took:.1f} s" for name, took in sorted(short.items(), key=lambda row: -row[1])[:6]),
+    )
     if folder:
         (folder / "faithful.txt").write_text("\n".join([text, *lines]) + "\n")
         (folder / "faithful_failures.txt").write_text("\n".join([text, *wrong]) + "\n")
