@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_serving_reference import step_by_step
+from test_serving_reference import QuadraticTiming, assert_same
 
 from mini_lib.llm.serving import LinearTiming, Request, Window, simulate
 
@@ -44,29 +44,30 @@ def test_a_prompt_in_several_chunks_beside_slow_steps_by_hand():
     assert times(served.finish_s) == [0.75 + 5.7 + 5.8 + 5.9 + 6.0, 0.75 + 5.7 + 5.8]
 
 
+def test_who_comes_during_a_long_step_comes_in_at_its_end():
+    """A: prefill 0-.01, steps that end at 5.01, 10.01 and 15.01. B comes at 12, is prefilled 15.01-15.02; A's last step
+    is then 15.02-20.02.
+    """
+    timing = LinearTiming(5.0, prefill_fixed_s=0.01)
+    served = simulate([Request(0.0, 1, 5), Request(12.0, 1, 1)], timing, kv_tokens=64)
+    assert times(served.start_s) == [0, 15.01]
+    assert times(served.finish_s) == [20.02, 15.02]
+    assert served.totals.decode_steps == 4
+
+
 @pytest.mark.parametrize("chunk_tokens", [4, 7, 30])
 @pytest.mark.parametrize("window", [None, Window(tokens=4, windowed_layers=1, layers=2)])
 def test_the_naive_simulator_agrees_where_steps_are_slow(chunk_tokens, window):
-    """Prefills shorter than a decode step, and longer ones, of many lengths, with and without room for all."""
+    """Prefills shorter than a decode step, longer ones, and such as grow with the context; with and without room."""
     chance = np.random.default_rng(chunk_tokens)
-    for timing in (LinearTiming(3.0, 0.25, 0.125, 0.5, 0.25, window), LinearTiming(0.5, 0.0, 0.0, 2.0, 0.5, window)):
+    timings = (
+        LinearTiming(3.0, 0.25, 0.125, 0.5, 0.25, window),
+        LinearTiming(0.5, 0.0, 0.0, 2.0, 0.5, window),
+        QuadraticTiming(100.0, window),
+    )
+    for timing in timings:
         for kv_tokens in (24, 200):
-            requests = [
-                Request(float(at), int(prompt), int(output))
-                for at, prompt, output in zip(
-                    np.sort(chance.integers(0, 60, 9)), chance.integers(1, 13, 9), chance.integers(1, 9, 9), strict=True
-                )
-            ]
-            settings = dict(
-                kv_tokens=kv_tokens, block_tokens=2, max_batch=4, prefill="chunked", chunk_tokens=chunk_tokens
-            )
-            served = simulate(requests, timing, **settings)
-            sequences, kv_token_s, busy_s, *counts, _peak = step_by_step(requests, timing, **settings)
-            for name in ("start", "first", "finish"):
-                ours = getattr(served, "first_token_s" if name == "first" else f"{name}_s")
-                assert times(ours) == times([getattr(one, name) for one in sequences])
-            assert served.preemptions.tolist() == [one.preemptions for one in sequences]
-            assert served.totals.busy_s == pytest.approx(busy_s, rel=1e-12)
-            assert served.totals.kv_token_s == pytest.approx(kv_token_s, rel=1e-9)
-            totals = served.totals
-            assert [totals.decode_steps, totals.decode_tokens, totals.prefill_tokens] == counts
+            arrivals, prompts, outputs = (chance.integers(low, high, 9) for low, high in ((0, 60), (1, 13), (1, 9)))
+            requests = [Request(float(at), int(p), int(o)) for at, p, o in zip(sorted(arrivals), prompts, outputs)]
+            service = dict(kv_tokens=kv_tokens, block_tokens=2, max_batch=4, chunk_tokens=chunk_tokens)
+            assert_same(requests, timing, 1e-12, prefill="chunked", **service)

@@ -126,3 +126,16 @@ def test_each_round_goes_over_the_constraints_once():
     assert tighten(system, rounds=1).ranges == {"a": (1, 7), "b": (2, 8)}
     assert tighten(system, rounds=2).ranges == {"a": (3, 5), "b": (4, 6)}
     assert tighten(system, rounds=3) is None
+
+
+def test_the_search_halves_the_box_until_it_finds_the_point():
+    """x + y = 9 and x - y = 1 meet in (5, 4) alone. Bounds alone stop at x from 1 to 9 and y from 0 to 8, and neither
+    corner is a point. With x - y = 2 there is none: 2 x would be 11.
+    """
+    x, y = affine("x"), affine("y")
+    box = {"x": (0, 9), "y": (0, 9)}
+    one = System(box, equal=(x + y - 9, x - y - 1))
+    assert tighten(one).ranges == {"x": (1, 9), "y": (0, 8)}
+    assert _search(one) == solve(one) == {"x": 5, "y": 4}
+    assert _search(System(box, equal=(x + y - 9, x - y - 2))) is None
+    assert _search(System(box, equal=(x + y - 9, x - y + 7))) == {"x": 1, "y": 8}  # in the other half

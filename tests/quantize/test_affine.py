@@ -312,3 +312,22 @@ def test_an_axis_may_count_from_the_end():
 def test_several_scales_or_zero_points_need_an_axis(scale, zero_point):
     with pytest.raises(ValueError, match="and no axis; name the axis that they belong to"):
         fake_quantize(torch.zeros(2), torch.tensor(scale), torch.tensor(zero_point), -8, 7)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, 1e-39, float("inf"), float("nan")])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_bad_scale_among_good_ones_is_refused(bad, place):
+    scales = torch.tensor([1.0, 2.0, 3.0])
+    scales[place] = bad
+    with pytest.raises(ValueError, match=r"every scale must be finite and at least 1\.2e-38, got"):
+        fake_quantize(torch.ones(3, 2), scales, torch.zeros(3), -8, 7, axis=0)
+
+
+@pytest.mark.parametrize("bad", [-9, 8, 100])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_zero_point_that_is_no_code_is_refused(bad, place):
+    zeros = torch.tensor([-8, 0, 7])  # the ends are codes
+    assert fake_quantize(torch.ones(3, 2), torch.ones(3), zeros, -8, 7, axis=0).shape == (3, 2)
+    zeros[place] = bad
+    with pytest.raises(ValueError, match="zero_point must be a code, -8 to 7; otherwise 0 is not on the grid"):
+        fake_quantize(torch.ones(3, 2), torch.ones(3), zeros, -8, 7, axis=0)
