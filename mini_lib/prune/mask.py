@@ -205,8 +205,8 @@ def masked(model: nn.Module, mask: Mask) -> nn.Module:
                     )
                 if isinstance(getattr(type(module), attribute, None), property):
                     raise ValueError(
-                        f"{type(module).__name__} computes {attribute!r} whenever it is read, so nothing can keep zeros "
-                        "in it; use apply_mask, which keeps no zeros through training"
+                        f"{type(module).__name__} computes {attribute!r} whenever it is read, so nothing can keep "
+                        "zeros in it; use apply_mask, which keeps no zeros through training"
                     )
                 kept = keep[id(parameter)].to(parameter.device)
                 parametrize.register_parametrization(module, attribute, _Times(kept, place))
