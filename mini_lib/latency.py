@@ -149,11 +149,13 @@ def _read(call: Callable[[], object], clocks: Sequence[Callable[[], float]], run
 
 def _runs_per_reading(call: Callable[[], object], clocks: Sequence[Callable[[], float]]) -> int:
     """How many runs the clocks need to see for a time that their ticks do not decide: one, where they are fine."""
-    tick_s, runs = max(map(clock_tick_s, clocks)), 1
-    if tick_s > _FINE_TICK_S:
-        while min(_read(call, clocks, runs)) * runs < _TICKS * tick_s:
-            runs *= 2
-    return runs
+    tick_s, runs, seen_s = max(map(clock_tick_s, clocks)), 1, [0.0]
+    while tick_s > _FINE_TICK_S and seen_s[-1] < _TICKS * tick_s:
+        seen_s.append(min(_read(call, clocks, runs)) * runs)
+        if seen_s[-1] > 0 and seen_s[-3:] == 3 * seen_s[-1:]:
+            return 1  # it moves with each look at it, and not with time
+        runs *= 2
+    return max(1, runs // 2)
 
 
 def clock_tick_s(clock: Callable[[], float]) -> float:
