@@ -72,8 +72,9 @@ def test_report_times_models_in_turns_as_they_are_used() -> None:
     models = {"a": Probe("a", notes), "b": Probe("b", notes)}
     models["b"].linear.eval()
     report(models, torch.zeros(1, 4), repeats=2, warmup=1)
-    # Once each to count, then three turns; always in eval mode and without gradients.
-    assert notes == [("a", False, False), ("b", False, False)] * 4
+    # Once each to count, then three turns, warmed from the second on; always in eval mode and without gradients.
+    a, b = ("a", False, False), ("b", False, False)
+    assert notes == [a, b, a, b, a, a, b, b, a, a, b, b]
     assert [m.training for model in models.values() for m in model.modules()] == [True, True, True, False]
 
 

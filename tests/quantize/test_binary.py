@@ -65,7 +65,7 @@ def test_the_mean_of_tiny_and_huge_weights_stays_finite():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match=r"rows must be a matrix with one row for each scale, got shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"rows must have 2 axes, got shape \[3\]"):
         binarize(torch.ones(3))
     with pytest.raises(ValueError, match="rows holds 1 NaN or infinite of 2 values"):
         binarize(torch.tensor([[1.0, float("inf")]]))

@@ -162,10 +162,7 @@ def test_labels():
     [
         (dict(element="e3m2"), "element must be 'e4m3', 'e5m2' or 'e2m1', got 'e3m2'; e2m1 is that of MXFP4"),
         (dict(block_size=0), "block_size must be a whole number of 1 or more, got 0; the specification has 32"),
-        (
-            dict(scale_rounding="ceil"),
-            "scale_rounding must be 'floor', 'even' or 'rceil', got 'ceil'; OCP specifies 'floor'",
-        ),
+        (dict(scale_rounding="ceil"), "scale_rounding must be 'floor', 'even' or 'rceil', got 'ceil'; OCP has 'floor'"),
     ],
 )
 def test_what_is_refused(arguments, says):

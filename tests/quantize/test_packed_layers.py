@@ -225,7 +225,7 @@ def packed(*layers: nn.Module, fmt=None) -> nn.Sequential:
 
 @pytest.mark.parametrize("padding", [-1, (0, -1)])
 def test_a_negative_padding_reads_nothing(padding):
-    with pytest.raises(ValueError, match=r"layer '0': border\[.\] must be a whole number of 0 or more, got -1"):
+    with pytest.raises(ValueError, match=r"layer '0': border\[.\] must be a whole number from 0 to 4096, got -1; "):
         packed(nn.Conv2d(1, 3, 2, padding=padding))
 
 
