@@ -165,7 +165,7 @@ def test_bad_input_is_refused() -> None:
     ):
         roofline.measure_machine(torch.int8)
     with pytest.raises(
-        ValueError, match=says("sizes must be one or more sizes of 1 or more, got (0,); use (512, 1024, 1536)")
+        ValueError, match=says("each of sizes must be a whole number of 1 or more, got 0; use (512, 1024, 1536)")
     ):
         roofline.measure_peak_flops_per_s(sizes=(0,))
     message = "repeats must be a whole number of 1 or more, got 0; use 30 for a stable median"

@@ -89,7 +89,8 @@ def pair() -> nn.Module:
     (lambda: quantize_weights_and_activations(None, rung(8), UNSIGNED_8_BITS, ROWS), "model must be an nn.Module"),
     (lambda: quantize_weights_and_activations(pair().double(), rung(8), UNSIGNED_8_BITS, ROWS),
      r"cannot be run on float32 \[2, 4\]: "),
-    (lambda: correct_bias(pair(), quantize_weights(pair(), rung(8)), torch.ones(2, 3)), r"cannot be run on float32 \[1, 3\]: "),
+    (lambda: correct_bias(pair(), quantize_weights(pair(), rung(8)), torch.ones(2, 3)),
+     r"cannot be run on float32 \[1, 3\]: "),
 ])  # fmt: skip
 def test_is_refused_by_the_house(call, says):
     with pytest.raises((TypeError, ValueError), match=says):
