@@ -172,6 +172,9 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match=says(message)):
         roofline.measure_peak_flops_per_s(repeats=0)
     with pytest.raises(
-        ValueError, match=says("buffer_bytes must be 4 or more, got 0; use four times the last-level cache")
+        ValueError,
+        match=says(
+            "buffer_bytes must be a whole number from 4 to 1099511627776, got 0; use four times the last-level cache"
+        ),
     ):
         roofline.measure_bandwidth_bytes_per_s(buffer_bytes=0)
