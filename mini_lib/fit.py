@@ -43,7 +43,7 @@ def cross_entropy(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     need_tensor("labels", labels, floating=False, fix="pass the labels of the batch")
     try:
         return F.cross_entropy(logits, labels)
-    except (RuntimeError, IndexError) as error:
+    except (RuntimeError, IndexError, ValueError) as error:
         raise ValueError(
             f"logits {list(logits.shape)} and labels {list(labels.shape)} of {labels.dtype} do not go together: {error}"
         ) from error

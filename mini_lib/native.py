@@ -193,6 +193,8 @@ def flag_words(flags: Sequence[str]) -> tuple[str, ...]:
 def _build(source: str, flags: Sequence[str], openmp: bool, folder: Path, suffix: str) -> Path:
     """Compile into a folder, under a name that is a digest of all that decides the result."""
     flags = flag_words(flags)
+    of_type("source", source, str, fix="give the text of a C program")
+    of_type("openmp", openmp, bool, fix="True compiles with OpenMP")
     compiler = find_compiler()
     if openmp and not compiler.openmp:
         raise NoCompiler(

@@ -142,7 +142,7 @@ def damped(moments: Tensor, damp: float) -> Tensor:
 
     Raises:
         TypeError: damp is not a number.
-        ValueError: damp is negative or infinite, or H holds NaN or infinity.
+        ValueError: damp is negative or infinite; or H, before or after, holds NaN or infinity.
 
     >>> damped(torch.tensor([[3.0, 1.0], [1.0, 1.0]]), damp=0.5)
     tensor([[4., 1.],
@@ -154,7 +154,7 @@ def damped(moments: Tensor, damp: float) -> Tensor:
     need_finite(moments)
     identity = torch.eye(moments.shape[-1]).to(moments)
     scale = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    return torch.where(scale > 0, moments + damp * scale * identity, identity)
+    return need_finite(torch.where(scale > 0, moments + damp * scale * identity, identity))
 
 
 def need_finite(second_moments: Tensor) -> Tensor:

@@ -116,6 +116,10 @@ def measured_output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) ->
             f"the layer's output has shape {list(before.shape)} and the other's {list(after.shape)}; compare two "
             "forms of one layer"
         )
+    if before.dim() < 2:
+        raise ValueError(
+            f"the layer's output must be [N, ...], got shape {list(before.shape)}; give a batch of inputs, [N, ...]"
+        )
     channel = 1 if isinstance(layer, nn.Conv2d) else -1
     deviation = before.movedim(channel, -1).flatten(0, -2)
     whole = (deviation - deviation.mean(dim=0)).square().sum()

@@ -90,9 +90,10 @@ class KernelSweep:
         """Return the density at which a kernel stops being faster than the dense one.
 
         Raises:
+            TypeError: `name` is not text.
             ValueError: there is no such kernel, it is a dense one, or it has one density only, as 2:4 has.
         """
-        if name not in self._swept():
+        if of_type("name", name, str, fix="take one of names") not in self._swept():
             raise ValueError(f"{name!r} has no crossover here; {', '.join(self._swept()) or 'no kernel'} has one")
         ratios = [one.ratios(name) for one in self.comparisons]
         return Crossover(*(crossover(self.densities, [np.percentile(r, p) for r in ratios]) for p in (50, 90, 10)))

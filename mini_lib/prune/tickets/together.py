@@ -92,6 +92,8 @@ def _check(
     splits: Splits,
     recipe: Recipe,
 ) -> None:
+    for name, several in (("starts", starts), ("masks", masks), ("orders", orders)):
+        of_type(name, several, Sequence, fix="give one for each net, in a list")
     if not starts or not len(starts) == len(masks) == len(orders):
         raise ValueError(
             f"each net needs a start, a mask (or None) and an order, got {len(starts)}, {len(masks)} and {len(orders)}"
