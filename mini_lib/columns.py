@@ -18,7 +18,7 @@ def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
     fc       5,120
     """
     fix = "give lists of text, one for each line"
-    lines = [[*of_type("each line", line, Iterable, fix=fix)] for line in of_type("lines", lines, Iterable, fix=fix)]
+    lines = [[*of_type("each line", line, Sequence, fix=fix)] for line in of_type("lines", lines, Iterable, fix=fix)]
     places = of_type("left", left, Iterable, fix="name the columns, as in (0,)")
     left = [whole("each of left", place, fix="columns count from 0") for place in places]
     if not lines or len({len(line) for line in lines}) > 1:

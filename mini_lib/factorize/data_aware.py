@@ -182,7 +182,8 @@ def _matrix(layer: nn.Module, moments: Moments) -> Tensor:
     """The weight as a float64 matrix [out, k], once it is sure that it goes with the moments."""
     layer = need_linear(layer) if isinstance(layer, nn.Linear) else need_convolution(layer)
     of_type("moments", moments, Moments, fix="input_moments(model, pictures) gives them by layer name")
-    weight = layer.weight.detach().double().flatten(1)
+    weight = need_tensor("weight", layer.weight, finite=True, fix="find out what went wrong in training")
+    weight = weight.detach().double().flatten(1)
     if len(moments.mean) != weight.shape[1]:
         raise ValueError(
             f"the moments are of {len(moments.mean)} inputs and the layer reads {weight.shape[1]}; take those of the "
