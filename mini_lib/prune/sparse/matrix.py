@@ -65,7 +65,7 @@ def need_matrix(weight: Tensor) -> Tensor:
         ValueError: it does not have two axes, is empty or sparse, or holds NaN or infinity.
     """
     if not isinstance(weight, Tensor):
-        raise TypeError(f"weight must be a tensor, got {type(weight).__name__}; pass layer.weight")
+        raise TypeError(f"weight must be a tensor, got {shown(weight)}; pass layer.weight")
     if weight.dtype not in VALUE_DTYPES:
         raise TypeError(f"weight must be float32, float16 or bfloat16, got {weight.dtype}; convert it with .to()")
     if weight.dim() != 2:
