@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
-from mini_lib.require import of_type
+from mini_lib.require import of_type, whole
 
 
 def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
     """Return `lines` of cells as text: columns two blanks apart, those in `left` flush left and all others flush right.
 
     Raises:
-        TypeError: a cell is not text.
+        TypeError: a cell is not text, or `left` not whole numbers.
         ValueError: there is no line, or the lines do not all have as many cells.
 
     >>> print(aligned([("layer", "weights"), ("conv1", "72"), ("fc", "5,120")]))
@@ -18,7 +18,9 @@ def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
     fc       5,120
     """
     fix = "give lists of text, one for each line"
-    lines = [[*of_type("each line", line, Iterable, fix=fix)] for line in of_type("lines", lines, Iterable, fix=fix)]
+    lines = [[*of_type("each line", line, Sequence, fix=fix)] for line in of_type("lines", lines, Iterable, fix=fix)]
+    places = of_type("left", left, Iterable, fix="name the columns, as in (0,)")
+    left = [whole("each of left", place, fix="columns count from 0") for place in places]
     if not lines or len({len(line) for line in lines}) > 1:
         raise ValueError(f"lines must be one or more of as many cells, got {[len(line) for line in lines]} cells")
     if not all(isinstance(cell, str) for line in lines for cell in line):

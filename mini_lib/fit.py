@@ -43,7 +43,7 @@ def cross_entropy(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     need_tensor("labels", labels, floating=False, fix="pass the labels of the batch")
     try:
         return F.cross_entropy(logits, labels)
-    except (RuntimeError, IndexError) as error:
+    except (RuntimeError, IndexError, ValueError) as error:
         raise ValueError(
             f"logits {list(logits.shape)} and labels {list(labels.shape)} of {labels.dtype} do not go together: {error}"
         ) from error
@@ -126,6 +126,8 @@ def fit(
     epochs = whole("epochs", epochs, low=1, fix="one epoch is one pass over the training data")
     batch_size = whole("batch_size", batch_size, low=1, fix="128 is a good start")
     learning_rate = positive("learning_rate", learning_rate, fix="0.003 is a good start")
+    if learning_rate > torch.finfo(torch.float32).max:
+        raise ValueError(f"learning_rate must fit into 32 bits, got {learning_rate:g}; 0.003 is a good start")
     weight_decay = not_negative("weight_decay", weight_decay, fix="0 leaves it out")
     seed = whole("seed", seed, fix="the same seed gives the same weights")
     # Convolutions on a CPU train faster with channels innermost in memory: small_cnn 2 to 4 times, measured here.

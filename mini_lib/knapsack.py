@@ -169,7 +169,7 @@ def evolutionary(
     population = whole("population", population, low=2, fix="64 is enough for a dozen layers")
     generations = whole("generations", generations, low=0, fix="40 is enough for a dozen layers")
     seed = whole("seed", seed, fix="the same seed finds the same choice")
-    error_of = error_of and callable_("error_of", error_of, fix="pass a function of a choice, or None")
+    error_of = None if error_of is None else callable_("error_of", error_of, fix="pass a function of a choice")
     random, layers = Random(seed), list(options.values())
 
     def choice(places: tuple[int, ...]) -> dict[str, Option]:

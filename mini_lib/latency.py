@@ -125,6 +125,12 @@ def compare_by_clocks(
         raise ValueError("calls must name at least one call, got none; pass a dict such as {'model': lambda: model(x)}")
     for name, call in calls.items():
         callable_(f"calls[{name!r}]", call, fix="wrap the work: lambda: model(x)")
+    fix = "pass a tuple such as (time.perf_counter,)"
+    clocks = tuple(
+        callable_("each of clocks", clock, fix=fix) for clock in of_type("clocks", clocks, Iterable, fix=fix)
+    )
+    if not clocks:
+        raise ValueError(f"clocks must be at least one, got none; {fix}")
     repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
     warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
     runs = {name: _runs_per_reading(call, clocks) for name, call in calls.items()}
@@ -172,7 +178,8 @@ def clock_tick_s(clock: Callable[[], float]) -> float:
     True
     """
     steps_s: list[float] = []
-    last_s = callable_("clock", clock, fix="time.thread_time, say")()
+    fix = "time.thread_time, say"
+    last_s = finite("what clock gives", callable_("clock", clock, fix=fix)(), fix=fix)
     for _ in range(_MOST_LOOKS):
         now_s = clock()
         if now_s > last_s:

@@ -185,14 +185,27 @@ def flag_words(flags: Sequence[str]) -> tuple[str, ...]:
     fix = "write such as ('-O2',)"
     words = tuple(of_type("flags", flags, Sequence, fix=fix))
     for word in words:
-        if "\0" in of_type("each flag", word, str, fix=fix):
+        _need_text("each flag", word, fix)
+        if "\0" in word:
             raise ValueError(f"a flag must not hold a zero byte, got {shown(word)}; {fix}")
     return words
+
+
+def _need_text(name: str, value: object, fix: str) -> None:
+    """Refuse what is no text, or text that cannot be written as bytes."""
+    try:
+        of_type(name, value, str, fix=fix).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} must be text in UTF-8, got {shown(value)}, with half a surrogate pair; {fix}"
+        ) from error
 
 
 def _build(source: str, flags: Sequence[str], openmp: bool, folder: Path, suffix: str) -> Path:
     """Compile into a folder, under a name that is a digest of all that decides the result."""
     flags = flag_words(flags)
+    _need_text("source", source, "give the text of a C program")
+    of_type("openmp", openmp, bool, fix="True compiles with OpenMP")
     compiler = find_compiler()
     if openmp and not compiler.openmp:
         raise NoCompiler(

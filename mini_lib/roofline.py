@@ -63,7 +63,7 @@ class Machine:
         >>> machine.attainable_flops_per_s(2) / 1e9, machine.attainable_flops_per_s(50) / 1e9
         (40.0, 100.0)
         """
-        if intensity != inf:  # work that moves nothing
+        if not (isinstance(intensity, float) and intensity == inf):  # infinite: work that moves nothing
             intensity = not_negative("intensity", intensity, fix="use arithmetic_intensity()")
         return min(self.peak_flops_per_s, self.bandwidth_bytes_per_s * intensity)
 

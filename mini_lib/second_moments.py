@@ -142,7 +142,7 @@ def damped(moments: Tensor, damp: float) -> Tensor:
 
     Raises:
         TypeError: damp is not a number.
-        ValueError: damp is negative or infinite, or H holds NaN or infinity.
+        ValueError: damp is negative or infinite; or H, before or after, holds NaN or infinity.
 
     >>> damped(torch.tensor([[3.0, 1.0], [1.0, 1.0]]), damp=0.5)
     tensor([[4., 1.],
@@ -154,7 +154,7 @@ def damped(moments: Tensor, damp: float) -> Tensor:
     need_finite(moments)
     identity = torch.eye(moments.shape[-1]).to(moments)
     scale = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    return torch.where(scale > 0, moments + damp * scale * identity, identity)
+    return need_finite(torch.where(scale > 0, moments + damp * scale * identity, identity))
 
 
 def need_finite(second_moments: Tensor) -> Tensor:
@@ -178,13 +178,16 @@ def cholesky(moments: Tensor) -> Tensor:
     """Return the lower triangular L with L L^T = H, for each matrix of [..., k, k].
 
     Raises:
+        TypeError: they are not tensors of float32 or float64.
         ValueError: one is singular, or as good as singular in its float type.
 
     >>> cholesky(torch.tensor([[4.0, 2.0], [2.0, 2.0]]))
     tensor([[2., 0.],
             [1., 1.]])
     """
-    factor, failed = torch.linalg.cholesky_ex(need_finite(moments))
+    if need_finite(moments).itemsize < 4:
+        raise TypeError(f"second moments must be of float32 or float64, got {moments.dtype}; use moments.double()")
+    factor, failed = torch.linalg.cholesky_ex(moments)
     # A pivot is what an input has of its own, beyond those before it. Rounding leaves k * eps of nothing.
     pivots, strongest = factor.diagonal(dim1=-2, dim2=-1).square(), moments.diagonal(dim1=-2, dim2=-1).amax(-1)
     if failed.any() or (pivots.amin(-1) <= moments.shape[-1] * torch.finfo(moments.dtype).eps * strongest).any():

@@ -71,11 +71,9 @@ def losses_together(model: nn.Module, stacked: Stack, images: Tensor, labels: Te
     """
     need_module(model)
     for name, tensor in (("images", images), ("labels", labels)):
-        need_tensor(name, tensor, floating=False, fix="give [nets, N, ...], a batch for each net")
-        if len(tensor) != _nets(stacked):
-            raise ValueError(
-                f"{name} are for {len(tensor)} nets, and there are {_nets(stacked)}; give each net a batch"
-            )
+        count = _count(name, tensor, "give [nets, N, ...], a batch for each net")
+        if count != _nets(stacked):
+            raise ValueError(f"{name} are for {count} nets, and there are {_nets(stacked)}; give each net a batch")
 
     def loss_of_one(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(functional_call(model, weights, (x,)), y)
@@ -108,15 +106,22 @@ def _nets(stacked: Stack) -> int:
     if not of_type("stacked", stacked, Mapping, fix="stack(states) gives it"):
         raise ValueError("stacked holds nothing; stack(states) gives what nets hold")
     fix = "stack(states) gives it"
-    first, *others = (len(need_tensor(name, one, floating=False, fix=fix)) for name, one in stacked.items())
+    first, *others = (_count(name, one, fix) for name, one in stacked.items())
     if any(count != first for count in others):
         raise ValueError(f"stacked must hold as many nets in each tensor, got {sorted({first, *others})}; {fix}")
     return first
 
 
+def _count(name: str, tensor: Tensor, fix: str) -> int:
+    """How many nets a tensor [nets, ...] is for."""
+    if not need_tensor(name, tensor, floating=False, fix=fix).dim():
+        raise ValueError(f"{name} must have an axis for the nets, got shape []; {fix}")
+    return len(tensor)
+
+
 def _told(call: Callable[[], Tensor]) -> Tensor:
-    """What torch refuses of many nets at once, as a ValueError: other shapes, or a forward that draws at random."""
+    """What torch refuses of many nets at once, as a ValueError: other shapes or names, or a forward that draws."""
     try:
         return call()
-    except RuntimeError as error:
+    except (AttributeError, IndexError, RuntimeError, ValueError) as error:
         raise ValueError(f"the nets cannot be run as one: {error}") from error

@@ -1,13 +1,13 @@
 """Rebuild chosen parts of a model, in a copy: the operation under every technique of the course."""
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from mini_lib.require import callable_
+from mini_lib.require import callable_, of_type
 
 Where = Callable[[str, nn.Module], bool]
 
@@ -76,7 +76,9 @@ def swap(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
     A module that is held under several names is replaced under all of them.
 
     Raises:
-        ValueError: a module that goes has a hook or a forward of its own, which would be lost without a word.
+        TypeError: `model` is not a module, or `new` not modules by name.
+        ValueError: the model has no module of such a name; or one that goes has a hook or a forward of its own, which
+            would be lost without a word.
 
     >>> swap(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), {"1": nn.Tanh()})
     Sequential(
@@ -84,19 +86,26 @@ def swap(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
       (1): Tanh()
     )
     """
-    for name, module in new.items():
-        _need_nothing_lost(name, model.get_submodule(name), module)
+    need_module(model)
+    old, fix = (
+        dict(model.named_modules(remove_duplicate=False)),
+        "give modules by the names of those in whose place they go",
+    )
+    for name, module in of_type("new", new, Mapping, fix=fix).items():
+        if name not in old:
+            raise ValueError(f"the model has no module {name!r}; look the names up in model.named_modules()")
+        _need_nothing_lost(name, old[name], of_type(f"new[{name!r}]", module, nn.Module, fix=fix))
     # deepcopy asks its memo what it has copied already, and takes the new modules for copies of the old ones.
-    return copied(model, {id(model.get_submodule(name)): module for name, module in new.items()})
+    return copied(model, {id(old[name]): module for name, module in new.items()})
 
 
-def copied(model: nn.Module, known: dict[int, nn.Module] | None = None, but: Container[nn.Module] = ()) -> nn.Module:
+def copied(model: nn.Module, known: dict[int, nn.Module] | None = None, but: Iterable[nn.Module] = ()) -> nn.Module:
     """Return a copy that computes with its own weights; `known` says what to take for copies of the modules of an id.
 
     but: modules that are not looked at, since others will take their place.
 
     Raises:
-        TypeError: it is not a module that can be copied; see `need_module`.
+        TypeError: it is not a module that can be copied, see `need_module`; or `known` or `but` are of another kind.
         ValueError: a module was given another forward from outside, such as a lambda, which in the copy too would work
             with the weights of the original; or a tensor is computed from others, as old masks are, which torch cannot
             copy.
@@ -108,9 +117,11 @@ def copied(model: nn.Module, known: dict[int, nn.Module] | None = None, but: Con
     ValueError: layer '0' has a forward of its own, which a copy would run on the original's weights; write a subclass
     """
     need_module(model)
+    known = {**of_type("known", {} if known is None else known, dict, fix="give modules by the ids of others")}
+    but = set(map(id, of_type("but", but, Iterable, fix="give some modules of the model")))
     for name, module in model.named_modules():
         what, forward = f"layer {name!r}" if name else "the model", vars(module).get("forward")
-        if module not in but and forward is not None and getattr(forward, "__self__", None) is not module:
+        if id(module) not in but and forward is not None and getattr(forward, "__self__", None) is not module:
             raise ValueError(
                 f"{what} has a forward of its own, which a copy would run on the original's weights; write a subclass"
             )
@@ -126,11 +137,15 @@ def copied(model: nn.Module, known: dict[int, nn.Module] | None = None, but: Con
 def hook_of(module: nn.Module) -> str | None:
     """Return what kind of hook runs with a module, or None where none does.
 
+    Raises:
+        TypeError: it is not a module.
+
     >>> layer = nn.Linear(2, 2)
     >>> _ = layer.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],))
     >>> hook_of(layer), hook_of(nn.Linear(2, 2))
     ('forward pre-hook', None)
     """
+    of_type("module", module, nn.Module, fix="pass a layer")
     kinds = {
         "forward hook": module._forward_hooks,
         "forward pre-hook": module._forward_pre_hooks,

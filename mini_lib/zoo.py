@@ -143,12 +143,15 @@ def load(name: str, seed: int = 0) -> nn.Sequential:
     """Return a trained model in evaluation mode, from the checkpoint that is shipped for it.
 
     Raises:
+        TypeError: `name` is not text, or `seed` not a whole number.
         ValueError: there is no such checkpoint, or its file is missing, damaged or made for another shape.
 
     >>> with torch.no_grad():
     ...     load("small_cnn", seed=1)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
+    of_type("name", name, str, fix="such as 'small_cnn'")
+    seed = whole("seed", seed, fix="0 is the first")
     for checkpoint in CHECKPOINTS:
         if (checkpoint.name, checkpoint.seed) == (name, seed):
             return restore(checkpoint)

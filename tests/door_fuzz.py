@@ -320,6 +320,7 @@ class limited:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+NO_MEMORY = ("can't allocate memory", "Storage size calculation overflowed")
 LARGE = ("2**31", "2**63", "10**400", "1e308", "infinity")
 
 
@@ -343,7 +344,7 @@ def _one(door: Door, right: Right, name: str, value: str, say) -> None:
             say("hang", what, f"no answer within {LIMIT_S:g} s")
     except BaseException as error:
         foreign = judge_error(error)
-        if value in LARGE and (isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
+        if value in LARGE and (isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)):
             say("taken", what, "so much work takes too much memory")
         elif foreign:
             say("foreign", what, foreign)

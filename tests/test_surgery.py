@@ -235,7 +235,7 @@ def test_a_copy_is_refused_where_it_would_run_on_the_originals_weights():
     old = model[0].forward
     model[0].forward = lambda x: 2 * old(x)
     for transform in (copied, lambda model: swap(model, {}), lambda model: replace(model, is_relu, lambda old: old)):
-        with pytest.raises(ValueError, match="module '0' has a forward of its own, which a copy would run on the"):
+        with pytest.raises(ValueError, match="layer '0' has a forward of its own, which a copy would run on the"):
             transform(model)
     # a method of the module itself goes with it, and so does a hook, which is told its module
     model[0].forward = MethodType(lambda layer, x: x @ layer.weight.T, model[0])

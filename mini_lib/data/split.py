@@ -155,6 +155,8 @@ def split_of_bytes(
                 f"{name} must have {' or '.join(map(str, axes))} axes, got shape {list(array.shape)}; pass "
                 "pixels [N, height, width] or [N, channels, height, width] and labels [N]"
             )
+    # torch takes no array that runs backward
+    pixels, labels = np.ascontiguousarray(pixels), np.ascontiguousarray(labels)
     images = torch.from_numpy(pixels).to(torch.float32)
     if images.ndim == 3:
         images = images.unsqueeze(1)

@@ -116,6 +116,10 @@ def measured_output_error(layer: nn.Module, other: nn.Module, inputs: Tensor) ->
             f"the layer's output has shape {list(before.shape)} and the other's {list(after.shape)}; compare two "
             "forms of one layer"
         )
+    if before.dim() < 2:
+        raise ValueError(
+            f"the layer's output must be [N, ...], got shape {list(before.shape)}; give a batch of inputs, [N, ...]"
+        )
     channel = 1 if isinstance(layer, nn.Conv2d) else -1
     deviation = before.movedim(channel, -1).flatten(0, -2)
     whole = (deviation - deviation.mean(dim=0)).square().sum()
@@ -178,7 +182,8 @@ def _matrix(layer: nn.Module, moments: Moments) -> Tensor:
     """The weight as a float64 matrix [out, k], once it is sure that it goes with the moments."""
     layer = need_linear(layer) if isinstance(layer, nn.Linear) else need_convolution(layer)
     of_type("moments", moments, Moments, fix="input_moments(model, pictures) gives them by layer name")
-    weight = layer.weight.detach().double().flatten(1)
+    weight = need_tensor("weight", layer.weight, finite=True, fix="find out what went wrong in training")
+    weight = weight.detach().double().flatten(1)
     if len(moments.mean) != weight.shape[1]:
         raise ValueError(
             f"the moments are of {len(moments.mean)} inputs and the layer reads {weight.shape[1]}; take those of the "

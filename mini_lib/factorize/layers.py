@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mini_lib.factorize.cost import check_groups
 from mini_lib.factorize.geometry import Padding, Sides, at_least_one, sides, window_padding
-from mini_lib.require import whole
+from mini_lib.require import of_type, whole
 
 
 def grouped(
@@ -37,6 +37,7 @@ def grouped(
     2012, section 3.2.
     """
     inputs, outputs, groups = check_groups(inputs, outputs, groups)
+    of_type("bias", bias, bool, fix="False leaves it out")
     stride, pixels = sides("stride", stride), window_padding(kernel, padding, dilation, stride)
     return nn.Conv2d(
         inputs, outputs, sides("kernel", kernel), stride, pixels, sides("dilation", dilation), groups, bias

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from mini_lib.prune.keep import Scope, keep_top
 from mini_lib.prune.mask import Mask, baked, masked
 from mini_lib.prune.schedules import check_falling
 from mini_lib.prune.scores import Scores, magnitude
-from mini_lib.require import callable_, checked, share, whole
+from mini_lib.require import callable_, checked, one_of, share, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,8 @@ def prune_and_train(
         if not isinstance(split, Split):
             raise TypeError(f"{name} must be a data.Split, got {type(split).__name__}; use data.Split(images, labels)")
     callable_("score", score, fix="pass magnitude, say")
+    one_of("scope", scope, get_args(Scope), fix="'global' ranks all weights together")
+    at_least = whole("at_least", at_least, low=0, fix="1 keeps a layer alive")
     if progress is not None:
         callable_("progress", progress, fix="pass a function of a PrunedStep, or None")
     mask = None

@@ -12,7 +12,7 @@ from mini_lib.prune.checks import check_density
 from mini_lib.prune.keep import Scope, keep_top
 from mini_lib.prune.mask import apply_mask
 from mini_lib.prune.scores import Scores, is_prunable, magnitude, prunable_weights
-from mini_lib.require import callable_, checked, of_type, share
+from mini_lib.require import callable_, checked, finite, of_type, share
 from mini_lib.surgery import Where
 
 
@@ -78,8 +78,11 @@ class Sensitivity:
         """Return the accuracy with `layer` alone pruned to `density`.
 
         Raises:
+            TypeError: `layer` is not a name, or `density` not a number.
             ValueError: that was not measured.
         """
+        of_type("layer", layer, str, fix="take one of layers")
+        density = finite("density", density, fix="take one of densities")
         for row in self.rows:
             if (row.layer, row.density) == (layer, density):
                 return row.accuracy

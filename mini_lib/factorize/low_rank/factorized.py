@@ -15,6 +15,7 @@ from mini_lib.factorize.low_rank.tensors import relative_error
 from mini_lib.plain import why_not_plain
 from mini_lib.require import checked, not_negative, of_type, whole
 from mini_lib.surgery import copied, hook_of
+from mini_lib.tensor_checks import need_tensor
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def rebuild(layer: nn.Module) -> Tensor:
     inputs = next((m.in_features for m in bare.modules() if isinstance(getattr(m, "in_features", None), int)), None)
     if inputs is None:
         raise TypeError(f"cannot rebuild a weight from {type(layer).__name__}; pass linear layers or nn.Conv2d")
-    some = next(bare.parameters())
+    some = need_tensor("a weight of layer", next(bare.parameters(), None), fix="pass linear layers or nn.Conv2d")
     with evaluating(bare):
         silent = run_model(bare, torch.zeros(1, inputs, dtype=torch.float64, device=some.device))  # the bias alone
         each = torch.eye(inputs, dtype=torch.float64, device=some.device)

@@ -91,7 +91,8 @@ def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
             f"a matrix for mode {mode} of a tensor of shape {tuple(tensor.shape)} needs {tensor.shape[mode]} columns, "
             f"got shape {tuple(matrix.shape)}; pass its transpose if the rows fit"
         )
-    return torch.tensordot(matrix, tensor, dims=([1], [mode])).movedim(0, mode)
+    dtype = torch.promote_types(matrix.dtype, tensor.dtype)
+    return torch.tensordot(matrix.to(dtype), tensor.to(dtype), dims=([1], [mode])).movedim(0, mode)
 
 
 def relative_error(tensor: Tensor, approximation: Tensor) -> float:

@@ -48,6 +48,7 @@ class Comparison:
     kernels: tuple[KernelTime, ...]
 
     def __getitem__(self, name: str) -> KernelTime:
+        of_type("name", name, str, fix="take that of one of kernels")
         for kernel in self.kernels:
             if kernel.name == name:
                 return kernel

@@ -12,7 +12,7 @@ import numpy as np
 from mini_lib.columns import aligned
 from mini_lib.latency import three_digits
 from mini_lib.prune.sparse.compare import DENSE, KERNELS, Comparison, compare_kernels
-from mini_lib.require import of_type, positive, share
+from mini_lib.require import callable_, of_type, positive, share
 
 DENSITIES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 
@@ -90,9 +90,10 @@ class KernelSweep:
         """Return the density at which a kernel stops being faster than the dense one.
 
         Raises:
+            TypeError: `name` is not text.
             ValueError: there is no such kernel, it is a dense one, or it has one density only, as 2:4 has.
         """
-        if name not in self._swept():
+        if of_type("name", name, str, fix="take one of names") not in self._swept():
             raise ValueError(f"{name!r} has no crossover here; {', '.join(self._swept()) or 'no kernel'} has one")
         ratios = [one.ratios(name) for one in self.comparisons]
         return Crossover(*(crossover(self.densities, [np.percentile(r, p) for r in ratios]) for p in (50, 90, 10)))
@@ -152,6 +153,9 @@ def sweep_kernels(
     densities = [share("each of densities", one, fix="use (0.05, 0.1)") for one in _several("densities", densities)]
     if not densities or any(later <= earlier for earlier, later in pairwise(densities)):
         raise ValueError(f"densities must be one or more that rise, got {densities!r}; use (0.05, 0.1, 0.2, 0.5)")
+    kernels = [*of_type("kernels", kernels, Iterable, fix="use ('CSR', '2:4')")]
+    if progress is not None:
+        callable_("progress", progress, fix="pass a function of two numbers, or None")
     comparisons = []
     for done, density in enumerate(densities, 1):
         names = [name for name in kernels if name != "2:4" or density == 0.5]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mini_lib.kernels import need_layout
-from mini_lib.require import shown, whole
+from mini_lib.require import of_type, shown, whole
 from mini_lib.tensor_checks import need_tensor
 
 VALUE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -54,7 +54,7 @@ def as_matrix(weight: Tensor) -> Tensor:
     weight = need_tensor("weight", weight, empty=True, fix="pass layer.weight")
     if weight.dim() < 2:
         raise ValueError(f"weight must have at least 2 axes, [out, in, ...], got shape {list(weight.shape)}")
-    return weight.detach().reshape(weight.shape[0], -1)
+    return weight.detach().flatten(1)
 
 
 def need_matrix(weight: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def need_matrix(weight: Tensor) -> Tensor:
         ValueError: it does not have two axes, is empty or sparse, or holds NaN or infinity.
     """
     if not isinstance(weight, Tensor):
-        raise TypeError(f"weight must be a tensor, got {type(weight).__name__}; pass layer.weight")
+        raise TypeError(f"weight must be a tensor, got {shown(weight)}; pass layer.weight")
     if weight.dtype not in VALUE_DTYPES:
         raise TypeError(f"weight must be float32, float16 or bfloat16, got {weight.dtype}; convert it with .to()")
     if weight.dim() != 2:
@@ -144,6 +144,7 @@ def need_compressed_rows(pointers: Tensor, columns: Tensor, rows: int, width: in
             order within a row.
     """
     need_layout("row_pointers", pointers, (torch.int32,), (rows + 1,))
+    of_type("columns", columns, Tensor, fix="pass those that were packed")
     need_layout("columns", columns, (index_dtype(width),), (columns.numel(),))
     steps = pointers.to(torch.int64).diff()  # in int32 the difference of two wild numbers could wrap round
     if pointers[0] != 0 or pointers[-1] != columns.numel() or (steps < 0).any():

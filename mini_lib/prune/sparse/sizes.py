@@ -30,7 +30,7 @@ from mini_lib.prune.sparse.csr import to_csr
 from mini_lib.prune.sparse.matrix import DoesNotFit, SparseMatrix, as_matrix, index_dtype, need_matrix
 from mini_lib.prune.sparse.n_of_m import to_n_of_m
 from mini_lib.prune.structure.blocks import two_sides
-from mini_lib.require import callable_, of_type
+from mini_lib.require import callable_, of_type, whole
 from mini_lib.surgery import Where
 
 Encode = Callable[[Tensor], SparseMatrix]  # a matrix of weights -> how it is stored
@@ -68,7 +68,7 @@ def stored_formats(weight: Tensor, formats: Mapping[str, Encode] = FORMATS) -> d
     for name, encode in formats.items():
         callable_(f"formats[{name!r}]", encode, fix="pass to_csr, say")
         try:
-            sizes[name] = encode(matrix).stored_bytes
+            sizes[name] = _bytes_of(encode(matrix))
         except DoesNotFit:
             continue
     return sizes
@@ -127,10 +127,15 @@ def model_bytes(model: nn.Module, encode: Encode, mask: Mask | None = None, wher
     total = stored_bytes(pruned)
     for name, weight in prunable_weights(pruned, where).items():
         try:
-            total += encode(as_matrix(weight)).stored_bytes - weight.nbytes
+            total += _bytes_of(encode(as_matrix(weight))) - weight.nbytes
         except ValueError as error:
             raise type(error)(f"{name}: {error}") from error
     return total
+
+
+def _bytes_of(stored: object) -> int:
+    """The bytes of what a format made of a matrix."""
+    return whole("stored_bytes of a format", getattr(stored, "stored_bytes", None), low=0, fix="pass to_csr, say")
 
 
 @dataclass(frozen=True)

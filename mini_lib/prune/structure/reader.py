@@ -66,12 +66,12 @@ class Reader(torch.fx.Interpreter):
             what = "the model's input" if node.op == "placeholder" else f"the tensor '{node.target}'"
             if not isinstance(value, Tensor):
                 return value
-            return self.labels.new(1, f"it meets {what}, whose channels stay").expand(value.shape)
+            return self._alike(f"it meets {what}, whose channels stay", value)
         call = self._calls[node]
         name = ops.name_of(call)
         read = [self._marks[source] for source in node.all_input_nodes]
         if not _tensors(read) or (name in ops.SIZES and not isinstance(value, Tensor)):
-            return self.labels.new(1, f"{call} makes it").expand(value.shape) if isinstance(value, Tensor) else value
+            return self._alike(f"{call} makes it", value) if isinstance(value, Tensor) else value
         if call.module is not None:
             return self._mark_module(call, read[0], value)
         if name in ops.ELEMENTWISE:
@@ -85,6 +85,10 @@ class Reader(torch.fx.Interpreter):
         if name in ops.MOVING:
             return self._move(call, node, read, value)
         raise self._unknown(call)
+
+    def _alike(self, reason: str, value: Tensor) -> Tensor:
+        """One label for all of a tensor, which may be a single number."""
+        return self.labels.new(1, reason).reshape([1] * value.dim()).expand(value.shape)
 
     def _mark_module(self, call: Call, labels: Tensor, value: Any) -> Tensor:
         kind = type(call.module)

@@ -31,7 +31,7 @@ def train_alone(
     gradient, and there is no weight decay.
 
     Raises:
-        ValueError: the mask does not fit, steps are out of range, or the loss is not finite.
+        ValueError: the mask does not fit, steps are out of range, no parameter is trainable, or the loss is not finite.
     """
     first_step, snapshot_at = check_steps(recipe, first_step, snapshot_at)
     check_order(order, recipe, splits)
@@ -39,6 +39,7 @@ def train_alone(
     weights = dict(net.named_parameters(remove_duplicate=False))  # a mask may name a shared weight by its second name
     if mask is not None:
         of_type("mask", mask, Mask, fix="None prunes nothing").check(net)
+    need_trainable(net)
     need_classes(net, splits.train, splits.validation, splits.test)
     # As numbers, since a bool mask would be made into numbers in each step.
     keeps = {name: keep.to(weights[name].dtype) for name, keep in mask.tensors.items()} if mask is not None else {}
@@ -64,6 +65,18 @@ def train_alone(
         if step + 1 in recipe.evaluate_at:
             curve.append(accuracy(net, splits.validation))
     return Trained(weights_of(net), snapshot, tuple(curve), accuracy(net, splits.test))
+
+
+def need_trainable(model: nn.Module) -> None:
+    """Make sure that there is something to train.
+
+    Raises:
+        ValueError: all parameters of the model are frozen, or it has none.
+    """
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError(
+            "the model has no trainable parameter, so there is nothing to train; set requires_grad on some"
+        )
 
 
 def check_steps(recipe: Recipe, first_step: int, snapshot_at: int | None) -> tuple[int, int | None]:

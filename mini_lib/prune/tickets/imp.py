@@ -15,6 +15,7 @@ from mini_lib.prune.tickets.alone import train_alone
 from mini_lib.prune.tickets.net import Trained, Weights, weights_of, with_weights
 from mini_lib.prune.tickets.recipe import Recipe, batch_order
 from mini_lib.require import callable_, of_type, one_of, share, whole
+from mini_lib.tensor_checks import need_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,8 @@ def find_ticket(
     rounds, rate = len(geometric(rate, rounds)), float(rate)  # says what is wrong with the two
     rewind_to, seed = check_rewind(recipe, rewind_to), whole("seed", seed, fix="the same seed finds the same ticket")
     of_type("splits", splits, Splits, fix="data.fashion() gives them")
+    if progress is not None:
+        callable_("progress", progress, fix="pass a function of a Trained, or None")
     model = callable_("build", build, fix="pass a function of a seed, such as zoo.lenet_300_100")(seed)
     order = batch_order(len(splits.train), recipe, seed)
     # The first training passes the step to go back to; all others begin there.
@@ -119,7 +122,7 @@ def next_mask(
     missing = [name for name in wanted if name not in of_type("trained", trained, Mapping, fix="use weights_of(model)")]
     if missing:
         raise ValueError(f"trained holds nothing for {missing[0]!r}; pass what weights_of(model) gives")
-    scores = {name: trained[name].abs() for name in wanted}
+    scores = {name: need_tensor(name, trained[name], fix="use weights_of(model)").abs() for name in wanted}
     if scope == "global":
         return keep_top(scores, (1 - rate) ** number, among=mask, at_least=1)
     last = list(scores)[-1]

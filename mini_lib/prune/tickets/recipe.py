@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mini_lib.require import checked, of_type, one_of, positive, share, whole
+from mini_lib.tensor_checks import need_tensor
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,15 @@ class Recipe:
         """Return a fresh optimizer over `weights`: without weight decay, which would act on pruned weights too.
 
         Both rules work on each weight by itself. So it does not matter whether a tensor holds one net or many.
+
+        Raises:
+            TypeError: the weights are not tensors of floating-point numbers.
+            ValueError: there is none.
         """
+        fix = "pass model.parameters()"
+        weights = [need_tensor("each weight", one, fix=fix) for one in of_type("weights", weights, Iterable, fix=fix)]
+        if not weights:
+            raise ValueError(f"weights must hold at least one tensor, got none; {fix}")
         if self.optimizer == "adam":
             return torch.optim.Adam(weights, lr=self.learning_rate, fused=True)
         return torch.optim.SGD(weights, lr=self.learning_rate, momentum=self.momentum, fused=True)

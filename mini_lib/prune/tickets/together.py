@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mini_lib.data import Splits
 from mini_lib.fit import need_classes
 from mini_lib.prune.mask import Mask
-from mini_lib.prune.tickets.alone import check_order, check_steps, not_finite
+from mini_lib.prune.tickets.alone import check_order, check_steps, need_trainable, not_finite
 from mini_lib.prune.tickets.net import Trained, Weights, weights_of, with_weights
 from mini_lib.prune.tickets.recipe import Recipe
 from mini_lib.require import of_type
@@ -35,8 +35,8 @@ def train_together(
     Net i is what `train_alone(model, starts[i], masks[i], orders[i], ...)` makes, up to the rounding of its sums.
 
     Raises:
-        ValueError: not as many starts, masks and orders; a mask that does not fit; steps out of range; a loss that is
-            not finite.
+        ValueError: not as many starts, masks and orders; a mask that does not fit; steps out of range; no
+            parameter is trainable; a loss that is not finite.
     """
     first_step, snapshot_at = check_steps(recipe, first_step, snapshot_at)
     _check(model, starts, masks, orders, splits, recipe)
@@ -44,6 +44,8 @@ def train_together(
     stacks, keeps = _masked(starts, masks)
     order = torch.stack(list(orders), dim=1)  # [steps, nets, batch]
     images, labels = splits.train.images, splits.train.labels
+    for name, weight in shape.named_parameters():
+        stacks[name].requires_grad_(weight.requires_grad)  # what the model froze stays
     optimizer = recipe.make_optimizer(stacks.values())
     nets = range(len(starts))
     snapshots = [unstack(stacks, net) if snapshot_at == first_step else None for net in nets]
@@ -56,7 +58,8 @@ def train_together(
         optimizer.zero_grad()
         losses.sum().backward()
         for name, keep in keeps.items():
-            stacks[name].grad.mul_(keep)
+            if stacks[name].grad is not None:  # a frozen weight has none
+                stacks[name].grad.mul_(keep)
         optimizer.step()
         if step + 1 == snapshot_at:
             snapshots = [unstack(stacks, net) for net in nets]
@@ -79,8 +82,6 @@ def _masked(starts: Sequence[Weights], masks: Sequence[Mask | None]) -> tuple[St
             keeps[name][net] = keep
     for name, keep in keeps.items():
         stacks[name].mul_(keep)
-    for stacked in stacks.values():
-        stacked.requires_grad_()
     return stacks, keeps
 
 
@@ -92,11 +93,14 @@ def _check(
     splits: Splits,
     recipe: Recipe,
 ) -> None:
+    for name, several in (("starts", starts), ("masks", masks), ("orders", orders)):
+        of_type(name, several, Sequence, fix="give one for each net, in a list")
     if not starts or not len(starts) == len(masks) == len(orders):
         raise ValueError(
             f"each net needs a start, a mask (or None) and an order, got {len(starts)}, {len(masks)} and {len(orders)}"
         )
     weights_of(model)
+    need_trainable(model)
     for start, mask, order in zip(starts, masks, orders):
         with_weights(model, start)
         check_order(order, recipe, splits)
