@@ -165,6 +165,11 @@ class Door:
     def signature(self) -> inspect.Signature:
         return signature(self.call)
 
+    @property
+    def receiver(self) -> str | None:
+        """The argument that is the object of a method: no caller hands it over, so it is always a right one."""
+        return next(iter(self.signature.parameters)) if self.kind == "method" else None
+
 
 def signature(function: object) -> inspect.Signature:
     try:

@@ -187,8 +187,8 @@ def perform(door: Door, parts: dict[str, object]) -> object:
                 named[name] = parts[name]
     known = set(parameters)
     named |= {name: value for name, value in parts.items() if not name.startswith("*") and name not in known}
-    if "self" in named:
-        positional.insert(0, named.pop("self"))
+    if door.receiver in named:
+        positional.insert(0, named.pop(door.receiver))
     result = door.call(*positional, **named)
     if isinstance(result, types.GeneratorType):
         result = list(itertools.islice(result, 1000))
@@ -222,7 +222,7 @@ def cases_of(door: Door, call: Call, rng: random.Random, most: int | None) -> li
     parameters = door.signature.parameters
     cases = []
     for name, right in parts_of(call, door).items():
-        if name == "self":
+        if name == door.receiver:
             continue
         annotation = parameters[name].annotation if name in parameters else inspect.Parameter.empty
         cases += [(name, value) for value in hostile(name, annotation, right)]
@@ -292,7 +292,7 @@ class Right:
             self.result = perform(self.door, self.parts)
         took = time.perf_counter() - begin
         self.changes = self.restore()
-        self.excused |= {"self"} & self.changes
+        self.excused |= {door.receiver} & self.changes
         self.result_print = fingerprint(self.result)
         return took
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from mini_lib.augment.pictures import need_pictures
 from mini_lib.require import callable_, finite, of_type, shown
 from mini_lib.require import share as need_share
+from mini_lib.tensor_checks import need_tensor
 
 # From pictures uint8 [N, channels, height, width] and strengths float64 [N] to new pictures of the same shape. One that
 # draws gets a third argument: the generator.
@@ -153,6 +154,20 @@ def need_operation(operation: object) -> None:
         raise TypeError(f"operation must be an Operation, got the name {operation!r}; use operation_named(name)")
     if not isinstance(operation, Operation):
         raise TypeError(f"operation must be an Operation, got {shown(operation)}; use rotate, invert or another one")
+
+
+def need_strengths(images: object, strengths: object) -> None:
+    """Refuse what is not pictures and a strength for each of them, as an operation hands them to its `pixels`.
+
+    Raises:
+        TypeError: one is no tensor, or has another dtype.
+        ValueError: one has another shape, or lies on another device than the CPU.
+    """
+    need_pictures(images)
+    fix = f"pass float64 [{len(images)}], one for each picture"
+    need_tensor("strengths", strengths, dims=1, empty=True, fix=fix)
+    if len(strengths) != len(images) or strengths.device.type != "cpu":
+        raise ValueError(f"strengths must be one for each picture, got {shown(strengths)}; {fix}")
 
 
 def need_numbers(name: str, values: Tensor) -> None:
