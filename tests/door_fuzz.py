@@ -254,7 +254,7 @@ def fuzz_door(door: Door, rng: random.Random, budget_s: float | None, say, skip:
         if skip == 0:
             for name in right.changes - right.excused:
                 say("changed", door.name, f"a right call changes {name}")
-        most = None if budget_s is None else max(4, min(24, int(budget_s / max(took, 5e-5))))
+        most = None if budget_s is None else max(4, min(20, int(budget_s / max(took, 5e-5))))
         for name, value in cases_of(door, call, rng, most):
             number += 1
             if number <= skip:
@@ -524,7 +524,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("topics", nargs="*")
     parser.add_argument("--all", action="store_true", help="every value for every argument")
-    parser.add_argument("--budget", type=float, default=0.01, help="about how many seconds for one function")
+    parser.add_argument("--budget", type=float, default=0.006, help="about how many seconds for one function")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a folder for the lists of failures")
     parser.add_argument("--json", type=Path, help="a file for all that was found")
