@@ -37,7 +37,11 @@ class Batch:
                 f"labels must be int64 [N] or floating point [N, classes], got {self.labels.dtype} "
                 f"{list(self.labels.shape)}; convert classes with labels.long()"
             )
-        if self.images.ndim < 2 or len(self.labels) != len(self.images) or (not soft and self.labels.ndim != 1):
+        if (
+            min(self.images.ndim - 1, self.labels.ndim) < 1
+            or len(self.labels) != len(self.images)
+            or (not soft and self.labels.ndim != 1)
+        ):
             raise ValueError(
                 "a batch needs images [N, ...] and one label for each, "
                 f"got images {list(self.images.shape)} and labels {list(self.labels.shape)}; select both the same way"

@@ -79,6 +79,8 @@ def change_each(
             raise ValueError(f"{name} must be one for each of {len(images)} pictures, got {len(values)}; draw as many")
     for operation in of_type("operations", operations, (list, tuple), fix="use [rotate], say"):
         need_operation(operation)
+    if which.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"which must be whole numbers, got {which.dtype}; use which.long()")
     if len(which) and not -1 <= int(which.min()) <= int(which.max()) < len(operations):
         raise ValueError(f"which must lie from -1 to {len(operations) - 1}, got {which.tolist()[:3]} ...; draw again")
     if len(shares) and not 0 <= float(shares.min()) <= float(shares.max()) <= 1:

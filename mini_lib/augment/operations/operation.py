@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf, isfinite
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -52,8 +53,10 @@ class Operation:
         for name, kind in {"name": str, "unit": str, "signed": bool, "whole": bool, "draws": bool}.items():
             of_type(name, getattr(self, name), kind, fix="see the fields of rotate, say")
         callable_("pixels", self.pixels, fix="pass a function of pictures and strengths")
-        if not isinstance(self.limits, tuple) or len(self.limits) != 2:
-            raise TypeError(f"limits of {self.name} must be a pair, got {shown(self.limits)}; use (-1, 1)")
+        if not (
+            isinstance(self.limits, tuple) and len(self.limits) == 2 and all(isinstance(n, Real) for n in self.limits)
+        ):
+            raise TypeError(f"limits of {self.name} must be a pair of numbers, got {shown(self.limits)}; use (-1, 1)")
         for end in ("weakest", "strongest"):
             value = finite(f"{end} of {self.name}", getattr(self, end), fix="both ends of the scale are numbers")
             object.__setattr__(self, end, value)
