@@ -38,8 +38,8 @@ class Batch:
                 f"{list(self.labels.shape)}; convert classes with labels.long()"
             )
         if (
-            self.images.ndim < 2
-            or self.labels.shape[:1] != self.images.shape[:1]
+            min(self.images.ndim - 1, self.labels.ndim) < 1
+            or len(self.labels) != len(self.images)
             or (not soft and self.labels.ndim != 1)
         ):
             raise ValueError(

@@ -1,8 +1,8 @@
 """Right calls of every public function: what its doctests call it with.
 
 The doors of a topic are what its `__init__` exports: functions, classes, and the public methods of these classes. The
-house rule that a public function has a doctest gives each of them a small, right call: the doctests are run under a
-profiler, which keeps the arguments of each call of a door.
+house rule that a public function has a doctest gives each of them a small, right call: the doctests are traced, and the
+arguments of each call of a door are kept.
 """
 
 from __future__ import annotations
@@ -165,6 +165,11 @@ class Door:
     def signature(self) -> inspect.Signature:
         return signature(self.call)
 
+    @property
+    def receiver(self) -> str | None:
+        """The argument that is the object of a method: no caller hands it over, so it is always a right one."""
+        return next(iter(self.signature.parameters)) if self.kind == "method" else None
+
 
 def signature(function: object) -> inspect.Signature:
     try:
@@ -269,7 +274,7 @@ def size_bytes(value: object) -> int:
 
 
 class Harvest:
-    """Keeps the arguments of every call of a door while it is the profiler."""
+    """Keeps the arguments of every call of a door while it traces."""
 
     def __init__(self, doors: list[Door], most: int = 6) -> None:
         self.doors: dict[CodeType, list[Door]] = {}
@@ -346,21 +351,15 @@ def harvest(topic: str, doors: list[Door]) -> list[str]:
     wrong = []
 
     def watched(run: Callable[[], object]) -> None:
-        sys.setprofile(keeper)
+        sys.settrace(keeper)  # a profiler would be told of returns and of calls of C too
         try:
             with redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 run()
         finally:
-            sys.setprofile(None)
+            sys.settrace(None)
 
-    for module in sources_of(topic):
-        for test in finder.find(module, module.__name__):
-            if test.examples and test.name not in SLOW:
-                begin = time.perf_counter()
-                watched(lambda test=test: runner.run(test, out=lambda text: None, clear_globs=False))
-                TOOK[test.name] = time.perf_counter() - begin
-    try:
+    try:  # first, since these are quick
         for number, call in enumerate(EXTRA[topic]()):
             try:
                 watched(call)
@@ -368,4 +367,10 @@ def harvest(topic: str, doors: list[Door]) -> list[str]:
                 wrong.append(f"extra call {number} of {topic}: {type(error).__name__}: {str(error)[:160]}")
     except Exception as error:
         wrong.append(f"extra calls of {topic}: {type(error).__name__}: {str(error)[:160]}")
+    for module in sources_of(topic):
+        for test in finder.find(module, module.__name__):
+            if test.examples and test.name not in SLOW:
+                begin = time.process_time()
+                watched(lambda test=test: runner.run(test, out=lambda text: None, clear_globs=False))
+                TOOK[test.name] = time.process_time() - begin
     return wrong

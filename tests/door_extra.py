@@ -152,6 +152,7 @@ def loops() -> Calls:
     yield lambda: space.cross(one, two, rng)
     yield lambda: l.evolutionary_search(small, space, trials=2, cost=lambda nest: 1.0)
     yield lambda: l.random_search(small, space, trials=2, cost=lambda nest: 1.0)
+    yield lambda: small.reorder("m k n").vectorize("n")
     yield lambda: l.show_dependences(small)
     yield lambda: l.time_native(small, repeats=1)
 

@@ -32,7 +32,7 @@ import time
 import traceback
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +43,8 @@ import torch  # noqa: E402
 from door_calls import NOT_CALLED, TOPICS, Call, Door, copied, doors_of, harvest  # noqa: E402
 from door_values import admits, has_nan, hostile, is_path  # noqa: E402
 from torch import nn  # noqa: E402
+
+from mini_lib import native  # noqa: E402
 
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 LIMIT_S = 5.0  # one call
@@ -187,8 +189,8 @@ def perform(door: Door, parts: dict[str, object]) -> object:
                 named[name] = parts[name]
     known = set(parameters)
     named |= {name: value for name, value in parts.items() if not name.startswith("*") and name not in known}
-    if "self" in named:
-        positional.insert(0, named.pop("self"))
+    if door.receiver in named:
+        positional.insert(0, named.pop(door.receiver))
     result = door.call(*positional, **named)
     if isinstance(result, types.GeneratorType):
         result = list(itertools.islice(result, 1000))
@@ -222,7 +224,7 @@ def cases_of(door: Door, call: Call, rng: random.Random, most: int | None) -> li
     parameters = door.signature.parameters
     cases = []
     for name, right in parts_of(call, door).items():
-        if name == "self":
+        if name == door.receiver:
             continue
         annotation = parameters[name].annotation if name in parameters else inspect.Parameter.empty
         cases += [(name, value) for value in hostile(name, annotation, right)]
@@ -252,7 +254,7 @@ def fuzz_door(door: Door, rng: random.Random, budget_s: float | None, say, skip:
         if skip == 0:
             for name in right.changes - right.excused:
                 say("changed", door.name, f"a right call changes {name}")
-        most = None if budget_s is None else max(4, min(24, int(budget_s / max(took, 5e-5))))
+        most = None if budget_s is None else max(4, min(20, int(budget_s / max(took, 5e-5))))
         for name, value in cases_of(door, call, rng, most):
             number += 1
             if number <= skip:
@@ -292,7 +294,7 @@ class Right:
             self.result = perform(self.door, self.parts)
         took = time.perf_counter() - begin
         self.changes = self.restore()
-        self.excused |= {"self"} & self.changes
+        self.excused |= {self.door.receiver} & self.changes
         self.result_print = fingerprint(self.result)
         return took
 
@@ -382,7 +384,7 @@ def admits_bool(annotation: object) -> bool:
 def child(doors: list[Door], start: int, skip: int, arguments: argparse.Namespace, out: int, folder: str) -> None:
     """Fuzz the doors from `start` on, and tell the parent through a pipe."""
     os.setsid()
-    os.chdir(folder)
+    os.chdir(tempfile.mkdtemp(dir=folder))
     tempfile.tempdir = folder
     sys.addaudithook(Guard(folder))
     signal.signal(signal.SIGALRM, _too_long)
@@ -403,68 +405,83 @@ def child(doors: list[Door], start: int, skip: int, arguments: argparse.Namespac
 
     for index in range(start, len(doors)):
         say("door", index)
-        begin = time.perf_counter()
+        begin = cpu_s()
         if doors[index].calls:
             rng = random.Random(f"{arguments.seed} {doors[index].name}")
             torch.manual_seed(0)
             fuzz_door(doors[index], rng, None if arguments.all else arguments.budget, say, skip)
         skip = 0
-        say("time", doors[index].name, time.perf_counter() - begin)
+        say("time", doors[index].name, cpu_s() - begin)
     say("end")
 
 
-def run(doors: list[Door], arguments: argparse.Namespace) -> dict[str, list]:
+def compile_once(folder: str) -> None:
+    """Let this process and its children share what they compile, and compile it quickly: nothing here is timed."""
+    build, place = native._build, Path(folder, "compiled")
+    place.mkdir()
+
+    def quickly(source: str, flags: Iterable[str], *how: object) -> Path:
+        return build(source, ["-O1" if flag in ("-O2", "-O3") else flag for flag in native.flag_words(flags)], *how)
+
+    native._build, native._folder = quickly, lambda: place
+
+
+def cpu_s() -> float:
+    """The seconds that this process and its children have computed."""
+    return sum(os.times()[:4])
+
+
+def run(doors: list[Door], arguments: argparse.Namespace, folder: str) -> dict[str, list]:
     """Fuzz all doors in children; a child that dies or hangs is followed by another."""
     found: dict[str, list] = {}
     start, skip = 0, 0
-    with tempfile.TemporaryDirectory(prefix="doors_") as folder:
-        while start < len(doors):
-            read, write = os.pipe()
-            pid = os.fork()
-            if pid == 0:
-                os.close(read)
-                try:
-                    child(doors, start, skip, arguments, write, folder)
-                except BaseException:
-                    os.write(write, b"")
-                    with open(os.path.join(folder, "trouble"), "w") as file:
-                        traceback.print_exc(file=file)
-                finally:
-                    os._exit(0)
-            os.close(write)
-            current, done, last, ended = start, skip, ("", ""), False
-            buffer = b""
-            while True:
-                ready, _, _ = select.select([read], [], [], LIMIT_S + 25)
-                data = os.read(read, 1 << 16) if ready else None
-                if not data:
-                    break
-                buffer += data
-                while len(buffer) >= 4 and len(buffer) >= 4 + (size := struct.unpack("I", buffer[:4])[0]):
-                    event, *words = pickle.loads(buffer[4 : 4 + size])
-                    buffer = buffer[4 + size :]
-                    if event == "door":
-                        done = skip if words[0] == start else 0
-                        current, last = words[0], (doors[words[0]].name, "a right call")
-                    elif event == "begin":
-                        done, last = done + 1, tuple(words)
-                        found.setdefault("begin", []).append(1)
-                    elif event == "end":
-                        ended = True
-                    else:
-                        found.setdefault(event, []).append(words)
-            if data is None:
-                os.kill(pid, signal.SIGKILL)
+    while start < len(doors):
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
             os.close(read)
-            _, status = os.waitpid(pid, 0)
-            if ended:
+            try:
+                child(doors, start, skip, arguments, write, folder)
+            except BaseException:
+                os.write(write, b"")
+                with open(os.path.join(folder, "trouble"), "w") as file:
+                    traceback.print_exc(file=file)
+            finally:
+                os._exit(0)
+        os.close(write)
+        current, done, last, ended = start, skip, ("", ""), False
+        buffer = b""
+        while True:
+            ready, _, _ = select.select([read], [], [], LIMIT_S + 25)
+            data = os.read(read, 1 << 16) if ready else None
+            if not data:
                 break
-            trouble = Path(folder, "trouble")
-            if trouble.exists():
-                raise RuntimeError(trouble.read_text())
-            why = "no answer: killed" if data is None else f"the process died, status {status}"
-            found.setdefault("crash", []).append([f"{last[0]}({last[1]})", why])
-            start, skip = (current, done) if last[1] != "a right call" else (current + 1, 0)
+            buffer += data
+            while len(buffer) >= 4 and len(buffer) >= 4 + (size := struct.unpack("I", buffer[:4])[0]):
+                event, *words = pickle.loads(buffer[4 : 4 + size])
+                buffer = buffer[4 + size :]
+                if event == "door":
+                    done = skip if words[0] == start else 0
+                    current, last = words[0], (doors[words[0]].name, "a right call")
+                elif event == "begin":
+                    done, last = done + 1, tuple(words)
+                    found.setdefault("begin", []).append(1)
+                elif event == "end":
+                    ended = True
+                else:
+                    found.setdefault(event, []).append(words)
+        if data is None:
+            os.kill(pid, signal.SIGKILL)
+        os.close(read)
+        _, status = os.waitpid(pid, 0)
+        if ended:
+            break
+        trouble = Path(folder, "trouble")
+        if trouble.exists():
+            raise RuntimeError(trouble.read_text())
+        why = "no answer: killed" if data is None else f"the process died, status {status}"
+        found.setdefault("crash", []).append([f"{last[0]}({last[1]})", why])
+        start, skip = (current, done) if last[1] != "a right call" else (current + 1, 0)
     return found
 
 
@@ -508,29 +525,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("topics", nargs="*")
     parser.add_argument("--all", action="store_true", help="every value for every argument")
-    parser.add_argument("--budget", type=float, default=0.01, help="about how many seconds for one function")
+    parser.add_argument("--budget", type=float, default=0.006, help="about how many seconds for one function")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a folder for the lists of failures")
     parser.add_argument("--json", type=Path, help="a file for all that was found")
     parser.add_argument("--slowest", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="doors_", ignore_cleanup_errors=True) as folder:
+        compile_once(folder)
+        fuzz(arguments, folder)
+
+
+def fuzz(arguments: argparse.Namespace, folder: str) -> None:
+    """Fuzz the topics, print a line for each, and write down what was found."""
     everything, total = {}, {}
     for topic in arguments.topics or TOPICS:
         doors = doors_of(topic)
-        begin = time.perf_counter()
+        begin = cpu_s()
         wrong = harvest(topic, doors)
-        middle = time.perf_counter()
-        found = run(doors, arguments)
+        middle = cpu_s()
+        found = run(doors, arguments, folder)
         found["unfit"] = [*found.get("unfit", []), *(each.split(": ", 1) for each in wrong)]
         never = [door.name for door in doors if not door.calls]
         counts = {event: len(rows) for event, rows in found.items()}
         everything[topic] = {"doors": len(doors), "never": never, "counts": counts, "found": found}
         for kind, count in {"doors": len(doors), "called": len(doors) - len(never), **counts}.items():
             total[kind] = total.get(kind, 0) + count
-        print(
-            f"{topic}: {table(doors, found)}; {middle - begin:.1f} + {time.perf_counter() - middle:.1f} s", flush=True
-        )
+        print(f"{topic}: {table(doors, found)}; {middle - begin:.1f} + {cpu_s() - middle:.1f} s", flush=True)
         for name, took in sorted(found.get("time", []), key=lambda row: -row[1])[: arguments.slowest]:
             print(f"    {took:.2f} s {name}")
         if arguments.out:

@@ -63,7 +63,7 @@ def change_each(
 
     Raises:
         TypeError: one of them is of another type.
-        ValueError: there is not one place and share for each picture, or a place lies outside.
+        ValueError: there is not one place and share for each picture, or a place or a share lies outside.
 
     >>> from mini_lib.augment.operations import invert
     >>> pictures = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1, 1)
@@ -79,8 +79,12 @@ def change_each(
             raise ValueError(f"{name} must be one for each of {len(images)} pictures, got {len(values)}; draw as many")
     for operation in of_type("operations", operations, (list, tuple), fix="use [rotate], say"):
         need_operation(operation)
+    if which.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"which must be whole numbers, got {which.dtype}; use which.long()")
     if len(which) and not -1 <= int(which.min()) <= int(which.max()) < len(operations):
         raise ValueError(f"which must lie from -1 to {len(operations) - 1}, got {which.tolist()[:3]} ...; draw again")
+    if len(shares) and not 0 <= float(shares.min()) <= float(shares.max()) <= 1:
+        raise ValueError(f"shares must lie in [0, 1], got {shares.tolist()[:3]} ...; 1 is the end of a scale")
     if guard is not None and not isinstance(guard, StrengthLimit):
         raise TypeError(f"guard must be a Guard, got {shown(guard)}; use Guard({{'rotate': 30}}), say")
     # In single precision, as in torchvision: in a blend, the last bit can decide a level of grey.

@@ -169,12 +169,15 @@ def policy_from_json(text: str) -> Policy:
     1  rotate             0.7          2  invert             0.5          -
     """
     require.of_type("text", text, str, fix="read the file first, with Path(...).read_text()")
+    wanted = f"expected a policy as to_json writes it, got {text!r:.80}"
     try:
-        rows = [[_step_from_list(*step) for step in steps] for steps in json.loads(text)]
-    except (json.JSONDecodeError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"expected a policy as to_json writes it, got {text!r:.80} ({error}); write it again"
-        ) from error
+        read = json.loads(text)
+    except (ValueError, RecursionError) as error:  # no JSON, or a number of thousands of digits; or too deep
+        raise ValueError(f"{wanted} ({error}); write it again") from error
+    try:
+        rows = [[_step_from_list(*step) for step in steps] for steps in read]
+    except TypeError as error:
+        raise ValueError(f"{wanted} ({error}); write it again") from error
     return Policy([SubPolicy(*steps) for steps in rows])
 
 

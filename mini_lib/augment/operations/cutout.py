@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.augment.operations.operation import Operation
+from mini_lib.augment.operations.operation import Operation, need_strengths
+from mini_lib.augment.pictures import need_generator
 from mini_lib.require import checked, whole
 
 
@@ -27,7 +28,14 @@ class Cover:
         checked(self, "fill", whole, low=0, high=255, fix="128 is grey")
 
     def __call__(self, images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the pictures, each with its square covered."""
+        """Return the pictures, each with its square covered.
+
+        Raises:
+            TypeError: the pictures are not uint8, the strengths no floats, or there is no generator to draw from.
+            ValueError: the pictures have another shape, or the strengths are not one for each.
+        """
+        need_strengths(images, strengths)
+        need_generator(generator)
         count, _, height, width = images.shape
         side = (strengths * min(height, width) + 1e-4).long().unsqueeze(1)
         rows = _covered(side, height, torch.randint(height, (count, 1), generator=generator))

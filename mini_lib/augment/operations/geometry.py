@@ -7,9 +7,9 @@ from math import pi
 import torch
 from torch import Tensor
 
-from mini_lib.augment.operations.operation import Operation, need_operation
+from mini_lib.augment.operations.operation import Operation, need_operation, need_strengths
 from mini_lib.kernels import mirrored, warp_nearest
-from mini_lib.require import checked, one_of, whole
+from mini_lib.require import callable_, checked, one_of, whole
 
 # A number that is the same for all pictures, or one per picture, float64 [N].
 Entry = float | Tensor
@@ -23,7 +23,7 @@ class Warp:
     lies outside the picture is filled with the grey value `fill`.
 
     Raises:
-        TypeError: `fill` is no whole number.
+        TypeError: `source` cannot be called, or `fill` is no whole number.
         ValueError: the interpolation is unknown, or `fill` is no grey value.
     """
 
@@ -32,11 +32,18 @@ class Warp:
     fill: int = 0
 
     def __post_init__(self) -> None:
+        callable_("source", self.source, fix="pass a function (strengths, height, width) -> (a, b, c, d, e, f)")
         one_of("interpolation", self.interpolation, ("nearest", "bilinear"), fix="published policies use 'nearest'")
         checked(self, "fill", whole, low=0, high=255, fix="0 is black")
 
     def __call__(self, images: Tensor, strengths: Tensor) -> Tensor:
-        """Return the pictures, warped."""
+        """Return the pictures, warped.
+
+        Raises:
+            TypeError: the pictures are not uint8, or the strengths no floats.
+            ValueError: the pictures have another shape, or the strengths are not one for each.
+        """
+        need_strengths(images, strengths)
         entries = self.source(strengths, images.shape[2], images.shape[3])
         each = [one if isinstance(one, Tensor) else torch.full_like(strengths, one) for one in entries]
         matrix = torch.stack(each)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf, isfinite
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from mini_lib.augment.pictures import need_pictures
 from mini_lib.require import callable_, finite, of_type, shown
 from mini_lib.require import share as need_share
+from mini_lib.tensor_checks import need_tensor
 
 # From pictures uint8 [N, channels, height, width] and strengths float64 [N] to new pictures of the same shape. One that
 # draws gets a third argument: the generator.
@@ -51,8 +53,10 @@ class Operation:
         for name, kind in {"name": str, "unit": str, "signed": bool, "whole": bool, "draws": bool}.items():
             of_type(name, getattr(self, name), kind, fix="see the fields of rotate, say")
         callable_("pixels", self.pixels, fix="pass a function of pictures and strengths")
-        if not isinstance(self.limits, tuple) or len(self.limits) != 2:
-            raise TypeError(f"limits of {self.name} must be a pair, got {shown(self.limits)}; use (-1, 1)")
+        if not (
+            isinstance(self.limits, tuple) and len(self.limits) == 2 and all(isinstance(n, Real) for n in self.limits)
+        ):
+            raise TypeError(f"limits of {self.name} must be a pair of numbers, got {shown(self.limits)}; use (-1, 1)")
         for end in ("weakest", "strongest"):
             value = finite(f"{end} of {self.name}", getattr(self, end), fix="both ends of the scale are numbers")
             object.__setattr__(self, end, value)
@@ -153,6 +157,20 @@ def need_operation(operation: object) -> None:
         raise TypeError(f"operation must be an Operation, got the name {operation!r}; use operation_named(name)")
     if not isinstance(operation, Operation):
         raise TypeError(f"operation must be an Operation, got {shown(operation)}; use rotate, invert or another one")
+
+
+def need_strengths(images: object, strengths: object) -> None:
+    """Refuse what is not pictures and a strength for each of them, as an operation hands them to its `pixels`.
+
+    Raises:
+        TypeError: one is no tensor, or has another dtype.
+        ValueError: one has another shape, or lies on another device than the CPU.
+    """
+    need_pictures(images)
+    fix = f"pass float64 [{len(images)}], one for each picture"
+    need_tensor("strengths", strengths, dims=1, empty=True, fix=fix)
+    if len(strengths) != len(images) or strengths.device.type != "cpu":
+        raise ValueError(f"strengths must be one for each picture, got {shown(strengths)}; {fix}")
 
 
 def need_numbers(name: str, values: Tensor) -> None:

@@ -108,6 +108,8 @@ class PPO:
         """
         _need_samples(log_p, log_p_then, advantages)
         ratio = (log_p - log_p_then).exp()
+        if not ratio.isfinite().all():
+            raise ValueError("log_p_then must be of decisions that were drawn, and one has a probability of 0")
         clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
         each = advantages[:, None]
         return -torch.minimum(ratio * each, clipped * each).sum(dim=1).mean()

@@ -86,6 +86,8 @@ def population_based(
     parts = require.whole("parts", parts, low=1, fix="a schedule has one policy per part")
     population = require.whole("population", population, low=2, fix="the paper has 16")
     require.callable_("wrap", wrap, fix="it makes of a policy what can change the pictures, such as Standardised")
+    if progress is not None:
+        require.callable_("progress", progress, fix="None leaves it out")
     if require.of_type("recipe", recipe, ChildRecipe, fix="use ChildRecipe(steps=80)").halve_at:
         raise ValueError(f"the recipe halves at {recipe.halve_at}, but a population keeps all members; leave it out")
     generator = seeded(seed, 0)

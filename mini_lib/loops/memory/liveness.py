@@ -85,9 +85,13 @@ class LiveRange:
     def meets(self, other: LiveRange) -> bool:
         """Say whether both are alive at some step, so that they cannot share memory.
 
+        Raises:
+            TypeError: `other` is no live range.
+
         >>> LiveRange("x", 8, 0, 1).meets(LiveRange("y", 8, 1, 2))
         True
         """
+        of_type("other", other, LiveRange, fix="pass one of those that live_ranges returns")
         return self.first_step <= other.last_step and other.first_step <= self.last_step
 
 

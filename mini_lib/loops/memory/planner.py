@@ -65,7 +65,15 @@ class Plan:
                 )
 
     def end(self, live: LiveRange) -> int:
-        """Return the first byte after a buffer, its alignment included."""
+        """Return the first byte after a buffer, its alignment included.
+
+        Raises:
+            TypeError: `live` is no live range.
+            ValueError: it is not one of this plan.
+        """
+        of_type("live", live, LiveRange, fix="pass one of plan.ranges")
+        if live.name not in self.offsets:
+            raise ValueError(f"the plan has no buffer {shown(live.name)}; pass one of plan.ranges")
         return self.offsets[live.name] + aligned_bytes(live.size_bytes, self.alignment_bytes)
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from math import gcd
 
 from mini_lib.loops.nest import Nest
-from mini_lib.require import of_type, whole
+from mini_lib.require import of_type, share, shown, whole
 
 _MOST_COPIES = 64  # unrolled copies of the innermost code
 PADDING = 16  # elements: a cache line of 4-byte ones
@@ -85,11 +85,24 @@ class Space:
         return tuple(dict.fromkeys(load.buffer for load in statement.loads if load.buffer != self.output))
 
     def draw(self, rng: random.Random) -> Schedule:
-        """A schedule at random; it need not be legal."""
+        """A schedule at random; it need not be legal.
+
+        Raises:
+            TypeError: `rng` is no `random.Random`.
+        """
+        _need_rng(rng)
         return Schedule(**{one.name: self._choose(one.name, rng) for one in fields(Schedule)})
 
     def mutate(self, schedule: Schedule, rng: random.Random, probability: float) -> Schedule:
-        """The schedule with each choice drawn again with a probability, and at least one."""
+        """The schedule with each choice drawn again with a probability, and at least one.
+
+        Raises:
+            TypeError: `schedule` is no schedule, `rng` is no `random.Random`, or `probability` is no number.
+            ValueError: the schedule is one of another nest, or the probability lies outside [0, 1].
+        """
+        self._need_own("schedule", schedule)
+        _need_rng(rng)
+        probability = share("probability", probability, zero=True, fix="0.2 draws every fifth choice again")
         names = [one.name for one in fields(Schedule)]
         chosen = [name for name in names if rng.random() < probability] or [rng.choice(names)]
         for name in chosen:
@@ -101,7 +114,15 @@ class Space:
         return schedule
 
     def cross(self, one: Schedule, two: Schedule, rng: random.Random) -> Schedule:
-        """A schedule with each choice from one of two; tiles and places loop by loop."""
+        """A schedule with each choice from one of two; tiles and places loop by loop.
+
+        Raises:
+            TypeError: `one` or `two` is no schedule, or `rng` is no `random.Random`.
+            ValueError: a schedule is one of another nest.
+        """
+        self._need_own("one", one)
+        self._need_own("two", two)
+        _need_rng(rng)
         mixed = {}
         for name in (field.name for field in fields(Schedule)):
             a, b = getattr(one, name), getattr(two, name)
@@ -115,9 +136,12 @@ class Space:
         """The nest that a schedule makes.
 
         Raises:
+            TypeError: `schedule` is no schedule.
             IllegalRewrite: it would calculate something else.
-            ValueError: a rewrite does not fit, such as registers under a loop that is not unrolled.
+            ValueError: the schedule is one of another nest, or a rewrite does not fit, such as registers under a loop
+                that is not unrolled.
         """
+        self._need_own("schedule", schedule)
         nest = self.nest
         for array in schedule.padded:
             nest = nest.pad(array, axis=len(nest.buffer(array).shape) - 1, elements=PADDING)
@@ -136,6 +160,18 @@ class Space:
             at = self._register_loop(nest, serial, schedule.registers)
             nest = nest.cache_write(self.output, at=at, scope="register")
         return nest
+
+    def _need_own(self, name: str, schedule: object) -> None:
+        """Raise TypeError for what is no schedule, and ValueError for one of another nest."""
+        fix = "draw it from this space, with draw(rng)"
+        of_type(name, schedule, Schedule, fix=fix)
+        for loops in (schedule.tiles, schedule.order):
+            if [loop for loop, _ in loops] != list(self.loops):
+                raise ValueError(f"{name} must choose for the loops {', '.join(self.loops)}, got {shown(loops)}; {fix}")
+        if [array for array, _ in schedule.packed] != list(self.inputs):
+            raise ValueError(
+                f"{name} must choose for the inputs {', '.join(self.inputs)}, got {shown(schedule.packed)}; {fix}"
+            )
 
     def _register_loop(self, nest: Nest, serial: list[str], depth: int) -> str:
         """The loop in which the output is kept in registers, if it can be: no loop inside may run over them."""
@@ -202,6 +238,11 @@ class Space:
         extent = next(one.extent for one in self.nest.leaves[0].loops if one.name == loop) or 0
         fitting = [size for size in self.tile_sizes if size < extent and extent % size == 0]
         return rng.choice(fitting or [1])
+
+
+def _need_rng(rng: object) -> None:
+    """Raise TypeError for what is no source of chance."""
+    of_type("rng", rng, random.Random, fix="pass random.Random(0), say")
 
 
 def _unroll(nest: Nest, order: list[str], count: int) -> tuple[Nest, list[str]]:
