@@ -70,12 +70,11 @@ def run_model(model: Callable[..., object], *inputs: Tensor) -> object:
         need_module(model)
     try:
         return model(*inputs)
-    except (TypeError, ValueError):
-        raise
     except Exception as error:  # whatever a layer finds wrong with its input
         given = ", ".join(f"{str(one.dtype).removeprefix('torch.')} {list(one.shape)}" for one in inputs)
         name = type(model).__name__ if isinstance(model, nn.Module) else "the model"
-        raise ValueError(f"{name} cannot be run on {given}: {error}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} cannot be run on {given}: {error}") from error
 
 
 @torch.no_grad()

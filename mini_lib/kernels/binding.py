@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mini_lib import native
-from mini_lib.require import of_type, one_of, whole
+from mini_lib.require import of_type, one_of, shown, whole
 
 
 def bound(
@@ -42,10 +42,9 @@ def bound(
     >>> y
     tensor([30., 40.])
     """
-    of_type("function", function, str, fix="it is the name of a function in the file")
+    _need_identifier(function)
     of_type("arguments", arguments, (list, tuple), fix="give those of the function in C")
     arguments = [_passed(number, one) for number, one in enumerate(arguments)]
-    threads = thread_count(threads)
     compiled = compiled_function((file,), function, flags=flags, threads=threads, **{function.upper(): 1}, **defines)
     values = [
         ctypes.c_void_p(argument.data_ptr()) if isinstance(argument, Tensor) else ctypes.c_int64(argument)
@@ -70,7 +69,10 @@ def compiled_function(
         TypeError, NoCompiler, ValueError: as `native.load`.
     """
     of_type("names", names, (list, tuple), fix="give files of this folder")
-    of_type("function", function, str, fix="it is the name of a function in the file")
+    _need_identifier(function)
+    threads = thread_count(threads)
+    for name, value in defines.items():
+        of_type(name, value, (int, str), fix="it is defined in C as a number or a word")
     for name in names:
         one_of("file", name, _sources(), fix="it is a C file of mini_lib/kernels")
     words = native.native_flags() if flags is None else native.flag_words(flags)
@@ -129,6 +131,12 @@ def thread_count(threads: object) -> int:
         TypeError, ValueError: it is not a whole number from 1 to 256.
     """
     return whole("threads", threads, low=1, high=256, fix="1 leaves the loops serial")
+
+
+def _need_identifier(function: object) -> None:
+    of_type("function", function, str, fix="it is the name of a function in the file")
+    if not function.isidentifier():
+        raise ValueError(f"function must be a name in C, got {shown(function)}; look it up in the file")
 
 
 def _passed(number: int, argument: object) -> int | Tensor:

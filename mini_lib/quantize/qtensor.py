@@ -150,7 +150,8 @@ def _checked(parts: dict[str, Tensor], fmt: Format, shape: tuple[int, ...]) -> d
     expected = fmt.layout(shape)
     if parts.keys() != expected.keys():
         raise ValueError(
-            f"{fmt.label} of shape {shape} needs the parts {', '.join(expected)}; got {', '.join(parts) or 'none'}"
+            f"{fmt.label} of shape {shape} needs the parts {', '.join(expected)}; "
+            f"got {', '.join(map(str, parts)) or 'none'}"
         )
     for name, (dtype, part_shape) in expected.items():
         part = need_tensor(f"part {name!r}", parts[name], floating=False, empty=True, fix="give what was stored")

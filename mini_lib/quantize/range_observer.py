@@ -12,7 +12,7 @@ from torch import Tensor
 from mini_lib.quantize.formats import IntFormat, Observer, choose_qparams
 from mini_lib.quantize.granularity import PerTensor
 from mini_lib.quantize.observers import min_max
-from mini_lib.quantize.validate import finite_float32
+from mini_lib.quantize.validate import finite_float32, need_range
 from mini_lib.require import callable_
 
 BINS = 2**16  # at least 2**14 of them lie between 0 and the largest magnitude: 64 for each code of 8 bits
@@ -84,7 +84,7 @@ class RangeObserver:
         """
         if self._low > self._high:
             raise ValueError("no batch has been seen; call update(batch) with calibration data first")
-        low, high = self.observer(*self._rows())
+        low, high = need_range(self.observer(*self._rows()))
         return low.squeeze(0), high.squeeze(0)
 
     def qparams(self) -> tuple[Tensor, Tensor]:

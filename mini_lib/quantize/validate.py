@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mini_lib.require import finite, whole
+from mini_lib.require import finite, of_type, whole
 from mini_lib.tensor_checks import need_tensor
 
 FLOAT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -82,7 +82,9 @@ def as_numbers(name: str, value: object) -> Tensor:
         ValueError: as `need_tensor`.
     """
     if not isinstance(value, Tensor):
-        number = value if isinstance(value, float) else finite(name, value, fix="give a number or a tensor of numbers")
+        fix = "give a number or a tensor of numbers"
+        number = value if isinstance(value, float) else finite(name, value, fix=fix)
+        number = number if isinstance(number, float) else whole(name, number, fix=fix)
         value = torch.tensor(number, dtype=torch.float64 if isinstance(number, float) else torch.int64)
     need_tensor(name, value, floating=False, fix="give a number or a tensor of numbers")
     if value.dtype == torch.bool or (value.is_floating_point() and value.dtype not in FLOAT_DTYPES):
@@ -102,6 +104,21 @@ def need_whole_numbers(name: str, value: object) -> Tensor:
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
         raise TypeError(f"{name} must be whole numbers, got {value.dtype}; round them first")
     return need_tensor(name, value, floating=False, fix="give a whole number or a tensor of them").long()
+
+
+def need_range(found: object) -> tuple[Tensor, Tensor]:
+    """Return what an observer found, if it is the low and the high end of a range for each row.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: it is not two tensors, or an end has no values.
+    """
+    fix = "return two tensors: the low and the high end of each row"
+    ends = of_type("what the observer found", found, (tuple, list), fix=fix)
+    if len(ends) != 2:
+        raise ValueError(f"what the observer found must be two tensors, got {len(ends)}; {fix}")
+    low, high = (need_tensor("an end of the observer's range", end, fix=fix) for end in ends)
+    return low, high
 
 
 def need_ends(qmin: object, qmax: object) -> tuple[int, int]:

@@ -186,6 +186,7 @@ def largest_batch(architecture: Architecture, device: Device, workload: Workload
     >>> largest_batch(LLAMA_2_7B, A100_SXM_80GB, Workload(prompt=2048, output=2048))
     33
     """
+    need_workload(workload)
 
     def fits(batch: int) -> bool:
         return memory(architecture, device, replace(workload, batch=batch)).fits

@@ -16,7 +16,7 @@ from mini_lib.llm.cost.kv_cache import kept_tokens, kv_numbers_per_token
 from mini_lib.llm.cost.matrices import WeightMatrix, matrices
 from mini_lib.llm.cost.parallel import check_tensor_parallel
 from mini_lib.llm.cost.roles import Role
-from mini_lib.require import one_of, whole
+from mini_lib.require import of_type, one_of, whole
 
 ACTIVATION_BYTES = 2  # engines keep activations in 16 bits between operators
 
@@ -82,6 +82,7 @@ def operators(
     >>> int(sum(row.flops for row in rows if row.weights)) == 2 * 7_504_658_432
     True
     """
+    of_type("causal", causal, bool, fix="False counts the masked half too")
     a = need_architecture(architecture)
     batch = whole("batch", batch, low=1, fix="use 1 for a single user")
     new_tokens = whole("new_tokens", new_tokens, low=1, fix="a decode step has 1")

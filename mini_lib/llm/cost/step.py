@@ -14,7 +14,7 @@ from mini_lib.llm.cost.device import Device, need_device
 from mini_lib.llm.cost.efficiency import IDEAL, Efficiency, need_efficiency
 from mini_lib.llm.cost.operators import Operator, operators
 from mini_lib.llm.cost.roles import Role
-from mini_lib.require import positive, whole
+from mini_lib.require import of_type, positive, whole
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ def step(
     >>> round(alone.seconds * 1e3, 1), alone.bound
     (3.9, 'memory')
     """
+    of_type("decoding", decoding, (bool, type(None)), fix="None decides by new_tokens")
     e, peak = need_efficiency(efficiency), need_device(device).matmul_peak(compute_bits)
     new_tokens = whole("new_tokens", new_tokens, low=1, fix="a decode step has 1")
     if decoding is None:

@@ -72,12 +72,14 @@ class Tokenizer:
         """Return the tokenizer that the header of a GGUF file describes.
 
         Raises:
+            TypeError: `values` is no dict.
             DamagedFile: its parts are missing, or do not fit together.
             ValueError: it is of another kind than SmolLM's.
         """
+        of_type("values", values, dict, fix="GGUFFile(path).values gives them")
         kind = values.get("tokenizer.ggml.model"), values.get("tokenizer.ggml.pre")
-        if kind != ("gpt2", "smollm"):
-            raise ValueError(f"the file's tokenizer is {kind}, and this reader builds ('gpt2', 'smollm') alone")
+        if [one if isinstance(one, str) else None for one in kind] != ["gpt2", "smollm"]:
+            raise ValueError(f"the file's tokenizer is {shown(kind)}, and this reader builds ('gpt2', 'smollm') alone")
         try:
             tokens, sorts = values["tokenizer.ggml.tokens"], values["tokenizer.ggml.token_type"]
             control = [token for token, sort in zip(tokens, sorts, strict=True) if sort == _CONTROL]

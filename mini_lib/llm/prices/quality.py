@@ -104,6 +104,7 @@ def cheapest_at_least(
     >>> cheapest_at_least(scored_history(), "2024-01-01", 86.4, output_share=0.2).price.model
     'gpt-4 (8k)'
     """
+    of_type("unscored", unscored, bool, fix="True counts a model without a score")
     percent, output_share, on = _percent(percent), written_share(output_share), day(on)
     in_force: dict[tuple[str, str], Scored] = {}
     for row in sorted((row for row in check_scored(rows) if row.since <= on), key=lambda row: row.since):
@@ -127,6 +128,7 @@ def lows_at_least(
     >>> [low.price.model for low in lows_at_least(scored_history(), 86.4, output_share=0.2)][:2]
     ['gpt-4 (8k)', 'claude-3-opus']
     """
+    of_type("unscored", unscored, bool, fix="True counts a model without a score")
     percent, output_share = _percent(percent), written_share(output_share)
     lows: list[Scored] = []
     good = (row for row in check_scored(rows) if _good(row, percent, unscored))

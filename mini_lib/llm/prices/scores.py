@@ -131,17 +131,18 @@ def by_snapshot(scores: Iterable[Score], prefer: Preference = five_shot_first) -
     """Return the one score of each snapshot that `prefer` ranks lowest.
 
     Raises:
-        TypeError: something else than a `Score`, or `prefer` cannot be called.
+        TypeError: something else than a `Score`, or `prefer` cannot be called or returns no rank.
 
     >>> by_snapshot(mmlu_scores())["llama-2-70b"].percent
     52.9
     """
-    best: dict[str, Score] = {}
+    best: dict[str, tuple[tuple[int, ...], Score]] = {}
     callable_("prefer", prefer, fix="use five_shot_first or reasoning_first")
     for score in checks.all_of("scores", scores, Score, fix="use mmlu_scores()"):
-        if score.snapshot not in best or prefer(score) < prefer(best[score.snapshot]):
-            best[score.snapshot] = score
-    return best
+        rank = of_type("what prefer returns", prefer(score), (tuple, int, float), fix="return a rank, lowest first")
+        if score.snapshot not in best or rank < best[score.snapshot][0]:
+            best[score.snapshot] = rank, score
+    return {snapshot: score for snapshot, (_, score) in best.items()}
 
 
 def _score(fields: dict[str, str], line: int) -> Score:

@@ -39,11 +39,15 @@ class Window:
     def kept(self, tokens: int) -> int:
         """Return how many tokens all layers hold together of a sequence of so many.
 
+        Raises:
+            TypeError, ValueError: `tokens` is no whole number of 0 or more.
+
         One layer keeps all 10, the other the last 4:
 
         >>> Window(tokens=4, layers=2, windowed_layers=1).kept(10)
         14
         """
+        tokens = whole("tokens", tokens, low=0, fix="give the length of the sequence")
         return self.layers * tokens - self.windowed_layers * max(0, tokens - self.tokens)
 
 

@@ -135,7 +135,7 @@ def format_from_json(text: str) -> Format:
     """
     try:
         return require_format(_built(json.loads(text)))
-    except (LookupError, TypeError, AttributeError, json.JSONDecodeError) as reason:
+    except (LookupError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as reason:
         raise ValueError(f"{text!r} is not a format written by format_to_json: {reason}") from reason
 
 

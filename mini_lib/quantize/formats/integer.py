@@ -12,7 +12,7 @@ from mini_lib.quantize.affine import nearest_codes
 from mini_lib.quantize.formats.base import Observer
 from mini_lib.quantize.formats.scaled import ScaledFormat
 from mini_lib.quantize.granularity import PER_TENSOR, Granularity
-from mini_lib.quantize.validate import finite_float32
+from mini_lib.quantize.validate import finite_float32, need_range
 from mini_lib.tensor_checks import need_tensor
 
 
@@ -81,7 +81,7 @@ class IntFormat(ScaledFormat):
     def encode(self, weight: Tensor, observer: Observer) -> dict[str, Tensor]:
         """Let the observer choose each row's range, put a grid over it, and round to the nearest codes."""
         rows = self.granularity.rows(weight)
-        scale, zero_point = choose_qparams(*observer(rows, self), self)
+        scale, zero_point = choose_qparams(*need_range(observer(rows, self)), self)
         codes = nearest_codes(rows, scale[:, None], zero_point[:, None], self.qmin, self.qmax)
         fields = self.from_rows(codes, scale, weight.shape)
         return fields if self.symmetric else fields | {"zero_point": zero_point.reshape(fields["scale"].shape)}

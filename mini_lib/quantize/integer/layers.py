@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mini_lib.calibration import run_model
 from mini_lib.quantize.affine import to_codes
 from mini_lib.quantize.formats import IntFormat
 from mini_lib.quantize.integer.matmul import accumulate
 from mini_lib.quantize.integer.requantize import multiplier_and_shift, requantize
 from mini_lib.quantize.layers import QuantizedLayer, Stored
+from mini_lib.tensor_checks import need_tensor
 
 _IMAGES_AT_ONCE = 64
 
@@ -150,8 +152,10 @@ class IntegerNet(Stored):
         """Return the codes of the input.
 
         Raises:
+            TypeError: it is not a tensor of floats.
             ValueError: it holds NaN.
         """
+        need_tensor("x", x, empty=True, fix="pass pictures as floats")
         if bool(x.isnan().any()):
             raise ValueError("the input holds NaN, for which there is no code; check how the images were made")
         codes = to_codes(x, self.input_scale, self.input_zero_point, self.input_fmt.qmin, self.input_fmt.qmax)
@@ -162,7 +166,7 @@ class IntegerNet(Stored):
         passed = self.quantize_input(x)
         yield self.input_name, passed
         for name, step in self.steps.items():
-            passed = step(passed)
+            passed = run_model(step, passed)
             yield name, passed
 
     def forward(self, x: Tensor) -> Tensor:

@@ -109,13 +109,14 @@ class CostTable:
         """Return what the whole model costs with its layers at these widths: the sum of the layers, and the rest.
 
         Raises:
+            TypeError: a width is no whole number.
             ValueError: the bits do not name exactly the layers of the table, or a width that it does not have.
         """
         of_type("bits", bits, Mapping, fix="give {layer: bits}")
         need_same_layers("bits", bits, self.layers)
         total = self.rest
         for name, width in bits.items():
-            if width not in self.costs[name]:
+            if whole(f"the width of {name!r}", width, fix="give bits") not in self.costs[name]:
                 raise ValueError(
                     f"layer {name!r} has no cost at {width!r} bits; the table has {', '.join(map(str, self.widths))}"
                 )

@@ -6,14 +6,14 @@ their control.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 
 from mini_lib.quantize.mixed.allocate import Allocation, Budget, Prices
 from mini_lib.quantize.mixed.cost_table import CostTable
 from mini_lib.quantize.mixed.trials import Bits
-from mini_lib.require import callable_, not_negative, whole
+from mini_lib.require import callable_, not_negative, of_type, whole
 
 
 class OutOfEvaluations(Exception):
@@ -24,7 +24,7 @@ class Evaluations:
     """Calls `error_of(bits)` for each new allocation, at most `limit` times; an old one is answered from memory.
 
     Raises:
-        TypeError: `limit` is no whole number.
+        TypeError: `limit` is no whole number; once it is called, a width is none.
         ValueError: `limit` is below 1; once it is called, an error is below 0 or not finite.
 
     >>> evaluate = Evaluations(lambda bits: 1 / bits["fc"], limit=2)
@@ -41,11 +41,12 @@ class Evaluations:
         self._errors: dict[frozenset, tuple[dict[str, int], float]] = {}
 
     def __call__(self, bits: Bits) -> float:
+        of_type("bits", bits, Mapping, fix="give {layer: bits}")
+        bits = {name: whole(f"the width of {name!r}", width, fix="give bits") for name, width in bits.items()}
         key = frozenset(bits.items())
         if key not in self._errors:
             if self.count >= self.limit:
                 raise OutOfEvaluations(f"{self.count} allocations have been measured")
-            bits = dict(bits)
             error = self._error_of(dict(bits))  # a copy, which it may change
             error = not_negative(f"the error of {bits}", error, fix="0 is no error; give a loss or KL, not a gain")
             self._errors[key] = bits, error
@@ -59,8 +60,11 @@ class Evaluations:
         """Return the allocation with the least error of those that were measured and are within the budget.
 
         Raises:
+            TypeError: not a CostTable and a Budget.
             ValueError: there is none.
         """
+        of_type("table", table, CostTable, fix="measure_costs and accelerator_costs give one")
+        of_type("budget", budget, Budget, fix='give one such as Budget("stored_bytes", 10_000)')
         found = [
             Allocation(bits, cost, error)
             for bits, error in self._errors.values()

@@ -18,6 +18,7 @@ from time import perf_counter
 
 from torch import Tensor, nn
 
+from mini_lib.calibration import run_model
 from mini_lib.counting import evaluating
 from mini_lib.latency import Latency
 from mini_lib.quantize.choice import need_same_layers
@@ -29,8 +30,9 @@ from mini_lib.quantize.mixed.trials import Bits, mixed_layers, need_widths
 from mini_lib.quantize.model import quantize_weights
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.packed import is_packable, pack_for_speed
-from mini_lib.require import of_type, whole
+from mini_lib.require import callable_, of_type, whole
 from mini_lib.surgery import Where, find, swap
+from mini_lib.tensor_checks import need_tensor
 
 
 def deploy(
@@ -56,6 +58,7 @@ def deploy(
     )
     """
     of_type("bits", bits, Mapping, fix="give {layer: bits}")
+    callable_("fmt", fmt, fix="pass a function from bits to a format, such as rung")
     layers = dict(find(model, is_weight_layer))
     need_same_layers("bits", {**dict.fromkeys(layers), **bits}, layers)
     few = {name: fmt(width) for name, width in bits.items() if width != 32}
@@ -96,6 +99,7 @@ def measure_costs(
     widths = need_widths(widths)
     repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
     warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
+    need_tensor("example", example, floating=False, fix="pass an input of the model")
     layers = mixed_layers(model, where)
     mixtures = [
         {name: widths[(place + shift) % len(widths)] for place, name in enumerate(layers)}
@@ -106,7 +110,7 @@ def measure_costs(
     clocked: list[list[dict[str, float]]] = [[] for _ in models]
     for turn in range(warmup + repeats):
         for small, runs_s, runs_layers_s in zip(models, alone, clocked, strict=True):
-            _run_s(small, example)
+            _warm(small, example)
             run_s, layers_s = _run_s(small, example), _layers_s(small, example, layers)
             if turn >= warmup:
                 runs_s.append(run_s)
@@ -133,8 +137,8 @@ def time_in_use(
     """Return how long a forward pass of each model takes, timed in turns with warm caches, as `measure_costs` does.
 
     Raises:
-        TypeError: a count is no whole number.
-        ValueError: `repeats` is below 1 or `warmup` below 0.
+        TypeError: a count is no whole number, or `example` no tensor.
+        ValueError: `repeats` is below 1 or `warmup` below 0, or a model cannot be run on the example.
 
     >>> import torch
     >>> {name: len(found.times_s) for name, found in time_in_use({"a": nn.Linear(2, 2)}, torch.zeros(1, 2)).items()}
@@ -142,14 +146,22 @@ def time_in_use(
     """
     repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
     warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
+    of_type("models", models, Mapping, fix="give {name: model}")
+    need_tensor("example", example, floating=False, fix="pass an input of the models")
     times_s: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(warmup + repeats):
         for name, model in models.items():
-            _run_s(model, example)
+            _warm(model, example)
             run_s = _run_s(model, example)
             if turn >= warmup:
                 times_s[name].append(run_s)
     return {name: Latency(tuple(times)) for name, times in times_s.items()}
+
+
+def _warm(model: nn.Module, example: Tensor) -> None:
+    """Run the model once for nothing, or say that it does not run on the example."""
+    with evaluating(model):
+        run_model(model, example)
 
 
 def _run_s(model: nn.Module, example: Tensor) -> float:

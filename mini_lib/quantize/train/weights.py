@@ -28,7 +28,7 @@ from mini_lib.quantize.formats.scaled import ScaledFormat
 from mini_lib.quantize.train.lsq import lsq, lsq_gradient_scale
 from mini_lib.quantize.train.ste import straight_through
 from mini_lib.quantize.train.step import SMALLEST, LearnedStep
-from mini_lib.quantize.validate import cast_finite, finite_float32
+from mini_lib.quantize.validate import cast_finite, finite_float32, need_range
 
 
 class FakeQuantWeight(nn.Module, ABC):
@@ -77,7 +77,7 @@ class GridWeight(LatentWeight):
         super().__init__(weight, fmt)
         grid = fmt if isinstance(fmt, IntFormat) else IntFormat(2, scale_dtype=fmt.scale_dtype)
         rows = self.rows().detach()
-        scale, zero_point = (each[:, None] for each in choose_qparams(*observer(rows, grid), grid))
+        scale, zero_point = (each[:, None] for each in choose_qparams(*need_range(observer(rows, grid)), grid))
         self.step = LearnedStep(scale, fmt.scale_dtype, learned and weight.requires_grad)
         self.register_buffer("zero_point", zero_point)
         self.affine, self.qmin, self.qmax = not grid.symmetric, grid.qmin, grid.qmax
