@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mini_lib.augment.operations.operation import Operation, need_strengths
+from mini_lib.augment.operations.operation import Operation, need_strength_of_each
 from mini_lib.augment.pictures import need_generator
 from mini_lib.require import checked, whole
 
@@ -34,7 +34,7 @@ class Cover:
             TypeError: the pictures are not uint8, the strengths no floats, or there is no generator to draw from.
             ValueError: the pictures have another shape, or the strengths are not one for each.
         """
-        need_strengths(images, strengths)
+        need_strength_of_each(images, strengths)
         need_generator(generator)
         count, _, height, width = images.shape
         side = (strengths * min(height, width) + 1e-4).long().unsqueeze(1)

@@ -7,7 +7,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from mini_lib.augment.operations.operation import Operation, need_operation, need_strengths
+from mini_lib.augment.operations.operation import Operation, need_operation, need_strength_of_each
 from mini_lib.kernels import mirrored, warp_nearest
 from mini_lib.require import callable_, checked, one_of, whole
 
@@ -43,7 +43,7 @@ class Warp:
             TypeError: the pictures are not uint8, or the strengths no floats.
             ValueError: the pictures have another shape, or the strengths are not one for each.
         """
-        need_strengths(images, strengths)
+        need_strength_of_each(images, strengths)
         entries = self.source(strengths, images.shape[2], images.shape[3])
         each = [one if isinstance(one, Tensor) else torch.full_like(strengths, one) for one in entries]
         matrix = torch.stack(each)

@@ -159,7 +159,7 @@ def need_operation(operation: object) -> None:
         raise TypeError(f"operation must be an Operation, got {shown(operation)}; use rotate, invert or another one")
 
 
-def need_strengths(images: object, strengths: object) -> None:
+def need_strength_of_each(images: object, strengths: object) -> None:
     """Refuse what is not pictures and a strength for each of them, as an operation hands them to its `pixels`.
 
     Raises:
