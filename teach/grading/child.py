@@ -165,7 +165,8 @@ def because(empty: set[str], error: BaseException, file: str) -> str:
     if not names:
         return ""
     what = " and ".join(f"`{name[:MOST_NAME]}`" for name in names[:3])
-    return f". Grading runs no shell commands and few magics, so it gave no value to {what}: keep that in another cell"
+    why = "Grading runs no shell commands and few magics"
+    return f". {why}, so nothing was given to {what}: the function's cell must not depend on it"
 
 
 def _try(exercise: Exercise, names: dict[str, Any], step: int, send: Callable[..., None]) -> None:
