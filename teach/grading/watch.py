@@ -42,12 +42,13 @@ class Watch:
         files, size = used(self._folder, MOST_FILES)
         if files > MOST_FILES:
             return "files"
-        open_now = _nameless_open(self._pid)
+        about = _living_thread(self._pid)
+        open_now = _nameless_open(about)
         size += sum(open_now.values())
         if size > MOST_DISK_BYTES:
             return "disk"
         # How much a file holds that is mapped and no longer open, nobody tells: a page of it may be all that is mapped.
-        unknown = len(_nameless_mapped(self._pid, self._folder) - open_now.keys())
+        unknown = len(_nameless_mapped(about, self._folder) - open_now.keys())
         return "mapped" if unknown and size + unknown * MOST_FILE_BYTES > MOST_DISK_BYTES else ""
 
 
@@ -58,9 +59,20 @@ def _threads(pid: int) -> int:
     return 0
 
 
-def _nameless_open(pid: int) -> dict[int, int]:
+def _living_thread(pid: int) -> str:
+    """Where /proc tells of a process: of a thread that still runs, since where the first one has ended it is silent."""
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            about = f"/proc/{pid}/task/{thread}"
+            with contextlib.suppress(OSError), open(f"{about}/maps", "rb", buffering=0) as lines:
+                if lines.read(1):
+                    return about
+    return f"/proc/{pid}"
+
+
+def _nameless_open(about: str) -> dict[int, int]:
     """The bytes on disk of each file that a process has open and has removed, by the file's number."""
-    sizes, place = {}, f"/proc/{pid}/fd"
+    sizes, place = {}, f"{about}/fd"
     with contextlib.suppress(OSError):
         for name in os.listdir(place):
             with contextlib.suppress(OSError):
@@ -70,10 +82,10 @@ def _nameless_open(pid: int) -> dict[int, int]:
     return sizes
 
 
-def _nameless_mapped(pid: int, folder: str) -> set[int]:
+def _nameless_mapped(about: str, folder: str) -> set[int]:
     """The numbers of the files in a folder that a process has mapped and has removed."""
     start, numbers = os.fsencode(os.path.realpath(folder)) + b"/", set()
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", "rb") as lines:
+    with contextlib.suppress(OSError), open(f"{about}/maps", "rb") as lines:
         for line in lines:  # addresses, rights, offset, device, number, path
             words = line.rstrip(b"\n").split(None, 5)
             if len(words) == 6 and words[5].startswith(start) and words[5].endswith(b" (deleted)"):

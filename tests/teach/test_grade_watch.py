@@ -3,8 +3,11 @@
 import ctypes
 import mmap
 import os
+import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +65,29 @@ def test_a_removed_file_is_counted_while_a_map_holds_it(tmp_path, monkeypatch):
     for place in held:
         libc.munmap(place, 4096)
     assert here.over() == ""
+
+
+# Its first thread ends; another one goes on, and holds a removed file.
+WITHOUT_ITS_FIRST_THREAD = """
+import ctypes, os, threading, time
+file = open("f", "wb")
+file.write(bytes(2**20))
+file.flush()
+os.unlink("f")
+threading.Thread(target=time.sleep, args=(60,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)
+"""
+
+
+def test_a_removed_file_is_counted_when_the_first_thread_has_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "MOST_DISK_BYTES", 2**19)
+    command = [sys.executable, "-c", WITHOUT_ITS_FIRST_THREAD]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            while b"Z" not in Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()[0]:
+                time.sleep(0.001)
+            assert Watch(process.pid, str(tmp_path)).over() == "disk"
+        finally:
+            process.kill()
