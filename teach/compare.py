@@ -186,7 +186,11 @@ def _as_tensor(rows: list | tuple) -> torch.Tensor | None:
 def _listed(rows: Any) -> Any:
     if isinstance(rows, torch.Tensor):
         return rows.tolist()
-    return [_listed(row) for row in rows] if isinstance(rows, (list, tuple)) else rows
+    if isinstance(rows, (list, tuple)):
+        return [_listed(row) for row in rows]
+    if isinstance(rows, (bool, int, float)):
+        return rows
+    raise TypeError("not a number")  # numpy would give every item as much room as the longest text takes
 
 
 def _kind(thing: Any) -> str:

@@ -6,6 +6,8 @@ comes back can run code here, as a pickle could.
 
 import base64
 import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ import torch
 from teach.plain import Opaque
 
 LONGEST = 500  # characters of any text in an outcome
+MOST_ALIKE = 100  # items of a set, or keys of a dict, that have the same hash
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -121,10 +124,13 @@ def _decode(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     kind, content = value
-    if kind in ("list", "tuple", "set"):
-        return {"list": list, "tuple": tuple, "set": set}[kind](_decode(item) for item in content)
+    if kind in ("list", "tuple"):
+        return {"list": list, "tuple": tuple}[kind](_decode(item) for item in content)
+    if kind == "set":
+        return set(_told_apart(_decode(item) for item in content))
     if kind == "dict":
-        return {_decode(key): _decode(item) for key, item in content}
+        keys = _told_apart(_decode(key) for key, _ in content)
+        return {key: _decode(item) for key, (_, item) in zip(keys, content)}
     if kind == "opaque":
         name, why = content
         return Opaque(_short(name), _short(why))
@@ -136,6 +142,14 @@ def _decode(value: Any) -> Any:
         return torch.empty(shape, dtype=DTYPES[name])
     raw = numpy.frombuffer(base64.b64decode(data, validate=True), dtype=numpy.uint8).copy()
     return torch.from_numpy(raw).view(DTYPES[name]).reshape(shape)
+
+
+def _told_apart(items: Iterable[Any]) -> list[Any]:
+    """The items; an error where so many have the same hash that a set of them would take the square of their number."""
+    items = list(items)
+    if max(Counter(map(hash, items)).values(), default=0) > MOST_ALIKE:
+        raise ValueError("too many items of one hash")
+    return items
 
 
 def _dtype_name(tensor: torch.Tensor) -> str:

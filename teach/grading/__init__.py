@@ -16,6 +16,7 @@ report says what could not be held.
 
 What it does not protect against: a submission can hand back mini_lib's own answers, copied under another name. It can
 read the course's library, Python and the system's own files, and see whether a file exists that it cannot read. It can
-keep its share of the processor busy for as long as its time limit, and write 256 MiB and a little more into its own
-folder. It is not a hardened sandbox: grade a class that you do not trust in a container or a virtual machine.
+keep its share of the processor busy for as long as its time limit. It can write 256 MiB into its own folder, and beyond
+that what the disk takes in the tenth of a second until the keeper looks again. It is not a hardened sandbox: grade a
+class that you do not trust in a container or a virtual machine.
 """

@@ -10,8 +10,8 @@ ALLOWED = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "lseek": (8, 62), "pread64": (17, 67), "pwrite64": (18, 68),
     "readv": (19, 65), "writev": (20, 66), "preadv": (295, 69), "pwritev": (296, 70), "preadv2": (327, 286),
     "pwritev2": (328, 287), "sendfile": (40, 71), "copy_file_range": (326, 285), "ftruncate": (77, 46),
-    "fallocate": (285, 47), "fsync": (74, 82), "fdatasync": (75, 83), "fadvise64": (221, 223), "flock": (73, 32),
-    "dup": (32, 23), "dup2": (33, None), "dup3": (292, 24), "close_range": (436, 436), "pipe": (22, None),
+    "fsync": (74, 82), "fdatasync": (75, 83), "fadvise64": (221, 223), "flock": (73, 32),
+    "dup": (32, 23), "dup2": (33, None), "dup3": (292, 24), "pipe": (22, None),
     "pipe2": (293, 59),
     # files and folders: Landlock says which
     "creat": (85, None), "stat": (4, None), "fstat": (5, 80), "lstat": (6, None), "newfstatat": (262, 79),
@@ -64,9 +64,11 @@ ON_ITSELF = {"kill": (62, 129), "tgkill": (234, 131), "prlimit64": (302, 261)}  
 OPEN = {"open": (2, None), "openat": (257, 56)}
 CLONE, CLONE3 = (56, 220), (435, 435)
 SENDTO = (44, 206)
+# It would fill the disk faster than anybody looks. "Not on this disk" makes the C library write zeros instead.
+FALLOCATE = (285, 47)
 
 # Calls that do many things, with what they may do: the argument that says what, counted from 0, and its values.
-SOCKETPAIR, FCNTL, IOCTL, PRCTL = (53, 199), (72, 25), (16, 29), (157, 167)
+SOCKETPAIR, FCNTL, IOCTL, PRCTL, CLOSE_RANGE = (53, 199), (72, 25), (16, 29), (157, 167), (436, 436)
 UNIX_SOCKET = 1
 # F_SETFL is allowed without O_ASYNC; F_SETOWN, F_SETSIG, F_SETLEASE and F_NOTIFY make the kernel send signals.
 DUPLICATE, GET_CLOSING, SET_CLOSING, GET_FLAGS, SET_FLAGS, DUPLICATE_CLOSING, PIPE_SIZE = 0, 1, 2, 3, 4, 1030, 1032
@@ -79,9 +81,12 @@ TERMINAL, TERMINAL_2, WIDTH, READABLE, WAITING, CLOSING, NOT_CLOSING = (
 SET_NAME, GET_NAME, NAME_MEMORY, ASK_DUMPABLE, ASK_SECCOMP, ASK_CAPABILITY, ASK_PRIVILEGES = (
     15, 16, 0x53564D41, 3, 21, 23, 39,
 )  # fmt: skip
+# Not: a table of open files of a thread's own, where nobody sees them.
+AT_ONCE, BY_EXEC = 0, 4
 SELECTED = {
     "socketpair": (SOCKETPAIR, 0, (UNIX_SOCKET,)),
     "fcntl": (FCNTL, 1, (DUPLICATE, GET_CLOSING, SET_CLOSING, GET_FLAGS, DUPLICATE_CLOSING, PIPE_SIZE, *LOCKS)),
+    "close_range": (CLOSE_RANGE, 2, (AT_ONCE, BY_EXEC)),
     "ioctl": (IOCTL, 1, (TERMINAL, TERMINAL_2, WIDTH, READABLE, WAITING, CLOSING, NOT_CLOSING)),
     "prctl": (PRCTL, 0, (SET_NAME, GET_NAME, NAME_MEMORY, ASK_DUMPABLE, ASK_SECCOMP, ASK_CAPABILITY, ASK_PRIVILEGES)),
 }

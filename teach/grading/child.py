@@ -8,6 +8,7 @@ import dataclasses
 import json
 import linecache
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -18,7 +19,7 @@ from typing import Any
 
 from teach.exercise import Exercise
 from teach.grading import audit, linux
-from teach.grading.cells import tree_of
+from teach.grading.cells import note_empty_names, tree_of
 from teach.grading.facts import facts_of
 from teach.grading.limits import limit_files_and_processes, limit_memory
 from teach.grading.places import readable
@@ -26,6 +27,8 @@ from teach.grading.shell import Runner
 from teach.grading.wire import MOST_TEXT, OUT_OF_MEMORY, Report, encode, fits
 from teach.outcome import Outcome, to_json
 from teach.run import code_of, run
+
+MOST_NAME = 50  # characters of a name in a message
 
 
 def serve(order: int, exercises: dict[str, Exercise], channel: int, parent: int | None = None) -> None:
@@ -122,21 +125,25 @@ def _run(steps: list[list[Any]], exercises: dict[str, Exercise], send: Callable[
     notebook = types.ModuleType("__main__")  # a module of its own: dataclasses and pickle look it up by name
     notebook.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = notebook
-    runner = Runner(notebook.__dict__)
+    sys.path.insert(0, os.getcwd())  # as in Jupyter: what `%%writefile helper.py` wrote can be imported
+    runner, empty = Runner(notebook.__dict__), set()
     for step, kind, *content in steps:
         send("begin", step)
         if kind == "cell":
-            _run_cell(runner, step, *content, send)
+            _run_cell(runner, step, *content, empty, send)
         else:
             _try(exercises[content[0]], notebook.__dict__, step, send)
         send("end", step)
 
 
-def _run_cell(runner: Runner, step: int, title: str, text: str, send: Callable[..., None]) -> None:
+def _run_cell(runner: Runner, step: int, title: str, text: str, empty: set[str], send: Callable[..., None]) -> None:
+    """`empty`: names that hold nothing here, since no command runs; those of this cell are added."""
     file = f"<{title}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     try:
-        program = runner.compile(tree_of(text), file)
+        tree = tree_of(text)
+        note_empty_names(empty, tree)
+        program = runner.compile(tree, file)
     except (MemoryError, RecursionError):  # the parser's own: it has not run yet
         send("failed", step, "SyntaxError: too deeply nested for Python")
         return
@@ -148,7 +155,18 @@ def _run_cell(runner: Runner, step: int, title: str, text: str, send: Callable[.
     except MemoryError:
         _out_of_memory(step, send)
     except BaseException as error:  # a notebook may raise anything, SystemExit and KeyboardInterrupt too
-        send("failed", step, _words(error, file))
+        send("failed", step, _words(error, file) + because(empty, error, file))
+
+
+def because(empty: set[str], error: BaseException, file: str) -> str:
+    """Which names in the line of an error hold nothing, since grading runs no commands."""
+    lines = [frame.line or "" for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    names = sorted(empty & set(re.findall(r"\w+", lines[-1]))) if lines else []
+    if not names:
+        return ""
+    what = " and ".join(f"`{name[:MOST_NAME]}`" for name in names[:3])
+    why = "Grading runs no shell commands and few magics"
+    return f". {why}, so nothing was given to {what}: the function's cell must not depend on it"
 
 
 def _try(exercise: Exercise, names: dict[str, Any], step: int, send: Callable[..., None]) -> None:

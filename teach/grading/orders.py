@@ -15,6 +15,7 @@ from typing import Any
 from teach.grading.folders import own_folder
 from teach.grading.lesson import Lesson
 from teach.grading.limits import Limits
+from teach.grading.places import COURSE
 from teach.grading.wire import MOST_LINE_BYTES, Report, decode
 
 GRACE_S = 150.0  # beyond a submission's own time, before a keeper is given up; starting a child takes a part of it
@@ -139,7 +140,7 @@ def _end(line: bytes) -> End:
 def _start() -> subprocess.Popen:
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment |= {"MPLBACKEND": "Agg", "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUTF8": "1"}
+    environment |= {"MPLBACKEND": "Agg", "PYTHONPATH": os.pathsep.join(_search()), "PYTHONUTF8": "1"}
     # Every process that grading starts carries this, so that a left-over could be found.
     environment["COURSE_GRADER"] = str(os.getpid())
     return subprocess.Popen(
@@ -151,6 +152,13 @@ def _start() -> subprocess.Popen:
         cwd=tempfile.gettempdir(),
         start_new_session=True,
     )
+
+
+def _search() -> list[str]:
+    """Where a keeper looks for modules: as this process, but not in the folder that the teacher happens to be in."""
+    here = Path.cwd()
+    found = [place for place in sys.path if place and Path(place).resolve() != here]
+    return [*found, str(COURSE)]
 
 
 def _send(process: subprocess.Popen, content: dict[str, Any]) -> None:

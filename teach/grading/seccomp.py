@@ -49,6 +49,7 @@ def filter_program(machine: str, pid: int) -> bytes | None:
     on(calls.SENDTO, _argument(4), _step(EQUAL, 0, 1, 0), refuse, *_only(4, (0,), half=1))  # to its partner, no address
     # clone3 keeps its flags where a filter cannot look. "No such call" makes the C library fall back to clone.
     on(calls.CLONE3, _step(RETURN, FAIL | errno.ENOSYS))
+    on(calls.FALLOCATE, _step(RETURN, FAIL | errno.EOPNOTSUPP))
     thread = [_step(ANY_BIT, flag, 1, 0) for flag in (CLONE_THREAD, CLONE_FILES)]
     on(calls.CLONE, _argument(0), thread[0], refuse, thread[1], refuse, allow)
     steps += [_step(AT_LEAST, X32, 2, 0), _step(AT_LEAST, calls.LAST_KNOWN + 1, 0, 1)]

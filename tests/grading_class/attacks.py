@@ -88,6 +88,7 @@ attempt("memfd_create", lambda: c.memfd_create(b"x", 0))
 attempt("shm_open", lambda: c.shm_open(b"/grading-class", 0o102, 0o600))
 attempt("shmget", lambda: c.shmget(0, 100, 0o1600))
 threading.stack_size(65536)
+c.prctl(15, b"\\rThreads: 0", 0, 0, 0)  # its name
 stop = threading.Event()
 for _ in range(1000):
     threading.Thread(target=stop.wait, daemon=True).start()

@@ -1,6 +1,7 @@
 """Comparison by value: whatever type carries the right value is right, and what differs is said."""
 
 import dataclasses
+from unittest import mock
 
 import numpy
 import pytest
@@ -95,6 +96,12 @@ def test_codes_held_as_floats_are_right():
 )
 def test_what_differs_is_said(got, expected, clause):
     assert difference(got, expected).startswith(clause)
+
+
+def test_texts_are_never_made_into_an_array():
+    long = ["x" * 3_000_000] + [""] * 170  # as an array: 2 GB, every item as long as the longest
+    with mock.patch("numpy.array", side_effect=AssertionError):
+        assert difference(long, torch.ones(171)).startswith("you returned a list, ['xxx")
 
 
 def test_one_wrong_element_of_many_is_pointed_at():

@@ -1,13 +1,14 @@
 """Cells as IPython reads them, and what they find where they run."""
 
 import ast
+import linecache
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from teach.grading import shell
+from teach.grading import child, shell
 from teach.grading.cells import tree_of
 from teach.grading.facts import facts_of
 
@@ -23,7 +24,11 @@ STRING = 's = """\n%time\n!ls\n?\n"""\n'
         ("%%time\nx = 1", "x = 1"),
         ("%%timeit -n 3\nx = 1", "x = 1"),
         ("# first\n%%time\nx = 1", "get_ipython().run_line_magic('%time', '')\nx = 1"),
-        ("%%capture out\n%time x = 1\ny = 2", "x = 1\ny = 2"),
+        ("%%capture out\n%time x = 1\ny = 2", "x = 1\ny = 2\nout = get_ipython().captured()"),
+        ("%%capture --no-stderr out\ny = 2", "y = 2\nout = get_ipython().captured()"),
+        ("%%capture\ny = 2", "y = 2"),
+        ("r = %timeit -n 3 -o f()", "r = get_ipython().timed(get_ipython().clock(), f())"),
+        ("r = %time a = 1; f(a)", "a = 1\nr = f(a)"),
         ("%timeit -n 10 -r 3 f()", "f()"),
         ("%lprun -f g g(1)", "g(1)"),
         ("%time a = 1; b = 2", "a = 1\nb = 2"),
@@ -94,9 +99,15 @@ for cell in (
     "%load_ext autoreload\nfiles = !ls\nip = get_ipython()\nip.events.register('a', f)",
     "from IPython import get_ipython as again\ncolab = 'google.colab' in str(again())\nkernel = again().kernel",
     "display(1)\nIn, Out, _",
+    "%%capture out\nv = 5",
+    "out.show()\nshown = out.stdout + out.stderr + str(out)",
+    "import time\ntimes = %timeit -o time.sleep(0.01)\ntimed = 0.01 <= times.best <= times.average < 5",
+    "%%writefile helper_of_a_cell.py\ndef seven():\n    return 7",
+    "%%writefile -a helper_of_a_cell.py\n\ndef eight():\n    return 8",
+    "from helper_of_a_cell import eight, seven\nhelped = seven() + eight()",
 ):
     runner.run(runner.compile(tree_of(cell), "cell"))
-print([names[name] for name in ("x", "y", "z", "files", "colab", "kernel")])
+print([names[name] for name in ("x", "y", "z", "files", "colab", "kernel", "shown", "timed", "helped")])
 try:
     runner.run(runner.compile(tree_of("raise SystemExit(3)"), "cell"))
 except SystemExit as error:
@@ -104,10 +115,32 @@ except SystemExit as error:
 """
 
 
-def test_what_a_cell_finds():
+def test_what_a_cell_finds(tmp_path):
     command = [sys.executable, "-c", NOTEBOOK, str(Path(shell.__file__).parents[1])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert (done.stderr, done.stdout) == ("", "[4, 4, [7], [], False, None]\n3 5\n")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert (done.stderr, done.stdout) == ("", "[4, 4, [7], [], False, None, '', True, 15]\n3 5\n")
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        (["files = !ls\nfiles[0]"], "no shell commands and few magics, so nothing was given to `files`: the"),
+        (["a = %env HOME\nb = %pwd", "a.x + b.y"], "to `a` and `b`: the function's cell must not depend on it"),
+        (["files = !ls\n1 / 0"], ""),
+        (["files = !ls", "files = ()\nfiles[0]"], ""),
+    ],
+)
+def test_an_error_says_what_no_command_gave(cells, reason):
+    empty, names = set(), {"get_ipython": shell.Shell}
+    for cell in cells:
+        linecache.cache["<c>"] = (len(cell), None, cell.splitlines(keepends=True), "<c>")
+        tree = tree_of(cell)
+        child.note_empty_names(empty, tree)
+        try:
+            exec(compile(tree, "<c>", "exec"), names)
+        except Exception as error:
+            found = child.because(empty, error, "<c>")
+    assert reason in found if reason else found == ""
 
 
 def test_a_return_outside_a_function_is_an_error():

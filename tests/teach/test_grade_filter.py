@@ -26,6 +26,7 @@ def test_numbers_of_system_calls_are_those_of_the_kernels_headers(machine):
     known = calls.ALLOWED | calls.WITHOUT_EFFECT | calls.ON_ITSELF | calls.OPEN
     known |= {name: pair for name, (pair, _, _) in calls.SELECTED.items()}
     known |= {"clone": calls.CLONE, "clone3": calls.CLONE3, "sendto": calls.SENDTO}
+    known |= {"fallocate": calls.FALLOCATE}
     older = {name for name in known if name == "fchmodat2" and name not in numbers}  # of Linux 6.6
     assert {name: both[column] for name, both in known.items() if name not in older} == {
         name: numbers.get(name) for name in known if name not in older
@@ -56,6 +57,7 @@ def decide(machine: str, number: int, *arguments: int, architecture: int | None 
 
 
 ALLOW, NOTHING, EPERM, ENOSYS, KILL = 0x7FFF0000, 0x50000, 0x50001, 0x50000 + 38, 0x80000000
+NOT_THIS_DISK = 0x50000 + 95
 THREAD = 0x3D0F00  # what pthread_create passes to clone
 # (x86_64's number, aarch64's number, arguments) -> the decision; None where the call does not exist
 DECISIONS = [
@@ -73,7 +75,9 @@ DECISIONS = [
     ((56, 220), (THREAD,), ALLOW), ((56, 220), (17,), EPERM), ((56, 220), (THREAD & ~0x400,), EPERM),
     ((56, 220), (0x10000000,), EPERM), ((53, 199), (1, 1), ALLOW), ((53, 199), (2, 1), EPERM),
     ((44, 206), (3, 5, 5, 0, 0, 0), ALLOW), ((44, 206), (3, 5, 5, 0, 1, 0), EPERM),
-    ((44, 206), (3, 5, 5, 0, 1 << 32, 0), EPERM),
+    ((44, 206), (3, 5, 5, 0, 1 << 32, 0), EPERM), ((285, 47), (3, 0, 0, 1 << 20), NOT_THIS_DISK),
+    ((436, 436), (4, 9, 0), ALLOW), ((436, 436), (4, 9, 4), ALLOW), ((436, 436), (4, 9, 2), EPERM),
+    ((436, 436), (4, 9, 6), EPERM),
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The rules that hold a submission: those of the kernel, those of Python, and the clearing up afterwards."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from grading_class.notebooks import lesson, solved
 
-from teach.grading import linux
+from teach.grading import linux, orders
 from teach.grading.audit import rules
 from teach.grading.gradebook import grade_class
 from teach.grading.limits import GIB, Limits
@@ -230,13 +231,35 @@ def test_python_follows_paths_that_start_in_an_open_folder(tmp_path):
 
 
 def test_no_readable_place_holds_the_class_or_the_whole_course(tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
+    for name in ("here", "tiny-0.1.dist-info"):  # packages were installed into it
+        (tmp_path / name).mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.syspath_prepend(COURSE)
     assert tmp_path in readable([]) and tmp_path not in readable([tmp_path]) + readable([tmp_path / "here"])
     places = readable([tmp_path])
     assert COURSE / "mini_lib" in places and Path(sys.base_prefix).resolve() in places
     assert not any((COURSE / "solutions").is_relative_to(place) for place in places)
+
+
+def test_the_teachers_own_folder_is_not_readable(tmp_path, monkeypatch):
+    installed, own, inside = (tmp_path / name for name in ("installed", "own", "class/ada"))
+    for place in (installed / "tiny-0.1.dist-info", own, inside / "tiny-0.1.dist-info"):
+        place.mkdir(parents=True)
+    (own / "helper_of_the_teacher.py").touch()
+    for place in (installed, own, inside):
+        monkeypatch.syspath_prepend(place)
+    places = readable([tmp_path / "class"])
+    assert installed in places and own not in places and inside not in places
+    importlib.import_module("helper_of_the_teacher")
+    assert own / "helper_of_the_teacher.py" in readable([]) and own not in readable([])
+
+
+def test_a_keeper_does_not_look_for_modules_where_the_teacher_is(tmp_path, monkeypatch):
+    for place in (tmp_path, tmp_path / "packages"):
+        monkeypatch.syspath_prepend(place)
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path / "packages") in orders._search() and str(tmp_path) not in orders._search()
+    assert orders._search()[-1] == str(COURSE)
 
 
 def test_ctypes_is_refused_only_where_no_kernel_keeps_the_rules(tmp_path):

@@ -77,6 +77,19 @@ def test_damaged_values_are_refused(value):
         from_json(json.dumps([row]))
 
 
+@pytest.mark.parametrize("kind", ["set", "dict"])
+def test_items_of_one_hash_are_refused_before_they_are_compared(kind):
+    multiples = [k * (2**61 - 1) for k in range(101)]  # the hash of each is 0
+    assert {hash(number) for number in multiples} == {0}
+    value = [kind, multiples if kind == "set" else [[number, 1] for number in multiples]]
+    row = {"kind": "returned", "value": value, "changed": [], "borrowed": None, "printed": "", "raised": None}
+    with pytest.raises(ValueError, match="too many items of one hash"):
+        from_json(json.dumps([row]))
+    many = [kind, list(range(20_000)) if kind == "set" else [[number, 1] for number in range(20_000)]]
+    (back,) = from_json(json.dumps([row | {"value": many}]))
+    assert sorted(back.value) == list(range(20_000))
+
+
 @pytest.mark.parametrize("text", ["", "{", "null", "[" * 100_000, '[{"kind": "passed"}]', '[{"kind": "raised"}]'])
 def test_damaged_text_is_refused(text):
     with pytest.raises(ValueError, match="these are not outcomes"):
