@@ -202,7 +202,12 @@ class TestEnvironment:
     def test_what_pip_says_it_installed_is_looked_for(self, house, machine, state):
         """The real program: pip may end well after its own settings sent what it installed elsewhere."""
         site = house / "site"
-        for name, version in (("torch", "1.2.5+cpu"), ("torchvision", "3.4.0"), ("torchmetrics", "9"), ("numpy", "2.1")):
+        for name, version in (
+            ("torch", "1.2.5+cpu"),
+            ("torchvision", "3.4.0"),
+            ("torchmetrics", "9"),
+            ("numpy", "2.1"),
+        ):
             (site / f"{name}-{version}.dist-info").mkdir(parents=True)
             (site / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
         for root in (house, site):
