@@ -71,8 +71,8 @@ def architecture_of(values: dict[str, Any], tied: bool) -> Architecture:
         raise ValueError(f"the file holds a model of the family {family!r}, and this reader knows 'llama' alone")
     if foreign := sorted(key for key in values if key.startswith("llama.") and key not in _KEYS):
         raise ValueError(
-            f"the header has keys that are not known here: {shown(', '.join(foreign[:3]))}; the model has a part that is "
-            "not built here, or the file is damaged: get it again"
+            f"the header has keys that are not known here: {shown(', '.join(foreign[:3]))}; the model has a part that "
+            "is not built here, or the file is damaged: get it again"
         )
     try:
         hidden, heads = values["llama.embedding_length"], values["llama.attention.head_count"]
