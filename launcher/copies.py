@@ -10,6 +10,7 @@ import json
 import os
 import re
 
+from launcher.folder import need_no_file, need_no_folder
 from launcher.stop import Stop
 
 MANIFEST = "manifest.json"
@@ -24,6 +25,7 @@ def update(lessons, work, home, now):
     first_time = not manifest and not lessons_in(work)
     for lesson in lessons_in(lessons):
         name, copy, latest = lesson.name, work / lesson.name, lesson.read_bytes()
+        need_no_folder(copy)
         record = manifest.get(name)  # {"given": hash, "offered": hash}; None: never given
         if copy.exists():
             mine = hash_of(copy.read_bytes())
@@ -66,12 +68,13 @@ def reset(number, lessons, work, home, now):
     """
     lesson = find(number, lessons)
     copy, latest, done = work / lesson.name, lesson.read_bytes(), []
+    need_no_folder(copy)
+    manifest, notices = read_manifest(home)
     if copy.exists():
         backups = work / "backups"
         backup = put_beside(backups / lesson.name, copy.read_bytes(), f"{now:%Y-%m-%d-%H%M%S}")
         done.append(f"Your copy is kept as {backup}.")
     write(copy, latest)
-    manifest, notices = read_manifest(home)
     manifest[lesson.name] = {"given": hash_of(latest), "offered": hash_of(latest)}
     write(home / MANIFEST, json.dumps({"lessons": manifest}, indent=1).encode())
     return [*notices, *done, f"A fresh copy is at {copy}."]
@@ -115,12 +118,14 @@ def put_beside(path, content, label):
 def read_manifest(home):
     """What was given so far, and a notice where the manifest was damaged and every copy now counts as the learner's."""
     path = home / MANIFEST
+    need_no_file(home)
+    need_no_folder(path)
     if not path.exists():
         return {}, []
     try:
         lessons = json.loads(path.read_bytes())["lessons"]
         return {name: {"given": record["given"], "offered": record["offered"]} for name, record in lessons.items()}, []
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}, [
             f"{path} is damaged and was begun anew: every copy counts as changed by you, so none is written over."
         ]
@@ -128,8 +133,11 @@ def read_manifest(home):
 
 def write(path, content):
     """Write a file in one step: whoever looks sees the old bytes or the new ones, never half of either."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
+    need_no_file(path.parent)
+    for file in (path, temporary):
+        need_no_folder(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_bytes(content)
     os.replace(temporary, path)
 

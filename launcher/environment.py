@@ -41,6 +41,34 @@ except ValueError as error:
     sys.exit(str(error))
 """
 
+# What pip was asked for must be there in the end: its own settings may have sent it elsewhere, though it ended well.
+# The arguments are a file of the course, and then what was asked for.
+LOOK_AT_PACKAGES = """
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+try:
+    from pip._vendor.packaging.requirements import Requirement
+except ImportError:  # a pip of another make: nothing can be said
+    sys.exit()
+
+def is_there(wanted):
+    try:
+        return wanted.specifier.contains(version(wanted.name), prereleases=True)
+    except (PackageNotFoundError, ValueError, TypeError):  # not there, or with a version that is none
+        return False
+
+_, file, *asked = sys.argv
+wanted = [Requirement(line) for line in asked]
+lacking = [str(one) for one in wanted if (one.marker is None or one.marker.evaluate()) and not is_there(one)]
+course = find_spec("mini_lib")
+if course is None or not os.path.exists(course.origin or "") or not os.path.samefile(course.origin, file):
+    lacking.append("the course")
+if lacking:
+    sys.exit("The environment lacks " + ", ".join(lacking) + ".")
+"""
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -111,7 +139,27 @@ def fill(environment, root, before, version, extras):
     say("Installing the course and what it needs")
     if not pip(environment, root, "--editable", f".[{','.join(extras)}]" if extras else "."):
         raise Stop(why_pip_failed(environment))
+    need_packages(environment, root, extras)
     return version
+
+
+def need_packages(environment, root, extras):
+    """Make sure that what pip was asked for is in the environment.
+
+    Raises:
+        Stop: something is not; what it is has been said, and the message says what helps.
+    """
+    project = read_project(root)
+    groups = project.get("optional-dependencies", {})
+    asked = [*project["dependencies"], *(line for extra in extras for line in groups.get(extra, ()))]
+    # -P: the folder of the call is no place to find the course in
+    look = [environment.python, "-P", "-c", LOOK_AT_PACKAGES, root / "mini_lib" / "__init__.py", *asked]
+    if not call(look):
+        raise Stop(
+            "pip ended without an error, and what it was asked for is not in the environment, as said above. A setting "
+            f"of pip's own may send packages elsewhere: `{environment.python} -m pip config list` shows them. Take out "
+            "target, prefix, root, user, dry-run or no-deps; then run the same command again"
+        )
 
 
 def choose(root):
@@ -318,9 +366,18 @@ def read_stamp(environment):
     """What the environment was filled for, or {} where that is not known."""
     try:
         stamp = json.loads((environment.folder / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return stamp if isinstance(stamp, dict) else {}
+    return stamp if is_stamp(stamp) else {}
+
+
+def is_stamp(stamp):
+    """Whether this has the shape of what `write_stamp` writes: one with other values is none."""
+    if not isinstance(stamp, dict):
+        return False
+    extras = stamp.get("extras", [])
+    named = isinstance(extras, list) and all(isinstance(extra, str) for extra in extras)
+    return named and stamp.get("model") in (None, True, False)
 
 
 def write_stamp(environment, stamp):

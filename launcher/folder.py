@@ -11,8 +11,7 @@ def need_writable(folder):
     Raises:
         Stop: they cannot; the message says what is in the way, and what helps.
     """
-    if folder.exists() and not folder.is_dir():
-        raise Stop(f"{folder} is a file, and a folder of that name is needed: move the file, or give it another name")
+    need_no_file(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):  # permissions tell too little: a whole disk may be read-only
@@ -22,3 +21,35 @@ def need_writable(folder):
             f"nothing can be written into {folder} ({error.strerror}): copy the course to a folder of your own, and "
             "start it there"
         ) from error
+
+
+def need_no_file(folder):
+    """Make sure that nothing but a folder has a folder's name.
+
+    Raises:
+        Stop: a file has it, or a link that leads nowhere.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise Stop(f"{folder} is a file, and a folder of that name is needed: move the file, or give it another name")
+    need_no_lost_link(folder)
+
+
+def need_no_folder(file):
+    """Make sure that nothing but a file has a file's name.
+
+    Raises:
+        Stop: a folder has it, or a link that leads nowhere.
+    """
+    if file.is_dir():
+        raise Stop(f"{file} is a folder, and a file of that name is needed: move the folder, or give it another name")
+    need_no_lost_link(file)
+
+
+def need_no_lost_link(path):
+    """Make sure that what a link points to is there.
+
+    Raises:
+        Stop: it is not.
+    """
+    if path.is_symlink() and not path.exists():
+        raise Stop(f"{path} is a link to something that is not there: remove the link, or bring back what it points to")

@@ -115,9 +115,11 @@ def main(arguments, explanation=""):
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
-    except BrokenPipeError:  # `course.py -h | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as reason:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the end would try to print it again
+        if isinstance(reason, BrokenPipeError):  # `course.py -h | head` has read enough
+            return 0
+        return complain(f"the output cannot be written ({reason.strerror})", 1)
 
 
 def answer(arguments, explanation):

@@ -6,10 +6,12 @@ earlier version, and is read as it is.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_type_hints
 
 from mini_lib.files import UNSEALED, seal_holds, sealed, write_file
+from mini_lib.require import shown
 
 Part = TypeVar("Part")
 _SETTINGS = "settings.json"
@@ -57,6 +59,45 @@ def read_part(path: Path, build: Callable[..., Part]) -> Part:
         return build(_read(path))
     except _UNREADABLE as error:
         raise ValueError(f"cannot read {path} ({error}); remove it, and it will be made again") from error
+
+
+def read_record(text: str, build: Callable[..., Part], what: str, how_to_get_it: str) -> Part:
+    """Return what `build` makes of a record's text; `what` it should be and `how_to_get_it` are for the message.
+
+    Where a dataclass that `build` makes has a number, a text or a truth, the record must have one too.
+
+    Raises:
+        ValueError: the text is no JSON, is nested too deeply, or holds something else.
+    """
+    try:
+        found = build(json.loads(text, parse_constant=_no_number))
+        _need_plain_fields(found)
+        return found
+    except (KeyError, *_UNREADABLE) as error:
+        raise ValueError(f"this is not a recorded {what} ({error}); {how_to_get_it}") from error
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _need_plain_fields(value: object) -> None:
+    """Make sure that numbers, texts and truths stand where the dataclasses in `value` say so."""
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            _need_plain_fields(part)
+    elif is_dataclass(value):
+        kinds = get_type_hints(type(value))
+        for field in fields(value):
+            part, kind = getattr(value, field.name), kinds[field.name]
+            if kind in _PLAIN and type(part) not in _PLAIN[kind]:
+                raise ValueError(f"{field.name} is {shown(part)}")
+            _need_plain_fields(part)
+
+
+_PLAIN = {int: (int,), float: (float, int), str: (str,), bool: (bool,)}  # JSON has one kind of numbers
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -199,6 +199,14 @@ class TestCommandLine:
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
 
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+    def test_an_output_that_cannot_be_written_gets_a_sentence(self, house, course_in):
+        command = [sys.executable, house / "course.py", "-h"]
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert done.returncode == 1
+        assert done.stderr.strip() == "course.py: the output cannot be written (No space left on device)"
+
     @pytest.mark.skipif(os.name == "nt", reason="it is a shell's redirection")
     def test_a_closed_output_is_no_reason_to_fail(self, house, course_in):
         done = subprocess.run(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from mini_lib import _assets
 from mini_lib.augment.policy import policy_from_json
@@ -16,6 +16,7 @@ from mini_lib.fit import Spread
 from studies.augment.contest import ALL_LABELS, POPULATION, RANDAUGMENT, WITHOUT_CHILDREN, Final, Search
 from studies.augment.paired import Paired, holm, paired
 from studies.factorize.record import percent, points
+from studies.parts import read_record
 
 RECORD_FILE = Path(__file__).parents[1] / "records" / "policies.json"
 RECORD_SHA256 = "9eef4490c98597b80e305a60f40e8faa2a368b3ba62e05d21f67a4dd1a37ec1c"
@@ -194,15 +195,15 @@ def from_json(text: str) -> Results:
     Raises:
         ValueError: the text holds no results.
     """
-    try:
-        values = json.loads(text)
-        return Results(
-            searches=tuple(Search(**one) for one in values["searches"]),
-            finals=tuple(Final(**one) for one in values["finals"]),
-            settings=values["settings"],
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"this is not a recorded contest ({error}); {HOW_TO_GET_IT}") from error
+    return read_record(text, _study_of, "contest", HOW_TO_GET_IT)
+
+
+def _study_of(values: Any) -> Results:
+    return Results(
+        searches=tuple(Search(**one) for one in values["searches"]),
+        finals=tuple(Final(**one) for one in values["finals"]),
+        settings=values["settings"],
+    )
 
 
 def recorded(path: Path = RECORD_FILE) -> Results:

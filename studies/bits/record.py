@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mini_lib import _assets
 from mini_lib.columns import aligned
 from mini_lib.fit import Spread
 from studies.bits.study import Run
 from studies.factorize.record import percent, points
+from studies.parts import read_record
 
 RECORD_FILE = Path(__file__).parents[1] / "records" / "bits.json"
 RECORD_SHA256 = "ba9cfc845e5720fae992d678718001a08c08285260b404124c10068ad1f53cdc"
@@ -138,16 +139,16 @@ def from_json(text: str) -> Study:
     Raises:
         ValueError: the text is not a study.
     """
-    try:
-        values = json.loads(text)
-        return Study(
-            teachers=tuple(Run(**run) for run in values["teachers"]),
-            few_bits=tuple(Run(**run) for run in values["few_bits"]),
-            students={name: tuple(Run(**run) for run in runs) for name, runs in values["students"].items()},
-            settings=values["settings"],
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"this is not a recorded study ({error}); {HOW_TO_GET_IT}") from error
+    return read_record(text, _study_of, "study", HOW_TO_GET_IT)
+
+
+def _study_of(values: Any) -> Study:
+    return Study(
+        teachers=tuple(Run(**run) for run in values["teachers"]),
+        few_bits=tuple(Run(**run) for run in values["few_bits"]),
+        students={name: tuple(Run(**run) for run in runs) for name, runs in values["students"].items()},
+        settings=values["settings"],
+    )
 
 
 def recorded(path: Path = RECORD_FILE) -> Study:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from mini_lib import _assets
 from mini_lib.columns import aligned
@@ -15,6 +16,7 @@ from mini_lib.roofline import arithmetic_intensity
 from studies.factorize.equal import Trained
 from studies.factorize.speed import Timed
 from studies.factorize.sweep import DENSE, Run
+from studies.parts import read_record
 
 RECORD_FILE = Path(__file__).parents[1] / "records" / "factorize.json"
 RECORD_SHA256 = "7c959a3d5930dcfc07bb07539746c7310f23bf43178cfdfe4d14573dfd512a2e"
@@ -191,17 +193,17 @@ def from_json(text: str) -> Study:
     Raises:
         ValueError: the text is not a study.
     """
-    try:
-        values = json.loads(text)
-        return Study(
-            sweeps={name: tuple(Run(**run) for run in runs) for name, runs in values["sweeps"].items()},
-            equal=tuple(Trained(**one) for one in values["equal"]),
-            speed=tuple(Timed(**row) for row in values["speed"]),
-            trap=tuple(Timed(**row) for row in values["trap"]),
-            settings=values["settings"],
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"this is not a recorded study ({error}); {HOW_TO_GET_IT}") from error
+    return read_record(text, _study_of, "study", HOW_TO_GET_IT)
+
+
+def _study_of(values: Any) -> Study:
+    return Study(
+        sweeps={name: tuple(Run(**run) for run in runs) for name, runs in values["sweeps"].items()},
+        equal=tuple(Trained(**one) for one in values["equal"]),
+        speed=tuple(Timed(**row) for row in values["speed"]),
+        trap=tuple(Timed(**row) for row in values["trap"]),
+        settings=values["settings"],
+    )
 
 
 def recorded(path: Path = RECORD_FILE) -> Study:

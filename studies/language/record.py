@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from mini_lib import _assets
 from mini_lib.columns import aligned
 from mini_lib.llm.model.perplexity import Ratio
 from studies.language.study import FLOAT, Run
+from studies.parts import read_record
 
 RECORD_FILE = Path(__file__).parents[1] / "records" / "language.json"
 RECORD_SHA256 = "a77effb6060d6b2d6f4efe73b338fdb18f92e8c67899d3fed3c39d2b997a0b53"
@@ -108,12 +110,12 @@ def from_json(text: str) -> Study:
     Raises:
         ValueError: the text is not a study.
     """
-    try:
-        values = json.loads(text)
-        runs = tuple(Run(**run | {"losses": tuple(run["losses"])}) for run in values["runs"])
-        return Study(runs, values["settings"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"this is not a recorded study ({error}); {HOW_TO_GET_IT}") from error
+    return read_record(text, _study_of, "study", HOW_TO_GET_IT)
+
+
+def _study_of(values: Any) -> Study:
+    runs = tuple(Run(**run | {"losses": tuple(run["losses"])}) for run in values["runs"])
+    return Study(runs, values["settings"])
 
 
 def recorded(path: Path = RECORD_FILE) -> Study:

@@ -4,11 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mini_lib import _assets
 from mini_lib.columns import aligned
 from mini_lib.fit import Spread
+from studies.parts import read_record
 from studies.tickets.study import Run
 
 RECORDED_FOLDER = Path(__file__).parents[1] / "records"
@@ -137,8 +138,15 @@ def to_json(results: Results, settings: dict[str, object]) -> str:
 
 
 def from_json(text: str) -> tuple[Results, dict[str, object]]:
-    """Return results, and the settings that they were made with."""
-    values = json.loads(text)
+    """Return results, and the settings that they were made with.
+
+    Raises:
+        ValueError: the text holds no results.
+    """
+    return read_record(text, _results_of, "study", f"`git restore {RECORDED_FOLDER}` brings the shipped ones back")
+
+
+def _results_of(values: Any) -> tuple[Results, dict[str, object]]:
     return Results(tuple(Run(**run) for run in values["runs"]), tuple(values["evaluate_at"])), values["settings"]
 
 

@@ -123,7 +123,7 @@ class TestCopies:
         assert (house / "work" / "02_bits.ipynb").exists()
 
     @pytest.mark.parametrize(
-        "damage", ["", "{", "[]", '{"lessons": 3}', '{"lessons": {"02_bits.ipynb": {"given": 1}}}', None]
+        "damage", ["", "{", "[]", "[" * 100_000, '{"lessons": 3}', '{"lessons": {"02_bits.ipynb": {"given": 1}}}', None]
     )
     def test_a_lost_or_damaged_manifest_costs_no_work(self, house, damage):
         update(house)
@@ -135,6 +135,21 @@ class TestCopies:
         assert mine.read_text(encoding="utf-8") == "my answers"
         assert any("is damaged and was begun anew" in notice for notice in notices) == (damage is not None)
         assert update(house) == []
+
+    @pytest.mark.parametrize("name", ["02_bits.ipynb", "02_bits.ipynb.tmp", ".course/manifest.json"])
+    def test_a_folder_in_the_way_of_a_file_is_named(self, house, name):
+        (house / "work" / name).mkdir(parents=True)
+        with pytest.raises(Stop, match=f"{re.escape(name)} is a folder, and a file of that name is needed: move"):
+            update(house)
+
+    @pytest.mark.parametrize("name", [".course", "backups"])
+    def test_a_file_in_the_way_of_a_folder_is_named_and_stays(self, house, name):
+        (house / "work").mkdir()
+        (house / "work" / "02_bits.ipynb").write_text("my answers", encoding="utf-8")
+        (house / "work" / name).write_text("mine", encoding="utf-8")
+        with pytest.raises(Stop, match=f"{re.escape(name)} is a file, and a folder of that name is needed: move"):
+            reset(house, "02")
+        assert tree(house / "work") == {"02_bits.ipynb": "my answers", name: "mine"}
 
     def test_other_files_of_the_learner_are_left_alone(self, house):
         (house / "work").mkdir()

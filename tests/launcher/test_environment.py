@@ -198,6 +198,62 @@ class TestEnvironment:
         said = capfd.readouterr().out
         assert "PIP_INDEX_URL" in said and not any(name in said for name in ("USER", "TARGET", "NO_DEPS"))
 
+    @pytest.mark.parametrize("state", ["right", "elsewhere", "too old", "course elsewhere", "no course"])
+    def test_what_pip_says_it_installed_is_looked_for(self, house, machine, state):
+        """The real program: pip may end well after its own settings sent what it installed elsewhere."""
+        site = house / "site"
+        for name, version in (
+            ("torch", "1.2.5+cpu"),
+            ("torchvision", "3.4.0"),
+            ("torchmetrics", "9"),
+            ("numpy", "2.1"),
+        ):
+            (site / f"{name}-{version}.dist-info").mkdir(parents=True)
+            (site / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+        for root in (house, site):
+            (root / "mini_lib").mkdir()
+            (root / "mini_lib" / "__init__.py").touch()
+        if state == "elsewhere":
+            shutil.rmtree(site / "torchmetrics-9.dist-info")
+        elif state == "too old":
+            (site / "numpy-2.1.dist-info" / "METADATA").write_text("Name: numpy\nVersion: 1.26\n")
+        at = {"course elsewhere": [site], "no course": [site]}.get(state, [house, site])
+        if state == "no course":
+            shutil.rmtree(site / "mini_lib")
+        wanted = environment.read_project(house)["dependencies"]
+        program = f"import sys; sys.path[:0] = {[str(path) for path in at]!r}\n" + environment.LOOK_AT_PACKAGES
+        if state == "no course":  # the one that runs this test is none
+            program = program.replace('"mini_lib"', '"no_such_course"')
+        file = str(house / "mini_lib" / "__init__.py")
+        done = subprocess.run([sys.executable, "-P", "-c", program, file, *wanted], capture_output=True, text=True)
+        lacks = {"right": "", "elsewhere": "torchmetrics", "too old": "numpy>=2.0"}.get(state, "the course")
+        assert done.stderr.strip() == (lacks and f"The environment lacks {lacks}.")
+        assert done.returncode == bool(lacks)
+
+    def test_a_set_up_that_pip_sent_elsewhere_is_not_taken_for_complete(self, machine):
+        machine.fails = (environment.LOOK_AT_PACKAGES,)
+        with pytest.raises(Stop, match=r"-m pip config list` shows them\. Take out target, prefix"):
+            machine.prepare()
+        assert environment.read_stamp(environment.choose(machine.root))["complete"] is False
+        machine.fails = ()
+        assert machine.installs()[-1] == ["--editable", "."]
+        assert machine.prepare() == []
+
+    @pytest.mark.parametrize(
+        "damage",
+        ["[" * 100_000, '{"extras": 5}', '{"extras": [["a"]]}', '{"extras": {"a": 1}}', '{"model": "yes"}', "3", "{"],
+    )
+    def test_a_damaged_stamp_counts_as_none(self, machine, damage):
+        machine.prepare()
+        (environment.choose(machine.root).folder / environment.STAMP).write_text(damage)
+        assert machine.installs()[-1] == ["--editable", "."]
+        assert machine.prepare() == []
+
+    def test_a_link_that_leads_nowhere_is_named(self, machine):
+        (machine.root / ".venv").symlink_to(machine.root / "gone")
+        with pytest.raises(Stop, match=r"\.venv is a link to something that is not there: remove the link"):
+            machine.prepare()
+
     def test_pip_does_not_install_for_the_user(self, machine):
         assert all("--no-user" in words for words in machine.prepare() if "install" in words)
 

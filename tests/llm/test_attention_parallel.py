@@ -1,10 +1,13 @@
 """Sequences shared out instead of heads: a small mixture of experts on two devices, by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, FeedForward
 from mini_lib.llm.cost.devices import find_device
 from mini_lib.llm.cost.memory import held_kv_bytes_per_token, memory
+from mini_lib.llm.cost.models import DEEPSEEK_V3, LLAMA_3_8B, MIXTRAL_8X7B
 from mini_lib.llm.cost.operators import operators
 from mini_lib.llm.cost.roles import Role
 from mini_lib.llm.cost.workload import Workload
@@ -103,3 +106,17 @@ def test_another_way_is_refused():
         Workload(attention_parallel="expert")
     with pytest.raises(ValueError, match="attention_parallel must be"):
         operators(SMALL, new_tokens=1, attention_parallel="expert")
+
+
+def test_where_sequences_are_shared_out_the_heads_divide_no_number_of_devices():
+    asked = Workload(batch=6, tensor_parallel=3, attention_parallel="data")
+    assert memory(LLAMA_3_8B, H100, asked).kv_bytes == memory(LLAMA_3_8B, H100, Workload(batch=2)).kv_bytes
+    assert operators(LLAMA_3_8B, new_tokens=1, tensor_parallel=3, attention_parallel="data")
+    # 256 experts on so many devices, of a model of 128 heads
+    assert operators(DEEPSEEK_V3, batch=256, new_tokens=1, tensor_parallel=256, attention_parallel="data")
+    with pytest.raises(
+        ValueError, match="tensor_parallel 3 does not divide the 8 experts of Mixtral-8x7B; use 1, 2, 4"
+    ):
+        memory(MIXTRAL_8X7B, H100, asked)
+    with pytest.raises(ValueError, match="does not divide the 32 heads"):
+        memory(LLAMA_3_8B, H100, replace(asked, attention_parallel="tensor"))

@@ -12,6 +12,7 @@ from mini_lib.llm.cost.devices import A100_SXM_80GB, H100_SXM, RTX_3090, RTX_409
 from mini_lib.llm.cost.efficiency import IDEAL
 from mini_lib.llm.cost.engines import ENGINE_2023, GENERATION_2023, GPT_FAST_2023
 from mini_lib.llm.cost.estimate import estimate
+from mini_lib.llm.cost.memory import held_kv_bytes_per_token, memory
 from mini_lib.llm.cost.models import (
     DEEPSEEK_V3,
     GPT_J_6B,
@@ -32,7 +33,11 @@ from mini_lib.llm.cost.workload import Draft, Workload
 HUGE = replace(H100_SXM, name="huge", memory_bytes=2**50)  # everything fits
 ROUNDING = 1 + 1e-9  # sums of thousands of floats
 
-models = st.sampled_from((LLAMA_2_7B, LLAMA_3_8B, LLAMA_2_70B, MIXTRAL_8X7B, DEEPSEEK_V3, GPT_J_6B))
+# a draft has the tokens of the model that it serves
+models = st.sampled_from((LLAMA_2_7B, LLAMA_3_8B, LLAMA_2_70B, MIXTRAL_8X7B, DEEPSEEK_V3, GPT_J_6B)).map(
+    lambda model: replace(model, vocabulary=SMOLLM2_135M.vocabulary)
+)
+DRAFT_3 = replace(SMOLLM2_135M, vocabulary=LLAMA_3_70B.vocabulary)
 engines = st.sampled_from((IDEAL, *GENERATION_2023))
 workloads = st.builds(
     Workload,
@@ -202,14 +207,14 @@ def test_a_draft_that_is_never_right_only_costs(model, engine, workload, tokens)
 
 
 def test_a_draft_that_is_always_right_gives_all_its_tokens():
-    asked = Workload(prompt=500, output=200, tensor_parallel=4, draft=Draft(SMOLLM2_135M, 3, 1))
+    asked = Workload(prompt=500, output=200, tensor_parallel=4, draft=Draft(DRAFT_3, 3, 1))
     found = estimate(LLAMA_3_70B, H100_SXM, asked, ENGINE_2023)
     context = 500 + 99
     check = step(
         LLAMA_3_70B, H100_SXM, new_tokens=4, context=context, tensor_parallel=4, decoding=True, efficiency=ENGINE_2023
     )
     # the draft lies on one device: 9 heads cannot be shared among four
-    propose = step(SMOLLM2_135M, H100_SXM, new_tokens=1, context=context, efficiency=ENGINE_2023)
+    propose = step(DRAFT_3, H100_SXM, new_tokens=1, context=context, efficiency=ENGINE_2023)
     assert found.tpot_s == pytest.approx((check.seconds + 3 * propose.seconds) / 4)
     assert found.decode == check
 
@@ -218,7 +223,7 @@ def test_a_draft_that_is_always_right_gives_all_its_tokens():
 def test_a_better_draft_is_never_slower(low, high):
     low, high = sorted((low, high))
     slow, fast = (
-        estimate(LLAMA_3_70B, HUGE, Workload(draft=Draft(SMOLLM2_135M, 4, a)), ENGINE_2023).tpot_s for a in (low, high)
+        estimate(LLAMA_3_70B, HUGE, Workload(draft=Draft(DRAFT_3, 4, a)), ENGINE_2023).tpot_s for a in (low, high)
     )
     assert fast <= slow * ROUNDING
 
@@ -228,11 +233,24 @@ def test_a_draft_helps_one_user_and_not_a_full_batch():
 
     def gain(batch):
         asked = Workload(batch=batch, prompt=100, output=200)
-        drafted = replace(asked, draft=Draft(SMOLLM2_135M, 4, 0.7))
+        drafted = replace(asked, draft=Draft(DRAFT_3, 4, 0.7))
         return estimate(LLAMA_3_8B, HUGE, asked, IDEAL).tpot_s / estimate(LLAMA_3_8B, HUGE, drafted, IDEAL).tpot_s
 
     assert gain(1) > 2
     assert gain(1024) < 1
+
+
+def test_a_draft_of_another_vocabulary_is_refused():
+    asked = Workload(draft=Draft(SMOLLM2_135M, 4, 0.7))
+    for refuses in (
+        lambda: estimate(LLAMA_3_8B, HUGE, asked, IDEAL),
+        lambda: memory(LLAMA_3_8B, HUGE, asked),
+        lambda: held_kv_bytes_per_token(LLAMA_3_8B, asked),
+    ):
+        with pytest.raises(ValueError, match="SmolLM2-135M has 49152 tokens and LLaMA-3-8B has 128256; use a draft of"):
+            refuses()
+    padded = replace(SMOLLM2_135M, vocabulary=LLAMA_3_8B.vocabulary - 128)  # as Qwen2.5 has two paddings
+    assert memory(LLAMA_3_8B, HUGE, Workload(draft=Draft(padded, 4, 0.7))).fits
 
 
 # pipelines -------------------------------------------------------------------------------------------
@@ -394,7 +412,7 @@ def test_where_no_single_change_helps_it_says_so():
         ),
         (Workload(weight_bits=8, compute_bits=8), None),
         (
-            Workload(compute_bits=4),
+            Workload(weight_bits=4, compute_bits=4),
             "H100-SXM-80GB multiplies numbers of 8 or 16 bits, not of 4; set compute_bits to one of",
         ),
     ],

@@ -141,9 +141,10 @@ def test_a_window_bounds_the_cache():
 
 def test_a_draft_lies_whole_on_one_device_with_a_cache_of_its_own():
     plain = Workload(batch=2, tensor_parallel=8)
-    drafted = replace(plain, draft=Draft(SMOLLM2_135M, 4, 0.7))  # 9 heads cannot be shared among 8 devices
+    small = replace(SMOLLM2_135M, vocabulary=LLAMA_2_70B.vocabulary)  # 9 heads cannot be shared among 8 devices
+    drafted = replace(plain, draft=Draft(small, 4, 0.7))
     one, two = held(LLAMA_2_70B, plain), held(LLAMA_2_70B, drafted)
-    assert two.weights_bytes - one.weights_bytes == pytest.approx(134_515_008 * 2)
+    assert two.weights_bytes - one.weights_bytes == pytest.approx((134_515_008 - (49_152 - 32_000) * 576) * 2)
     assert two.kv_bytes - one.kv_bytes == pytest.approx(2 * 1280 * 2 * 30 * 3 * 64 * 2)
 
 
@@ -180,6 +181,12 @@ def test_one_request_more_than_the_largest_batch_does_not_fit(model, device, wor
     batch = largest_batch(model, device, workload)
     assert batch == 0 or memory(model, device, replace(workload, batch=batch)).fits
     assert not memory(model, device, replace(workload, batch=batch + 1)).fits
+
+
+def test_a_cache_of_next_to_no_bits_is_refused_by_its_name():
+    with pytest.raises(ValueError, match="kv_bits must be 0.01 or more, got 1e-300; use 16, 8 or 4"):
+        Workload(kv_bits=1e-300)
+    assert largest_batch(LLAMA_2_7B, A100_SXM_80GB, Workload(kv_bits=0.01)) > 10_000
 
 
 def test_the_largest_batch_by_hand():

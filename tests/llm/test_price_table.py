@@ -149,7 +149,7 @@ def test_a_quoted_field_may_hold_a_line_end():
     "text, error, message",
     [
         (table(GOOD.replace("announcement", "x" * 200_000)), ValueError, "line 2: field larger than field limit"),
-        (table('"' + GOOD), ValueError, "must have 6 fields, got 1; put a field that holds a comma in quotes"),
+        (table('"' + GOOD), ValueError, "line 2: unexpected end of data; close the quotes of each field"),
         (b"date", TypeError, "the table must be of type str, got b'date'; read the file as text"),
         (None, TypeError, "the table must be of type str, got None"),
         ("[" * 100_000, ValueError, "line 1 must name the columns date"),
@@ -159,3 +159,28 @@ def test_what_is_no_table_is_refused_in_few_words(text, error, message):
     with pytest.raises(error, match=re.escape(message)) as refused:
         parse_prices(text)
     assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "row, says",
+    [
+        ("2024-07,O,m,0_15,0.60,s", "line 2, column usd_per_million_input_tokens: '0_15' is not a number"),
+        ("2024-07,O,m,7_0.0,0.60,s", "line 2, column usd_per_million_input_tokens: '7_0.0' is not a number"),
+        ("2024-07,O,m,0.15,\u0661.\u0665,s", "line 2, column usd_per_million_output_tokens: .* is not a number"),
+        ('2024-07,O,"m"x,0.15,0.60,s', "line 2: .* expected after .*; close the quotes of each field"),
+        ("2024-07,O,m\0x,0.15,0.60,s", "line 2, column model: .* holds a character that is not seen; take it out"),
+        ("2024-07,O\u200b,m,0.15,0.60,s", "line 2, column provider: .* holds a character that is not seen"),
+        ("2024-07,O,m,1,2,s\n2024-07,O ,m,1,2,s", "line 3, column date: O m has a price for 2024-07-15 already"),
+    ],
+)
+def test_a_slip_that_python_would_read_as_something_else_is_refused(row, says):
+    table_columns = (
+        "date",
+        "provider",
+        "model",
+        "usd_per_million_input_tokens",
+        "usd_per_million_output_tokens",
+        "source",
+    )
+    with pytest.raises(ValueError, match=says):
+        parse_prices(",".join(table_columns) + f"\n{row}\n")

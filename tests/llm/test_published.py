@@ -1,10 +1,12 @@
 """Published measurements as data: what a figure counts, and files that are wrong."""
 
+import csv
 import re
 from dataclasses import replace
 
 import pytest
 
+from mini_lib import _assets
 from mini_lib.llm.cost import ENGINES
 from mini_lib.llm.published.fit import compare, fit_engines
 from mini_lib.llm.published.rows import BITS, halves, published_rows, read_rows
@@ -245,3 +247,15 @@ def test_engines_to_compare_with_are_a_mapping():
         compare([ROW], ENGINES)
     with pytest.raises(TypeError, match="efficiency must be of type Efficiency, got 0.5"):
         compare([ROW], {ROW.engine: 0.5})
+
+
+@pytest.mark.parametrize("slip", ["1_0", "\u0661\u0660"])
+def test_a_number_that_python_alone_would_read_is_refused(tmp_path, slip):
+    shipped = (_assets.ASSETS / "llm" / "published_ttft.csv").read_text(encoding="utf-8").splitlines()
+    columns, first = shipped[0].split(","), next(csv.reader([shipped[1]]))
+    first[columns.index("ttft_ms")] = slip
+    path = tmp_path / "slip.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns, first])
+    with pytest.raises(ValueError, match="slip.csv, line 2: .* is not a number in plain digits"):
+        read_rows(path)

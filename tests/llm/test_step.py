@@ -13,6 +13,7 @@ from mini_lib.llm.cost.devices import A100_SXM_80GB, H100_SXM
 from mini_lib.llm.cost.efficiency import IDEAL, Efficiency
 from mini_lib.llm.cost.engines import ENGINE_2023, ENGINES, GPT_FAST_2023, LLAMA_CPP_METAL_2024
 from mini_lib.llm.cost.models import DEEPSEEK_V3, GPT_J_6B, LLAMA_2_7B, LLAMA_2_70B, LLAMA_3_8B, MIXTRAL_8X7B
+from mini_lib.llm.cost.operators import operators
 from mini_lib.llm.cost.step import step
 
 TOY = Device("toy", 2**40, 1e9, {16: 1e12, 8: 2e12}, vector_flops_per_s=1e11, link_bytes_per_s=1e8)
@@ -310,3 +311,24 @@ def test_the_ideal_wastes_nothing():
     assert {field.name: getattr(IDEAL, field.name) for field in fields(IDEAL)} == {
         field.name: 1 if field.name in shares else 0 for field in fields(IDEAL)
     }
+
+
+@pytest.mark.parametrize("weights, compute", [(16, 8), (8, 4), (32, 8)])
+def test_weights_wider_than_narrow_units_take_are_refused(weights, compute):
+    wide = {"weight_bits": weights, "compute_bits": compute}
+    with pytest.raises(ValueError, match=f"weight_bits {weights} is too wide for compute_bits {compute}; use weight"):
+        step(LLAMA_2_7B, replace(H100_SXM, matmul_flops_per_s={4: 4e15, 8: 2e15, 16: 1e15}), new_tokens=1, **wide)
+
+
+@pytest.mark.parametrize("weights, compute", [(9, 8), (8.7, 8), (4.5, 4), (32, 16), (4.5, 16)])
+def test_a_scale_for_each_group_makes_weights_no_wider_than_they_may_be(weights, compute):
+    device = replace(H100_SXM, matmul_flops_per_s={4: 4e15, 8: 2e15, 16: 1e15})
+    assert step(LLAMA_2_7B, device, new_tokens=1, weight_bits=weights, compute_bits=compute).seconds > 0
+
+
+@pytest.mark.parametrize("wrong", ["no", 2, "False", []])
+def test_what_is_neither_true_nor_false_is_refused(wrong):
+    with pytest.raises(ValueError, match="decoding must be True or False, got "):
+        step(LLAMA_2_7B, H100_SXM, new_tokens=1, decoding=wrong)
+    with pytest.raises(ValueError, match="causal must be True or False, got "):
+        operators(LLAMA_2_7B, new_tokens=1, causal=wrong)

@@ -100,6 +100,11 @@ def test_the_precision_is_arguments_of_a_step():
             ValueError,
             "prefill_chunk must be a whole number of 1 or more, got 0; use None to take",
         ),
+        (
+            {"weight_bits": 16, "compute_bits": 8},
+            ValueError,
+            "weight_bits 16 is too wide for compute_bits 8; use weight_bits=8, or compute_bits=16",
+        ),
         ({"draft": SMOLLM2_135M}, TypeError, "draft must be of type Draft, got Architecture(name='SmolLM2-135M'"),
     ],
 )

@@ -2,12 +2,13 @@
 
 from mini_lib.require import not_negative, positive, shown
 
+LEAST_BITS = 0.01
 MOST_BITS = 64
 MOST_TOKENS = 10**9
 
 
 def bits(name: str, value: object, *, fix: str) -> float:
-    """Return `value` if numbers of so many bits can be stored: above 0, and `MOST_BITS` or fewer. 4.5 is one, too.
+    """Return `value` if numbers of so many bits can be stored: `LEAST_BITS` to `MOST_BITS`. 4.5 is one, too.
 
     Raises:
         TypeError: it is not a number.
@@ -18,9 +19,31 @@ def bits(name: str, value: object, *, fix: str) -> float:
     ValueError: weight_bits must be 64 or fewer, got 800; use 16, 8 or 4.5
     """
     number = positive(name, value, fix=fix)
+    if number < LEAST_BITS:
+        raise ValueError(f"{name} must be {LEAST_BITS} or more, got {shown(number)}; {fix}")
     if number > MOST_BITS:
         raise ValueError(f"{name} must be {MOST_BITS} or fewer, got {shown(number)}; {fix}")
     return number
+
+
+def check_widths(weight_bits: float, compute_bits: int) -> None:
+    """Make sure that the matrix units can take these weights: narrow ones have no place for wider weights.
+
+    Weights of 16 bits would have to be rounded in each step, which nothing here counts. A scale for each group of
+    weights makes them a little wider than what is multiplied: 4.5 bits are fine in units of 4.
+
+    Raises:
+        ValueError: the weights have twice the bits, or more, of units below 16.
+
+    >>> check_widths(16, compute_bits=8)
+    Traceback (most recent call last):
+    ValueError: weight_bits 16 is too wide for compute_bits 8; use weight_bits=8, or compute_bits=16
+    """
+    if compute_bits < 16 and weight_bits >= 2 * compute_bits:
+        raise ValueError(
+            f"weight_bits {weight_bits:g} is too wide for compute_bits {compute_bits}; use weight_bits={compute_bits}, "
+            "or compute_bits=16"
+        )
 
 
 def context(name: str, value: object, *, fix: str) -> float:

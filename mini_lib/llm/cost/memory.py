@@ -14,7 +14,7 @@ from mini_lib.llm.cost.operators import ACTIVATION_BYTES
 from mini_lib.llm.cost.parallel import check_pipeline_parallel, check_tensor_parallel
 from mini_lib.llm.cost.parameters import count_parameters
 from mini_lib.llm.cost.roles import Role
-from mini_lib.llm.cost.workload import Workload, need_workload
+from mini_lib.llm.cost.workload import Workload, check_draft, need_workload
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def memory(architecture: Architecture, device: Device, workload: Workload) -> De
 
     Raises:
         TypeError: not an Architecture, a Device and a Workload.
-        ValueError: a split that the model does not allow.
+        ValueError: a split that the model does not allow, or a draft of another vocabulary.
 
     Two stages of LLaMA-3-8B: 16 layers of 218,112,000 weights each and the embedding, of 128,256 x 4096, in two bytes
     a weight. (The other stage has the head, as large, and the last norm.)
@@ -89,8 +89,9 @@ def memory(architecture: Architecture, device: Device, workload: Workload) -> De
     section 3.
     """
     a, w, room = need_architecture(architecture), need_workload(workload), need_device(device).memory_bytes
-    check_tensor_parallel(a, w.tensor_parallel)
+    check_tensor_parallel(a, w.tensor_parallel, w.attention_parallel)
     check_pipeline_parallel(a, w.pipeline_parallel)
+    check_draft(a, w.draft)
     layers = ceil(a.layers / w.pipeline_parallel)
     weights = _held_weight_bytes(a, w, layers)
     # a sequence lies whole on one device, or a part of it on each
@@ -115,7 +116,7 @@ def held_kv_bytes_per_token(architecture: Architecture, workload: Workload) -> f
 
     Raises:
         TypeError: not an Architecture and a Workload.
-        ValueError: a split that the model does not allow.
+        ValueError: a split that the model does not allow, or a draft of another vocabulary.
 
     Two devices share the 8 KV heads of LLaMA-3-8B, and 16 hold each of them twice. Where devices share out the
     sequences, the one that has this sequence holds all of the token:
@@ -127,8 +128,9 @@ def held_kv_bytes_per_token(architecture: Architecture, workload: Workload) -> f
     131072.0
     """
     a, w = need_architecture(architecture), need_workload(workload)
-    check_tensor_parallel(a, w.tensor_parallel)
+    check_tensor_parallel(a, w.tensor_parallel, w.attention_parallel)
     check_pipeline_parallel(a, w.pipeline_parallel)
+    check_draft(a, w.draft)
     layers = ceil(a.layers / w.pipeline_parallel)
     drafted = 0.0 if w.draft is None else kv_bytes_per_token(w.draft.architecture, w.kv_bits)
     return kv_bytes_per_token(a, w.kv_bits) * layers / a.layers / _cache_shares(a, w) + drafted
@@ -177,7 +179,7 @@ def largest_batch(architecture: Architecture, device: Device, workload: Workload
 
     Raises:
         TypeError: not an Architecture, a Device and a Workload.
-        ValueError: a split that the model does not allow.
+        ValueError: a split that the model does not allow, or a draft of another vocabulary.
 
     80 GiB less 13.5 GB of weights and 0.6 GB of activations, in requests of 4096 tokens of 524,288 bytes, is 33.4:
 
@@ -204,7 +206,7 @@ def what_would_fit(architecture: Architecture, device: Device, workload: Workloa
 
     Raises:
         TypeError: not an Architecture, a Device and a Workload.
-        ValueError: a split that the model does not allow.
+        ValueError: a split that the model does not allow, or a draft of another vocabulary.
 
     140 GB of weights do not fit on 80 GiB. In 4 bits they do:
 

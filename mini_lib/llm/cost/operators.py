@@ -91,7 +91,7 @@ def operators(
     kv_bits = limits.bits("kv_bits", kv_bits, fix="use 16, 8 or 4")
     one_of("head_on", head_on, ("last", "all"), fix="engines compute the head of the last token")
     one_of("attention_parallel", attention_parallel, ("tensor", "data"), fix="'tensor' divides the heads")
-    tensor_parallel = check_tensor_parallel(a, tensor_parallel)
+    tensor_parallel = check_tensor_parallel(a, tensor_parallel, attention_parallel)
     tokens = batch * new_tokens
     # outside of the experts a device works on `own` sequences, together with so many others
     own, together = (ceil(batch / tensor_parallel), 1) if attention_parallel == "data" else (batch, tensor_parallel)

@@ -4,12 +4,15 @@ from mini_lib.llm.cost.architecture import Architecture, Attention, Experts, nee
 from mini_lib.require import whole
 
 
-def check_tensor_parallel(architecture: Architecture, devices: int) -> int:
-    """Return `devices` if the heads and widths of `architecture` can be shared out evenly among so many.
+def check_tensor_parallel(architecture: Architecture, devices: int, attention_parallel: str = "tensor") -> int:
+    """Return `devices` if `architecture` can be shared out evenly among so many: its heads and widths.
+
+    With `attention_parallel="data"` only the experts are divided, and a model without any takes every number.
 
     Raises:
         TypeError: not an Architecture, or `devices` is not a whole number.
-        ValueError: it is below 1, or does not divide the heads or a width; the message names splits that work.
+        ValueError: it is below 1, or does not divide the heads, the experts or a width; the message names splits that
+            work.
 
     >>> from mini_lib.llm.cost.models import LLAMA_3_8B
     >>> check_tensor_parallel(LLAMA_3_8B, 3)
@@ -17,9 +20,11 @@ def check_tensor_parallel(architecture: Architecture, devices: int) -> int:
     ValueError: tensor_parallel 3 does not divide the 32 heads of LLaMA-3-8B; use 1, 2, 4, 8, 16 or 32
     """
     devices = whole("tensor_parallel", devices, low=1, fix="use 1 for a single device")
-    if not _can_share(need_architecture(architecture), devices):
-        parts = [what for what, count in _parts(architecture) if count % devices] or ["groups of heads"]
-        good = [n for n in range(1, 65) if _can_share(architecture, n)]
+    can_share = _can_share_experts if attention_parallel == "data" else _can_share
+    if not can_share(need_architecture(architecture), devices):
+        parts_of = _parts_of_experts if attention_parallel == "data" else _parts
+        parts = [what for what, count in parts_of(architecture) if count % devices] or ["groups of heads"]
+        good = [n for n in range(1, 65) if can_share(architecture, n)]
         choice = " or ".join(filter(None, (", ".join(map(str, good[:-1])), str(good[-1]))))
         raise ValueError(
             f"tensor_parallel {devices} does not divide the {parts[0]} of {architecture.name}; use {choice}"
@@ -63,3 +68,16 @@ def _parts(a: Architecture) -> list[tuple[str, int]]:
         (f"{a.attention.heads} heads", a.attention.heads),
         *((f"feed-forward width {width}", width) for width in widths if width),
     ]
+
+
+def _can_share_experts(a: Architecture, devices: int) -> bool:
+    """Whether each device can hold as much of every layer's experts: as many whole ones, or as wide a part of each."""
+    if not isinstance(ff := a.feed_forward, Experts):
+        return True
+    return ff.shared_width % devices == 0 and (ff.count % devices == 0 or ff.width % devices == 0)
+
+
+def _parts_of_experts(a: Architecture) -> list[tuple[str, int]]:
+    ff = a.feed_forward
+    shared = [(f"feed-forward width {ff.shared_width}", ff.shared_width)] if ff.shared_width else []
+    return [(f"{ff.count} experts", ff.count), *shared]

@@ -12,6 +12,7 @@ from mini_lib.columns import aligned
 from mini_lib.llm.cost.architecture import Architecture
 from mini_lib.llm.cost.device import Device, need_device
 from mini_lib.llm.cost.efficiency import IDEAL, Efficiency, need_efficiency
+from mini_lib.llm.cost.limits import bits, check_widths
 from mini_lib.llm.cost.operators import Operator, operators
 from mini_lib.llm.cost.roles import Role
 from mini_lib.require import of_type, positive, whole
@@ -110,7 +111,8 @@ def step(
     is whether there is one new token.
 
     Raises:
-        TypeError, ValueError: as `operators()`, and where the device cannot multiply numbers of `compute_bits`.
+        TypeError, ValueError: as `operators()`, and where the device cannot multiply numbers of `compute_bits`, or not
+            with weights of `weight_bits`.
 
     A decode step of Llama-2-7B alone reads the 13.2 GB of its matrices in 16 bits: 13.2e9 / 3.35e12 is 3.9 ms at best.
 
@@ -125,6 +127,7 @@ def step(
     new_tokens = whole("new_tokens", new_tokens, low=1, fix="a decode step has 1")
     if decoding is None:
         decoding = new_tokens == 1
+    check_widths(bits("weight_bits", weight_bits, fix="use 16, 8 or 4.5"), compute_bits)
     rows = operators(
         architecture,
         batch=batch,

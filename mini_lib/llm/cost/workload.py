@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 from mini_lib.llm.cost.architecture import Architecture
-from mini_lib.llm.cost.limits import MOST_TOKENS, bits
+from mini_lib.llm.cost.limits import MOST_TOKENS, bits, check_widths
 from mini_lib.require import checked, of_type, one_of, share, whole
 
 
@@ -42,6 +42,28 @@ class Draft:
         return sum(self.acceptance**i for i in range(self.tokens + 1))
 
 
+PADDED_TOKENS = 128
+"""Two models of one tokenizer may pad their tables differently: those of Qwen2.5 have 151,936 or 152,064 rows."""
+
+
+def check_draft(architecture: Architecture, draft: Draft | None) -> None:
+    """Make sure that the large model can check what a draft proposes: that their tokens are the same.
+
+    Raises:
+        ValueError: their vocabularies differ by more than `PADDED_TOKENS`.
+
+    >>> from mini_lib.llm.cost.models import LLAMA_3_70B, SMOLLM2_135M
+    >>> check_draft(LLAMA_3_70B, Draft(SMOLLM2_135M, tokens=4, acceptance=0.8))
+    Traceback (most recent call last):
+    ValueError: the draft SmolLM2-135M has 49152 tokens and LLaMA-3-70B has 128256; use a draft of the same tokenizer
+    """
+    if draft is not None and abs(draft.architecture.vocabulary - architecture.vocabulary) > PADDED_TOKENS:
+        raise ValueError(
+            f"the draft {draft.architecture} has {draft.architecture.vocabulary} tokens and {architecture} has "
+            f"{architecture.vocabulary}; use a draft of the same tokenizer"
+        )
+
+
 @dataclass(frozen=True)
 class Workload:
     """`batch` requests at the same time, each of `prompt` tokens in and `output` tokens out.
@@ -53,7 +75,8 @@ class Workload:
 
     Raises:
         TypeError: a count is not a whole number, or a width no number.
-        ValueError: a length is negative or zero, or more is cached than the prompt has; says what to use.
+        ValueError: a length is negative or zero, more is cached than the prompt has, or the weights have twice
+            `compute_bits` or more where those are below 16; says what to use.
 
     >>> Workload(prompt=0)
     Traceback (most recent call last):
@@ -84,6 +107,7 @@ class Workload:
         checked(self, "weight_bits", bits, fix="use 16, 8 or 4.5")
         checked(self, "kv_bits", bits, fix="use 16, 8 or 4")
         checked(self, "compute_bits", whole, low=1, fix="use 16, or 8 where weights and activations have 8 bits")
+        check_widths(self.weight_bits, self.compute_bits)
         checked(self, "tensor_parallel", whole, low=1, fix="use 1 for a single device")
         checked(self, "pipeline_parallel", whole, low=1, fix="use 1 for a single stage")
         checked(self, "cached_prompt", whole, low=0, fix="use 0 where nothing is cached")

@@ -12,6 +12,18 @@ from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.model.gguf_file import DamagedFile, GGUFFile
 from mini_lib.llm.model.tokenizer import Tokenizer
 from mini_lib.llm.model.transformer import LanguageModel
+from mini_lib.require import shown
+
+# What a header may say of the model. A key that is not among them changes what is computed, or is a damaged one.
+_KEYS = frozenset(
+    f"llama.{key}"
+    for key in (
+        *("block_count", "context_length", "embedding_length", "feed_forward_length", "vocab_size"),
+        *("attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length"),
+        *("attention.layer_norm_rms_epsilon", "rope.dimension_count", "rope.freq_base", "rope.scaling.type"),
+        "tensor_data_layout",
+    )
+)
 
 
 @torch.no_grad()
@@ -51,11 +63,17 @@ def architecture_of(values: dict[str, Any], tied: bool) -> Architecture:
 
     Raises:
         DamagedFile: a value is missing or is not a count.
-        ValueError: the model is of another family, or its positions are not those of `rotary`.
+        ValueError: the model is of another family, its positions are not those of `rotary`, or the header says more of
+            it than is known here.
     """
     family = values.get("general.architecture")
     if family != "llama":
         raise ValueError(f"the file holds a model of the family {family!r}, and this reader knows 'llama' alone")
+    if foreign := sorted(key for key in values if key.startswith("llama.") and key not in _KEYS):
+        raise ValueError(
+            f"the header has keys that are not known here: {shown(', '.join(foreign[:3]))}; the model has a part that "
+            "is not built here, or the file is damaged: get it again"
+        )
     try:
         hidden, heads = values["llama.embedding_length"], values["llama.attention.head_count"]
         head_dim = values.get("llama.attention.key_length", hidden // heads)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterator
 
 from mini_lib.require import of_type, shown
@@ -14,14 +15,14 @@ def rows_of(text: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str
 
     Raises:
         TypeError: it is no text.
-        ValueError: the columns differ, a row has too few fields or too many, or a field is too long (the message names
-            its line).
+        ValueError: the columns differ, a row has too few fields or too many, or a field is too long or goes on after
+            its quotes (the message names its line).
 
     >>> list(rows_of("model,usd\nm,1\n", ("model", "usd")))
     [(2, {'model': 'm', 'usd': '1'})]
     """
     text = of_type("the table", text, str, fix="read the file as text")
-    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     try:
         header = tuple(next(rows, ()))
         if header != columns:
@@ -40,17 +41,20 @@ def rows_of(text: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str
 
 
 def text_field(fields: dict[str, str], name: str, line: int) -> str:
-    """Return a field that must not be empty.
+    """Return a field that must not be empty, without the spaces around it: "m " and "m" are one name.
 
     Raises:
-        ValueError: it is empty.
+        ValueError: it is empty, or holds a character that nobody sees.
 
-    >>> text_field({"model": "m"}, "model", line=2)
+    >>> text_field({"model": "m "}, "model", line=2)
     'm'
     """
-    if not fields[name].strip():
+    text = fields[name].strip()
+    if not text:
         raise ValueError(f"line {line}, column {name}: it is empty; a row without it cannot be checked")
-    return fields[name]
+    if any(unicodedata.category(letter) in ("Cc", "Cf") and letter not in "\r\n\t" for letter in text):
+        raise ValueError(f"line {line}, column {name}: {shown(text)} holds a character that is not seen; take it out")
+    return text
 
 
 def number_field(fields: dict[str, str], name: str, line: int, fix: str) -> float:
@@ -63,7 +67,7 @@ def number_field(fields: dict[str, str], name: str, line: int, fix: str) -> floa
     0.15
     """
     try:
-        return float(fields[name])
+        return float(_plain(fields[name]))
     except ValueError:
         raise ValueError(f"line {line}, column {name}: {shown(fields[name])} is not a number; {fix}") from None
 
@@ -78,6 +82,13 @@ def whole_field(fields: dict[str, str], name: str, line: int, fix: str) -> int:
     5
     """
     try:
-        return int(fields[name])
+        return int(_plain(fields[name]))
     except ValueError:
         raise ValueError(f"line {line}, column {name}: {shown(fields[name])} is not a whole number; {fix}") from None
+
+
+def _plain(digits: str) -> str:
+    """Python reads 0_15 as 15, and the digits of every script; in a table they are slips."""
+    if "_" in digits or not digits.isascii():
+        raise ValueError
+    return digits

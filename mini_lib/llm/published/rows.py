@@ -118,7 +118,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if not path.is_file():
         raise ValueError(f"{path} is missing; `git restore mini_lib/assets/llm` brings the shipped tables back")
     with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark at the beginning
-        reader = csv.reader(file)
+        reader = csv.reader(file, strict=True)
         try:
             columns = next(reader, [])
             rows = [(reader.line_num, row) for row in reader if any(row)]
@@ -184,35 +184,50 @@ def check_rows(rows: object) -> tuple[Measurement, ...]:
     return tuple(of_type(f"rows[{place}]", row, Measurement, fix=fix) for place, row in enumerate(rows))
 
 
+def _plain(digits: str) -> str:
+    """Python reads 0_15 as 15, and the digits of every script; in a table they are slips."""
+    if "_" in digits or not digits.isascii():
+        raise ValueError(f"{shown(digits)} is not a number in plain digits")
+    return digits
+
+
+def _number(row: dict[str, str], column: str) -> float:
+    return float(_plain(row[column]))
+
+
+def _whole(row: dict[str, str], column: str) -> int:
+    return int(_plain(row[column]))
+
+
 def _figure(row: dict[str, str], column: str) -> float:
-    return positive(column, float(row[column]), fix="leave out what could not be run")
+    return positive(column, _number(row, column), fix="leave out what could not be run")
 
 
 def _throughput(row: dict[str, str]) -> Measurement:
-    devices = whole("tensor_parallel", int(row["tensor_parallel"]), low=1, fix="copy it from the table")
+    devices = whole("tensor_parallel", _whole(row, "tensor_parallel"), low=1, fix="copy it from the table")
     if row["counted"] not in ("per_gpu", "total"):
         raise ValueError(f'counted must be "per_gpu" or "total", got {row["counted"]!r}')
     total = _figure(row, "output_tokens_per_s") * (devices if row["counted"] == "per_gpu" else 1)
-    return _tensorrt(row, "throughput", int(row["output_tokens"]), float(row["kv_bits"]), 1 / total)
+    return _tensorrt(row, "throughput", _whole(row, "output_tokens"), _number(row, "kv_bits"), 1 / total)
 
 
 def _queued(row: dict[str, str]) -> Measurement:
     if row["counted"] != "total" or row["pipeline_parallel"] != "1":
         got = f"{row['counted']!r} and {row['pipeline_parallel']}"
         raise ValueError(f'counted must be "total" and pipeline_parallel 1, got {got}; leave other rows out')
-    bits = float(row["weight_bits"])
+    bits = _number(row, "weight_bits")
     # 16 weights in 4 bits share a scale of 8 bits (NVFP4)
     stored = 4.5 if bits == 4 else bits
-    run = (None, int(row["input_tokens"]), int(row["output_tokens"]), stored, float(row["kv_bits"]), int(bits))
+    run = (None, _whole(row, "input_tokens"), _whole(row, "output_tokens"), stored, _number(row, "kv_bits"), int(bits))
     return _measurement(row, "queued", "TensorRT-LLM 2025", run, 1 / _figure(row, "output_tokens_per_s"))
 
 
 def _ttft(row: dict[str, str]) -> Measurement:
-    return _tensorrt(row, "ttft", 1, float(row["weight_bits"]), _figure(row, "ttft_ms") / 1e3)
+    return _tensorrt(row, "ttft", 1, _number(row, "weight_bits"), _figure(row, "ttft_ms") / 1e3)
 
 
 def _tensorrt(row: dict[str, str], kind: str, output: int, kv_bits: float, seconds: float) -> Measurement:
-    batch, prompt, bits = int(row["batch"]), int(row["input_tokens"]), float(row["weight_bits"])
+    batch, prompt, bits = _whole(row, "batch"), _whole(row, "input_tokens"), _number(row, "weight_bits")
     compute = 8 if bits == 8 else 16  # these tables put weights and activations into the matrix units in the same width
     return _measurement(row, kind, "TensorRT-LLM 2023", (batch, prompt, output, bits, kv_bits, compute), seconds)
 
@@ -227,7 +242,7 @@ def _decode(row: dict[str, str]) -> Measurement:
         engine = "llama.cpp, Metal 2024"
     # llama.cpp writes so many tokens from an empty context, so on average half of them are there;
     # gpt-fast writes 200 after a prompt of 5
-    context = int(row["context_tokens"]) // 2 if row["context_tokens"] else 105
+    context = _whole(row, "context_tokens") // 2 if row["context_tokens"] else 105
     run = (1, context, 1, BITS[row["weight_format"]], 16, 16)
     return _measurement(row, "decode", engine, run, 1 / _figure(row, "tokens_per_s"))
 
@@ -235,8 +250,8 @@ def _decode(row: dict[str, str]) -> Measurement:
 def _decode_told(row: dict[str, str]) -> Measurement:
     """The table of 2024 to 2026 tells what the older one leaves to its names: the engine, the bits and the context."""
     compute = 8 if row["weight_format"] == "FP8" else 16
-    context = int(row["depth_tokens"]) + int(row["output_tokens"]) // 2
-    run = (1, context, 1, float(row["weight_bits"]), 16, compute)
+    context = _whole(row, "depth_tokens") + _whole(row, "output_tokens") // 2
+    run = (1, context, 1, _number(row, "weight_bits"), 16, compute)
     return _measurement(row, "decode", f"{row['engine']} 2025", run, 1 / _figure(row, "tokens_per_s"))
 
 
@@ -245,4 +260,4 @@ def _measurement(
 ) -> Measurement:
     """`run`: batch, prompt, output, and the bits of weights, cache and arithmetic."""
     names = (row["source"], row["gpu"], row["model"])
-    return Measurement(kind, engine, *names, *run, int(row["tensor_parallel"]), seconds)
+    return Measurement(kind, engine, *names, *run, _whole(row, "tensor_parallel"), seconds)

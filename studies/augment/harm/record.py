@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from scipy.stats import spearmanr
 
@@ -18,6 +19,7 @@ from studies.augment.harm.nets import Cell, Task
 from studies.augment.harm.references import JUDGES, Judge, Measured, safety_at
 from studies.augment.paired import Paired
 from studies.factorize.record import percent
+from studies.parts import read_record
 
 RECORD_FILE = Path(__file__).parents[2] / "records" / "augment.json"
 RECORD_SHA256 = "6aa125d4e3d351f482c3e5567d93918d7732605a53c68a285856cf09014364a3"
@@ -238,13 +240,13 @@ def from_json(text: str) -> Study:
     Raises:
         ValueError: the text is not a study.
     """
-    try:
-        values = json.loads(text)
-        runs = {name: tuple(Run(**as_tuples(run)) for run in values[name]) for name in _QUESTIONS}
-        safety = tuple(Measured(**as_tuples(row)) for row in values["safety"])
-        return Study(safety=safety, **runs, settings=values["settings"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"this is not a recorded study ({error}); {HOW_TO_GET_IT}") from error
+    return read_record(text, _study_of, "study", HOW_TO_GET_IT)
+
+
+def _study_of(values: Any) -> Study:
+    runs = {name: tuple(Run(**as_tuples(run)) for run in values[name]) for name in _QUESTIONS}
+    safety = tuple(Measured(**as_tuples(row)) for row in values["safety"])
+    return Study(safety=safety, **runs, settings=values["settings"])
 
 
 def recorded(path: Path = RECORD_FILE) -> Study:

@@ -230,6 +230,8 @@ WRONG = {
     "no eps": ({"llama.attention.layer_norm_rms_epsilon": None}, DamagedFile, "KeyError.*layer_norm_rms_epsilon"),
     "base": ({"llama.rope.freq_base": 0.0}, ValueError, "rope_base must be a finite number above 0, got 0.0"),
     "base as text": ({"llama.rope.freq_base": "ten"}, DamagedFile, "rope_base must be a finite number"),
+    "lost base": ({"llama.rope.freq_base": None, "llama.rope.freq_basd": 1e5}, ValueError, "freq_basd"),
+    "experts": ({"llama.expert_count": 8}, ValueError, "keys that are not known here: 'llama.expert_count'; the model"),
     "tokenizer": ({"tokenizer.ggml.pre": "llama-bpe"}, ValueError, r"tokenizer is \('gpt2', 'llama-bpe'\)"),
     "no merges": ({"tokenizer.ggml.merges": None}, DamagedFile, "tokenizer.*merges"),
     "merges": ({"tokenizer.ggml.merges": [*MERGES, "é x"]}, DamagedFile, "the merges do not fit the vocabulary"),
