@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def stored_size(model: nn.Module) -> StoredSize:
     Raises:
         TypeError: `model` is not a module.
         ValueError: a tensor has no values (it is on the meta device), is sparse, or is of a dtype that a file cannot
-            hold.
+            hold; or the state dict holds something other than tensors.
 
     >>> stored_size(nn.Linear(4, 3)).payload_bytes                      # (12 + 3) * 4
     60
@@ -93,7 +94,8 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
     Raises:
         TypeError: `model` is not a module, or `path` not a path.
         ValueError: the folder of `path` does not exist, or `path` is something other than a file; the model is an
-            integer, packed or fake-quant one, which `load_model` could not bring back; or as `stored_size`.
+            integer, packed or fake-quant one, or one whose `state_dict()` holds something other than its tensors (by a
+            hook, say), which `load_model` could not bring back; or as `stored_size`.
         OSError: the disk is full, or the folder is read-only; the file is as it was.
 
     >>> import os, tempfile
@@ -111,6 +113,7 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
                 raise ValueError(
                     f"{what} is of type {type(module).__name__}, which no file brings back; save it before {how}"
                 )
+    _need_own_state(model)
     content = _file_content(model)
     write_file(path, content)
     return _size(model, content)
@@ -119,6 +122,7 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
 def load_model(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
     """Return the saved model in eval mode, equal to what was saved to the last bit.
 
+    What no state dict holds, such as a buffer with `persistent=False`, is as `build` makes it.
     A file in which a bit has changed is refused. Files of earlier versions, which have no seal, are read unchecked.
 
     Args:
@@ -165,11 +169,41 @@ def _stored_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return the tensors of the state dict by name, contiguous; one that is held under two names comes once."""
     tensors, seen = {}, set()
     for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(
+                f"'{name}' of the model is of type {type(tensor).__name__}, and a file holds tensors alone; let "
+                "get_extra_state return a tensor, and set_extra_state take it"
+            )
         place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         if place not in seen or tensor.numel() == 0:
             seen.add(place)
             tensors[name] = tensor
     return tensors
+
+
+def _need_own_state(model: nn.Module) -> None:
+    """Refuse a model whose state dict leaves out or changes one of its tensors: it would come back another."""
+    state = model.state_dict()
+    for prefix, module in model.named_modules():
+        kept = {
+            name: buffer for name, buffer in module._buffers.items() if name not in module._non_persistent_buffers_set
+        }
+        for part, tensor in {**module._parameters, **kept}.items():
+            name = f"{prefix}.{part}".strip(".")
+            if tensor is not None and not (isinstance(state.get(name), Tensor) and _same_bits(state[name], tensor)):
+                raise ValueError(
+                    f"'{name}' of the model is not what its state_dict() holds, so no file would bring it back; remove "
+                    "the hook or the state_dict of its own that changes it"
+                )
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    if (one.dtype, one.shape, one.layout, one.is_meta) != (other.dtype, other.shape, other.layout, other.is_meta):
+        return False
+    if one.is_meta or one.layout is not torch.strided:  # which are refused where the file is written
+        return True
+    one, other = (tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other))
+    return torch.equal(one, other)
 
 
 def _file_content(model: nn.Module) -> bytes:
@@ -276,7 +310,7 @@ def _layer(
 
 @torch.no_grad()
 def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy the tensors of the file into the model, once names, shapes and dtypes are found equal."""
+    """Load the tensors of the file into the model, once names, shapes and dtypes are found equal."""
     own = _stored_tensors(model)
     if missing := sorted(set(own) - set(tensors)):
         raise ValueError(f"the file lacks '{missing[0]}', which build() makes; pass the build of this model")
@@ -288,8 +322,14 @@ def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
                 f"'{name}' is {tensor.dtype} {list(tensor.shape)} in the file and {own[name].dtype} "
                 f"{list(own[name].shape)} from build(); pass the build of this model"
             )
-    for name, tensor in tensors.items():
-        own[name].copy_(tensor)
+    state = OrderedDict(tensors)
+    state._metadata = getattr(model.state_dict(), "_metadata", {})  # the versions of the layers, which torch asks for
+    model.load_state_dict(state, strict=False)  # of tied tensors, the file holds one
+    for name, tensor in _stored_tensors(model).items():
+        if not _same_bits(tensor, tensors[name]):
+            raise ValueError(
+                f"the model holds something else as '{name}' once it is loaded; check its state_dict and load_state_dict"
+            )
 
 
 def _need_path(path: object) -> str | os.PathLike:
