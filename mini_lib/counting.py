@@ -44,6 +44,13 @@ _FIRST_FACTOR = {
 # What multiplies, by its name: those of them that are not counted below are refused.
 _MULTIPLIES = re.compile(
     "linalg|_fft|cdist|_mm|[bps]mm|addmm|matmul|dot|attention|transformer_|rnn|lstm|gru|convol|conv_|conv\\d|linear|bag"
+    "|cholesky|triangular_solve|ormqr|geqrf|pdist|affine_grid|_foreach_addcmul"
+)
+# What adds up the numbers of its first argument, and what hands them on, each still by itself.
+_ADDS_UP = (aten.sum, aten.mean, aten.nansum, aten.cumsum)
+_HANDS_ON = (
+    *(aten.view, aten._unsafe_view, aten.unsqueeze, aten.squeeze, aten.permute, aten.transpose, aten.t, aten.expand),
+    *(aten.slice, aten.select, aten.split, aten.unbind, aten.alias, aten.detach, aten.clone, aten._to_copy, aten.neg),
 )
 _DOES_NOT = ("linalg_vector_norm", "linalg_cross", "_linalg_check_errors", "upsample", "_upsample")
 
@@ -70,7 +77,7 @@ def _operator_macs(operator: object, args: tuple, output: object) -> int | None:
     if operator in (aten._embedding_bag, aten._embedding_bag_forward_only):
         is_weighted = len(args) > 6 and args[6] is not None
         return args[1].numel() * args[0].shape[1] if is_weighted else 0
-    if operator is aten.addr or (operator is aten.mul and _is_outer(args, output)):
+    if operator in (aten.addr, aten.addcmul, aten.addcmul_) or (operator is aten.mul and _is_outer(args, output)):
         return output.numel()
     return None
 
@@ -109,10 +116,10 @@ class Tally:
 class _MacCounter(TorchDispatchMode):
     """Sees every operator while it is active, and charges its MACs to the module that is running."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.tallies: dict[nn.Module, Tally] = defaultdict(Tally)
-        self._running: list[nn.Module] = []
+        self._running = [model]  # and its hooks, before it is called itself
         self._products = WeakIdKeyDictionary()  # of two tensors, number by number: multiply-accumulates once summed up
 
     def enter(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -138,13 +145,23 @@ class _MacCounter(TorchDispatchMode):
                 f"{type(self._running[-1]).__name__} calls {func.overloadpacket}, whose MACs are not known; give the "
                 "layer a method own_macs(output) that returns them, 0 where it multiplies nothing"
             )
-        if func.overloadpacket is aten.mul and macs is None:
-            self._products[output] = output.numel() if isinstance(args[1], Tensor) else 0
-        if func.overloadpacket is aten.sum:
-            macs = self._products.get(args[0])
+        if macs is None:
+            macs = self._summed_products(func.overloadpacket, args, output)
         if macs:
             self.tallies[self._running[-1]].macs += macs
         return output
+
+    def _summed_products(self, operator: object, args: tuple, output: object) -> int:
+        """Follow the products of two tensors, number by number, and return how many of them are added up here."""
+        if not (args and isinstance(args[0], Tensor)):
+            return 0
+        held = self._products.get(args[0], False)
+        if operator in (aten.mul, aten.mul_):
+            self._products[output] = held or isinstance(args[1], Tensor)
+        elif held and (operator in _HANDS_ON or (operator is aten.div and not isinstance(args[1], Tensor))):
+            for handed in tensors_in(output):
+                self._products[handed] = True
+        return args[0].numel() if held and operator in _ADDS_UP else 0
 
 
 def run_counted(model: nn.Module, example: Example) -> dict[nn.Module, Tally]:
@@ -157,7 +174,7 @@ def run_counted(model: nn.Module, example: Example) -> dict[nn.Module, Tally]:
     """
     need_module(model)
     inputs = example_inputs(example)
-    counter = _MacCounter()
+    counter = _MacCounter(model)
     hooks = []
     for module in model.modules():
         hooks.append(module.register_forward_pre_hook(counter.enter, with_kwargs=True))

@@ -62,6 +62,16 @@ def test_attention_is_four_projections_and_two_products():
         (lambda x, y: torch.addr(torch.zeros(4, 5), x, y), [(4,), (5,)], 4 * 5),
         (lambda x, w: (x[:, None] * w).sum(-1), [(2, 4), (3, 4)], 2 * 3 * 4),  # a matrix product by hand, counted once
         (lambda x, w: (x * w).sum(-1), [(1, 4), (3, 4)], 3 * 4),
+        # the same products, however they are handed on to what adds them up
+        (lambda x, w: (x * w).mean(-1), [(2, 4), (4,)], 2 * 4),
+        (lambda x, w: (x * w).nansum(-1), [(2, 4), (4,)], 2 * 4),
+        (lambda x, w: (x * w).cumsum(-1), [(2, 4), (4,)], 2 * 4),
+        (lambda x, w: (x * w).view(2, 2, 2).sum(-1), [(2, 4), (4,)], 2 * 4),
+        (lambda x, w: (x * w).double().T[1:].sum(0), [(2, 4), (4,)], 2 * 3),
+        (lambda x, w: (2 * x.clone().mul_(w) / 3).sum(-1), [(2, 4), (4,)], 2 * 4),
+        (lambda x, w: torch.addcmul(torch.zeros(2, 4), x, w), [(2, 4), (4,)], 2 * 4),
+        (lambda x: (2 * x).mean() + x.mean(), [(2, 4)], 0),
+        (lambda x, gate: (x * gate).relu().sum(), [(2, 4), (2, 1)], 0),
         (torch.linalg.vecdot, [(2, 4), (2, 4)], 2 * 4),
         (torch.vdot, [(4,), (4,)], 4),
         (torch.inner, [(2, 4), (3, 4)], 2 * 3 * 4),
@@ -89,6 +99,13 @@ def test_an_embedding_bag_multiplies_where_it_has_weights():
         (lambda x: torch.fft.rfft(x), "aten._fft_r2c"),
         (lambda x: torch.linalg.svd(x).S, "aten._linalg_svd"),
         (lambda x: torch.linalg.inv(x), "aten.linalg_inv_ex"),
+        (lambda x: torch.cholesky_solve(x, x), "aten.cholesky_solve"),
+        (lambda x: torch.cholesky_inverse(x), "aten.cholesky_inverse"),
+        (lambda x: torch.triangular_solve(x, x)[0], "aten.triangular_solve"),
+        (lambda x: torch.geqrf(x)[0], "aten.geqrf"),
+        (lambda x: torch.ormqr(x, x[0], x), "aten.ormqr"),
+        (lambda x: F.pdist(x), "aten._pdist_forward"),
+        (lambda x: F.affine_grid(x[None, :2, :3], (1, 1, 2, 2), False), "aten.affine_grid_generator"),
         (lambda x: torch.sparse.mm(torch.eye(4).to_sparse(), x), "aten._sparse_addmm"),
     ],
 )
@@ -121,3 +138,14 @@ def test_an_input_that_the_model_refuses_is_named():
         macs(nn.Linear(3, 2), torch.zeros(1, 4))
     with pytest.raises(TypeError):
         run_model(nn.Linear(3, 2))
+
+
+def test_what_a_hook_multiplies_before_the_model_runs_counts_as_the_models():
+    model = nn.Sequential(nn.Linear(4, 4))
+    model.register_forward_pre_hook(lambda module, inputs: (inputs[0] @ torch.eye(4),))
+    assert macs(model, torch.zeros(2, 4)) == 2 * 4 * 4 + 2 * 4 * 4
+    hook = nn.modules.module.register_module_forward_pre_hook(lambda module, inputs: (inputs[0] @ torch.eye(4),))
+    try:
+        assert macs(nn.Linear(4, 4), torch.zeros(2, 4)) == 2 * 4 * 4 + 2 * 4 * 4
+    finally:
+        hook.remove()

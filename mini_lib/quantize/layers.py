@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.utils._pytree import tree_map_only
 
 from mini_lib.plain import WEIGHT_LAYERS
 from mini_lib.quantize.affine import fake_quantize
@@ -67,6 +68,20 @@ class Stored(nn.Module):
         return self
 
 
+class Shown(Tensor):
+    """The weight of a layer that rounds its input, to look at: what is computed from it is a plain tensor.
+
+    The fused kernel of nn.TransformerEncoderLayer reads the weights of its layers and calls none of them, so no input
+    would be rounded. It leaves a model alone whose weights are of a class of their own.
+    """
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            args, kwargs = tree_map_only(cls, lambda shown: shown.as_subclass(Tensor), (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+
 def refuse_cast(what: str, fn: Callable[[Tensor], Tensor]) -> None:
     """Refuse to cast what computes in float32 alone; `fn` is what a module applies to its tensors.
 
@@ -110,7 +125,8 @@ class QuantizedLayer(Stored):
     @property
     def weight(self) -> Tensor:
         """The weight as it is computed with, in the layer's `dtype`."""
-        return self.qweight.dequantize().to(self.dtype)
+        weight = self._dequantized(self.dtype)
+        return weight if self.input_fmt is None else weight.as_subclass(Shown)
 
     @property
     def encoded_parameters(self) -> int:
@@ -134,6 +150,9 @@ class QuantizedLayer(Stored):
         if self.input_fmt is None:
             return x
         return fake_quantize(x, self.input_scale, self.input_zero_point, self.input_fmt.qmin, self.input_fmt.qmax)
+
+    def _dequantized(self, dtype: torch.dtype) -> Tensor:
+        return self.qweight.dequantize().to(self.dtype).to(dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantizedLayer:
         self.dtype = fn(torch.zeros(0, dtype=self.dtype)).dtype
@@ -160,7 +179,7 @@ class QuantizedLinear(LinearShape, QuantizedLayer):
         return cls(weight, layer.bias, layer.weight.dtype).train(layer.training)
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(self.quantized_input(input), self.weight.to(input.dtype), self.bias)
+        return F.linear(self.quantized_input(input), self._dequantized(input.dtype), self.bias)
 
 
 class QuantizedConv2d(Conv2dShape, QuantizedLayer):
@@ -201,8 +220,8 @@ class QuantizedConv2d(Conv2dShape, QuantizedLayer):
         return cls(weight, layer.bias, *places, layer.weight.dtype).train(layer.training)
 
     def forward(self, input: Tensor) -> Tensor:
-        weight, places = self.weight.to(input.dtype), (self.stride, self.padding, self.dilation, self.groups)
-        return F.conv2d(self.quantized_input(input), weight, self.bias, *places)
+        places = self.stride, self.padding, self.dilation, self.groups
+        return F.conv2d(self.quantized_input(input), self._dequantized(input.dtype), self.bias, *places)
 
 
 def is_weight_layer(name: str, module: nn.Module) -> bool:

@@ -26,13 +26,15 @@ from mini_lib.quantize.integer import IntegerNet
 from mini_lib.quantize.layers import QuantizedLayer, is_weight_layer, quantized_layer
 from mini_lib.quantize.packed import PackedLayer
 from mini_lib.quantize.qtensor import from_parts
+from mini_lib.quantize.state import left_out, load_state, need_left_out, need_own_state, stored_tensors
 from mini_lib.quantize.train.layers import FakeQuantLayer
 from mini_lib.require import callable_, of_type
 from mini_lib.surgery import need_module, swap
 
 METADATA = "mini_lib"  # the one key of ours in the header; what it holds is JSON, with these keys:
 DESCRIPTION = {"folded": bool, "formats": list, "layers": dict}
-SEAL = "sha256"  # one more key, which files had not always
+SEAL = "sha256"  # two more keys, which files have not always
+LEFT_OUT = "left_out"
 # What holds more than its state dict says, such as zero points and formats: a file of it would not bring it back.
 BEFORE = {
     IntegerNet: "to_integers(model, example)",
@@ -66,7 +68,7 @@ def stored_size(model: nn.Module) -> StoredSize:
     Raises:
         TypeError: `model` is not a module.
         ValueError: a tensor has no values (it is on the meta device), is sparse, or is of a dtype that a file cannot
-            hold.
+            hold; or the state dict holds something other than tensors.
 
     >>> stored_size(nn.Linear(4, 3)).payload_bytes                      # (12 + 3) * 4
     60
@@ -93,7 +95,8 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
     Raises:
         TypeError: `model` is not a module, or `path` not a path.
         ValueError: the folder of `path` does not exist, or `path` is something other than a file; the model is an
-            integer, packed or fake-quant one, which `load_model` could not bring back; or as `stored_size`.
+            integer, packed or fake-quant one, or one whose `state_dict()` holds something other than its tensors (by a
+            hook, say), which `load_model` could not bring back; or as `stored_size`.
         OSError: the disk is full, or the folder is read-only; the file is as it was.
 
     >>> import os, tempfile
@@ -111,6 +114,7 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
                 raise ValueError(
                     f"{what} is of type {type(module).__name__}, which no file brings back; save it before {how}"
                 )
+    need_own_state(model)
     content = _file_content(model)
     write_file(path, content)
     return _size(model, content)
@@ -119,6 +123,7 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
 def load_model(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
     """Return the saved model in eval mode, equal to what was saved to the last bit.
 
+    A buffer with `persistent=False` is not in the file. It is as `build` makes it, which has to be what it was.
     A file in which a bit has changed is refused. Files of earlier versions, which have no seal, are read unchecked.
 
     Args:
@@ -137,7 +142,7 @@ def load_model(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
     ...     load_model(Path(folder) / "line.safetensors", lambda: nn.Linear(4, 3))
     Linear(in_features=4, out_features=3, bias=True)
     """
-    tensors, description = _read(Path(_need_path(path)))
+    tensors, description, gone = _read(Path(_need_path(path)))
     model = callable_("build", build, fix="pass a function that makes the float model")()
     need_module(model)
     model.eval()
@@ -150,7 +155,8 @@ def load_model(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
             if "tied" in entry:
                 layers[name].tie_to(layers[entry["tied"]])
         model = swap(model, layers)
-        _fill(model, tensors)
+        load_state(model, tensors)
+        need_left_out(model, gone)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except (LookupError, TypeError, AttributeError, RuntimeError) as error:
@@ -161,20 +167,9 @@ def load_model(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
 # --- what is written -----------------------------------------------------------------------------------------------
 
 
-def _stored_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of the state dict by name, contiguous; one that is held under two names comes once."""
-    tensors, seen = {}, set()
-    for name, tensor in model.state_dict().items():
-        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-        if place not in seen or tensor.numel() == 0:
-            seen.add(place)
-            tensors[name] = tensor
-    return tensors
-
-
 def _file_content(model: nn.Module) -> bytes:
     need_module(model)
-    stored = _stored_tensors(model)
+    stored = stored_tensors(model)
     if unfit := [name for name, tensor in stored.items() if tensor.is_meta or tensor.layout != torch.strided]:
         raise ValueError(f"'{unfit[0]}' is sparse or on the meta device; make it a dense tensor with values")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
@@ -186,7 +181,7 @@ def _file_content(model: nn.Module) -> bytes:
 
 
 def _size(model: nn.Module, content: bytes) -> StoredSize:
-    payload_bytes = sum(tensor.nbytes for tensor in _stored_tensors(model).values())
+    payload_bytes = sum(tensor.nbytes for tensor in stored_tensors(model).values())
     return StoredSize(payload_bytes, header_bytes=len(content) - payload_bytes)
 
 
@@ -214,13 +209,14 @@ def _describe(model: nn.Module) -> dict:
             if module.input_fmt is not None:
                 layers[name]["input"] = number(module.input_fmt)
     folded = any(isinstance(module, FoldedBatchNorm) for module in model.modules())
-    return {SEAL: UNSEALED, "folded": folded, "formats": [json.loads(text) for text in formats], "layers": layers}
+    read = {SEAL: UNSEALED, "folded": folded, "formats": [json.loads(text) for text in formats], "layers": layers}
+    return read | ({LEFT_OUT: gone} if (gone := left_out(model)) else {})
 
 
 # --- the way back --------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict, dict]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}; save_model(model, path) writes one")
     try:
@@ -232,14 +228,15 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         description = json.loads(header["__metadata__"][METADATA])
         described = {key: kind(description[key]) for key, kind in DESCRIPTION.items()}
-        unknown = set(description) - {*DESCRIPTION, SEAL}
+        gone = dict(description.get(LEFT_OUT, {}))
+        unknown = set(description) - {*DESCRIPTION, SEAL, LEFT_OUT}
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged, or was not written by save_model: its header does not describe a model"
         ) from error
     if unknown or (SEAL in description and not seal_holds(content, description[SEAL])):
         raise ValueError(f"{path} is damaged: it is not, bit by bit, what save_model wrote; save the model again")
-    return tensors, described
+    return tensors, described, gone
 
 
 def _layer(
@@ -272,24 +269,6 @@ def _layer(
     except ValueError as error:
         raise ValueError(f"layer '{name}': {error}") from error
     return layer
-
-
-@torch.no_grad()
-def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy the tensors of the file into the model, once names, shapes and dtypes are found equal."""
-    own = _stored_tensors(model)
-    if missing := sorted(set(own) - set(tensors)):
-        raise ValueError(f"the file lacks '{missing[0]}', which build() makes; pass the build of this model")
-    if extra := sorted(set(tensors) - set(own)):
-        raise ValueError(f"the file holds '{extra[0]}', which build() does not make; pass the build of this model")
-    for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape or tensor.dtype != own[name].dtype:
-            raise ValueError(
-                f"'{name}' is {tensor.dtype} {list(tensor.shape)} in the file and {own[name].dtype} "
-                f"{list(own[name].shape)} from build(); pass the build of this model"
-            )
-    for name, tensor in tensors.items():
-        own[name].copy_(tensor)
 
 
 def _need_path(path: object) -> str | os.PathLike:

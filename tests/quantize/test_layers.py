@@ -1,5 +1,7 @@
 """Layers with packed weights: they compute what a float layer with that weight computes, and hold no more."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,7 +17,11 @@ from mini_lib.quantize import (
     PerGroup,
     TernaryFormat,
     fake_quantize,
+    pack_for_speed,
+    prepare,
     quantize,
+    quantize_weights,
+    quantize_weights_and_activations,
     rung,
 )
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLinear, is_weight_layer, quantized_layer
@@ -127,3 +133,35 @@ def test_which_layers_have_a_weight():
 def test_a_quantized_layer_says_what_it_is():
     layer = quantized_layer(nn.Conv2d(2, 4, 3), quantize(torch.randn(4, 2, 3, 3), rung(4)))
     assert repr(layer) == "QuantizedConv2d([4, 2, 3, 3], weight=int4 per channel, bias=True)"
+
+
+def test_a_weight_that_is_shown_gives_plain_tensors():
+    layer = quantized_layer(nn.Linear(3, 2), quantize(torch.tensor([[7.0, -2.0, 0.0], [1.0, 2.0, 3.0]]), IntFormat(4)))
+    plain = layer.weight
+    layer.set_input_grid(IntFormat(8), torch.tensor(1.0), torch.tensor(0))
+    assert type(plain) is torch.Tensor and torch.overrides.has_torch_function((layer.weight,))
+    for value in (layer.weight + 0, layer.weight.contiguous(), torch.stack([layer.weight])[0], deepcopy(layer.weight)):
+        assert type(value) is torch.Tensor and torch.equal(value, plain)
+    assert layer.weight.tolist() == plain.tolist() and repr(layer.weight) == repr(plain)
+
+
+@pytest.mark.parametrize("depth", [None, 2])
+def test_a_transformer_rounds_its_inputs_without_gradients_too(depth):
+    torch.manual_seed(0)
+    one = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0)
+    model, x = (one if depth is None else nn.TransformerEncoder(one, depth)).eval(), torch.randn(4, 5, 16)
+    two_bits = IntFormat(2, symmetric=False, signed=False)
+    rounded = [
+        quantize_weights_and_activations(model, IntFormat(8), two_bits, x),
+        prepare(model, IntFormat(8), activations=two_bits, calibration=x).eval(),
+        pack_for_speed(quantize_weights(model, IntFormat(8))),
+    ]
+    with torch.no_grad():
+        for small in rounded:
+            # where a layer has a hook, torch calls it
+            hooks = [module.register_forward_hook(lambda *_: None) for module in small.modules()]
+            slow = small(x)
+            for hook in hooks:
+                hook.remove()
+            assert torch.allclose(small(x), slow, atol=1e-5)
+        assert (rounded[0](x) - quantize_weights(model, IntFormat(8))(x)).abs().max() > 0.1

@@ -153,6 +153,73 @@ def test_what_a_file_would_not_bring_back_is_not_written(make, says, tmp_path):
     assert not os.listdir(tmp_path)
 
 
+class WithState(nn.Module):
+    """A linear layer times a number that get_extra_state returns, as `kind` makes it."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.linear, self.kind, self.factor = nn.Linear(4, 3), kind, 1.0
+
+    def get_extra_state(self):
+        return self.kind(self.factor)
+
+    def set_extra_state(self, state):
+        self.factor = float(state)
+
+    def forward(self, x):
+        return self.factor * self.linear(x)
+
+
+def test_extra_state_comes_back_if_it_is_a_tensor(tmp_path):
+    model, x = WithState(torch.tensor).eval(), torch.randn(2, 4)
+    model.factor = 3.0
+    save_model(model, tmp_path / "m")
+    assert torch.equal(load_model(tmp_path / "m", lambda: WithState(torch.tensor))(x), model(x))
+    for kind in (float, lambda factor: {"factor": factor}):
+        for what in (stored_size, lambda model: save_model(model, tmp_path / "other")):
+            with pytest.raises(
+                ValueError, match="'_extra_state' of the model is of type (float|dict), and a file holds"
+            ):
+                what(WithState(kind))
+
+
+def state_of_copies(model, state, prefix, metadata):
+    return type(state)((name, tensor.clone()) for name, tensor in state.items())
+
+
+def state_that_is_rounded(model, state, prefix, metadata):
+    return type(state)((name, tensor.half().float()) for name, tensor in state.items())
+
+
+def state_that_lacks_one(model, state, prefix, metadata):
+    del state[f"{prefix}bias"]
+
+
+def test_a_state_dict_of_its_own_comes_back_or_is_refused(tmp_path):
+    def build(hook):
+        model = nn.Linear(4, 3)
+        model._register_state_dict_hook(hook)
+        return model
+
+    model = build(state_of_copies).eval()
+    save_model(model, tmp_path / "m")
+    assert torch.equal(load_model(tmp_path / "m", lambda: build(state_of_copies)).weight, model.weight)
+    for hook, name in (state_that_is_rounded, "weight"), (state_that_lacks_one, "bias"):
+        with pytest.raises(ValueError, match=f"'{name}' of the model is not what its state_dict.. holds, so no file"):
+            save_model(build(hook), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_loading_does_not_bring_back_is_refused(tmp_path):
+    class Deaf(nn.Linear):
+        def load_state_dict(self, *args, **kwargs):
+            return None
+
+    save_model(nn.Linear(4, 3), tmp_path / "m")
+    with pytest.raises(ValueError, match="the model holds something else as 'weight' once it is loaded"):
+        load_model(tmp_path / "m", lambda: Deaf(4, 3))
+
+
 def test_a_tensor_without_values_is_not_written(tmp_path):
     for what in (stored_size, file_bytes, lambda model: save_model(model, tmp_path / "m")):
         with pytest.raises(ValueError, match="'weight' is sparse or on the meta device"):

@@ -32,6 +32,7 @@ from mini_lib.quantize.layers import (
     QuantizedConv2d,
     QuantizedLayer,
     QuantizedLinear,
+    Shown,
     Stored,
     refuse_cast,
 )
@@ -74,7 +75,7 @@ class PackedLayer(Stored):
     @property
     def weight(self) -> Tensor:
         """The weight that the codes stand for, float32."""
-        return self.matrix.dense().view(self.weight_shape)
+        return self.matrix.dense().view(self.weight_shape).as_subclass(Shown)
 
     @property
     def encoded_parameters(self) -> int:

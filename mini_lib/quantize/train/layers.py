@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mini_lib.quantize.formats import IntFormat
-from mini_lib.quantize.layers import Conv2dShape, LinearShape, refuse_cast
+from mini_lib.quantize.layers import Conv2dShape, LinearShape, Shown, refuse_cast
 from mini_lib.quantize.train.lsq import lsq, lsq_gradient_scale
 from mini_lib.quantize.train.step import LearnedStep
 from mini_lib.quantize.train.weights import FakeQuantWeight
@@ -55,7 +55,8 @@ class FakeQuantLayer(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The weight as it is computed with, float32, on its grid."""
-        return self.fake_weight()
+        weight = self.fake_weight()
+        return weight if self.input_grid is None else weight.as_subclass(Shown)
 
     def rounded_input(self, x: Tensor) -> Tensor:
         """Return `x` on the input grid, or `x` itself where there is none."""
@@ -70,7 +71,7 @@ class FakeQuantLinear(LinearShape, FakeQuantLayer):
     """A linear layer in training at few bits; takes [..., in], gives [..., out]."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(self.rounded_input(input), self.weight, self.bias)
+        return F.linear(self.rounded_input(input), self.fake_weight(), self.bias)
 
 
 class FakeQuantConv2d(Conv2dShape, FakeQuantLayer):
@@ -87,4 +88,4 @@ class FakeQuantConv2d(Conv2dShape, FakeQuantLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         places = self.stride, self.padding, self.dilation, self.groups
-        return F.conv2d(self.rounded_input(input), self.weight, self.bias, *places)
+        return F.conv2d(self.rounded_input(input), self.fake_weight(), self.bias, *places)
