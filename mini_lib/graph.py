@@ -7,14 +7,18 @@ through an `if` or a loop that depends on the values of a tensor.
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch.fx
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
 
 from mini_lib.plain import shared_parameters
 
@@ -74,7 +78,7 @@ def data_flow(model: nn.Module) -> Flow:
 
     Raises:
         ValueError: `forward` cannot be traced, because its path depends on the values of a tensor, or it was replaced
-            in this one model.
+            in this one model; or the model, or a layer that it calls, has a hook.
 
     >>> flow = data_flow(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))
     >>> [str(call) for call in flow.calls]
@@ -82,11 +86,7 @@ def data_flow(model: nn.Module) -> Flow:
     >>> str(flow.consumer(flow.calls[0]))
     "ReLU '1'"
     """
-    if "forward" in vars(model):
-        raise ValueError(
-            f"cannot follow the forward of this {type(model).__name__}, which was put in the place of its class's own; "
-            "write it in a class"
-        )
+    _need_no_more_than_forward(f"this {type(model).__name__}", model)
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # whatever forward() does with the stand-in may fail in its own way
@@ -102,15 +102,75 @@ def data_flow(model: nn.Module) -> Flow:
     )
     read = frozenset(node.target for node in graph.nodes if node.op == "get_attr")
     times_called = Counter(call.module for call in calls if call.module is not None)
-    return Flow(calls, times_called, read, frozenset(_modules_that_share(model, read)))
+    for leaf in times_called:
+        _need_no_more_than_forward(next(str(call) for call in calls if call.module is leaf), leaf)
+    shared = {*_modules_that_share(model, read), *(other for leaf in times_called for other in _reached(leaf, model))}
+    return Flow(calls, times_called, read, frozenset(shared))
+
+
+def _need_no_more_than_forward(what: str, module: nn.Module) -> None:
+    """Refuse a module with which something runs that tracing does not see. Torch's own hooks only make its weight."""
+    if "forward" in vars(module):
+        raise ValueError(
+            f"cannot follow the forward of {what}, which was put in the place of its class's own; write it in a class"
+        )
+    for kind, hooks in (("hook", module._forward_hooks), ("pre-hook", module._forward_pre_hooks)):
+        for hook in hooks.values():
+            of_torch = isinstance(hook, BasePruningMethod) or str(hook.__module__).startswith("torch.")
+            if not of_torch:
+                raise ValueError(
+                    f"cannot follow the forward of {what}: it has a forward {kind}, which may read or "
+                    "change anything; remove the hook first"
+                )
 
 
 def _modules_that_share(model: nn.Module, read: frozenset[str]) -> Iterator[nn.Module]:
-    """Yield the modules that hold their weight together with another, or whose weight `forward` reads itself."""
+    """Yield the modules that hold their weight together with another, or whose tensors `forward` reads itself."""
     places = {place for places in shared_parameters(model) for place in places}
     for name, module in model.named_modules():
-        if f"{name}.weight".strip(".") in places | read:
+        own = {f"{name}.{part}".strip(".") for part in module._parameters}
+        if f"{name}.weight".strip(".") in places or own & read:
             yield module
+
+
+def _reached(leaf: nn.Module, model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules that a leaf, which is not looked into, can reach on other ways than as its own children."""
+    theirs = [vars(cls) for cls in type(leaf).__mro__ if not cls.__module__.startswith(("torch.", "builtins"))]
+    found = list(_within([{**vars(leaf), "_modules": None}, *theirs]))
+    ours = set(leaf.modules())
+    modules = {inner for thing in found if isinstance(thing, nn.Module) for inner in thing.modules()} - ours
+    memory = {_memory(thing) for thing in found if isinstance(thing, Tensor)} - {None}
+    for module in set(model.modules()) - ours:
+        if module in modules or any(_memory(own) in memory for own in module.parameters(recurse=False)):
+            yield module
+
+
+def _within(things: Iterable[object]) -> Iterator[nn.Module | Tensor]:
+    """Yield the modules and tensors that things hold: in containers, in objects, or as what a function remembers."""
+    seen: dict[int, object] = {}  # the things themselves too: the id of one that is gone may be given again
+    ahead = list(things)
+    while ahead:
+        thing = ahead.pop()
+        if id(thing) in seen or isinstance(thing, type | ModuleType):
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, nn.Module | Tensor):
+            yield thing
+        elif isinstance(thing, FunctionType):
+            named = (thing.__globals__.get(name) for name in thing.__code__.co_names)
+            ahead += [value for value in named if isinstance(value, nn.Module | Tensor)]
+            ahead += [thing.__closure__, thing.__defaults__, thing.__kwdefaults__]
+        elif isinstance(thing, weakref.ref):
+            ahead.append(thing())
+        else:
+            ahead += gc.get_referents(thing)
+
+
+def _memory(tensor: Tensor) -> object:
+    """The memory in which a tensor lies, or None where it lies in none."""
+    if tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
+        return None
+    return tensor.device, tensor.untyped_storage().data_ptr()
 
 
 class _Tracer(torch.fx.Tracer):

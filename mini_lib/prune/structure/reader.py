@@ -66,12 +66,12 @@ class Reader(torch.fx.Interpreter):
             what = "the model's input" if node.op == "placeholder" else f"the tensor '{node.target}'"
             if not isinstance(value, Tensor):
                 return value
-            return self.labels.new(1, f"it meets {what}, whose channels stay").expand(value.shape)
+            return self.labels.new(1, f"it meets {what}, whose channels stay")[0].expand(value.shape)
         call = self._calls[node]
         name = ops.name_of(call)
         read = [self._marks[source] for source in node.all_input_nodes]
         if not _tensors(read) or (name in ops.SIZES and not isinstance(value, Tensor)):
-            return self.labels.new(1, f"{call} makes it").expand(value.shape) if isinstance(value, Tensor) else value
+            return self.labels.new(1, f"{call} makes it")[0].expand(value.shape) if isinstance(value, Tensor) else value
         if call.module is not None:
             return self._mark_module(call, read[0], value)
         if name in ops.ELEMENTWISE:
@@ -150,7 +150,7 @@ class Reader(torch.fx.Interpreter):
         divisor = given if ops.name_of(call) in ops.DIVISIONS else None
         if isinstance(divisor, torch.fx.Node):  # a masked channel is zero, and what is divided by it is NaN
             self.labels.fix(self._marks[divisor], f"{call} divides by it")
-        return met[0] if met else self.labels.new(1, f"{call} makes it").expand(value.shape)
+        return met[0] if met else self.labels.new(1, f"{call} makes it")[0].expand(value.shape)
 
     def _spatial(self, call: Call, labels: Tensor, value: Tensor) -> Tensor:
         if value.shape[:2] != labels.shape[:2] or not ops.is_spatial(call, labels.dim()):
@@ -162,7 +162,7 @@ class Reader(torch.fx.Interpreter):
         axes = tuple(range(labels.dim())) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
         if any(vary(labels, axis) for axis in axes):
             self.labels.fix(labels, f"{call} reckons with all of its channels")
-            return self.labels.new(1, f"{call} makes it").expand(value.shape)
+            return self.labels.new(1, f"{call} makes it")[0].expand(value.shape)
         return labels.amax(axes).reshape(value.shape)
 
     def _mix(self, call: Call, labels: Tensor) -> Tensor:
