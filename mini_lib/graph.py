@@ -116,11 +116,10 @@ def _need_no_more_than_forward(what: str, module: nn.Module) -> None:
         )
     for kind, hooks in (("hook", module._forward_hooks), ("pre-hook", module._forward_pre_hooks)):
         for hook in hooks.values():
-            of_torch = isinstance(hook, BasePruningMethod) or str(hook.__module__).startswith("torch.")
-            if not of_torch:
+            home = getattr(hook, "__module__", None) or ""
+            if not (isinstance(hook, BasePruningMethod) or home.startswith("torch.")):
                 raise ValueError(
-                    f"cannot follow the forward of {what}: it has a forward {kind}, which may read or "
-                    "change anything; remove the hook first"
+                    f"{what} has a forward {kind} of its own, and what that reads or changes is not known; remove it"
                 )
 
 
@@ -134,14 +133,14 @@ def _modules_that_share(model: nn.Module, read: frozenset[str]) -> Iterator[nn.M
 
 
 def _reached(leaf: nn.Module, model: nn.Module) -> Iterator[nn.Module]:
-    """Yield the modules that a leaf, which is not looked into, can reach on other ways than as its own children."""
+    """Yield the modules that a leaf, which is not looked into, can reach in other ways than as its own children."""
     theirs = [vars(cls) for cls in type(leaf).__mro__ if not cls.__module__.startswith(("torch.", "builtins"))]
-    found = list(_within([{**vars(leaf), "_modules": None}, *theirs]))
-    ours = set(leaf.modules())
-    modules = {inner for thing in found if isinstance(thing, nn.Module) for inner in thing.modules()} - ours
-    memory = {_memory(thing) for thing in found if isinstance(thing, Tensor)} - {None}
-    for module in set(model.modules()) - ours:
-        if module in modules or any(_memory(own) in memory for own in module.parameters(recurse=False)):
+    found = list(_within([{**vars(leaf), "_modules": None, "_parameters": None}, *theirs]))
+    own = set(leaf.modules())
+    modules = {inner for thing in found if isinstance(thing, nn.Module) for inner in thing.modules()}
+    tensors = [thing for thing in found if isinstance(thing, Tensor)]
+    for module in set(model.modules()) - own:
+        if module in modules or any(_overlap(a, b) for a in module.parameters(recurse=False) for b in tensors):
             yield module
 
 
@@ -166,11 +165,17 @@ def _within(things: Iterable[object]) -> Iterator[nn.Module | Tensor]:
             ahead += gc.get_referents(thing)
 
 
-def _memory(tensor: Tensor) -> object:
-    """The memory in which a tensor lies, or None where it lies in none."""
-    if tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
-        return None
-    return tensor.device, tensor.untyped_storage().data_ptr()
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors lie in one piece of memory, from the first of their elements to the last."""
+    if any(each.layout is not torch.strided or each.is_meta or not each.numel() for each in (a, b)):
+        return a is b
+    first, second = _piece(a), _piece(b)
+    return a.device == b.device and first.start < second.stop and second.start < first.stop
+
+
+def _piece(tensor: Tensor) -> range:
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    return range(tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size())
 
 
 class _Tracer(torch.fx.Tracer):

@@ -14,10 +14,9 @@ from mini_lib.prune.keep import keep_top
 from mini_lib.prune.structure.groups import ChannelGroup, channel_groups
 from mini_lib.require import one_of, whole
 
-
 _NO_GROUP = (
-    "scores hold no group of channels, so none can be removed; the channels of a layer must stay where they reach the "
-    "model's output, meet its input, pass a grouped convolution or are reckoned with all together: prune weights instead"
+    "scores hold no group of channels, so none can be removed: channels stay where they reach the model's output, meet "
+    "its input, pass a grouped convolution or are reckoned with all together; prune weights instead"
 )
 
 

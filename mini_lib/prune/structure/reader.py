@@ -239,8 +239,6 @@ def read_channels(model: nn.Module, example: Tensor) -> Reader:
         )
     need_tensor("example", example, floating=False, fix="an example is a tensor such as images[:1]")
     model = copied(model).eval()
-    if model._forward_pre_hooks:
-        raise ValueError("the model has a forward pre-hook of its own, which tracing does not see; remove it")
     calls = {call.node: call for call in data_flow(model).calls}
     if not calls:
         raise ValueError(f"the forward of {type(model).__name__} calls no layer, so there are no channels to remove")
