@@ -10,8 +10,8 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import FunctionType, ModuleType
 from typing import Any
@@ -53,6 +53,7 @@ class Flow:
     times_called: Counter[nn.Module]
     read: frozenset[str] = frozenset()  # the parameters and buffers that `forward` reads itself, such as "fc.weight"
     shared: frozenset[nn.Module] = frozenset()  # the modules whose weight something else uses too
+    constants: Mapping[str, Tensor] = field(default_factory=dict)  # the tensors that `forward` makes, by node target
 
     def producer(self, call: Call) -> Call | None:
         """Return the call whose result is the only tensor that `call` reads, or None where there is no such one."""
@@ -87,6 +88,7 @@ def data_flow(model: nn.Module) -> Flow:
     "ReLU '1'"
     """
     _need_no_more_than_forward(f"this {type(model).__name__}", model)
+    attributes = set(vars(model))
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # whatever forward() does with the stand-in may fail in its own way
@@ -94,6 +96,8 @@ def data_flow(model: nn.Module) -> Flow:
             f"cannot follow the forward of {type(model).__name__}: {error}; write it without an if or a loop that "
             "depends on the values of a tensor"
         ) from error
+    finally:  # torch writes the constants that it meets into the model
+        constants = {name: vars(model).pop(name) for name in set(vars(model)) - attributes}
     # A module that is reached under two names is one module: count calls of the module, not of the name.
     calls = tuple(
         Call(node, model.get_submodule(node.target) if node.op == "call_module" else None)
@@ -105,7 +109,7 @@ def data_flow(model: nn.Module) -> Flow:
     for leaf in times_called:
         _need_no_more_than_forward(next(str(call) for call in calls if call.module is leaf), leaf)
     shared = {*_modules_that_share(model, read), *(other for leaf in times_called for other in _reached(leaf, model))}
-    return Flow(calls, times_called, read, frozenset(shared))
+    return Flow(calls, times_called, read, frozenset(shared), constants)
 
 
 def _need_no_more_than_forward(what: str, module: nn.Module) -> None:

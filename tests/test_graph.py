@@ -80,6 +80,17 @@ def test_tracing_leaves_the_model_as_it_is():
     assert model(torch.zeros(1, 4)).shape == (1, 4)
 
 
+def test_the_constants_of_forward_are_not_left_in_the_model():
+    class Adds(nn.Module):
+        def forward(self, x):
+            return x + torch.tensor([1.0, 2.0])
+
+    model = Adds()
+    before = set(vars(model))
+    (constant,) = data_flow(model).constants.values()
+    assert constant.tolist() == [1.0, 2.0] and set(vars(model)) == before
+
+
 class Reaching(nn.Module):
     """A leaf, since it has a weight and no children, that gets hold of another module's weight by `how`."""
 

@@ -82,7 +82,9 @@ def test_a_coarse_clock_sees_runs_in_bunches(clock: Clock) -> None:
 
 def test_a_clock_that_moves_with_each_look_sees_single_runs(clock: Clock) -> None:
     looks = iter(range(10**6))
-    times = compare_latency({"call": clock.lasting("call", *[1.0] * 10)}, repeats=3, warmup=0, clock=lambda: next(looks))
+    times = compare_latency(
+        {"call": clock.lasting("call", *[1.0] * 10)}, repeats=3, warmup=0, clock=lambda: next(looks)
+    )
     assert times["call"] == Latency((1.0, 1.0, 1.0)) and len(clock.order) == 3 + 3
 
 

@@ -239,9 +239,11 @@ def read_channels(model: nn.Module, example: Tensor) -> Reader:
         )
     need_tensor("example", example, floating=False, fix="an example is a tensor such as images[:1]")
     model = copied(model).eval()
-    calls = {call.node: call for call in data_flow(model).calls}
+    flow = data_flow(model)
+    calls = {call.node: call for call in flow.calls}
     if not calls:
         raise ValueError(f"the forward of {type(model).__name__} calls no layer, so there are no channels to remove")
+    vars(model).update(flow.constants)
     reader = Reader(model, calls)
     with torch.no_grad():
         reader.run(example)
