@@ -25,31 +25,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules import activation
 
-from mini_lib.fold import FoldedBatchNorm, find_batch_norms
+from mini_lib.fold import find_batch_norms
 from mini_lib.graph import Call, Flow, data_flow
 from mini_lib.plain import why_not_plain
+from mini_lib.quantize.between import ELEMENTWISE, OTHER_ACTIVATIONS, POOLS, drops_space, name_of, pooled_axes
 from mini_lib.require import not_negative, of_type, shown, whole
 from mini_lib.surgery import copied, hook_of, need_module
 from mini_lib.tensor_checks import need_tensor
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-# What may stand between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
-# f(s * x) = s * f(x). Dropout does nothing in eval mode.
-_ELEMENTWISE = (
-    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Identity, nn.Dropout, nn.Dropout2d, FoldedBatchNorm,
-    F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_", F.leaky_relu, F.dropout,
-)  # fmt: skip
-POOLS = (
-    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool2d,
-    F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d,
-)  # fmt: skip
-# What does not: these are refused by name, as a module or as a function.
-OTHER_ACTIVATIONS = {name.lower() for name in activation.__all__} | {"clamp", "clamp_", "clip"}
 
 
 @dataclass(frozen=True)
@@ -240,10 +226,10 @@ def _second_of_pair(flow: Flow, first: Call) -> Call | None:
         if own:
             own = "forward of its own" if own is True else own
             raise ValueError(f"{call} stands between {first} and {second}, and has a {own}; remove it first")
-        if spatial and _drops_space(call, axes):
+        if spatial and drops_space(call, axes):
             spatial = False
-        elif not (kind in _ELEMENTWISE or (spatial and kind in POOLS and _pooled_axes(call) == axes)):
-            if _name(call) in OTHER_ACTIVATIONS:
+        elif not (kind in ELEMENTWISE or (spatial and kind in POOLS and pooled_axes(call) == axes)):
+            if name_of(call) in OTHER_ACTIVATIONS:
                 raise ValueError(
                     f"{call} stands between {first} and {second}, and it does not let a positive factor through as "
                     "ReLU does, f(s * x) = s * f(x); equalize needs ReLU there"
@@ -258,33 +244,6 @@ def _fits(first: Call, second: Call) -> bool:
     if isinstance(second.module, nn.Linear):  # it reads H * W numbers of each channel after flatten
         return weight.shape[1] % channels == 0
     return weight.dim() == first.module.weight.dim() and second.module.in_channels == channels
-
-
-def _pooled_axes(call: Call) -> int:
-    """How many axes a pooling expects in a batch. With one more, torch would take the channels for places."""
-    return int(_name(call)[-2]) + 2  # maxpool2d, max_pool2d
-
-
-def _name(call: Call) -> str:
-    if call.module is not None:
-        return type(call.module).__name__.lower()
-    return getattr(call.target, "__name__", str(call.target)).lower()
-
-
-def _drops_space(call: Call, axes: int) -> bool:
-    """Whether the call turns [N, C, H, W] into [N, C * H * W], channel by channel, or into the means [N, C].
-
-    axes: how many there are, 4 for [N, C, H, W].
-    """
-    if isinstance(call.module, nn.Flatten):
-        return (call.module.start_dim, call.module.end_dim) == (1, -1)
-    arguments = tuple(call.node.args[1:]) + tuple(call.node.kwargs.values())
-    if call.target in (torch.flatten, "flatten"):
-        return arguments == (1,)
-    if call.target in (torch.mean, "mean"):
-        places = (tuple(range(2, axes)), tuple(range(2 - axes, 0)))
-        return len(arguments) == 1 and isinstance(arguments[0], tuple | list) and tuple(arguments[0]) in places
-    return False
 
 
 def _factors(first: Tensor, second: Tensor, groups: int) -> Tensor:
