@@ -7,7 +7,9 @@ through an `if` or a loop that depends on the values of a tensor.
 
 from __future__ import annotations
 
+import dis
 import gc
+import inspect
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -121,10 +123,20 @@ def _need_no_more_than_forward(what: str, module: nn.Module) -> None:
     for kind, hooks in (("hook", module._forward_hooks), ("pre-hook", module._forward_pre_hooks)):
         for hook in hooks.values():
             home = getattr(hook, "__module__", None) or ""
-            if not (isinstance(hook, BasePruningMethod) or home.startswith("torch.")):
+            if not (isinstance(hook, BasePruningMethod) or home.startswith("torch.") or _sees_only_values(hook)):
                 raise ValueError(
                     f"{what} has a forward {kind} of its own, and what that reads or changes is not known; remove it"
                 )
+
+
+def _sees_only_values(hook: object) -> bool:
+    """Whether a hook is a function that reaches no module and no tensor but what goes in and comes out."""
+    if not isinstance(hook, FunctionType) or any(True for _ in _within([hook])):
+        return False
+    module = hook.__code__.co_varnames[:1] if hook.__code__.co_argcount else ()
+    variable_arguments = hook.__code__.co_flags & inspect.CO_VARARGS and not module
+    read = {name for step in dis.get_instructions(hook) if step.opname.startswith("LOAD") for name in [step.argval]}
+    return not variable_arguments and not any(name in read for name in module)
 
 
 def _modules_that_share(model: nn.Module, read: frozenset[str]) -> Iterator[nn.Module]:

@@ -154,10 +154,11 @@ def test_a_bias_that_forward_reads_makes_the_layer_shared():
 @pytest.mark.parametrize("where, what", [("", "this Sequential"), ("1", "ReLU '1'")])
 def test_hooks_that_tracing_does_not_run_are_refused(register, where, what):
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
-    handle = getattr(model.get_submodule(where), register)(lambda *_: None)
+    handle = getattr(model.get_submodule(where), register)(lambda module, *_: print(module))
     with pytest.raises(ValueError, match=f"^{what} has a forward (pre-)?hook of its own, and what that reads or chang"):
         data_flow(model)
     handle.remove()
+    getattr(model.get_submodule(where), register)(lambda module, inputs, *output: None)  # sees values only
     assert len(data_flow(model).calls) == 2
 
 

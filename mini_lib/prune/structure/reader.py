@@ -239,6 +239,8 @@ def read_channels(model: nn.Module, example: Tensor) -> Reader:
         )
     need_tensor("example", example, floating=False, fix="an example is a tensor such as images[:1]")
     model = copied(model).eval()
+    if model._forward_pre_hooks:
+        raise ValueError("the model has a forward pre-hook of its own, which tracing does not see; remove it")
     flow = data_flow(model)
     calls = {call.node: call for call in flow.calls}
     if not calls:
