@@ -23,7 +23,7 @@ POOLS = (
 OTHER_ACTIVATIONS = {name.lower() for name in activation.__all__} | {"clamp", "clamp_", "clip"}
 
 
-def name_of(call: Call) -> str:
+def called(call: Call) -> str:
     """Return the name of what is called in small letters: relu6 for nn.ReLU6 and F.relu6."""
     if call.module is not None:
         return type(call.module).__name__.lower()
@@ -48,4 +48,4 @@ def drops_space(call: Call, axes: int) -> bool:
 
 def pooled_axes(call: Call) -> int:
     """Return how many axes a pooling expects in a batch. With one more, torch would take the channels for places."""
-    return int(name_of(call)[-2]) + 2  # maxpool2d, max_pool2d
+    return int(called(call)[-2]) + 2  # maxpool2d, max_pool2d

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from mini_lib.fold import find_batch_norms
 from mini_lib.graph import Call, Flow, data_flow
 from mini_lib.plain import why_not_plain
-from mini_lib.quantize.between import ELEMENTWISE, OTHER_ACTIVATIONS, POOLS, drops_space, name_of, pooled_axes
+from mini_lib.quantize.between import ELEMENTWISE, OTHER_ACTIVATIONS, POOLS, called, drops_space, pooled_axes
 from mini_lib.require import not_negative, of_type, shown, whole
 from mini_lib.surgery import copied, hook_of, need_module
 from mini_lib.tensor_checks import need_tensor
@@ -229,7 +229,7 @@ def _second_of_pair(flow: Flow, first: Call) -> Call | None:
         if spatial and drops_space(call, axes):
             spatial = False
         elif not (kind in ELEMENTWISE or (spatial and kind in POOLS and pooled_axes(call) == axes)):
-            if name_of(call) in OTHER_ACTIVATIONS:
+            if called(call) in OTHER_ACTIVATIONS:
                 raise ValueError(
                     f"{call} stands between {first} and {second}, and it does not let a positive factor through as "
                     "ReLU does, f(s * x) = s * f(x); equalize needs ReLU there"
