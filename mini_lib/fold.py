@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mini_lib.graph import BATCH_NORMS, Flow, data_flow
 from mini_lib.plain import why_not_plain
@@ -26,7 +26,22 @@ LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class FoldedBatchNorm(nn.Identity):
-    """What is left where a batch norm was: it passes its input on and keeps the names of the other modules in place."""
+    """What is left where a batch norm was: it passes its input on and keeps the names of the other modules in place.
+
+    With `axes` it refuses an input with another number of axes, whose axis 1 is not the layer's output channels.
+    """
+
+    def __init__(self, axes: int | None = None) -> None:
+        super().__init__()
+        self.axes = axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.axes is not None and isinstance(x, Tensor) and x.dim() != self.axes:  # x is no tensor while tracing
+            raise ValueError(
+                f"the batch norm that was folded here normalised axis 1, so it can stand for {self.axes} axes only, "
+                f"got shape {list(x.shape)}; give the model a batch of the shape that its layers expect"
+            )
+        return x
 
 
 @torch.no_grad()
@@ -38,7 +53,8 @@ def fold_pair(layer: nn.Module, norm: nn.Module) -> nn.Module:
 
     Args:
         layer: nn.Conv1d, nn.Conv2d, nn.Conv3d or nn.Linear; its output channels are axis 0 of its weight.
-        norm: nn.BatchNorm1d, 2d or 3d with running statistics. After a linear layer the input is [N, features].
+        norm: nn.BatchNorm1d, 2d or 3d with running statistics. It normalises axis 1, which holds the channels of
+            `layer` in a batch: [N, features] after a linear layer, [N, channels, ...] after a convolution.
 
     Raises:
         TypeError: `layer` or `norm` is of another kind.
@@ -82,7 +98,8 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     model without batch norm is copied, so folding twice is folding once.
 
     Args:
-        model: a model in eval mode; the argument stays as it is.
+        model: a model in eval mode; the argument stays as it is. It reads batches: [N, features] reach a batch norm
+            after a linear layer, [N, channels, ...] one after a convolution. The result refuses other shapes there.
 
     Raises:
         TypeError: `model` is not a module.
@@ -118,7 +135,7 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
             new[layer] = fold_pair(model.get_submodule(layer), norm)
         except ValueError as error:
             raise ValueError(f"cannot fold batch norm '{name}': {error}") from error
-        new[name] = FoldedBatchNorm()
+        new[name] = FoldedBatchNorm(model.get_submodule(layer).weight.dim())
     return swap(model, new).eval()
 
 

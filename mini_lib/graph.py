@@ -7,14 +7,20 @@ through an `if` or a loop that depends on the values of a tensor.
 
 from __future__ import annotations
 
+import dis
+import gc
+import inspect
+import weakref
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch.fx
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
 
 from mini_lib.plain import shared_parameters
 
@@ -49,6 +55,7 @@ class Flow:
     times_called: Counter[nn.Module]
     read: frozenset[str] = frozenset()  # the parameters and buffers that `forward` reads itself, such as "fc.weight"
     shared: frozenset[nn.Module] = frozenset()  # the modules whose weight something else uses too
+    constants: Mapping[str, Tensor] = field(default_factory=dict)  # the tensors that `forward` makes, by node target
 
     def producer(self, call: Call) -> Call | None:
         """Return the call whose result is the only tensor that `call` reads, or None where there is no such one."""
@@ -74,7 +81,7 @@ def data_flow(model: nn.Module) -> Flow:
 
     Raises:
         ValueError: `forward` cannot be traced, because its path depends on the values of a tensor, or it was replaced
-            in this one model.
+            in this one model; or the model, or a layer that it calls, has a hook.
 
     >>> flow = data_flow(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))
     >>> [str(call) for call in flow.calls]
@@ -82,11 +89,8 @@ def data_flow(model: nn.Module) -> Flow:
     >>> str(flow.consumer(flow.calls[0]))
     "ReLU '1'"
     """
-    if "forward" in vars(model):
-        raise ValueError(
-            f"cannot follow the forward of this {type(model).__name__}, which was put in the place of its class's own; "
-            "write it in a class"
-        )
+    _need_no_more_than_forward(f"this {type(model).__name__}", model)
+    attributes = set(vars(model))
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # whatever forward() does with the stand-in may fail in its own way
@@ -94,6 +98,8 @@ def data_flow(model: nn.Module) -> Flow:
             f"cannot follow the forward of {type(model).__name__}: {error}; write it without an if or a loop that "
             "depends on the values of a tensor"
         ) from error
+    finally:  # torch writes the constants that it meets into the model
+        constants = {name: vars(model).pop(name) for name in set(vars(model)) - attributes}
     # A module that is reached under two names is one module: count calls of the module, not of the name.
     calls = tuple(
         Call(node, model.get_submodule(node.target) if node.op == "call_module" else None)
@@ -102,15 +108,90 @@ def data_flow(model: nn.Module) -> Flow:
     )
     read = frozenset(node.target for node in graph.nodes if node.op == "get_attr")
     times_called = Counter(call.module for call in calls if call.module is not None)
-    return Flow(calls, times_called, read, frozenset(_modules_that_share(model, read)))
+    for leaf in times_called:
+        _need_no_more_than_forward(next(str(call) for call in calls if call.module is leaf), leaf)
+    shared = {*_modules_that_share(model, read), *(other for leaf in times_called for other in _reached(leaf, model))}
+    return Flow(calls, times_called, read, frozenset(shared), constants)
+
+
+def _need_no_more_than_forward(what: str, module: nn.Module) -> None:
+    """Refuse a module with which something runs that tracing does not see. Torch's own hooks only make its weight."""
+    if "forward" in vars(module):
+        raise ValueError(
+            f"cannot follow the forward of {what}, which was put in the place of its class's own; write it in a class"
+        )
+    for kind, hooks in (("hook", module._forward_hooks), ("pre-hook", module._forward_pre_hooks)):
+        for hook in hooks.values():
+            home = getattr(hook, "__module__", None) or ""
+            if not (isinstance(hook, BasePruningMethod) or home.startswith("torch.") or _sees_only_values(hook)):
+                raise ValueError(
+                    f"{what} has a forward {kind} of its own, and what that reads or changes is not known; remove it"
+                )
+
+
+def _sees_only_values(hook: object) -> bool:
+    """Whether a hook is a function that reaches no module and no tensor but what goes in and comes out."""
+    if not isinstance(hook, FunctionType) or any(True for _ in _within([hook])):
+        return False
+    module = hook.__code__.co_varnames[:1] if hook.__code__.co_argcount else ()
+    variable_arguments = hook.__code__.co_flags & inspect.CO_VARARGS and not module
+    read = {name for step in dis.get_instructions(hook) if step.opname.startswith("LOAD") for name in [step.argval]}
+    return not variable_arguments and not any(name in read for name in module)
 
 
 def _modules_that_share(model: nn.Module, read: frozenset[str]) -> Iterator[nn.Module]:
-    """Yield the modules that hold their weight together with another, or whose weight `forward` reads itself."""
+    """Yield the modules that hold their weight together with another, or whose tensors `forward` reads itself."""
     places = {place for places in shared_parameters(model) for place in places}
     for name, module in model.named_modules():
-        if f"{name}.weight".strip(".") in places | read:
+        own = {f"{name}.{part}".strip(".") for part in module._parameters}
+        if f"{name}.weight".strip(".") in places or own & read:
             yield module
+
+
+def _reached(leaf: nn.Module, model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules that a leaf, which is not looked into, can reach in other ways than as its own children."""
+    theirs = [vars(cls) for cls in type(leaf).__mro__ if not cls.__module__.startswith(("torch.", "builtins"))]
+    found = list(_within([{**vars(leaf), "_modules": None, "_parameters": None}, *theirs]))
+    own = set(leaf.modules())
+    modules = {inner for thing in found if isinstance(thing, nn.Module) for inner in thing.modules()}
+    tensors = [thing for thing in found if isinstance(thing, Tensor)]
+    for module in set(model.modules()) - own:
+        if module in modules or any(_overlap(a, b) for a in module.parameters(recurse=False) for b in tensors):
+            yield module
+
+
+def _within(things: Iterable[object]) -> Iterator[nn.Module | Tensor]:
+    """Yield the modules and tensors that things hold: in containers, in objects, or as what a function remembers."""
+    seen: dict[int, object] = {}  # the things themselves too: the id of one that is gone may be given again
+    ahead = list(things)
+    while ahead:
+        thing = ahead.pop()
+        if id(thing) in seen or isinstance(thing, type | ModuleType):
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, nn.Module | Tensor):
+            yield thing
+        elif isinstance(thing, FunctionType):
+            named = (thing.__globals__.get(name) for name in thing.__code__.co_names)
+            ahead += [value for value in named if isinstance(value, nn.Module | Tensor)]
+            ahead += [thing.__closure__, thing.__defaults__, thing.__kwdefaults__]
+        elif isinstance(thing, weakref.ref):
+            ahead.append(thing())
+        else:
+            ahead += gc.get_referents(thing)
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors lie in one piece of memory, from the first of their elements to the last."""
+    if any(each.layout is not torch.strided or each.is_meta or not each.numel() for each in (a, b)):
+        return a is b
+    first, second = _piece(a), _piece(b)
+    return a.device == b.device and first.start < second.stop and second.start < first.stop
+
+
+def _piece(tensor: Tensor) -> range:
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    return range(tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size())
 
 
 class _Tracer(torch.fx.Tracer):

@@ -208,3 +208,37 @@ def test_training_mode_is_refused():
         fold_batch_norm(model)
     with pytest.raises(ValueError, match=r"call norm.eval\(\) first"):
         fold_pair(model[0], model[1])
+
+
+@pytest.mark.parametrize(
+    "layer, norm, batch, other",
+    [
+        (nn.Linear(4, 8), nn.BatchNorm1d(8), (5, 4), (5, 8, 4)),  # the 8 of axis 1 are no features
+        (nn.Conv1d(3, 8, 3, padding=1), nn.BatchNorm1d(8), (5, 3, 8), (3, 8)),  # unbatched: axis 1 is the places
+        (nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), (5, 3, 8, 8), (3, 8, 8)),
+    ],
+)
+def test_a_folded_model_refuses_an_input_whose_channels_lie_on_another_axis(layer, norm, batch, other):
+    model = shake(nn.Sequential(layer, norm))
+    assert_same_function(model, torch.randn(batch))
+    with pytest.raises(ValueError, match=rf"normalised axis 1, so it can stand for {len(batch)} axes only, got shape"):
+        fold_batch_norm(model)(torch.randn(other))
+
+
+def test_what_a_leaf_reads_behind_the_back_of_forward_is_not_folded():
+    class Tied(nn.Module):
+        def __init__(self, encoder):
+            super().__init__()
+            self.encoder, self.bias = [encoder], nn.Parameter(torch.randn(4))
+
+        def forward(self, x):
+            return F.linear(x, self.encoder[0].weight.t(), self.bias)
+
+    encoder = nn.Linear(4, 8)
+    model = shake(nn.Sequential(encoder, nn.BatchNorm1d(8), Tied(encoder)))
+    with pytest.raises(ValueError, match="the weight of Linear '0' is used more than once"):
+        fold_batch_norm(model)
+    model = shake(nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8)))
+    model.register_forward_hook(lambda module, inputs, output: output + module[0](inputs[0]))
+    with pytest.raises(ValueError, match="this Sequential has a forward hook of its own"):
+        fold_batch_norm(model)

@@ -8,8 +8,10 @@ from mini_lib.require import of_type, share
 from mini_lib.tensor_checks import need_tensor
 
 
-def check_scores(scores: Mapping[str, Tensor]) -> None:
-    """Make sure that there are scores, and that each has a rank.
+def check_scores(
+    scores: Mapping[str, Tensor], none: str = "scores hold no weight; make them with magnitude(model), say"
+) -> None:
+    """Make sure that there are scores, and that each has a rank; `none` is what to say where there are none.
 
     Raises:
         TypeError: `scores` is not a mapping, or those of a weight are not a floating-point tensor.
@@ -22,7 +24,7 @@ def check_scores(scores: Mapping[str, Tensor]) -> None:
     """
     of_type("scores", scores, Mapping, fix="make them with magnitude(model), say")
     if not scores:
-        raise ValueError("scores hold no weight; make them with magnitude(model), say")
+        raise ValueError(none)
     for name, score in scores.items():
         if not isinstance(score, Tensor) or not score.is_floating_point():
             got = score.dtype if isinstance(score, Tensor) else type(score).__name__

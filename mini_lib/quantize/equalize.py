@@ -25,31 +25,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules import activation
 
-from mini_lib.fold import FoldedBatchNorm, find_batch_norms
+from mini_lib.fold import find_batch_norms
 from mini_lib.graph import Call, Flow, data_flow
 from mini_lib.plain import why_not_plain
+from mini_lib.quantize.between import ELEMENTWISE, OTHER_ACTIVATIONS, POOLS, called, drops_space, pooled_axes
 from mini_lib.require import not_negative, of_type, shown, whole
 from mini_lib.surgery import copied, hook_of, need_module
 from mini_lib.tensor_checks import need_tensor
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-# What may stand between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
-# f(s * x) = s * f(x). Dropout does nothing in eval mode.
-_ELEMENTWISE = (
-    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Identity, nn.Dropout, nn.Dropout2d, FoldedBatchNorm,
-    F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_", F.leaky_relu, F.dropout,
-)  # fmt: skip
-POOLS = (
-    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool2d,
-    F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d,
-)  # fmt: skip
-# What does not: these are refused by name, as a module or as a function.
-OTHER_ACTIVATIONS = {name.lower() for name in activation.__all__} | {"clamp", "clamp_", "clip"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +51,8 @@ def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4
     """Return a new model that computes the same, with the ranges of the channels between its layers balanced.
 
     Args:
-        model: a model in eval mode with batch norm folded; the argument stays as it is.
+        model: a model in eval mode with batch norm folded; the argument stays as it is. It reads batches, so that
+            axis 1 holds the channels of a convolution.
         max_rounds: how often every pair may take its turn.
         tolerance: stop when no channel's factor is further than this from 1 in a round.
 
@@ -171,6 +158,7 @@ def find_pairs(model: nn.Module) -> list[LayerPair]:
 
     A layer in the middle, a depthwise convolution say, is the second of one pair and the first of the next. Layers
     whose result is read in several places (a residual branch) or that are called more than once belong to no pair.
+    The model is taken to read batches, so that axis 1 holds the channels of a convolution.
 
     Raises:
         ValueError: see `equalize`.
@@ -231,41 +219,31 @@ def _second_of_pair(flow: Flow, first: Call) -> Call | None:
         return None
     # A convolution's channels are axis 1 of many, a linear layer's are the last axis: something must lead from one
     # to the other, and what is right for one is wrong for the other.
-    spatial = not isinstance(first.module, nn.Linear)
+    spatial, axes = not isinstance(first.module, nn.Linear), first.module.weight.dim()
     for call in between:
         kind = type(call.module) if call.module is not None else call.target
         own = call.module is not None and ("forward" in vars(call.module) or hook_of(call.module))
         if own:
             own = "forward of its own" if own is True else own
             raise ValueError(f"{call} stands between {first} and {second}, and has a {own}; remove it first")
-        if spatial and _drops_space(call):
+        if spatial and drops_space(call, axes):
             spatial = False
-        elif not (kind in _ELEMENTWISE or (spatial and kind in POOLS)):
-            if _name(call) in OTHER_ACTIVATIONS:
+        elif not (kind in ELEMENTWISE or (spatial and kind in POOLS and pooled_axes(call) == axes)):
+            if called(call) in OTHER_ACTIVATIONS:
                 raise ValueError(
                     f"{call} stands between {first} and {second}, and it does not let a positive factor through as "
                     "ReLU does, f(s * x) = s * f(x); equalize needs ReLU there"
                 )
             return None
-    return second if spatial != isinstance(second.module, nn.Linear) else None
+    return second if spatial != isinstance(second.module, nn.Linear) and _fits(first, second) else None
 
 
-def _name(call: Call) -> str:
-    if call.module is not None:
-        return type(call.module).__name__.lower()
-    return getattr(call.target, "__name__", str(call.target)).lower()
-
-
-def _drops_space(call: Call) -> bool:
-    """Whether the call turns [N, C, H, W] into [N, C * H * W], channel by channel, or into the means [N, C]."""
-    if isinstance(call.module, nn.Flatten):
-        return (call.module.start_dim, call.module.end_dim) == (1, -1)
-    arguments = tuple(call.node.args[1:]) + tuple(call.node.kwargs.values())
-    if call.target in (torch.flatten, "flatten"):
-        return arguments == (1,)
-    if call.target in (torch.mean, "mean"):
-        return arguments in (((2, 3),), ([2, 3],), ((-2, -1),), ([-2, -1],))
-    return False
+def _fits(first: Call, second: Call) -> bool:
+    """Whether the second layer can read the channels of the first in a batch, each one as often as the others."""
+    channels, weight = len(first.module.weight), second.module.weight
+    if isinstance(second.module, nn.Linear):  # it reads H * W numbers of each channel after flatten
+        return weight.shape[1] % channels == 0
+    return weight.dim() == first.module.weight.dim() and second.module.in_channels == channels
 
 
 def _factors(first: Tensor, second: Tensor, groups: int) -> Tensor:

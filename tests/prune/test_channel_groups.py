@@ -167,6 +167,7 @@ MUST_STAY = (
         lambda self, x: self.last(self.first(x).view(1, 1, 3, 8, 8).transpose(1, 2).reshape(1, 3, 8, 8)),
     ),
     ("first", "mean reckons with all of its channels", lambda self, x: self.small(self.first(x).mean(1, keepdim=True))),
+    ("first", "mean reckons with all of its channels", lambda self, x: self.last((y := self.first(x)) - y.mean())),
     ("first", "softmax reckons with all of its channels", lambda self, x: self.last(torch.softmax(self.first(x), 1))),
     ("first", "GroupNorm 'norm' reckons with all of its channels", lambda self, x: self.last(self.norm(self.first(x)))),
     (

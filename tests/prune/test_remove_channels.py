@@ -407,3 +407,5 @@ def test_bad_scores_say_what_is_wrong():
         keep_channels({"a": torch.ones(2, 2)}, 0.5)
     with pytest.raises(ValueError, match="^the scores of 'a' hold NaN"):
         keep_channels({"a": torch.tensor([torch.nan])}, 0.5)
+    with pytest.raises(ValueError, match="^scores hold no group of channels, so none can be removed: channels stay wh"):
+        keep_channels(channel_scores(nn.Sequential(nn.Linear(4, 4)), torch.zeros(1, 4)), 0.5)

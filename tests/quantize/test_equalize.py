@@ -313,3 +313,46 @@ def test_a_weight_that_would_overflow_is_refused():
     model[0].weight.data.fill_(1e20)
     with pytest.raises(ValueError, match="would become 1e.50, beyond what torch.float32 holds; call model.float"):
         rescaled(model, {LayerPair("0", "2"): torch.tensor([1e-30], dtype=torch.float64)})
+
+
+class Chained(nn.Module):
+    """A layer, a ReLU, what `between` does and a second layer."""
+
+    def __init__(self, first: nn.Module, between, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.between, self.second = first, between, second
+
+    def forward(self, x):
+        return self.second(self.between(F.relu(self.first(x))))
+
+
+@pytest.mark.parametrize(
+    "first, between, second",
+    [
+        (nn.Conv3d(2, 8, 1), lambda x: x.mean((2, 3)), nn.Linear(8, 5)),  # the last axis is one of places, 8 of them
+        (nn.Conv2d(3, 8, 1), nn.Flatten(1), nn.Linear(36, 5)),  # runs only without a batch, where axis 0 is channels
+        (nn.Conv1d(3, 8, 1), nn.MaxPool2d(1), nn.Conv1d(8, 5, 1)),  # pools over channels and places
+        (nn.Conv2d(3, 8, 1), nn.Identity(), nn.Conv3d(8, 5, 1)),  # takes the batch for channels
+    ],
+)
+def test_layers_whose_channels_lie_on_different_axes_make_no_pair(first, between, second):
+    with pytest.raises(ValueError, match="no two layers follow each other"):
+        equalize(Chained(first, between, second).eval())
+
+
+@pytest.mark.parametrize(
+    "first, between, second, example",
+    [
+        (nn.Conv3d(2, 8, 1), lambda x: x.mean((2, 3, 4)), nn.Linear(8, 5), (2, 2, 4, 4, 4)),
+        (nn.Conv3d(2, 8, 1), lambda x: x.mean((-3, -2, -1)), nn.Linear(8, 5), (2, 2, 4, 4, 4)),
+        (nn.Conv3d(2, 8, 1), nn.MaxPool3d(2), nn.Conv3d(8, 5, 1), (2, 2, 4, 4, 4)),
+        (nn.Conv1d(2, 8, 1), nn.AdaptiveAvgPool1d(3), nn.Conv1d(8, 5, 1), (2, 2, 6)),
+        (nn.Conv2d(2, 8, 1), nn.Flatten(1), nn.Linear(32, 5), (2, 2, 2, 2)),
+    ],
+)
+def test_layers_with_any_number_of_places_make_a_pair(first, between, second, example):
+    model = Chained(first, between, second).double().eval()
+    model.first.weight.data[0] *= 50
+    x = torch.rand(example, dtype=torch.float64)
+    assert find_pairs(model) == [LayerPair("first", "second")]
+    assert (equalize(model)(x) - model(x)).abs().max() <= 1e-12  # sums of some thirty products of about 1

@@ -14,6 +14,11 @@ from mini_lib.prune.keep import keep_top
 from mini_lib.prune.structure.groups import ChannelGroup, channel_groups
 from mini_lib.require import one_of, whole
 
+_NO_GROUP = (
+    "scores hold no group of channels, so none can be removed: channels stay where they reach the model's output, meet "
+    "its input, pass a grouped convolution or are reckoned with all together; prune weights instead"
+)
+
 
 @torch.no_grad()
 def channel_scores(
@@ -84,7 +89,7 @@ def keep_channels(
     Raises:
         TypeError: `at_least` or `multiple_of` is not a whole number.
         ValueError: `density` outside (0, 1], an unknown scope, `at_least` or `multiple_of` below 1, scores that are
-            NaN, or a global share too small for `at_least` in every group.
+            NaN, no scores since no channel can go, or a global share too small for `at_least` in every group.
 
     >>> keep = keep_channels({"conv1": torch.tensor([1.0, 4.0, 3.0, 4.0])}, density=0.5)
     >>> keep["conv1"]
@@ -133,7 +138,7 @@ def _checked(
     one_of("scope", scope, ("layer", "global"), fix="'layer' keeps the share in every group")
     at_least = whole("at_least", at_least, low=1, fix="1 asks for nothing special")
     multiple_of = whole("multiple_of", multiple_of, low=1, fix="1 asks for nothing special")
-    check_scores(scores)
+    check_scores(scores, none=_NO_GROUP)
     for name, score in scores.items():
         if score.dim() != 1:
             raise ValueError(

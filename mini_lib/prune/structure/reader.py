@@ -154,7 +154,7 @@ class Reader(torch.fx.Interpreter):
         divisor = given if ops.name_of(call) in ops.DIVISIONS else None
         if isinstance(divisor, torch.fx.Node):  # a masked channel is zero, and what is divided by it is NaN
             self.labels.fix(self._marks[divisor], f"{call} divides by it")
-        return met[0] if met else self.labels.new(1, f"{call} makes it").expand(value.shape)
+        return met[0] if met else self.labels.new(1, f"{call} makes it")[0].expand(value.shape)
 
     def _spatial(self, call: Call, labels: Tensor, value: Tensor) -> Tensor:
         if value.shape[:2] != labels.shape[:2] or not ops.is_spatial(call, labels.dim()):
@@ -166,7 +166,7 @@ class Reader(torch.fx.Interpreter):
         axes = tuple(range(labels.dim())) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
         if any(vary(labels, axis) for axis in axes):
             self.labels.fix(labels, f"{call} reckons with all of its channels")
-            return self.labels.new(1, f"{call} makes it").expand(value.shape)
+            return self.labels.new(1, f"{call} makes it")[0].expand(value.shape)
         return labels.amax(axes).reshape(value.shape)
 
     def _mix(self, call: Call, labels: Tensor) -> Tensor:
@@ -245,9 +245,11 @@ def read_channels(model: nn.Module, example: Tensor) -> Reader:
     model = copied(model).eval()
     if model._forward_pre_hooks:
         raise ValueError("the model has a forward pre-hook of its own, which tracing does not see; remove it")
-    calls = {call.node: call for call in data_flow(model).calls}
+    flow = data_flow(model)
+    calls = {call.node: call for call in flow.calls}
     if not calls:
         raise ValueError(f"the forward of {type(model).__name__} calls no layer, so there are no channels to remove")
+    vars(model).update(flow.constants)
     reader = Reader(model, calls)
     with torch.no_grad():
         reader.run(example)
