@@ -238,7 +238,7 @@ def _closure(function: FunctionType) -> Iterator[object]:
             continue
 
 
-def _holds(value: object, parts: Container[int], seen: set[int]) -> bool:
+def _holds(value: object, parts: set[int], seen: set[int]) -> bool:
     """Return whether one of the parts, by their ids, can be reached from a function."""
     if id(value) in parts:
         return True
