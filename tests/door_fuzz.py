@@ -47,7 +47,7 @@ from torch import nn  # noqa: E402
 from mini_lib import native  # noqa: E402
 
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
-LIMIT_S = 5.0  # one call
+LIMIT_S = 30.0  # one call, also on a machine that others use
 MEMORY_BYTES = 3 << 30
 LIBRARY = str(ROOT / "mini_lib")
 
@@ -228,9 +228,9 @@ def cases_of(door: Door, call: Call, rng: random.Random, most: int | None) -> li
             continue
         annotation = parameters[name].annotation if name in parameters else inspect.Parameter.empty
         cases += [(name, value) for value in hostile(name, annotation, right)]
-    if most is not None and len(cases) > most:
-        cases = rng.sample(cases, most)
-    return cases
+    if most is not None:  # the first of one order: a faster machine tries the same cases, and more
+        rng.shuffle(cases)
+    return cases[:most]
 
 
 def annotation_of(door: Door, name: str) -> object:
