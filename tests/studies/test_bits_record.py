@@ -60,13 +60,16 @@ def test_as_they_are_the_checkpoints_are_those_of_the_zoo(shipped):
             assert one.test == pytest.approx(known[one.seed].test_accuracy, abs=2.5 / 4000)
 
 
-def test_files_are_as_large_as_today(shipped):
+def test_files_are_as_large_as_today_but_for_the_seal(shipped):
+    # `"seal":"<64 digits>",` are 74 bytes of a header that is padded to 8; the study was recorded before files had one
     own = fold_batch_norm(zoo.load("small_cnn", 0))
     expected = {FLOAT: file_bytes(own)}
     expected |= {width: file_bytes(quantize_weights(own, fmt, observer=mse)) for width, fmt in FORMATS.items()}
     for width in WIDTHS:
         arm = AS_IT_IS if width == FLOAT else ROUNDED
-        assert {one.file_bytes for one in shipped.few_bits if (one.width, one.arm) == (width, arm)} == {expected[width]}
+        for one in shipped.few_bits:
+            if (one.width, one.arm) == (width, arm):
+                assert 74 - 8 < expected[width] - one.file_bytes < 74 + 8
 
 
 def test_packed_models_predict_as_they_were_trained_to_the_last_bit(shipped):
