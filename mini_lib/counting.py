@@ -140,20 +140,24 @@ class _MacCounter(TorchDispatchMode):
             return output
         output = func(*args, **(kwargs or {}))
         macs = _operator_macs(func.overloadpacket, args, output)
-        if macs is None and _is_untold(func) and not hasattr(self._running[-1], "own_macs"):
+        tells = hasattr(self._running[-1], "own_macs")  # what it multiplies by hand
+        if macs is None and _is_untold(func) and not tells:
             raise ValueError(
                 f"{type(self._running[-1]).__name__} calls {func.overloadpacket}, whose MACs are not known; give the "
                 "layer a method own_macs(output) that returns them, 0 where it multiplies nothing"
             )
-        if macs is None:
+        if macs is None and not tells:
             macs = self._summed_products(func.overloadpacket, args, output)
         if macs:
             self.tallies[self._running[-1]].macs += macs
         return output
 
     def _summed_products(self, operator: object, args: tuple, output: object) -> int:
-        """Follow the products of two tensors, number by number, and return how many of them are added up here."""
-        if not (args and isinstance(args[0], Tensor)):
+        """Follow the products of two tensors, number by number, and return how many of them are added up here.
+
+        Whole numbers are not followed: they are indexes, or codes that are unpacked.
+        """
+        if not (args and isinstance(args[0], Tensor)) or not (args[0].is_floating_point() or args[0].is_complex()):
             return 0
         held = self._products.get(args[0], False)
         if operator in (aten.mul, aten.mul_):
