@@ -197,15 +197,15 @@ def test_drawing_a_figure_does_not_change_what_is_asked_for():
     ("call", "message"),
     [
         (lambda c: Controller(SPACE, seed=-1), "seed must be a whole number of 0 or more, got -1"),
-        (lambda c: Controller(SPACE, seed=0, sub_policies=0), "sub_policies must be a whole number of 1 or more"),
-        (lambda c: Controller(SPACE, seed=0, units=0), "units must be a whole number of 1 or more, got 0"),
+        (lambda c: Controller(SPACE, seed=0, sub_policies=0), "sub_policies must be a whole number from 1 to 16384"),
+        (lambda c: Controller(SPACE, seed=0, units=0), "units must be a whole number from 1 to 16384, got 0"),
         (lambda c: c.ask(0), "count must be a whole number of 1 or more, got 0; ask for at least one policy"),
-        (lambda c: c.tell([], []), "tell one reward per policy, got 0 policies and 0 rewards"),
+        (lambda c: c.tell([], []), "tell one reward per policy, got 0 policies and 0"),
         (lambda c: c.log_probabilities([]), "a controller needs at least one policy, got none; ask for some"),
-        (lambda c: c.tell(c.ask(2), [0.5]), "tell one reward per policy, got 2 policies and 1 rewards"),
+        (lambda c: c.tell(c.ask(2), [0.5]), "tell one reward per policy, got 2 policies and 1"),
         (lambda c: c.tell(c.ask(1), [math.nan]), "a reward must be a finite number, got nan; find out why"),
         (lambda c: c.tell([SPACE.policy(BEST * 2)], [0.5]), "draws policies of 1 sub-policies, got one of 2; give its"),
-        (lambda c: c.probabilities(0), "samples must be a whole number of 1 or more, got 0; 256 gives smooth"),
+        (lambda c: c.probabilities(0), "samples must be a whole number from 1 to 1048576, got 0; 256 gives smooth"),
     ],
 )
 def test_bad_input_is_refused(call, message):

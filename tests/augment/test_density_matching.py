@@ -144,7 +144,7 @@ def test_fast_autoaugment_joins_the_best_of_each_fold_and_judges_with_a_net_that
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: DensityMatching("net", shades(2)), TypeError, "net must be an nn.Module that gives logits, got str"),
+        (lambda: DensityMatching("net", shades(2)), TypeError, "model must be an nn.Module, got str"),
         (lambda: DensityMatching(shade_net(), 3), TypeError, "held_out must be a data.Split, got int; take one of"),
         (
             lambda: DensityMatching(shade_net(), shades(2), reward="f1"),
@@ -156,7 +156,7 @@ def test_fast_autoaugment_joins_the_best_of_each_fold_and_judges_with_a_net_that
         (lambda: next(folds(shades(4), 1, seed=0)), ValueError, "count must be a whole number of 2 or more, got 1"),
         (lambda: next(folds(shades(4), 3, seed=0)), ValueError, "3 folds need 3 pictures of each class, got 2 of one"),
         (
-            lambda: fast_autoaugment(shade_net, shades(4), None, recipe=ChildRecipe(1, 2), seed=0, top=0),
+            lambda: fast_autoaugment(shade_net, shades(4), lambda *_: None, recipe=ChildRecipe(1, 2), seed=0, top=0),
             ValueError,
             "top must be a whole number of 1 or more, got 0; the paper has 10",
         ),

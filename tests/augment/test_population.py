@@ -144,7 +144,7 @@ def test_real_nets_learn_through_the_parts():
     [
         (dict(parts=0), "parts must be a whole number of 1 or more, got 0; a schedule has one policy per part"),
         (dict(population=1), "population must be a whole number of 2 or more, got 1; the paper has 16"),
-        (dict(sub_policies=0), "sub_policies must be a whole number of 1 or more, got 0"),
+        (dict(sub_policies=0), "sub_policies must be a whole number from 1 to 16384, got 0"),
         (dict(seed=-1), "seed must be a whole number of 0 or more, got -1"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_method_that_is_only_told_goes_on_as_if_it_had_asked(name):
 def test_rewards_that_cannot_be(name):
     method = METHODS[name](0)
     policies = method.ask(1)
-    with pytest.raises(ValueError, match=says("tell one reward per policy, got 1 policies and 2 rewards")):
+    with pytest.raises(ValueError, match=says("tell one reward per policy, got 1 policies and 2")):
         method.tell(policies, [0.1, 0.2])
     with pytest.raises(ValueError, match=says("a reward must be a finite number, got nan; find out why the child")):
         method.tell(policies, [float("nan")])

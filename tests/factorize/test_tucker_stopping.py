@@ -85,5 +85,5 @@ def test_sweeps_that_are_no_count_are_refused(sweeps):
 
 @pytest.mark.parametrize("tolerance", [-1e-9, float("nan")])
 def test_a_tolerance_below_zero_is_refused(tolerance):
-    with pytest.raises(ValueError, match="tolerance must be 0 or more, got"):
+    with pytest.raises(ValueError, match="tolerance must be a finite number of 0 or more, got"):
         hooi(torch.eye(2), {0: 1}, tolerance=tolerance)

@@ -328,7 +328,7 @@ def test_a_scale_for_each_group_makes_weights_no_wider_than_they_may_be(weights,
 
 @pytest.mark.parametrize("wrong", ["no", 2, "False", []])
 def test_what_is_neither_true_nor_false_is_refused(wrong):
-    with pytest.raises(ValueError, match="decoding must be True or False, got "):
+    with pytest.raises(TypeError, match="decoding must be of type bool or NoneType, got "):
         step(LLAMA_2_7B, H100_SXM, new_tokens=1, decoding=wrong)
-    with pytest.raises(ValueError, match="causal must be True or False, got "):
+    with pytest.raises(TypeError, match="causal must be of type bool, got "):
         operators(LLAMA_2_7B, new_tokens=1, causal=wrong)

@@ -136,6 +136,6 @@ def test_the_search_halves_the_box_until_it_finds_the_point():
     box = {"x": (0, 9), "y": (0, 9)}
     one = System(box, equal=(x + y - 9, x - y - 1))
     assert tighten(one).ranges == {"x": (1, 9), "y": (0, 8)}
-    assert _search(one) == solve(one) == {"x": 5, "y": 4}
-    assert _search(System(box, equal=(x + y - 9, x - y - 2))) is None
-    assert _search(System(box, equal=(x + y - 9, x - y + 7))) == {"x": 1, "y": 8}  # in the other half
+    assert _search(one, Affine()) == solve(one) == {"x": 5, "y": 4}
+    assert _search(System(box, equal=(x + y - 9, x - y - 2)), Affine()) is None
+    assert _search(System(box, equal=(x + y - 9, x - y + 7)), Affine()) == {"x": 1, "y": 8}  # in the other half

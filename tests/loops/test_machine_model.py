@@ -286,10 +286,10 @@ def test_without_a_compiler_the_misses_are_counted_in_python(monkeypatch):
 @pytest.mark.parametrize(
     "given_, message",
     [
-        ({"stream_cycles": (1.0,)}, "stream_cycles must have a cost above 0 for each of the 2 caches"),
-        ({"jump_cycles": (1.0, 0.0)}, "jump_cycles must have a cost"),
-        ({"frequency_hz": 0}, "frequency_hz must be above 0, got 0"),
-        ({"window": -1}, "window must be above 0"),
+        ({"stream_cycles": (1.0,)}, "stream_cycles must have a cost for each of the 2 caches"),
+        ({"jump_cycles": (1.0, 0.0)}, "each of jump_cycles must be a finite number above 0"),
+        ({"frequency_hz": 0}, "frequency_hz must be a finite number above 0, got 0"),
+        ({"window": -1}, "window must be a whole number of 1 or more"),
     ],
 )
 def test_a_machine_that_cannot_be_is_refused(given_, message):

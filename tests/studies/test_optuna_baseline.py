@@ -72,7 +72,7 @@ def test_a_missing_optuna_is_named(monkeypatch):
         (lambda m: OptunaTPE(SPACE, seed=-1), "seed must be a whole number of 0 or more, got -1"),
         (lambda m: OptunaTPE(SPACE, seed=0, sub_policies=0), "sub_policies must be a whole number of 1 or more, got 0"),
         (lambda m: m.ask(0), "count must be a whole number of 1 or more, got 0"),
-        (lambda m: m.tell(m.ask(2), [0.5]), "tell one reward per policy, got 2 policies and 1 rewards"),
+        (lambda m: m.tell(m.ask(2), [0.5]), "tell one reward per policy, got 2 policies and 1"),
         (lambda m: m.tell(m.ask(1), [math.inf]), "a reward must be a finite number, got inf"),
         (lambda m: m.tell([SPACE.policy(BEST * 2)], [0.5]), "1 sub-policies, got one of 2"),
     ],

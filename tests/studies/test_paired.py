@@ -52,7 +52,7 @@ def test_holm_by_hand():
 
 @pytest.mark.parametrize("make, message", [
     (lambda: Paired((0.1,)), "a paired test needs at least two differences, got 1; run another seed"),
-    (lambda: Paired((0.1, float("nan"))), "a spread needs finite values, got [0.1, nan]"),
+    (lambda: Paired((0.1, float("nan"))), "each value of a spread must be a finite number, got nan"),
     (lambda: Paired((0.1, 0.2)).interval(1.0), "confidence must lie in (0, 1), got 1.0; 0.95 is common"),
     (lambda: paired({0: 0.1, 1: 0.2}, {0: 0.1, 2: 0.2}), "and [1, 2] are in one alone; run the missing ones"),
 ])  # fmt: skip

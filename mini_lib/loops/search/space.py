@@ -168,7 +168,7 @@ class Space:
         for loops in (schedule.tiles, schedule.order):
             if [loop for loop, _ in loops] != list(self.loops):
                 raise ValueError(f"{name} must choose for the loops {', '.join(self.loops)}, got {shown(loops)}; {fix}")
-        if [array for array, _ in schedule.packed] != list(self.inputs):
+        if schedule.packed and [array for array, _ in schedule.packed] != list(self.inputs):
             raise ValueError(
                 f"{name} must choose for the inputs {', '.join(self.inputs)}, got {shown(schedule.packed)}; {fix}"
             )

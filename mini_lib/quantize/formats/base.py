@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mini_lib import packing, require
 from mini_lib.quantize.granularity import Granularity
+from mini_lib.require import shown
 
 SHORT_NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 SCALE_DTYPES = tuple(SHORT_NAMES)  # in which scales and the entries of a codebook can be stored
@@ -135,8 +136,8 @@ def format_from_json(text: str) -> Format:
     """
     try:
         return require_format(_built(json.loads(text)))
-    except (LookupError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as reason:
-        raise ValueError(f"{text!r} is not a format written by format_to_json: {reason}") from reason
+    except (LookupError, TypeError, AttributeError, RecursionError, ValueError) as reason:
+        raise ValueError(f"{shown(text)} is not a format written by format_to_json: {reason}") from reason
 
 
 def _plain(value: object) -> object:

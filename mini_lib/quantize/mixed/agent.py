@@ -57,6 +57,8 @@ def search_rl(
     prices, room = budget.prices(table)
     need_evaluations(evaluate)
     learning_rate = positive("learning_rate", learning_rate, fix="0.05 is a good start")
+    if learning_rate > 100:
+        raise ValueError(f"learning_rate must be at most 100, got {learning_rate:g}; 0.05 is a good start")
     walks = whole("walks", walks, low=1, fix="4 are a good start")
     generator = torch.Generator().manual_seed(whole("seed", seed, fix="any will do"))
     policy = _policy(len(table.widths), generator)

@@ -61,7 +61,7 @@ def deploy(
     callable_("fmt", fmt, fix="pass a function from bits to a format, such as rung")
     layers = dict(find(model, is_weight_layer))
     need_same_layers("bits", {**dict.fromkeys(layers), **bits}, layers)
-    few = {name: fmt(width) for name, width in bits.items() if width != 32}
+    few = {name: fmt(width) for name, width in bits.items() if not (isinstance(width, int) and width == 32)}
     if not few:
         return swap(model, {})
     small = quantize_weights(model, few, lambda name, module: name in few, observer)

@@ -34,7 +34,7 @@ from mini_lib.kernels import (
 )
 from mini_lib.kernels.read import bind_read
 from mini_lib.latency import Latency, compare_latency, milliseconds
-from mini_lib.require import whole
+from mini_lib.require import of_type, whole
 from mini_lib.roofline import last_level_cache_bytes
 
 READ, BASELINE = "read only", "int4, torch int4pack"
@@ -64,6 +64,7 @@ class Race:
     runners: tuple[Runner, ...]
 
     def __getitem__(self, name: str) -> Runner:
+        of_type("name", name, str, fix="name one of the runners")
         for runner in self.runners:
             if runner.name == name:
                 return runner

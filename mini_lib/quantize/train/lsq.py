@@ -56,6 +56,8 @@ def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradien
         need_tensor(name, value, empty=True, fix="use a tensor of floats, torch.tensor([...])")
     for name, value in (("qmin", qmin), ("qmax", qmax), ("gradient_scale", gradient_scale)):
         as_numbers(name, value)
+    if isinstance(qmin, Tensor) or isinstance(qmax, Tensor):  # torch clamps to two numbers, or to two tensors
+        qmin, qmax = as_numbers("qmin", qmin), as_numbers("qmax", qmax)
     try:
         fits = torch.broadcast_shapes(x.shape, step.shape) == x.shape
     except RuntimeError:
