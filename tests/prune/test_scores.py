@@ -103,7 +103,8 @@ def test_a_masked_model_says_how_it_is_scored():
     with pytest.raises(
         ValueError,
         match=says(
-            "the weight of layer '' is masked already, or parametrized; score baked(model), and give the mask as `among`"
+            "the weight of layer '' is masked already, or parametrized; score baked(model), and give the mask as "
+            "`among`"
         ),
     ):
         magnitude(model)
