@@ -179,7 +179,7 @@ def attend_scratch(cache: LayerCache, heads: int, threads: int = 1) -> Tensor:
     """
     of_type("cache", cache, LayerCache, fix="LayerCache.empty makes one")
     heads = whole("heads", heads, low=1, high=2**16, fix="the heads of q")
-    return torch.empty(_scratch_numbers(cache, heads, thread_count(threads)))
+    return torch.zeros(_scratch_numbers(cache, heads, thread_count(threads)))
 
 
 def _scratch_numbers(cache: LayerCache, heads: int, threads: int) -> int:

@@ -156,7 +156,7 @@ def from_nf4_codes(codes: Tensor, absmax: Tensor, block_size: int = 64) -> Tenso
     if len(absmax) != blocks or (codes.numel() and not 0 <= codes.min() <= codes.max() < len(NF4_VALUES)):
         raise ValueError(
             f"{codes.numel()} codes in blocks of {block_size} go from 0 to 15 and need {blocks} absmax, got "
-            f"{len(absmax)} and the codes {codes.min()} to {codes.max()}; pass what nf4_codes gave"
+            f"{len(absmax)} and the codes {sorted({*codes.flatten().tolist()})[:20]}; pass what nf4_codes gave"
         )
     values = NF4_VALUES[codes.reshape(-1).int()]
     return (values * absmax.repeat_interleave(block_size)[: values.numel()]).view(codes.shape)

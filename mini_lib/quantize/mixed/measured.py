@@ -31,7 +31,7 @@ from mini_lib.quantize.model import quantize_weights
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.packed import is_packable, pack_for_speed
 from mini_lib.require import callable_, of_type, whole
-from mini_lib.surgery import Where, find, swap
+from mini_lib.surgery import Where, find, need_module, swap
 from mini_lib.tensor_checks import need_tensor
 
 
@@ -160,6 +160,7 @@ def time_in_use(
 
 def _warm(model: nn.Module, example: Tensor) -> None:
     """Run the model once for nothing, or say that it does not run on the example."""
+    need_module(model)
     with evaluating(model):
         run_model(model, example)
 

@@ -23,7 +23,7 @@ from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.mixed.trials import Bits, Trials
 from mini_lib.quantize.observers import min_max
-from mini_lib.require import finite
+from mini_lib.require import callable_, finite
 from mini_lib.second_moments import output_error, second_moments_of
 from mini_lib.surgery import Where
 
@@ -208,6 +208,8 @@ def squared_errors(trials: Trials, layer: str) -> dict[int, float]:
 
 
 def _one_at_a_time(trials: Trials, error_of: Callable[[Bits], float], progress: Progress | None) -> Sensitivities:
+    if progress is not None:
+        callable_("progress", progress, fix="pass a function of the layer, the bits and the error")
     found: Sensitivities = {name: {} for name in trials.layers}
     for name in trials.layers:
         for bits in trials.widths:

@@ -59,7 +59,8 @@ def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradien
     if isinstance(qmin, Tensor) or isinstance(qmax, Tensor):  # torch clamps to two numbers, or to two tensors
         qmin, qmax = as_numbers("qmin", qmin), as_numbers("qmax", qmax)
     try:
-        fits = torch.broadcast_shapes(x.shape, step.shape) == x.shape
+        ends = [end.shape for end in (qmin, qmax) if isinstance(end, Tensor)]
+        fits = torch.broadcast_shapes(x.shape, step.shape, *ends) == x.shape
     except RuntimeError:
         fits = False
     if not fits:
