@@ -133,7 +133,9 @@ def compare_by_clocks(
         raise ValueError(f"clocks must be at least one, got none; {fix}")
     repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
     warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
-    runs = {name: _runs_per_reading(call, clocks) for name, call in calls.items()}
+    # the clock on the wall is fine on every system
+    tick_s = max((clock_tick_s(clock) for clock in clocks if clock is not perf_counter), default=0.0)
+    runs = {name: _runs_per_reading(call, clocks, tick_s) for name, call in calls.items()}
     read_s: dict[str, list[tuple[float, ...]]] = {name: [] for name in calls}
     for turn in range(warmup + repeats):
         for name, call in calls.items():
@@ -153,12 +155,8 @@ def _read(call: Callable[[], object], clocks: Sequence[Callable[[], float]], run
     return tuple((clock() - start_s) / runs for clock, start_s in zip(clocks, starts_s))
 
 
-def _runs_per_reading(call: Callable[[], object], clocks: Sequence[Callable[[], float]]) -> int:
-    """How many runs the clocks need to see for a time that their ticks do not decide: one, where they are fine.
-
-    The clock on the wall is fine on every system.
-    """
-    tick_s = max((clock_tick_s(clock) for clock in clocks if clock is not perf_counter), default=0.0)
+def _runs_per_reading(call: Callable[[], object], clocks: Sequence[Callable[[], float]], tick_s: float) -> int:
+    """How many runs the clocks need to see for a time that their ticks do not decide: one, where they are fine."""
     runs, seen_s = 1, [0.0]
     while tick_s > _FINE_TICK_S and seen_s[-1] < _TICKS * tick_s:
         seen_s.append(min(_read(call, clocks, runs)) * runs)

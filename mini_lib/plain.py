@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils.parametrize import is_parametrized
 
 from mini_lib.surgery import Where, find, hook_of
@@ -17,6 +18,17 @@ Kinds = tuple[type[nn.Module], ...]
 WEIGHT_LAYERS: Kinds = (nn.Linear, nn.Conv2d)
 # What a subclass may write anew without computing something else.
 _HARMLESS = {"__init__", "__repr__", "extra_repr", "reset_parameters", "train"}
+
+
+def is_called(module: nn.Module, kinds: Kinds = WEIGHT_LAYERS) -> bool:
+    """Return whether a module is a layer of one of the `kinds` whose weight is used by calling it.
+
+    That of the output layer of nn.MultiheadAttention is not: attention reads it, and never calls the layer.
+
+    >>> is_called(nn.Linear(2, 2)), is_called(nn.MultiheadAttention(2, 1).out_proj), is_called(nn.ReLU())
+    (True, False, False)
+    """
+    return isinstance(module, kinds) and not isinstance(module, NonDynamicallyQuantizableLinear)
 
 
 def why_not_plain(layer: nn.Module, kinds: Kinds = WEIGHT_LAYERS) -> str | None:

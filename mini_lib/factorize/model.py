@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from mini_lib.columns import aligned
 from mini_lib.counting import Example
@@ -20,7 +19,7 @@ from mini_lib.factorize.low_rank import Factorized
 from mini_lib.factorize.methods import Method, Rank, plain_svd, slice_svd
 from mini_lib.fold import find_batch_norms, fold_batch_norm
 from mini_lib.measure import LayerCost, layer_costs
-from mini_lib.plain import need_own_weight, need_plain, plain_layers
+from mini_lib.plain import is_called, need_own_weight, need_plain, plain_layers
 from mini_lib.require import callable_, of_type, one_of, whole
 from mini_lib.surgery import Where, copied, find, swap
 
@@ -208,14 +207,9 @@ def _take_apart(model: nn.Module, name: str, rank: Rank, method: Callable[..., F
     return of_type(f"method({name!r}, ...)", part, Factorized, fix="let it return what stands in the layer's place")
 
 
-def _can_be_taken_apart(module: nn.Module) -> bool:
-    """Whether a module is of a kind that is; attention reads the weight of its output layer, and never calls it."""
-    return isinstance(module, _LAYERS) and not isinstance(module, NonDynamicallyQuantizableLinear)
-
-
 def _check_names(model: nn.Module, ranks: Mapping[str, Rank]) -> None:
     """Refuse names that are not those of layers which can be replaced one by one."""
-    layers = dict(find(model, lambda name, module: _can_be_taken_apart(module)))
+    layers = dict(find(model, lambda name, module: is_called(module)))
     if not isinstance(ranks, Mapping):
         raise TypeError(f"ranks must be a rank by layer name, got {type(ranks).__name__}; pass a dict: {{'conv2': 8}}")
     known = ", ".join(map(repr, layers)) or "none"
@@ -226,7 +220,7 @@ def _check_names(model: nn.Module, ranks: Mapping[str, Rank]) -> None:
         if name not in everything:
             raise ValueError(f"ranks names {name!r}, which the model does not have; there are {known}")
         module = everything[name]
-        if not _can_be_taken_apart(module):
+        if not is_called(module):  # attention reads the weight of its output layer
             raise TypeError(
                 f"layer {name!r} is a {type(module).__name__}, which cannot be taken apart; choose a plain nn.Linear "
                 f"or nn.Conv2d: {known}"

@@ -10,7 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.validate import FLOAT_DTYPES, as_numbers, need_codes, need_ends, need_scale, need_zero_point
+from mini_lib.quantize.validate import (
+    FLOAT_DTYPES,
+    as_numbers,
+    fits,
+    need_codes,
+    need_ends,
+    need_scale,
+    need_zero_point,
+)
 from mini_lib.require import whole
 from mini_lib.tensor_checks import need_tensor
 
@@ -125,11 +133,7 @@ def _need_floats(x: object) -> None:
 
 
 def _need_broadcast(x: Tensor, scale: Tensor, zero_point: Tensor) -> None:
-    try:
-        fits = torch.broadcast_shapes(x.shape, scale.shape, zero_point.shape) == x.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+    if not fits(x.shape, scale.shape, zero_point.shape):
         raise ValueError(
             f"a scale of shape {list(scale.shape)} and a zero point of shape {list(zero_point.shape)} do not broadcast "
             f"against shape {list(x.shape)}; give single numbers, or one per row as [rows, 1]"

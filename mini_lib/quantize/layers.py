@@ -13,10 +13,9 @@ from math import prod
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.utils._pytree import tree_map_only
 
-from mini_lib.plain import WEIGHT_LAYERS
+from mini_lib.plain import is_called
 from mini_lib.quantize.affine import fake_quantize
 from mini_lib.quantize.formats import Format, IntFormat
 from mini_lib.quantize.qtensor import QTensor, from_parts
@@ -232,7 +231,7 @@ def is_weight_layer(name: str, module: nn.Module) -> bool:
     >>> is_weight_layer("fc", nn.Linear(2, 2)), is_weight_layer("relu", nn.ReLU())
     (True, False)
     """
-    return isinstance(module, WEIGHT_LAYERS) and not isinstance(module, NonDynamicallyQuantizableLinear)
+    return is_called(module)
 
 
 def quantized_layer(layer: nn.Module, weight: QTensor) -> QuantizedLayer:

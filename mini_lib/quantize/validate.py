@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -90,6 +92,18 @@ def as_numbers(name: str, value: object) -> Tensor:
     if value.dtype == torch.bool or (value.is_floating_point() and value.dtype not in FLOAT_DTYPES):
         raise TypeError(f"{name} must be a number or a tensor of numbers, got {value.dtype}; cast it first")
     return value
+
+
+def fits(shape: Sequence[int], *others: Sequence[int]) -> bool:
+    """Return whether tensors of these shapes can be used with one of `shape` without making it larger.
+
+    >>> fits((2, 3), (2, 1), ()), fits((2, 3), (3, 1)), fits((1, 3), (2, 3))
+    (True, False, False)
+    """
+    try:
+        return torch.broadcast_shapes(shape, *others) == tuple(shape)
+    except RuntimeError:
+        return False
 
 
 def need_whole_numbers(name: str, value: object) -> Tensor:

@@ -32,7 +32,7 @@ def test_a_chunk_that_is_quicker_than_the_others_step_by_hand():
 
 
 def test_a_prompt_in_several_chunks_beside_slow_steps_by_hand():
-    """Three tokens a step. A: 2 tokens, .5 s. B's 5 in chunks of 2, 2 and 1 beside A's steps, whose contexts are 2, 3
+    """Three tokens per step. A: 2 tokens, .5 s. B's 5 in chunks of 2, 2 and 1 beside A's steps, whose contexts are 2, 3
     and 4 tokens: 5.5 + .2, .3 and .4 s. B's chunks never count as context of a step of A.
     """
     requests = [Request(0.0, 2, 5), Request(0.0, 5, 1)]

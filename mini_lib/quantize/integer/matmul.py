@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.validate import need_codes, need_whole_numbers
+from mini_lib.quantize.validate import fits, need_codes, need_whole_numbers
 
 INT32_MAX = 2**31 - 1
 
@@ -133,15 +133,12 @@ def need_int32(count: int, input_reach: int, weight_reach: int, bias: int = 0, w
 def _fitting(name: str, value: Tensor | int, outputs: tuple[int, ...]) -> Tensor:
     """Return the value in int64, where products of 8-bit tensors do not wrap, if it is one number or one per output."""
     value = need_whole_numbers(name, value)
-    try:
-        fits = torch.broadcast_shapes(value.shape, outputs) == tuple(outputs)
-    except RuntimeError:
-        fits = False
-    if not (fits or value.numel() == 1) or value.abs().max() > INT32_MAX:
+    fitting = fits(outputs, value.shape)
+    if not (fitting or value.numel() == 1) or value.abs().max() > INT32_MAX:
         raise ValueError(
             f"{name} of shape {list(value.shape)} does not fit; give one int32, or one for each output {list(outputs)}"
         )
-    return value if fits else value.reshape(())
+    return value if fitting else value.reshape(())
 
 
 def _reach(codes: Tensor, zero_point: Tensor | int) -> int:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mini_lib.quantize.validate import as_numbers, need_ends
+from mini_lib.quantize.validate import as_numbers, fits, need_ends
 from mini_lib.require import whole
 from mini_lib.tensor_checks import need_tensor
 
@@ -97,11 +97,7 @@ def requantize(accumulator: Tensor, multiplier: Tensor, shift: Tensor, zero_poin
 
 
 def _need_broadcast(accumulator: Tensor, multiplier: Tensor, shift: Tensor) -> None:
-    try:
-        fits = torch.broadcast_shapes(accumulator.shape, multiplier.shape, shift.shape) == accumulator.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+    if not fits(accumulator.shape, multiplier.shape, shift.shape):
         raise ValueError(
             f"multiplier {list(multiplier.shape)} and shift {list(shift.shape)} do not fit an accumulator of shape "
             f"{list(accumulator.shape)}; give single numbers, or one per channel as [channels, 1, 1]"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mini_lib.quantize.formats import IntFormat
 from mini_lib.quantize.observers import checked_rows
-from mini_lib.quantize.validate import as_numbers
+from mini_lib.quantize.validate import as_numbers, fits
 from mini_lib.require import positive, whole
 from mini_lib.tensor_checks import need_tensor
 
@@ -58,12 +58,7 @@ def lsq(x: Tensor, step: Tensor, qmin: int | Tensor, qmax: int | Tensor, gradien
         as_numbers(name, value)
     if isinstance(qmin, Tensor) or isinstance(qmax, Tensor):  # torch clamps to two numbers, or to two tensors
         qmin, qmax = as_numbers("qmin", qmin), as_numbers("qmax", qmax)
-    try:
-        ends = [end.shape for end in (qmin, qmax) if isinstance(end, Tensor)]
-        fits = torch.broadcast_shapes(x.shape, step.shape, *ends) == x.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+    if not fits(x.shape, step.shape, *(end.shape for end in (qmin, qmax) if isinstance(end, Tensor))):
         raise ValueError(f"a step of shape {list(step.shape)} does not fit x {list(x.shape)}; give one, or one per row")
     if (step <= 0).any():
         raise ValueError(

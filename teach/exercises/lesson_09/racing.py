@@ -94,9 +94,7 @@ def speedup(naive: Program, answer: Program) -> float:
     The fastest of a few runs in turns is compared: other programs only ever make a run longer, and the naive order
     has bad runs of its own, where the processor guesses wrong about a sum that was stored just before.
     """
-    fast = _prepared(answer)
-    # the naive order leaves cold caches: an answer runs once more before it counts
-    calls = {"naive": _prepared(naive), "warm": fast, "answer": fast}
+    calls = {"naive": _prepared(naive), "answer": _prepared(answer)}
     best = 0.0
     for _ in range(MOST_ATTEMPTS):
         times = compare_latency(calls, repeats=REPEATS, warmup=1)
