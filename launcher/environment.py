@@ -4,11 +4,9 @@ A stamp in the environment says what it was filled for. While that still holds, 
 No version is written here: they are all in pyproject.toml.
 """
 
-import csv
 import hashlib
 import http.client
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -23,12 +21,13 @@ from pathlib import Path
 
 from launcher.folder import need_writable
 from launcher.lock import alone
+from launcher.packages import LOOK_AT_PACKAGES, forget_half_installed
+from launcher.stamp import read_stamp, write_stamp
 from launcher.stop import Stop
 
 # PyTorch's own index of builds without CUDA: 200 MB to fetch instead of 3 GB. It is used for PyTorch and nothing else.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PATIENCE_S = 4  # what an index that does not answer may cost
-STAMP = "course-setup.json"
 # A person's settings that would have pip install elsewhere than into the environment, or not all of it.
 ELSEWHERE = {f"PIP_{name}" for name in ("USER", "TARGET", "PREFIX", "ROOT", "PYTHON", "DRY_RUN", "NO_DEPS")}
 # The library knows the hash of the language model: this ends well if the file is there and right, else with a sentence.
@@ -39,34 +38,6 @@ try:
     find_model_file()
 except ValueError as error:
     sys.exit(str(error))
-"""
-
-# What pip was asked for must be there in the end: its own settings may have sent it elsewhere, though it ended well.
-# The arguments are a file of the course, and then what was asked for.
-LOOK_AT_PACKAGES = """
-import os
-import sys
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-try:
-    from pip._vendor.packaging.requirements import Requirement
-except ImportError:  # a pip of another make: nothing can be said
-    sys.exit()
-
-def is_there(wanted):
-    try:
-        return wanted.specifier.contains(version(wanted.name), prereleases=True)
-    except (PackageNotFoundError, ValueError, TypeError):  # not there, or with a version that is none
-        return False
-
-_, file, *asked = sys.argv
-wanted = [Requirement(line) for line in asked]
-lacking = [str(one) for one in wanted if (one.marker is None or one.marker.evaluate()) and not is_there(one)]
-course = find_spec("mini_lib")
-if course is None or not os.path.exists(course.origin or "") or not os.path.samefile(course.origin, file):
-    lacking.append("the course")
-if lacking:
-    sys.exit("The environment lacks " + ", ".join(lacking) + ".")
 """
 
 
@@ -273,45 +244,6 @@ def answers(url, patience_s=PATIENCE_S):
     return bool(heard)
 
 
-def forget_half_installed(environment):
-    """Remove the record of every package whose files are not all there, so that pip installs it again. Return their
-    names.
-
-    A set-up that was killed can leave such packages, and pip takes them for installed.
-    """
-    sites = [*environment.folder.glob("lib/python3.*/site-packages"), *environment.folder.glob("Lib/site-packages")]
-    half = sorted({info for site in sites for info in site.glob("*.dist-info") if not is_whole(info)})
-    for info in half:
-        shutil.rmtree(info) if info.is_dir() else info.unlink()
-    return [info.name.removesuffix(".dist-info") for info in half]
-
-
-def is_whole(info):
-    """Whether every file that a package's RECORD lists is there with its size. conda looks after its own packages."""
-    try:
-        return lists_what_is_there(info)
-    except (OSError, ValueError, csv.Error):  # no RECORD; bytes that are no text, or text that is no table of sizes
-        return False
-
-
-def lists_what_is_there(info):
-    """What `is_whole` says of a RECORD that can be read."""
-    installer, record = info / "INSTALLER", info / "RECORD"
-    if installer.is_file() and installer.read_text(encoding="utf-8").strip() == "conda":
-        return True
-    with record.open(encoding="utf-8", newline="") as lines:
-        for row in csv.reader(lines):
-            if len(row) != 3:
-                return False
-            path, _, size = row
-            file = info.parent / path
-            if "__pycache__" in path:  # Python writes these again when it wants them
-                continue
-            if not file.exists() or (size and file.stat().st_size != int(size)):
-                return False
-    return True
-
-
 def why_pip_failed(environment):
     """What the person can do when pip has stopped with an error of its own."""
     proxy = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"))
@@ -360,31 +292,6 @@ def version_of(python):
         return subprocess.run(question, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def read_stamp(environment):
-    """What the environment was filled for, or {} where that is not known."""
-    try:
-        stamp = json.loads((environment.folder / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return stamp if is_stamp(stamp) else {}
-
-
-def is_stamp(stamp):
-    """Whether this has the shape of what `write_stamp` writes: one with other values is none."""
-    if not isinstance(stamp, dict):
-        return False
-    extras = stamp.get("extras", [])
-    named = isinstance(extras, list) and all(isinstance(extra, str) for extra in extras)
-    return named and stamp.get("model") in (None, True, False)
-
-
-def write_stamp(environment, stamp):
-    """Write the stamp in one step, so that it is never half there."""
-    temporary = environment.folder / (STAMP + ".tmp")
-    temporary.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
-    os.replace(temporary, environment.folder / STAMP)
 
 
 def say(*words):

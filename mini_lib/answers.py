@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import run_model
+from mini_lib.copying import need_module
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.require import of_type, whole
-from mini_lib.surgery import need_module
 from mini_lib.tensor_checks import need_tensor
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mini_lib.copying import need_module
 from mini_lib.require import shown
-from mini_lib.surgery import need_module
 
 Calibration = Tensor | Iterable[Tensor]
 # Is told the layer's name, its input and its output.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from mini_lib.copying import need_module
 from mini_lib.counting import Example, Tally, run_counted
 from mini_lib.require import whole
-from mini_lib.surgery import need_module
 
 
 @dataclass(frozen=True)

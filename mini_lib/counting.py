@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from mini_lib.calibration import run_model
-from mini_lib.surgery import need_module
+from mini_lib.copying import need_module
 
 Example = Tensor | tuple[Tensor, ...]
 

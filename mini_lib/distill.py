@@ -24,9 +24,9 @@ from torch.nn import functional as F
 
 from mini_lib import require
 from mini_lib.calibration import run_model
+from mini_lib.copying import copied
 from mini_lib.counting import evaluating
 from mini_lib.fit import Loss
-from mini_lib.surgery import copied
 
 
 def distillation(teacher: nn.Module, *, temperature: float, share: float) -> Loss:
@@ -107,7 +107,7 @@ def mean_of(models: Sequence[nn.Module]) -> nn.Module:
 
     Raises:
         TypeError: one of them is not a module, or `models` is a single one.
-        ValueError: there is none, or one cannot be copied (`surgery.copied`); and when it is called: their logits
+        ValueError: there is none, or one cannot be copied (`copying.copied`); and when it is called: their logits
             differ in shape.
 
     >>> one, other = nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Threshold(9.0, 3.0))      # x, and 3 whatever x is

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from mini_lib.answers import accuracy, need_classes, predict, share_correct
 from mini_lib.batch import Augment, Batch, need_batch
 from mini_lib.calibration import run_model
+from mini_lib.copying import copied, need_module
 from mini_lib.data import Split
 from mini_lib.require import callable_, finite, not_negative, positive, shown, whole
-from mini_lib.surgery import copied, need_module
 from mini_lib.tensor_checks import need_tensor
 
 __all__ = [
@@ -110,7 +110,7 @@ def fit(
         TypeError: a split is not a `Split`, a setting or the seed is not a number, `loss` is not a function that gives
             a tensor, or `augment` not one that gives a `Batch`.
         ValueError: `epochs` or `batch_size` is below 1, the learning rate not positive, the weight decay negative; the
-            model cannot be copied (`surgery.copied`), has no trainable parameters, cannot be run on the pictures or
+            model cannot be copied (`copying.copied`), has no trainable parameters, cannot be run on the pictures or
             gives no logits [N, classes], or NaN; a label lies beyond its classes; the loss is not one finite number
             with a gradient; or `augment` gives more pictures than it got, or fewer, or other classes.
 

@@ -17,10 +17,11 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from mini_lib.copying import need_module
 from mini_lib.graph import BATCH_NORMS, Flow, data_flow
 from mini_lib.plain import why_not_plain
 from mini_lib.require import of_type
-from mini_lib.surgery import need_module, swap
+from mini_lib.surgery import swap
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
+from mini_lib.copying import need_module
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.require import of_type, whole
-from mini_lib.surgery import need_module
 from mini_lib.tensor_checks import need_tensor
 
 Stack = dict[str, Tensor]  # parameters (and buffers, where a net has some) of all nets by name, [nets, ...] each

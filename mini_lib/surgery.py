@@ -1,15 +1,10 @@
 """Rebuild chosen parts of a model, in a copy: the operation under every technique of the course."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import deepcopy
-from dis import get_instructions
-from functools import partial
-from types import FunctionType, MethodType
+from collections.abc import Callable, Mapping
 
-import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
+from mini_lib.copying import copied, need_module
 from mini_lib.require import callable_, of_type
 
 Where = Callable[[str, nn.Module], bool]
@@ -90,63 +85,14 @@ def swap(model: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
     )
     """
     need_module(model)
-    old, fix = (
-        dict(model.named_modules(remove_duplicate=False)),
-        "give modules by the names of those in whose place they go",
-    )
+    old = dict(model.named_modules(remove_duplicate=False))
+    fix = "give modules by the names of those in whose place they go"
     for name, module in of_type("new", new, Mapping, fix=fix).items():
         if name not in old:
             raise ValueError(f"the model has no module {name!r}; look the names up in model.named_modules()")
         _need_nothing_lost(name, old[name], of_type(f"new[{name!r}]", module, nn.Module, fix=fix))
     # deepcopy asks its memo what it has copied already, and takes the new modules for copies of the old ones.
     return copied(model, {id(old[name]): module for name, module in new.items()})
-
-
-def copied(model: nn.Module, known: dict[int, nn.Module] | None = None, but: Iterable[nn.Module] = ()) -> nn.Module:
-    """Return a copy that computes with its own weights; `known` says what to take for copies of the modules of an id.
-
-    but: modules that are not looked at, since others will take their place.
-
-    Raises:
-        TypeError: it is not a module that can be copied, see `need_module`; or `known` or `but` are of another kind.
-        ValueError: a module was given another forward from outside, such as a lambda, or keeps a function that holds a
-            part of the model, which in the copy too would work with the weights of the original; a tensor is computed
-            from others, as old masks are, which torch cannot copy; or a parameter lies in the memory of another, or has
-            a gradient hook, which its copy would not.
-
-    >>> layer = nn.Linear(2, 2)
-    >>> layer.forward = lambda x: 2 * nn.functional.linear(x, layer.weight)
-    >>> copied(nn.Sequential(layer))
-    Traceback (most recent call last):
-    ValueError: layer '0' has a forward of its own, which a copy would run on the original's weights; write a subclass
-    """
-    need_module(model)
-    known = {**of_type("known", {} if known is None else known, dict, fix="give modules by the ids of others")}
-    but = set(map(id, of_type("but", but, Iterable, fix="give some modules of the model")))
-    gone = {inner for module in model.modules() if id(module) in known for inner in module.modules()}
-    stay = {name: module for name, module in model.named_modules() if module not in gone and id(module) not in but}
-    for name, module in model.named_modules():
-        what, forward = f"layer {name!r}" if name else "the model", vars(module).get("forward")
-        if id(module) not in but and forward is not None and getattr(forward, "__self__", None) is not module:
-            raise ValueError(
-                f"{what} has a forward of its own, which a copy would run on the original's weights; write a subclass"
-            )
-        for attribute, value in vars(module).items():
-            if isinstance(value, torch.Tensor) and not value.is_leaf:
-                raise ValueError(
-                    f"the {attribute} of {what} is masked, or computed from others in another way; make it plain "
-                    "first, with torch's remove_parametrizations or prune.remove(layer, 'weight')"
-                )
-    _need_ties_kept(stay)
-    parts = {id(part) for part in (*model.modules(), *(tensor for _, tensor in _parts(model)))}
-    for name, module in stay.items():
-        for attribute, value in vars(module).items():
-            if any(_holds(function, parts, set()) for function in _functions(value)):
-                raise ValueError(
-                    f"{f'layer {name!r}' if name else 'the model'} keeps a function in {attribute} that holds a part "
-                    "of the model, so a copy would run it on the original's weights; make it a method of a subclass"
-                )
-    return deepcopy(model, known)
 
 
 def hook_of(module: nn.Module) -> str | None:
@@ -168,103 +114,6 @@ def hook_of(module: nn.Module) -> str | None:
         "backward pre-hook": module._backward_pre_hooks,
     }
     return next((kind for kind, hooks in kinds.items() if hooks), None)
-
-
-def need_module(model: object) -> None:
-    """Refuse what is not a module that can be looked into and copied.
-
-    Raises:
-        TypeError: it is something else, or a scripted model.
-        ValueError: it has parameters without a shape, those of lazy layers.
-    """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}; pass the model itself")
-    if isinstance(model, torch.jit.ScriptModule):
-        raise TypeError("model is scripted or traced, so its layers are hidden; pass the nn.Module it was made from")
-    lazy = next((name for name, weight in _parts(model) if is_lazy(weight)), None)
-    if lazy is not None:
-        raise ValueError(f"{lazy!r} of the model has no shape yet; run the model once, so that its lazy layers get one")
-
-
-def _need_ties_kept(modules: Mapping[str, nn.Module]) -> None:
-    """Refuse a parameter that lies in the memory of another tensor, or has a gradient hook: no copy of it would."""
-    # What is held under two names is one tensor, and stays one.
-    held: dict[int, tuple[str, torch.Tensor]] = {}
-    for name, module in modules.items():
-        for attribute, value in (*module._parameters.items(), *module._buffers.items(), *vars(module).items()):
-            if isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_meta:
-                held.setdefault(id(value), (f"{name}.{attribute}".strip("."), value))
-    places: dict[tuple, list[tuple[str, torch.Tensor]]] = {}
-    # Parameters first: buffers that lie in one memory with each other only are copied together.
-    for name, tensor in sorted(held.values(), key=lambda one: not isinstance(one[1], nn.Parameter)):
-        if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
-            raise ValueError(f"{name!r} of the model has a gradient hook, which its copy would not; remove it first")
-        places.setdefault((tensor.untyped_storage().data_ptr(), tensor.dtype), []).append((name, tensor))
-    for (pointer, _), tensors in places.items():
-        if len(tensors) == 1 or not pointer or not isinstance(tensors[0][1], nn.Parameter):
-            continue
-        storage = tensors[0][1].untyped_storage()
-        used = torch.zeros(storage.nbytes() // tensors[0][1].element_size(), dtype=torch.bool)
-        for name, tensor in tensors:
-            place = used.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
-            if place.any():
-                raise ValueError(
-                    f"{name!r} of the model lies in the memory of another of its parameters, and in a copy would not; "
-                    "hold one parameter under both names, or clone() it"
-                )
-            if isinstance(tensor, nn.Parameter):
-                place.fill_(True)
-
-
-def _functions(value: object) -> Iterator[FunctionType]:
-    """Yield the functions that an attribute keeps; torch copies what they are bound to, and not what they hold."""
-    if isinstance(value, FunctionType):
-        yield value
-    elif isinstance(value, MethodType):
-        yield from _functions(value.__func__)
-    elif isinstance(value, partial):
-        yield from _functions(value.func)
-    elif isinstance(value, (dict, list, tuple)):
-        for one in value.values() if isinstance(value, dict) else value:
-            if not isinstance(one, (dict, list, tuple)):
-                yield from _functions(one)
-
-
-def _closure(function: FunctionType) -> Iterator[object]:
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # it is not filled yet
-            continue
-
-
-def _holds(value: object, parts: set[int], seen: set[int]) -> bool:
-    """Return whether one of the parts, by their ids, can be reached from a function."""
-    if id(value) in parts:
-        return True
-    if id(value) in seen:
-        return False
-    seen.add(id(value))
-    inner: tuple = ()
-    if isinstance(value, FunctionType):
-        names = (step.argval for step in get_instructions(value) if step.opname == "LOAD_GLOBAL")
-        if any(id(value.__globals__.get(name)) in parts for name in names):
-            return True
-        inner = (*_closure(value), *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
-    elif isinstance(value, MethodType):
-        inner = (value.__self__, value.__func__)
-    elif isinstance(value, partial):
-        inner = (value.func, *value.args, *value.keywords.values())
-    elif isinstance(value, (list, tuple)):
-        inner = tuple(value)
-    elif isinstance(value, dict):
-        inner = tuple(value.values())
-    return any(_holds(one, parts, seen) for one in inner)
-
-
-def _parts(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
 
 
 def _need_nothing_lost(name: str, old: nn.Module, new: nn.Module) -> None:

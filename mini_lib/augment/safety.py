@@ -18,10 +18,10 @@ from mini_lib.augment.operations.operation import need_operation
 from mini_lib.augment.pictures import logits_of, need_pictures, one_or_each, per_channel
 from mini_lib.batch import Batch
 from mini_lib.columns import aligned
+from mini_lib.copying import need_module
 from mini_lib.data import PIXEL_MEAN, PIXEL_STD
 from mini_lib.require import finite, of_type, positive, shown, whole
 from mini_lib.require import share as check_share
-from mini_lib.surgery import need_module
 
 
 @dataclass(frozen=True, eq=False)

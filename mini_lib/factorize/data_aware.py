@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import run_model
+from mini_lib.copying import copied
 from mini_lib.counting import evaluating
 from mini_lib.factorize.low_rank import Factorized, rebuild, tail_errors
 from mini_lib.factorize.low_rank.parts import convolution, linear, need_convolution, need_linear, parameter
 from mini_lib.factorize.low_rank.tensors import check_rank
 from mini_lib.require import of_type
 from mini_lib.second_moments import Moments
-from mini_lib.surgery import copied
 from mini_lib.tensor_checks import need_tensor
 
 

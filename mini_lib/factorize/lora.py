@@ -14,13 +14,14 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mini_lib.copying import copied, need_module
 from mini_lib.factorize.low_rank.parts import convolution, linear
 from mini_lib.factorize.low_rank.tensors import check_rank
 from mini_lib.factorize.moments import is_factorizable, matrix_layers
 from mini_lib.fold import find_batch_norms
 from mini_lib.plain import need_own_weight, need_plain
 from mini_lib.require import positive, whole
-from mini_lib.surgery import Where, copied, find, need_module, replace
+from mini_lib.surgery import Where, find, replace
 
 # What a layer is asked about its shape, by those who do more with it than call it.
 _SHAPE = {"in_features", "out_features", "in_channels", "out_channels", "kernel_size", "stride", "padding", "groups"}

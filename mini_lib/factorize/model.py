@@ -14,6 +14,7 @@ from typing import Literal
 from torch import nn
 
 from mini_lib.columns import aligned
+from mini_lib.copying import copied
 from mini_lib.counting import Example
 from mini_lib.factorize.low_rank import Factorized
 from mini_lib.factorize.methods import Method, Rank, plain_svd, slice_svd
@@ -21,7 +22,7 @@ from mini_lib.fold import find_batch_norms, fold_batch_norm
 from mini_lib.measure import LayerCost, layer_costs
 from mini_lib.plain import is_called, need_own_weight, need_plain, plain_layers
 from mini_lib.require import callable_, of_type, one_of, whole
-from mini_lib.surgery import Where, copied, find, swap
+from mini_lib.surgery import Where, find, swap
 
 _LAYERS = (nn.Linear, nn.Conv2d)
 

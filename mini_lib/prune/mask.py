@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mini_lib.columns import aligned
+from mini_lib.copying import copied, need_module
 from mini_lib.require import of_type
-from mini_lib.surgery import copied, need_module
 from mini_lib.tensor_checks import need_tensor
 
 
@@ -152,7 +152,7 @@ def apply_mask(model: nn.Module, mask: Mask) -> nn.Module:
 
     Raises:
         TypeError: one is not a model, or the other not a mask.
-        ValueError: the mask does not fit the model, or the model cannot be copied (`surgery.copied`).
+        ValueError: the mask does not fit the model, or the model cannot be copied (`copying.copied`).
 
     >>> layer = nn.Linear(2, 1)
     >>> layer.weight.data = torch.tensor([[3.0, 4.0]])

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, observe, running_order
+from mini_lib.copying import need_module
 from mini_lib.fold import find_batch_norms
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from mini_lib.quantize.ties import need_own
-from mini_lib.surgery import hook_of, need_module, swap
+from mini_lib.surgery import hook_of, swap
 
 
 @torch.no_grad()

@@ -27,12 +27,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mini_lib.copying import copied, need_module
 from mini_lib.fold import find_batch_norms
 from mini_lib.graph import Call, Flow, data_flow
 from mini_lib.plain import why_not_plain
 from mini_lib.quantize.between import ELEMENTWISE, OTHER_ACTIVATIONS, POOLS, called, drops_space, pooled_axes
 from mini_lib.require import not_negative, of_type, shown, whole
-from mini_lib.surgery import copied, hook_of, need_module
+from mini_lib.surgery import hook_of
 from mini_lib.tensor_checks import need_tensor
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mini_lib.calibration import Calibration, batches, observe
+from mini_lib.copying import need_module
 from mini_lib.fold import find_batch_norms
 from mini_lib.plain import need_plain
 from mini_lib.quantize.choice import FormatChoice, choose_formats
@@ -17,7 +18,7 @@ from mini_lib.quantize.qtensor import quantize
 from mini_lib.quantize.range_observer import RangeObserver
 from mini_lib.quantize.ties import tied_layers
 from mini_lib.require import callable_
-from mini_lib.surgery import Where, find, need_module, swap
+from mini_lib.surgery import Where, find, swap
 
 UNSIGNED_8_BITS = IntFormat(8, symmetric=False, signed=False)
 

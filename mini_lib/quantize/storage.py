@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from mini_lib.copying import need_module
 from mini_lib.files import UNSEALED, seal_holds, sealed, write_file
 from mini_lib.fold import FoldedBatchNorm, fold_batch_norm
 from mini_lib.quantize.formats import Format, format_from_json, format_to_json
@@ -29,7 +30,7 @@ from mini_lib.quantize.qtensor import from_parts
 from mini_lib.quantize.state import left_out, load_state, need_left_out, need_own_state, stored_tensors
 from mini_lib.quantize.train.layers import FakeQuantLayer
 from mini_lib.require import callable_, of_type
-from mini_lib.surgery import need_module, swap
+from mini_lib.surgery import swap
 
 METADATA = "mini_lib"  # the one key of ours in the header; what it holds is JSON, with these keys:
 DESCRIPTION = {"folded": bool, "formats": list, "layers": dict}

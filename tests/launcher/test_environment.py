@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from launcher import Stop, environment, folder, lock
+from launcher.stamp import STAMP
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -245,7 +246,7 @@ class TestEnvironment:
     )
     def test_a_damaged_stamp_counts_as_none(self, machine, damage):
         machine.prepare()
-        (environment.choose(machine.root).folder / environment.STAMP).write_text(damage)
+        (environment.choose(machine.root).folder / STAMP).write_text(damage)
         assert machine.installs()[-1] == ["--editable", "."]
         assert machine.prepare() == []
 

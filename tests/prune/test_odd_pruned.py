@@ -6,6 +6,7 @@ from odd_nets import ODD, build, inputs
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from mini_lib.copying import copied
 from mini_lib.distill import mean_of
 from mini_lib.factorize import (
     add_lora,
@@ -23,7 +24,6 @@ from mini_lib.prune import Mask, apply_mask, baked, masked
 from mini_lib.prune.second_order import activation_weighted, optimal_brain_surgeon, sparse_gpt
 from mini_lib.prune.structure import channel_groups, mask_channels, remove_channels
 from mini_lib.prune.tickets import weights_of, with_weights
-from mini_lib.surgery import copied
 
 
 def everything(model):

@@ -28,8 +28,8 @@ from mini_lib.augment.search.children import Build, ChildRecipe, train_children
 from mini_lib.augment.search.run import SearchOutcome
 from mini_lib.augment.search.spent import Spent
 from mini_lib.batch import Augment, Batch, need_batch
+from mini_lib.copying import need_module
 from mini_lib.data import Split
-from mini_lib.surgery import need_module
 
 
 class DensityMatching:

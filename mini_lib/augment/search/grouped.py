@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from mini_lib.augment.pictures import logits_of
+from mini_lib.copying import need_module
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
 from mini_lib.fit import need_classes
 from mini_lib.stacked import Stack, losses_together, stack
-from mini_lib.surgery import need_module
 
 # What draws by itself would draw alike for all children, or from the global random state.
 _DRAWS = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d)

@@ -10,11 +10,12 @@ from torch.nn.functional import conv2d
 
 from mini_lib import costs
 from mini_lib.calibration import run_model
+from mini_lib.copying import copied
 from mini_lib.counting import evaluating
 from mini_lib.factorize.low_rank.tensors import relative_error
 from mini_lib.plain import why_not_plain
 from mini_lib.require import checked, not_negative, of_type, whole
-from mini_lib.surgery import copied, hook_of
+from mini_lib.surgery import hook_of
 from mini_lib.tensor_checks import need_tensor
 
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration
 from mini_lib.compensation import inverse_factor, layer_by_layer, settle_columns
+from mini_lib.copying import copied
 from mini_lib.prune.checks import check_density
 from mini_lib.prune.mask import Mask
 from mini_lib.prune.scores import is_prunable, weight_name
 from mini_lib.prune.second_order.inputs import layers_of
 from mini_lib.require import whole
 from mini_lib.second_moments import by_group, damped
-from mini_lib.surgery import Where, copied
+from mini_lib.surgery import Where
 from mini_lib.tensor_checks import need_tensor
 
 

@@ -15,10 +15,11 @@ import torch.fx
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from mini_lib.copying import copied
 from mini_lib.graph import BATCH_NORMS, Call, data_flow
 from mini_lib.prune.structure import operations as ops
 from mini_lib.prune.structure.labels import Labels, along, sequence, spread, vary
-from mini_lib.surgery import copied, hook_of
+from mini_lib.surgery import hook_of
 from mini_lib.tensor_checks import need_tensor
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import run_model
+from mini_lib.copying import copied
 from mini_lib.counting import evaluating, tensors_in
 from mini_lib.prune.structure.groups import ChannelGroup, sort_channels
 from mini_lib.prune.structure.reader import Reader, read_channels
 from mini_lib.require import whole
-from mini_lib.surgery import copied
 
 Keep = Mapping[str, Tensor | Sequence[int]]  # name of a group -> the channels that stay, rising
 Stays = dict[str, Tensor]  # name of a layer -> for each of its outputs or inputs, whether it stays

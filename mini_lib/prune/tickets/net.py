@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mini_lib.copying import copied, need_module
 from mini_lib.require import of_type
-from mini_lib.surgery import copied, need_module
 from mini_lib.tensor_checks import need_tensor
 
 Weights = Mapping[str, Tensor]  # a net's parameters, by name
@@ -54,7 +54,7 @@ def with_weights(model: nn.Module, weights: Weights) -> nn.Module:
     Raises:
         TypeError: `model` is not a module, or `weights` are not tensors by name.
         ValueError: a weight is missing, has another shape, or is of no parameter; or the model cannot be copied
-            (`surgery.copied`).
+            (`copying.copied`).
 
     >>> with_weights(nn.Linear(1, 1, bias=False), {"weight": torch.tensor([[5.0]])}).weight.item()
     5.0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mini_lib.copying import copied
 from mini_lib.data import Splits
 from mini_lib.fit import need_classes
 from mini_lib.prune.mask import Mask
@@ -16,7 +17,6 @@ from mini_lib.prune.tickets.net import Trained, Weights, weights_of, with_weight
 from mini_lib.prune.tickets.recipe import Recipe
 from mini_lib.require import of_type
 from mini_lib.stacked import Stack, accuracies_together, losses_together, stack, unstack
-from mini_lib.surgery import copied
 
 
 def train_together(

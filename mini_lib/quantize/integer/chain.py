@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
+from mini_lib.copying import need_module
 from mini_lib.fold import FoldedBatchNorm
 from mini_lib.graph import BATCH_NORMS
 from mini_lib.quantize.formats import IntFormat
 from mini_lib.quantize.granularity import PER_CHANNEL, PER_TENSOR
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
-from mini_lib.surgery import hook_of, need_module
+from mini_lib.surgery import hook_of
 
 PASSES_ON = (nn.Identity, FoldedBatchNorm, nn.Dropout)  # what changes nothing in eval mode
 FLOAT_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import batches, observe, run_model
+from mini_lib.copying import need_module
 from mini_lib.quantize.affine import to_codes
 from mini_lib.quantize.integer.layers import IntegerNet
 from mini_lib.quantize.layers import QuantizedLayer
-from mini_lib.surgery import need_module
 from mini_lib.tensor_checks import need_tensor
 
 _IMAGES_AT_ONCE = 64

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mini_lib.copying import copied, need_module
 from mini_lib.data import Split
 from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.ladder import rung
@@ -26,7 +27,7 @@ from mini_lib.quantize.mixed.sensitivity import Sensitivities, squared_errors
 from mini_lib.quantize.mixed.trials import Trials, mixed_layers
 from mini_lib.quantize.observers import min_max
 from mini_lib.require import whole
-from mini_lib.surgery import Where, copied, need_module
+from mini_lib.surgery import Where
 
 
 @dataclass(frozen=True)

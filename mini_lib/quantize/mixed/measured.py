@@ -19,6 +19,7 @@ from time import perf_counter
 from torch import Tensor, nn
 
 from mini_lib.calibration import run_model
+from mini_lib.copying import need_module
 from mini_lib.counting import evaluating
 from mini_lib.latency import Latency
 from mini_lib.quantize.choice import need_same_layers
@@ -31,7 +32,7 @@ from mini_lib.quantize.model import quantize_weights
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.packed import is_packable, pack_for_speed
 from mini_lib.require import callable_, of_type, whole
-from mini_lib.surgery import Where, find, need_module, swap
+from mini_lib.surgery import Where, find, swap
 from mini_lib.tensor_checks import need_tensor
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration, batches, observe, running_order
+from mini_lib.copying import need_module
 from mini_lib.fold import find_batch_norms
-from mini_lib.surgery import need_module, replace, swap
+from mini_lib.surgery import replace, swap
 
 
 @torch.no_grad()
