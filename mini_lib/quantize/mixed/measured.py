@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from time import perf_counter
 
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 from mini_lib.calibration import run_model
 from mini_lib.copying import need_module
 from mini_lib.counting import evaluating
-from mini_lib.latency import Latency
+from mini_lib.latency import Latency, compare_latency
 from mini_lib.quantize.choice import need_same_layers
 from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.ladder import rung
@@ -62,7 +64,11 @@ def deploy(
     callable_("fmt", fmt, fix="pass a function from bits to a format, such as rung")
     layers = dict(find(model, is_weight_layer))
     need_same_layers("bits", {**dict.fromkeys(layers), **bits}, layers)
-    few = {name: fmt(width) for name, width in bits.items() if not (isinstance(width, int) and width == 32)}
+    widths = {
+        name: whole(f"the bits of layer {name!r}", width, low=1, high=32, fix="32 keeps it in float")
+        for name, width in bits.items()
+    }
+    few = {name: fmt(width) for name, width in widths.items() if width != 32}
     if not few:
         return swap(model, {})
     small = quantize_weights(model, few, lambda name, module: name in few, observer)
@@ -139,7 +145,7 @@ def time_in_use(
 
     Raises:
         TypeError: a count is no whole number, or `example` no tensor.
-        ValueError: `repeats` is below 1 or `warmup` below 0, or a model cannot be run on the example.
+        ValueError: there is no model, or one cannot be run on the example; `repeats` is below 1 or `warmup` below 0.
 
     >>> import torch
     >>> {name: len(found.times_s) for name, found in time_in_use({"a": nn.Linear(2, 2)}, torch.zeros(1, 2)).items()}
@@ -147,21 +153,20 @@ def time_in_use(
     """
     repeats = whole("repeats", repeats, low=1, fix="use 30 for a stable median")
     warmup = whole("warmup", warmup, low=0, fix="use 3 to let caches warm up")
-    of_type("models", models, Mapping, fix="give {name: model}")
+    if not of_type("models", models, Mapping, fix="give {name: model}"):
+        raise ValueError("models must name at least one model, got none; give {name: model}")
     need_tensor("example", example, floating=False, fix="pass an input of the models")
-    times_s: dict[str, list[float]] = {name: [] for name in models}
-    for turn in range(warmup + repeats):
-        for name, model in models.items():
-            _warm(model, example)
-            run_s = _run_s(model, example)
-            if turn >= warmup:
-                times_s[name].append(run_s)
-    return {name: Latency(tuple(times)) for name, times in times_s.items()}
+    with ExitStack() as stack:
+        for model in models.values():
+            need_module(model)
+            stack.enter_context(evaluating(model))
+            run_model(model, example)  # one that does not run is named before anything is timed
+        calls = {name: partial(model, example) for name, model in models.items()}
+        return compare_latency(calls, repeats=repeats, warmup=warmup)
 
 
 def _warm(model: nn.Module, example: Tensor) -> None:
     """Run the model once for nothing, or say that it does not run on the example."""
-    need_module(model)
     with evaluating(model):
         run_model(model, example)
 
