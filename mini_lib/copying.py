@@ -6,11 +6,12 @@ a hook's closure, a lambda kept as an attribute go on working with the original.
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dis import get_instructions
 from functools import partial
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 
 import torch
 from torch import nn
@@ -59,7 +60,7 @@ def copied(model: nn.Module, known: dict[int, nn.Module] | None = None, but: Ite
     parts = {id(part) for part in (*model.modules(), *(tensor for _, tensor in _parts(model)))}
     for name, module in stay.items():
         for attribute, value in vars(module).items():
-            if any(_holds(function, parts, set()) for function in _functions(value)):
+            if any(id(held) in parts for held in held_by(_functions(value))):
                 raise ValueError(
                     f"{called[name]} keeps a function in {attribute} that holds a part of the model, so a copy would "
                     "run it on the original's weights; make it a method of a subclass"
@@ -127,36 +128,32 @@ def _functions(value: object) -> Iterator[FunctionType]:
                 yield from _functions(one)
 
 
-def _closure(function: FunctionType) -> Iterator[object]:
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # it is not filled yet
+def held_by(things: Iterable[object]) -> Iterator[nn.Module | torch.Tensor]:
+    """Yield the modules and tensors that things hold: in containers, in objects, or as what a function remembers.
+
+    What a module holds is not followed.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> [found is layer for found in held_by([lambda x: 2 * layer(x)])]
+    [True]
+    """
+    seen: dict[int, object] = {}  # the things themselves too: the id of one that is gone may be given again
+    ahead = list(things)
+    while ahead:
+        thing = ahead.pop()
+        if id(thing) in seen or isinstance(thing, type | ModuleType):
             continue
-
-
-def _holds(value: object, parts: set[int], seen: set[int]) -> bool:
-    """Return whether one of the parts, by their ids, can be reached from a function."""
-    if id(value) in parts:
-        return True
-    if id(value) in seen:
-        return False
-    seen.add(id(value))
-    inner: tuple = ()
-    if isinstance(value, FunctionType):
-        names = (step.argval for step in get_instructions(value) if step.opname == "LOAD_GLOBAL")
-        if any(id(value.__globals__.get(name)) in parts for name in names):
-            return True
-        inner = (*_closure(value), *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
-    elif isinstance(value, MethodType):
-        inner = (value.__self__, value.__func__)
-    elif isinstance(value, partial):
-        inner = (value.func, *value.args, *value.keywords.values())
-    elif isinstance(value, (list, tuple)):
-        inner = tuple(value)
-    elif isinstance(value, dict):
-        inner = tuple(value.values())
-    return any(_holds(one, parts, seen) for one in inner)
+        seen[id(thing)] = thing
+        if isinstance(thing, nn.Module | torch.Tensor):
+            yield thing
+        elif isinstance(thing, FunctionType):
+            named = (thing.__globals__.get(name) for name in thing.__code__.co_names)
+            ahead += [value for value in named if isinstance(value, nn.Module | torch.Tensor)]
+            ahead += [thing.__closure__, thing.__defaults__, thing.__kwdefaults__]
+        elif isinstance(thing, weakref.ref):
+            ahead.append(thing())
+        else:
+            ahead += gc.get_referents(thing)
 
 
 def _parts(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -8,20 +8,19 @@ through an `if` or a loop that depends on the values of a tensor.
 from __future__ import annotations
 
 import dis
-import gc
 import inspect
-import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
 import torch.fx
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
+from mini_lib.copying import held_by
 from mini_lib.plain import shared_parameters
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -131,7 +130,7 @@ def _need_no_more_than_forward(what: str, module: nn.Module) -> None:
 
 def _sees_only_values(hook: object) -> bool:
     """Whether a hook is a function that reaches no module and no tensor but what goes in and comes out."""
-    if not isinstance(hook, FunctionType) or any(True for _ in _within([hook])):
+    if not isinstance(hook, FunctionType) or any(True for _ in held_by([hook])):
         return False
     module = hook.__code__.co_varnames[:1] if hook.__code__.co_argcount else ()
     variable_arguments = hook.__code__.co_flags & inspect.CO_VARARGS and not module
@@ -151,34 +150,13 @@ def _modules_that_share(model: nn.Module, read: frozenset[str]) -> Iterator[nn.M
 def _reached(leaf: nn.Module, model: nn.Module) -> Iterator[nn.Module]:
     """Yield the modules that a leaf, which is not looked into, can reach in other ways than as its own children."""
     theirs = [vars(cls) for cls in type(leaf).__mro__ if not cls.__module__.startswith(("torch.", "builtins"))]
-    found = list(_within([{**vars(leaf), "_modules": None, "_parameters": None}, *theirs]))
+    found = list(held_by([{**vars(leaf), "_modules": None, "_parameters": None}, *theirs]))
     own = set(leaf.modules())
     modules = {inner for thing in found if isinstance(thing, nn.Module) for inner in thing.modules()}
     tensors = [thing for thing in found if isinstance(thing, Tensor)]
     for module in set(model.modules()) - own:
         if module in modules or any(_overlap(a, b) for a in module.parameters(recurse=False) for b in tensors):
             yield module
-
-
-def _within(things: Iterable[object]) -> Iterator[nn.Module | Tensor]:
-    """Yield the modules and tensors that things hold: in containers, in objects, or as what a function remembers."""
-    seen: dict[int, object] = {}  # the things themselves too: the id of one that is gone may be given again
-    ahead = list(things)
-    while ahead:
-        thing = ahead.pop()
-        if id(thing) in seen or isinstance(thing, type | ModuleType):
-            continue
-        seen[id(thing)] = thing
-        if isinstance(thing, nn.Module | Tensor):
-            yield thing
-        elif isinstance(thing, FunctionType):
-            named = (thing.__globals__.get(name) for name in thing.__code__.co_names)
-            ahead += [value for value in named if isinstance(value, nn.Module | Tensor)]
-            ahead += [thing.__closure__, thing.__defaults__, thing.__kwdefaults__]
-        elif isinstance(thing, weakref.ref):
-            ahead.append(thing())
-        else:
-            ahead += gc.get_referents(thing)
 
 
 def _overlap(a: Tensor, b: Tensor) -> bool:
