@@ -7,6 +7,8 @@ weight anew. So a transformation looks for its layers here, and a layer that is 
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+
 import torch
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
@@ -130,34 +132,47 @@ def shared_parameters(model: nn.Module) -> list[list[str]]:
     return [names for names in holders.values() if len(names) > 1]
 
 
-def shares_weight(model: nn.Module, name: str) -> str | None:
-    """Return the name of another module of `model` that holds the weight of the layer `name`, or None.
+def need_own(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    why: str = "and what is done to the one would be missing in the other",
+    attributes: Container[str] = ("weight", "bias"),
+) -> None:
+    """Refuse layers that hold one of these attributes together with something else; `why` says what that would break.
+
+    Raises:
+        ValueError: one does.
 
     >>> model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9, bias=False))
     >>> model[1].weight = model[0].weight
-    >>> shares_weight(model, "1")
-    '0'
+    >>> need_own(model, {"1": model[1]}, "which a look-up reads")
+    Traceback (most recent call last):
+    ValueError: layer '1' shares its weight with '0', which a look-up reads; give each its own, or leave both out in where
     """
-    own = f"{name}.weight" if name else "weight"
-    for names in shared_parameters(model):
-        if own in names:
-            other = next(other for other in names if other != own)
-            return other.rpartition(".")[0]
-    return None
+    for places in shared_places(model, layers):
+        mine = next((place for place in places if place[0] in layers and place[1] in attributes), None)
+        if mine is not None:
+            one, attribute = mine
+            other = next(owner for owner, held in places if (owner, held) != mine)
+            raise ValueError(
+                f"layer '{one}' shares its {attribute} with '{other}', {why}; give each its own, or leave both out in "
+                "where"
+            )
 
 
-def need_own_weight(model: nn.Module, name: str) -> None:
-    """Refuse a layer whose weight another module holds too: what is done to the one would be missing in the other.
+def shared_places(model: nn.Module, layers: Mapping[str, nn.Module]) -> list[list[tuple[str, str]]]:
+    """Return the places that hold one parameter, as (module, attribute), where one of the `layers` is among them.
 
-    Raises:
-        ValueError: it shares its weight.
+    A layer has the name here by which it was chosen, which may be its second.
     """
-    other = shares_weight(model, name)
-    if other is not None:
-        raise ValueError(
-            f"layer {name!r} shares its weight with {other!r}, and what is done to the one would be missing in the "
-            "other; give each a weight of its own, or leave both out in where"
-        )
+    names = {layer: name for name, layer in layers.items()}
+    found = []
+    for places in shared_parameters(model):
+        held = [(owner, attribute) for owner, _, attribute in (place.rpartition(".") for place in places)]
+        held = [(names.get(model.get_submodule(owner), owner), attribute) for owner, attribute in held]
+        if any(owner in layers for owner, _ in held):
+            found.append(held)
+    return found
 
 
 def _is_computed(layer: nn.Module, name: str, may_be_none: bool) -> bool:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm
 
-from mini_lib.plain import need_plain, plain_layers, shared_parameters, shares_weight, why_not_plain
+from mini_lib.plain import need_own, need_plain, plain_layers, shared_parameters, why_not_plain
 
 
 class Doubling(nn.Linear):
@@ -135,10 +135,23 @@ def test_shared_weights_are_found_whoever_holds_them():
     assert shared_parameters(model) == []  # one module in two places holds its weight once
     model[2].weight = model[0].weight
     assert shared_parameters(model) == [["0.weight", "2.weight"]]
-    assert (shares_weight(model, "2"), shares_weight(model, "0"), shares_weight(model, "1")) == ("0", "2", None)
+    for name, other in (("2", "0"), ("0", "2")):
+        with pytest.raises(ValueError, match=f"^layer '{name}' shares its weight with '{other}', and what is done to"):
+            need_own(model, {name: model.get_submodule(name)})
+    need_own(model, {"1": layer})
     model[2].weight = nn.Parameter(model[1].weight.data.t())  # another parameter in the same memory
     assert shared_parameters(model) == [["1.weight", "2.weight"]]
-    assert shares_weight(layer, "") is None
+    need_own(layer, {"": layer})
+
+
+def test_of_a_weight_that_is_a_bias_too_the_weight_is_named():
+    layer = nn.Linear(1, 1)
+    layer.bias = layer.weight
+    model = nn.Sequential(layer, nn.Linear(1, 1))
+    model[1].bias = layer.weight
+    with pytest.raises(ValueError, match="^layer '0' shares its weight with '0', "):
+        need_own(model, {"0": layer}, attributes=("weight",))
+    need_own(model, {"1": model[1]}, attributes=("weight",))
 
 
 def test_parts_of_one_memory_are_not_shared():

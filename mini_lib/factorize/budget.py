@@ -18,7 +18,7 @@ from mini_lib.factorize.low_rank.tensors import check_rank
 from mini_lib.factorize.moments import is_factorizable, matrix_layers, need_factorizable
 from mini_lib.knapsack import Option, Options, exact, need_affordable
 from mini_lib.measure import LayerCost, layer_costs
-from mini_lib.plain import need_own_weight
+from mini_lib.plain import need_own
 from mini_lib.require import not_negative, of_type, one_of, whole
 from mini_lib.second_moments import Moments
 from mini_lib.surgery import Where
@@ -181,8 +181,7 @@ def cost_of_ranks(model: nn.Module, example: Example, ranks: Mapping[str, int], 
 
 def _chosen(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     layers = matrix_layers(model, where)
-    for name in layers:
-        need_own_weight(model, name)
+    need_own(model, layers, attributes=("weight",))
     return layers
 
 

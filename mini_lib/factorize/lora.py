@@ -19,7 +19,7 @@ from mini_lib.factorize.low_rank.parts import convolution, linear
 from mini_lib.factorize.low_rank.tensors import check_rank
 from mini_lib.factorize.moments import is_factorizable, matrix_layers
 from mini_lib.fold import find_batch_norms
-from mini_lib.plain import need_own_weight, need_plain
+from mini_lib.plain import need_own, need_plain
 from mini_lib.require import positive, whole
 from mini_lib.surgery import Where, find, replace
 
@@ -114,8 +114,8 @@ def add_lora(
             f"the model has a batch norm, {norms[0]!r}, whose statistics would go on learning; fold it first: "
             "mini_lib.fold.fold_batch_norm(model)"
         )
+    need_own(model, layers, attributes=("weight",))
     for name, layer in layers.items():
-        need_own_weight(model, name)
         rows, columns = len(layer.weight), layer.weight[0].numel()
         rank = check_rank(rank, min(rows, columns), f"layer {name!r}, a {rows} x {columns} weight")
     alpha = positive("alpha", rank if alpha is None else alpha, fix="the rank itself multiplies by 1")

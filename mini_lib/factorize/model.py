@@ -20,7 +20,7 @@ from mini_lib.factorize.low_rank import Factorized
 from mini_lib.factorize.methods import Method, Rank, plain_svd, slice_svd
 from mini_lib.fold import find_batch_norms, fold_batch_norm
 from mini_lib.measure import LayerCost, layer_costs
-from mini_lib.plain import is_called, need_own_weight, need_plain, plain_layers
+from mini_lib.plain import is_called, need_own, need_plain, plain_layers
 from mini_lib.require import callable_, of_type, one_of, whole
 from mini_lib.surgery import Where, find, swap
 
@@ -230,4 +230,4 @@ def _check_names(model: nn.Module, ranks: Mapping[str, Rank]) -> None:
             [other] = [one for one, layer in layers.items() if layer is module]
             raise ValueError(f"{name!r} is another name of layer {other!r}; use that one")
         need_plain(name, module, _LAYERS)
-        need_own_weight(model, name)
+        need_own(model, {name: module}, attributes=("weight",))

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from mini_lib.calibration import Calibration, batches, observe, running_order
 from mini_lib.copying import need_module
 from mini_lib.fold import find_batch_norms
+from mini_lib.plain import need_own
 from mini_lib.quantize.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
-from mini_lib.quantize.ties import need_own
 from mini_lib.surgery import hook_of, swap
 
 

@@ -1,16 +1,16 @@
 """Tied layers: several that hold one weight, or one bias.
 
 A weight that is rounded for one of them is rounded for all, or it would be stored twice and no longer be one. So either
-all its holders get the same codes, or a transformation that goes layer by layer refuses them by name.
+all its holders get the same codes, or a transformation that goes layer by layer refuses them: `plain.need_own`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 
 from torch import nn
 
-from mini_lib.plain import shared_parameters
+from mini_lib.plain import shared_places
 from mini_lib.quantize.formats import Format
 
 
@@ -29,7 +29,7 @@ def tied_layers(
     [('2', 'weight', '0')]
     """
     found = []
-    for (first, attribute), *others in _shared(model, layers):
+    for (first, attribute), *others in shared_places(model, layers):
         for other, other_attribute in others:
             one, two = (
                 getattr(model.get_submodule(name), each, None)
@@ -47,37 +47,4 @@ def tied_layers(
                     f"{formats[other].label} at once; give both one format, or each a weight of its own"
                 )
             found.append((other, attribute, first))
-    return found
-
-
-def need_own(
-    model: nn.Module, layers: Mapping[str, nn.Module], why: str, attributes: Container[str] = ("weight", "bias")
-) -> None:
-    """Refuse layers that hold one of these attributes together with something else; `why` says what that would break.
-
-    Raises:
-        ValueError: one does.
-    """
-    for holders in _shared(model, layers):
-        one, attribute = next(holder for holder in holders if holder[0] in layers)
-        if attribute not in attributes:
-            continue
-        two = next(owner for owner, _ in holders if owner != one)
-        raise ValueError(
-            f"layer '{one}' shares its {attribute} with '{two}', {why}; give each its own, or leave both out in where"
-        )
-
-
-def _shared(model: nn.Module, layers: Mapping[str, nn.Module]) -> list[list[tuple[str, str]]]:
-    """The places that hold one parameter, as (module, attribute), where one of the `layers` is among them.
-
-    A layer has the name here by which it was chosen, which may be its second.
-    """
-    names = {layer: name for name, layer in layers.items()}
-    found = []
-    for places in shared_parameters(model):
-        holders = [(owner, attribute) for owner, _, attribute in (place.rpartition(".") for place in places)]
-        holders = [(names.get(model.get_submodule(owner), owner), attribute) for owner, attribute in holders]
-        if any(owner in layers for owner, _ in holders):
-            found.append(holders)
     return found

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from mini_lib.llm.model.as_built import need_as_built, need_evaluated
 from mini_lib.llm.model.transformer import LanguageModel, need_language_model
 from mini_lib.llm.model.windows import windows_of
-from mini_lib.plain import need_own_weight, need_plain
+from mini_lib.plain import need_own, need_plain
 from mini_lib.quantize.layers import QuantizedLinear
 from mini_lib.quantize.qtensor import QTensor
 from mini_lib.require import callable_, of_type
@@ -158,8 +158,9 @@ def need_changeable(lm: LanguageModel, name: str) -> None:
         TypeError: it is no linear layer.
         ValueError: something else than its weight decides what it computes, or the weight is shared.
     """
-    need_plain(name, lm.get_submodule(name), (nn.Linear,))
-    need_own_weight(lm, name)
+    layer = lm.get_submodule(name)
+    need_plain(name, layer, (nn.Linear,))
+    need_own(lm, {name: layer}, attributes=("weight",))
 
 
 def moments_in(step: BlockStep, hidden: list[Tensor], parts: Sequence[str]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mini_lib.calibration import Calibration
-from mini_lib.plain import need_own_weight, plain_layers
+from mini_lib.plain import need_own, plain_layers
 from mini_lib.prune.scores import is_prunable
 from mini_lib.second_moments import mean_squares_of, second_moments_of
 from mini_lib.surgery import Where
@@ -54,6 +54,5 @@ def layers_of(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     ['0', '2']
     """
     layers = plain_layers(model, where, _KINDS)
-    for name in layers:
-        need_own_weight(model, name)
+    need_own(model, layers, attributes=("weight",))
     return layers

@@ -17,13 +17,13 @@ from torch.func import functional_call
 from mini_lib.calibration import run_model
 from mini_lib.counting import evaluating
 from mini_lib.data import Split
+from mini_lib.plain import need_own
 from mini_lib.quantize.formats import Format, Observer
 from mini_lib.quantize.ladder import rung
 from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.observers import min_max
 from mini_lib.quantize.qtensor import QTensor, quantize
-from mini_lib.quantize.ties import need_own
 from mini_lib.require import callable_, finite, of_type, whole
 from mini_lib.surgery import Where
 from mini_lib.tensor_checks import need_tensor

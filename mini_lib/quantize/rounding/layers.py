@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from mini_lib.calibration import Calibration
 from mini_lib.compensation import layer_by_layer
 from mini_lib.copying import copied
+from mini_lib.plain import need_own
 from mini_lib.quantize.choice import FormatChoice, choose_formats
 from mini_lib.quantize.formats import FloatFormat, Format
 from mini_lib.quantize.layers import quantized_layer
 from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.qtensor import QTensor, quantize
-from mini_lib.quantize.ties import need_own
 from mini_lib.surgery import Where, swap
 
 # (weight, second moments of what the layer reads, format) -> the rounded weight

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mini_lib.calibration import Calibration, batches, observe
+from mini_lib.plain import need_own
 from mini_lib.quantize.choice import FormatChoice, choose_formats
 from mini_lib.quantize.formats import IntFormat, Observer
 from mini_lib.quantize.granularity import PER_TENSOR
@@ -15,7 +16,6 @@ from mini_lib.quantize.layers import is_weight_layer
 from mini_lib.quantize.model import chosen_layers
 from mini_lib.quantize.observers import mse
 from mini_lib.quantize.range_observer import RangeObserver
-from mini_lib.quantize.ties import need_own
 from mini_lib.quantize.train.layers import FakeQuantConv2d, FakeQuantLinear, InputGrid
 from mini_lib.quantize.train.pact import PACT
 from mini_lib.quantize.train.weights import fake_quant_weight
