@@ -145,9 +145,9 @@ def need_own(
 
     >>> model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9, bias=False))
     >>> model[1].weight = model[0].weight
-    >>> need_own(model, {"1": model[1]}, "which a look-up reads")
+    >>> need_own(model, {"1": model[1]}, "which is a table")
     Traceback (most recent call last):
-    ValueError: layer '1' shares its weight with '0', which a look-up reads; give each its own, or leave both out in where
+    ValueError: layer '1' shares its weight with '0', which is a table; give each its own, or leave both out in where
     """
     for places in shared_places(model, layers):
         mine = next((place for place in places if place[0] in layers and place[1] in attributes), None)
