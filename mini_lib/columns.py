@@ -1,6 +1,7 @@
 """Text in columns: how every table of the library is printed."""
 
 from collections.abc import Iterable, Sequence
+from html import escape
 
 from mini_lib.require import of_type, whole
 
@@ -33,3 +34,18 @@ def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def as_html(lines: Sequence[Sequence[str]], caption: str) -> str:
+    """Return `lines` of cells as an HTML table: the first line names the columns, the first cell of each other its row.
+
+    >>> as_html([("layer", "weights"), ("conv1", "72")], "Stored").partition("<tbody>")[2]
+    '<tr><th scope="row">conv1</th><td>72</td></tr></tbody></table>'
+    """
+    (*head,), *body = lines
+    columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        for name, *cells in body
+    )
+    return f"<table><caption>{escape(caption)}</caption><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>"

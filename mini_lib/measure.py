@@ -8,17 +8,17 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 
 from torch import nn
 
-from mini_lib.columns import aligned
+from mini_lib.columns import aligned, as_html
 from mini_lib.costs import LayerCost, flops, layer_costs, macs, parameters, stored_bytes
 from mini_lib.counting import Example, evaluating, example_inputs
 from mini_lib.latency import Latency, compare_latency, latency, milliseconds, three_digits
 from mini_lib.require import checked, not_negative, of_type, share, whole
 
 __all__ = [
+    "HEADERS",
     "Latency",
     "LayerCost",
     "Report",
@@ -33,7 +33,8 @@ __all__ = [
     "stored_bytes",
 ]
 
-_HEADERS = ("model", "parameters", "MMAC", "KiB stored", "ms (median, p10-p90)", "accuracy %")
+#: What the cells of a row are, with their units.
+HEADERS = ("model", "parameters", "MMAC", "KiB stored", "ms (median, p10-p90)", "accuracy %")
 
 
 @dataclass(frozen=True)
@@ -105,20 +106,15 @@ class Report:
         if not self.rows:
             raise ValueError("rows must hold at least one Row, got none; measure a model first")
 
+    def lines(self) -> list[tuple[str, ...]]:
+        """Return the table as cells of text, its headers first."""
+        return [HEADERS, *(row.cells() for row in self.rows)]
+
     def __str__(self) -> str:
-        lines = [_HEADERS, *(row.cells() for row in self.rows)]
-        return aligned(lines)
+        return aligned(self.lines())
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{header}</th>' for header in _HEADERS)
-        body = "".join(
-            f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td>{number}</td>" for number in numbers) + "</tr>"
-            for name, *numbers in (row.cells() for row in self.rows)
-        )
-        return (
-            "<table><caption>What each model costs</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return as_html(self.lines(), "What each model costs")
 
 
 def report(

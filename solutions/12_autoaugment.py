@@ -46,9 +46,9 @@ from mini_lib.augment.search import (
 from mini_lib.augment.search.forward_selection import NOTHING
 from mini_lib.columns import aligned
 from studies.augment import contest, contest_record
-from studies.augment.paired import holm
 from studies.augment.searches import augment_of
 from studies.augment.turned import Disturbance, turned_and_inverted
+from studies.paired import holm
 from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core per process; sums then repeat to the last digit

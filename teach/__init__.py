@@ -1,6 +1,7 @@
 """The course's teaching machinery: exercises and checks, predictions, explorable figures, progress."""
 
 from teach.check import check
+from teach.claim import claim
 from teach.explore import explore
 from teach.figures import show, use_style
 from teach.ledger import ledger

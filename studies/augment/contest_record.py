@@ -14,8 +14,8 @@ from mini_lib.augment.policy import policy_from_json
 from mini_lib.columns import aligned
 from mini_lib.fit import Spread
 from studies.augment.contest import ALL_LABELS, POPULATION, RANDAUGMENT, WITHOUT_CHILDREN, Final, Search
-from studies.augment.paired import Paired, holm, paired
 from studies.factorize.record import percent, points
+from studies.paired import Paired, holm, paired
 from studies.parts import read_record
 
 RECORD_FILE = Path(__file__).parents[1] / "records" / "policies.json"

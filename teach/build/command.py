@@ -1,4 +1,4 @@
-"""The builder's command: `python -m teach.build [--check] [--lessons-only] [NN ...]`."""
+"""The builder's command: `python -m teach.build [--check] [--lessons-only] [--texts] [NN ...]`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from teach.build import drift, outputs, rules
+import nbformat
+
+from teach.build import claims, drift, outputs, rules
 from teach.build.execute import execute
 from teach.build.notebook import as_text, lesson_notebook, solution_notebook, write
+from teach.build.reuse import reuse
 from teach.build.source import Source, read_source
 
 ROOT = Path(__file__).parents[2]
@@ -24,17 +27,29 @@ def exercises_of(lesson: int) -> Sequence:
     return exercises.exercises_of(lesson) if lesson in exercises.lessons() else ()
 
 
-def build(path: Path, root: Path, exercises: Exercises, lessons_only: bool = False, say: Callable = print) -> None:
+def build(
+    path: Path,
+    root: Path,
+    exercises: Exercises,
+    lessons_only: bool = False,
+    texts_only: bool = False,
+    say: Callable = print,
+) -> None:
     """Build the notebooks of one source; nothing is written unless all of it is right.
+
+    Claims are the exception: where numbers have parted from the text, the notebooks are written, since they have the
+    numbers, and the build fails all the same.
 
     Raises:
         ValueError: every problem found, one per line.
     """
     source, points = checked(path, exercises)
     lesson = as_text(lesson_notebook(source, points))
+    parted = []
     if not lessons_only:
         solution = solution_notebook(source, points)
-        run = execute(solution)
+        built = root / "solutions" / f"{path.stem}.ipynb"
+        run = reuse(source, solution, nbformat.read(built, as_version=4)) if texts_only else execute(solution)
         text = as_text(solution)
         found = outputs.problems(solution, root)
         size_bytes = len(text.encode("utf-8"))
@@ -42,13 +57,17 @@ def build(path: Path, root: Path, exercises: Exercises, lessons_only: bool = Fal
             found.append(f"{size_bytes} bytes with its outputs; a notebook stays under {outputs.LARGEST_BYTES}")
         if found:
             raise ValueError("\n".join(f"{path.parent.name}/{path.stem}.ipynb: {problem}" for problem in found))
-        write(root / "solutions" / f"{path.stem}.ipynb", text)
-        first_line = next(cell.source.partition("\n")[0] for cell in solution.cells if cell.id == run.slowest)
-        say(
-            f"{path.stem}: {len(solution.cells)} cells ran in {run.total_s:.1f} s, {size_bytes / 1000:.0f} kB; "
-            f"the slowest took {run.cell_s[run.slowest]:.1f} s: {first_line[:60]}"
-        )
+        write(built, text)
+        parted = claims.problems(source, solution)
+        if run:
+            first_line = next(cell.source.partition("\n")[0] for cell in solution.cells if cell.id == run.slowest)
+            say(
+                f"{path.stem}: {len(solution.cells)} cells ran in {run.total_s:.1f} s, {size_bytes / 1000:.0f} kB; "
+                f"the slowest took {run.cell_s[run.slowest]:.1f} s: {first_line[:60]}"
+            )
     write(root / "lessons" / f"{path.stem}.ipynb", lesson)
+    if parted:
+        raise ValueError("\n".join(f"solutions/{path.stem}.ipynb: {problem}" for problem in parted))
 
 
 def checked(path: Path, exercises: Exercises) -> tuple[Source, dict[str, float]]:
@@ -85,6 +104,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, exercises: E
     parser.add_argument("lessons", nargs="*", metavar="NN", help="lesson numbers; all where none is given")
     parser.add_argument("--check", action="store_true", help="compare what is there with the sources; write nothing")
     parser.add_argument("--lessons-only", action="store_true", help="build lessons/ without executing the solutions")
+    parser.add_argument("--texts", action="store_true", help="only text has changed: keep the outputs, execute nothing")
     options = parser.parse_args(arguments)
 
     paths = sorted((root / "solutions").glob("[0-9][0-9]_*.py"))
@@ -95,15 +115,12 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, exercises: E
         parser.error(f"no source of a lesson in {root / 'solutions'}; build in a clone of the course")
     wanted = {f"{number:0>2}" for number in options.lessons}
     paths = [path for path in paths if not wanted or path.name[:2] in wanted]
-    try:
-        if options.check:
-            found = check(paths, root, exercises)
-        else:
-            found = []
-            for path in paths:
-                build(path, root, exercises, options.lessons_only)
-    except ValueError as error:
-        found = [str(error)]
+    found = check(paths, root, exercises) if options.check else []
+    for path in () if options.check else paths:
+        try:
+            build(path, root, exercises, options.lessons_only, options.texts)
+        except ValueError as error:
+            found.append(str(error))
     if found:
         print("\n".join(found), file=sys.stderr)
     elif options.check:

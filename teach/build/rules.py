@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from .claims import misplaced
 from .names import bound, needed, parsed, read_later
 from .notebook import BEGIN, END, answer_of, checked_id, exercise_id, stub
 from .source import TAGS, Cell, Source
@@ -26,7 +27,17 @@ def problems(source: Source, exercises: Sequence) -> list[str]:
     `exercises` are the lesson's exercises as data (id, title, function), in the order in which they are to appear.
     """
     found: list[Problem] = []
-    for rule in (tags_and_names, regions, stubs, exercises_as_data, checks, learners_names, given_away, markdown):
+    for rule in (
+        tags_and_names,
+        regions,
+        stubs,
+        exercises_as_data,
+        checks,
+        learners_names,
+        given_away,
+        markdown,
+        claims,
+    ):
         found += rule(source, exercises)
     return [f"{source.at(line)}: {sentence}" for line, sentence in sorted(found)]
 
@@ -207,6 +218,11 @@ def markdown(source: Source, exercises: Sequence) -> Iterator[Problem]:
             yield cell.line, "as many <details> as </details>, please, in one cell"
         if re.search(r"!\[\s*\]\(|<img(?![^>]*\balt=[\"'][^\"']+[\"'])", cell.text):
             yield cell.line, "a picture without alternative text: write ![what it shows](...)"
+
+
+def claims(source: Source, exercises: Sequence) -> Iterator[Problem]:
+    """Claims quote the page, in cells that the learner does not get."""
+    yield from misplaced(source)
 
 
 def _well_marked(source: Source) -> Iterable[Cell]:

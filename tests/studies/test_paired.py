@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from studies.augment.paired import Paired, holm, paired
+from studies.paired import Paired, holm, paired
 
 DIFFERENCES = st.lists(st.integers(-40, 40), min_size=2, max_size=8).map(lambda counts: [n / 1000 for n in counts])
 

@@ -58,3 +58,14 @@ def test_what_is_no_row_is_refused():
         ledger({"name": "dense"}, lesson=1)
     with pytest.raises(ValueError, match="lesson is missing for the row 'dense'; give its number, such as lesson=2"):
         ledger(row("dense"))
+    with pytest.raises(TypeError, match="beside must be a measure.Row, got str"):
+        ledger(row("dense"), lesson=1, beside="small_cnn")
+
+
+def test_a_time_is_compared_with_that_of_its_own_run():
+    dense = row("dense", median_s=4e-3)
+    ledger(dense, lesson=1, beside=dense)
+    ledger(row("int4", median_s=1e-3), lesson=2, beside=row("dense", median_s=2e-3))  # a faster day
+    found = ledger(row("alone"), lesson=3)
+    assert [line[-1] for line in found.lines()] == ["time in its own run", "1", "0.50 x dense", "-"]
+    assert "0.50 x dense" in repr(ledger()) and "0.50 x dense" in ledger()._repr_html_()

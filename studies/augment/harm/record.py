@@ -17,8 +17,8 @@ from studies.augment.harm.arms import NONE, STRENGTHS, named
 from studies.augment.harm.cells import Run, as_tuples
 from studies.augment.harm.nets import Cell, Task
 from studies.augment.harm.references import JUDGES, Judge, Measured, safety_at
-from studies.augment.paired import Paired
 from studies.factorize.record import percent
+from studies.paired import Paired
 from studies.parts import read_record
 
 RECORD_FILE = Path(__file__).parents[2] / "records" / "augment.json"
