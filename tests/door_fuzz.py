@@ -254,7 +254,7 @@ def fuzz_door(door: Door, rng: random.Random, budget_s: float | None, say, skip:
         if skip == 0:
             for name in right.changes - right.excused:
                 say("changed", door.name, f"a right call changes {name}")
-        most = None if budget_s is None else 20 if took < budget_s / 60 else 4
+        most = None if budget_s is None else 12 if took < budget_s / 60 else 4
         for name, value in cases_of(door, call, rng, most):
             number += 1
             if number <= skip:

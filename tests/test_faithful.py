@@ -3,7 +3,7 @@
 Every transformation meets every odd model. Each is asked for as little as it can be: 8 bits, the full rank, a mask of
 ones, a training of no steps. So the output has to stay what it was, within what 8 bits round.
 
-A run of the tests takes a third of the pairs, always the same. All of them, in half a minute:
+A run of the tests takes a sixth of the pairs, always the same. All of them, in half a minute:
 
     EVERY_PAIR=1 pytest tests/test_faithful.py
     python tests/test_faithful.py            prints the table
@@ -395,12 +395,12 @@ HINDERED = {
 
 
 def pairs(transform: str, every: bool) -> list[str]:
-    """The odd models that a transformation meets; without `every` the harmless ones and each third of the others.
+    """The odd models that a transformation meets; without `every` the harmless ones and each sixth of the others.
 
-    The thirds go round: three transformations in a row meet all of them.
+    The sixths go round: six transformations in a row meet all of them.
     """
     turn = list(TRANSFORMATIONS).index(transform)
-    met = [odd for number, odd in enumerate(ODD) if every or odd in HARMLESS or (number + turn) % 3 == 0]
+    met = [odd for number, odd in enumerate(ODD) if every or odd in HARMLESS or (number + turn) % 6 == 0]
     return [odd for odd in met if fits(odd, transform not in WITHOUT_NORM)]
 
 

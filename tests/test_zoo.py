@@ -76,7 +76,10 @@ def test_the_table_has_the_checkpoints_of_the_course():
 @pytest.mark.parametrize("checkpoint", zoo.CHECKPOINTS, ids=lambda checkpoint: checkpoint.file)
 def test_a_checkpoint_is_as_good_as_the_table_says(checkpoint, splits):
     model = zoo.load(checkpoint.name, checkpoint.seed)
-    for split, stated in ((splits.validation, checkpoint.validation_accuracy), (splits.test, checkpoint.test_accuracy)):
+    stated_of = [(splits.validation, checkpoint.validation_accuracy), (splits.test, checkpoint.test_accuracy)]
+    for split, stated in (
+        stated_of if checkpoint.seed == 0 else stated_of[:1]
+    ):  # the test pictures are five times as many
         logits = fit.predict(model, split.images)
         # Another machine or number of threads adds up in another order. The longest sum has 784 terms (lenet's first
         # layer): its rounding errors are up to 2**-24 each and of either sign, sqrt(784) * 2**-24 = 2e-6 of its size

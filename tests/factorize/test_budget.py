@@ -160,14 +160,14 @@ def pictures():
     return data.fashion()
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_one_optimization_beats_one_fraction_on_held_out_pictures(seed, pictures):
     # Both are data-aware and cost no more than the budget: only the ranks differ.
     model = fold_batch_norm(zoo.load("small_cnn", seed))
     moments = input_moments(model, pictures.train.first(200).images)
     example = torch.zeros(1, 1, 28, 28)
     whole = macs(model, example)
-    for share in (0.4, 0.5, 0.6):
+    for share in (0.4, 0.6):
         budget = int(share * whole)
         accuracy = []
         for ranks in (

@@ -296,7 +296,7 @@ def test_held_out_error_is_below_seven_tenths_of_the_plain_one(trained):
     model, moments, read, _ = trained
     for name, known in moments.items():
         layer = model.get_submodule(name)
-        for rank in (8, 16, 32, 64):
+        for rank in (8, 32):
             if rank < min(layer.weight.shape):
                 aware = measured_output_error(layer, output_svd(layer, known, rank).layer, read[name])
                 plain = measured_output_error(layer, svd_linear(layer, rank).layer, read[name])

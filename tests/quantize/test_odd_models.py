@@ -223,6 +223,7 @@ ODD = {
     "meta": on("fc2", lambda layer: layer.to("meta")),
     "scripted": lambda model: torch.jit.script(model),
 }  # fmt: skip
+ALWAYS = ("plain", "subclass that changes nothing", "float64")  # models that hinder nobody
 NEVER = ("lazy", "meta", "complex")  # models that cannot be run
 
 
@@ -297,7 +298,9 @@ def check(name: str, what: str, transform, model: nn.Module, tolerance: float) -
 
 @pytest.mark.parametrize("name", [name for name in ODD if name not in NEVER])
 def test_a_float_model_is_kept_or_refused_by_name(name):
-    for what, (transform, tolerance) in KEEPS.items():
+    for number, (what, (transform, tolerance)) in enumerate(KEEPS.items()):
+        if name not in ALWAYS and (number + list(ODD).index(name)) % 3:  # the thirds go round; test_faithful has more
+            continue
         said = check(name, what, transform, odd(name, plain()), tolerance)
         if name in ("plain", "subclass that changes nothing") or (name == "float64" and "prepare" not in what):
             assert said == "kept", (what, said)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -78,6 +78,7 @@ def test_the_density_falls_as_in_the_library(target, rounds):
     assert training.falling_densities(target, rounds) == pytest.approx(prune.cubic(target, rounds), rel=0, abs=2.0**-50)
 
 
+@settings(max_examples=20)  # each traces and prunes a model
 @given(SEEDS, st.sets(st.integers(0, 4), min_size=1))
 def test_what_is_left_of_two_convolutions_is_what_the_library_leaves(seed, keep):
     with torch.random.fork_rng(devices=[]):
