@@ -567,9 +567,9 @@ claim(
 )
 lost_by_conv4 = []
 for seed in range(3):
-    net = zoo.load("small_cnn", seed)
-    cut = separate_model(net, picture, {"conv4": 2}, fold=False).model
-    lost_by_conv4.append(fit.accuracy(net, splits.validation) - fit.accuracy(cut, splits.validation))
+    intact = zoo.load("small_cnn", seed)
+    cut = separate_model(intact, picture, {"conv4": 2}, fold=False).model
+    lost_by_conv4.append(fit.accuracy(intact, splits.validation) - fit.accuracy(cut, splits.validation))
 claim(
     "with a multiplier of 2 the net loses less than a point (it does in all three seeds of the zoo)",
     holds=max(lost_by_conv4) < 0.01,
