@@ -531,6 +531,16 @@ claim(
     min(first_three), max(first_three), below["conv4"], within=0.5,  # the mean over 20 draws varies by less
 )  # fmt: skip
 
+claim(
+    "with a multiplier of 1 its error is 35% below that of random weights, in the others 3 to 8%",
+    None,
+    below["conv4"],
+    min(first_three),
+    max(first_three),
+    within=0.5,
+    page="slides/07_depthwise.md",
+)
+
 # %%
 dense_accuracy = fit.accuracy(small_cnn, splits.validation)
 predict(
@@ -561,6 +571,7 @@ reveal("7.d", round(100 * candidates["all four", 1][1], 1))
 # %% tags=["solution-only"]
 claim(
     "10% is what guessing gives, and with a multiplier of 1 the net of pairs gets 12%",
+    None,
     None,
     100 * candidates["all four", 1][1],
     within=0.5,  # twenty pictures, whose answers hang on a rounding
@@ -628,9 +639,7 @@ with tqdm(total=len(ARMS) * len(SEEDS), desc="trainings") as bar:
 print(aligned(lines))
 head_start = paired(tuned_to["all four pairs, multiplier 1"], tuned_to["the same, from scratch"])
 low, high = (100 * end for end in head_start.interval())
-print(
-    f"all four pairs - from scratch, seed by seed: {100 * head_start.mean:+.0f} points, 95% interval {low:.0f} to {high:.0f}"
-)
+print(f"pairs - from scratch, seed by seed: {100 * head_start.mean:+.0f} points, 95% interval {low:.0f} to {high:.0f}")
 
 # %% tags=["solution-only"]
 means = {name: 100 * sum(values.values()) / len(values) for name, values in tuned_to.items()}
@@ -713,7 +722,7 @@ equal_gap, equal_text = compared(*tests.values())
 print(f"depthwise_cnn - plain_cnn, test, seed by seed: {equal_text}")
 
 # %% [markdown]
-# The question has changed: not "is a pair as good as the convolution it replaces", but "what is the best net that this many MACs can buy?". `depthwise_cnn` is ahead in all three seeds, by 1.6 points on average. With three seeds the interval still includes 0, if barely. And equal MACs are neither equal bytes, see the table, nor equal time, see section 5.
+# The question has changed: not "is a pair as good as the convolution it replaces", but "what is the best net that this many MACs can buy?". `depthwise_cnn` is ahead in all three seeds, by 1.5 points on average. With three seeds the interval still includes 0, if barely. And equal MACs are neither equal bytes, see the table, nor equal time, see section 5.
 #
 # Where do the MACs of such a net go? 90% of the weights of its convolutions and 81% of its MACs are in the 1 x 1 layers. MobileNetV2 starts from another observation: what a layer has to tell fits into few channels, and a **ReLU among few channels destroys some of it**. So its **inverted residual** passes few channels from block to block. Inside it goes to many, where the
 # depthwise part and the ReLUs are, and back to few by a pointwise layer *without* a ReLU, the **linear bottleneck**; then it adds its input. (That the linear end helps is the paper's result. It is not tested here.) By hand: 16 channels, four times as many in the middle, and back, at each place: $16 \cdot 64 + 64 \cdot 9 + 64 \cdot 16 = 2{,}624$ MACs. A pair of 64 channels takes $64 \cdot 9 + 64 \cdot 64 = 4{,}672$, and passes on four times as many.
@@ -733,9 +742,12 @@ print(aligned(lines))
 
 # %% tags=["solution-only"]
 claim(
-    "`depthwise_cnn` is ahead in all three seeds, by 1.6 points on average.",
+    "`depthwise_cnn` is ahead in all three seeds, by 1.5 points on average.",
     100 * equal_gap.mean,
     holds=min(equal_gap.differences) > 0,
+)
+claim(
+    "The net of pairs is ahead in all three seeds", holds=min(equal_gap.differences) > 0, page="slides/07_depthwise.md"
 )
 low, high = equal_gap.interval()
 claim("With three seeds the interval still includes 0, if barely.", holds=-0.005 < low < 0 < high)
@@ -797,7 +809,7 @@ def bound_s(layer):
 
 
 print(machine)
-lines = [("", "MMAC", "KB moved", "FLOP/byte", "roofline, ms", "measured, ms", "one picture, ms")]
+lines = [("", "MMAC", "KB", "FLOP/byte", "bound, ms", "measured, ms", "1 picture")]
 for name, layer in costs.items():
     lines.append(
         (
@@ -854,6 +866,11 @@ claim(
 over = {name: times[name].median_s / bound_s(layer) for name, layer in costs.items()}
 claim("it takes more than three times what the roofline allows", holds=over["depthwise"] > 3)
 claim("the furthest of the three from its bound", holds=max(over, key=over.get) == "depthwise")
+claim(
+    "It takes more than three times what the roofline allows",
+    holds=over["depthwise"] > 3,
+    page="slides/07_depthwise.md",
+)
 claim(
     "one picture takes it more than a third of the time of eight",
     holds=alone["depthwise"].median_s > times["depthwise"].median_s / 3,
@@ -991,6 +1008,21 @@ claim(
     holds=all(3 < times < 6 for times in slashes["large_layer"]),
 )
 claim(
+    "With 128 channels the MACs fall 8.4 times, and the time 3 to 6 times.",
+    None,
+    wide[0].macs / wide[1].macs,
+    None,
+    None,
+    holds=all(3 < times < 6 for times in slashes["large_layer"]),
+    page="slides/07_depthwise.md",
+)
+claim(
+    "at equal MACs the pair moves 5.3 times the bytes, and is the slower one",
+    even[1].moved_bytes / even[0].moved_bytes,
+    holds=all(times < 1 for times in slashes["equal_layers"]),
+    page="slides/07_depthwise.md",
+)
+claim(
     "With 16 channels they fall 5.8 times, and the time 1 to 2.5 times.",
     None,
     narrow[0].macs / narrow[1].macs,
@@ -1004,9 +1036,9 @@ claim(
     holds=all(times < 1 for times in slashes["equal_layers"]),
 )
 claim(
-    "The bound promises the saving in MACs, and no row keeps the promise.",
+    "The bound promises nearly the saving in MACs, and no row keeps the promise.",
     holds=all(
-        plain_and_pair(contest, layout)[1].times_faster < one.bound_s / other.bound_s
+        one.bound_s / other.bound_s > max(0.8 * one.macs / other.macs, other.times_faster)
         for contest in contests
         for layout in ("NCHW", "channels_last")
         for one, other in [plain_and_pair(contest, layout)]
@@ -1014,7 +1046,7 @@ claim(
 )
 
 # %% [markdown]
-# With 128 channels the MACs fall 8.4 times, and the time 3 to 6 times. With 16 channels they fall 5.8 times, and the time 1 to 2.5 times. At equal MACs the pair moves 5.3 times the bytes of the plain layer, and it is the slower one in both layouts. The bound promises the saving in MACs, and no row keeps the promise. Where the rest of the time goes (bytes, fixed costs, the kernel of the depthwise
+# With 128 channels the MACs fall 8.4 times, and the time 3 to 6 times. With 16 channels they fall 5.8 times, and the time 1 to 2.5 times. At equal MACs the pair moves 5.3 times the bytes of the plain layer, and it is the slower one in both layouts. The bound promises nearly the saving in MACs, and no row keeps the promise. Where the rest of the time goes (bytes, fixed costs, the kernel of the depthwise
 # part) is not taken apart here. So the third claim is true of large layers, by less than the MACs say, and has to be measured each time.
 #
 # Now the two nets of equal MACs again. One of them was ahead in accuracy. What does that cost?
