@@ -576,15 +576,6 @@ claim(
     100 * candidates["all four", 1][1],
     within=0.5,  # twenty pictures, whose answers hang on a rounding
 )
-lost_by_conv4 = []
-for seed in range(3):
-    intact = zoo.load("small_cnn", seed)
-    cut = separate_model(intact, picture, {"conv4": 2}, fold=False).model
-    lost_by_conv4.append(fit.accuracy(intact, splits.validation) - fit.accuracy(cut, splits.validation))
-claim(
-    "with a multiplier of 2 the net loses less than a point (it does in all three seeds of the zoo)",
-    holds=max(lost_by_conv4) < 0.01,
-)
 single = {name: candidates[name, 1][1] for name in NAMES}
 claim(
     "`conv4` has the smallest error", holds=max(single, key=single.get) == "conv4" and below["conv4"] > max(first_three)
@@ -623,7 +614,8 @@ ARMS = {
     "all four pairs, multiplier 1": lambda seed: separate_model(zoo.load("small_cnn", seed), picture, 1, fold=False).model,
     "the same, from scratch": from_scratch,
 }  # fmt: skip
-lines, tuned_to = [("validation accuracy, 3 seeds", "MACs", "before", f"after one pass over {len(FEW):,}")], {}
+lines = [("validation accuracy, 3 seeds", "MACs", "before", f"after one pass over {len(FEW):,}")]
+started, tuned_to = {}, {}
 with tqdm(total=len(ARMS) * len(SEEDS), desc="trainings") as bar:
     for name, start in ARMS.items():
         before, after = [], []
@@ -633,7 +625,7 @@ with tqdm(total=len(ARMS) * len(SEEDS), desc="trainings") as bar:
             tuned = fit.fit(net, FEW, splits.validation, epochs=1, seed=seed, learning_rate=5e-3, batch_size=32)
             after.append(tuned.history[-1].validation_accuracy)
             bar.update()
-        tuned_to[name] = dict(zip(SEEDS, after))
+        started[name], tuned_to[name] = dict(zip(SEEDS, before)), dict(zip(SEEDS, after))
         cells = (f"{record.percent(accuracies)} %" for accuracies in (before, after))
         lines.append((name, f"{measure.macs(net, picture) / dense_macs:.0%}", *cells))
 print(aligned(lines))
@@ -643,7 +635,17 @@ print(f"pairs - from scratch, seed by seed: {100 * head_start.mean:+.0f} points,
 
 # %% tags=["solution-only"]
 means = {name: 100 * sum(values.values()) / len(values) for name, values in tuned_to.items()}
-untouched = 100 * sum(fit.accuracy(zoo.load("small_cnn", seed), splits.validation) for seed in SEEDS) / len(SEEDS)
+untouched = 100 * sum(started["dense, the control"].values()) / len(SEEDS)
+by_conv4 = [
+    fit.accuracy(
+        separate_model(zoo.load("small_cnn", seed), picture, {"conv4": 2}, fold=False).model, splits.validation
+    )
+    for seed in SEEDS
+]
+claim(
+    "with a multiplier of 2 the net loses less than a point (it does in all three seeds of the zoo)",
+    holds=max(started["dense, the control"][seed] - share for seed, share in enumerate(by_conv4)) < 0.01,
+)
 claim(
     "The dense net, to which nothing was done, loses about 3 points by so short a training.",
     untouched - means["dense, the control"],
@@ -656,7 +658,7 @@ claim(
 claim("what the trained net is still good for as a start", holds=low > 0)
 
 # %% [markdown]
-# Read the table with its controls. The dense net, to which nothing was done, loses about 3 points by so short a training. The difference between the last two rows is what the trained net is still good for as a start (its nearest pairs, its batch norms and its last layer together). The distance from the third row to the first is what has not come back. With one layer replaced, less than two points are missing.
+# Read the table with its controls. The dense net, to which nothing was done, loses about 3 points by so short a training. The difference between the last two rows is what the trained net is still good for as a start (its nearest pairs, its batch norms and its last layer together): the interval of three seeds is wide, and lies above 0. The distance from the third row to the first is what has not come back. With one layer replaced, less than two points are missing.
 #
 # A net of pairs can instead be *trained as one* from the beginning. That is what MobileNet does. It does not approximate anything.
 #
@@ -853,7 +855,7 @@ def draw_roofline():
 
 show(
     draw_roofline(),
-    alt="Two rooflines of this machine, with data in the cache and in memory, and three measured layers. The plain layer and the pointwise part stand to the right, near the limit of the arithmetic; the depthwise part stands far to the left, and well below the line of the cache.",
+    alt="Two rooflines of this machine, with data in the cache and in memory, and three measured layers. The plain layer stands to the right, near the limit of the arithmetic; the pointwise part stands left of it and lower; the depthwise part stands far to the left, and well below the line of the cache.",
 )
 
 # %% tags=["solution-only"]
@@ -865,6 +867,10 @@ claim(
 )
 over = {name: times[name].median_s / bound_s(layer) for name, layer in costs.items()}
 claim("it takes more than three times what the roofline allows", holds=over["depthwise"] > 3)
+claim(
+    "The plain layer comes near the limit of the arithmetic, and the pointwise part less near.",
+    holds=over["plain"] < 1.6 and over["plain"] < over["pointwise"],
+)
 claim("the furthest of the three from its bound", holds=max(over, key=over.get) == "depthwise")
 claim(
     "It takes more than three times what the roofline allows",
@@ -877,7 +883,7 @@ claim(
 )
 
 # %% [markdown]
-# The plain layer and the pointwise part are on the right: most of their work is a matrix product, and they come near the limit of the arithmetic. The depthwise part is on the left. It has an eighth of the pair's MACs, and a larger share of its time: it takes more than three times what the roofline allows, the furthest of the three from its bound. So neither bytes nor MACs are what it waits for.
+# The plain layer comes near the limit of the arithmetic, and the pointwise part less near. The depthwise part is on the left. It has an eighth of the pair's MACs, and a larger share of its time: it takes more than three times what the roofline allows, the furthest of the three from its bound. So neither bytes nor MACs are what it waits for.
 # The last column changes nothing but the number of pictures, and finds a part of the answer: one picture takes it more than a third of the time of eight. Much of its time is a **fixed cost** of the call. What holds up the rest was not measured. The roofline is a lower bound for the time, and a layer may take much longer. (It is also an estimate, from the best of a few runs, so a layer may come out a little above it.)
 #
 # How many times faster can a pair be at best? By hand, on a machine with 100 FLOP/s and 10 B/s: a plain layer of 500 MACs that moves 40 bytes takes the longer of $1000/100 = 10$ s and $40/10 = 4$ s. A pair of two parts with 50 MACs each, which move 40 and 60 bytes, takes 4 s and 6 s. The MACs fall to a fifth, and the time not at all.
@@ -1073,14 +1079,14 @@ print(aligned(lines))
 # %% tags=["solution-only"]
 clocks = {(row.name, row.layout): row.median_s for row in timed if row.contest == "equal_models" and row.batch == 32}
 claim(
-    "The net of pairs takes 1.2 to 1.6 times as long",
+    "The net of pairs takes 1.2 to 2 times as long",
     min(clocks["depthwise_cnn", at] / clocks["plain_cnn", at] for at in ("NCHW", "channels_last")),
     max(clocks["depthwise_cnn", at] / clocks["plain_cnn", at] for at in ("NCHW", "channels_last")),
-    within=0.25,  # between builds these ratios moved by up to 0.2
+    within=0.4,  # between builds and machines, each of the two ratios moved by so much
 )
 
 # %% [markdown]
-# MACs are about the only thing that these two have in common. The net of pairs takes 1.2 to 1.6 times as long, so a plain net that may take as long could be a larger one: "at equal MACs" and "at equal time" are two questions.
+# MACs are about the only thing that these two have in common. The net of pairs takes 1.2 to 2 times as long, so a plain net that may take as long could be a larger one: "at equal MACs" and "at equal time" are two questions.
 #
 # ## 6 Look around
 #
@@ -1176,13 +1182,13 @@ table
 # %% tags=["solution-only"]
 plain_row, _, pairs_row = report.rows
 claim(
-    "`depthwise_cnn` has 4.7 times fewer MACs than `small_cnn` and an accuracy within a point, and it takes longer.",
+    "`depthwise_cnn` has 4.7 times fewer MACs than `small_cnn` and an accuracy within a point, and it is not faster.",
     plain_row.macs / pairs_row.macs,
-    holds=pairs_row.median_s > plain_row.median_s and abs(pairs_row.accuracy - plain_row.accuracy) < 0.01,
+    holds=pairs_row.median_s > 0.9 * plain_row.median_s and abs(pairs_row.accuracy - plain_row.accuracy) < 0.01,
 )
 
 # %% [markdown]
-# These are times of a single picture, and the last column compares them within this run. `depthwise_cnn` has 4.7 times fewer MACs than `small_cnn` and an accuracy within a point, and it takes longer.
+# These are times of a single picture, and the last column compares them within this run. `depthwise_cnn` has 4.7 times fewer MACs than `small_cnn` and an accuracy within a point, and it is not faster.
 
 # %%
 progress()

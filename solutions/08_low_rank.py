@@ -325,7 +325,7 @@ check("8.4")
 # Why 90%, and not 80? Nobody knows. **Variational Bayes** (VBMF) asks another question: if the matrix were something simple plus noise of unknown strength, which singular values stand out of the noise? For a given noise the answer has a closed form; how strong the noise is, is found by a search along one number. So there is nothing to choose. A test for it is at hand: what does it say about shuffled layers?
 
 # %% name="out-ranks"
-lines = [("", "full", "pays", "90%", "accuracy", "VBMF", "accuracy", "VBMF, shuffled")]
+lines, left_after = [("", "full", "pays", "90%", "accuracy", "VBMF", "accuracy", "VBMF, shuffled")], {}
 for title, net in NETS.items():
     for name, layer in net.named_modules():
         if not isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
@@ -335,8 +335,9 @@ for title, net in NETS.items():
         chosen = rank.rank_by_energy(torch.linalg.svdvals(matrix), 0.9), rank.rank_by_vbmf(matrix)
         cells = []
         for r in chosen:
-            cut = f"{accuracy(net, **{name: plain_svd(name, layer, r).layer}):.1%}" if 0 < r <= last else "-"
-            cells += [str(r), cut]
+            pays = 0 < r <= last
+            left_after[name, r] = accuracy(net, **{name: plain_svd(name, layer, r).layer}) if pays else None
+            cells += [str(r), f"{left_after[name, r]:.1%}" if pays else "-"]
         lines.append((name, str(min(matrix.shape)), str(last), *cells, str(rank.rank_by_vbmf(shuffled(matrix)))))
 print(f"uncut: {', '.join(f'{name} {share:.1%}' for name, share in WHOLE.items())}; one layer cut at a time")
 print(aligned(lines))
@@ -350,7 +351,7 @@ energy = {
 
 
 def left_at(ranks, name):
-    return 100 * accuracy(cnn, **{name: plain_svd(name, getattr(cnn, name), ranks[name]).layer})
+    return 100 * left_after[name, ranks[name]]
 
 
 claim("In conv2 and conv3 VBMF keeps rank 6", bayes["conv2"], holds=bayes["conv3"] == bayes["conv2"])
@@ -361,10 +362,10 @@ claim(
     holds=left_at(bayes, "conv4") > 100 * WHOLE["small_cnn"] - 0.5,
 )
 claim(
-    "the same share of energy, 90%, costs 3.6 points in conv2 and nothing in conv4",
+    "the same share of energy, 90%, costs 3.7 points in conv2 and nothing in conv4",
     None,
     100 * WHOLE["small_cnn"] - left_at(energy, "conv2"),
-    within=0.3,
+    within=0.5,
     holds=left_at(energy, "conv4") > 100 * WHOLE["small_cnn"] - 0.5,
 )
 means_off = [
@@ -374,7 +375,7 @@ means_off = [
 claim("With the mean taken off, both become 0.", max(means_off))
 
 # %% [markdown]
-# A dash means: that rank saves nothing, or is 0. The last column is as it should be: in shuffled numbers there is nothing to find. (A 1 is no error: if all numbers have a mean that is not zero, that mean is a direction, and survives shuffling. With the mean taken off, both become 0.) Then read the rows of conv2, conv3 and conv4. In conv2 and conv3 VBMF keeps rank 6, and what it takes for noise is what the net works with: 23% and 11% are left. In conv4 its rank 30 costs nothing. And the same share of energy, 90%, costs 3.6 points in conv2 and nothing in conv4. **Both look at the weights, and neither knows what a weight is for.** That takes data, and parts 3 and 4.
+# A dash means: that rank saves nothing, or is 0. The last column is as it should be: in shuffled numbers there is nothing to find. (A 1 is no error: if all numbers have a mean that is not zero, that mean is a direction, and survives shuffling. With the mean taken off, both become 0.) Then read the rows of conv2, conv3 and conv4. In conv2 and conv3 VBMF keeps rank 6, and what it takes for noise is what the net works with: 23% and 11% are left. In conv4 its rank 30 costs nothing. And the same share of energy, 90%, costs 3.7 points in conv2 and nothing in conv4. **Both look at the weights, and neither knows what a weight is for.** That takes data, and parts 3 and 4.
 #
 # ## 2 A filter has four modes
 #
@@ -776,14 +777,17 @@ claim(
     holds=abs(before[1] / before[0] - 0.75) < 0.03 and 0.96 < behind[1] / behind[0] < 1,
 )
 claim(
-    "why the accuracy *falls* by 9 points", -100 * fell["linear1", 8][0], within=0.6, holds=fell["linear1", 8][1] < 1e-6
+    "why the accuracy *falls* by 9.5 points",
+    -100 * fell["linear1", 8][0],
+    within=0.5,
+    holds=fell["linear1", 8][1] < 1e-6,
 )
 
 # %% [markdown]
 # Each row goes from the plain SVD to another one: with its bias corrected, or data-aware. In all rows the second has the smaller output error. `after ReLU` is the same error of what the next layer reads. `one right` counts the pictures that only the first gets right, and those that only the second does; the last column says how often a fair coin would be as lopsided. Where it is not small, do not call it a difference, whichever side is ahead.
 #
 # How can nearer be worse? By hand: a layer with two outputs. The first varies by 10 and says nothing about the class, the second by 2 and *is* the class. At rank 1 it is nearest to keep the first: only 2 of $\sqrt{104}$ are lost, an error of 0.196, and the class is gone. The output error adds up all outputs over all pictures, and the loudest count most. Accuracy hangs on those few directions in which a shirt differs from a coat, and these may be
-# quiet. And the next layer does not read the output but its ReLU: in linear1 at rank 8 the corrected bias takes a quarter off the error before the ReLU, and next to nothing after it. (That does not explain yet why the accuracy *falls* by 9 points; its cause was not tested.) Zhang et al. fit what comes after the ReLU, which has no closed form.
+# quiet. And the next layer does not read the output but its ReLU: in linear1 at rank 8 the corrected bias takes a quarter off the error before the ReLU, and next to nothing after it. (That does not explain yet why the accuracy *falls* by 9.5 points; its cause was not tested.) Zhang et al. fit what comes after the ReLU, which has no closed form.
 # So an output error is a guide for choosing candidates. The goal is what you measure on validation data.
 #
 # ## 4 Which layer gets which rank?
@@ -1107,7 +1111,6 @@ aware = factorize(cnn, example, halves, method=data_aware_svd(moments)).model
 best = allocate_ranks(cnn, example, budget_macs=measure.macs(aware, example), moments=moments)
 CUT = {
     "dense": cnn,
-    "svd .5": factorize(cnn, example, halves).model,
     "data-aware svd .5": aware,
     "one optimization": factorize(cnn, example, best, method=data_aware_svd(moments)).model,
     "tucker-2 .5": factorize(cnn, example, tucker_ranks(cnn, 0.5, is_inner), method=tucker()).model,
@@ -1295,7 +1298,7 @@ for name in ("linear1", "linear2"):
 print(aligned(lines))
 
 # %% [markdown]
-# The change needs rank 10 and 15 for 90% of its energy, a fifth or less of what its shuffled numbers need. So do not learn the change as a full matrix: **LoRA** leaves $W$ as it is, and learns two thin matrices beside it,
+# The change needs rank 10 and 15 for 90% of its energy, about a twentieth and a fifth of what its shuffled numbers need. So do not learn the change as a full matrix: **LoRA** leaves $W$ as it is, and learns two thin matrices beside it,
 #
 # $$W' = W + \frac{\alpha}{r} B A, \qquad A: r \times n, \quad B: m \times r.$$
 #
@@ -1377,7 +1380,8 @@ ranks_of_change = [
 ]
 claim("The change needs rank 10 and 15 for 90% of its energy", *(own for own, _ in ranks_of_change), None, within=2)
 claim(
-    "a fifth or less of what its shuffled numbers need", holds=all(own < 0.22 * other for own, other in ranks_of_change)
+    "about a twentieth and a fifth of what its shuffled numbers need",
+    holds=all(abs(own / other - share) < 0.03 for (own, other), share in zip(ranks_of_change, (1 / 20, 1 / 5))),
 )
 
 # %% [markdown]
