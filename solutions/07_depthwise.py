@@ -775,7 +775,7 @@ claim(
 # The third claim: it takes less. Fewer MACs, that is proven. But lesson 01 said that a layer has two limits, and that the slower one counts: it can do so many FLOPs per second, and move so many bytes per second.
 #
 # Take one output of a depthwise 3 x 3 layer. It takes 9 MACs, or 18 FLOPs. A number is read for it, and one is written, 8 bytes: 2.25 FLOPs for each byte. In a plain layer of 64 channels each number that is read serves 64 outputs: 64 times as many FLOPs for the same bytes. So a pair with the channels of the plain layer moves its tensors *twice*, in and out of each part,
-# for a fraction of the arithmetic. (A **fused** kernel would keep the middle channels in the cache and save one of the two trips; torch has none here. See Qararyah et al. 2024.) Here are the parts of a pair and the plain layer: 64 channels, 14 x 14, eight pictures, and one.
+# for a fraction of the arithmetic. (A **fused** kernel keeps the middle channels in the cache and saves one of the two trips, see Qararyah et al. 2024. Here the two parts run one after the other.) Here are the parts of a pair and the plain layer: 64 channels, 14 x 14, eight pictures, and one.
 
 # %%
 predict(
@@ -883,7 +883,7 @@ claim(
 )
 
 # %% [markdown]
-# The plain layer comes near the limit of the arithmetic, and the pointwise part less near. The depthwise part is on the left. It has an eighth of the pair's MACs, and a larger share of its time: it takes more than three times what the roofline allows, the furthest of the three from its bound. So neither bytes nor MACs are what it waits for.
+# The plain layer comes near the limit of the arithmetic, and the pointwise part less near. The depthwise part is on the left. It has an eighth of the pair's MACs, and a larger share of its time: it takes more than three times what the roofline allows, the furthest of the three from its bound. So most of its time is explained neither by bytes nor by MACs.
 # The last column changes nothing but the number of pictures, and finds a part of the answer: one picture takes it more than a third of the time of eight. Much of its time is a **fixed cost** of the call. What holds up the rest was not measured. The roofline is a lower bound for the time, and a layer may take much longer. (It is also an estimate, from the best of a few runs, so a layer may come out a little above it.)
 #
 # How many times faster can a pair be at best? By hand, on a machine with 100 FLOP/s and 10 B/s: a plain layer of 500 MACs that moves 40 bytes takes the longer of $1000/100 = 10$ s and $40/10 = 4$ s. A pair of two parts with 50 MACs each, which move 40 and 60 bytes, takes 4 s and 6 s. The MACs fall to a fifth, and the time not at all.
@@ -1153,7 +1153,7 @@ explore(
 # - **An error of the weights is not a loss of accuracy.** It says how far the kernels moved, and not whether the net looks there. Choose on validation pictures.
 # - **Few outputs, large shares.** With $N$ below $K^2$ the term $1/N$ rules. A layer with one output has nothing to share.
 # - **A wide pair is no cheap layer.** From a multiplier of $N K^2 / (N + K^2)$ on it costs as much as the convolution or more, and exactness may come only there.
-# - **MACs are not time.** The depthwise part moves nearly as many bytes as a plain layer, for a fraction of the arithmetic, and its fixed cost is that of any call. On an accelerator that multiplies matrices in blocks it may use a small part of the machine (lesson 10).
+# - **MACs are not time.** The depthwise part moves nearly as many bytes as a plain layer, for a fraction of the arithmetic, and each call has a fixed cost. On an accelerator that multiplies matrices in blocks it may use a small part of the machine (lesson 10).
 # - **What trains well is another question.** That a small MobileNet does well here is a result about these nets, this data, these seeds.
 #
 # ## The ledger
