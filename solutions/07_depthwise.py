@@ -949,7 +949,7 @@ claim(
 )
 
 # %% [markdown]
-# On this machine the depthwise layer takes more than twice as long where its memory is given back, and only the variables differ. Where there are no faults in either row, the C library is another one. (A program that runs such layers all day should set the variables, too, or reuse its buffers.) In the contests that follow, the memory is kept. Section 6 and the ledger time small tensors in the notebook's own process.
+# On this machine the depthwise layer takes more than twice as long where its memory is given back, and only the variables differ. Where there are no faults in either row, the C library is another one. In the contests that follow, the memory is kept. Section 6 and the ledger time small tensors in the notebook's own process.
 #
 # ### Three contests
 #

@@ -784,7 +784,7 @@ claim(
 )
 
 # %% [markdown]
-# Each row goes from the plain SVD to another one: with its bias corrected, or data-aware. In all rows the second has the smaller output error. `after ReLU` is the same error of what the next layer reads. `one right` counts the pictures that only the first gets right, and those that only the second does; the last column says how often a fair coin would be as lopsided. Where it is not small, do not call it a difference, whichever side is ahead.
+# Each row goes from the plain SVD to another one: with its bias corrected, or data-aware. In all rows the second has the smaller output error. `after ReLU` is the same error of what the next layer reads. `one right` counts the pictures that only the first gets right, and those that only the second does; the last column says how often a fair coin would be as lopsided. Where it is not small, do not call it a difference.
 #
 # How can nearer be worse? By hand: a layer with two outputs. The first varies by 10 and says nothing about the class, the second by 2 and *is* the class. At rank 1 it is nearest to keep the first: only 2 of $\sqrt{104}$ are lost, an error of 0.196, and the class is gone. The output error adds up all outputs over all pictures, and the loudest count most; the class may hang on a quiet one.
 # And the next layer does not read the output but its ReLU: in linear1 at rank 8 the corrected bias takes a quarter off the error before the ReLU, and next to nothing after it. (That does not explain yet why the accuracy *falls* by 9.5 points; its cause was not tested.) Zhang et al. fit what comes after the ReLU, which has no closed form.
@@ -1123,7 +1123,7 @@ for name, net in CUT.items():
 print(aligned(lines))
 
 # %% [markdown]
-# One seed and one short epoch: an anecdote. The study with three seeds, more ranks and more pictures takes twenty minutes, so it was **recorded**: the next cells train and time nothing, they read a file that comes with the course. Its times are those of the machine that it was made on: 32 pictures, channels last, one thread. `- control` is the difference to the dense net of the same seed with the same fine-tuning, in points of test accuracy.
+# One seed and one short epoch: an anecdote. The study with three seeds, more ranks and more pictures was **recorded**: the next cells read a file that comes with the course. Its times are those of the machine that it was made on: 32 pictures, channels last, one thread. `- control` is the difference to the dense net of the same seed with the same fine-tuning, in points of test accuracy.
 
 # %% name="out-recorded"
 study = record.recorded()
