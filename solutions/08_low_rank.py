@@ -1517,7 +1517,7 @@ progress()
 # - Rank $r$ pays below $mn/(m+n)$; the error of a cut is in the singular values, before anything is tried.
 # - A convolution can be cut along channels, along the kernel, in both channel modes (Tucker-2) or in all four (CP). Which is nearest at equal weights differs by layer.
 # - Cut what the inputs make of the weight, not the weight: $W S$ in place of $W$, and let the bias repair the mean. Then measure the accuracy all the same.
-# - Decide all ranks together, under one budget, and compare with the same share everywhere.
+# - Decide all ranks together, under one budget, and compare with the same share everywhere but in the last layer.
 # - Time fell where layers were large and ranks filled vectors. In the small layer it rose.
 # - LoRA: when the change is of low rank, learn only that.
 #
