@@ -726,7 +726,7 @@ claim("which leads to the same $U$", holds=(by_root @ by_root.T - by_cholesky @ 
 # %% [markdown]
 # `expected` was known from the calibration pictures; `data-aware` was measured on others. An error above 1 in the plain column says: a layer that always answers with its mean would have been nearer. The gain differs by layer: the error of the data-aware layer is 35% of the plain one's in linear1 at rank 16, and 91% in conv4. (Were all inputs equally strong and independent, $S$ would be a multiple of the identity, and the two would be the same.)
 #
-# Language models are cut in this way, too. ASVD scales each input by its typical size, as if $S$ were diagonal. SVD-LLM takes all of it: with the Cholesky factor of the second moments in place of the root, which leads to the same $U$.
+# Language models are cut in this way, too. ASVD scales each input by its typical size, as if $S$ were diagonal. SVD-LLM takes all of it, with a Cholesky factor in place of the root, which leads to the same $U$.
 #
 # ### Does a smaller error mean a better net?
 #
