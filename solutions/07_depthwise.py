@@ -3,14 +3,14 @@
 #
 # Lesson 07 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
 #
-# In 2017 a network called MobileNet took each convolution in two: one part that looks around within a channel, and one that mixes the channels. That takes eight to nine times fewer multiplications, and the network is nearly as good.
+# In 2017 a network called MobileNet took nearly every convolution in two: one part that looks around within a channel, and one that mixes the channels. Its authors report eight to nine times fewer multiplications, and a network that is nearly as good.
 # So people say: "a depthwise-separable convolution gives almost the same as a convolution, for less". There are three claims in that sentence. That it computes the same; that it computes *almost* the same; and that it takes less.
 # Each can be put to the test, and each is true in some cases and wrong in the others.
 #
 # **You will be able to**
 # 1. count what a convolution, a grouped one, and a depthwise-separable pair cost, and say from which multiplier on the pair saves nothing;
 # 2. say when a pair *is* a given convolution, how far it is from it otherwise, before computing anything with it, and what that does to a trained net;
-# 3. say from a measurement whether fewer MACs became less time, and why or why not.
+# 3. say from a measurement whether fewer MACs became less time.
 #
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
 # run everything, and come back.
@@ -36,6 +36,8 @@ from mini_lib.fold import fold_batch_norm
 from mini_lib.latency import milliseconds
 from studies.factorize import record
 from studies.factorize.clean_process import in_clean_process
+from studies.factorize.speed import measure_peak
+from studies.paired import paired
 from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core against one core; sums then repeat to the last digit
@@ -228,6 +230,11 @@ for _ in range(8):
         )
     )
 print(aligned(lines))
+
+# %% tags=["solution-only"]
+from teach import claim
+
+claim("The fractions are the same, to the last digit.", holds=all(line[-2] == line[-1] for line in lines[1:]))
 
 # %%
 pairs = separate_model(small_cnn, picture, 1)
@@ -458,10 +465,22 @@ print(f"multiplier 1, a hundred random kernels: {hundred.mean:.3f} ± {hundred.s
 # %%
 reveal("7.c", round(100 * separable.separable_errors(shapeless)[0], 1))
 
+# %% tags=["solution-only"]
+last = max(r for r in range(1, 10) if cost.cost_ratio(16, 3, r) < 1)
+claim(
+    "at the last multiplier that saves anything, 5, the error is still 38%",
+    last,
+    100 * separable.separable_errors(shapeless)[last - 1],
+)
+claim(
+    "At a multiplier of 9 the pair is exact for *every* convolution.",
+    holds=max(separable.separable_errors(one)[8] for one in (shapeless, small_cnn.conv3, small_cnn.conv4)) < 1e-6,
+)
+
 # %% [markdown]
-# For a random kernel the two meet nowhere. Where the pair is cheap, it is another layer. Where it is the same layer, it is dearer than the convolution.
+# For a random kernel the two meet nowhere. Where the pair is cheap, it is another layer. Where it is the same layer, it costs more than the convolution: at the last multiplier that saves anything, 5, the error is still 38%.
 #
-# But nobody uses random kernels. Does training make kernels of one channel alike? Each trained layer of `small_cnn` beside a random one of the same shape, over what the pair costs:
+# But nobody uses random kernels. Does training make the kernels of one channel alike? Here is each trained layer of `small_cnn` next to a random one of the same shape, over what the pair costs:
 
 # %% name="fig-errors"
 NAMES = ("conv1", "conv2", "conv3", "conv4")
@@ -498,7 +517,29 @@ show(
 )
 
 # %% [markdown]
-# Training has made the kernels of a channel somewhat more alike, in three of the four layers not by much. What does that do to the net? Take the trained model, put the nearest pairs in, and ask it. No training afterwards.
+# Training has made the kernels of a channel more alike: with a multiplier of 1 the error is 3 to 8% below that of random weights in conv1 to conv3, and 35% below it in conv4. What does that do to the net? Take the trained model, put the nearest pairs in, and ask it. No training afterwards.
+
+# %% tags=["solution-only"]
+below = {}
+for name in NAMES:
+    conv = small_cnn.get_submodule(name)
+    chance_errors = fit.over_seeds(lambda seed: separable.separable_errors(random_like(conv, seed))[0], range(20))
+    below[name] = 100 * (1 - separable.separable_errors(conv)[0] / chance_errors.mean)
+first_three = [below[name] for name in NAMES[:3]]
+claim(
+    "the error is 3 to 8% below that of random weights in conv1 to conv3, and 35% below it in conv4",
+    min(first_three), max(first_three), below["conv4"], within=0.5,  # the mean over 20 draws varies by less
+)  # fmt: skip
+
+claim(
+    "with a multiplier of 1 its error is 35% below that of random weights, in the others 3 to 8%",
+    None,
+    below["conv4"],
+    min(first_three),
+    max(first_three),
+    within=0.5,
+    page="slides/07_depthwise.md",
+)
 
 # %%
 dense_accuracy = fit.accuracy(small_cnn, splits.validation)
@@ -527,11 +568,23 @@ print(aligned(lines))
 # %%
 reveal("7.d", round(100 * candidates["all four", 1][1], 1))
 
+# %% tags=["solution-only"]
+claim(
+    "10% is what guessing gives, and with a multiplier of 1 the net of pairs gets 12%",
+    None,
+    None,
+    100 * candidates["all four", 1][1],
+    within=0.5,  # twenty pictures, whose answers hang on a rounding
+)
+single = {name: candidates[name, 1][1] for name in NAMES}
+claim(
+    "`conv4` has the smallest error", holds=max(single, key=single.get) == "conv4" and below["conv4"] > max(first_three)
+)
+
 # %% [markdown]
-# There are ten classes, so 10% is what guessing gives. The second claim, "almost the same", is wrong for a trained net, and by a lot: a net made of nearest pairs is broken.
+# There are ten classes, so 10% is what guessing gives, and with a multiplier of 1 the net of pairs gets 12%. The second claim, "almost the same", is wrong for this trained net: made of nearest pairs, it is broken.
 #
-# With one exception, and it is worth a look. `conv4` has the smallest error, and with a multiplier of 2 the net hardly notices. Look at its kernels again, above: they are mostly one shape in several strengths. Behind this layer comes a mean over all places, which forgets *where* something was seen, so there is little reason to
-# look at fine differences in space. (That is a guess that fits what we see. It has not been tested here.)
+# One layer is an exception. `conv4` has the smallest error, and with a multiplier of 2 the net loses less than a point (it does in all three seeds of the zoo). Look at its kernels again, above: they are mostly one shape in several strengths. Why that is so in this layer, and not in the others, was not tested here.
 #
 # ### What training repairs
 #
@@ -562,6 +615,7 @@ ARMS = {
     "the same, from scratch": from_scratch,
 }  # fmt: skip
 lines = [("validation accuracy, 3 seeds", "MACs", "before", f"after one pass over {len(FEW):,}")]
+started, tuned_to = {}, {}
 with tqdm(total=len(ARMS) * len(SEEDS), desc="trainings") as bar:
     for name, start in ARMS.items():
         before, after = [], []
@@ -571,25 +625,53 @@ with tqdm(total=len(ARMS) * len(SEEDS), desc="trainings") as bar:
             tuned = fit.fit(net, FEW, splits.validation, epochs=1, seed=seed, learning_rate=5e-3, batch_size=32)
             after.append(tuned.history[-1].validation_accuracy)
             bar.update()
+        started[name], tuned_to[name] = dict(zip(SEEDS, before)), dict(zip(SEEDS, after))
         cells = (f"{record.percent(accuracies)} %" for accuracies in (before, after))
         lines.append((name, f"{measure.macs(net, picture) / dense_macs:.0%}", *cells))
 print(aligned(lines))
+head_start = paired(tuned_to["all four pairs, multiplier 1"], tuned_to["the same, from scratch"])
+low, high = (100 * end for end in head_start.interval())
+print(f"pairs - from scratch, seed by seed: {100 * head_start.mean:+.0f} points, 95% interval {low:.0f} to {high:.0f}")
+
+# %% tags=["solution-only"]
+means = {name: 100 * sum(values.values()) / len(values) for name, values in tuned_to.items()}
+untouched = 100 * sum(started["dense, the control"].values()) / len(SEEDS)
+by_conv4 = [
+    fit.accuracy(
+        separate_model(zoo.load("small_cnn", seed), picture, {"conv4": 2}, fold=False).model, splits.validation
+    )
+    for seed in SEEDS
+]
+claim(
+    "with a multiplier of 2 the net loses less than a point (it does in all three seeds of the zoo)",
+    holds=max(started["dense, the control"][seed] - share for seed, share in enumerate(by_conv4)) < 0.01,
+)
+claim(
+    "The dense net, to which nothing was done, loses about 3 points by so short a training.",
+    untouched - means["dense, the control"],
+    within=0.5,  # the standard deviation over the seeds
+)
+claim(
+    "With one layer replaced, less than two points are missing.",
+    holds=means["dense, the control"] - means["conv4 a pair, multiplier 1"] < 2,
+)
+claim("what the trained net is still good for as a start", holds=low > 0)
 
 # %% [markdown]
-# Read the table with its controls. The dense row shows what so short a training does to a net to which nothing was done. The difference between the last two rows is what the nearest pairs still knew of the trained net. And the distance from the third row to the first is what has not come back. With one layer replaced there is little to repair.
+# Read the table with its controls. The dense net, to which nothing was done, loses about 3 points by so short a training. The difference between the last two rows is what the trained net is still good for as a start (its nearest pairs, its batch norms and its last layer together): the interval of three seeds is wide, and lies above 0. The distance from the third row to the first is what has not come back. With one layer replaced, less than two points are missing.
 #
-# So a net of pairs wants to be *trained as one*. That is what MobileNet does. It does not approximate anything.
+# A net of pairs can instead be *trained as one* from the beginning. That is what MobileNet does. It does not approximate anything.
 #
 # ## 4 Another net
 #
-# The zoo has both: `small_cnn` with four plain convolutions, and `depthwise_cnn`, a small MobileNet with one plain layer and four blocks of pairs, each trained from scratch with three seeds. In a block there is a batch norm and a **ReLU between the two parts**. So a block is not one linear map any more: there is no convolution that it could be the same as, or near to.
+# The zoo has both: `small_cnn` with four plain convolutions, and `depthwise_cnn`, a small MobileNet with one plain layer and four blocks of pairs, each trained from scratch with three seeds and a recipe of its own. In a block there is a batch norm and a **ReLU between the two parts**. So a block is not one linear map any more: there is no convolution that it could be the same as, or near to.
 
 # %%
 less = dense_macs / measure.macs(zoo.depthwise_cnn(), picture)
 predict(
     "7.e",
-    f"depthwise_cnn has {less:.1f} times fewer MACs than small_cnn, and was trained from scratch. How accurate is it on the test pictures, beside small_cnn?",
-    choices=("better than small_cnn", "worse than small_cnn", "no difference beyond the spread"),
+    f"depthwise_cnn has {less:.1f} times fewer MACs than small_cnn, and was trained from scratch. How accurate is it on the test pictures, compared with small_cnn?",
+    choices=("better than small_cnn", "worse than small_cnn", "no difference beyond chance"),
 )
 
 # %% name="out-zoo"
@@ -610,28 +692,42 @@ for name, nets in trained.items():
         )
     )
 print(aligned(lines))
-gap = fit.Spread(tuple(b - a for a, b in zip(accuracies["small_cnn"].values, accuracies["depthwise_cnn"].values)))
-print(f"depthwise_cnn - small_cnn, seed by seed: {100 * gap.mean:+.1f} ± {100 * gap.std:.1f} points")
+
+
+def compared(one, other):
+    """The difference of two nets in points, seed by seed, with the interval of its mean."""
+    found = paired(one, other)
+    low, high = (100 * end for end in found.interval())
+    return found, f"{100 * found.mean:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}"
+
+
+gap, gap_text = compared(*(dict(zip(SEEDS, accuracies[net].values)) for net in ("depthwise_cnn", "small_cnn")))
+print(f"depthwise_cnn - small_cnn, seed by seed: {gap_text}")
 
 # %%
-side = "better than small_cnn" if gap.mean > 0 else "worse than small_cnn"
-reveal("7.e", side if abs(gap.mean) > gap.std else "no difference beyond the spread")
+low, high = gap.interval()
+reveal(
+    "7.e", "better than small_cnn" if low > 0 else "worse than small_cnn" if high < 0 else "no difference beyond chance"
+)
 
 # %% [markdown]
-# Is that the merit of pairs, or of more layers and more channels? These two nets differ in many things. So take away the difference in size: a plain net like `small_cnn`, made so narrow that it has as many MACs as `depthwise_cnn`, and trained with the same recipe. Training both takes a while, so this was **recorded**: the cell
-# reads a file that comes with the course.
+# An interval around 0 says that three seeds do not tell the two apart, and that they lie within about two points. Is that the merit of pairs, or of more layers and more channels? These two nets differ in many things. So take away the difference in MACs: `plain_cnn` is a net like `small_cnn`, made so narrow that it has as many MACs as `depthwise_cnn`, and trained with the recipe
+# of `depthwise_cnn`. (It was given no recipe of its own, so it may be a little worse than it could be.) Training both takes a while, so this was **recorded**: the cell reads a file that comes with the course.
 
 # %% name="out-equal"
 study = record.recorded()
 print("RECORDED, not run here; to make it anew:")
 print("python tools/factorize_study.py --record DIR\n")
 print(record.equal_table(study.equal))
+tests = {net: {one.seed: one.test for one in study.equal if one.net == net} for net in ("depthwise_cnn", "plain_cnn")}
+equal_gap, equal_text = compared(*tests.values())
+print(f"depthwise_cnn - plain_cnn, test, seed by seed: {equal_text}")
 
 # %% [markdown]
-# That is the fair question, and the fair answer: not "is a pair as good as the convolution it replaces", but "what is the best net that this many MACs can buy?".
+# The question has changed: not "is a pair as good as the convolution it replaces", but "what is the best net that this many MACs can buy?". `depthwise_cnn` is ahead in all three seeds, by 1.5 points on average. With three seeds the interval still includes 0, if barely. And equal MACs are neither equal bytes, see the table, nor equal time, see section 5.
 #
-# And where do the MACs of such a net go? Nearly all of its weights are in the 1 x 1 layers, as the first table says. Looking around is cheap now, and mixing is dear. MobileNetV2 draws the consequence: mix few channels, look around in many. Its **inverted residual** goes from few channels to many and back, all pointwise, with the
-# depthwise part in the middle where there are many, and adds its input to the result. By hand: 16 channels, four times as many in the middle, and back, at each place: $16 \cdot 64 + 64 \cdot 9 + 64 \cdot 16 = 2{,}624$ MACs. A pair that looks around in as many channels, 64 to 64, takes $64 \cdot 9 + 64 \cdot 64 = 4{,}672$.
+# Where do the MACs of such a net go? 90% of the weights of its convolutions and 81% of its MACs are in the 1 x 1 layers. MobileNetV2 starts from another observation: what a layer has to tell fits into few channels, and a **ReLU among few channels destroys some of it**. So its **inverted residual** passes few channels from block to block. Inside it goes to many, where the
+# depthwise part and the ReLUs are, and back to few by a pointwise layer *without* a ReLU, the **linear bottleneck**; then it adds its input. (That the linear end helps is the paper's result. It is not tested here.) By hand: 16 channels, four times as many in the middle, and back, at each place: $16 \cdot 64 + 64 \cdot 9 + 64 \cdot 16 = 2{,}624$ MACs. A pair of 64 channels takes $64 \cdot 9 + 64 \cdot 64 = 4{,}672$, and passes on four times as many.
 
 # %% name="out-inverted"
 SIZE = 14
@@ -646,13 +742,40 @@ for name, (block, channels) in blocks.items():
     lines.append((name, f"{macs // SIZE**2:,}", f"{measure.parameters(block):,}", f"{channels}"))
 print(aligned(lines))
 
+# %% tags=["solution-only"]
+claim(
+    "`depthwise_cnn` is ahead in all three seeds, by 1.5 points on average.",
+    100 * equal_gap.mean,
+    holds=min(equal_gap.differences) > 0,
+)
+claim(
+    "The net of pairs is ahead in all three seeds", holds=min(equal_gap.differences) > 0, page="slides/07_depthwise.md"
+)
+low, high = equal_gap.interval()
+claim("With three seeds the interval still includes 0, if barely.", holds=-0.005 < low < 0 < high)
+low, high = gap.interval()
+claim(
+    "three seeds do not tell the two apart, and that they lie within about two points",
+    holds=-0.02 < low < 0 < high < 0.02,
+)
+rows = [row for row in measure.layer_costs(folded, picture) if row.macs]
+kernels = {row.name: folded.get_submodule(row.name).weight for row in rows if row.name != "linear"}
+mixing = [name for name, weight in kernels.items() if weight.shape[2:] == (1, 1)]
+claim(
+    "90% of the weights of its convolutions and 81% of its MACs are in the 1 x 1 layers",
+    100 * sum(kernels[name].numel() for name in mixing) / sum(weight.numel() for weight in kernels.values()),
+    100 * sum(row.macs for row in rows if row.name in mixing) / sum(row.macs for row in rows),
+    None,
+    None,
+)
+
 # %% [markdown]
 # ## 5 Fewer MACs, less time?
 #
-# The third claim: it takes less. Fewer MACs, that is proven. But lesson 01 said that a layer has two limits, and that the slower one counts: it can do so many FLOPs a second, and move so many bytes a second.
+# The third claim: it takes less. Fewer MACs, that is proven. But lesson 01 said that a layer has two limits, and that the slower one counts: it can do so many FLOPs per second, and move so many bytes per second.
 #
-# Take one output of a depthwise 3 x 3 layer. It takes 9 MACs, or 18 FLOPs. A number is read for it, and one is written, 8 bytes: 2.25 FLOPs for each byte. In a plain layer of 64 channels each number that is read serves 64 outputs: 64 times as many FLOPs for the same bytes. So the pair does the same traffic *twice*, in and out of each part,
-# for a fraction of the arithmetic. Here are the parts of a pair beside the plain layer: 64 channels, 14 x 14, eight pictures.
+# Take one output of a depthwise 3 x 3 layer. It takes 9 MACs, or 18 FLOPs. A number is read for it, and one is written, 8 bytes: 2.25 FLOPs for each byte. In a plain layer of 64 channels each number that is read serves 64 outputs: 64 times as many FLOPs for the same bytes. So a pair with the channels of the plain layer moves its tensors *twice*, in and out of each part,
+# for a fraction of the arithmetic. (A **fused** kernel keeps the middle channels in the cache and saves one of the two trips, see Qararyah et al. 2024. Here the two parts run one after the other.) Here are the parts of a pair and the plain layer: 64 channels, 14 x 14, eight pictures, and one.
 
 # %%
 predict(
@@ -669,15 +792,16 @@ pair = layers.depthwise_separable(CHANNELS, CHANNELS, 3, bias=False).to(memory_f
 x = torch.randn(BATCH, CHANNELS, 14, 14).contiguous(memory_format=LAST)
 # The tensors fit into the cache, so what counts is the bandwidth of the cache.
 machine = roofline.Machine(
-    roofline.measure_peak_flops_per_s(), roofline.measure_bandwidth_bytes_per_s(buffer_bytes=x.nbytes, repeats=30)
-)
+    measure_peak(), roofline.measure_bandwidth_bytes_per_s(buffer_bytes=x.nbytes, repeats=30)
+)  # the peak: the best of some matrix products and a large convolution
 costs = dict(
     zip(("plain", "depthwise", "pointwise"), measure.layer_costs(nn.Sequential(plain, pair.depthwise, pair.pointwise), x))
 )  # fmt: skip
+modules = {"plain": plain, "depthwise": pair.depthwise, "pointwise": pair.pointwise}
 with torch.no_grad():
-    times = measure.compare_latency(
-        {"plain": lambda: plain(x), "depthwise": lambda: pair.depthwise(x), "pointwise": lambda: pair.pointwise(x)},
-        repeats=100,
+    times, alone = (
+        measure.compare_latency({name: partial(module, of) for name, module in modules.items()}, repeats=100)
+        for of in (x, x[:1].contiguous(memory_format=LAST))
     )
 
 
@@ -687,7 +811,7 @@ def bound_s(layer):
 
 
 print(machine)
-lines = [("", "MMAC", "KB moved", "FLOP/byte", "roofline, ms", "measured, ms")]
+lines = [("", "MMAC", "KB", "FLOP/byte", "bound, ms", "measured, ms", "1 picture")]
 for name, layer in costs.items():
     lines.append(
         (
@@ -697,6 +821,7 @@ for name, layer in costs.items():
             f"{roofline.layer_intensity(layer):.1f}",
             f"{1e3 * bound_s(layer):.3f}",
             str(times[name]).removesuffix(" ms"),
+            f"{1e3 * alone[name].median_s:.4f}",
         )
     )
 print(aligned(lines))
@@ -730,12 +855,36 @@ def draw_roofline():
 
 show(
     draw_roofline(),
-    alt="Two rooflines of this machine, with data in the cache and in memory, and three measured layers. The plain layer and the pointwise part stand to the right, near the limit of the arithmetic; the depthwise part stands far to the left, and well below the line of the cache.",
+    alt="Two rooflines of this machine, with data in the cache and in memory, and three measured layers. The plain layer stands to the right, near the limit of the arithmetic; the pointwise part stands left of it and lower; the depthwise part stands far to the left, and well below the line of the cache.",
+)
+
+# %% tags=["solution-only"]
+part = parts_s["depthwise"] / sum(parts_s.values())
+macs_part = costs["depthwise"].macs / (costs["depthwise"].macs + costs["pointwise"].macs)
+claim(
+    "It has an eighth of the pair's MACs, and a larger share of its time",
+    holds=part > 1.3 * macs_part and abs(1 / macs_part - 8) < 0.5,
+)
+over = {name: times[name].median_s / bound_s(layer) for name, layer in costs.items()}
+claim("it takes more than three times what the roofline allows", holds=over["depthwise"] > 3)
+claim(
+    "The plain layer comes near the limit of the arithmetic, and the pointwise part less near.",
+    holds=over["plain"] < 1.6 and over["plain"] < over["pointwise"],
+)
+claim("the furthest of the three from its bound", holds=max(over, key=over.get) == "depthwise")
+claim(
+    "It takes more than three times what the roofline allows",
+    holds=over["depthwise"] > 3,
+    page="slides/07_depthwise.md",
+)
+claim(
+    "one picture takes it more than a third of the time of eight",
+    holds=alone["depthwise"].median_s > times["depthwise"].median_s / 3,
 )
 
 # %% [markdown]
-# Three things can be read from this figure. The plain layer and the pointwise part are on the right: they are matrix products, for which such machines are built, and they come near the limit. The depthwise part is on the left. If its data must come from memory, the bytes are its limit, and the MACs that it saves were never what took the time. And even from the cache it does not reach
-# its line: with nine products for a number there is little that a processor could do in one go. The roofline is a *limit*: nobody is faster, and one may be much slower.
+# The plain layer comes near the limit of the arithmetic, and the pointwise part less near. The depthwise part is on the left. It has an eighth of the pair's MACs, and a larger share of its time: it takes more than three times what the roofline allows, the furthest of the three from its bound. So most of its time is explained neither by bytes nor by MACs.
+# The last column changes nothing but the number of pictures, and finds a part of the answer: one picture takes it more than a third of the time of eight. Much of its time is a **fixed cost** of the call. What holds up the rest was not measured. The roofline is a lower bound for the time, and a layer may take much longer. (It is also an estimate, from the best of a few runs, so a layer may come out a little above it.)
 #
 # How many times faster can a pair be at best? By hand, on a machine with 100 FLOP/s and 10 B/s: a plain layer of 500 MACs that moves 40 bytes takes the longer of $1000/100 = 10$ s and $40/10 = 4$ s. A pair of two parts with 50 MACs each, which move 40 and 60 bytes, takes 4 s and 6 s. The MACs fall to a fifth, and the time not at all.
 
@@ -775,15 +924,15 @@ check("7.7")
 # %% [markdown]
 # ### A trap on the way to the clock
 #
-# Before layers are timed against each other, look at what is timed. Each layer makes a new tensor for its output. When the last one that used a large block of memory is done, the C library (glibc, on Linux) gives the block back to the system. At the next call the system hands it over again page by page, each filled with zeros first: a **page fault**
-# for every 4 KiB. A layer that does little on much memory can spend more time on that than on its own work, and then one measures the allocator.
+# Before you compare the times of layers, look at what is timed. Each layer makes a new tensor for its output. When the last one that used a large block of memory is done, the C library (glibc, on Linux) gives the block back to the system. At the next call the system hands it over again page by page, each filled with zeros first: a **page fault**
+# for every 4 KiB. A layer that does little on much memory can spend more time on that than on its own work, and then the allocator is what you measure.
 #
 # Three variables tell glibc to keep the memory: `MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_` and `MALLOC_TOP_PAD_`. They are read when a process starts, and this notebook has long started. So the library times in a process of its own. It takes *processor* time, of one thread: what other programs do meanwhile is not counted. Here is a depthwise layer with 128 pictures, both ways.
 
 # %% name="out-trap"
 trap = {}
 for keep in tqdm((False, True), desc="processes"):
-    rows, _ = in_clean_process(["depthwise_alone"], batches=[128], layouts=["NCHW"], repeats=15, keep_memory=keep)
+    rows, _ = in_clean_process(["depthwise_alone"], batches=[128], layouts=["NCHW"], repeats=10, keep_memory=keep)
     trap[keep] = {row.name: row for row in rows}
 lines = [("64 channels, 14 x 14, batch 128", "page faults a call", "processor ms a call")]
 for name, keep in itertools.product(("depthwise", "dense"), (False, True)):
@@ -793,12 +942,18 @@ for name, keep in itertools.product(("depthwise", "dense"), (False, True)):
     lines.append((label, f"{row.page_faults:,.0f}", time))
 print(aligned(lines))
 
+# %% tags=["solution-only"]
+claim(
+    "the depthwise layer takes more than twice as long where its memory is given back",
+    holds=trap[False]["depthwise"].median_s > 2 * trap[True]["depthwise"].median_s,
+)
+
 # %% [markdown]
-# Where there are no faults in either row, the C library is another one. (A program that runs such layers all day should set the variables, too, or reuse its buffers.) From here on the memory is kept.
+# On this machine the depthwise layer takes more than twice as long where its memory is given back, and only the variables differ. Where there are no faults in either row, the C library is another one. In the contests that follow, the memory is kept. Section 6 and the ledger time small tensors in the notebook's own process.
 #
 # ### Three contests
 #
-# A plain layer and a pair: with few channels, with many, and with other numbers of channels so that both have the *same* MACs. Batches of 32, batch norms folded, one thread. The columns with a slash say how many times less it is than for the plain layer: MACs, the roofline's time, the processor's. `NCHW` keeps the channels apart in memory, `NHWC` (torch's
+# A plain layer and a pair: with few channels, with many, and with other numbers of channels so that both have the *same* MACs. Batches of 32, batch norms folded, one thread. The columns with a slash say how many times less it is than for the plain layer: MACs, bytes (each tensor moved once), the roofline's time, the processor's. `NCHW` keeps the channels apart in memory, `NHWC` (torch's
 # `channels_last`) keeps those of a pixel side by side.
 
 # %%
@@ -823,13 +978,14 @@ def plain_and_pair(contest, layout):
 
 
 for layout, short in (("NCHW", "NCHW"), ("channels_last", "NHWC")):
-    lines = [(short, "MACs /", "bound /", "plain, ms", "pair, ms", "time /")]
+    lines = [(short, "MACs /", "bytes /", "bound /", "plain, ms", "pair, ms", "time /")]
     for contest, label in contests.items():
         one, other = plain_and_pair(contest, layout)
         lines.append(
             (
                 label,
                 f"{one.macs / other.macs:.2f}",
+                f"{one.moved_bytes / other.moved_bytes:.2f}",
                 f"{one.bound_s / other.bound_s:.2f}",
                 ms(one),
                 ms(other),
@@ -841,11 +997,65 @@ for layout, short in (("NCHW", "NCHW"), ("channels_last", "NHWC")):
 # %%
 reveal("7.g", round(1 / plain_and_pair("equal_layers", "channels_last")[1].times_faster, 2))
 
+# %% tags=["solution-only"]
+slashes = {
+    contest: [plain_and_pair(contest, layout)[1].times_faster for layout in ("NCHW", "channels_last")]
+    for contest in contests
+}
+wide, narrow, even = (
+    plain_and_pair(contest, "channels_last") for contest in ("large_layer", "small_layer", "equal_layers")
+)
+claim(
+    "With 128 channels the MACs fall 8.4 times, and the time 3 to 7 times.",
+    None,
+    wide[0].macs / wide[1].macs,
+    None,
+    None,
+    holds=all(2.9 < times < 7 for times in slashes["large_layer"]),
+)
+claim(
+    "With 128 channels the MACs fall 8.4 times, and the time 3 to 7 times.",
+    None,
+    wide[0].macs / wide[1].macs,
+    None,
+    None,
+    holds=all(2.9 < times < 7 for times in slashes["large_layer"]),
+    page="slides/07_depthwise.md",
+)
+claim(
+    "at equal MACs the pair moves 5.3 times the bytes, and is the slower one",
+    even[1].moved_bytes / even[0].moved_bytes,
+    holds=all(times < 1 for times in slashes["equal_layers"]),
+    page="slides/07_depthwise.md",
+)
+claim(
+    "With 16 channels they fall 5.8 times, and the time 1 to 2.5 times.",
+    None,
+    narrow[0].macs / narrow[1].macs,
+    None,
+    None,
+    holds=all(0.9 < times < 2.5 for times in slashes["small_layer"]),
+)
+claim(
+    "At equal MACs the pair moves 5.3 times the bytes of the plain layer, and it is the slower one in both layouts.",
+    even[1].moved_bytes / even[0].moved_bytes,
+    holds=all(times < 1 for times in slashes["equal_layers"]),
+)
+claim(
+    "The bound promises nearly the saving in MACs, and no row keeps the promise.",
+    holds=all(
+        one.bound_s / other.bound_s > max(0.8 * one.macs / other.macs, other.times_faster)
+        for contest in contests
+        for layout in ("NCHW", "channels_last")
+        for one, other in [plain_and_pair(contest, layout)]
+    ),
+)
+
 # %% [markdown]
-# With many channels MACs and time fall together. With few, most of the saving is lost on the way; where the last column is below 1, the layer with a fraction of the MACs is *slower*. And at equal MACs? The pair has the same arithmetic, and twice the traffic, on more channels. A number below 1 there means that the plain layer wins. The bound tells little of
-# that beforehand. So the third claim is true of large layers, on machines and in layouts that have good kernels for it, and has to be measured each time.
+# With 128 channels the MACs fall 8.4 times, and the time 3 to 7 times. With 16 channels they fall 5.8 times, and the time 1 to 2.5 times. At equal MACs the pair moves 5.3 times the bytes of the plain layer, and it is the slower one in both layouts. The bound promises nearly the saving in MACs, and no row keeps the promise. Where the rest of the time goes (bytes, fixed costs, the kernel of the depthwise
+# part) is not taken apart here. So the third claim is true of large layers, by less than the MACs say, and has to be measured each time.
 #
-# Now the two nets of equal MACs again. One of them is more accurate. What does that cost?
+# Now the two nets of equal MACs again. One of them was ahead in accuracy. What does that cost?
 
 # %% name="out-models"
 lines = [("batch of 32, memory kept", "MMAC", "KiB", "test, recorded", "ms, NCHW", "ms, NHWC")]
@@ -866,12 +1076,21 @@ for net in ("plain_cnn", "depthwise_cnn"):
     )
 print(aligned(lines))
 
+# %% tags=["solution-only"]
+clocks = {(row.name, row.layout): row.median_s for row in timed if row.contest == "equal_models" and row.batch == 32}
+claim(
+    "The net of pairs takes 1.2 to 2 times as long",
+    min(clocks["depthwise_cnn", at] / clocks["plain_cnn", at] for at in ("NCHW", "channels_last")),
+    max(clocks["depthwise_cnn", at] / clocks["plain_cnn", at] for at in ("NCHW", "channels_last")),
+    within=0.4,  # between builds and machines, each of the two ratios moved by so much
+)
+
 # %% [markdown]
-# MACs are what these two have in common, and it is about the only thing.
+# MACs are about the only thing that these two have in common. The net of pairs takes 1.2 to 2 times as long, so a plain net that may take as long could be a larger one: "at equal MACs" and "at equal time" are two questions.
 #
 # ## 6 Look around
 #
-# Move the multiplier, and the layer. Above: six kernels of one input channel, as they were trained, and what one picture looks like behind the layer, in the output channel with the most to see. Below: the same through the nearest pair.
+# Move the multiplier, and the layer. Above: six kernels of one input channel, as they were trained, and what one picture looks like after the layer, in the output channel with the most to see. Below: the same through the nearest pair.
 
 # %% name="fig-explore" tags=["widget"]
 LAYERS, RANKS = ("conv1", "conv3", "conv4"), (1, 2, 4, 9)
@@ -910,7 +1129,7 @@ def draw_pair(multiplier, layer):
     clock = times_of[layer]
     figure.suptitle(
         f"error {found.relative_error:.0%}, MACs {float(found.cost_ratio):.0%}, "
-        f"{1e3 * clock[multiplier].median_s:.2f} ms beside {1e3 * clock[0].median_s:.2f}",
+        f"{1e3 * clock[multiplier].median_s:.2f} ms, trained layer {1e3 * clock[0].median_s:.2f}",
         fontsize=23,
     )
     return figure
@@ -926,15 +1145,15 @@ explore(
 )
 
 # %% [markdown]
-# The times are those of eight pictures, NHWC, the pair beside the trained layer. `conv1` shows best what a pair is: it has one input channel, so its 16 kernels are mixed from as many basic ones as the multiplier says. Which layer is well enough at a multiplier that saves MACs? At which is it faster?
+# The times are those of eight pictures, NHWC, of the pair and of the trained layer. `conv1` shows best what a pair is: it has one input channel, so its 16 kernels are mixed from as many basic ones as the multiplier says. Which layer is near enough at a multiplier that saves MACs? At which is it faster?
 #
 # ## 7 Where it stops working
 #
-# - **Trained weights are no pairs.** Their slices have full rank, and the best pair may be far away. The exceptions can be found beforehand: look at the singular values, layer by layer.
+# - **Trained weights are no pairs.** Their slices have full rank, and the best pair may be far away. Look at the singular values, layer by layer: an exception shows there.
 # - **An error of the weights is not a loss of accuracy.** It says how far the kernels moved, and not whether the net looks there. Choose on validation pictures.
 # - **Few outputs, large shares.** With $N$ below $K^2$ the term $1/N$ rules. A layer with one output has nothing to share.
 # - **A wide pair is no cheap layer.** From a multiplier of $N K^2 / (N + K^2)$ on it costs as much as the convolution or more, and exactness may come only there.
-# - **MACs are not time.** The depthwise part moves as much as a plain layer, for a fraction of the arithmetic, and needs a kernel written for it. On an accelerator that multiplies matrices in blocks it may use a small part of the machine (lesson 10).
+# - **MACs are not time.** The depthwise part moves nearly as many bytes as a plain layer, for a fraction of the arithmetic, and each call has a fixed cost. On an accelerator that multiplies matrices in blocks it may use a small part of the machine (lesson 10).
 # - **What trains well is another question.** That a small MobileNet does well here is a result about these nets, this data, these seeds.
 #
 # ## The ledger
@@ -957,11 +1176,19 @@ print(report)
 
 # %%
 for row in report.rows:
-    table = ledger(row, lesson=7)
+    table = ledger(row, lesson=7, beside=report.rows[0])
 table
 
+# %% tags=["solution-only"]
+plain_row, _, pairs_row = report.rows
+claim(
+    "`depthwise_cnn` has 4.7 times fewer MACs than `small_cnn` and an accuracy within a point, and it is not faster.",
+    plain_row.macs / pairs_row.macs,
+    holds=pairs_row.median_s > 0.9 * plain_row.median_s and abs(pairs_row.accuracy - plain_row.accuracy) < 0.01,
+)
+
 # %% [markdown]
-# These are times of a single picture, where every further layer costs a call. Read them beside the MACs.
+# These are times of a single picture, and the last column compares them within this run. `depthwise_cnn` has 4.7 times fewer MACs than `small_cnn` and an accuracy within a point, and it is not faster.
 
 # %%
 progress()
@@ -971,13 +1198,13 @@ progress()
 #
 # - A pair, depthwise then pointwise, costs exactly $r (1/N + 1/K^2)$ of the convolution. A 3 x 3 pair never saves more than 9 times.
 # - It **is** a given convolution if each slice $W[:, i]$ has rank $r$ or less. Otherwise the SVD of the slices gives the nearest one, and its error before anything is built.
-# - Trained layers have slices of full rank. A trained net whose layers become their nearest pairs is mostly broken; some single layers can be replaced at almost no loss.
-# - A MobileNet is **another net that is trained**. Compare it with a plain one of equal MACs, over seeds.
-# - Fewer MACs are less time where the arithmetic was the limit. Depthwise parts move bytes. Time both, with the allocator out of the way.
+# - Trained layers have slices of full rank. This trained net is broken once all its layers are their nearest pairs; of its single layers, one can be replaced at almost no loss.
+# - A MobileNet is **another net that is trained**. Compare it with a plain one of equal MACs, over seeds, and of equal time.
+# - Fewer MACs saved less time than they promised, in each contest here, and at equal MACs the pair was slower. Time both, with the allocator out of the way.
 #
-# **References.** Sifre 2014, *Rigid-Motion Scattering for Image Classification*. Chollet 2017, *Xception: Deep Learning with Depthwise Separable Convolutions*. Howard et al. 2017, *MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications*. Sandler et al. 2018, *MobileNetV2: Inverted Residuals and Linear Bottlenecks*. Guo et al. 2018, *Network
+# **References.** Sifre 2014, *Rigid-Motion Scattering for Image Classification*. Chollet 2017, *Xception: Deep Learning with Depthwise Separable Convolutions*. Howard et al. 2017, *MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications*. Sandler et al. 2018, *MobileNetV2: Inverted Residuals and Linear Bottlenecks*. Qararyah et al. 2024, *Fusing Depthwise and Pointwise Convolutions for Efficient Inference on GPUs* (arXiv 2404.19331). Guo et al. 2018, *Network
 # Decoupling: From Regular to Depthwise Separable Convolutions*. Eckart and Young 1936, *The Approximation of One Matrix by Another of Lower Rank*.
 #
-# **In the library.** In `mini_lib/factorize`, `cost.py` has the formulas, `layers.py` the layers, `separable.py` the nearest pair and the way back, `model.py` puts them into a model, and `study/` has the contests and what was recorded.
+# **In the library.** In `mini_lib/factorize`, `cost.py` has the formulas, `layers.py` the layers, `separable.py` the nearest pair and the way back, `model.py` puts them into a model; `studies/factorize` has the contests and what was recorded.
 #
-# **Next:** [08 How much of a trained filter is really there?](08_low_rank.ipynb) A pair is one way to take a layer apart. There are others, which mix channels as well, and they come much nearer.
+# **Next:** [08 How much of a trained filter is really there?](08_low_rank.ipynb) A pair is one way to take a layer apart. There are others, which mix channels as well.

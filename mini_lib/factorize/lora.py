@@ -90,8 +90,8 @@ def add_lora(
         model: without batch norm, which would go on learning its statistics: fold it first.
         rank: of every change, at most min(out, k), with k = in_features or in_channels * K^2.
         where: picks linear layers, and 2d convolutions in one group.
-        alpha: the change is multiplied by alpha / rank, so that a learning rate fits several ranks; the rank itself
-            unless you say otherwise, which multiplies by 1.
+        alpha: the change is multiplied by alpha / rank, a rule of thumb that lets a learning rate serve several ranks;
+            the rank itself unless you say otherwise, which multiplies by 1.
         seed: of A, which is drawn as torch draws a layer's weight.
 
     Raises:

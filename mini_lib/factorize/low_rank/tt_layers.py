@@ -55,7 +55,7 @@ def tensor_train(
 ) -> Factorized:
     """Factorize a linear layer into a tensor train over pairs of an output digit and an input digit.
 
-    Of m * n weights it makes the sum of r_(k-1) * m_k * n_k * r_k. The MACs do not fall with them: each core runs
+    Of m * n weights it makes the sum of r_(k-1) * m_k * n_k * r_k. The MACs fall by less, or not at all: each core runs
     once for all the digits that it does not touch, so count them with `macs`.
 
     Args:

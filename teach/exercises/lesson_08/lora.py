@@ -63,8 +63,8 @@ MERGED_CHANGE = Exercise(
     mistakes=(
         Mistake(
             _scaled(lambda alpha, rank: alpha),
-            "The change is multiplied by alpha / rank. Without the division, a learning rate that fits one rank is too "
-            "large for the next.",
+            "The change is multiplied by alpha / rank. The division is LoRA's rule of thumb, so that one learning rate "
+            "may serve several ranks.",
         ),
         Mistake(_scaled(lambda alpha, rank: 1.0), "The scale is missing: the change is multiplied by alpha / rank."),
         Mistake(_scaled(lambda alpha, rank: rank / alpha), "The scale is upside down: alpha / rank."),
