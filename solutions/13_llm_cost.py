@@ -74,7 +74,7 @@ print(prefill)
 # ### What is left behind
 #
 # Each token looks back at all tokens before it. What it looks at is, in each layer, a **key** and a **value** of each of them. These do not change, so they are computed once and kept: the **KV cache**. By hand: 3 layers, 2 KV heads of 5 numbers, 16 bits. A token leaves
-# a key and a value, so 2 · 3 · 2 · 5 = 60 numbers, and 120 bytes. There may be more query heads than KV heads: then several of them share a key and a value.
+# a key and a value, so 2 · 3 · 2 · 5 = 60 numbers, and 120 bytes. Several query heads may share a KV head.
 
 # %% [markdown]
 # ### Exercise 13.1 - What a token leaves behind (5 min)
@@ -287,7 +287,7 @@ predict(
 )
 
 # %% [markdown]
-# The roofline has the same in one picture. To the right: more FLOPs for each byte. Upwards: more FLOPs per second. Left of the kink a step waits for memory, right of it for arithmetic. A larger batch moves decode to the right. But how far?
+# The roofline has the same in one picture. Left of the kink a step waits for memory, right of it for arithmetic. A larger batch moves decode to the right. But how far?
 
 
 # %% name="fig-roofline"
@@ -508,7 +508,7 @@ claim(
 # %% [markdown]
 # ## 3 Is the calculator right?
 #
-# So far nothing was measured. But others have measured, and published: NVIDIA for its TensorRT-LLM, PyTorch for gpt-fast, and a collection of llama.cpp on many devices. Each row says model, device, bits, batch and lengths. That is all the calculator needs, so it can be asked the same.
+# So far nothing was measured. But others have measured, and published: NVIDIA for its TensorRT-LLM, PyTorch for gpt-fast, and a collection of llama.cpp on many devices. Each row says model, device, bits, batch and lengths, which is all that the calculator needs.
 #
 # First, how to read such tables. Some count tokens per second **for each GPU**, some for all GPUs **together**, in the same series of documents. And the "throughput" is that of all users; what one of them sees is something else. By hand: 100 a GPU, 2 GPUs work on the same 20 requests. Together they give 200 tokens per second, each user gets 10,
 # so one waits 0.1 s for each token.
@@ -641,7 +641,7 @@ reveal("13.d", round(100 * published.median_error(checked["held out"]), 1))
 # %% [markdown]
 # ### Engines have dates
 #
-# All of these rows are of 2023 and of spring 2024. Does the calculator know this year's engines? The examination has a form: *fit here, test there, and name the years*. Here are two tables of later years. In one, TensorRT-LLM of 2025 serves large models with all requests queued at once; the other collects decode speeds of a single user, from 2024 to 2026, by six engines on cards, servers and Macs.
+# All of these rows are of 2023 and of spring 2024. Does the calculator know this year's engines? *Fit here, test there, and name the years*: here are two tables of later years. In one, TensorRT-LLM of 2025 serves large models with all requests queued at once; the other collects decode speeds of a single user, from 2024 to 2026, by six engines on cards, servers and Macs.
 # Both are cut into halves by the same hash. **In-flight batching** lets the next request in as soon as one is done, so no formula of one batch says what comes out: the simulator of section 5 does.
 
 # %%
@@ -697,12 +697,12 @@ metal_before = [abs(published.predicted_s(one.row, older[one.row.engine]) / one.
 metal_fitted = [abs(published.predicted_s(row, ENGINES[row.engine]) / row.seconds - 1) for row in metal_half]
 
 # %% [markdown]
-# The physics did not change: every row is still slower than the limits of the device. The engines did. So an engine has a name *and a year* here, `ENGINE_2023` or `ENGINE_2025`, and everything in this lesson that quotes a price or a speed uses the later one unless it says 2023. A split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
-# The new constants do not win everywhere. On Macs under Metal the engine of 2024 predicts the 12 held-out rows better than the later one (14.4% against 18.0%), although the later one is within 4.3% on the half that it was fitted on. MLX, vLLM and SGLang have no older profile here; they are compared with llama.cpp of 2024.
+# The limits hold: every row is still slower than the limits of the device. The engines changed. So an engine has a name *and a year* here, `ENGINE_2023` or `ENGINE_2025`, and everything in this lesson that quotes a price or a speed uses the later one unless it says 2023. A split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
+# The new constants do not win everywhere. On Macs under Metal the engine of 2024 predicts the 12 held-out rows better than the later one (14.4% against 18.0%), although the later one is within 4.3% on the half that it was fitted on.
 #
-# Under full load the rows that are furthest off are mixtures of experts, and they are off in both directions. The calculator has one share for the products of all experts (`experts`), however many tokens each of them gets. With several devices it assumes that each attends for its own users; the table does not say so. For the rows of one user that are furthest off we have no explanation that was tested.
+# Under full load the rows that are furthest off are mixtures of experts, and they are off in both directions. The calculator has one share for the products of all experts (`experts`), however many tokens each of them gets. For the rows of one user that are furthest off we have no explanation that was tested.
 #
-# What does in-flight batching gain? One row, both ways. In the table all requests are equally long. In a service they are not: here, each answer has any length from 1 to twice the mean.
+# What does in-flight batching gain? One row, both ways: with answers of equal length as in the table, and with lengths from 1 to twice the mean.
 
 # %% name="out-inflight"
 one = next(one for one in newer["queued, 2025"] if one.row.model == "LLaMA-3.1-405B")
@@ -786,7 +786,7 @@ for chip in sorted({one.row.device for one in apple}):
 #
 # ### This machine
 #
-# Two limits make a device, and you have measured two limits in lesson 01. So here is yours, as a device that the calculator knows. The model is a small one, SmolLM2-135M, in 32 bits. What is run here is its *skeleton*: all matrix products of one token, in their true shapes and with random weights, no attention and no text.
+# Two limits make a device, and you have measured two in lesson 01. The model is a small one, SmolLM2-135M, in 32 bits. What is run here is its *skeleton*: all matrix products of one token, in their true shapes and with random weights, no attention and no text.
 
 
 # %% name="out-machine"
@@ -884,6 +884,7 @@ print(f"one price for both in {sum(ratio == 1 for ratio in ratios)} of {len(rati
 # %% tags=["solution-only"]
 same_price = [price for price, ratio in zip(history, ratios) if ratio == 1]
 claim("22 of 158 rows of the price lists", len(same_price), len(history))
+claim("In 22 of 158 rows it is 1", len(same_price), len(history), None, page="slides/13_llm_cost.md")
 claim(
     "all of open models but one",
     holds=[price.model for price in same_price if price.provider == "OpenAI"] == ["gpt-3.5-turbo"],
@@ -894,7 +895,7 @@ claim(
 )
 
 # %% [markdown]
-# To compare two sellers one needs a single number, and that needs a **mix**: how many tokens are read for each that is written. By hand: 1 USD per million in, 5 out, three tokens read for each one written. Four tokens cost 3 · 1 + 5 = 8 millionths of a dollar, so a million of the mix costs 2 USD. Another mix, another number; so always say which.
+# To compare two sellers one needs a single number, and that needs a **mix**: how many tokens are read for each that is written. By hand: 1 USD per million in, 5 out, three tokens read for each one written. Four tokens cost 3 · 1 + 5 = 8 millionths of a dollar, so a million of the mix costs 2 USD.
 
 # %% [markdown]
 # ### Exercise 13.7 - One price for a mix (5 min)
@@ -1067,7 +1068,12 @@ for users in (1, 4, 16, 64, 256):
 print(aligned(lines))
 
 # %% tags=["solution-only"]
-claim("With 64 users 98% of all experts are fetched", None, 100 * fetched[64] / of_all.feed_forward)
+claim(
+    "With 64 users 98% of all experts are fetched, for about a tenth of the arithmetic",
+    None,
+    100 * fetched[64] / of_all.feed_forward,
+    holds=0.08 < of_all.matmul_active / of_all.matmul < 0.12,
+)
 claim("For one user it is 6%", 100 * fetched[1] / of_all.feed_forward)
 
 # %% [markdown]
@@ -1138,7 +1144,7 @@ answers = ("slower than without a draft", "faster, but less than for one user", 
 reveal("13.f", answers[0 if many_users < 1 else 1 if many_users < 0.9 * one_user else 2])
 
 # %% [markdown]
-# The check costs five times the arithmetic of one token. For one user that arithmetic was idle. In a large batch of short texts it was not, and tokens that are thrown away push out tokens that somebody wanted. With long contexts even a large batch waits for its caches and has arithmetic left, and then it is the draft's own cache, read for each guess, that decides (Chen et al. 2024, *MagicDec*).
+# The check costs five times the arithmetic of one token. For one user that arithmetic was idle. In a large batch of short texts it was not, and tokens that are thrown away push out tokens that somebody wanted. With long contexts even a large batch waits for its caches and has arithmetic left, and then it is the draft's own cache, read for each guess, that decides (*MagicDec*, Sadhukhan et al. 2025).
 # **A draft buys speed with arithmetic that is left over.** All of this is calculated: no row of this engine has a draft.
 
 # %% tags=["solution-only"]
@@ -1168,7 +1174,7 @@ calculator(model="LLaMA-3-8B", device="H100-SXM-80GB")
 # %% [markdown]
 # ## 5 A service under load
 #
-# In all of this the batch was given. In a service it is not: requests come when people ask, and the batch is who happens to be there. So there is a new question: how long does one wait?
+# So far the batch was given. In a service, requests come when people ask, and the batch is who happens to be there. How long does one wait?
 #
 # ### Waiting in line
 #
@@ -1206,7 +1212,7 @@ check("13.8")
 # </details>
 
 # %% [markdown]
-# Now a simulator, which goes from event to event: a request comes, a prompt is done, a step is done, an answer is complete. It knows nothing of the formula. Let it serve prompts of 1024 tokens with a single token for an answer, one after the other, and compare.
+# Now a simulator, which goes from event to event and knows nothing of the formula. Let it serve prompts of 1024 tokens with a single token for an answer, one after the other, and compare.
 
 # %% name="out-queue"
 EIGHT = serving.calculator_timing(LLAMA_8B, H100, Workload(prompt=512, output=128), ENGINE_2025)
@@ -1239,7 +1245,7 @@ claim("They agree", holds=abs(other.wait_s.mean() / serving.md1_wait_s(service_s
 # %% [markdown]
 # ### A batch that changes with every step
 #
-# A real engine does not serve one after the other. After *each step* those who are done leave, and those who wait come in, if the cache has room for them: **continuous batching**. Here are a hundred thousand requests with lengths as people write, many short ones and a few long ones.
+# A real engine does not serve one after the other. After *each step* those who are done leave, and those who wait come in, if the cache has room for them: **continuous batching**. Here are fifty thousand requests with lengths as people write, many short ones and a few long ones.
 
 # %% name="out-service"
 PROMPTS = serving.lognormal_lengths(median=512, spread=2, most=4096)
@@ -1251,7 +1257,7 @@ def requests_at(rate_per_s, count=1500):
     return serving.poisson_arrivals(rate_per_s, count, PROMPTS, OUTPUTS, seed=0)
 
 
-requests = requests_at(16, 100_000)
+requests = requests_at(16, 50_000)
 began_s = time.perf_counter()
 served = serving.simulate(requests, EIGHT, kv_tokens=ROOM)
 took_s = time.perf_counter() - began_s
@@ -1264,7 +1270,7 @@ print(aligned(lines))
 print(f"\n{served.mean_batch:.1f} users in a step, {served.kv_occupancy:.0%} of the KV cache in use, on average")
 
 # %% [markdown]
-# Can one trust a simulator that nobody has a second one for? There is a law that holds for every service which starts and ends empty, whatever it does: **Little's law**, $L = \lambda W$. The mean number of requests that are there is the rate at which they come, times the mean time that each stays. The left side is counted by the loop, as it goes through time; the right side
+# Can one trust a simulator without a second one? There is a law that holds for every service which starts and ends empty, whatever it does: **Little's law**, $L = \lambda W$. The mean number of requests that are there is the rate at which they come, times the mean time that each stays. The loop counts the left side; the right side
 # comes from the time stamps of each request. An engine that loses somebody, or counts a second twice, is found out. (One whose steps take the wrong time is not.)
 
 # %% name="out-little"
@@ -1354,7 +1360,7 @@ show(
 )
 
 # %% name="out-knee"
-PROMISE_S = {"ttft_p99_s": 0.5, "tpot_p99_s": 0.025}  # for 99 of 100: the first token, and each further one
+PROMISE_S = {"ttft_p99_s": 0.5, "tpot_p99_s": 0.025}  # for 99 of 100: the first token, and each further one on average
 
 
 def kept_rate(rows):
@@ -1369,7 +1375,7 @@ for (bits, most), rows in load_curves.items():
     cells = (f"{bend.rate_per_s}", f"{bend.tokens_per_s:.0f}", f"{bend.ttft_p99_s:.2f} s", f"{highest:.0f}")
     lines.append((f"{bits} bits, {most} in a step", *cells, f"{kept_rate(rows)} per s"))
 print(
-    "first token: 99 of 100. The promises, for 99 of 100: the first token within 0.5 s, each further one within 25 ms"
+    "first token: 99 of 100. The promises, for 99 of 100: the first token within 0.5 s, each further one within 25 ms on average"
 )
 print(aligned(lines))
 
@@ -1407,6 +1413,11 @@ claim(
     None, None, by_rate[32].latency_mean_s / by_rate[20].latency_mean_s,
     holds=abs(by_rate[32].tokens_per_s / by_rate[20].tokens_per_s - 4 / 3) < 0.03,
 )  # fmt: skip
+claim(
+    "2.8 times, for a third more tokens",
+    by_rate[32].latency_mean_s / by_rate[20].latency_mean_s,
+    page="slides/13_llm_cost.md",
+)
 claim(
     "At 48 more comes than can be served",
     None,
@@ -1504,7 +1515,7 @@ check("13.9")
 # %% [markdown]
 # ### What tokens are sold for
 #
-# What are tokens sold for? Here are list prices since 2023, from announcements and public collections; each row has its source. One price for a mix: four tokens read for each one written. Triangles mark each change *under the same name*, downwards a fall, upwards a rise.
+# Here are list prices since 2023, from announcements and public collections; each row has its source. One price for a mix: four tokens read for each one written. Triangles mark each change *under the same name*, downwards a fall, upwards a rise.
 
 # %%
 predict("13.h", "Of all changes of a price under the same name, how many percent are rises?", unit="%")
@@ -1607,7 +1618,7 @@ for read, written in ((1, 0), (4, 1), (3, 1), (1, 1), (0, 1)):
 print(aligned(lines))
 
 # %% [markdown]
-# Between 3.3 and 13 times: all of these numbers are right, and a headline has one of them. It is the same with "the price halves every so many months". A line through the logarithms of some prices has a slope, and the slope has an interval. But first somebody has to choose the prices.
+# Between 3.3 and 13 times: all of these numbers are right, and a headline has one of them. The same holds for "the price halves every so many months": somebody has to choose the prices.
 
 # %% name="out-halving"
 until = [price for price in prices.of_models(history, prices.OPENAI_SMALL) if price.date <= date(2024, 7, 31)]
@@ -1627,6 +1638,10 @@ for name, chosen in CHOSEN.items():
 claim(
     "15 of 38 changes came with another model under the same name, and so did 4 of the 9 rises",
     len(renewed), len(moves), sum(map(other_model, rises)), len(rises),
+)  # fmt: skip
+claim(
+    "9 of the 38 are rises. In 15 of the 38 it was another model under the same name",
+    len(rises), len(moves), len(renewed), len(moves), page="slides/13_llm_cost.md",
 )  # fmt: skip
 claim(
     "asked 15 cents to read a million and 60 to write them",
@@ -1756,7 +1771,7 @@ claim("the lowest price at GPT-4's level fell by 7% here", None, 100 * (1 - now 
 #
 # ### Which rows to trust
 #
-# Record lows can only fall, so a line through them falls by construction. A line of products under one brand is not one product: its successor may be larger, and better. An open model sold by many comes nearest to one product: here one shape, though each of its trainings (Llama 2, 3, 3.1 and 3.3) has other weights. And the intervals of the lines assume that prices scatter independently, which prices do not do; that of the regression allows for it within a model.
+# A line of products under one brand is not one product: its successor may be larger, and better. An open model sold by many comes nearest to one product: here one shape, though each of its trainings (Llama 2, 3, 3.1 and 3.3) has other weights. And the intervals of the lines assume that prices scatter independently, which prices do not do; that of the regression allows for it within a model.
 #
 # ### Made and sold
 #
@@ -1824,6 +1839,10 @@ claim(
     sum(0.7 <= ratio <= 4.6 for ratio in ratios_sold), len(sold), None, None,
 )  # fmt: skip
 claim(
+    "12 of the 13 list prices lie between .7 and 4.6 times the rent of a well-used machine",
+    sum(0.7 <= ratio <= 4.6 for ratio in ratios_sold), len(sold), None, None, page="slides/13_llm_cost.md",
+)  # fmt: skip
+claim(
     "which is that of 2026, while all prices but one are older",
     None,
     holds=sum(price.date.year >= 2026 for price in sold) == 1,
@@ -1862,7 +1881,7 @@ progress()
 # - A price needs its mix, a halving time its rows, a profit its load.
 #
 # **References.** Pope et al. 2022, *Efficiently Scaling Transformer Inference*. Williams, Waterman and Patterson 2009, *Roofline*. Shazeer 2019, *Fast Transformer Decoding: One Write-Head is All You Need*. Ainslie et al. 2023, *GQA*. DeepSeek-AI 2024, *DeepSeek-V2*. Leviathan, Kalman and Matias 2023, *Fast Inference from Transformers via Speculative
-# Decoding*. Chen et al. 2024, *MagicDec*. Zhong et al. 2024, *DistServe*. Agrawal et al. 2024, *Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve*. Fedus, Zoph and Shazeer 2022, *Switch Transformers*. Yu et al. 2022, *Orca*. Kwon et al. 2023, *Efficient Memory Management for Large Language Model Serving with PagedAttention*. Little 1961, *A Proof for the Queuing Formula L = λW*. Kleinrock 1975, *Queueing Systems*. Kleinrock 1979, *Power and Deterministic Rules of Thumb*.
+# Decoding*. Sadhukhan et al. 2025, *MagicDec*. Zhong et al. 2024, *DistServe*. Agrawal et al. 2024, *Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve*. Fedus, Zoph and Shazeer 2022, *Switch Transformers*. Yu et al. 2022, *Orca*. Kwon et al. 2023, *Efficient Memory Management for Large Language Model Serving with PagedAttention*. Little 1961, *A Proof for the Queuing Formula L = λW*. Kleinrock 1975, *Queueing Systems*. Kleinrock 1979, *Power and Deterministic Rules of Thumb*.
 #
 # **In the library.** In `mini_lib/llm`, `cost` is the calculator (`operators.py` counts, `step.py` times, `estimate.py` puts together, `mini_lib/llm/published` fits and compares), `serving` the simulator, `prices` the price lists. `python tools/llm_error.py` prints its errors.
 #
