@@ -508,7 +508,7 @@ claim(
 # %% [markdown]
 # ## 3 Is the calculator right?
 #
-# So far nothing was measured. But others have measured, and published: NVIDIA for its TensorRT-LLM, PyTorch for gpt-fast, and a collection of llama.cpp on many devices. Each row says model, device, bits, batch and lengths, which is all that the calculator needs.
+# Others have measured, and published: NVIDIA for its TensorRT-LLM, PyTorch for gpt-fast, and a collection of llama.cpp on many devices. Each row says model, device, bits, batch and lengths, which is all that the calculator needs.
 #
 # First, how to read such tables. Some count tokens per second **for each GPU**, some for all GPUs **together**, in the same series of documents. And the "throughput" is that of all users; what one of them sees is something else. By hand: 100 a GPU, 2 GPUs work on the same 20 requests. Together they give 200 tokens per second, each user gets 10,
 # so one waits 0.1 s for each token.
@@ -700,7 +700,7 @@ metal_fitted = [abs(published.predicted_s(row, ENGINES[row.engine]) / row.second
 # The limits hold: every row is still slower than the limits of the device. The engines changed. So an engine has a name *and a year* here, `ENGINE_2023` or `ENGINE_2025`, and everything in this lesson that quotes a price or a speed uses the later one unless it says 2023. A split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
 # The new constants do not win everywhere. On Macs under Metal the engine of 2024 predicts the 12 held-out rows better than the later one (14.4% against 18.0%), although the later one is within 4.3% on the half that it was fitted on.
 #
-# Under full load the rows that are furthest off are mixtures of experts, and they are off in both directions. The calculator has one share for the products of all experts (`experts`), however many tokens each of them gets. For the rows of one user that are furthest off we have no explanation that was tested.
+# Under full load the rows that are furthest off are mixtures of experts, and they are off in both directions. The calculator has one share for the products of all experts (`experts`), however many tokens each of them gets. The worst rows of one user are unexplained.
 #
 # What does in-flight batching gain? One row, both ways: with answers of equal length as in the table, and with lengths from 1 to twice the mean.
 
@@ -1045,7 +1045,7 @@ for users, context in ((1, 512), (1, 32768), (16, 512), (16, 8192), (16, 32768),
 print(aligned(lines))
 
 # %% [markdown]
-# Bytes that are not fetched are seconds that are saved, but only where bytes are the limit, and only of the part that is large. In the last row, 512 users with short texts, the matrices wait for arithmetic, and that does not get less when weights are stored in fewer bits and unpacked before they are multiplied; the caches still wait for memory. What the fewer bits do to the answers stands in no table here: that is measured in other lessons.
+# Bytes that are not fetched are seconds that are saved, but only where bytes are the limit, and only of the part that is large. In the last row, 512 users with short texts, the matrices wait for arithmetic, and that does not get less when weights are stored in fewer bits and unpacked before they are multiplied; the caches still wait for memory. What fewer bits do to the answers is measured in other lessons.
 #
 # ### A part of the weights
 #
@@ -1144,7 +1144,7 @@ answers = ("slower than without a draft", "faster, but less than for one user", 
 reveal("13.f", answers[0 if many_users < 1 else 1 if many_users < 0.9 * one_user else 2])
 
 # %% [markdown]
-# The check costs five times the arithmetic of one token. For one user that arithmetic was idle. In a large batch of short texts it was not, and tokens that are thrown away push out tokens that somebody wanted. With long contexts even a large batch waits for its caches and has arithmetic left, and then it is the draft's own cache, read for each guess, that decides (*MagicDec*, Sadhukhan et al. 2025).
+# The check costs five times the arithmetic of one token. For one user that arithmetic was idle. In a large batch of short texts it was not. With long contexts even a large batch waits for its caches and has arithmetic left, and then it is the draft's own cache, read for each guess, that decides (*MagicDec*, Sadhukhan et al. 2025).
 # **A draft buys speed with arithmetic that is left over.** All of this is calculated: no row of this engine has a draft.
 
 # %% tags=["solution-only"]
@@ -1166,7 +1166,7 @@ claim("slower than without a draft", holds=draft_gain(256, 0.6) < 1 < draft_gain
 # %% [markdown]
 # ### Try it
 #
-# Everything so far, on one page. Change the model, the device, the lengths, the bits: what waits for what, what fits, what it costs. (On paper you see the setting as given, and three changes.)
+# Everything so far, on one page. Change the model, the device, the lengths, the bits: what waits for what, what fits, what it costs.
 
 # %% name="out-calculator" tags=["widget"]
 calculator(model="LLaMA-3-8B", device="H100-SXM-80GB")
@@ -1270,7 +1270,7 @@ print(aligned(lines))
 print(f"\n{served.mean_batch:.1f} users in a step, {served.kv_occupancy:.0%} of the KV cache in use, on average")
 
 # %% [markdown]
-# Can one trust a simulator without a second one? There is a law that holds for every service which starts and ends empty, whatever it does: **Little's law**, $L = \lambda W$. The mean number of requests that are there is the rate at which they come, times the mean time that each stays. The loop counts the left side; the right side
+# Can one trust it? There is a law that holds for every service which starts and ends empty, whatever it does: **Little's law**, $L = \lambda W$. The mean number of requests that are there is the rate at which they come, times the mean time that each stays. The loop counts the left side; the right side
 # comes from the time stamps of each request. An engine that loses somebody, or counts a second twice, is found out. (One whose steps take the wrong time is not.)
 
 # %% name="out-little"
