@@ -1219,9 +1219,9 @@ EIGHT = serving.calculator_timing(LLAMA_8B, H100, Workload(prompt=512, output=12
 ROOM = serving.kv_room_tokens(LLAMA_8B, H100, Workload())
 service_s = EIGHT.prefill_s(1024, 0)
 print(f"a prompt takes {1e3 * service_s:.1f} ms; room for {ROOM:,} tokens of KV cache\n")
-lines = [("load", "wait by the formula", "simulated, 50,000 requests")]
+lines = [("load", "wait by the formula", "simulated, 25,000 requests")]
 for load in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
-    requests = serving.poisson_arrivals(load / service_s, 50_000, prompt=1024, output=1, seed=0)
+    requests = serving.poisson_arrivals(load / service_s, 25_000, prompt=1024, output=1, seed=0)
     served = serving.simulate(requests, EIGHT, kv_tokens=ROOM, max_batch=1)
     lines.append(
         (f"{load:.0%}", f"{1e3 * serving.md1_wait_s(service_s, load):.1f} ms", f"{1e3 * served.wait_s.mean():.1f} ms")
@@ -1238,7 +1238,7 @@ claim(
     holds=abs(serving.md1_wait_s(service_s, 0.9) / serving.md1_wait_s(service_s, 0.5) - 9) < 1e-9,
 )
 other = serving.simulate(
-    serving.poisson_arrivals(0.5 / service_s, 50_000, prompt=1024, output=1, seed=1), EIGHT, kv_tokens=ROOM, max_batch=1
+    serving.poisson_arrivals(0.5 / service_s, 25_000, prompt=1024, output=1, seed=1), EIGHT, kv_tokens=ROOM, max_batch=1
 )
 claim("They agree", holds=abs(other.wait_s.mean() / serving.md1_wait_s(service_s, 0.5) - 1) < 0.05)
 

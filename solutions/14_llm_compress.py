@@ -446,7 +446,7 @@ reveal("14.b", round(100 * (study.times_float(language.NEAREST, language.at(3, l
 
 # %% [markdown]
 # *Times float* is the ratio to the unpacked file on the same windows; its interval is far narrower than that of the perplexity. At 8 bits the loss is a fraction of a percent. At 3 bits GPTQ undoes 66% of what rounding to nearest adds to the perplexity, and AWQ 52%. At 4 bits AWQ is ahead: on the same windows its perplexity is .95 times that of GPTQ, with an interval of .93 to .97. Both are plain versions, calibrated on 16 windows.
-# Rounding to nearest with a zero point is as good at 3 bits as GPTQ on a symmetric grid. It is not the file that helps (section 2). The grid has 8 values instead of 7, which may lean to one side, and half a bit more per weight.
+# Rounding to nearest with a zero point cannot be told apart from GPTQ on a symmetric grid at 3 bits. It is not the file that helps (section 2). The grid has 8 values instead of 7, which may lean to one side, and half a bit more per weight.
 
 # %% tags=["solution-only"]
 nearest, by_gptq, by_awq = (
@@ -471,7 +471,7 @@ claim(
 )
 with_zero = study.find(language.NEAREST, language.at(3, language.ZERO_POINT))
 on_same = with_zero.perplexity.times(study.find(language.GPTQ, symmetric_at[3]).perplexity)
-claim("Rounding to nearest with a zero point is as good at 3 bits as GPTQ", None, holds=on_same.low < 1 < on_same.high)
+claim("Rounding to nearest with a zero point cannot be told apart from GPTQ", holds=on_same.low < 1 < on_same.high)
 claim(
     "and half a bit more per weight",
     holds=round(8 * (with_zero.stored_bytes - study.find(language.GPTQ, symmetric_at[3]).stored_bytes) / 106.2e6, 1)
@@ -567,7 +567,7 @@ reveal("14.c", min(half, key=half.get))
 # But 16 bits are generous. The weights that Wanda leaves are still those of the file, so their codes could stay: half of 4 bits, a bit for the place, and a bit for step and lowest value make 4 bits per weight. There, Wanda's 1.82 is better than the 2.18 of rounding to nearest with a zero point in 3 bits, which are 4 per weight too.
 # No weight was trained again here, which is what pruning needs (lesson 05).
 #
-# > **Takeaway.** Without training, the step from 16 bits to 4 costs less than taking half of the weights. What to do at 4 bits per weight depends on how the weights that stay are stored.
+# > **Takeaway.** Without training, rounding to 4 bits (AWQ, 1.13) costs less than taking half of the weights (SparseGPT, 1.46). Which is better at equal bytes depends on how the weights that stay are stored.
 
 # %% tags=["solution-only"]
 best_of_4 = study.find(language.AWQ, symmetric_at[4])
@@ -608,9 +608,10 @@ claim(
     page="slides/14_llm_compress.md",
 )
 claim(
-    "the step from 16 bits to 4 costs less than taking half of the weights",
+    "rounding to 4 bits (AWQ, 1.13) costs less than taking half of the weights (SparseGPT, 1.46)",
     None,
-    None,
+    study.times_float(language.AWQ, symmetric_at[4]).value,
+    study.times_float(language.SPARSE_GPT, "50%").value,
     holds=all(
         best_of_4.perplexity.times(study.find(method, "50%").perplexity).high < 1
         for method in (language.MAGNITUDE, language.WANDA, language.SPARSE_GPT)
@@ -858,6 +859,12 @@ claim(
 in_ms = {bits: 1e3 * kv_took[str(bits)].median_s for bits in by_bits}
 claim("From 32 to 8 bits the token becomes faster", None, None, holds=in_ms[8] < in_ms[32])
 claim("and from 8 to 4 hardly more", None, None, holds=in_ms[8] - in_ms[4] < in_ms[32] - in_ms[8])
+by_calculator = here.predict_step(models["int4"], limits, context=2_000, cache_bits=4)
+claim(
+    "at 4 bits it takes no longer than the arithmetic",
+    None,
+    holds=next(row.bound for row in by_calculator.rows if row.operator.name == "attention") == "compute",
+)
 claim("they cost some perplexity, 1.066 times", study.times_float(language.CACHE, "4 bits").value)
 kept_8 = study.times_float(language.CACHE, "8 bits")
 claim("8 bits cost none that can be told apart", None, holds=kept_8.low < 1 < kept_8.high)
@@ -1101,7 +1108,7 @@ progress()
 # - Keys and values are kept, so a token costs one row of attention. The cache is paid for in memory, and in bytes that each step reads.
 # - Perplexity with paired windows tells small differences; a few lines of text do not.
 # - Ask what the weights were before: a grid that fits the file loses nothing and shows nothing.
-# - Weights in 8 bits lose next to nothing however they are rounded; at 3 and 4 bits what looks at the inputs wins. From 16 bits to 4 costs less than half of the weights.
+# - Weights in 8 bits lose next to nothing however they are rounded; at 3 and 4 bits what looks at the inputs wins. Rounding to 4 bits costs less than taking half of the weights.
 # - Time is bytes over bandwidth until arithmetic or the start of kernels is slower. All three were measured here, and the calculator puts them together.
 # - Speculative decoding with greedy choice keeps the text. It gains where guesses are right and a longer pass costs little more than a step.
 #
