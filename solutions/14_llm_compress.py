@@ -975,7 +975,7 @@ PROMPTS = {
     "a list again": "red, green, blue, white, black, grey\nred, green, blue, white, black, grey\nred, green,",
 }
 DRAFTS = (  # the model, its draft, the new tokens, and what makes the draft
-    ("int4", "look-up", 64, lambda: model.look_up),
+    ("int4", "look-up", 48, lambda: model.look_up),
     ("float32", "look-up", 24, lambda: model.look_up),
     ("float32", "int4", 24, lambda: model.drafted_by(models["int4"], room_tokens=200)),
     ("float32", "first 20 layers", 24, lambda: model.drafted_by(SMALL, room_tokens=200)),
@@ -985,22 +985,29 @@ step_s = {name: one.median_s for name, one in speed.decode_times(plans, context=
 DRAFT_COST = {"look-up": 0.0, "int4": step_s["int4"] / step_s["float32"], "first 20 layers": 2 / 3}
 
 
-def seconds(call):
-    began_s = time.perf_counter()
-    result = call()
-    return time.perf_counter() - began_s, result
+def seconds(name, call):
+    """The median of three runs of int4, which are short, and the time of one of float32."""
+    times = []
+    for _ in range(3 if name == "int4" else 1):
+        began_s = time.perf_counter()
+        result = call()
+        times.append(time.perf_counter() - began_s)
+    return float(np.median(times)), result
 
 
 lines = [("text", "model", "draft", "same text", "guesses right", "tokens per pass", "expected", "times as fast")]
-faster, plain = {}, {}
+faster, plain, per_pass = {}, {}, {}
 for text, prompt in tqdm(PROMPTS.items()):
     for name, draft, new, make in DRAFTS:
         if draft == "first 20 layers" and text != "prose":
             continue  # slow, and no better there
         if (text, name) not in plain:
-            plain[text, name] = seconds(lambda: tuple(model.stream(models[name], prompt, new)))
+            plain[text, name] = seconds(name, lambda: tuple(model.stream(models[name], prompt, new)))
         plain_s, tokens = plain[text, name]
-        took_s, got = seconds(lambda: model.generate_speculatively(models[name], prompt, new, make(), ahead=AHEAD))
+        took_s, got = seconds(
+            name, lambda: model.generate_speculatively(models[name], prompt, new, make(), ahead=AHEAD)
+        )
+        per_pass[text, name, draft] = got.tokens_per_pass
         faster[text, name, draft] = plain_s / took_s
         guesses = got.proposed / got.passes  # made for each pass: look-up does not always find one
         a_pass = 1 + (pass_cost[name] - 1) * guesses / AHEAD
@@ -1015,9 +1022,9 @@ wins = [faster[text, "float32", "int4"] > 1 for text in PROMPTS]
 reveal("14.f", "yes, on every text" if all(wins) else "on some texts" if any(wins) else "no")
 
 # %% [markdown]
-# The text is the same in every row. (A pass that ends the text gives none, so a row can have fewer than one per pass.) *Expected* is the formula of exercise 14.7 with the guesses that were right and the costs that were measured. It leaves out that a draft model has to read the prompt too, and that a plan is made for each new length of a pass; in most rows the real gain is smaller. Each row is one short run.
-# Read the rows with the two costs in mind. A pass over five tokens takes more than one step and fewer than five, for both models: why it is not nearer to one was not tested. So the int4 draft, right about half of the time, gains little or nothing for the float model.
-# For the int4 model, look-up gains only where the text repeats itself and most guesses are right; on other texts wrong guesses make longer passes for one token. The first 20 layers were never trained to speak for themselves: here one guess in eight is right, and each costs two thirds of a step. Models can be trained so that their first layers do (LayerSkip).
+# The text is the same in every row. (A pass that ends the text gives none, so a row can have fewer than one per pass.) *Expected* is the formula of exercise 14.7 with the guesses that were right and the costs that were measured. It leaves out that a draft model has to read the prompt too, and that a plan is made for each new length of a pass; in most rows the real gain is smaller. The runs are short, so take small differences for chance.
+# Read the rows with the two costs in mind. A pass over five tokens takes more than one step and fewer than five, for both models: why it is not nearer to one was not tested. So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that.
+# For the int4 model, look-up gains most where the text repeats itself and most guesses are right; on other texts wrong guesses make longer passes for one token. The first 20 layers were never trained to speak for themselves: here one guess in eight is right, and each costs two thirds of a step. Models can be trained so that their first layers do (LayerSkip).
 #
 # > **Takeaway.** The text is the same whatever the draft says. Whether it comes faster is decided by two numbers: how often a guess is right, and what a longer pass costs on this machine.
 
@@ -1031,14 +1038,18 @@ claim(
     "A pass over five tokens takes more than one step and fewer than five, for both models",
     holds=all(1.1 < cost_of < 4.5 for cost_of in pass_cost.values()),
 )
+of_int4 = [per_pass[text, "float32", "int4"] for text in PROMPTS]
 claim(
-    "gains little or nothing for the float model", holds=all(faster[text, "float32", "int4"] < 1.5 for text in PROMPTS)
+    "So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that",
+    min(of_int4),
+    max(of_int4),
+    within=0.3,
+    holds=all(faster[text, "float32", "int4"] < 0.75 * per_pass[text, "float32", "int4"] for text in PROMPTS),
 )
+gains = {text: faster[text, "int4", "look-up"] for text in PROMPTS}
 claim(
-    "look-up gains only where the text repeats itself",
-    holds=faster["prose", "int4", "look-up"] < 1
-    and faster["code", "int4", "look-up"] < 1
-    and faster["a list again", "int4", "look-up"] > 1,
+    "look-up gains most where the text repeats itself",
+    holds=gains["a list again"] == max(gains.values()) and gains["a list again"] > 1,
 )
 claim(
     "here one guess in eight is right",
