@@ -274,7 +274,7 @@ claim(
 )
 
 # %% [markdown]
-# A gradient is true for a small step, and to prune is a large one. In the mean the gradient's score is ahead at a half and behind at a fifth, but all four intervals hold zero: where a net falls apart, three seeds decide nothing.
+# A gradient is true for a small step, and to prune is a large one. In the mean the gradient's score is ahead at a half and behind at a fifth, but all four intervals hold zero: three seeds do not decide this.
 #
 # And nothing was trained here, not even the batch norms. They still subtract and divide by the means and variances that the dense net had. How much of the loss is that? Take these statistics anew, on 200 training images, and leave all weights as they are:
 
@@ -381,7 +381,7 @@ claim(
 )
 
 # %% [markdown]
-# The scan allowed each layer two points, 8 in all, and 15 are gone: each layer gets the errors of those before it. A scan is a guide, and the table is the judge. It beats the global contest in all three seeds. Why?
+# The scan allowed each layer two points, 8 in all, and 15 are gone: losses measured one layer at a time do not add up. A scan is a guide, and the table is the judge. It beats the global contest in all three seeds. Why?
 #
 # A global contest compares sizes of different layers. But before a batch norm a layer's size is arbitrary: double the weights of `conv4`, and its batch norm divides by twice as much. Same outputs, another mask.
 
@@ -702,7 +702,7 @@ claim("it is about 14, on paper", dense_macs / left_macs, within=0.5, page="slid
 reveal("5.d", round(zeros.rows[0].median_s / zeros.rows[1].median_s, 2))
 
 # %% [markdown]
-# A zero is multiplied as conscientiously as any other number, and it is stored in 32 bits. **Unstructured zeros in a dense kernel give no speed and no bytes.** A sixteenth of the weights is not a sixteenth of the multiplications: a weight of `conv1` is used at each pixel, and which layers kept theirs decides. Here it is about 14 times fewer FLOPs: on paper. By the clock it is none.
+# A zero is multiplied as conscientiously as any other number, and it is stored in 32 bits. **Unstructured zeros in a dense kernel give no speed and no bytes.** A sixteenth of the weights is not a sixteenth of the multiplications: a weight of an early layer is used at more pixels, and which layers kept theirs decides. Here it is about 14 times fewer FLOPs: on paper. By the clock it is none.
 #
 # Two ways out: take away whole channels, which a dense kernel notices; or store and multiply only what is left, with other formats and kernels (sections 5 and 6).
 #
@@ -875,7 +875,7 @@ for name in ("conv1", "conv4"):
     print(name, "   ".join(f"{what} {share:.1%}" for what, share in shares.items()), sep=": ")
 
 # %% [markdown]
-# The two ways out of section 4, at about the same bytes: a quarter of the weights, scattered, stored as a bitmap; and half of the channels, stored as they are. Both were trained on the same images, the first in two passes, the second in three, and one seed is one seed. (The scattered model is timed in torch, where its zeros are multiplied.)
+# The two ways out of section 4, at about the same bytes: a quarter of the weights, scattered, stored as a bitmap; and half of the channels, stored as they are. Both were trained on the same images, the first in two passes, the second in three, from one seed. (The scattered model is timed in torch, where its zeros are multiplied.)
 
 # %% name="out-ways-out"
 report = measure.report(
@@ -1017,8 +1017,8 @@ show(
 )
 
 # %% [markdown]
-# Read the line "torch dense" first: at 1% density it is full of zeros, and it gains nothing on our dense kernel. Then follow CSR to where it crosses the line at 1: in warm caches far below the density from which on it has fewer *bytes* (67%), in cold ones at a higher density. Blocks and 2:4 are ahead of dense at a half already: within a block neighbours are
-# multiplied at once. In warm caches the bitmap takes about as long at 1% as at a half, since every word of its mask is read, however few bits are set. And time does not follow bytes: CSR with 1% of the weights has 63 times fewer bytes, and is far from 63 times as fast. Why it is not faster, this sweep does not tell.
+# Read the line "torch dense" first: at 1% density it is full of zeros, and it gains nothing on our dense kernel. Then follow CSR to where it crosses the line at 1: in warm caches far below the density from which on it has fewer *bytes* (67%), in cold ones at a higher density. Blocks and 2:4 are ahead of dense at a half already (within a block, neighbours are
+# multiplied at once). In warm caches the bitmap takes about as long at 1% as at a half, since every word of its mask is read, however few bits are set. And time does not follow bytes: CSR with 1% of the weights has 63 times fewer bytes, and is far from 63 times as fast.
 #
 # So blocks, then? A pattern has a price. Half of the weights of the inner convolutions, without training, by magnitude in all cases:
 
@@ -1284,7 +1284,7 @@ claim(
 reveal("5.f", max(WAYS, key=lambda name: methods[name].mean))
 
 # %% [markdown]
-# As it is, the five ways lie 48 points apart; with the batch norms anew, 7. Much of what looked like the worth of a score was old statistics, and SparseGPT, which keeps each layer's output near what it was, had the least to gain. Then Wanda and magnitude, by layer, are level, and SparseGPT stays ahead in the mean, by no more than three seeds could do by chance.
+# As it is, the five ways lie 48 points apart; with the batch norms anew, 7. Much of what looked like the worth of a score was old statistics, and SparseGPT, which keeps each layer's output near what it was, had the least to gain. Then Wanda and magnitude, by layer, are level, and SparseGPT stays ahead in the mean, though the interval holds zero.
 #
 # The paper's rule, each row by itself, was found on language models. Here "by layer" does better in the mean for both scores: a rule that is right for one kind of model may be wrong for another.
 #
@@ -1348,7 +1348,7 @@ explore(
 #
 # - **Zeros are not speed.** In a dense kernel they give nothing. With its matrix in the caches, a CSR kernel needs a density far below that at which it saves bytes, and all our kernels take one vector at a time.
 # - **Magnitude is not worth.** It is a guess, and across layers one that depends on their scale. Before any training gradient, inputs and curvature did better here at a half, in the mean; after long training, the literature finds it hard to beat (Gale et al. 2019).
-# - **2:4 needs the right instruction.** Our kernel picks its two of four with a vector shuffle where the CPU has a wide one, and in plain C elsewhere, which is slower. Look at its row on your machine.
+# - **2:4 needs the right instruction.** Our kernel picks its two of four with a vector shuffle where the CPU has a wide one, and in plain C elsewhere, which is slower.
 # - **Local is not global.** A layer's small error, and a harmless scan, do not promise that the whole model is fine. Measure the whole.
 #
 # ## The ledger

@@ -501,7 +501,7 @@ claim(
 )
 
 # %% [markdown]
-# Two things are to be read from the figure, and they are not the same. On the left: who learns *fast*? On the right: who gets *far*? After 50 steps the ticket is ahead, of the dense net and of every control. Then look at the order of the controls. What does the net lose when its weights are drawn anew and the mask stays? What does it lose when it keeps as many of its own weights, at other places?
+# On the left: who learns *fast*? On the right: who gets *far*? After 50 steps the ticket is ahead, of the dense net and of every control. What does the net lose when its weights are drawn anew and the mask stays? What does it lose when it keeps as many of its own weights, at other places?
 #
 # ## 3 Is the difference real?
 #
@@ -633,7 +633,7 @@ claim(
 )
 
 # %% [markdown]
-# So in the recorded study the ticket is ahead of the dense net and of every control, at both densities, and reinit is level with the dense net at 21%, and behind it at 3.5%. 
+# So in the recorded study the ticket is ahead of the dense net and of every control, at both densities, and reinit is level with the dense net at 21%, and behind it at 3.5%.
 #
 # ## 4 Rewinding
 #
@@ -837,7 +837,7 @@ claim(
 )
 
 # %% [markdown]
-# `lr_rewind` and `fine-tuned` make the same steps from the same weights, and differ in the rates alone: that is worth about 5 points. `lr_rewind` is ahead of `late` and `ticket` as well, by less than a point, but its weights have had all the steps of the dense net before. Late rewinding is no better than the ticket, as a settled net lets expect. Renda et al.
+# `lr_rewind` and `fine-tuned` make the same steps from the same weights, and differ in the rates alone: that is worth about 5 points. `lr_rewind` is ahead of `late` and `ticket` as well, by less than a point, but its weights have had all the steps of the dense net before. Late rewinding is no better than the ticket, as one expects where the net is settled. Renda et al.
 # found in deep nets that both ways of rewinding beat fine-tuning, and that rewinding the learning rate is enough; `ticket` and `late` are ahead of `fine-tuned` here in the mean.
 #
 # And where the net is *not* settled at step 0? Here is a study at the high rate, constant again, with six rounds, 600 steps and ten seeds: **recorded**.
@@ -1075,7 +1075,7 @@ claim(
 )
 
 # %% [markdown]
-# Read the rows from the bottom to the top, and say what each adds: the ticket's *values*, then their *signs* at the right places, then the *sizes* at the right places. By far the largest jump is the signs', and the sizes add nothing that three draws could show. It is one ticket of one net. Zhou et al. (2019) found the same order.
+# Read the rows from the bottom to the top, and say what each adds: the ticket's *values*, then their *signs* at the right places, then the *sizes* at the right places. By far the largest jump is the signs', and the sizes add nothing that three draws could show. It is one ticket of one net. Zhou et al. (2019) also found that the signs matter most.
 #
 # Now the first column. These nets have their initial weights, the mask, and no training. With the ticket's own values the mask alone gives about 74%, with weights drawn anew it is chance. So finding a mask is a kind of training (Zhou et al.: *supermasks*), and a net that is large enough holds one that needs no other: the *strong* hypothesis (Ramanujan et al. 2020; a proof, Malach et al. 2020).
 #
