@@ -1077,7 +1077,7 @@ claim(
 # %% [markdown]
 # Read the rows from the bottom to the top, and say what each adds: the ticket's *values*, then their *signs* at the right places, then the *sizes* at the right places. By far the largest jump is the signs', and the sizes add nothing that three draws could show. It is one ticket of one net. Zhou et al. (2019) also found that the signs matter most.
 #
-# Now the first column. These nets have their initial weights, the mask, and no training. With the ticket's own values the mask alone gives about 74%, with weights drawn anew it is chance. So finding a mask is a kind of training (Zhou et al.: *supermasks*), and a net that is large enough holds one that needs no other: the *strong* hypothesis (Ramanujan et al. 2020; a proof, Malach et al. 2020).
+# Now the first column. These nets have their initial weights, the mask, and no training. With the ticket's own values the mask alone gives about 74%, with weights drawn anew it is chance. (Shuffled sizes do no harm here either; shuffled values, signs and all, are chance again.) So finding a mask is a kind of training (Zhou et al.: *supermasks*), and a net that is large enough holds one that needs no other: the *strong* hypothesis (Ramanujan et al. 2020; a proof, Malach et al. 2020).
 #
 # ## 7 A study that can be stopped, or run elsewhere
 #
