@@ -11,7 +11,7 @@
 # **You will be able to**
 # 1. write an augmentation policy as data, and say how many there are and what a policy may be judged by;
 # 2. search for a policy with a controller that learns from rewards, and with simpler methods at equal compute;
-# 3. say how much of what a search seems to gain is luck, how much is variety, and what it must be compared with.
+# 3. say how much of what a search seems to gain is luck, and what it must be compared with.
 #
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
 
@@ -48,7 +48,7 @@ from mini_lib.columns import aligned
 from studies.augment import contest, contest_record
 from studies.augment.searches import augment_of
 from studies.augment.turned import Disturbance, turned_and_inverted
-from studies.paired import holm
+from studies.paired import Paired, holm
 from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # one core per process; sums then repeat to the last digit
@@ -143,7 +143,7 @@ reveal("12.a", len(str(paper_policies)))
 
 # %% name="out-task"
 TASK = turned_and_inverted(fashion)
-RECIPE = ChildRecipe(steps=64, batch_size=32, batches_at_once=8)
+RECIPE = ChildRecipe(steps=40, batch_size=32, learning_rate=0.02, batches_at_once=8)
 print(f"{len(TASK.train)} training, {len(TASK.validation)} validation, {len(TASK.test)} test pictures")
 print(RECIPE)
 
@@ -228,28 +228,52 @@ def judged(children, split=None):
 
 
 known = children_of({"none": None, "TrivialAugment": TrivialAugment(), "oracle": Disturbance()})
+on_test = {name: judged(children, TASK.test) for name, children in known.items()}
 lines = [("trained with", "validation", "test")]
-for name, children in known.items():
-    lines.append((name, str(judged(children)), str(judged(children, TASK.test))))
+lines += [(name, str(judged(children)), str(on_test[name])) for name, children in known.items()]
 print(aligned(lines))
 
 # %%
-of_known = {name: judged(children, TASK.test).mean for name, children in known.items()}
-reveal("12.b", round(100 * (of_known["TrivialAugment"] - of_known["none"]), 1))
+reveal("12.b", round(100 * (on_test["TrivialAugment"].mean - on_test["none"].mean), 1))
+
+# %% tags=["solution-only"]
+from teach import claim
+
+
+def seeds_gain(name, over):
+    """By how much one arm's children are better on test pictures than another's, seed by seed, in points."""
+    return Paired(tuple(100 * (a - b) for a, b in zip(on_test[name].values, on_test[over].values)))
+
+
+claim(
+    "TrivialAugment gains nothing here that four seeds could show",
+    holds=seeds_gain("TrivialAugment", "none").interval()[0] <= 0,
+)
+claim(
+    "It turns one picture in fourteen",
+    holds=len(TrivialAugment().operations) == 14 and "rotate" in {one.name for one in TrivialAugment().operations},
+)
+claim("The oracle shows how much there is to find", holds=seeds_gain("oracle", "none").interval()[0] > 0)
+claim("Chance level is 10%", 100 / len(data.FASHION_CLASSES))
+claim(
+    "The oracle shows how much there is to find",
+    holds=on_test["oracle"].mean > 1.8 * on_test["TrivialAugment"].mean,
+    page="slides/12_autoaugment.md",
+)
 
 # %% [markdown]
-# Chance level is 10%. TrivialAugment turns one picture in fourteen, and only its strongest solarizing inverts a picture: an augmentation that does a little of everything hardly contains what this task needs. (How it does on ordinary pictures, section 6 will show.) The oracle shows how much there is to find.
+# Chance level is 10%. TrivialAugment gains nothing here that four seeds could show. It turns one picture in fourteen, and only its strongest solarizing inverts one: an augmentation that does a little of everything hardly contains what this task needs. (How it does on ordinary pictures, section 6 will show.) The oracle shows how much there is to find in so short a training.
 #
 # ## 3 A controller that learns
 #
-# How does a program write better policies? AutoAugment has a **controller**, a recurrent network. It makes one decision after the other: which operation, which probability, which magnitude, then the next step. Each decision is drawn from a softmax over the options. The child's accuracy is the reward. It has no derivative with respect to the decisions, since between them lies a
-# whole training. So nothing can be backpropagated, and yet the controller can learn.
+# How does a program write better policies? AutoAugment has a **controller**, a recurrent network. It makes one decision after the other: which operation, which probability, which magnitude, then the next step. Each decision is drawn from a softmax over the options. The child's accuracy is the reward. It has no derivative with respect to the decisions: they are discrete, and a
+# whole training lies between. So nothing can be backpropagated, and yet the controller can learn.
 #
 # The trick is called **REINFORCE** (Williams, 1992). Draw a policy, get its reward $R$, and make the decisions that were drawn a little more likely if the reward was better than usual, and a little less likely if it was worse:
 #
 # $$\nabla \, \mathbb{E}[R] = \mathbb{E}\big[ (R - b) \; \nabla \log p(\text{policy}) \big].$$
 #
-# The baseline $b$ stands for "usual". Without it every policy would be made more likely, since accuracies are never negative. It changes nothing in the mean, and makes the steps far less noisy. A **moving average** serves: $b \leftarrow d \cdot b + (1 - d) \cdot R$. It starts as the first reward.
+# The baseline $b$ stands for "usual". Without it every policy that is drawn would be made more likely, since accuracies are never negative. It changes nothing in the mean as long as it does not depend on the draw that it is compared with, and a good one makes the steps less noisy. A **moving average** serves: $b \leftarrow d \cdot b + (1 - d) \cdot R$. It starts as the first reward.
 #
 # By hand, with $d = 0.5$: rewards 0.5, 0.75, 0.5. The first advantage is 0.5 - 0.5 = 0. The second is 0.75 - 0.5 = 0.25, and afterwards $b$ = 0.625. The third is 0.5 - 0.625 = -0.125.
 
@@ -332,7 +356,7 @@ check("12.4")
 # ### See it learn
 #
 # First with a reward that costs nothing, so that one can watch. A customer likes pictures that are turned first and inverted second. The customer says only one number per policy: 0.3, plus 0.2 if the first step turns, plus 0.2 if the second one inverts. And the number is noisy, as an accuracy is: a standard deviation of 0.05. The controller knows nothing about turning or
-# inverting: each step chooses among all operations of AutoAugment that need a single picture. Two updates are compared: REINFORCE as above, and **PPO**, which takes several steps from the same trials (more about it below).
+# inverting: each step chooses among all operations of AutoAugment that need a single picture. Two updates are compared: REINFORCE as above, and **PPO**, which takes four steps from the same trials (more about it below). Each has a control: REINFORCE with a larger learning rate, and PPO with a single step.
 
 # %%
 predict(
@@ -365,7 +389,12 @@ def watch(update, seed):
 
 
 WANTED = [[one.name for one in TOY.operations].index(name) for name in ("rotate", "invert")]
-UPDATES = {"REINFORCE": Reinforce(), "PPO": PPO()}
+UPDATES = {
+    "REINFORCE": Reinforce(),
+    "REINFORCE, 4 x the rate": Reinforce(learning_rate=0.02),
+    "PPO, one step": PPO(epochs=1),
+    "PPO": PPO(),
+}
 runs = [(name, seed) for name in UPDATES for seed in (0, 1, 2)]
 watched = {name: [] for name in UPDATES}
 for name, seed in tqdm(runs, desc="controllers"):
@@ -380,15 +409,16 @@ def trials_until(seen, share=0.5):
 
 print(f"{len(TOY.operations)} operations; trials until both wanted ones are above one half")
 for name, of_seeds in watched.items():
-    told = (f"seed {seed}: {trials_until(seen)}" for seed, seen in enumerate(of_seeds))
-    print(f"{name:<12}{', '.join(told)}")
+    told = (f"seed {seed}: {trials_until(seen) or 'not in time'}" for seed, seen in enumerate(of_seeds))
+    print(f"{name:<25}{', '.join(told)}")
 
 
 # %% name="fig-toy" tags=["hide-input"]
 def draw_toy():
     figure, axes = plt.subplots(figsize=(8, 4.2))
-    for (name, of_seeds), (colour, line) in zip(watched.items(), (("orange", "--"), ("blue", "-"))):
-        for seed, seen in enumerate(of_seeds):
+    looks = {"REINFORCE": ("orange", "--"), "REINFORCE, 4 x the rate": ("green", ":"), "PPO": ("blue", "-")}
+    for name, (colour, line) in looks.items():
+        for seed, seen in enumerate(watched[name]):
             both = seen[:, [0, 1], WANTED].prod(dim=1)
             trials = [TOGETHER * number for number in range(len(both))]
             label = name if seed == 0 else None
@@ -400,14 +430,34 @@ def draw_toy():
 
 show(
     draw_toy(),
-    alt="Probability that the controller draws the wanted operations in both steps, over trials, for three seeds: near zero at first, then it rises to nearly one, with PPO sooner than with REINFORCE.",
+    alt="Probability that the controller draws the wanted operations in both steps, over trials, for three seeds: near zero at first, then it rises to nearly one, with PPO sooner than with REINFORCE, and about as soon as with REINFORCE at four times the rate.",
 )
 
 # %%
 reveal("12.c", trials_until(watched["PPO"][0]) or TRIALS)
 
+# %% tags=["solution-only"]
+until = {name: [trials_until(seen) or 2 * TRIALS for seen in of_seeds] for name, of_seeds in watched.items()}
+mean_until = {name: statistics.fmean(of_seeds) for name, of_seeds in until.items()}
+claim("the steps are what makes it faster", holds=all(a < b for a, b in zip(until["PPO"], until["PPO, one step"])))
+claim(
+    "a larger learning rate does as much for REINFORCE",
+    holds=mean_until["REINFORCE, 4 x the rate"] < 1.3 * mean_until["PPO"] < 1.3 * mean_until["REINFORCE"],
+)
+claim(
+    "with PPO sooner than with REINFORCE, and about as soon as with REINFORCE at four times the rate",
+    holds=max(until["PPO"]) < min(until["REINFORCE"])
+    and 0.7 < mean_until["REINFORCE, 4 x the rate"] / mean_until["PPO"] < 1.4,
+)
+unwanted = watched["PPO"][0].clone()  # [trials, step, operation]
+unwanted[:, [0, 1], WANTED] = 0
+claim(
+    "some of them rise for a while",
+    holds=float(unwanted.amax()) > 1.5 / len(TOY.operations) > float(unwanted[-1].amax()),
+)
+
 # %% [markdown]
-# Move the slider: these are the probabilities of the controller's two decisions about operations, as it learns. At first all options are alike. Watch what happens to the options that nobody wanted: they do not fade at the same pace. A lucky trial pulls its operation up, and later trials pull it down again.
+# Move the slider: these are the probabilities of the controller's two decisions about operations, as it learns. At first all options are alike. Watch what happens to the options that nobody wanted: they do not fade at the same pace, and some of them rise for a while.
 
 
 # %% name="fig-learning" tags=["widget", "hide-input"]
@@ -426,17 +476,17 @@ def draw_learning(trials):
 
 
 def say_learning(trials):
-    shares = {name: of_seeds[0][trials // TOGETHER, [0, 1], WANTED] for name, of_seeds in watched.items()}
+    shares = {name: watched[name][0][trials // TOGETHER, [0, 1], WANTED] for name in ("REINFORCE", "PPO")}
     told = "; ".join(
         f"{name}: rotate {rotates:.0%}, invert {inverts:.0%}" for name, (rotates, inverts) in shares.items()
     )
     return f"Probabilities of each operation in both steps. {told}."
 
 
-explore(draw_learning, alt=say_learning, trials=(0, 40, 70, 100, 150, 400))
+explore(draw_learning, alt=say_learning, trials=(0, 40, 70, 100, 400))
 
 # %% [markdown]
-# **PPO** learns faster here, because it takes several steps from the same trials. That is dangerous: after the first step the trials are no longer what the controller would draw now. So each counts by the ratio $r = p_\text{now} / p_\text{then}$, and PPO stops pushing where the ratio has moved by more than a share $c$ in the direction that the advantage $A$ asks for:
+# **PPO** takes several steps from the same trials. The last two rows of the table differ in nothing else: the steps are what makes it faster. But a larger learning rate does as much for REINFORCE, so which of the two learns from fewer trials depends on their settings. Several steps are dangerous: after the first one the trials are no longer what the controller would draw now. So each counts by the ratio $r = p_\text{now} / p_\text{then}$, and PPO stops pushing where the ratio has moved by more than a share $c$ in the direction that the advantage $A$ asks for:
 #
 # $$\text{mean of } \; \min\big( r A, \; \text{clip}(r, 1 - c, 1 + c) \, A \big).$$
 #
@@ -480,7 +530,7 @@ check("12.5")
 #
 # Now the rewards cost something: each is a child that has to be trained. How does one get many of them for little?
 #
-# - **Small and short.** A child takes 64 steps here. It does not have to be good, it only has to rank policies as a long training would.
+# - **Small and short.** A child takes 40 steps here. It does not have to be good, it only has to rank policies as a long training would.
 # - **Several as one.** Children have the same shape, so their weights are stacked, and one grouped convolution computes several children at once, each with its own augmentation.
 # - **Half of them go.** The hope is that a child that is bad after a few steps rarely wins. *Successive halving* trains all for a while, drops the worse half, trains the others further, and so on. (`ChildRecipe(halve_at=...)` does it in the library. The search below lets all its children finish, so that all rewards can be compared.)
 #
@@ -537,7 +587,7 @@ check("12.6")
 # | evolution | one number changed in the best of a few that were picked at random; then the *oldest* goes, so that a lucky one does not live for ever |
 # | forward selection | one step more than the best so far, every operation in turn |
 #
-# The space is small, since the search must fit into this lesson: eight operations with TrivialAugment's wide ranges (turning goes up to 135 degrees), among them the two right ones; policies of up to five sub-policies.
+# The space is small, since the search must fit into this lesson: eight operations with TrivialAugment's wide ranges (turning goes up to 135 degrees), among them the two right ones. A policy has five sub-policies; forward selection begins with none and stops at five.
 #
 # **Equal compute** means: each may train children on the same number of pictures, and a picture counts every time that it is seen. Seconds would depend on the machine and on the program.
 
@@ -573,18 +623,32 @@ with tqdm(total=len(METHODS) * SEARCH_TRIALS, unit="child") as bar:
 # %% name="out-search"
 found = children_of({name: outcome.best.policy for name, outcome in outcomes.items()})
 lines = [("the best of", "trials", "pictures", "reward", "new seeds, validation", "new seeds, test")]
-for name, outcome in outcomes.items():
-    pictures, best = f"{outcome.spent.trained_pictures:,}", f"{outcome.best.reward:.1%}"
-    again = (str(judged(found[name], split)).split(" (")[0] for split in (None, TASK.test))
-    lines.append((name, str(len(outcome.trials)), pictures, best, *again))
-for name, children in known.items():
-    again = (str(judged(children, split)).split(" (")[0] for split in (None, TASK.test))
-    lines.append((name, "-", "-", "-", *again))
+on_test |= {name: judged(children, TASK.test) for name, children in found.items()}
+for name, children in (found | known).items():
+    spent = ("-", "-", "-")
+    if name in outcomes:
+        outcome = outcomes[name]
+        spent = (str(len(outcome.trials)), f"{outcome.spent.trained_pictures:,}", f"{outcome.best.reward:.1%}")
+    lines.append((name, *spent, *(str(one).split(" (")[0] for one in (judged(children), on_test[name]))))
 print(aligned(lines))
 
 # %%
-of_found = {name: judged(children, TASK.test).mean for name, children in found.items()}
-reveal("12.d", max(of_found, key=of_found.get))
+winner = max(found, key=lambda name: on_test[name].mean)
+reveal("12.d", winner)
+
+# %% tags=["solution-only"]
+pictures_trained = {outcome.spent.trained_pictures for outcome in outcomes.values()}
+claim("each may train children on the same number of pictures", holds=len(pictures_trained) == 1)
+claim(
+    "it shows what a search *can* find",
+    holds=seeds_gain(winner, "none").interval()[0] > 0 and on_test[winner].mean < on_test["oracle"].mean,
+)
+claim(
+    "the two right operations about double the accuracy",
+    holds=1.6 < on_test["oracle"].mean / on_test["none"].mean < 2.8,
+)
+of_winner = {step.operation.name for sub in outcomes[winner].best.policy.sub_policies for step in sub.steps}
+claim("The right policy turns and inverts", holds={"rotate", "invert"} <= of_winner)
 
 
 # %% name="fig-search" tags=["hide-input"]
@@ -622,19 +686,18 @@ show(
 )
 
 # %%
-winner = max(of_found, key=of_found.get)
 print(f"found by {winner}:")
 print(outcomes[winner].best.policy)
 
 # %% [markdown]
-# First the column of pictures: is the compute equal? Then the reward, which chose the policy of each search. The last two columns belong to other children with new seeds, and only the test column is on pictures that no search has used: that one is the report. Compare them with the last three rows. One search per method does not say which method is better; it shows what a search *can* find. The right policy turns and inverts; does the policy above?
+# First the column of pictures: is the compute equal? Then the reward, which chose the policy of each search. The last two columns belong to other children with new seeds, and only the test column is on pictures that no search has used: that one is the report. Compare them with the last three rows. One search per method does not say which method is better; it shows what a search *can* find. (Forward selection also proposes smaller policies than the others, and the right one is small.) The right policy turns and inverts; does the policy above?
 
 # %% [markdown]
-# > **Takeaway.** A search is compared with random search at equal compute. What it wins beyond that, it has learned.
+# > **Takeaway.** A search is compared with random search at equal compute, and over several searches: one may be lucky.
 #
 # ### Without any child: density matching
 #
-# Training a child for every policy is expensive. **Fast AutoAugment** (Lim et al., 2019) trains *no* child. One network is trained without augmentation on one half of the training pictures. Then each policy augments the other half, and its reward is how well this network recognizes the augmented pictures. That needs forward passes only, a small fraction of the compute. The idea: a policy is good if its pictures look as if they came
+# Training a child for every policy is expensive. **Fast AutoAugment** (Lim et al., 2019) trains *no* child. One network is trained without augmentation on one half of the training pictures (the paper does it for five splits). Then each policy augments the other half, and its reward is how well this network recognizes the augmented pictures. That needs forward passes only, a small fraction of the compute. The idea: a policy is good if its pictures look as if they came
 # from the same data. On CIFAR-10 it found policies that were about as good as AutoAugment's.
 
 # %%
@@ -646,7 +709,7 @@ predict(
 
 # %% name="out-density"
 learned, held_out = next(folds(TASK.train, 2, seed=0))
-[plain] = train_children(child_cnn, [None], learned, held_out, ChildRecipe(steps=320, batches_at_once=10), [0])
+[plain] = train_children(child_cnn, [None], learned, held_out, ChildRecipe(steps=240, batches_at_once=10), [0])
 matching = DensityMatching(plain.model, held_out)
 candidates = {
     "the oracle": Disturbance(),
@@ -666,6 +729,22 @@ print(judged(of_densest, TASK.test))
 
 # %%
 reveal("12.e", max(matched, key=matched.get))
+
+# %% tags=["solution-only"]
+claim(
+    "Turned and inverted pictures are those that it does not know",
+    holds=matched["the oracle"] < 0.5 * matched["the policy that changes nothing"],
+)
+claim(
+    "Density matching keeps the labels safe, as in lesson 11, and it cannot find out that the validation data looks "
+    "different",
+    holds=max(matched, key=matched.get) == "the policy that changes nothing",
+)
+claim(
+    "It cannot discover what the training data lacks",
+    holds=judged(of_densest, TASK.test).mean < 0.5 * (on_test["none"].mean + on_test["oracle"].mean),
+    page="slides/12_autoaugment.md",
+)
 
 # %% [markdown]
 # Its question is: "which pictures does the network know *already*?" Turned and inverted pictures are those that it does not know, and that is why it needs them. Density matching keeps the labels safe, as in lesson 11, and it cannot find out that the validation data looks different, since it never sees any of it. A child can: its reward is measured on validation pictures.
@@ -780,14 +859,23 @@ def draw_luck():
 
 show(
     draw_luck(),
-    alt="Lead of the best of n children with one policy, in points over the mean, over n: its validation accuracy rises and rises, its test accuracy does not follow, and new children with the same policy stay at zero.",
+    alt="Lead of the best of n children with one policy, in points over the mean, over n: its validation accuracy rises and rises, its test accuracy follows far behind, and new children with the same policy stay at zero.",
 )
 
 # %%
 reveal("12.f", round(100 * (promised.max() - promised.mean()).item(), 1))
 
+# %% tags=["solution-only"]
+rising = [leads(count) for count in (1, 2, 4, 8, 16, 32)]
+claim(
+    "The validation accuracy of the best one rises with the number of trials",
+    holds=sorted(lead for lead, _, _ in rising) == [lead for lead, _, _ in rising],
+)
+claim("Here less than a third remains", holds=rising[-1][1] < rising[-1][0] / 3)
+claim("They are where they have always been: at the mean", holds=all(abs(others) < 0.1 for _, _, others in rising))
+
 # %% [markdown]
-# Three curves, three different numbers. The validation accuracy of the best one rises with every trial. The second curve is the test accuracy of *this very network*: what remains of its lead was real, the rest was luck. But a search does not ship the child. It ships the *policy*, and with this policy new networks are trained, with new seeds. They are where they have always been: at the mean.
+# Three curves, three different numbers. The validation accuracy of the best one rises with the number of trials. The second curve is the test accuracy of *this very network*: what remains of its lead was real, the rest was luck. Here less than a third remains. But a search does not ship the child. It ships the *policy*, and with this policy new networks are trained, with new seeds. They are where they have always been: at the mean.
 #
 # So choose with one set of numbers, and report another one. By hand: policy A reached 0.75 and 0.5 in validation, B 0.625 and 0.75. A has a mean of 0.625, B of 0.6875: choose B, although the best single run is as high in A. Its test accuracies are 0.5 and 0.75: report 0.625.
 
@@ -865,7 +953,7 @@ check("12.8")
 # %% [markdown]
 # And there is a last control, the most embarrassing one. A search spends *labels*: a network could have learned from the validation pictures. So: no search, but train on the validation pictures **too**.
 #
-# All of this takes longer than a lesson: it was **recorded**. Two more methods take part: Optuna's TPE, which models where good policies lie, and *population-based augmentation*, which changes the policy while the networks train and so finds a schedule. The policy written by hand moves, turns and shears a little. The next cell reads a file that comes with the course, and prints the command that makes it again. Few labels, ten seeds; each seed has pictures of its own to train and to validate on, and a search of its own.
+# All of this takes longer than a lesson: it was **recorded**. Two more methods take part: Optuna's TPE, which models where good policies lie, and *population-based augmentation*, which changes the policy while the networks train and so finds a schedule. The policy written by hand, by somebody who knows clothes and has not searched, moves, turns and shears a little. The next cell reads a file that comes with the course, and prints the command that makes it again. Few labels, ten seeds; each seed has pictures of its own to train and to validate on, and a search of its own. (*Five random policies joined* is the control of the same size for the methods that join their five best. Forward selection ends with one policy that it has grown, and population-based augmentation with a schedule of four.)
 
 # %% name="out-recorded"
 record = contest_record.recorded()
@@ -941,7 +1029,7 @@ best_arm = max(SHOWN, key=lambda arm: contest_record.spread(record, arm).mean)
 reveal("12.g", kind_of(best_arm))
 
 # %% [markdown]
-# Are the differences real? Subtract seed by seed, as in lesson 06. The interval holds 95% of what the mean could be, and $p$ says how often chance alone would make a difference of this size, if the sign of each seed's difference were a coin toss. The last column corrects it for the number of comparisons.
+# Are the differences real? Subtract seed by seed, as in lesson 06. The interval is made so that 95 of 100 such intervals hold the true mean, and $p$ says how often chance alone would make a mean difference at least as large, if the sign of each seed's difference were a coin toss. The last column corrects it for the number of comparisons.
 
 # %% name="out-paired"
 print(f"test accuracy less that of {contest.JOINED!r}")
@@ -959,23 +1047,130 @@ CLAIMS = {
     "the search beats TrivialAugment": (best, contest.TRIVIAL),
     "the search beats a policy by hand": (best, contest.AFFINE),
     "all labels, without any of this, beat it": (contest.ALL_LABELS + contest.NONE, best),
+    "with all labels for both, it gains": (contest.ALL_LABELS + best, contest.ALL_LABELS + contest.NONE),
 }
-claims = {claim: contest_record.gain(record, *pair) for claim, pair in CLAIMS.items() if pair[0] != pair[1]}
+gains = {said: contest_record.gain(record, *pair) for said, pair in CLAIMS.items() if pair[0] != pair[1]}
 print(f"the search (by validation): {best}\nthe best of all on test data: {best_arm}\n")
-lines = [("claim", "points", "95 % interval", f"p of {len(claims)}", "true?")]
-for (claim, gain), p in zip(claims.items(), holm([gain.p_value for gain in claims.values()])):
+lines = [("claim", "points", "95 % interval", f"p of {len(gains)}", "true?")]
+for (said, gain), p in zip(gains.items(), holm([gain.p_value for gain in gains.values()])):
     low, high = (100 * end for end in gain.interval())
     true = "not known" if p > 0.05 else "yes" if gain.mean > 0 else "no, less"
-    lines.append((claim, f"{100 * gain.mean:+.1f}", f"{low:+.1f} to {high:+.1f}", f"{p:.3f}", true))
+    lines.append((said, f"{100 * gain.mean:+.1f}", f"{low:+.1f} to {high:+.1f}", f"{p:.3f}", true))
 print(aligned(lines))
 
 # %% [markdown]
-# Read the table with the figure, from the first row to the last. All searched policies have a higher mean than no augmentation, but some only just. Random policies, joined, are well above it too, without looking at a single reward: a good part of the gain does not come from the search. How much of that part comes from joining, ten seeds do not tell. Neither the best search nor the controller can be told apart from random search, and **no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers were tuned with the same compute**. And the labels are worth more than the search: a network that learns from the validation pictures too, without any augmentation, beats the best search. "Not known" means that ten seeds do not decide, not that there is no difference. All of this holds for this data, these few labels and this small network.
+# Read the table with the figure. All searched policies have a higher mean than no augmentation, but some only just. Random policies, joined, are well above it too, without looking at a single reward: a good part of the gain does not come from the search. How much of that part comes from joining, ten seeds do not tell. Neither the best search nor the controller can be told apart from random search, and **no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers were tuned with the same compute**. And the labels are worth more than the search: a network that learns from the validation pictures too, without any augmentation, beats the best search. A search that is over can give the labels back, and train on all of them with the policy that it found, as AutoAugment does. The last row compares at equal labels: what the policy then adds to no augmentation is 0.5 points, and ten seeds do not tell that from nothing. (Random policies, joined, then even cost 1.1 points, and TrivialAugment 2.6, in as many steps.)
 #
-# And the winner's curse, in the same record. The *reward of the winner* is what the search was told; *again* is the same policy, as a child with new seeds, and *luck* the difference. The first column is the mean of all trials. Density matching trains no child, and population-based augmentation trains whole networks instead: they are left out.
+# "Not known" means that ten seeds do not decide, not that there is no difference. And all of this holds for this data, these few labels and this small network. The wide net of lesson 11 reaches 79% with 500 clothes and no augmentation, more than any arm above that has 500 labels; and a mild affine change cost it about a point, where the milder one by hand gains 4.5 here. What an augmentation is worth depends on the network and its training too.
+#
+# And the winner's curse, in the same record. The *reward of the winner* is what the search was told; *again* is the same policy, as a child with new seeds, and *luck* the difference. The first column is the mean of all trials. RandAugment chose among ten settings only, by means of six children each: fewer and less noisy numbers leave less room for luck. Density matching trains no child, and population-based augmentation trains whole networks instead: they are left out.
 
 # %% name="out-curse"
 print(contest_record.luck_table(record))
+
+# %% tags=["solution-only"]
+from studies.augment.harm import arms as affine
+from studies.augment.harm import record as harm
+
+ALL = contest.ALL_LABELS
+corrected = dict(zip(gains, holm([gain.p_value for gain in gains.values()])))
+means = {arm: 100 * contest_record.spread(record, arm).mean for arm in SHOWN}
+searched = [arm for arm in contest.SEARCHED if arm in means]
+
+
+def points(arm, over):
+    return 100 * contest_record.gain(record, arm, over).mean
+
+
+over_none = [means[arm] - means[contest.NONE] for arm in searched]
+claim(
+    "All searched policies have a higher mean than no augmentation, but some only just",
+    holds=min(over_none) > 0 and sum(gained < 1 for gained in over_none) >= 1,
+)
+claim(
+    "a good part of the gain does not come from the search",
+    holds=points(contest.JOINED, contest.NONE) > 0.5 * points(best, contest.NONE),
+)
+claim(
+    "How much of that part comes from joining, ten seeds do not tell",
+    holds=corrected["five random policies, joined, beat one"] > 0.05,
+)
+claim(
+    "Neither the best search nor the controller can be told apart from random search",
+    holds=min(corrected[said] for said in gains if said.endswith("beats random search")) > 0.05,
+)
+claim(
+    "**no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers "
+    "were tuned with the same compute**",
+    holds=max(means[arm] for arm in searched) < min(means[contest.AFFINE], means[contest.RANDAUGMENT]),
+)
+claim(
+    "no search has a higher mean than the policy by hand or the tuned RandAugment",
+    holds=max(means[arm] for arm in searched) < min(means[contest.AFFINE], means[contest.RANDAUGMENT]),
+    page="slides/12_autoaugment.md",
+)
+claim(
+    "a network that learns from the validation pictures too, without any augmentation, beats the best search",
+    holds=corrected["all labels, without any of this, beat it"] < 0.05 and points(ALL + contest.NONE, best) > 0,
+)
+claim(
+    "what the policy then adds to no augmentation is 0.5 points, and ten seeds do not tell that from nothing",
+    points(ALL + best, ALL + contest.NONE),
+    holds=corrected["with all labels for both, it gains"] > 0.05,
+)
+claim(
+    "(Random policies, joined, then even cost 1.1 points, and TrivialAugment 2.6",
+    -points(ALL + contest.JOINED, ALL + contest.NONE),
+    -points(ALL + contest.TRIVIAL, ALL + contest.NONE),
+)
+study = harm.recorded()
+[wide_clothes] = [cell for cell in harm.cells_of(study.widths) if (cell.task, cell.width) == ("clothes", 16)]
+upright = 100 * harm.spread(study.widths, wide_clothes, affine.NONE).mean
+claim(
+    "The wide net of lesson 11 reaches 79% with 500 clothes and no augmentation, more than any arm above that has 500 "
+    "labels",
+    None,
+    upright,
+    wide_clothes.labels,
+    settings["train_pictures"],
+    holds=upright > max(mean for arm, mean in means.items() if not arm.startswith(ALL)),
+)
+claim(
+    "a mild affine change cost it about a point, where the milder one by hand gains 4.5 here",
+    points(contest.AFFINE, contest.NONE),
+    holds=-2 < 100 * harm.gain(study.widths, wide_clothes, affine.MILD).mean < -0.5,
+)
+lucky = {
+    method: statistics.fmean(100 * contest_record.luck(one) for one in record.searches if one.method == method)
+    for method in record.methods
+    if method not in contest.WITHOUT_CHILDREN
+}
+tuned = [one for one in record.searches if one.method == contest.RANDAUGMENT]
+each = settings["child_steps"] * settings["batch_size"]
+claim(
+    "RandAugment chose among ten settings only, by means of six children each",
+    holds=all(len(one.rewards) == 10 and one.trained_pictures == 10 * 6 * each for one in tuned),
+)
+claim(
+    "fewer and less noisy numbers leave less room for luck",
+    holds=lucky[contest.RANDAUGMENT] < min(luck for method, luck in lucky.items() if method != contest.RANDAUGMENT),
+)
+rewards = {method: statistics.fmean(one.reward for one in record.searches if one.method == method) for method in lucky}
+claim(
+    "forward selection has the highest reward of all, and the lowest accuracy of the searches that train children, "
+    "once the nets train ten times as long",
+    holds=max(rewards, key=rewards.get) == min(lucky, key=means.get) == contest.FORWARD
+    and settings["final_steps"] == 10 * settings["child_steps"],
+)
+claim(
+    "no search was better than random search",
+    holds=all(
+        contest_record.gain(record, arm, contest.RANDOM_SEARCH).interval()[0] <= 0
+        for arm in searched
+        if arm != contest.RANDOM_SEARCH
+    ),
+    page="slides/12_autoaugment.md",
+)
 
 # %% [markdown]
 # > **Takeaway.** A searched policy is worth what it gains over a random one of the same size, over simple policies (by hand, or RandAugment with two tuned numbers), and over training on the labels that it has spent.
@@ -983,19 +1178,19 @@ print(contest_record.luck_table(record))
 # ## 7 Where it stops working
 #
 # - **It is easy to find nothing.** In the record, neither the best search nor the controller could be told apart from random search: the differences between good policies are small, and one noisy number per child says little about them. On the constructed task the two right operations about double the accuracy: there, a search pays.
-# - **The proxy may lie.** A small child that is trained for a short time may like weaker augmentation than a large network that is trained for long (lesson 11: capacity). What is best for the child does not have to be best for you.
+# - **The proxy may lie.** A small child that is trained for a short time may like weaker augmentation than a large network that is trained for long (lesson 11; Cubuk et al. 2020 show it for RandAugment). In the record, forward selection has the highest reward of all, and the lowest accuracy of the searches that train children, once the nets train ten times as long. (It also joins nothing; which of the two is the reason, the record does not tell.)
 # - **The validation data must look like the use.** The search on our task could work only because the validation pictures were turned and inverted. It adapts to whatever it is shown, and to its mistakes as well.
-# - **Labels are spent.** With few labels, as in the record, training on all of them was the better use. With very many, the validation part should cost little.
+# - **Labels are spent.** With few labels, as in the record, training on all of them was the better use. Give them back when the search is over. With very many, the validation part should cost little.
 # - **The space is the knowledge.** Somebody chose operations that keep the label. If the right one is not among them, no search will find it.
 #
 # ## The ledger
 #
-# What is kept is a network, and augmentation costs it no byte and no operation: it changes what the weights have learned.
+# What is kept is a network, and augmentation costs it no byte and no operation: it changes what the weights have learned. (One network each: how much the policy gains, the record says, and not these two.)
 
 # %% name="out-ledger"
 own = contest.pictures_of(contest.Contest(), 0, fashion)  # those that search number 0 has seen
 [search] = [one for one in record.searches if (one.seed, one.method) == (0, best)]
-longer = ChildRecipe(steps=400, batches_at_once=10)
+longer = ChildRecipe(steps=240)  # a schedule counts its batches: one at a time
 arms = {"without augmentation": None, f"policy of {best}": augment_of(search.method, search.policy, longer.steps)}
 nets = {
     f"child_cnn, {len(own.train)} labels, {name}": train_children(
@@ -1007,7 +1202,7 @@ report = measure.report(
     nets, own.test.images[:1], accuracies={name: fit.accuracy(net, own.test) for name, net in nets.items()}
 )
 for row in report.rows:
-    table = ledger(row, lesson=12)
+    table = ledger(row, lesson=12, beside=report.rows[0])  # the net without augmentation
 table
 
 # %%
@@ -1045,9 +1240,11 @@ progress()
 # - Equal compute, counted in pictures. Random search is the control of every search.
 # - Density matching asks which pictures a network knows already. It cannot discover what the training data lacks.
 # - The best of many is lucky. Train the winner again, with new seeds.
-# - Compare with a random policy of the same size, with simple policies (by hand, TrivialAugment, tuned RandAugment), and with training on the labels that the search has spent.
+# - Compare with a random policy of the same size, with simple policies (by hand, TrivialAugment, tuned RandAugment), and with training on the labels that the search has spent, for both sides.
 #
 # **References.** Cubuk et al. 2019, *AutoAugment: Learning Augmentation Strategies from Data*. Zoph and Le 2017, *Neural Architecture Search with Reinforcement Learning*. Williams 1992, *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning*. Schulman et al. 2017, *Proximal Policy Optimization Algorithms*. Real et al. 2019, *Regularized Evolution for Image Classifier
-# Architecture Search*. Ho et al. 2019, *Population Based Augmentation*. Lim et al. 2019, *Fast AutoAugment*. Cubuk et al. 2020, *RandAugment*. Müller and Hutter 2021, *TrivialAugment*. Jamieson and Talwalkar 2016, *Non-stochastic Best Arm Identification and Hyperparameter Optimization* (successive halving).
+# Architecture Search*. Ho et al. 2019, *Population Based Augmentation*. Lim et al. 2019, *Fast AutoAugment*. Cubuk et al. 2020, *RandAugment*. Müller and Hutter 2021, *TrivialAugment*. Jamieson and Talwalkar 2016, *Non-stochastic Best Arm Identification and Hyperparameter Optimization* (successive halving). Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization* (TPE).
+#
+# **Further reading.** Li and Talwalkar 2019, *Random Search and Reproducibility for Neural Architecture Search* (arXiv 1902.07638: the same controls for another search). Cawley and Talbot 2010, *On Over-fitting in Model Selection and Subsequent Selection Bias in Performance Evaluation* (the winner's curse). Hataya et al. 2020, *Faster AutoAugment: Learning Augmentation Strategies Using Backpropagation* (a policy with a derivative, arXiv 1911.06987).
 #
 # **In the library.** In `mini_lib/augment/search`, `space.py` is what is searched, `children.py` how children are trained as one, `controller.py` and `policy_gradient.py` the controller, `random_search.py`, `evolution.py` and `forward_selection.py` the other methods, `density_matching.py` the reward without children, `run.py` the loop with its log. `studies/augment` has the task with a known answer and the recorded contest.
