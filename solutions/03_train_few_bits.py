@@ -1578,7 +1578,7 @@ claim(
     and element_errors[even, "channel (288)"] > element_errors[floats, "channel (288)"],
 )
 claim(
-    "In short blocks even steps are at least as good as the floats",
+    "in short blocks even steps are at least as good as the floats",
     holds=all(element_errors[even, block] <= element_errors[floats, block] for block in ("block of 32", "block of 16")),
     page="slides/03_train_few_bits.md",
 )
