@@ -60,7 +60,7 @@ def percent(share):
 #
 # $$E\left[(d \cdot x)^2\right] = d^\top H \, d, \qquad H = E\left[x x^\top\right].$$
 #
-# The diagonal of $H$ says how strong each input is, and the rest how much two inputs go together. (No mean is subtracted: two inputs that are never negative, as after a ReLU, go together.) Two errors cancel in part if their inputs go together and their signs differ.
+# The diagonal of $H$ says how strong each input is, and the rest how much two inputs go together. (No mean is subtracted: inputs that are never negative go together.) Two errors cancel in part if their inputs go together and their signs differ.
 #
 # By hand: the weights (0.4, 0.4), a grid of whole numbers, and two inputs that go together, $H = \begin{pmatrix}1 & 0.75\\0.75 & 1\end{pmatrix}$. To the nearest, both
 # become 0: $d = (-0.4, -0.4)$, and the error is 0.16 + 0.16 + 2 · 0.75 · 0.16 = 0.56. Now round the second one up, the "wrong" way: $d = (-0.4, 0.6)$, and the error is
@@ -240,7 +240,7 @@ shares = {0.25: "less than a quarter", 0.5: "a quarter to a half", 0.75: "a half
 reveal("3.a", next((answer for limit, answer in shares.items() if ratio < limit), "more than three quarters"))
 
 # %% [markdown]
-# And the whole model, all layers rounded, over three seeds? Here a second control joins, since GPTQ and AdaRound have seen pictures and round-to-nearest has not: **bias corrected** is round-to-nearest whose biases take back the mean shift of each output, measured on the same 100 pictures (lesson 02).
+# And the whole model, all layers rounded, over three seeds? GPTQ and AdaRound have seen pictures, and round-to-nearest has not. So a second control joins: **bias corrected** is round-to-nearest whose biases take back the mean shift of each output, on the same 100 pictures (lesson 02).
 # The table shows the loss as well as the accuracy, since the loss also notices a right answer that has become less sure.
 
 # %% name="out-rounding"
@@ -469,7 +469,7 @@ claim("Training brings most of it back.", holds=repaired["trained, straight-thro
 
 # %% [markdown]
 # Training brings most of it back. But what would you have concluded without the middle rows? Half of the damage is repaired without touching a weight: batch norm was normalizing with the mean and spread of outputs that no longer exist. With batch norm and biases trained as well, it is five sixths. Whoever compares "trained" with "rounded" credits
-# the moving weights with all of it. (This is one seed. The table of section 5 has three.)
+# the weights with all of it. (This is one seed. Section 5 has three.)
 #
 # What did the weights themselves do?
 
@@ -517,11 +517,11 @@ claim("Weights gather at the dashed lines.", holds=borders[1] > 1.2 * borders[0]
 # %% [markdown]
 # Most weights keep their code. A latent weight is a memory: small gradients add up in it, until it crosses a dashed line and its code flips. That is why the floats are kept during training, and thrown away after it.
 #
-# Two things in the histogram are new. Weights gather at the dashed lines. (Why is a question of research: a weight whose code flips often gets a gradient that pulls it back, and *oscillates*. We did not count it here.) And they gather just beyond -1 and 1, where this training takes the grid to end: from there on no gradient arrives that could move them. (It compares before it rounds, as LSQ does in the next section.)
+# Two things in the histogram are new. Weights gather at the dashed lines. (Nagel et al. 2022 find weights there that *oscillate* between two codes. We did not count it here.) And they gather just beyond -1 and 1, where this training takes the grid to end: from there on no gradient arrives that could move them. (It compares before it rounds, as LSQ does in the next section.)
 #
 # ### What to do with batch norm
 #
-# While a network trains, batch norm normalizes each batch by the batch's own mean and variance. For the finished model that is over: there it uses its running statistics, or is folded into the weights (exercise 2.8). With few bits the two can differ a lot. Four ways to train (a fifth, that of Jacob et al. 2018, folds in every forward pass, by running statistics or those of the batch):
+# While a network trains, batch norm normalizes each batch by the batch's own mean and variance. For the finished model that is over: there it uses its running statistics, or is folded into the weights (exercise 2.8). With few bits the two can differ a lot. Four ways to train (Jacob et al. 2018 have a fifth, folding in every forward pass):
 
 # %% name="out-batch-norm"
 prepared = quantize.prepare(model, channels(2), method="ste")
@@ -855,8 +855,8 @@ claim(
 )
 
 # %% [markdown]
-# Training repairs a good deal, but look at the clip: it hardly moved. By its rule only activations *beyond* the clip have a say, and beyond the largest activation there is hardly anything. (The paper adds a penalty on large clips to the loss, which
-# pulls from the other side. And at Adam's pace, 50 updates of at most 0.002, no gradient could have taken it from 0.813 to 0.211.) A good range from 500 pictures, with no training at all, beats a bad one that was trained for a while.
+# Training repairs a good deal, but look at the clip: it hardly moved. By its rule only activations *beyond* the clip have a say, and there is hardly any. (The paper adds a penalty on large clips to the loss, which
+# pulls from the other side. And at Adam's pace no gradient could have taken it from 0.813 to 0.211 in 50 updates.) A good range from 500 pictures, with no training at all, beats a bad one that was trained for a while.
 #
 # > **Takeaway.** A step and a clip can be learned. But in a short training they hardly move: start them well.
 
@@ -1372,14 +1372,14 @@ claim(
 # %% [markdown]
 # Compare each number with its interval before you believe it, and then with the last column: what do you get for the same time without any teacher? Read the table with three questions.
 #
-# - Does label smoothing give as much as the ensemble? Then softness was enough, and it took no knowledge.
+# - Does label smoothing give as much as the ensemble? Then softness was enough.
 # - Does a teacher of the same size give as much? Then it was not that the teacher knew more.
-# - Does the float network ("32") gain as much? Then it has nothing to do with few bits.
+# - Does the float network ("32") gain as much? Then it is not about few bits.
 #
-# Distillation at few bits is reported to help (Mishra and Marr 2018, Polino et al. 2018). Here the student starts from its own good checkpoint, and one interval of 24 leaves out 0: for ternary weights the ensemble *costs* 0.9 points. Among 24 intervals of 95%, chance alone leaves about one without its 0, so even that is weak evidence. The largest gain of all, 2.4 points at 1 bit, is that of plain training for twice as long, and its interval still touches 0: three seeds are few.
-# So this study does not show that a teacher is useless. It shows that with this network, these pictures and so few updates its help is too small to be seen, and it took three controls to see that.
+# Distillation at few bits is reported to help (Mishra and Marr 2018, Polino et al. 2018). Here the student starts from its own good checkpoint, and one interval of 24 leaves out 0: for ternary weights the ensemble *costs* 0.9 points. Among 24 intervals of 95%, chance alone makes about one do so. The largest gain of all, 2.4 points at 1 bit, is that of plain training for twice as long, and its interval still touches 0: three seeds are few.
+# This does not show that a teacher is useless. With this network, these pictures and so few updates its help is too small to be seen.
 #
-# The largest help is in the last two rows of the first table, and needs no teacher at all: 8 bits for the first and the last layer, which hold few of the weights. With that, 1 bit in between gains 5 points, and comes close to two bits everywhere. Lesson 04 turns this rule of thumb into a method.
+# The largest help is in the last two rows of the first table, and needs no teacher: 8 bits for the first and the last layer, which hold few of the weights. With that, 1 bit in between gains 5 points, and comes close to two bits everywhere. Lesson 04 turns this rule of thumb into a method.
 #
 # ### A teacher where labels are few
 #
@@ -1430,7 +1430,7 @@ claim(
 )
 
 # %% [markdown]
-# With few labels the ensemble is worth 3.2 ± 1.3 points, and 4.8 ± 1.0 if it answers for pictures without labels. The teacher that knows no more than the few labels is worth half a point. So it is the knowledge from other people's labels that helps, and the teacher is how it gets into the student. With many labels the ensemble's gain, 0.9 ± 1.4, does not stand clear.
+# With few labels the ensemble is worth 3.2 ± 1.3 points, and 4.8 ± 1.0 if it answers for pictures without labels. The teacher that knows no more than the few labels is worth half a point. What helps is knowledge from other people's labels, at second hand. With many labels the ensemble's gain, 0.9 ± 1.4, does not stand clear.
 #
 # > **Takeaway.** Never show a distilled network without its controls. Here a teacher was worth most where the student had few labels and the teacher had seen many.
 
@@ -1478,7 +1478,7 @@ claim(
 #
 # By hand, for MXFP4: 4 bits, and 8 / 32 of a bit for the scale: 4.25 bits per weight. Work out NVFP4 before you look. (For the tensor's scale, 32 bits over many thousand weights are almost nothing.)
 #
-# And a block whose largest weight is 0.95, with a neighbour 0.3: MX takes the power of two that puts the largest weight between 4 and 8, here 1/8. So 0.95 is 7.6 of them, beyond the last float, and becomes 6/8 = 0.75; 0.3 is 2.4, and becomes 2/8 = 0.25. A scale that may be any number, 0.95 / 6, keeps 0.95 and turns 0.3, 1.89 of them, into 2, which is 0.317.
+# And a block whose largest weight is 0.95, with a neighbour 0.3: MX takes the power of two that puts the largest weight between 4 and 8, here 1/8. So 0.95 is 7.6 of them, beyond the last float, and becomes 6/8 = 0.75; 0.3 is 2.4, and becomes 2/8 = 0.25. A free scale, 0.95 / 6, keeps 0.95 and turns 0.3, 1.89 of them, into 2, which is 0.317.
 
 # %% name="out-formats"
 FORMATS = {
@@ -1530,7 +1530,7 @@ claim(
 claim("0.3 is 2.4, and becomes 2/8 = 0.25", None, 0.3 * 8, None, None, block[1].item())
 
 # %% [markdown]
-# At 8 bits the plain grid has the smaller error in conv3: floats spend codes on magnitudes that hardly any weight has. FP8 is made for what has *outliers*: activations and gradients. At 4 bits the block formats have the smaller error. But they differ from our grid in three things: the values, the size of the block, and the scale. Vary one at a time. First the values and the block, with a scale that may be any number:
+# At 8 bits the plain grid has the smaller error in conv3. FP8 is made for what has *outliers*: activations and gradients. At 4 bits the block formats have the smaller error. But they differ from our grid in three things: values, block and scale. Vary one at a time. First values and block, with a scale that may be any number:
 
 # %% name="out-elements"
 E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
@@ -1584,7 +1584,7 @@ claim(
 )
 
 # %% [markdown]
-# Small blocks pay, for both. The floats pay where many weights share a scale, and one large weight stretches it for all. In blocks of 32 or 16 the even steps are at least as good.
+# Small blocks pay, for both. The floats pay where many weights share a scale. In blocks of 32 or 16 the even steps are at least as good.
 #
 # And in the table above MXFP4 loses accuracy. Compare its last two columns: one layer does it, `conv1`, with nine weights per channel. One block of 32 runs over four channels there. Is that the reason, or is it the power of two? Round conv1 alone to E2M1, three times:
 
@@ -1631,7 +1631,7 @@ claim(
 )
 
 # %% [markdown]
-# It is the power of two: with a block per channel, accuracy stays where it was, and a free scale gives back nearly all of it. A power of two puts the largest weight anywhere between 4 and 8 steps, and cuts off what is beyond 6. Here one layer would like more bits, or a finer scale, than the others; that is the subject of lesson 04.
+# It is the power of two: with a block per channel, accuracy stays where it was, and a free scale gives back nearly all of it. Which layer deserves which bits is the subject of lesson 04.
 #
 # > **Takeaway.** An export is right if its outputs are the same to the last bit; and bits per weight include the scales.
 
@@ -1639,7 +1639,7 @@ claim(
 # ## 7 Where it stops working
 #
 # - **Training has a price.** GPTQ and AdaRound need 100 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits this network does not need it: better rounding is enough, as the first column in section 1 shows.
-# - **A short training shows the start.** What ran live in this notebook was 50 updates long, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer and has three seeds, and is still short: papers train far longer.
+# - **A short training shows the start.** What ran live here was 50 updates, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer, has three seeds, and is still short.
 # - **Low error is not high accuracy.** Less error of the output, less error of the weights, and more accuracy often go together, but not always. Compare MXFP4 with the 4-bit grid in the table of formats.
 # - **One model, one data set.** Ten kinds of clothing are easy. Harder problems may lose more at 2 bits.
 # - **1 bit is not 32 times as fast.** XOR and popcount need signs on *both* sides, and our activations were floats. Whether packed codes are faster on this machine is measured in lesson 04.
@@ -1647,7 +1647,7 @@ claim(
 # %% [markdown]
 # ## The ledger
 #
-# Of the live-trained networks we keep the smallest file whose *validation* accuracy is within one point of the best of them. Only now do we look at its test accuracy. (Its layers unpack their codes at every call, so it is slower than small_cnn in the same run. Lesson 04 has kernels for packed codes.)
+# Of the live-trained networks we keep the smallest file whose *validation* accuracy is within one point of the best of them. Only now do we look at its test accuracy. (Its layers unpack their codes at every call, so it is slower than small_cnn in the same run.)
 
 # %% name="out-ledger"
 best_of = max(lowest_accuracy[name, "trained"] for name in VALUES)
@@ -1702,12 +1702,11 @@ progress()
 # - In a short training, steps and clips hardly move; start them well.
 # - A symmetric 2-bit grid is ternary. Binary weights lose their zero, and gain an arithmetic.
 # - A teacher stands next to its controls, and an export next to the network that was trained.
-# - Block formats differ from a grid in values, block and scale. Vary one at a time before you say which of them pays.
 #
 # **References.** Bengio, Leonard and Courville 2013, *Estimating or Propagating Gradients Through Stochastic Neurons*. Hinton, Vinyals and Dean 2015, *Distilling the Knowledge in a Neural Network*. Rastegari et al. 2016, *XNOR-Net*. Li et al. 2016, *Ternary Weight Networks*.
 # Szegedy et al. 2016, *Rethinking the Inception Architecture for Computer Vision* (label smoothing). Choi et al. 2018, *PACT*. Esser et al. 2020, *Learned Step Size Quantization*. Nagel et al. 2020, *Up or Down? Adaptive Rounding for Post-Training Quantization* (AdaRound).
 # Hassibi and Stork 1993, *Second Order Derivatives for Network Pruning: Optimal Brain Surgeon*. Frantar and Alistarh 2022, *Optimal Brain Compression* (the step from there to rounding). Frantar et al. 2023, *GPTQ*. Jacob et al. 2018, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*. Mishra and Marr 2018, *Apprentice*. Polino et al. 2018, *Model Compression via Distillation and Quantization*.
-# Micikevicius et al. 2022, *FP8 Formats for Deep Learning*. Rouhani et al. 2023, *Microscaling Data Formats for Deep Learning*. NVIDIA 2025, *Pretraining Large Language Models with NVFP4*. Further: Nagel et al. 2022, *Overcoming Oscillations in Quantization-Aware Training*; Li et al. 2021, *BRECQ* (rounding by blocks of layers).
+# Micikevicius et al. 2022, *FP8 Formats for Deep Learning*. Rouhani et al. 2023, *Microscaling Data Formats for Deep Learning*. NVIDIA 2025, *Pretraining Large Language Models with NVFP4*. Nagel et al. 2022, *Overcoming Oscillations in Quantization-Aware Training*.
 #
 # **In the library.** `mini_lib/quantize/rounding` rounds with the inputs in mind, `mini_lib/quantize/train` trains through the rounding and exports, `mini_lib/distill.py` is the teacher, `mini_lib/quantize/formats` has every number format. The study is `studies/bits`.
 #
