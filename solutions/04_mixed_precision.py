@@ -156,17 +156,16 @@ from teach import claim
 if HAS_COMPILER:
     ours = f"int4, {OURS}"
     claim(
-        "Our 4-bit kernel is about 7 times as fast as torch in fp32.",
-        None,
-        race.times_faster(ours, than="fp32, torch")[0],
-        within=1.5,
+        "Our 4-bit kernel is several times as fast as torch in fp32.",
+        holds=race.times_faster(ours, than="fp32, torch")[0] > 3,
     )
+    claim("The ratio of the bytes is 6.4", race["fp32, torch"].read_bytes / race[ours].read_bytes)
     claim(
-        "The ratio of the bytes is 6.4; the rest is that it comes closer to the limit.",
-        race["fp32, torch"].read_bytes / race[ours].read_bytes,
-        holds=race.share_of_limit(ours) > race.share_of_limit("fp32, torch"),
+        "Fewer bits are less time if the kernel computes on the packed codes.",
+        holds=race[f"int2, {OURS}"].latency.median_s
+        < race[ours].latency.median_s
+        < race[f"int8, {OURS}"].latency.median_s,
     )
-    claim("takes little longer than its weights take to be read", holds=race.share_of_limit(ours) > 0.65)
     claim(
         "The naive answer is the ratio of the bits: 32 / 5 = 6.4",
         None,
@@ -209,11 +208,11 @@ show(
 # %% [markdown]
 # "Read only" reads memory and does nothing with it: that estimates the limit, from a few calls. A kernel near 100% of it has nothing to gain but by reading fewer bytes. In the figure it lies on the dotted line. Where the share is lower, something else takes time as well: arithmetic, unpacking, or loads that come too late. This table does not tell them apart. (Shares above 100% mean that something else was using the memory while the limit was measured. Run the cell again on a quiet machine.)
 #
-# Our 4-bit kernel is about 7 times as fast as torch in fp32. The ratio of the bytes is 6.4; the rest is that it comes closer to the limit. Then compare our 4-bit kernels with torch's: all of them multiply 4-bit codes in groups of 32, but torch's keeps the input in 16 bits, where ours rounds it to 8. The two differ in more than the code. ("Portable" is C with vectors for any processor, "plain" is C without; the others use instructions that yours has.)
+# Our 4-bit kernel is several times as fast as torch in fp32. The ratio of the bytes is 6.4; a factor above it means that fp32 is further from the limit. Then compare our 4-bit kernels with torch's: all of them multiply 4-bit codes in groups of 32, but torch's keeps the input in 16 bits, where ours rounds it to 8. The two differ in more than the code. ("Portable" is C with vectors for any processor, "plain" is C without; the others use instructions that yours has.)
 # And follow our widths from 8 bits down to 1: from where on does the time no longer fall with the bits? (Their scales have 32 bits, hence 4 + 32 / 32 = 5 bits per weight; with 16-bit scales it is 4.5.)
 
 # %% [markdown]
-# > **Takeaway.** With one input at a time and weights that come from memory, a large linear layer takes little longer than its weights take to be read. Fewer bits are less time if the kernel computes on the packed codes.
+# > **Takeaway.** With one input at a time and weights that come from memory, reading is much of the work of a large linear layer. Fewer bits are less time if the kernel computes on the packed codes.
 
 # %% [markdown]
 # ### And in a whole model?
@@ -299,13 +298,11 @@ def four_less_eight(net, count):
 
 
 if HAS_COMPILER:
+    claim("halving the bits changes the time by less than a quarter", holds=abs(four_less_eight("small_cnn", 1)) < 0.25)
     claim(
-        "halving the bits changes the time by less than a quarter",
-        holds=all(abs(four_less_eight("small_cnn", count)) < 0.25 for count in (1, 100)),
-    )
-    claim(
-        "With 100 pictures in lenet_300_100, 4 bits are *slower* than 8.",
-        holds=four_less_eight("lenet_300_100", 100) > 0,
+        "so what the packed network gains over fp32 comes mostly with the kernel",
+        holds=abs(four_less_eight("small_cnn", 1))
+        < one_picture["fp32"].median_s / one_picture["packed, 8 bits"].median_s - 1,
     )
     claim(
         "the bytes shrink in every row",
@@ -316,7 +313,7 @@ if HAS_COMPILER:
     )
 
 # %% [markdown]
-# Whatever the times are on your machine, the bytes shrink in every row. Time is another matter. Against fp32 in torch two things differ: the kernel and the bits. The rows of 8 and 4 bits differ in the bits alone. In small_cnn, halving the bits changes the time by less than a quarter, so most of what the packed network gains over fp32 comes with the kernel. With 100 pictures in lenet_300_100, 4 bits are *slower* than 8. And look for rows below 1: packed, and slower than fp32.
+# Whatever the times are on your machine, the bytes shrink in every row. Time is another matter. Against fp32 in torch two things differ: the kernel and the bits. The rows of 8 and 4 bits differ in the bits alone. With one picture in small_cnn, halving the bits changes the time by less than a quarter, so what the packed network gains over fp32 comes mostly with the kernel. In which of the other rows does halving the bits pay? And look for rows below 1: packed, and slower than fp32.
 #
 # ## 2 Integers all the way
 #
@@ -1092,15 +1089,15 @@ claim(
 more_bytes = 100 * (costs.total(picks[0]).stored_bytes / costs.total(RULE).stored_bytes - 1)
 claim("it has for 5% more bytes, spent on conv2", more_bytes, holds=all(bits["conv2"] > 2 for bits in picks.values()))
 claim(
-    "at 2 bits in all layers between, it can do no better than the rule",
-    holds=all(bits[name] == 2 for bits in same_bytes for name in ("conv2", "conv3", "conv4")),
+    "the optimizer chooses the rule itself for two of the three networks",
+    holds=sum(bits == RULE for bits in same_bytes) == 2,
 )
 claim('"Mixed" takes 5% more bytes than 8/2/8', more_bytes, None, None, None, page="slides/04_mixed_precision.md")
 
 # %% [markdown]
 # Read the table column by column. As it is, the gain is large. Re-estimated, all arms are better, and part of the gain turns out to have been *batch norm* and not the choice of bits. Trained, the arms come closer still. Whoever shows only the first column sells a repair as a discovery.
 #
-# And compare "mixed" with 8/2/8, a rule that takes no measurement at all. It is a hard opponent: conv1 suffers most, and both of its layers are cheap. What "mixed" has over it, it has for 5% more bytes, spent on conv2. With exactly the bytes of 8/2/8 the last line shows what the optimizer would choose: at 2 bits in all layers between, it can do no better than the rule.
+# And compare "mixed" with 8/2/8, a rule that takes no measurement at all. It is a hard opponent: conv1 suffers most, and both of its layers are cheap. What "mixed" has over it, it has for 5% more bytes, spent on conv2. With exactly the bytes of 8/2/8, the optimizer chooses the rule itself for two of the three networks (last line).
 #
 # At 4 bits there is little left to gain, no more than what 4 bits everywhere have lost. Here is the same contest with that budget. Compare the difference with the spread before you call it one.
 
@@ -1120,7 +1117,12 @@ gained = Paired(tuple(100 * (one - other) for one, other in zip(here, there)))
 low, high = gained.interval()
 print(f"mixed less 4 bits everywhere, seed by seed: {gained.mean:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}")
 
+# %% name="claims-ties" tags=["solution-only"]
+claim("The interval holds 0: with three seeds, no difference can be claimed here.", None, holds=low < 0 < high)
+
 # %% [markdown]
+# The interval holds 0: with three seeds, no difference can be claimed here.
+#
 # > **Takeaway.** Mixed precision pays most where the budget is tight and nothing is trained afterwards. Give every arm the same repairs before you count the gain.
 #
 # ## 6 The whole front
@@ -1186,10 +1188,14 @@ for more, choice in on_slider.items():
 print(aligned(lines))
 
 # %% name="claims-gaps" tags=["solution-only"]
-claim("At no budget does the choice lie more than a quarter above the least KL.", holds=max(gaps.values()) < 25)
+claim(
+    "At five of the six budgets, the choice is the best network that fits.",
+    holds=sum(above < 1e-6 for above in gaps.values()) == 5 and len(gaps) == 6,
+)
+claim("At +50% it lies 33% above.", None, gaps[50], within=2)
 
 # %% [markdown]
-# At no budget does the choice lie more than a quarter above the least KL. Which layers get their bits first, and why those? And look at the bars of milliseconds while you move the budget: as long as the budget is in bytes, the choice ignores where the time goes.
+# At five of the six budgets, the choice is the best network that fits. At +50% it lies 33% above. Which layers get their bits first, and why those? And look at the bars of milliseconds while you move the budget: as long as the budget is in bytes, the choice ignores where the time goes.
 #
 # ### A budget in milliseconds
 #
