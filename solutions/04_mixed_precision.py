@@ -1038,7 +1038,7 @@ predict(
 )
 
 # %% name="out-controls"
-some = splits.train.first(1000)
+some = splits.train.first(2000)
 TWO = dict.fromkeys(LAYERS, 2)
 RULE = TWO | {LAYERS[0]: 8, LAYERS[-1]: 8}
 
