@@ -1051,7 +1051,7 @@ def chosen_for(seed, budget_bytes):
 def arms(seed, bits):
     """Validation accuracy of one network at these bits: as it is, batch norm re-estimated, and trained."""
     rough = quantized(networks[seed], bits)
-    repaired = train.reestimate_batch_norm(rough, some.images[:500])
+    repaired = train.reestimate_batch_norm(rough, some.images[:250])
     start = train.prepare(networks[seed], bits)
     tuned = fit.fit(start, some, judges.first(100), epochs=1, seed=seed, learning_rate=1e-3).model
     return [fit.accuracy(one, judges) for one in (rough, repaired, train.export(tuned))]
@@ -1330,7 +1330,7 @@ claim(
 
 # %% name="out-ledger"
 def repaired(more):
-    return train.reestimate_batch_norm(quantized(networks[0], on_slider[more].bits), some.images[:500])
+    return train.reestimate_batch_norm(quantized(networks[0], on_slider[more].bits), some.images[:250])
 
 
 whole = fit.accuracy(networks[0], splits.validation)
