@@ -217,7 +217,7 @@ show(
 # %% [markdown]
 # ### And in a whole model?
 #
-# There, reading is not always what takes the time. With a *batch*, each weight that was read is used for every input of the batch. A *convolution* uses each weight at every place of the picture: conv3 reads 18,432 weights and uses each of them 14 · 14 = 196 times. Then reading is a small part of the work, and so is what fewer bits can save. (What still may help is that our kernels multiply 8-bit integers, and
+# There, reading is not always what takes the time. With a *batch*, each weight that was read is used for every input of the batch. A *convolution* uses each weight at every place of the picture: conv3 reads 18,432 weights and uses each of them 14 · 14 = 196 times. Then reading is a small part of the work, and so is what one saves by reading less. (What still may help is that our kernels multiply 8-bit integers, and
 # many processors do several of those in the time of one float.) And in a small layer, the call itself takes time.
 
 # %%
@@ -313,7 +313,7 @@ if HAS_COMPILER:
     )
 
 # %% [markdown]
-# Whatever the times are on your machine, the bytes shrink in every row. Time is another matter. Against fp32 in torch two things differ: the kernel and the bits. The rows of 8 and 4 bits differ in the bits alone. With one picture in small_cnn, halving the bits changes the time by less than a quarter, so what the packed network gains over fp32 comes mostly with the kernel. In which of the other rows does halving the bits pay? And look for rows below 1: packed, and slower than fp32.
+# Whatever the times are on your machine, the bytes shrink in every row. Time is another matter. Against fp32 in torch two things differ: the kernel and the bits. The rows of 8 and 4 bits differ in the bits, and in the inner loop for them. With one picture in small_cnn, halving the bits changes the time by less than a quarter, so what the packed network gains over fp32 comes mostly with the kernel. In which of the other rows does halving the bits pay? And look for rows below 1: packed, and slower than fp32.
 #
 # ## 2 Integers all the way
 #
@@ -713,7 +713,7 @@ reveal("4.e", round(100 * conv4[2].median_s / conv4[8].median_s))
 # %% name="claims-costs" tags=["solution-only"]
 macs = {row.name: row.macs for row in measure.layer_costs(model, example)}
 claim(
-    "Along a row nothing changes but the bits, and the time hardly does",
+    "Along a row the bits change, and the time hardly does",
     holds=all(
         max(cost.median_s for cost in row.values()) < 1.4 * min(cost.median_s for cost in row.values())
         for row in costs.costs.values()
@@ -726,7 +726,7 @@ claim(
 )
 
 # %% [markdown]
-# Compare the bytes with the milliseconds, layer by layer. Along a row nothing changes but the bits, and the time hardly does: in these layers, reading weights is not what takes it. Nor is it the multiplications alone: conv1 takes about as long as conv4, with a sixteenth of its MACs. What each layer does for its input, whatever the bits, is in all of these times. That is a fact about this processor and this kernel. Other machines have other facts.
+# Compare the bytes with the milliseconds, layer by layer. Along a row the bits change, and the time hardly does: in these layers, reading weights is not what takes it. Nor is it the multiplications alone: conv1 takes about as long as conv4, with a sixteenth of its MACs. What each layer does for its input, whatever the bits, is in all of these times. That is a fact about this processor and this kernel. Other machines have other facts.
 #
 # ### Two other machines
 #
@@ -1320,7 +1320,7 @@ claim(
 # - **After training** the differences shrank here. If you can train, train first, and see whether the choice still matters.
 # - **Harms do not add up.** The sum of single layers ranks allocations well here, with five layers and one network. A deep network has many more layers in which errors can add up or cancel. Test the ranks.
 # - **A cost table is a snapshot**: of this machine, this batch, this compiler, this room temperature. Move the network elsewhere and measure again.
-# - **Reading is not always the work.** At large batches and in small layers packed codes gain little time, or lose some. Mixed precision then saves bytes, and no time.
+# - **Reading is not always the work.** In convolutions and in small layers packed codes may gain little time, or lose some. Mixed precision then saves bytes, and no time.
 # - **One network, ten classes.** The rank correlations here are those of a small CNN. What carries over is the test and not its result.
 #
 # ## The ledger
