@@ -23,8 +23,8 @@ def to_c(program: Program, *, volatile: bool = False, static: bool = False, rest
 
     `volatile=True` makes every access in memory one load or store instruction, in the program's
     order, so that a tool which counts accesses counts these. `static=True` makes the arguments and
-    scratch buffers arrays of the file, aligned to 64 bytes, and the function takes nothing. `restrict=True` promises the
-    compiler that no two arguments overlap: it may then keep a sum in a register, and change the order of loops itself.
+    scratch buffers arrays of the file, aligned to 64 bytes, and the function takes nothing. `restrict=True` promises
+    the compiler that no two arguments overlap: it may then keep a sum in a register, and change the order of loops.
 
     An unrolled loop is written out, a vector loop uses the vector types of GCC and clang, a
     parallel loop OpenMP. A register buffer becomes local variables. Integers are unsigned, since
