@@ -253,9 +253,9 @@ show(
 # and each sum has to wait for the one before it: **a chain**. So a miss is not the only reason to be slow.
 #
 # Now compare the orders that end with `n` with those that end with `m`. For 48 they are about equal. For 256 the ones that walk down columns have two misses in each step, and only now are they slow. The
-# instructions are the same, and only the addresses differ, so the reason lies in the memory: its caches, perhaps also its page tables (the *TLB*). Section 4 changes the length of the rows alone, and most of the difference goes away.
+# instructions are the same, and only the addresses differ, so the reason is memory: caches, perhaps also page tables (the *TLB*). Section 4 changes the length of the rows alone.
 #
-# Watch it happen. The animation runs a small product on a tiny cache. Move the slider, or press play; then change the order in the cell, and run it again. Any schedule of this lesson may stand there.
+# Watch it happen, on a small product and a tiny cache. Move the slider, or press play; then change the order in the cell, and run it again.
 
 # %% name="fig-animation" tags=["widget"]
 tiny = Cache(256, ways=2, line_bytes=32)  # 8 lines of 8 floats
@@ -265,7 +265,7 @@ animate(log_of(small, tiny), tiny)
 # %% [markdown]
 # ## 2 Which orders are legal?
 #
-# We shall take loops apart and put them together again. The smallest step is to **split** a loop into an outer and an inner one. The iterations run in the same order as before, so it is always legal.
+# The smallest step is to **split** a loop into an outer and an inner one. The iterations run in the same order as before, so it is always legal.
 # If the factor does not divide the number of iterations, a *guard* skips what lies beyond the end:
 
 # %% name="out-split"
@@ -338,8 +338,7 @@ found = sorted({one.distance for one in dependences(matmul(4, 4, 4))})
 print("matrix product, distances in the loops m, n, k:", found)
 
 # %% [markdown]
-# And the matrix product? Its only distance is one step in `k`. Put `k` anywhere: the first step that is not 0 is positive. So all six orders are legal. (With one caveat: sums of floats in another order are rounded in another way. Here
-# the order of the sums over `k` stays the same.)
+# And the matrix product? Its only distance is one step in `k`. Put `k` anywhere: the first step that is not 0 is positive. So all six orders are legal. (Sums of floats in another order are rounded in another way. Here the order of the sums over `k` stays.)
 
 # %% [markdown]
 # ### Exercise 9.4 - Is the new order legal? (10 min)
@@ -408,11 +407,11 @@ accepted = [name for name, rewrite in attempts.items() if is_accepted(rewrite)]
 reveal("9.b", accepted[0] if len(accepted) == 1 else "neither")
 
 # %% [markdown]
-# The same distances answer three more questions that a compiler asks:
+# The same distances answer three more questions of a compiler:
 #
-# - **Tiling** (section 3) is splitting, then moving the outer parts out. It is legal if no distance has a negative step in any of the tiled loops: they are *fully permutable*. The stencil, (1, -1), is not. Skewed, (1, 0), it is.
-# - **Fusion** of two loops is legal if no element would be read before the iteration that writes it.
-# - A loop may be **parallel** if no two of its iterations depend on each other: each distance has a 0 there, or a positive step in a loop further out.
+# - **Tiling** (section 3) splits loops and moves the outer parts out. It is legal if no distance has a negative step in a tiled loop: they are *fully permutable*. The stencil, (1, -1), is not. Skewed, (1, 0), it is.
+# - **Fusion** of two loops is legal if it turns no dependence round: no element is read before it is written, or overwritten before it is read.
+# - A loop may be **parallel** if each distance has a 0 there, or a positive step in a loop further out.
 
 # %% name="out-legal"
 two_walks = nest("for i in range(8):\n    T[i] = 2 * X[i]\nfor j in range(8):\n    Y[j] = T[7 - j]")
@@ -562,16 +561,16 @@ show(
 
 # %% [markdown]
 # When everything fits (256 KiB), tiling does nothing. Small tiles miss more often than larger ones, since each is fetched for less work. The best tile may be a little larger than the rule says: in this order only the tile of B must stay, of A and C a row at a time. The rule is a safe
-# start, not the optimum. And rows of 128 floats miss far more often than rows of 96, with tiles that are as large. Section 4 is about that.
+# start, not the optimum. And in 8 KiB, rows of 128 floats miss far more often than rows of 96, with the same tiles of 16 or 32. Section 4 is about that.
 #
-# How much is there to gain at all? Hong and Kung proved in 1981 that no order of the loops of an n x n x n product can move fewer than about $n^3 / \sqrt S$ numbers through a fast memory that holds S; the exact factor is 2 (Smith et al. 2019). Tiles of side $\sqrt{S/3}$ move
-# $2 n^3 / \sqrt{S/3}$, only $\sqrt 3 = 1.7$ times as many. By hand, 96 x 96 x 96 floats in 8 KiB, so S = 2048: 2 · 884,736 / 45.3 = 39,101 numbers, or 0.0028 lines per multiply-add.
+# How much is there to gain? In any order, an n x n x n product moves at least about $2 n^3 / \sqrt S$ numbers through a fast memory that holds S (Hong and Kung 1981; the 2 is by Smith et al. 2019). Tiles of side $\sqrt{S/3}$ move
+# $\sqrt 3 = 1.7$ times as many. By hand, n = 96 in 8 KiB, S = 2048: 39,100 numbers, or 0.0028 lines per multiply-add.
 
 # %% name="out-bound"
-bound = 2 / 2048**0.5 / 16  # lines of 16 floats per multiply-add
+bound_lines = 2 / 2048**0.5 / 16  # lines of 16 floats per multiply-add
 for side in SIDES[96]:
     print(
-        f"side {side:>2}: {tile_misses[8, 96, side]:.4f} misses per multiply-add, {tile_misses[8, 96, side] / bound:4.1f} times the bound"
+        f"side {side:>2}: {tile_misses[8, 96, side]:.4f} misses per multiply-add, {tile_misses[8, 96, side] / bound_lines:4.1f} times the bound"
     )
 
 # %% tags=["solution-only"]
@@ -592,9 +591,9 @@ claim(
     "rows of 128 floats miss far more often than rows of 96",
     None,
     None,
-    holds=all(tile_misses[kib, 128, side] > 2 * tile_misses[kib, 96, side] for kib in (4, 8) for side in (8, 16, 32)),
+    holds=all(tile_misses[8, 128, side] > 5 * tile_misses[8, 96, side] for side in (16, 32)),
 )
-claim("39,101 numbers, or 0.0028 lines per multiply-add", 2 * 96**3 / 2048**0.5, bound)
+claim("39,100 numbers, or 0.0028 lines per multiply-add", 2 * 96**3 / 2048**0.5, bound_lines)
 
 # %% [markdown]
 # The other way to keep things close is **fusion**. Two nests, one after the other, where the second reads what the first has written: by then it may be gone from the cache. Fused, each iteration does both. This is what a deep learning
@@ -625,7 +624,7 @@ for loop in "bdegi":
     together = together.fusion("a", loop)
 softmaxes = {"six loops": apart, "fused by rows": together}
 print(together, "\n")
-softmax_times = race(softmaxes)
+softmax_times = race(softmaxes, repeats=9)
 print("softmax of 256 x 2048    MB moved    time")
 for name, one in softmaxes.items():
     print(f"{name:<22}{count(one, L1)[0].moved_bytes / 1e6:10.1f}      {softmax_times[name]}")
@@ -646,20 +645,20 @@ for name, time in part_times.items():
     print(f"{name:<20}{time}")
 
 # %% [markdown]
-# The two chains take most of it, although the exponential is the costly operation: each maximum and each sum waits for the one before. **Fewer bytes are less time only where bytes were the limit**, as in lesson 01.
+# The two chains take most of it, although the exponential is the costly operation. **Fewer bytes are less time only where bytes were the limit**, as in lesson 01.
 
 # %% tags=["solution-only"]
 moved = {name: count(one, L1)[0].moved_bytes for name, one in {**chains, **softmaxes}.items()}
 part_s = {name: time.median_s for name, time in part_times.items()}
 claim(
     "Only when it shrinks to the one element that is needed, by `compute_at`, do its bytes go away altogether",
-    holds=moved["fused, T never stored"] == 2 * 4 * 2**20 + 4 * 2**20 and moved["fused"] == 5 * 4 * 2**20,
+    holds=moved["fused, T never stored"] < 12.01 * 2**20 and moved["fused"] > 19 * 2**20,  # X in, Y in and out
 )
 claim(
     "Many bytes less need not be much time less",
     holds=(
         moved["fused by rows"] < 0.7 * moved["six loops"]
-        and softmax_times["fused by rows"].median_s > 0.75 * softmax_times["six loops"].median_s
+        and min(softmax_times["fused by rows"].times_s) > 0.75 * min(softmax_times["six loops"].times_s)
     ),
 )
 claim(
@@ -777,8 +776,7 @@ for size, padding, name, level in (
 # A column of 256 elements takes 256 lines, half of the small cache: there is room, and every miss but the first ones is a conflict. Padding takes them away. A column of 512 takes as many lines as the small cache has, and the sum wants some beside: that is *capacity*, and padding
 # takes none of these misses away (here it even adds some: it lets other lines survive). In the larger cache there is room for far more, and padding helps again. Always ask which of the three it is: the cure for one need not help with another.
 #
-# Now whole matrix products in an order that walks down columns, `n k m`: the one of 256 floats from section 1, and one of 512 doubles. Only the rows of A and C get longer: the loops, the instructions and nearly all pages stay. (The misses are counted for the first 32 columns of C, since
-# all columns are alike.)
+# Now whole matrix products in an order that walks down columns, `n k m`: the one of 256 floats from section 1, and one of 512 doubles. Only the rows of A and C get longer: loops, instructions and nearly all pages stay. (Misses are counted for 32 columns of C.)
 
 # %%
 predict(
@@ -826,8 +824,8 @@ for name, (size, _, _) in padded_pairs.items():
 reveal("9.d", round(pair_times["512 doubles"].median_s / pair_times["512 + 8 doubles"].median_s, 1))
 
 # %% [markdown]
-# With 16 floats more per row, the slow order of section 1 is several times as fast, and close to the orders that walk along rows. So most of its waiting was for lines that compete for a set of the first cache. For the doubles it is the second cache that misses less. Be careful with the rest of the
-# factor there: addresses that are a multiple of 4096 bytes apart can also delay a load after a store, and padding changes both at once.
+# With 16 floats more per row, the slow order of section 1 is several times as fast, and close to the orders that walk along rows: most of its waiting was for lines that compete for a set. For the doubles it is the second cache that misses less. But addresses that are a multiple of 4096 bytes
+# apart can also delay a load after a store; padding changes both at once, and we did not separate them.
 
 # %% tags=["solution-only"]
 claim(
@@ -934,8 +932,8 @@ best = min(path, key=lambda name: path_times[name].median_s)
 reveal("9.e", round(start_s / path_times["B packed"].median_s, 1))
 
 # %% [markdown]
-# Read it row by row. The order `m k n` is faster, with a sixteenth of the misses. Tiles that fit take nearly all of the others away, and hardly any time: this loop did not wait for them. Vectors are the largest step, with as many misses as before. A block in registers is faster again. And the compiler? At `-O3`
-# it must assume that a store to C may change A or B. With the promise it is many times as fast, from the same loops. The schedules are faster still, and they say what they do.
+# The order `m k n` is faster, with a sixteenth of the misses. Tiles that fit take nearly all of the others away, and hardly any time: this loop did not wait for them. Vectors are the largest step, with as many misses as before. A block in registers is faster again. And the compiler? At `-O3`
+# it must assume that a store to C may change A or B. With the promise it is many times as fast, from the same loops. The schedules are faster still.
 
 # %% tags=["solution-only"]
 path_s = {name: time.median_s for name, time in path_times.items()}
@@ -1085,7 +1083,7 @@ if HAS_COMPILER:
     tried = {trial.nest for one in found.values() for trial in one.trials}
     tried = sorted((one for one in tried if predicted_s(one) < np.inf), key=predicted_s)
 winners = {key: one.best.nest for key, one in found.items()}
-some = {*winners.values(), *tried[::3]}
+some = {*winners.values(), *tried[::5]}
 goal_times = race({"naive": goal} | {one: one for one in some}, FAST)
 print("24 trials each          predicted    measured")
 for (name, seed), one in winners.items():
@@ -1116,16 +1114,16 @@ show(
 
 # %% [markdown]
 # A guide need not be right in milliseconds. It must put good schedules before bad ones, so that a good one is among the few that are timed. Where dots lie far from the line, the model has missed something: what the compiler made of the C, a line that was fetched ahead, a sum that was forwarded late. And did evolution
-# beat chance? Two runs of each cannot tell: the runs of one search differ as much as the two searches may. Compare the rows before you believe in a clever search, with many seeds and the same number of trials.
+# beat chance? Two runs of each cannot tell: it takes many seeds, and the same number of trials.
 
 # %% [markdown]
 # ## Where it stops working
 #
 # - **Fewer misses are not always less time.** The order `m n k` is slow where nothing misses, because of its chain. Tiling took away most misses of the path, and hardly any time.
 # - **Unrolling does not always win**, and neither does packing: each costs something, and is worth it only where something was waiting. Measure.
-# - **Fewer loads are not fewer misses.** Vector loads take away most *references*, and not one line less is fetched for it. The block in registers does fetch fewer: each line of B serves several rows.
+# - **Fewer loads are not fewer misses.** Vector loads take away most *references*, and not one line less is fetched for it. The block in registers does fetch fewer.
 # - **The model is a model.** The simulated cache fetches nothing ahead of time; your processor does. It sees sets and lines, and no page tables.
-# - **A schedule belongs to a machine and to a size.** Another cache or other vectors, another best. That is why libraries are tuned for each, and why one searches.
+# - **A schedule belongs to a machine and to a size.** That is why libraries are tuned for each, and why one searches.
 #
 # ## The ledger
 #
@@ -1186,6 +1184,34 @@ claim(
 )
 claim("The block in registers does fetch fewer", holds=path_misses["C in registers"] < 0.5 * path_misses["vectorized"])
 claim("turn a naive matrix product into one that is many times faster", holds=path_s[best] < start_s / 10)
+claim("make a naive matrix product many times faster", holds=path_s[best] < start_s / 10, page="README.md")
+claim(
+    "Tiling takes nearly all misses away, and hardly any time. Vectors are the largest step.",
+    holds=path_misses["tiled, B padded"] < 0.1 * path_misses["m k n"]
+    and path_s["tiled, B padded"] > 0.7 * path_s["m k n"]
+    and steps["vectorized"] == max(steps.values()),
+    page="slides/09_loops.md",
+)
+claim(
+    "it is many times as fast",
+    holds=path_s["m n k at -O3"] > 4 * path_s["-O3 with restrict"],
+    page="slides/09_loops.md",
+)
+claim(
+    "the best tiles here are within a small factor of it",
+    holds=min(tile_misses[8, 96, side] for side in SIDES[96]) < 3 * bound_lines,
+    page="slides/09_loops.md",
+)
+claim(
+    "the chains of the maximum and of the sum take most of it",
+    holds=part_s["maximum (a chain)"] + part_s["sum (a chain)"] > 0.5 * sum(part_s.values()),
+    page="slides/09_loops.md",
+)
+claim(
+    "with padded rows it is close to the fast ones",
+    holds=pair_ns["256 + 16 floats"] < 2 * 1e9 * max(times_256["m k n"], times_256["k m n"]) / 256**3,
+    page="slides/09_loops.md",
+)
 
 # %%
 progress()
@@ -1196,7 +1222,7 @@ progress()
 # - Memory comes in lines. What lies side by side should be used side by side, and soon.
 # - An order is legal if the first step of every distance stays positive. Splitting and skewing keep the order, and are always legal.
 # - Tiles that fit, fused loops, padding: three ways to miss less. Each helps only where something misses.
-# - Vectors were the largest step of the path: many numbers in one instruction. Registers came after them: what stays there is not loaded again, and no sum waits in memory.
+# - Vectors were the largest step of the path: many numbers in one instruction. Then registers: what stays there is not loaded again.
 # - Simulate, predict, measure, in this order, and believe the last.
 #
 # **References.** Hong and Kung 1981, *I/O Complexity: The Red-Blue Pebble Game*. Smith et al. 2019, *A Tight I/O Lower Bound for Matrix Multiplication* (arXiv:1702.02017). Wolfe 1986, *Loop Skewing: The Wavefront Method Revisited*. Wolf and Lam 1991, *A Data Locality Optimizing Algorithm*. Allen and Kennedy 2001, *Optimizing Compilers for Modern Architectures*. Hill and Smith 1989, *Evaluating Associativity in CPU Caches*. Goto and van de Geijn

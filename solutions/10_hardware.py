@@ -778,7 +778,7 @@ claim(
     holds=(clock_s["m k n"] < min(clock_s["tiles, padded"], clock_s["tiles of 16"])),
 )
 
-# %% [markdown]#
+# %% [markdown]
 # ### One number decides: the reuse distance
 #
 # How large must a cache be? Ask of each access: how many *other* lines were touched since this line was used last? A cache that holds more lines than that still has it. So one pass over the trace tells the
