@@ -4,7 +4,7 @@
 # Lesson 09 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
 #
 # A matrix product is three loops. They can stand in six orders, and all six do the same multiplications and get the same result. One of
-# them takes several times as long as another. Nothing was approximated, nothing was left out: only the *order* is different. This lesson
+# them takes several times as long as another. Only the *order* is different. This lesson
 # is about finding an order that is fast, and about proving that it is still the same computation.
 #
 # **You will be able to**
@@ -139,7 +139,7 @@ check("9.1")
 # %% [markdown]
 # Memory is far away: the processor could do hundreds of additions while it waits for one number. So a number is never fetched alone. A whole **line** comes, 64 bytes
 # that lie side by side, 16 floats, and stays in a small fast memory, the **cache**. If what you need is there, that is a *hit*. If not, a *miss*. When the cache is full, the line that was not used
-# for the longest time is dropped (real caches come close to this rule).
+# for the longest time is dropped (real caches come close).
 #
 # Walk along the rows of a matrix, and each line is fetched once and used 16 times. Walk down a column, and every step needs another line. Are they still there when you
 # come to the next column? By hand, with 4 elements to a line: 8 rows and 8 columns are 64 elements in 16 lines. A cache of 8 lines holds one line of each row, so each line is fetched once: 16
@@ -255,7 +255,7 @@ show(
 # Now compare the orders that end with `n` with those that end with `m`. For 48 they are about equal. For 256 the ones that walk down columns have two misses in each step, and only now are they slow. The
 # instructions are the same, and only the addresses differ, so the reason is memory: caches, perhaps also page tables (the *TLB*). Section 4 changes the length of the rows alone.
 #
-# Watch it happen, on a small product and a tiny cache. Move the slider, or press play; then change the order in the cell, and run it again.
+# Watch it happen on a tiny cache. Move the slider, or press play; then change the order in the cell.
 
 # %% name="fig-animation" tags=["widget"]
 tiny = Cache(256, ways=2, line_bytes=32)  # 8 lines of 8 floats
@@ -824,8 +824,8 @@ for name, (size, _, _) in padded_pairs.items():
 reveal("9.d", round(pair_times["512 doubles"].median_s / pair_times["512 + 8 doubles"].median_s, 1))
 
 # %% [markdown]
-# With 16 floats more per row, the slow order of section 1 is several times as fast, and close to the orders that walk along rows: most of its waiting was for lines that compete for a set. For the doubles it is the second cache that misses less. But addresses that are a multiple of 4096 bytes
-# apart can also delay a load after a store; padding changes both at once, and we did not separate them.
+# With 16 floats more per row, the slow order of section 1 is several times as fast, and close to the orders that walk along rows: most of its waiting was for lines that compete for a set. For the doubles it is the second cache that misses less. But addresses 4096 bytes
+# apart can also delay a load after a store; padding changes both at once.
 
 # %% tags=["solution-only"]
 claim(
@@ -863,7 +863,7 @@ claim(
 #
 # - **Vectorize.** One instruction works on 4, 8 or 16 neighbouring floats at once. The loop must be innermost, and its elements must lie side by side.
 # - **Hold C in registers.** `cache_write` works on a copy of a block of C: 8 rows of 32 columns, say. If the loops over the block are unrolled, the copy is 16 vector registers of 16 floats, and in the loop over `k` nothing of C is loaded or stored. Each number
-#   of B that is fetched is used 8 times, each number of A 32 times. (Unrolling the row loop *inside* the others is called *unroll and jam*.)
+#   of B that is fetched is used 8 times, each number of A 32 times.
 
 # %%
 predict("9.e", "How many times as fast as the naive order will the last schedule be, on one core?", unit="times")
@@ -1053,7 +1053,7 @@ check("9.7")
 # %% [markdown]
 # ## 6 Let the machine search
 #
-# How many schedules are there? Tile sizes, orders, what is unrolled, what is vectorized: too many to try. So one samples. The *model* says in a moment what a schedule may be worth, and the few best are really timed: the model is the guide, the clock is the judge. Chance alone is the control: evolution, which
+# How many schedules are there? Tile sizes, orders, what is unrolled, what is vectorized: too many to try. So one samples. The *model* ranks many, and the few best are really timed: the model is the guide, the clock is the judge. Chance alone is the control: evolution, which
 # changes and mixes the best schedules so far, gets the same number of trials.
 
 # %% name="out-search"
@@ -1113,21 +1113,20 @@ show(
 )
 
 # %% [markdown]
-# A guide need not be right in milliseconds. It must put good schedules before bad ones, so that a good one is among the few that are timed. Where dots lie far from the line, the model has missed something: what the compiler made of the C, a line that was fetched ahead, a sum that was forwarded late. And did evolution
+# A guide need not be right in milliseconds. It must put good schedules before bad ones, so that a good one is among the few that are timed. Where dots lie far from the line, the model has missed something. And did evolution
 # beat chance? Two runs of each cannot tell: it takes many seeds, and the same number of trials.
 
 # %% [markdown]
 # ## Where it stops working
 #
 # - **Fewer misses are not always less time.** The order `m n k` is slow where nothing misses, because of its chain. Tiling took away most misses of the path, and hardly any time.
-# - **Unrolling does not always win**, and neither does packing: each costs something, and is worth it only where something was waiting. Measure.
 # - **Fewer loads are not fewer misses.** Vector loads take away most *references*, and not one line less is fetched for it. The block in registers does fetch fewer.
 # - **The model is a model.** The simulated cache fetches nothing ahead of time; your processor does. It sees sets and lines, and no page tables.
 # - **A schedule belongs to a machine and to a size.** That is why libraries are tuned for each, and why one searches.
 #
 # ## The ledger
 #
-# The order of loops changes no weight, no byte and no MAC of the model of this course, and no accuracy. What it changes is the time of a layer. Here is its third convolution, as written in section 1's style, and scheduled: channels innermost, 7 positions by 16
+# The order of loops changes no weight, no byte and no MAC of the model of this course, and no accuracy. What it changes is the time of a layer. Here is its third convolution, as written, and scheduled: channels innermost, 7 positions by 16
 # channels of the output in registers. Both are compiled alike and timed in turns.
 
 

@@ -181,7 +181,7 @@ check("10.1")
 # </details>
 
 # %% [markdown]
-# Which loop lies on which axis? The axes of a matrix unit have **roles**: m indexes A and C, n indexes B and C, k is summed. Loops of the same role may take an axis in turn: in a convolution, k may be the input channels, or those times the taps. A unit of independent lanes is freer, and takes any
+# Which loop lies on which axis? The axes of a matrix unit have **roles**: m indexes A and C, n indexes B and C, k is summed, and an axis takes only loops of its role. A unit of independent lanes is freer, and takes any
 # two loops. A convolution has many: outputs, inputs, rows, columns. So the compiler tries them.
 #
 # Loops out = 10 and in = 8 on a unit of 8 x 8 such lanes: with out on one axis, 10 of 16 places are used; with in, 8 of 8.
@@ -328,7 +328,7 @@ except ValueError as error:
     print(textwrap.fill(str(error), 76))
 
 # %% [markdown]
-# What shares, and what stays in place, is called a **dataflow**. In a *weight-stationary* array (the TPU's) each place keeps a weight, and inputs pass by; in an *output-stationary* one each place keeps a sum; Eyeriss keeps a row of both. The choice decides which operand is read how often.
+# What stays in place while the rest passes by is the **dataflow** of a unit: weights (*weight-stationary*, as in the TPU), sums (*output-stationary*), or a row of both (Eyeriss). It decides which operand is read how often.
 
 # %% tags=["solution-only"]
 from teach import claim
@@ -362,7 +362,7 @@ claim(
 )
 
 # %% [markdown]
-# That was counted. Now the clock: how many multiply-accumulates per second does this CPU reach in each layer? (PyTorch, one thread, batch 32.) The last column is a control: the time to copy the layer's input, byte by byte the same traffic without the arithmetic.
+# That was counted. Now the clock: how many multiply-accumulates per second does this CPU reach in each layer? (PyTorch, one thread, batch 32.) The last column is a control: the time to copy the layer's input.
 
 
 # %% name="out-layer-speed"
@@ -389,7 +389,7 @@ for model in models.values():
         print(f"{row}   copy {1e3 * copied.median_s:.3f} ms")
 
 # %% [markdown]
-# The depthwise layers reach fewer multiply-accumulates per second than the pointwise layers after them, although their vectors could be full. They do not wait for memory: a copy of their input takes a fraction of their time. Short loops and the work around each call are what is left; lesson 07 measures them.
+# The depthwise layers reach fewer multiply-accumulates per second than the pointwise layers after them, although their vectors could be full. Memory alone is not the reason: a copy of their input takes a fraction of their time.
 
 # %% tags=["solution-only"]
 claim(
@@ -490,8 +490,8 @@ reveal("10.b", round(grown, 1)) if near and far else print("not simulated withou
 # Why so many? In NHWC two neighbouring pixels of one channel lie 64 floats apart: each access takes a line of its own, sixteen times as many. Then Y, one float of each line, does not stay in the cache either,
 # and misses as often as X: twice as many again.
 #
-# So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should lie side by side: then a line is used whole, and one vector instruction loads it. But that is no law for every loop. With inputs or outputs innermost, both layouts miss equally often, and the layout that puts
-# the innermost axis side by side gains little or nothing. And compare the first row with the last four: it has many times their misses, and is the fastest. **Misses are one cost among several**; vectors, and sums that wait for each other, are others.
+# So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should lie side by side: then a line is used whole, and one vector instruction loads it. With inputs or outputs innermost, both layouts miss equally often, and side by side gains little or nothing. And compare the
+# first row with the last four: it has many times their misses, and is the fastest. **Misses are one cost among several.**
 #
 # Libraries choose for you. Here is PyTorch with the whole network in both layouts:
 
@@ -540,16 +540,16 @@ if before:
 reveal("10.c", round(faster, 1)) if before else print("not measured without a compiler")
 
 # %% [markdown]
-# All misses of L1 but the cold ones are conflicts, padding takes every one away, and nothing else changes: not the instructions, not the misses of L2, and hardly the pages. So here the conflicts are what cost the time. It is not always so simple. At 512 x 512 a column of B has 512 lines, as many as a cache
-# of 32 KiB. There the same misses count as *capacity*, and padding still helps where a cache is larger than that.
+# All misses of L1 but the cold ones are conflicts, padding takes every one away, and nothing else changes: not the instructions, not the misses of L2, and hardly the pages. So here the conflicts are what cost the time. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the
+# same misses count as *capacity*, and padding still helps where a cache is larger than that.)
 
 # %% tags=["solution-only"]
-kept, spread = reasons.values()
+unpadded, spread_out = reasons.values()
 claim(
     "All misses of L1 but the cold ones are conflicts, padding takes every one away",
-    holds=(kept.capacity == 0 < kept.conflict and spread.conflict == spread.capacity == 0),
+    holds=(unpadded.capacity == 0 < unpadded.conflict and spread_out.conflict == spread_out.capacity == 0),
 )
-claim("not the misses of L2", None, holds=len({seen_by(p, L1, L2)[1].misses for p in variants.values()}) == 1)
+claim("not the misses of L2", holds=len({seen_by(p, L1, L2)[1].misses for p in variants.values()}) == 1)
 claim("So here the conflicts are what cost the time", holds=faster > 2)
 wide = {extra: transpose(512, 512).pad("B", axis=1, elements=extra) for extra in (16, 32)} | {0: transpose(512, 512)}
 whole = classify(trace(wide[0]), L1)
@@ -558,7 +558,6 @@ claim(
     "There the same misses count as *capacity*, and padding still helps where a cache is larger than that",
     holds=(whole.conflict == 0 < whole.capacity and larger[1] < 0.2 * larger[0]),
 )
-claim("the number of L1 misses grow", None, holds=grown > 16)
 claim("sixteen times as many. Then Y", holds=2 * 15 < grown < 2 * 16.1)
 claim(
     "both layouts miss equally often",
@@ -712,7 +711,7 @@ claim(
 #
 # ### Several levels
 #
-# Real machines have two or three caches, each larger and slower than the one before. Five schedules of one matrix product, on a small machine: 8 KiB, 64 KiB and 512 KiB, so that 256 x 256 is already large.
+# Real machines have two or three caches. Five schedules of one matrix product, on a small machine: 8 KiB, 64 KiB and 512 KiB, so that 256 x 256 is already large.
 
 # %% name="out-levels"
 machine = Cache(8 * 1024, ways=4), Cache(64 * 1024, ways=8), Cache(512 * 1024, ways=16)
@@ -753,8 +752,7 @@ table(schedules, columns, level_row, "256^3", left=14)
 # The arithmetic is the same in every row. Each level catches what the one above lets through; a good tiling keeps the traffic high up. Without padding, tiling alone does not help the first level: it is the story of the
 # transpose again. And registers are the level above the first cache: what stays there is no access at all.
 #
-# Compare the last column with the others. The bytes are those of our small machine; the time is that of *yours*, whose caches are larger. Padding the tiles takes nearly all of the first level's traffic away and hardly any time, and the plain order `m k n` is faster than either: more loops are also more
-# instructions. A model says what moves. The clock has the last word.
+# Compare the last column with the others. The bytes are those of our small machine; the time is that of *yours*, whose caches are larger. Padding the tiles takes nearly all of the first level's traffic away and hardly any time, and the plain order `m k n` is faster than either. A model says what moves. The clock has the last word.
 
 # %% tags=["solution-only"]
 first_level = {name: moved_bytes(levels[name][0]) for name in schedules}
@@ -872,7 +870,7 @@ check("10.5")
 predict("10.e", "The matrix product as written (m n k). What share of its energy is arithmetic?", unit="%")
 
 # %% [markdown]
-# One part is missing from the table: an instruction has to be fetched, decoded and steered through the core. The same source gives about 70 pJ for each in a simple core, whatever it computes. So we charge it as well; how many there are, the model of lesson 09 counts.
+# The table leaves out that an instruction has to be fetched and steered through the core: about 70 pJ in a simple one, by the same source, whatever it computes. We charge it as well; the model of lesson 09 counts the instructions.
 
 
 # %% name="fig-energy"
@@ -936,7 +934,7 @@ if energies:
 reveal("10.e", round(100 * share, 1)) if energies else print("not simulated without a compiler")
 
 # %% [markdown]
-# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) Not in this sum: leakage, and what a real core adds to find parallel work. It is a sum of table prices, no measurement; a laptop has no joule meter that a notebook may read. Vectors save twice: fewer accesses, and fewer instructions for the same work.
+# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) Leakage is not in this sum of table prices; it is no measurement. Vectors save twice: fewer accesses, and fewer instructions for the same work.
 
 # %% tags=["solution-only"]
 low_j = {name: energy.low_j for name, energy in energies.items()}
@@ -963,8 +961,8 @@ claim(
 # %% [markdown]
 # ## 4 Memory: who may lie where
 #
-# While a network runs, each layer writes a tensor and the next one reads it. Then nobody needs it any more. A tensor is **alive** from the step that writes it to the last step that reads it. A program for a microcontroller
-# often does without an allocator, and runtimes for phones mostly choose to: all places are planned before, in one block of memory, the *arena*.
+# While a network runs, each layer writes a tensor and the next one reads it. Then nobody needs it any more. A tensor is **alive** from the step that writes it to the last step that reads it. Programs for microcontrollers
+# often have no allocator, and runtimes for phones choose to use none: all places are planned before, in one block of memory, the *arena*.
 
 # %%
 small_layers = [(cost.name, cost.output_bytes) for cost in measure.layer_costs(models["small_cnn"], picture)]
@@ -1211,7 +1209,7 @@ show(
 )
 
 # %% [markdown]
-# Placing in the order of time puts a small tensor where a large one would have fitted later. Largest first sees the future, and is simple. The optimum has to search, and no fast way is known: the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: fewer
+# Placing in the order of time puts a small tensor where a large one would have fitted later. Largest first sees the future, and is simple; the optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: fewer
 # tensors, not better places. (It is allowed only where nobody reads the old values any more.) So does another *order* of the steps, where the graph leaves a choice:
 
 # %% name="out-orders" tags=["nbval-check-output"]
@@ -1318,7 +1316,7 @@ check("10.8")
 # </details>
 
 # %% [markdown]
-# How much can it help? At best both take equally long, and half of the time is hidden. Move the sliders: how many tiles, and how many percent of a tile's work are loading.
+# How much can it help? At best both take equally long, and half of the time is hidden. Move the sliders: the number of tiles, and the share of loading.
 
 # %%
 predict(
@@ -1411,11 +1409,10 @@ if one:
 reveal("10.h", said) if one else print("not measured without a compiler")
 
 # %% [markdown]
-# Nothing is copied *during* the work here: one core does both, in turns, whatever the loop says, and the copy is extra work. A CPU has other means against waiting: the **prefetcher** sees a walk and fetches ahead, and the core
-# starts later instructions while earlier ones wait. (We did not switch them off, so their share is not measured.) The rewrite is for machines with a copy engine of their own: GPUs, DSPs, accelerators.
+# Nothing is copied *during* the work here: one core does both, in turns, whatever the loop says, and the copy is extra work. A CPU has other means against waiting (not varied here): the **prefetcher** sees a walk and fetches ahead, and the core
+# starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine: GPUs, DSPs, accelerators.
 #
-# A CPU can overlap when somebody else does the loading: a second thread. That is what a data loader is. Here a "load" unpacks compressed numbers and "compute" is a matrix product, first in turns, then with one tile ahead. The
-# prediction of the formula is printed with the measured time.
+# A CPU can overlap when somebody else does the loading: a second thread. That is what a data loader is. Here a "load" unpacks compressed numbers and "compute" is a matrix product, first in turns, then with one tile ahead.
 
 # %% name="out-threads"
 TILES = 12
@@ -1459,8 +1456,8 @@ for name, latency in clocked.items():
     print(f"{name}: predicted {1e3 * predicted[name]:5.1f} ms, measured {latency}, quickest {quickest:.1f} ms")
 
 # %% [markdown]
-# In turns, the formula is right within a few percent. One tile ahead is faster than in turns, but slower than its prediction: the formula leaves out that a thread has to be started, and that two threads share caches, memory and Python's lock. We did not test which of these it was. Where other programs
-# keep the second core busy, the two threads take turns on one core: the quickest run and the spread show that.
+# In turns, the formula is right within a few percent. One tile ahead is faster than in turns, but slower than its prediction: the formula leaves out the start of a thread, and that two threads share caches, memory and Python's lock. Which of these it was, we did not test. Where other programs
+# keep the second core busy, the spread shows it.
 
 # %% tags=["solution-only"]
 claim("At best both take equally long, and half of the time is hidden", holds=1.9 < gain(0.5, 64) < 2)
@@ -1479,10 +1476,9 @@ claim(
 # %% [markdown]
 # ## 6 Where it stops working
 #
-# **Utilization is not speed.** It says what a mapping *can* reach when data is always there and no call costs anything. Your own measurement of the layers shows how far a real layer lies below it.
+# **Utilization is not speed.** It says what a mapping *can* reach when data is always there and no call costs anything.
 #
-# **A simulated cache is not your cache.** Ours evicts the least recently used line, fetches nothing ahead and sees no other program. Misses say which schedule moves less; time also depends on prefetching, on vectors, and
-# on additions that wait for each other.
+# **A simulated cache is not your cache.** Ours evicts the least recently used line, fetches nothing ahead and sees no other program. Misses say which schedule moves less, not which is faster.
 #
 # **A plan is for one shape.** Another batch or picture size needs another plan, and memory grows with the batch:
 
@@ -1500,7 +1496,7 @@ for batch in (1, 8, 32, 128):
 #
 # ## The ledger
 #
-# The row of this lesson is the same network with its tensors laid out as NHWC: same weights, same bytes, same MACs, and as measured, the same accuracy or nearly so (sums may run in another order). Its time is compared with that of the usual layout in the same run. Its activations need the bytes that the planner says.
+# The row of this lesson is the same network with its tensors laid out as NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so (sums may run in another order). It is timed in turns with the usual layout. Its activations need the bytes that the planner says.
 
 # %%
 splits = data.fashion()
@@ -1516,6 +1512,38 @@ ledger(row, lesson=10, beside=usual)
 
 # %% tags=["solution-only"]
 claim("the same accuracy or nearly so", holds=abs(row.accuracy - usual.accuracy) < 0.001)
+claim(
+    "copying their input takes a fraction of their time",
+    holds=all(layer_speeds[f"depthwise{n}"][1] < 0.5 for n in (1, 2, 3, 4)),
+    page="slides/10_hardware.md",
+)
+claim(
+    "far fewer misses than the first, and all slower",
+    holds=seen[next(iter(nests))][0].misses > 10 * max(seen[name][0].misses for name in others)
+    and timed[next(iter(nests))].median_s < min(timed[name].median_s for name in others),
+    page="slides/10_hardware.md",
+)
+claim(
+    "all misses but the cold ones are conflicts",
+    holds=unpadded.capacity == 0 < unpadded.conflict,
+    page="slides/10_hardware.md",
+)
+claim(
+    "the clock hardly sees it, and the plain order m k n is faster than either",
+    holds=clock_s["tiles, padded"] > 0.7 * clock_s["tiles of 16"]
+    and clock_s["m k n"] < min(clock_s["tiles, padded"], clock_s["tiles of 16"]),
+    page="slides/10_hardware.md",
+)
+claim(
+    "another order of the steps changes the bound itself",
+    holds=min(bounds.values()) < max(bounds.values()),
+    page="slides/10_hardware.md",
+)
+claim(
+    '"ahead" is slower than its prediction',
+    holds=predicted["ahead"] < measured_s["ahead"],
+    page="slides/10_hardware.md",
+)
 claim(
     "same weights, same bytes, same MACs",
     holds=((row.parameters, row.stored_bytes, row.macs) == (usual.parameters, usual.stored_bytes, usual.macs)),
