@@ -1461,8 +1461,8 @@ for name, latency in clocked.items():
     print(f"{name}: predicted {1e3 * predicted[name]:5.1f} ms, measured {latency}, quickest {quickest:.1f} ms")
 
 # %% [markdown]
-# In turns, the formula is about right. One tile ahead takes longer than predicted: the formula leaves out the start of a thread, and that two threads share caches, memory and Python's lock. Which of these it was, we did not test. Where other programs
-# keep the second core busy, nothing is gained.
+# In turns, the formula is about right. One tile ahead, no run beats the formula by much, and how near a run comes depends on a second core that is free all the time: compare the quickest run and the spread. (Two threads also share caches, memory and Python's lock; the formula
+# leaves that out.) Where other programs keep the second core busy, nothing is gained.
 
 # %% tags=["solution-only"]
 claim("At best both take equally long, and half of the time is hidden", holds=1.9 < gain(0.5, 64) < 2)
@@ -1476,10 +1476,8 @@ claim(
     "In turns, the formula is about right",
     holds=abs(quickest_s["turns"] / serial_s([quickest_s["load"]] * TILES, [quickest_s["compute"]] * TILES) - 1) < 0.15,
 )
-claim(
-    "One tile ahead takes longer than predicted",
-    holds=quickest_s["ahead"] > double_buffered_s([quickest_s["load"]] * TILES, [quickest_s["compute"]] * TILES),
-)
+ahead_s = double_buffered_s([quickest_s["load"]] * TILES, [quickest_s["compute"]] * TILES)
+claim("no run beats the formula by much", holds=quickest_s["ahead"] > 0.85 * ahead_s)
 
 # %% [markdown]
 # ## 6 Where it stops working
@@ -1547,8 +1545,8 @@ claim(
     page="slides/10_hardware.md",
 )
 claim(
-    '"ahead" is slower than its prediction',
-    holds=double_buffered_s([quickest_s["load"]] * TILES, [quickest_s["compute"]] * TILES) < quickest_s["ahead"],
+    "In turns the formula is about right",
+    holds=abs(quickest_s["turns"] / serial_s([quickest_s["load"]] * TILES, [quickest_s["compute"]] * TILES) - 1) < 0.15,
     page="slides/10_hardware.md",
 )
 claim(
