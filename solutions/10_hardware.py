@@ -1502,7 +1502,7 @@ for batch in (1, 8, 32, 128):
 #
 # ## The ledger
 #
-# The row of this lesson is the same network with its tensors laid out as NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so (sums may run in another order). It is timed in turns with the usual layout. Its activations need the bytes that the planner says.
+# The row of this lesson is the same network with its tensors laid out as NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. Its activations need the bytes that the planner says.
 
 # %%
 splits = data.fashion()
