@@ -1414,7 +1414,7 @@ if one:
 reveal("10.h", said) if one else print("not measured without a compiler")
 
 # %% [markdown]
-# Nothing is copied *during* the work here: one core does both, whatever the loop says. The loop without a copy is the fastest of the three; a second slot may help or harm a little. A CPU has other means against waiting (not varied here): the **prefetcher** sees a walk and fetches ahead, and the core
+# Nothing is copied *during* the work here: one core does both, whatever the loop says. The loop without a copy is the fastest of the three; a second slot may help or harm. A CPU has other means against waiting (not varied here): the **prefetcher** sees a walk and fetches ahead, and the core
 # starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine: GPUs, DSPs, accelerators.
 #
 # A CPU can overlap when somebody else does the loading: a second thread. That is what a data loader is. Here a "load" unpacks compressed numbers and "compute" is a matrix product, first in turns, then with one tile ahead.
