@@ -9,16 +9,18 @@
 #
 # **You will be able to**
 # 1. say how much of a block instruction a layer can use, and why a depthwise layer uses so little;
-# 2. count the bytes and the joules that a layout and a tiling cost, and hold the count against a simulated cache and against the clock;
+# 2. count the bytes and the joules that a layout and a tiling cost, and compare the count with a simulated cache and with the clock;
 # 3. plan the memory of a network, and say when fetching ahead hides the time of loading.
 #
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise, run everything, and come back.
 
 # %%
+import itertools
 import textwrap
 import threading
 import weakref
 import zlib
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,10 +35,12 @@ from mini_lib.loops import (
     best_mapping,
     chain,
     classify,
+    compile_nest,
     conv2d_as_matmul,
     count_accesses,
     double_buffered_s,
     energy_j,
+    estimate_time,
     live_ranges,
     mappings,
     matmul,
@@ -47,10 +51,10 @@ from mini_lib.loops import (
     plan_greedy_by_size,
     plan_naive,
     plan_optimal,
+    random_arguments,
     reuse_distances,
     serial_s,
     simulate_caches,
-    time_native,
     timeline,
     trace,
     transpose,
@@ -71,12 +75,16 @@ except native.NoCompiler as error:
     FAST = ()
 
 
-def time_in_c(program, flags=("-O1",)):
-    """The Latency of a nest on this machine, or None without a compiler."""
+def times_in_c(programs, flags=("-O1",), repeats=7):
+    """The Latency of each nest on this machine, run in turns; None for each without a compiler."""
     try:
-        return time_native(program, flags=flags)
+        calls = {
+            name: compile_nest(program, flags=flags).prepare(**random_arguments(program, seed=0)).run
+            for name, program in programs.items()
+        }
     except native.NoCompiler:
-        return None
+        return dict.fromkeys(programs)
+    return measure.compare_latency(calls, repeats=repeats, warmup=1)
 
 
 def seen_by(program, *caches):
@@ -178,9 +186,10 @@ check("10.1")
 # </details>
 
 # %% [markdown]
-# Which loop lies on which axis is free, as long as both are there. A convolution has many loops: outputs, inputs, rows, columns. So the compiler tries them.
+# Which loop lies on which axis? The axes of a matrix unit have **roles**: m indexes A and C, n indexes B and C, k is summed, and an axis takes only loops of its role. A unit of independent lanes is freer, and takes any
+# two loops. A convolution has many: outputs, inputs, rows, columns. So the compiler tries them.
 #
-# Loops out = 10 and in = 8 on a unit of 8 x 8: with out on one axis, 10 of 16 places are used; with in, 8 of 8.
+# Loops out = 10 and in = 8 on a unit of 8 x 8 such lanes: with out on one axis, 10 of 16 places are used; with in, 8 of 8.
 
 # %% [markdown]
 # ### Exercise 10.2 - Which loop on which axis (8 min)
@@ -297,7 +306,7 @@ reveal("10.a", round(100 * best_mapping(depthwise, [TENSOR_CORE]).share_of_peak,
 # By hand: one of 8 columns, and 9 taps where 16 would fit: 1/8 · 9/16 = 0.07. (Pixels waste a little more.)
 #
 # The lanes of a matrix unit *share* their operands: that is what makes it cheap. Groups share nothing, so all columns but one multiply for nobody. In a vector unit each lane brings its own
-# operands, and then each lane can take its own channel. Here are all the ways for one depthwise layer, and for the dense layer beside it:
+# operands, and then each lane can take its own channel. Here are all the ways for one depthwise layer, and for the dense layer after it:
 
 # %% name="out-mappings" tags=["nbval-check-output"]
 for name, found in (("depthwise2", depthwise), ("pointwise2", layers["depthwise_cnn"]["pointwise2"])):
@@ -324,7 +333,41 @@ except ValueError as error:
     print(textwrap.fill(str(error), 76))
 
 # %% [markdown]
-# That was counted. Now the clock: how many multiply-accumulates a second does this CPU reach in each layer? (PyTorch, one thread, batch 32.) The model above has no memory in it, and here is some.
+# What stays in place while the rest passes by is the **dataflow** of a unit: weights (*weight-stationary*, as in the TPU), sums (*output-stationary*), or a row of both (Eyeriss). It decides which operand is read how often.
+
+# %% tags=["solution-only"]
+from teach import claim
+
+best_of = {
+    (net, layer, unit): best_mapping(problem, [units[unit][0]]).share_of_peak
+    for net, found in layers.items()
+    for layer, problem in found.items()
+    for unit in units
+}
+claim(
+    "1/8 · 9/16 = 0.07. (Pixels waste a little more.)",
+    None,
+    None,
+    None,
+    None,
+    1 / 8 * 9 / 16,
+    holds=best_of["depthwise_cnn", "depthwise2", "tensor core"] < 1 / 8 * 9 / 16,
+)
+claim(
+    "The depthwise layers use little of the tensor core and next to nothing of the systolic array",
+    holds=all(
+        best_of[key] < (0.08 if key[2] == "tensor core" else 0.002)
+        for key in best_of
+        if key[1].startswith("depthwise") and key[2] != "CPU vectors"
+    ),
+)
+claim(
+    "then each lane can take its own channel",
+    holds=all(best_of[key] > 0.9 for key in best_of if key[1].startswith("depthwise") and key[2] == "CPU vectors"),
+)
+
+# %% [markdown]
+# That was counted. Now the clock: how many multiply-accumulates per second does this CPU reach in each layer? (PyTorch, one thread, batch 32.) The last column is a control: the time to copy the layer's input.
 
 
 # %% name="out-layer-speed"
@@ -336,19 +379,39 @@ def layer_speed(model):
         for name, layer in model.named_children():
             if isinstance(layer, torch.nn.Conv2d):
                 calls[name] = lambda layer=layer, images=images: layer(images)
+                calls[name, "copy"] = lambda images=images: images.clone()
                 work[name] = measure.macs(layer, images)
             images = layer(images)
         times = measure.compare_latency(calls, repeats=7)
-    return {name: (work[name], times[name]) for name in calls}
+    return {name: (work[name], times[name], times[name, "copy"]) for name in work}
 
 
+layer_speeds = {}
 for model in models.values():
-    for name, (macs, latency) in layer_speed(model).items():
+    for name, (macs, latency, copied) in layer_speed(model).items():
         speed = macs / latency.median_s / 1e9
-        print(f"{name:<12}{macs / 1e6:8.1f} M MACs {latency!s:>24}{speed:8.1f} G MACs/s")
+        layer_speeds[name] = (
+            macs / min(latency.times_s),
+            min(copied.times_s) / min(latency.times_s),
+        )  # the quickest runs
+        row = f"{name:<12}{macs / 1e6:6.1f} M MACs {latency!s:>22}{speed:6.1f} G MACs/s"
+        print(f"{row}   copy {1e3 * copied.median_s:.3f} ms")
 
 # %% [markdown]
-# ## 2 Layout: who lies beside whom
+# The depthwise layers reach fewer multiply-accumulates per second than the pointwise layers after them, although their vectors could be full. Memory alone is not the reason: a copy of their input takes a fraction of their time.
+
+# %% tags=["solution-only"]
+claim(
+    "The depthwise layers reach fewer multiply-accumulates per second than the pointwise layers after them",
+    holds=all(layer_speeds[f"depthwise{n}"][0] < layer_speeds[f"pointwise{n}"][0] for n in (1, 2, 3, 4)),
+)
+claim(
+    "a copy of their input takes a fraction of their time",
+    holds=all(layer_speeds[f"depthwise{n}"][1] < 0.5 for n in (1, 2, 3, 4)),
+)
+
+# %% [markdown]
+# ## 2 Layout: who lies next to whom
 #
 # Memory is one long row of bytes. A picture with channels has three axes, and one of them gets to have its elements side by side. **NCHW** puts the pixels of a channel together, **NHWC** the
 # channels of a pixel. A cache fetches lines of 64 bytes, sixteen floats. Whoever walks along the wrong axis uses one float of each line.
@@ -414,7 +477,7 @@ orders = {
 layouts = {"NCHW": lambda n: n, "NHWC": lambda n: n.layout("X", (1, 0)).layout("Y", (1, 0)).layout("W", (1, 0))}
 nests = {f"{o}, {lay}": put(orders[o]) for o in orders for lay, put in layouts.items()}
 seen = {name: seen_by(program, L1) for name, program in nests.items()}
-timed = {name: time_in_c(program, FAST) for name, program in nests.items()}
+timed = times_in_c(nests, FAST)
 
 
 def layout_row(row, column):
@@ -436,8 +499,8 @@ reveal("10.b", round(grown, 1)) if near and far else print("not simulated withou
 # Why so many? In NHWC two neighbouring pixels of one channel lie 64 floats apart: each access takes a line of its own, sixteen times as many. Then Y, one float of each line, does not stay in the cache either,
 # and misses as often as X: twice as many again.
 #
-# So neither layout is "the good one". The axis of the innermost loop wants to lie side by side: then a line is used whole, and one vector instruction loads it. Read misses and times against each
-# other, too. Where the innermost loop adds up one single number (inputs innermost), each addition waits for the one before it, and few misses do not make it fast. **Misses are one cost among several.**
+# So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should lie side by side: then a line is used whole, and one vector instruction loads it. With inputs or outputs innermost, both layouts miss equally often, and side by side gains little or nothing. And compare the
+# first row with the last four: it has many times their misses, and is the fastest. **Misses are one cost among several.**
 #
 # Libraries choose for you. Here is PyTorch with the whole network in both layouts:
 
@@ -455,32 +518,28 @@ with torch.no_grad():
 # %% [markdown]
 # ### Padding: when all rows want the same shelf
 #
-# A cache does not put a line just anywhere. Bits of the address choose its **set**, and a set has room for eight lines here. Rows of 512 floats begin 2,048 bytes apart, so a walk down a column falls
+# A cache does not put a line just anywhere. Bits of the address choose its **set**, and a set has room for eight lines here. Rows of 256 floats begin 1,024 bytes apart, so a walk down a column falls
 # into a few sets again and again, and the rest of the cache stays empty. These are **conflict misses**. The cure costs a few bytes: `pad` makes each row a little longer than a power of two.
 
 # %%
 predict(
     "10.c",
-    "The transpose of 512 x 512 floats. How many times as fast is it, if each row of B gets 16 floats of padding?",
+    "The transpose of 256 x 256 floats. How many times as fast is it, if each row of B gets 16 floats of padding?",
     unit="times",
 )
 
 # %% name="out-padding"
-plain = transpose(512, 512)
-variants = {"512 floats a row": plain, "528 floats a row": plain.pad("B", axis=1, elements=16)}
-speeds = {name: time_in_c(program) for name, program in variants.items()}
+reasons = {}
+plain = transpose(256, 256)
+variants = {"256 floats per row": plain, "272 floats per row": plain.pad("B", axis=1, elements=16)}
+speeds = times_in_c(variants, repeats=31)
 for name, program in variants.items():
     stats = seen_by(program, L1, L2)
     first, second = (count(stats and stats[level], "misses") for level in (0, 1))
     clocked = speeds[name] or "no compiler"
-    print(f"{name}: {first:>8} L1 misses {second:>8} L2 misses  {clocked}")
-
-print("why, for 128 x 128 in an L1:")
-for name, program in {
-    "128 floats a row": transpose(128, 128),
-    "144 floats a row": transpose(128, 128).pad("B", axis=1, elements=16),
-}.items():
-    kinds = classify(trace(program), L1)
+    print(f"{name}: {first:>7} L1 misses {second:>6} L2 misses  {clocked}")
+    reasons[name] = classify(trace(program), L1)
+for name, kinds in reasons.items():
     print(f"{name}: cold {kinds.cold:,}, capacity {kinds.capacity:,}, conflict {kinds.conflict:,}")
 
 # %%
@@ -488,6 +547,39 @@ before, after = speeds.values()
 if before:
     faster = before.median_s / after.median_s
 reveal("10.c", round(faster, 1)) if before else print("not measured without a compiler")
+
+# %% [markdown]
+# All misses of L1 but the cold ones are conflicts, padding takes every one away, and nothing else changes: not the instructions, not the misses of L2, and hardly the pages. So here the conflicts are what cost the time. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the
+# same misses count as *capacity*, and padding still helps where a cache is larger than that.)
+
+# %% tags=["solution-only"]
+unpadded, spread_out = reasons.values()
+claim(
+    "All misses of L1 but the cold ones are conflicts, padding takes every one away",
+    holds=(unpadded.capacity == 0 < unpadded.conflict and spread_out.conflict == spread_out.capacity == 0),
+)
+claim("not the misses of L2", holds=len({seen_by(p, L1, L2)[1].misses for p in variants.values()}) == 1)
+claim("So here the conflicts are what cost the time", holds=faster > 2)
+wide = {extra: transpose(512, 512).pad("B", axis=1, elements=extra) for extra in (16, 32)} | {0: transpose(512, 512)}
+whole = classify(trace(wide[0]), L1)
+larger = [misses(wide[extra], Cache(48 * 1024, ways=12))[0].misses for extra in (0, 16)]
+claim(
+    "There the same misses count as *capacity*, and padding still helps where a cache is larger than that",
+    holds=(whole.conflict == 0 < whole.capacity and larger[1] < 0.2 * larger[0]),
+)
+claim("sixteen times as many. Then Y", holds=2 * 15 < grown < 2 * 16.1)
+claim(
+    "both layouts miss equally often",
+    holds=all(seen[f"{o}, NCHW"][0].misses == seen[f"{o}, NHWC"][0].misses for o in list(orders)[1:]),
+)
+others = [name for name in nests if "pixels" not in name]
+claim(
+    "it has many times their misses, and is the fastest",
+    holds=(
+        seen[next(iter(nests))][0].misses > 10 * max(seen[name][0].misses for name in others)
+        and timed[next(iter(nests))].median_s < min(timed[name].median_s for name in others)
+    ),
+)
 
 # %% [markdown]
 # ## 3 What has to move, and what it costs
@@ -523,7 +615,7 @@ check("10.4")
 # %% [markdown]
 # <details><summary>Hint 1: who is read again?</summary>
 #
-# Tiles that lie beside each other (along n) need the same rows of A. Tiles that lie above each other (along m) need the same columns of B.
+# Tiles that lie next to each other (along n) need the same rows of A. Tiles that lie above each other (along m) need the same columns of B.
 # </details>
 # <details><summary>Hint 2: what the tiles are multiplied with</summary>
 #
@@ -605,13 +697,30 @@ if fully[0]:
         print(f"tile {tile:2}: formula {counted(tile):>10,} bytes, simulated {found:>10,}")
 reveal("10.d", shape) if fully[0] else print("not simulated without a compiler")
 
+# %% tags=["solution-only"]
+claim(
+    "At 16 and 32 the formula is right",
+    None,
+    None,
+    holds=all(simulated["any line anywhere", tile] == counted(tile) for tile in (16, 32)),
+)
+claim(
+    "Small tiles move more than the formula says",
+    holds=all(simulated["any line anywhere", tile] > 1.4 * counted(tile) for tile in (2, 4, 8)),
+)
+claim("A tile that does not fit is no tile", holds=simulated["any line anywhere", 64] > 10 * counted(64))
+claim(
+    "And without padding, the rows fall into a few sets",
+    holds=all(simulated["4 ways", tile] > 2 * simulated["4 ways, rows padded", tile] for tile in (8, 16, 32)),
+)
+
 # %% [markdown]
 # Three lessons in one figure. Small tiles move more than the formula says, since a cache moves whole lines and a tile of 2 uses a fraction of each. At 16 and 32 the formula is right. A tile that does
 # not fit is no tile. And without padding, the rows fall into a few sets: the formula assumes a cache that puts a line anywhere.
 #
 # ### Several levels
 #
-# Real machines have two or three caches, each larger and slower than the one before. Five schedules of one matrix product, on a small machine: 8 KiB, 64 KiB and 512 KiB, so that 256 x 256 is already large.
+# Real machines have two or three caches. Five schedules of one matrix product, on a small machine: 8 KiB, 64 KiB and 512 KiB, so that 256 x 256 is already large.
 
 # %% name="out-levels"
 machine = Cache(8 * 1024, ways=4), Cache(64 * 1024, ways=8), Cache(512 * 1024, ways=16)
@@ -628,7 +737,7 @@ schedules = {
     "in registers": in_registers.cache_read("B", at="k.i", scope="register"),
 }
 levels = {name: seen_by(program, *machine) for name, program in schedules.items()}
-clock = {name: time_in_c(program) for name, program in schedules.items()}
+clock = times_in_c(schedules, repeats=5)
 
 
 def level_row(name, column):
@@ -652,8 +761,27 @@ table(schedules, columns, level_row, "256^3", left=14)
 # The arithmetic is the same in every row. Each level catches what the one above lets through; a good tiling keeps the traffic high up. Without padding, tiling alone does not help the first level: it is the story of the
 # transpose again. And registers are the level above the first cache: what stays there is no access at all.
 #
-# Compare the last column with the others. The bytes are those of our small machine; the time is that of *yours*, whose caches are larger, and which waits for additions as well. A model says what moves. The clock has the last word.
-#
+# Compare the last column with the others. The bytes are those of our small machine; the time is that of *yours*, whose caches are larger. Padding the tiles takes nearly all of the first level's traffic away and hardly any time. A model says what moves. The clock has the last word.
+
+# %% tags=["solution-only"]
+first_level = {name: moved_bytes(levels[name][0]) for name in schedules}
+clock_s = {name: min(clock[name].times_s) for name in schedules}  # the quickest runs
+claim(
+    "Without padding, tiling alone does not help the first level",
+    holds=(
+        first_level["tiles of 16"] > 0.95 * first_level["m n k"]
+        and first_level["tiles, padded"] < 0.05 * first_level["m n k"]
+    ),
+)
+claim(
+    "Padding the tiles takes nearly all of the first level's traffic away and hardly any time",
+    holds=(
+        first_level["tiles, padded"] < 0.05 * first_level["tiles of 16"]
+        and clock_s["tiles, padded"] > 0.7 * clock_s["tiles of 16"]
+    ),
+)
+
+# %% [markdown]
 # ### One number decides: the reuse distance
 #
 # How large must a cache be? Ask of each access: how many *other* lines were touched since this line was used last? A cache that holds more lines than that still has it. So one pass over the trace tells the
@@ -696,7 +824,7 @@ show(
 #
 # ### Where the joules go
 #
-# A battery does not count operations. It pays for moving numbers. These are published figures (45 nm, 2014): today all are lower, and memory is as far above arithmetic as it was.
+# A battery does not count operations. It pays for moving numbers. These figures were published in 2014, for chips of 45 nm as they were made from about 2008 on. Arithmetic has become cheaper since then and DRAM has not kept up, so the gap between the two grew (Jouppi et al. 2021).
 
 # %% name="out-energies"
 prices = HOROWITZ_45NM
@@ -746,8 +874,14 @@ check("10.5")
 # %%
 predict("10.e", "The matrix product as written (m n k). What share of its energy is arithmetic?", unit="%")
 
+# %% [markdown]
+# The table leaves out that an instruction has to be fetched and steered through the core: about 70 pJ in a simple one, by the same source, whatever it computes. We charge it as well; the model of lesson 09 counts the instructions.
+
 
 # %% name="fig-energy"
+with_instructions = replace(prices, operation_j={**prices.operation_j, "instruction": 70e-12})
+
+
 def energy_of(name):
     stats = levels[name]
     macs = side**3
@@ -759,7 +893,9 @@ def energy_of(name):
         machine[1].size_bytes: moved_bytes(stats[0]),
         machine[2].size_bytes: moved_bytes(stats[1]),
     }
-    return energy_j({"fp32_mul": macs, "fp32_add": macs}, moved, moved_bytes(stats[2]))
+    instructions = int(estimate_time(schedules[name], sample=1000).work.instructions)
+    operations = {"fp32_mul": macs, "fp32_add": macs, "instruction": instructions}
+    return energy_j(operations, moved, moved_bytes(stats[2]), with_instructions)
 
 
 energies = {name: energy_of(name) for name in schedules if levels[name]}
@@ -769,13 +905,14 @@ def draw_energy():
     figure, axes = plt.subplots(figsize=(10, 4.2))
     parts = {
         "multiply and add": ("fp32_mul", "fp32_add"),
+        "instructions": ("instruction",),
         "L1": ("cache 8 KB",),
         "L2": ("cache 64 KB",),
         "L3": ("cache 512 KB",),
         "DRAM": ("DRAM",),
     }
     left = np.zeros(len(energies))
-    looks = (("black", ""), ("sky", "//"), ("blue", ""), ("orange", ".."), ("vermillion", "xx"))
+    looks = (("black", ""), ("purple", "\\\\"), ("sky", "//"), ("blue", ""), ("orange", ".."), ("vermillion", "xx"))
     for (part, keys), (colour, hatch) in zip(parts.items(), looks):
         values = [1e3 * sum(energy.parts_j[key][0] for key in keys) for energy in energies.values()]
         axes.barh(
@@ -790,7 +927,7 @@ def draw_energy():
 
 show(
     draw_energy(),
-    alt="Energy of five schedules of one matrix product, split into arithmetic, three caches and memory. The arithmetic is the same small bar in each; the caches' parts differ a lot.",
+    alt="Energy of five schedules of one matrix product, split into arithmetic, instructions, three caches and memory. The arithmetic is the same small bar in each; all other parts but memory differ a lot.",
 )
 
 # %%
@@ -802,12 +939,35 @@ if energies:
 reveal("10.e", round(100 * share, 1)) if energies else print("not simulated without a compiler")
 
 # %% [markdown]
-# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) Not in this sum: fetching instructions, registers, leakage. It is a sum of table prices, no measurement; a laptop has no joule meter that a notebook may read.
-#
+# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) Leakage is not in this sum of table prices; it is no measurement. Vectors save twice: fewer accesses, and fewer instructions for the same work.
+
+# %% tags=["solution-only"]
+low_j = {name: energy.low_j for name, energy in energies.items()}
+claim("Moving a number costs more than multiplying it", holds=prices.cache_j[8 * 1024] > prices.operation_j["fp32_mul"])
+claim("Most joules can be saved by keeping it where it is", holds=low_j["in registers"] < 0.2 * low_j["m n k"])
+parts_j = {name: {key: part[0] for key, part in energy.parts_j.items()} for name, energy in energies.items()}
+claim(
+    "The arithmetic is the same small bar in each; all other parts but memory differ a lot",
+    holds=(
+        len({one["fp32_mul"] for one in parts_j.values()}) == 1
+        and all(
+            max(one[key] for one in parts_j.values()) > 3 * min(one[key] for one in parts_j.values())
+            for key in ("instruction", "cache 8 KB", "cache 64 KB", "cache 512 KB")
+        )
+    ),
+)
+claim(
+    "Vectors save twice: fewer accesses, and fewer instructions for the same work",
+    holds=all(
+        parts_j["in registers"][key] < 0.5 * parts_j["tiles, padded"][key] for key in ("instruction", "cache 8 KB")
+    ),
+)
+
+# %% [markdown]
 # ## 4 Memory: who may lie where
 #
-# While a network runs, each layer writes a tensor and the next one reads it. Then nobody needs it any more. A tensor is **alive** from the step that writes it to the last step that reads it. On a phone or a
-# microcontroller there is no allocator at run time: all places are planned before, in one block of memory, the *arena*.
+# While a network runs, each layer writes a tensor and the next one reads it. Then nobody needs it any more. A tensor is **alive** from the step that writes it to the last step that reads it. Programs for microcontrollers
+# often have no allocator, and runtimes for phones choose to use none: all places are planned before, in one block of memory, the *arena*.
 
 # %%
 small_layers = [(cost.name, cost.output_bytes) for cost in measure.layer_costs(models["small_cnn"], picture)]
@@ -1054,9 +1214,41 @@ show(
 )
 
 # %% [markdown]
-# Placing in the order of time puts a small tensor where a large one would have fitted later. Largest first sees the future, and is simple; the optimum has to search. Working in place lowers the bound itself: fewer
-# tensors, not better places. (It is allowed only where nobody reads the old values any more.)
-#
+# Placing in the order of time puts a small tensor where a large one would have fitted later. Largest first sees the future, and is simple; the optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: fewer
+# tensors, not better places. (It is allowed only where nobody reads the old values any more.) So does another *order* of the steps, where the graph leaves a choice:
+
+# %% name="out-orders" tags=["nbval-check-output"]
+first, middle, end = branches[:1], branches[1:8], branches[8:]
+bounds = {}
+for order in itertools.permutations(middle):
+    place = {step.name: at for at, step in enumerate(order)}
+    if all(
+        place[before] < place[after]
+        for before, after in (("3x3 reduce", "3x3"), ("5x5 reduce", "5x5"), ("pool", "pool 1x1"))
+    ):
+        ranges_ = live_ranges((*first, *order, *end), {"input": picture.nbytes})
+        bounds[tuple(place)] = plan_naive(ranges_).bound_bytes
+print(
+    f"{len(bounds)} legal orders of the four branches: at least {min(bounds.values()):,} to {max(bounds.values()):,} bytes"
+)
+
+# %% tags=["solution-only"]
+at_peak = {name: plans["four branches", name].peak_bytes for name in planners}
+claim(
+    "In a chain of layers nearly any rule works",
+    holds=(plans["small_cnn", "best fit"].peak_bytes < 1.05 * plans["small_cnn", "optimum"].peak_bytes),
+)
+claim(
+    "Placing in the order of time puts a small tensor where a large one would have fitted later",
+    holds=(at_peak["best fit"] > 1.3 * at_peak["largest first"]),
+)
+claim(
+    "Working in place lowers the bound itself",
+    holds=(plans["small_cnn, in place", "optimum"].bound_bytes < plans["small_cnn", "optimum"].bound_bytes),
+)
+claim("So does another *order* of the steps", holds=min(bounds.values()) < max(bounds.values()))
+
+# %% [markdown]
 # ## 5 Fetching: hide the waiting
 #
 # A tile has to be loaded before it can be worked on. One after the other, a loop over tiles takes the *sum* of both. With a second buffer the next tile is loaded **while** this one is worked on. Then, for equal tiles,
@@ -1129,7 +1321,7 @@ check("10.8")
 # </details>
 
 # %% [markdown]
-# How much can it help? At best both take equally long, and half of the time is hidden. Move the sliders: how many tiles, and how many percent of a tile's work are loading.
+# How much can it help? At best both take equally long, and half of the time is hidden. Move the sliders: the number of tiles, and the share of loading.
 
 # %%
 predict(
@@ -1209,7 +1401,7 @@ predict(
 
 # %% name="out-double-time"
 cases = {"no copy": stream, "copy, one slot": staged, "copy, two slots": buffered}
-taken = {name: time_in_c(program, FAST) for name, program in cases.items()}
+taken = times_in_c(cases, FAST, repeats=31)
 for name, latency in taken.items():
     print(f"{name:<18}{latency or 'no compiler, not measured'}")
 
@@ -1222,11 +1414,10 @@ if one:
 reveal("10.h", said) if one else print("not measured without a compiler")
 
 # %% [markdown]
-# Nothing is copied *beside* the work here: one core does both, in turns, whatever the loop says. What hides the latency on a CPU is hardware that nobody asked: the **prefetcher** sees a walk and fetches ahead, and the core
-# starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine of their own: GPUs, DSPs, accelerators.
+# Nothing is copied *during* the work here: one core does both, whatever the loop says. The loop without a copy is the fastest of the three; a second slot may help or harm. A CPU has other means against waiting (not varied here): the **prefetcher** sees a walk and fetches ahead, and the core
+# starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine: GPUs, DSPs, accelerators.
 #
-# A CPU can overlap when somebody else does the loading: a second thread. That is what a data loader is. Here a "load" unpacks compressed numbers and "compute" is a matrix product, first in turns, then with one tile ahead. The
-# prediction of the formula stands beside the clock.
+# A CPU can overlap when somebody else does the loading: a second thread. That is what a data loader is. Here a "load" unpacks compressed numbers and "compute" is a matrix product, first in turns, then with one tile ahead.
 
 # %% name="out-threads"
 TILES = 12
@@ -1270,14 +1461,30 @@ for name, latency in clocked.items():
     print(f"{name}: predicted {1e3 * predicted[name]:5.1f} ms, measured {latency}, quickest {quickest:.1f} ms")
 
 # %% [markdown]
-# Where a second core is free, "ahead" comes near its prediction. Where other programs keep it busy, the two threads take turns on one core, and it does not: the quickest run and the spread tell you which it was.
-#
+# In turns, the formula is about right. One tile ahead, no run beats the formula by much, and how near a run comes depends on a second core that is free all the time: compare the quickest run and the spread. (Two threads also share caches, memory and Python's lock; the formula
+# leaves that out.) Where other programs keep the second core busy, nothing is gained.
+
+# %% tags=["solution-only"]
+claim("At best both take equally long, and half of the time is hidden", holds=1.9 < gain(0.5, 64) < 2)
+claim("what takes nine tenths of the time cannot hide behind one tenth", holds=gain(0.9, 16) < 1.12)
+quickest_s = {name: min(latency.times_s) for name, latency in {**taken, **clocked, **one_tile}.items()}
+claim(
+    "The loop without a copy is the fastest of the three",
+    holds=quickest_s["no copy"] < min(quickest_s["copy, one slot"], quickest_s["copy, two slots"]),
+)
+claim(
+    "In turns, the formula is about right",
+    holds=abs(quickest_s["turns"] / serial_s([quickest_s["load"]] * TILES, [quickest_s["compute"]] * TILES) - 1) < 0.15,
+)
+ahead_s = double_buffered_s([quickest_s["load"]] * TILES, [quickest_s["compute"]] * TILES)
+claim("no run beats the formula by much", holds=quickest_s["ahead"] > 0.85 * ahead_s)
+
+# %% [markdown]
 # ## 6 Where it stops working
 #
-# **Utilization is not speed.** It says what a mapping *can* reach when data is always there. Your own measurement of the layers shows how far a real layer lies below it.
+# **Utilization is not speed.** It says what a mapping *can* reach when data is always there and no call costs anything.
 #
-# **A simulated cache is not your cache.** Ours evicts the least recently used line, fetches nothing ahead and sees no other program. Misses say which schedule moves less; time also depends on prefetching, on vectors, and
-# on additions that wait for each other.
+# **A simulated cache is not your cache.** Ours evicts the least recently used line, fetches nothing ahead and sees no other program. Misses say which schedule moves less, not which is faster.
 #
 # **A plan is for one shape.** Another batch or picture size needs another plan, and memory grows with the batch:
 
@@ -1295,17 +1502,57 @@ for batch in (1, 8, 32, 128):
 #
 # ## The ledger
 #
-# The row of this lesson is the same network with its tensors laid out as NHWC: same weights, same bytes, same MACs, and as measured, the same accuracy or nearly so (sums may run in another order). Its activations need the bytes that the planner says.
+# The row of this lesson is the same network with its tensors laid out as NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. Its activations need the bytes that the planner says.
 
 # %%
 splits = data.fashion()
 last = zoo.load("small_cnn", seed=0).to(memory_format=torch.channels_last)
 name = "small_cnn, channels last"
-report = measure.report({name: last}, splits.test.images[:1], accuracies={name: fit.accuracy(last, splits.test)})
+pair = {"small_cnn": models["small_cnn"], name: last}
+accuracies = {each: fit.accuracy(model, splits.test) for each, model in pair.items()}
+usual, row = measure.report(pair, splits.test.images[:1], accuracies=accuracies).rows
 best = plans["small_cnn, in place", "optimum"].peak_bytes
 naive = plans["small_cnn", "each its own"].peak_bytes
 print(f"activations of one image: {naive:,} bytes unplanned, {best:,} bytes planned and in place")
-ledger(report.rows[0], lesson=10)
+ledger(row, lesson=10, beside=usual)
+
+# %% tags=["solution-only"]
+claim("the same accuracy or nearly so", holds=abs(row.accuracy - usual.accuracy) < 0.001)
+claim(
+    "copying their input takes a fraction of their time",
+    holds=all(layer_speeds[f"depthwise{n}"][1] < 0.5 for n in (1, 2, 3, 4)),
+    page="slides/10_hardware.md",
+)
+claim(
+    "far fewer misses than the first, and all slower",
+    holds=seen[next(iter(nests))][0].misses > 10 * max(seen[name][0].misses for name in others)
+    and timed[next(iter(nests))].median_s < min(timed[name].median_s for name in others),
+    page="slides/10_hardware.md",
+)
+claim(
+    "all misses but the cold ones are conflicts",
+    holds=unpadded.capacity == 0 < unpadded.conflict,
+    page="slides/10_hardware.md",
+)
+claim(
+    "the clock hardly sees it",
+    holds=clock_s["tiles, padded"] > 0.7 * clock_s["tiles of 16"],
+    page="slides/10_hardware.md",
+)
+claim(
+    "another order of the steps changes the bound itself",
+    holds=min(bounds.values()) < max(bounds.values()),
+    page="slides/10_hardware.md",
+)
+claim(
+    "In turns the formula is about right",
+    holds=abs(quickest_s["turns"] / serial_s([quickest_s["load"]] * TILES, [quickest_s["compute"]] * TILES) - 1) < 0.15,
+    page="slides/10_hardware.md",
+)
+claim(
+    "same weights, same bytes, same MACs",
+    holds=((row.parameters, row.stored_bytes, row.macs) == (usual.parameters, usual.stored_bytes, usual.macs)),
+)
 
 # %%
 progress()
@@ -1314,15 +1561,15 @@ progress()
 # ## Summary
 #
 # - A block instruction is only as good as the layer that fills it. Padding multiplies over the axes, and groups share no operands.
-# - The axis of the innermost loop wants to lie side by side. A row that is a power of two wants padding.
+# - A layout is good for an order of loops, not by itself. Rows whose length is a power of two may want padding.
 # - A tile decides how often the rest is read again. The formula holds where whole lines are used and the tile fits.
 # - Moving a number costs more than multiplying it. Most joules can be saved by keeping it where it is.
-# - Memory has to hold what is alive at once, and a good plan needs hardly more. Working in place means fewer tensors to hold.
+# - Memory has to hold what is alive at once; the best plans here needed no more. Working in place, or in another order, lowers that bound.
 # - Two buffers turn a sum into a maximum, if someone else does the loading.
 #
 # **References.** Chen et al. 2018, *TVM: An Automated End-to-End Optimizing Compiler for Deep Learning*. Jouppi et al. 2017, *In-Datacenter Performance Analysis of a Tensor Processing Unit*. Chellapilla et al. 2006, *High Performance
-# Convolutional Neural Networks for Document Processing*. Horowitz 2014, *Computing's Energy Problem (and what we can do about it)*. Mattson et al. 1970, *Evaluation Techniques for Storage Hierarchies*. Hill and Smith 1989, *Evaluating
+# Convolutional Neural Networks for Document Processing*. Jouppi et al. 2021, *Ten Lessons From Three Generations Shaped Google's TPUv4i*. Chen, Emer and Sze 2016, *Eyeriss: A Spatial Architecture for Energy-Efficient Dataflow for Convolutional Neural Networks*. Horowitz 2014, *Computing's Energy Problem (and what we can do about it)*. Mattson et al. 1970, *Evaluation Techniques for Storage Hierarchies*. Hill and Smith 1989, *Evaluating
 # Associativity in CPU Caches*. Goto and van de Geijn 2008, *Anatomy of High-Performance Matrix Multiplication*. Pisarchyk and Lee 2020, *Efficient Memory Management for Deep Neural Net Inference*. Sekiyama et al. 2018, *Profile-guided
-# memory optimization for deep neural networks*.
+# memory optimization for deep neural networks*. Liberis and Lane 2019, *Neural networks on microcontrollers: saving memory at inference via operator reordering*.
 #
 # **In the library.** In `mini_lib/loops`, `machine` has the matrix units, the prices of energy and the pipeline, `caches` the caches and the reuse distances, `memory` the live ranges and the plans.

@@ -91,7 +91,21 @@ def test_volatile_loads_come_one_by_one_in_order():
     assert "volatile float *C, volatile const float *A" in to_c(matmul(2, 2, 2), volatile=True)
 
 
+def test_pointers_that_are_promised_not_to_overlap():
+    text = to_c(matmul(2, 2, 2), restrict=True)
+    assert "void matmul(float *restrict C, const float *restrict A, const float *restrict B) {" in text
+    assert "restrict" not in to_c(matmul(2, 2, 2))
+    with pytest.raises(TypeError, match="restrict must be"):
+        to_c(matmul(2, 2, 2), restrict="yes")
+
+
 # ---- the values
+
+
+def test_what_the_compiler_does_with_that_promise_changes_no_value():
+    nest = matmul(8, 16, 8, dtype="i32")  # whole numbers: any order of the sums gives the same
+    arrays = random_arguments(nest, seed=3)
+    assert equal_bits(compile_nest(nest, flags=("-O3",), restrict=True)(**arrays), run(nest, **arrays))
 
 
 def test_fusing_leaves_what_a_hand_would_calculate():

@@ -80,12 +80,14 @@ class Prepared:
         return {name: np.array(_view(program.buffer(name), self.storage[name]), order="C") for name in program.outputs}
 
 
-def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile: bool = False) -> Compiled:
+def compile_nest(
+    program: Program, *, flags: Sequence[str] = ("-O1",), volatile: bool = False, restrict: bool = False
+) -> Compiled:
     """Compile a program with this machine's C compiler.
 
     Nothing is added to `flags`; `native.native_flags()` asks for the fastest code. For floats equal to `run` to the
     last bit, add "-ffp-contract=off" where a*b + c may become one operation (-march=native, and ARM). Parallel loops
-    use OpenMP where the compiler has it; else they are serial. `volatile` as in `to_c`.
+    use OpenMP where the compiler has it; else they are serial. `volatile` and `restrict` as in `to_c`.
 
     Raises:
         NoCompiler: there is no C compiler.
@@ -97,7 +99,7 @@ def compile_nest(program: Program, *, flags: Sequence[str] = ("-O1",), volatile:
     {'C': array([[11.]], dtype=float32)}
     """
     require_in_bounds(need_program("program", program))
-    source = _hidden(to_c(program, volatile=volatile), program) + _repeat_text(program)
+    source = _hidden(to_c(program, volatile=volatile, restrict=restrict), program) + _repeat_text(program)
     openmp = _is_parallel(program) and native.find_compiler().openmp
     library = native.load(source, flags=flags, openmp=openmp)
     return Compiled(program, source, library)
