@@ -25,6 +25,7 @@ import torch
 from mini_lib import data, fit, measure, quantize, zoo
 from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import IntFormat, PerChannel, PerGroup, PerTensor
+from studies.paired import paired
 from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # sums then repeat to the last digit
@@ -228,11 +229,21 @@ for bits, accuracy in accuracies.items():
 
 reveal("2.a", next(f"{bits} bits" for bits in widths if accuracies[bits] < baseline - 0.01))
 
+# %% tags=["solution-only"]
+from teach import claim
+
+claim("Down to 6 bits it hardly matters", None, holds=accuracies[6] > baseline - 0.005)
+claim("at 4 bits it costs more than ten points", None, holds=accuracies[4] < baseline - 0.1)
+claim("at 2 bits the model guesses", None, holds=abs(accuracies[2] - 0.1) < 0.03)
+
+# %% [markdown]
+# Down to 6 bits it hardly matters, at 4 bits it costs more than ten points, and at 2 bits the model guesses. So much for the simplest way; the rest of the lesson asks how much of that loss is the way's.
+
 # %% [markdown]
 # ## 2 Who shares a scale?
 #
 # One scale for a whole layer is set by its single largest weight. If another *output channel* of the layer is ten times smaller, it
-# gets a tenth of the codes. So give each channel a scale of its own. It costs 32 bits a channel.
+# gets a tenth of the codes. So give each channel a scale of its own. It costs 32 bits per channel.
 #
 # For the layer `[[1.0, -2.0], [0.5, 0.25]]` and 2 bits (codes -1, 0, 1) the scales are 2.0 and 0.5: the largest magnitude of each row.
 
@@ -337,6 +348,27 @@ for network in networks:
 names = dict.fromkeys(row for row, _ in results)
 table(names, sharing, lambda *key: percent(results[key]), "validation, 3 seeds")
 
+# %% tags=["solution-only"]
+mean = {key: 100 * spread.mean for key, spread in results.items()}
+four, eight = "depthwise_cnn, 4 bits", "depthwise_cnn, 8 bits"
+claim(
+    "At 4 bits, depthwise_cnn keeps 84% with one scale per channel and 18% with one per layer",
+    None,
+    mean[four, "per channel"],
+    mean[four, "per layer"],
+    within=0.5,
+)
+claim(
+    "at 8 bits the two are within half a point for both models",
+    None,
+    holds=all(abs(mean[f"{n}, 8 bits", "per channel"] - mean[f"{n}, 8 bits", "per layer"]) < 0.5 for n in networks),
+)
+claim(
+    "Who shares a scale can matter as much as the number of bits",
+    holds=mean[four, "per channel"] - mean[four, "per layer"]
+    > 0.8 * (mean[eight, "per layer"] - mean[four, "per layer"]),
+)
+
 # %%
 row = "depthwise_cnn, 4 bits"
 gain = results[row, "per channel"].mean - results[row, "per layer"].mean
@@ -344,8 +376,11 @@ better = "one scale per channel" if gain > 0 else "one scale per layer"
 reveal("2.b", better if abs(gain) > 0.01 else "no difference beyond 1 point")
 
 # %% [markdown]
-# So is one scale per channel always better? Look at 8 bits, and at the spread. And count: a depthwise channel has only nine weights, and its scale takes 32 bits. At about
-# *the same bytes*, per channel at 4 bits meets per layer at 8 bits. Only the depthwise layers are quantized here:
+# At 4 bits, `depthwise_cnn` keeps 84% with one scale per channel and 18% with one per layer. So is one scale per channel always better? Look at the spread, and at 8 bits: at 8 bits the two are within half a point for both models.
+# And count: a depthwise channel has only nine weights, and its scale takes 32 bits. At about *the same bytes*, per channel at 4 bits meets per layer at 8 bits.
+#
+# The two are so close that we must ask how sure the numbers are. The ± above is what the *seed* does, on always the same images. But 2,000 images are a sample, too: at 90% right, another 2,000 would move an accuracy by
+# $\sqrt{0.9 \cdot 0.1 / 2000}$ = 0.7 points (one standard error). Compare two formats on the same networks and the same images, and much of both kinds of chance drops out of the *difference*. Only the depthwise layers are quantized here:
 
 
 # %% name="out-same-bytes"
@@ -357,18 +392,46 @@ formats = {"per channel, 4 bits": IntFormat(4, granularity=PerChannel()), "per l
 nine_weights = networks["depthwise_cnn"][0].depthwise2.weight.detach()
 
 
+def right(fmt):
+    """1 where a network with depthwise layers in this format names an image rightly, [3 seeds, images]."""
+    small = [quantize.quantize_weights(network, fmt, where=is_depthwise) for network in networks["depthwise_cnn"]]
+    answers = torch.stack([fit.predict(network, splits.validation.images).argmax(dim=1) for network in small])
+    return (answers == splits.validation.labels).double()
+
+
+answers = {name: right(fmt) for name, fmt in formats.items()}
+seeds = {name: dict(enumerate(found.mean(dim=1).tolist())) for name, found in answers.items()}
+
+
 def depthwise_row(name, column):
     if column == "accuracy":
-        return percent(spread("depthwise_cnn", formats[name], where=is_depthwise))
+        return percent(fit.Spread(tuple(seeds[name].values())))
     return f"{quantize.quantize(nine_weights, formats[name]).bits_per_weight:.2f}"
 
 
 table(formats, ("bits stored", "accuracy"), depthwise_row, "depthwise layers")
+gain = paired(seeds["per layer, 8 bits"], seeds["per channel, 4 bits"])
+low, high = gain.interval()
+by_image = (answers["per layer, 8 bits"] - answers["per channel, 4 bits"]).mean(dim=0)
+print(
+    f"per layer, 8 bits, is better by {100 * gain.mean:.1f} points; 95% interval over seeds {100 * low:.1f} to {100 * high:.1f};"
+)
+print(f"standard error over images {100 * by_image.std() / len(by_image) ** 0.5:.1f}")
+
+# %% tags=["solution-only"]
+claim("at 90% right, another 2,000 would move an accuracy by", None, len(by_image))
+claim(
+    "about one point, above both kinds of chance",
+    holds=low > 0 and gain.mean > 2 * by_image.std() / len(by_image) ** 0.5,
+)
+claim(
+    "then per layer wins, by about one point", holds=low > 0 and 0.5 < 100 * gain.mean < 1.5, page="slides/02_bits.md"
+)
 
 # %% [markdown]
-# Then what *is* always true of one scale per channel? Multiply channel 5 of one layer by 16 and divide what reads it by 16: a ReLU lets a positive factor pass, so the model
-# computes the same. (The factors here are powers of two, which floats multiply exactly.) One scale per channel does not notice. One scale per layer does.
-# (This is about the layer that is rescaled. In the layer that reads it, each row now mixes large and small weights, and no scale per row helps there.)
+# At these bytes one scale per layer wins by about one point, above both kinds of chance. Then what *is* always true of one scale per channel? Multiply each output channel of conv3 by a factor, and let conv4, which reads
+# them, divide by it: a ReLU lets a positive factor pass, so the model computes the same. (The factors here are powers of two, which floats multiply exactly.) In conv3 each row of weights is multiplied as a whole, and one
+# scale per channel does not notice. In conv4, the layer that reads, the factors lie *within* each row. There only one scale per input *and* output does not notice: one for each kernel of nine weights.
 
 
 # %% name="out-rescaled"
@@ -384,17 +447,40 @@ def rescaled(model, factors):
 
 factors = 2.0 ** torch.randint(-4, 5, (64,), generator=torch.Generator().manual_seed(0))
 cases = {"as trained": folded, "rescaled": rescaled(folded, factors)}
-columns = {"32 bits": None, "4, layer": PerTensor(), "4, channel": PerChannel()}
+columns = {"32 bits": None, "4, layer": PerTensor(), "4, channel": PerChannel(), "4, kernel": PerGroup(9)}
+found = {}
+for at in ("conv3", "conv4"):
+    for case, network in cases.items():
+        for column, granularity in columns.items():
+            if granularity is None:
+                accuracy = fit.accuracy(network, splits.validation)
+            else:
+                fmt = IntFormat(4, granularity=granularity)
+                accuracy = accuracy_at(network, fmt, where=lambda name, _: name == at)
+            found[f"{at}, {case}", column] = f"{100 * accuracy:.1f}%"
+table(dict.fromkeys(row for row, _ in found), columns, lambda *key: found[key], "one layer quantized, bits:")
+
+# %% tags=["solution-only"]
+number = {key: float(text.rstrip("%")) for key, text in found.items()}
 
 
-def conv3_at_4_bits(row, column):
-    if columns[column] is None:
-        return f"{100 * fit.accuracy(cases[row], splits.validation):.1f}%"
-    fmt = IntFormat(4, granularity=columns[column])
-    return f"{100 * accuracy_at(cases[row], fmt, where=lambda name, layer: name == 'conv3'):.1f}%"
+def unmoved(layer, column):
+    return number[f"{layer}, as trained", column] == number[f"{layer}, rescaled", column]
 
 
-table(cases, columns, conv3_at_4_bits, "only conv3 quantized, bits:")
+claim("so the model computes the same", holds=unmoved("conv3", "32 bits"))
+claim(
+    "one scale per channel does not notice", holds=unmoved("conv3", "4, channel") and not unmoved("conv3", "4, layer")
+)
+claim(
+    "There only one scale per input and output does not notice",
+    holds=unmoved("conv4", "4, kernel") and number["conv4, rescaled", "4, channel"] < 60,
+)
+claim(
+    "in the layer that reads it (conv4), one scale per channel notices as well",
+    holds=number["conv4, rescaled", "4, channel"] < number["conv4, as trained", "4, channel"] - 20,
+    page="slides/02_bits.md",
+)
 
 # %% [markdown]
 # ## 3 Outliers: where to clip
@@ -490,7 +576,7 @@ show(
 )
 
 # %% [markdown]
-# Choosing the end from data is called **calibration**. The library has the four usual ways: the largest magnitude (*min-max*), a
+# Choosing the end from data is called **calibration**. The library has four usual ways: the largest magnitude (*min-max*), a
 # *percentile*, the lowest squared error (*MSE*), and the smallest loss of information between the two histograms (*entropy*). An error
 # in the weights is not yet an error in the accuracy, so we measure that.
 
@@ -503,12 +589,30 @@ observers = {
 }
 
 
-def calibrated(name, bits):
-    fmt = IntFormat(bits, granularity=PerChannel())
-    return f"{100 * accuracy_at(folded, fmt, observer=observers[name]):.1f}%"
+by_range = {("min-max", bits): results[f"small_cnn, {bits} bits", "per channel"] for bits in (4, 3)}
+for name in ("percentile 99", "MSE", "entropy"):
+    for bits in (4, 3):
+        fmt = IntFormat(bits, granularity=PerChannel())
+        by_range[name, bits] = spread("small_cnn", fmt, observer=observers[name])
+table(observers, (4, 3), lambda *key: percent(by_range[key]), "small_cnn, per channel, bits:")
+steps = [mse - wide for mse, wide in zip(by_range["MSE", 3].values, by_range["min-max", 3].values)]
+print("3 bits, MSE minus min-max, seed by seed:", *(f"{100 * step:+.1f}" for step in steps), "points")
 
+# %% tags=["solution-only"]
+claim(
+    "with two networks it is several points better at 3 bits, and with the third about ten points worse",
+    None,
+    holds=sum(step > 0.03 for step in steps) == 2 and -0.15 < min(steps) < -0.07,
+)
+claim("No way of the four wins here", holds=sum(step > 0 for step in steps) == 2)
+claim(
+    "one network of three is better off without clipping",
+    holds=sum(step < 0 for step in steps) == 1,
+    page="slides/02_bits.md",
+)
 
-table(observers, (4, 3), calibrated, "small_cnn, per channel, bits:")
+# %% [markdown]
+# No way of the four wins here. MSE has the smallest error in the weights by construction, and still: with two networks it is several points better at 3 bits, and with the third about ten points worse.
 
 # %% [markdown]
 # ## 4 What is really stored?
@@ -559,11 +663,11 @@ def storage_row(name, column):
     fmt = IntFormat(4, granularity=sharing[name], scale_dtype=torch.float16)
     q = quantize.quantize(weight, fmt)
     error = (q.dequantize() - weight).norm() / weight.norm()
-    cells = {"bits a weight": f"{q.bits_per_weight:.3f}", "bytes": f"{q.stored_bytes:,}"}
+    cells = {"bits per weight": f"{q.bits_per_weight:.3f}", "bytes": f"{q.stored_bytes:,}"}
     return (cells | {"error": f"{100 * error:.1f}%"})[column]
 
 
-table(sharing, ("bits a weight", "bytes", "error"), storage_row, "conv3, 4 bits, one scale per")
+table(sharing, ("bits per weight", "bytes", "error"), storage_row, "conv3, 4 bits, one scale per")
 
 # %% [markdown]
 # ## 5 Codebooks: put the values where the weights are
@@ -610,7 +714,7 @@ check("2.7")
 # %%
 predict(
     "2.c",
-    "conv3 at 3 bits. To what does k-means bring the error of the uniform grid that ends at the largest weight?",
+    "conv3 at 3 bits. The uniform grid is clipped where its error is smallest. To what does k-means bring that error?",
     choices=("it stays", "to three quarters or more", "to about half", "to a third or less"),
 )
 
@@ -624,19 +728,51 @@ def error_of(fmt, observer=quantize.min_max):
 methods = {
     "grid, min-max": lambda bits: error_of(IntFormat(bits)),
     "grid, clipped by MSE": lambda bits: error_of(IntFormat(bits), quantize.mse),
+    "affine grid, clipped by MSE": lambda bits: error_of(IntFormat(bits, symmetric=False), quantize.mse),
     "k-means codebook": lambda bits: error_of(quantize.CodebookFormat(bits)),
 }
-table(methods, (4, 3, 2), lambda name, bits: f"{100 * methods[name](bits):.1f}%", "error of conv3, bits:")
-ratio = methods["k-means codebook"](3) / methods["grid, min-max"](3)
+errors = {(name, bits): error(bits) for name, error in methods.items() for bits in (4, 3, 2)}
+table(methods, (4, 3, 2), lambda *key: f"{100 * errors[key]:.1f}%", "error of conv3, bits:")
+ratio = errors["k-means codebook", 3] / errors["grid, clipped by MSE", 3]
 nf4 = quantize.NF4Format()  # sixteen fixed values, one scale for every 64 weights
-stored = quantize.quantize(weight, nf4).bits_per_weight
-print(f"NF4, {stored} bits a weight: {100 * error_of(nf4):.1f}%")
+groups = IntFormat(4, granularity=PerGroup(32), scale_dtype=torch.float16)
+for name, fmt in {"NF4": nf4, "grid, groups of 32": groups}.items():
+    print(f"{name}, {quantize.quantize(weight, fmt).bits_per_weight} bits per weight: {100 * error_of(fmt):.1f}%")
+
+# %% tags=["solution-only"]
+of = {name: 100 * errors[name, 3] for name in methods}
+claim(
+    "At 3 bits the codebook has an error of 19% where the grid to the largest weight has 43%",
+    None,
+    of["k-means codebook"],
+    of["grid, min-max"],
+)
+claim("But clipping alone brings the grid to 23%", of["grid, clipped by MSE"])
+claim("and its eighth value to 20%", of["affine grid, clipped by MSE"])
+claim(
+    "At the same 4.5 bits NF4 and a plain grid in groups of 32 are within half a point",
+    quantize.quantize(weight, nf4).bits_per_weight,
+    None,
+    holds=abs(100 * (error_of(nf4) - error_of(groups))) < 0.5,
+)
+claim(
+    "A codebook has a smaller error than a grid of as many bits",
+    holds=all(errors["k-means codebook", bits] < errors[name, bits] for name in methods for bits in (4, 3, 2)),
+)
+claim(
+    "Against a clipped grid the codebook gains far less than against one to the largest weight",
+    holds=ratio > 0.75 and errors["k-means codebook", 3] < 0.5 * errors["grid, min-max", 3],
+    page="slides/02_bits.md",
+)
 
 # %%
 limits = {0.95: "it stays", 0.7: "to three quarters or more", 0.36: "to about half", 0.0: "to a third or less"}
 reveal("2.c", next(answer for limit, answer in limits.items() if ratio > limit))
 
 # %% [markdown]
+# At 3 bits the codebook has an error of 19% where the grid to the largest weight has 43%. But clipping alone brings the grid to 23%, and its eighth value to 20%: a symmetric grid leaves one code out, which an affine one uses. Equal bits, equal care:
+# only the rest is due to values that lie where the weights are. At the same 4.5 bits NF4 and a plain grid in groups of 32 are within half a point.
+#
 # A codebook has a price that this table does not show. On a grid, a product of codes is a product of *integers*, which hardware does cheaply.
 # Codebook values must be looked up first and multiplied as floats. And an 8-bit table holds 256 floats: a kilobyte, more than many a small layer.
 
@@ -690,13 +826,21 @@ show(
 # %%
 reveal("2.d", round(100 * rows[1][0].mean, 1))
 
+# %% tags=["solution-only"]
+claim("at 1 bit the file is 23 times smaller and not 32 times", None, rows[32][3] / rows[1][3], None)
+claim("(Guessing gives 10%.)", 100 * rows[1][0].mean, within=5)
+claim("The last rungs save less than they promise", holds=rows[1][3] > rows[32][3] / 32, page="slides/02_bits.md")
+
 # %% [markdown]
-# "Identical" means that the file, loaded again, gives the same bits. The last rungs save less than they promise: biases, scales and the names in the file's header do not shrink with the bits.
+# "Identical" means that the file, loaded again, gives the same bits. The last rungs save less than they promise: at 1 bit the file is 23 times smaller and not 32 times, since biases, scales and the names in the file's header do not shrink with the bits.
 #
 # ## 7 Activations
 #
 # So far only the weights were rounded. To compute with integers, what flows *between* the layers must be rounded as well. Weights are known
 # beforehand; activations are not, so their grids are calibrated on two hundred training images.
+#
+# What is the arithmetic then? With codes $a$ and $w$ and their zero points, each product is $(a - z_a)(w - z_w)$ times two scales. Symmetric weights have $z_w = 0$, so a row's sum is $\sum a w - z_a \sum w$: a sum of integers, which a 32-bit
+# *accumulator* holds, and a correction that is known beforehand. One multiplication per output then brings the sum to the next layer's grid (*requantization*). Lesson 04 builds it, and tests that it gives the codes of fake quantization.
 #
 # First batch norm has to go, since nobody wants a float operation after every integer one. For each output channel,
 #
@@ -762,6 +906,10 @@ grid = {(w, a): with_activations(w, a) for w in (8, 4) for a in (8, 4)}
 table((8, 4), (8, 4), lambda w, a: percent(grid[w, a]), "weight bits / activation bits")
 
 # %%
+fewer_weight_bits = dict(enumerate(grid[4, 8].values))
+margin = paired(fewer_weight_bits, dict(enumerate(grid[8, 4].values)))
+low, high = (100 * end for end in margin.interval())
+print(f"4-bit weights are better by {100 * margin.mean:.1f} points, 95% interval over seeds {low:.1f} to {high:.1f}")
 difference = grid[8, 4].mean - grid[4, 8].mean
 dearer = "4-bit weights" if difference > 0 else "4-bit activations"
 reveal("2.e", dearer if abs(difference) > 0.01 else "the same within 1 point")
@@ -769,33 +917,114 @@ reveal("2.e", dearer if abs(difference) > 0.01 else "the same within 1 point")
 # %% [markdown]
 # Two repairs need no training. **Bias correction**: rounding a layer shifts the mean of its output, and the mean can be measured on the calibration
 # images and put back into the bias. **Cross-layer equalization**: the rescaling of section 2 in the helpful direction, so that one scale fits
-# all channels.
+# all channels better. The control is what one scale per channel does, as it is and corrected.
 
 
 # %% name="out-repairs"
-as_it_is = networks["depthwise_cnn"][0]
-equalized = quantize.equalize(as_it_is)
+def corrected(network, fmt, **choices):
+    return quantize.correct_bias(network, quantize.quantize_weights(network, fmt, **choices), calibration)
 
 
-def repaired(name, bits):
-    network = equalized if "equalized" in name else as_it_is
-    small = quantize.quantize_weights(network, IntFormat(bits))
-    if "bias" in name:
-        small = quantize.correct_bias(network, small, calibration)
-    return f"{100 * fit.accuracy(small, splits.validation):.1f}%"
+def validated(name, build):
+    """Validation accuracy over three seeds of what `build` makes of each network."""
+    return fit.over_seeds(lambda seed: fit.accuracy(build(networks[name][seed]), splits.validation))
 
 
-repairs = ("as it is", "bias corrected", "equalized", "equalized, bias corrected")
-table(repairs, (6, 4), repaired, "depthwise_cnn, per layer, bits:")
+per_layer, per_channel = IntFormat(4), IntFormat(4, granularity=PerChannel())
+repairs = {
+    "per layer": results["depthwise_cnn, 4 bits", "per layer"],
+    "bias corrected": validated("depthwise_cnn", lambda net: corrected(net, per_layer)),
+    "equalized": validated("depthwise_cnn", lambda net: quantize.quantize_weights(quantize.equalize(net), per_layer)),
+    "equalized, bias corrected": validated("depthwise_cnn", lambda net: corrected(quantize.equalize(net), per_layer)),
+    "per channel": results["depthwise_cnn, 4 bits", "per channel"],
+    "per channel, bias corrected": validated("depthwise_cnn", lambda net: corrected(net, per_channel)),
+}
+table(repairs, ("accuracy",), lambda name, _: percent(repairs[name]), "depthwise_cnn, 4 bits")
+
+# %% tags=["solution-only"]
+both, control = repairs["equalized, bias corrected"], repairs["per channel, bias corrected"]
+claim("Together they bring 18% to 89%", 100 * repairs["per layer"].mean, 100 * both.mean, within=0.5)
+claim("one scale per channel, corrected, is level", holds=abs(both.mean - control.mean) < 0.015)
+claim("with both repairs, one scale per layer keeps 89%", 100 * both.mean, within=0.5, page="slides/02_bits.md")
 
 # %% [markdown]
+# Together they bring 18% to 89%; one scale per channel, corrected, is level.
+#
 # ## 8 Where it stops working
 #
-# **Low bits need training.** At 2 bits and below, most of what the network knew is rounded away, and no choice of scale brings it back. Lesson
-# 03 trains *with* the grid in place.
+# **Low bits need care, and then training.** How much of the ladder's cliff is the ladder's own? It always did the simplest thing: a grid to the largest weight, nothing corrected. Here are the same bits with more care.
+
+# %% name="out-cliff"
+careful = {
+    "grid, min-max": lambda bits: (IntFormat(bits, granularity=PerChannel()), quantize.min_max),
+    "grid, clipped by MSE": lambda bits: (IntFormat(bits, granularity=PerChannel()), quantize.mse),
+    "affine grid, clipped by MSE": lambda bits: (
+        IntFormat(bits, symmetric=False, granularity=PerChannel()),
+        quantize.mse,
+    ),
+    "k-means codebook": lambda bits: (quantize.CodebookFormat(bits), quantize.min_max),
+}
+cliff = {}
+for name, choice in careful.items():
+    for bits in (3, 2):
+        plain, mended = [], []
+        for network in networks["small_cnn"]:
+            fmt, observer = choice(bits)
+            small = quantize.quantize_weights(network, fmt, observer=observer)
+            plain.append(fit.accuracy(small, splits.validation))
+            mended.append(fit.accuracy(quantize.correct_bias(network, small, calibration), splits.validation))
+        cliff[name, f"{bits}"], cliff[name, f"{bits}, corrected"] = fit.Spread(tuple(plain)), fit.Spread(tuple(mended))
+columns = ("3", "3, corrected", "2", "2, corrected")
+table(careful, columns, lambda *key: percent(cliff[key]), "small_cnn, 3 seeds, bits:")
+
+# %% tags=["solution-only"]
+best = max(cliff["k-means codebook", "2, corrected"].values)
+claim(
+    "at 2 bits more than ten points with the best network",
+    None,
+    holds=best < results["small_cnn, 8 bits", "per channel"].mean - 0.1,
+)
+kept = {key: 100 * spread.mean for key, spread in cliff.items()}
+codebook = [100 * value for value in cliff["k-means codebook", "2, corrected"].values]
+claim(
+    "At 3 bits bias correction alone takes the grid from 73% to 85%",
+    None,
+    kept["grid, min-max", "3"],
+    kept["grid, min-max", "3, corrected"],
+    within=0.5,
+)
+claim(
+    "Correct the biases before you judge a width: at 3 bits that alone was worth more than ten points",
+    None,
+    holds=kept["grid, min-max", "3, corrected"] > kept["grid, min-max", "3"] + 10,
+)
+claim(
+    "At 2 bits, a codebook with corrected biases keeps 78%, 36% and 69% with the three networks",
+    None,
+    *codebook,
+    within=0.5,
+)
+claim(
+    "A corrected codebook of 2 bits keeps 61% on average",
+    None,
+    kept["k-means codebook", "2, corrected"],
+    within=0.6,
+    page="slides/02_bits.md",
+)
+claim(
+    "bias correction alone takes the grid from 73% to 85%",
+    kept["grid, min-max", "3"],
+    kept["grid, min-max", "3, corrected"],
+    within=0.5,
+    page="slides/02_bits.md",
+)
+
+# %% [markdown]
+# At 3 bits bias correction alone takes the grid from 73% to 85%. At 2 bits, a codebook with corrected biases keeps 78%, 36% and 69% with the three networks, where the ladder's grid guesses. So much of the cliff belongs to the method. What is left, at 2 bits more than ten points with the best network, is what
+# lesson 03 trains away, *with* the grid in place.
 #
-# **Fewer bits are not more speed.** Our layers unpack their codes and then compute in 32 bits. That saves bytes, not time. To be faster, the
-# machine needs an instruction that multiplies the codes themselves, or a model so large that moving the weights is what takes the time. Here is the
+# **Fewer bits are not more speed.** Our layers unpack their codes and then compute in 32 bits. That saves bytes, not time. To be faster, one
+# needs an instruction that multiplies the codes themselves, or a kernel that reads packed codes where moving the weights is what takes the time (lesson 04). Here is the
 # measurement, both models in turn in one run:
 
 # %% name="out-time"
@@ -806,6 +1035,14 @@ with torch.no_grad():
     times = measure.compare_latency(calls)
 for name, latency in times.items():
     print(f"{name:<8} {latency}")
+
+# %% tags=["solution-only"]
+claim("That saves bytes, not time", holds=times["4 bits"].median_s > 0.9 * times["32 bits"].median_s)
+claim(
+    "Our layers unpack the codes and compute in 32 bits. That saves bytes, not time.",
+    holds=times["4 bits"].median_s > 0.9 * times["32 bits"].median_s,
+    page="slides/02_bits.md",
+)
 
 # %% [markdown]
 # ## The ledger
@@ -818,11 +1055,11 @@ at = {bits: results[f"small_cnn, {bits} bits", "per channel"].mean for bits in (
 kept = min(bits for bits, accuracy in at.items() if accuracy >= at_32_bits - 0.01)
 name = f"small_cnn, {kept} bits per channel"
 report = measure.report(
-    {name: quantize.quantize_weights(folded, quantize.rung(kept))},
+    {name: quantize.quantize_weights(folded, quantize.rung(kept)), "small_cnn": model},
     splits.test.images[:1],
-    accuracies={name: rows[kept][0].values[0]},
+    accuracies={name: rows[kept][0].values[0], "small_cnn": rows[32][0].values[0]},
 )
-ledger(report.rows[0], lesson=2)
+ledger(report.rows[0], lesson=2, beside=report.rows[1])
 
 # %%
 progress()
@@ -831,8 +1068,9 @@ progress()
 # ## Summary
 #
 # - A grid is a scale and a zero point; zero is exactly on it; ties go to the even code.
-# - Who shares a scale matters as much as the number of bits, and it depends on the model: measure it.
-# - Clipping trades one error for another. A codebook beats a grid in error, and loses the integer arithmetic.
+# - Who shares a scale can matter as much as the number of bits, and it depends on the model: measure it.
+# - Clipping trades one error for another. A codebook has a smaller error than a grid of as many bits, and loses the integer arithmetic.
+# - Correct the biases before you judge a width: at 3 bits that alone was worth more than ten points.
 # - A weight takes more bits than its code: count the scales.
 # - Fewer bits are fewer bytes. They are less time only where a kernel uses them.
 #
