@@ -9,8 +9,7 @@
 # **You will be able to**
 # 1. count the parameters, the multiply-accumulates (MACs) and the stored bytes of a model, by hand and with a tool;
 # 2. measure a time together with its noise;
-# 3. say which limit on a layer is the tighter one *on your machine*, arithmetic or memory, how far the layer stays below it, and why fewer FLOPs are
-#    not the same as less time.
+# 3. say which limit on a layer is tighter *on your machine*, arithmetic or memory, and why fewer FLOPs are not the same as less time.
 #
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
 # run everything, and come back.
@@ -192,9 +191,8 @@ claim(
 claim("here 24 times the MACs take about 8 times as long", small.macs / lenet.macs, ratio, within=3)
 
 # %% [markdown]
-# Whoever asks which model is "smaller" gets one answer from the parameters and the opposite one from the MACs: `small_cnn` has less than a quarter of the
-# parameters and does 24 times the MACs. A linear layer uses each weight once for each picture. A convolution uses each weight at every position. So parameters
-# say little about arithmetic, and as we shall see, arithmetic says too little about time: here 24 times the MACs take about 8 times as long.
+# Whoever asks which model is "smaller" gets opposite answers: `small_cnn` has less than a quarter of the parameters and does 24 times the MACs. A linear layer uses
+# each weight once for each picture, a convolution at every position. And arithmetic says too little about time: here 24 times the MACs take about 8 times as long.
 #
 # ## 2 A time is a distribution
 #
@@ -375,9 +373,9 @@ machine = roofline.measure_machine()
 print(machine)
 
 # %% [markdown]
-# A linear layer with 1024 inputs and outputs reads four megabytes of weights, whatever the batch. With one picture it uses each weight once. With a large batch it uses
-# each weight many times. Move the batch, and watch the layer climb. The filled dot is one layer, called again and again. The hollow dot is the mean of 48 such layers, called
-# in turn: until its next call, the weights of a layer have given way to those of all the others.
+# A linear layer with 1024 inputs and outputs reads four megabytes of weights, whatever the batch. With one picture it uses each weight once, with a large batch
+# many times. Move the batch, and watch the layer climb. The filled dot is one layer, called again and again. The hollow dot is the mean of 48 such
+# layers in turn, too many for a cache.
 
 # %% name="fig-roofline" tags=["widget"]
 layers = [nn.Linear(1024, 1024, bias=False) for _ in range(48)]  # 192 MiB, more than the cache of a laptop
@@ -436,11 +434,8 @@ claim(
 )
 
 # %% [markdown]
-# A dot may lie *above* the slope, as the filled one does at batch 1. The slope is drawn for data that comes from memory, and the weights of one layer can stay in a
-# cache. The hollow dot differs in that alone, and lies below.
-#
-# The flat roof is an estimate, too: the best of a few runs of square matrix products. Another shape, a library that makes more of the processor, or a higher clock
-# can beat it. Trust it to a factor, not to a percent.
+# A dot may lie *above* the slope, as the filled one does at batch 1. The slope is drawn for data from memory, and the weights of one layer can stay in a
+# cache. The hollow dot differs in that alone, and lies below. The flat roof is an estimate, too, the best of a few matrix products: another kernel can beat it.
 #
 # ## 4 Why FLOPs are not time
 #
@@ -469,7 +464,7 @@ claim("It is much less arithmetic, and here no less time", holds=few_macs and fa
 
 # %% [markdown]
 # It is much less arithmetic, and here no less time. Maybe one picture is too little work? So take 64 at once, and look inside: which kinds of layers take the time, how many FLOPs per
-# second they reach, and how many they could by the roofline.
+# second they reach, and how many the roofline allows.
 
 # %%
 predict(
@@ -534,12 +529,10 @@ claim(
 claim("The layers without a MAC take a tenth of the time or more", holds=share >= 0.1, page="slides/01_measure.md")
 
 # %% [markdown]
-# Compare the column of GFLOP/s: the depthwise layers are the slowest of the large layers, so the FLOPs that were saved were the fast ones. And the layers without a MAC, which no
-# table of MACs shows, still read and write everything.
+# Compare the column of GFLOP/s: the depthwise layers are the slowest of the large layers, so the FLOPs that were saved were the fast ones. And the layers without a MAC still read and write everything.
 #
-# Why are depthwise layers slow? They do nine multiplications for each number that they put out, which puts them under the slope or near the ridge. "So they wait for memory" is the usual answer, and it is
-# a guess, since they stay well below the slope as well. Two controls, each with one thing changed: a copy of as many bytes, with no arithmetic; and the same layers with kernels of
-# 1 x 1, on the same tensors, with a ninth of the arithmetic.
+# Why are depthwise layers slow? "They wait for memory" is the usual answer. But they stay well below the slope as well. Two controls change one thing each: a copy of as many
+# bytes, with no arithmetic; and kernels of 1 x 1 on the same tensors, with a ninth of the arithmetic.
 
 
 # %% name="out-controls"
@@ -574,8 +567,8 @@ claim(
 )
 
 # %% [markdown]
-# The copy takes less than half of the time, so it is not mainly memory that these layers wait for. With a ninth of the arithmetic, more than half of the time is left, so it is not mainly
-# the multiplications either. What remains is work that neither count knows, such as short loops, moving numbers into another order, and the cost of a call. Which of them it is, this table does not say.
+# The copy takes less than half of the time, so it is not mainly memory. With a ninth of the arithmetic, more than half of the time is left, so it is not mainly multiplications. The rest is work that neither counts, such
+# as short loops, moving numbers into another order, the cost of a call; which of them, this table does not say.
 
 # %% [markdown]
 # ## 5 How much is there to win?
@@ -616,12 +609,12 @@ print(f"If everything with MACs took no time at all, depthwise_cnn would be {1 /
 #
 # - MACs leave out everything that is not a multiply-accumulate, and memory altogether.
 # - The roofline is a *limit*, not a forecast: short loops, small pictures and the cost of starting a kernel keep a layer well below it.
-# - A time belongs to one machine, one library and one number of threads. Compare only what was measured in the same run: the same net takes other times in other runs.
+# - A time belongs to one machine, one library and one number of threads. Compare only what was measured in the same run.
 #
 # ## The ledger
 #
-# Every lesson adds a row here. The first is the model that all others want to beat. Milliseconds of different lessons come from different runs and cannot be compared, so
-# each lesson times its model in turn with this one, and the last column has the ratio.
+# Every lesson adds a row here. The first is the model that all others want to beat. Milliseconds of different runs cannot be compared: the last column
+# has the ratio to a model timed in turn.
 
 # %%
 name = "small_cnn, as trained"
@@ -637,7 +630,7 @@ progress()
 # - Parameters, MACs and bytes are counted, and they are three different things. A MAC is two FLOPs.
 # - Time is measured: warm-up, median, spread, and both candidates in the same run.
 # - Intensity says which limit is the tighter one, memory or arithmetic; the ridge of your machine is where it changes. A layer may be far below both.
-# - Fewer FLOPs are less time only where FLOPs take the time. A cause is known once a control has changed it alone.
+# - Fewer FLOPs are less time only where FLOPs take the time.
 #
 # **References.** Williams, Waterman and Patterson 2009, *Roofline: An Insightful Visual Performance Model for Multicore Architectures*. Howard et al. 2017, *MobileNets*.
 # Amdahl 1967, *Validity of the single processor approach to achieving large scale computing capabilities*. Xiao, Rasul and Vollgraf 2017, *Fashion-MNIST*.
