@@ -192,7 +192,7 @@ claim("here 24 times the MACs take about 8 times as long", small.macs / lenet.ma
 
 # %% [markdown]
 # Whoever asks which model is "smaller" gets opposite answers: `small_cnn` has less than a quarter of the parameters and does 24 times the MACs. A linear layer uses
-# each weight once for each picture, a convolution at every position. And arithmetic says too little about time: here 24 times the MACs take about 8 times as long.
+# each weight once per picture, a convolution at every position. And arithmetic says too little about time: here 24 times the MACs take about 8 times as long.
 #
 # ## 2 A time is a distribution
 #
@@ -374,7 +374,7 @@ print(machine)
 
 # %% [markdown]
 # A linear layer with 1024 inputs and outputs reads four megabytes of weights, whatever the batch. With one picture it uses each weight once, with a large batch
-# many times. Move the batch, and watch the layer climb. The filled dot is one layer, called again and again. The hollow dot is the mean of 48 such
+# many times. Move the batch, and watch the layer climb. The filled dot is one layer, called again and again, the hollow one 48 such
 # layers in turn, too many for a cache.
 
 # %% name="fig-roofline" tags=["widget"]
@@ -529,7 +529,7 @@ claim(
 claim("The layers without a MAC take a tenth of the time or more", holds=share >= 0.1, page="slides/01_measure.md")
 
 # %% [markdown]
-# Compare the column of GFLOP/s: the depthwise layers are the slowest of the large layers, so the FLOPs that were saved were the fast ones. And the layers without a MAC still read and write everything.
+# Compare the column of GFLOP/s: the depthwise layers are the slowest of the large layers, so the FLOPs that were saved were the fast ones. The layers without a MAC still read and write everything.
 #
 # Why are depthwise layers slow? "They wait for memory" is the usual answer. But they stay well below the slope as well. Two controls change one thing each: a copy of as many
 # bytes, with no arithmetic; and kernels of 1 x 1 on the same tensors, with a ninth of the arithmetic.
@@ -567,8 +567,8 @@ claim(
 )
 
 # %% [markdown]
-# The copy takes less than half of the time, so it is not mainly memory. With a ninth of the arithmetic, more than half of the time is left, so it is not mainly multiplications. The rest is work that neither counts, such
-# as short loops, moving numbers into another order, the cost of a call; which of them, this table does not say.
+# The copy takes less than half of the time, so it is not mainly memory. With a ninth of the arithmetic, more than half of the time is left, so it is not mainly multiplications. What is left may be
+# short loops, moving numbers into another order, the cost of a call: this table does not say.
 
 # %% [markdown]
 # ## 5 How much is there to win?

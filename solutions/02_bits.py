@@ -9,7 +9,7 @@
 # **You will be able to**
 # 1. put the weights of a layer on a grid of $2^n$ values, and say how large the error is;
 # 2. decide who shares a scale, where to clip, and when a codebook beats a grid, from measured error, bytes and accuracy;
-# 3. say how many bits a trained model needs, with its spread over seeds, and why fewer need training.
+# 3. say how many bits a trained model needs, with its spread over seeds, and what care buys below that.
 #
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
 # run everything, and come back.
@@ -176,7 +176,7 @@ check("2.3")
 # </details>
 
 # %% [markdown]
-# Move the slider, and watch two things: how many weights share each grid value, and the error. As long as no weight is clipped, no error
+# Move the slider, and watch how many weights share each grid value, and the error. As long as no weight is clipped, no error
 # is larger than half a step.
 
 
@@ -204,8 +204,7 @@ explore(
 # %% [markdown]
 # ### How many bits, then?
 #
-# We round every weight of the model, one scale for each layer, and look at the accuracy on the *validation* images. (The test images
-# are kept for the last table: whoever chooses by looking at them has no test left.)
+# We round every weight of the model, one scale for each layer, and look at the accuracy on the *validation* images. (Whoever chooses by the test images has no test left.)
 
 # %%
 predict(
@@ -272,9 +271,8 @@ check("2.4")
 # </details>
 
 # %% [markdown]
-# How different are the channels really? That depends on the layer, and on **batch norm**. At inference, batch norm only multiplies and
-# shifts each channel, so it is *folded* into the convolution before anything is quantized (exercise 2.8). What is rounded are the
-# folded weights, and the factors of batch norm may differ a lot between channels.
+# How different are the channels? That depends on the layer, and on **batch norm**. At inference it only multiplies and
+# shifts each channel, so it is *folded* into the convolution before anything is quantized (exercise 2.8), and its factors may differ a lot between channels.
 
 # %% name="fig-ranges"
 networks = {  # three models of each kind, trained from different seeds
@@ -372,7 +370,7 @@ better = "one scale per channel" if gain > 0 else "one scale per layer"
 reveal("2.b", better if abs(gain) > 0.01 else "no difference beyond 1 point")
 
 # %% [markdown]
-# At 4 bits, `depthwise_cnn` keeps 84% with one scale per channel and 18% with one per layer. Is one scale per channel always better? At 8 bits the two are within half a point for both models.
+# At 4 bits, `depthwise_cnn` keeps 84% with one scale per channel and 18% with one per layer. At 8 bits the two are within half a point for both models.
 # And count: a depthwise channel has only nine weights, and its scale takes 32 bits. At about *the same bytes*, per channel at 4 bits meets per layer at 8 bits. Only the depthwise layers are quantized here.
 #
 # The ± is what the *seed* does. The images are a sample, too: at 90% right, another 2,000 would move an accuracy by $\sqrt{.09 / 2000}$ = 0.7 points (one standard error). With the same networks and
@@ -425,8 +423,8 @@ claim(
 )
 
 # %% [markdown]
-# One scale per layer wins by about one point, above both kinds of chance. Then what *is* always true of one scale per channel? Multiply each output channel of conv3 by a factor, and let conv4, which reads
-# them, divide by it: a ReLU lets a positive factor pass, so the model computes the same. (Powers of two are exact in floats.) In conv3 each row is multiplied as a whole, and one
+# One scale per layer wins by about one point, above both kinds of chance. What *is* always true of one scale per channel? Multiply each output channel of conv3 by a factor, and let conv4, which reads
+# them, divide by it: a ReLU lets a positive factor pass, so the model computes the same. In conv3 each row is multiplied as a whole, and one
 # scale per channel does not notice. In conv4 the factors lie *within* each row. There only one scale per input *and* output does not notice.
 
 
@@ -482,7 +480,7 @@ claim(
 # ## 3 Outliers: where to clip
 #
 # A scale set by the largest weight spends codes on a few outliers. Let the grid end earlier, and the outliers are **clipped** to its
-# end, but the step gets finer for all the others. Two errors, one up and one down: their sum has a lowest point somewhere between.
+# end, but the step gets finer for all the others. Their sum has a lowest point between.
 #
 # The weights 0.9, 0.9, 0.9 and 2.0 at 2 bits: a grid that ends at 2 holds -2, 0 and 2, and 0.9 becomes 0: squared error
 # 3 · 0.81 = 2.43. A grid that ends at 1 makes it 1: 3 · 0.01, and 1 for the clipped weight, 1.03 together. Clipping wins.
@@ -524,7 +522,7 @@ check("2.5")
 # </details>
 
 # %% [markdown]
-# Move the end of the grid. The two parts of the error move against each other.
+# Move the end of the grid: the two errors move against each other.
 
 
 # %% name="fig-clipping" tags=["widget"]
@@ -613,7 +611,7 @@ claim(
 # ## 4 What is really stored?
 #
 # "4 bits" is what a *code* takes. The scales are stored too. Cut a row of weights into groups of 32, give each a 16-bit scale, and each
-# weight takes 4 + 16 / 32 = 4.5 bits. And 4-bit codes must really be packed two to a byte.
+# weight takes 4 + 16 / 32 = 4.5 bits. And 4-bit codes must be packed two to a byte.
 #
 # By hand: 64 weights, 4 bits, groups of 32. Codes: 64 · 4 / 8 = 32 bytes. Scales: 2 groups, 2 bytes each. Together 36 bytes.
 
@@ -647,7 +645,7 @@ check("2.6")
 # </details>
 
 # %% [markdown]
-# Smaller groups: smaller errors, more bytes. The library packs and counts for us.
+# Smaller groups: smaller errors, more bytes.
 
 # %% name="out-storage" tags=["nbval-check-output"]
 sharing = {"layer": PerTensor(), "channel": PerChannel()}
@@ -668,7 +666,7 @@ table(sharing, ("bits per weight", "bytes", "error"), storage_row, "conv3, 4 bit
 # ## 5 Codebooks: put the values where the weights are
 #
 # Most weights lie near zero, and a uniform grid has as many values in the empty tails as in the crowd. A **codebook** is a table of $2^n$
-# values that may lie anywhere; the code is a line of the table. Where should they lie? For the lowest squared error, **k-means** repeats two
+# values that may lie anywhere; the code is a line of the table. For the lowest squared error, **k-means** repeats two
 # steps: every weight chooses the nearest entry, then every entry moves to the mean of the weights that chose it.
 #
 # By hand: weights 0.0, 0.2, 0.9, 1.0 and the codebook (0, 1). The first two choose 0, the others 1. New codebook: (0.1, 0.95).
@@ -703,7 +701,7 @@ check("2.7")
 # </details>
 # <details><summary>Hint 2: empty entries</summary>
 #
-# Start from `codebook.clone()` and overwrite only the entries that some weight chose. (The clone matters: the codebook you were given is not yours.)
+# Start from `codebook.clone()` (the one you were given is not yours) and overwrite only the entries that some weight chose.
 # </details>
 
 # %%
@@ -751,7 +749,7 @@ claim(
     holds=abs(100 * (error_of(nf4) - error_of(groups))) < 0.5,
 )
 claim(
-    "A codebook has a smaller error than a grid of as many bits",
+    "A codebook has a smaller error than one grid for the layer",
     holds=all(errors["k-means codebook", bits] <= errors[name, bits] for name in methods for bits in (4, 3, 2)),
 )
 claim(
@@ -830,13 +828,13 @@ claim("The last rungs save less than they promise", holds=rows[1][3] > rows[32][
 #
 # ## 7 Activations
 #
-# So far only the weights were rounded. To compute with integers, what flows *between* the layers must be rounded as well. Weights are known
+# To compute with integers, what flows *between* the layers must be rounded as well. Weights are known
 # beforehand; activations are not, so their grids are calibrated on two hundred training images.
 #
-# With integer codes and zero points, each product is $(a - z_a)(w - z_w)$ times two scales. Symmetric weights have $z_w = 0$, so a row is $\sum a w - z_a \sum w$: integers, in a 32-bit *accumulator*, and a
+# A product is then $(a - z_a)(w - z_w)$ times two scales. Symmetric weights have $z_w = 0$, so a row is $\sum a w - z_a \sum w$: integers in a 32-bit *accumulator*, and a
 # correction known beforehand. One multiplication per output brings the sum to the next grid (*requantization*). Lesson 04 builds it.
 #
-# First batch norm has to go, since nobody wants a float operation after every integer one. For each output channel,
+# First batch norm has to go: nobody wants a float operation after every integer one. For each output channel,
 #
 # $$\gamma \cdot \frac{(w * x + b) - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta$$
 #
@@ -909,7 +907,7 @@ dearer = "4-bit weights" if difference > 0 else "4-bit activations"
 reveal("2.e", dearer if abs(difference) > 0.01 else "the same within 1 point")
 
 # %% [markdown]
-# Two repairs need no training. **Bias correction**: rounding a layer shifts the mean of its output, and the mean can be measured on the calibration
+# Two repairs need no training. **Bias correction**: rounding shifts the mean of a layer's output; it is measured on the calibration
 # images and put back into the bias. **Cross-layer equalization**: the rescaling of section 2 in the helpful direction, so that one scale fits
 # all channels better.
 
@@ -946,7 +944,7 @@ claim("with both repairs, one scale per layer keeps 89%", 100 * both.mean, withi
 #
 # ## 8 Where it stops working
 #
-# **Low bits need care, and then training.** The ladder did the simplest thing: a grid to the largest weight, nothing corrected. How much of its cliff is that? The same bits with more care:
+# **Low bits need care, then training.** The ladder did the simplest thing: a symmetric grid, nothing corrected. The same bits with more care:
 
 # %% name="out-cliff"
 careful = {
@@ -977,8 +975,8 @@ claim(
 )
 claim("At 2 bits an affine grid with corrected biases keeps 68%", None, left[affine, "2, corrected"], within=0.6)
 claim("and a codebook 61%", left[codebook, "2, corrected"], within=0.6)
-claim("it keeps 36% with one network", 100 * min(cliff[codebook, "2, corrected"].values), within=0.5)
-claim("where the ladder's grid guesses", holds=left[symmetric, "2"] < 13)
+claim("36% with one network", 100 * min(cliff[codebook, "2, corrected"].values), within=0.5)
+claim("has three values and not four, keeps 23%", left[symmetric, "2, corrected"], within=0.6)
 claim("at 2 bits more than ten points", None, holds=best < full - 10)
 claim(
     "Correct the biases before you judge a width: at 3 bits that was worth more than ten points",
@@ -1001,12 +999,11 @@ claim(
 )
 
 # %% [markdown]
-# At 3 bits bias correction alone takes the grid from 73% to 85%. At 2 bits an affine grid with corrected biases keeps 68%, and a codebook 61% (it keeps 36% with one network), where the ladder's grid guesses. (It has three values
-# there, and the affine one four.) So much of the cliff is the method's. What is left, at 2 bits more than ten points, takes training *with* the grid in place: lesson 03.
+# At 3 bits bias correction alone takes the grid from 73% to 85%. At 2 bits an affine grid with corrected biases keeps 68%, and a codebook 61% (36% with one network), where the symmetric grid, which has three values and not four, keeps 23%.
+# So much of the cliff is the method's. What is left, at 2 bits more than ten points, is where lesson 03 starts.
 #
 # **Fewer bits are not more speed.** Our layers unpack their codes and then compute in 32 bits. That saves bytes, not time. To be faster, one
-# needs an instruction that multiplies the codes themselves, or a kernel that reads packed codes where moving the weights is what takes the time (lesson 04). Here is the
-# measurement, both models in turn in one run:
+# needs an instruction that multiplies the codes themselves, or a kernel that reads packed codes where moving the weights is what takes the time (lesson 04). Both models in turn:
 
 # %% name="out-time"
 small = quantize.quantize_weights(folded, quantize.rung(4))
@@ -1028,7 +1025,7 @@ claim(
 # %% [markdown]
 # ## The ledger
 #
-# Which rung do we keep? The lowest of section 2's table, one scale per channel, whose *validation* accuracy is within one point of 32 bits.
+# We keep the lowest width of section 2's table, one scale per channel, whose *validation* accuracy is within one point of 32 bits.
 
 # %%
 at_32_bits = spread("small_cnn", quantize.rung(32)).mean
@@ -1049,8 +1046,8 @@ progress()
 # ## Summary
 #
 # - A grid is a scale and a zero point; zero is exactly on it; ties go to the even code.
-# - Who shares a scale can matter as much as the number of bits, and it depends on the model: measure it.
-# - Clipping trades one error for another. A codebook has a smaller error than a grid of as many bits, and loses the integer arithmetic.
+# - Who shares a scale can matter as much as the number of bits, and it depends on the model.
+# - Clipping trades one error for another. A codebook has a smaller error than one grid for the layer, and loses the integer arithmetic.
 # - Correct the biases before you judge a width: at 3 bits that was worth more than ten points.
 # - A weight takes more bits than its code: count the scales.
 # - Fewer bits are fewer bytes. They are less time only where a kernel uses them.
