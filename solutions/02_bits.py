@@ -9,7 +9,7 @@
 # **You will be able to**
 # 1. put the weights of a layer on a grid of $2^n$ values, and say how large the error is;
 # 2. decide who shares a scale, where to clip, and when a codebook beats a grid, from measured error, bytes and accuracy;
-# 3. say how many bits a trained model needs, with its spread over seeds, and what care buys below that.
+# 3. say how many bits a trained model needs, with its spread over seeds, and what care buys below.
 #
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
 # run everything, and come back.
