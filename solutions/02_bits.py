@@ -407,10 +407,8 @@ table(formats, ("bits stored", "accuracy"), depthwise_row, "depthwise layers")
 gain = paired(seeds["per layer, 8 bits"], seeds["per channel, 4 bits"])
 low, high = gain.interval()
 by_image = (answers["per layer, 8 bits"] - answers["per channel, 4 bits"]).mean(dim=0)
-print(
-    f"per layer, 8 bits, is better by {100 * gain.mean:.1f} points; 95% interval over seeds {100 * low:.1f} to {100 * high:.1f};"
-)
-print(f"standard error over images {100 * by_image.std() / len(by_image) ** 0.5:.1f}")
+print(f"difference {100 * gain.mean:.1f} points, over seeds {100 * low:.1f} to {100 * high:.1f} (95%)")
+print(f"its standard error over images: {100 * by_image.std() / len(by_image) ** 0.5:.1f}")
 
 # %% tags=["solution-only"]
 claim("at 90% right, another 2,000 would move an accuracy by", None, len(by_image))
@@ -937,7 +935,7 @@ table(repairs, ("accuracy",), lambda name, _: percent(repairs[name]), "depthwise
 both, control = repairs["equalized, bias corrected"], repairs["per channel, bias corrected"]
 claim("Together they bring 18% to 89%", 100 * repairs["per layer"].mean, 100 * both.mean, within=0.5)
 claim("one scale per channel and corrected, is level", holds=abs(both.mean - control.mean) < 0.015)
-claim("with both repairs, one scale per layer keeps 89%", 100 * both.mean, within=0.5, page="slides/02_bits.md")
+claim("With both repairs, one scale per layer keeps 89%", 100 * both.mean, within=0.5, page="slides/02_bits.md")
 
 # %% [markdown]
 # Together they bring 18% to 89%; the control, one scale per channel and corrected, is level.
