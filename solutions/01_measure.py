@@ -98,7 +98,7 @@ check("1.1")
 #
 # positions in each direction. By hand: side 4, kernel 3, no padding, stride 1: 2 positions, 2 · 2 · 9 = 36 MACs for one channel in and one out.
 #
-# A MAC is two **FLOPs**, floating-point operations. Many arguments about "FLOPs" come from mixing the two. In the library, one function and no other
+# A MAC is two **FLOPs**, floating-point operations. In the library, one function and no other
 # turns MACs into FLOPs.
 
 # %% [markdown]
@@ -530,6 +530,7 @@ claim("The layers without a MAC take a tenth of the time or more", holds=share >
 
 # %% [markdown]
 # Compare the column of GFLOP/s: the depthwise layers are the slowest of the large layers, so the FLOPs that were saved were the fast ones. The layers without a MAC still read and write everything.
+# (A layer above its roofline says that the roof is too low: it was measured with matrix products.)
 #
 # Why are depthwise layers slow? "They wait for memory" is the usual answer. But they stay well below the slope as well. Two controls change one thing each: a copy of as many
 # bytes, with no arithmetic; and kernels of 1 x 1 on the same tensors, with a ninth of the arithmetic.
@@ -608,7 +609,7 @@ print(f"If everything with MACs took no time at all, depthwise_cnn would be {1 /
 # ## Where counting stops working
 #
 # - MACs leave out everything that is not a multiply-accumulate, and memory altogether.
-# - The roofline is a *limit*, not a forecast: short loops, small pictures and the cost of starting a kernel keep a layer well below it.
+# - The roofline is an estimated *limit*, not a forecast: a layer may stay well below it.
 # - A time belongs to one machine, one library and one number of threads. Compare only what was measured in the same run.
 #
 # ## The ledger
