@@ -9,7 +9,7 @@
 # **You will be able to**
 # 1. count the parameters, the multiply-accumulates (MACs) and the stored bytes of a model, by hand and with a tool;
 # 2. measure a time together with its noise;
-# 3. say whether arithmetic or memory limits a layer *on your machine*, and why fewer FLOPs are not the same as less time.
+# 3. say which limit on a layer is tighter *on your machine*, arithmetic or memory, and why fewer FLOPs are not the same as less time.
 #
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
 # run everything, and come back.
@@ -91,14 +91,14 @@ check("1.1")
 # </details>
 
 # %% [markdown]
-# A **MAC** is a multiply and the add behind it. Each number that a convolution puts out is a sum over all inputs under the kernel, so there is one MAC
+# A **MAC** is a multiply and the add that follows it. Each number that a convolution puts out is a sum over all inputs under the kernel, so there is one MAC
 # for each kernel number, each input channel, each output channel, and each *position of the output*. With padding $p$ and stride $s$, a picture of side $n$ has
 #
 # $$\left\lfloor \frac{n + 2p - k}{s} \right\rfloor + 1$$
 #
 # positions in each direction. By hand: side 4, kernel 3, no padding, stride 1: 2 positions, 2 · 2 · 9 = 36 MACs for one channel in and one out.
 #
-# A MAC is two **FLOPs**, floating-point operations. Half of the arguments about "FLOPs" come from mixing the two. In the library, one function and no other
+# A MAC is two **FLOPs**, floating-point operations. In the library, one function and no other
 # turns MACs into FLOPs.
 
 # %% [markdown]
@@ -178,9 +178,21 @@ ratio = ms["small_cnn"] / ms["lenet_300_100"]
 slower = "small_cnn" if ratio > 1 else "lenet_300_100"
 reveal("1.a", "the same within 10%" if abs(ratio - 1) < 0.1 else slower)
 
+# %% tags=["solution-only"]
+from teach import claim
+
+lenet, small = report.rows
+claim("lenet_300_100 has over four times the parameters of small_cnn", holds=lenet.parameters > 4 * small.parameters)
+claim(
+    "small_cnn has less than a quarter of the parameters and does 24 times the MACs",
+    small.macs / lenet.macs,
+    holds=small.parameters < lenet.parameters / 4,
+)
+claim("here 24 times the MACs take about 8 times as long", small.macs / lenet.macs, ratio, within=3)
+
 # %% [markdown]
-# Whoever asks which model is "smaller" gets one answer from the parameters and the opposite one from the MACs. A linear layer uses each weight once for each
-# picture. A convolution uses each weight at every position. So parameters say little about arithmetic, and as we shall see, arithmetic says too little about time.
+# Whoever asks which model is "smaller" gets opposite answers: `small_cnn` has less than a quarter of the parameters and does 24 times the MACs. A linear layer uses
+# each weight once per picture, a convolution at every position. And arithmetic says too little about time: here 24 times the MACs take about 8 times as long.
 #
 # ## 2 A time is a distribution
 #
@@ -221,7 +233,7 @@ show(
 reveal("1.b", max(runs.times_s) / min(runs.times_s))
 
 # %% [markdown]
-# So one number is not a measurement. We throw away the warm-up, take the **median**, which a few slow runs do not move, and always say how far the runs spread.
+# So one number is not a measurement. We throw away the warm-up, take the **median**, which a few slow runs hardly move, and always say how far the runs spread.
 # By hand: the times 9, 1, 2, 6 with one run of warm-up leave 1, 2, 6: median 2, range 6 - 1 = 5.
 
 # %% [markdown]
@@ -287,8 +299,8 @@ show(draw_median(5), alt="The medians that 40 experiments of 5 runs each would r
 # %% [markdown]
 # ## 3 The roofline: what limits a layer?
 #
-# A processor does two things: it computes, at most *peak* FLOPs a second, and it fetches, at most *bandwidth* bytes a second. Which of the two holds a
-# layer back depends on how much it computes with each byte: its **arithmetic intensity**, in FLOPs per byte.
+# A processor does two things: it computes, at most *peak* FLOPs per second, and it fetches, at most *bandwidth* bytes per second. Which of the two is the
+# tighter limit on a layer depends on how much it computes with each byte: its **arithmetic intensity**, in FLOPs per byte.
 #
 # A matrix product of $[m, k]$ and $[k, n]$ does $2mnk$ FLOPs. If each matrix crosses the memory bus once, it moves $4(mk + kn + mn)$ bytes in float32.
 # By hand: for $m = n = k = 1$, 2 FLOPs and 12 bytes: 0.167.
@@ -320,7 +332,7 @@ check("1.5")
 # </details>
 
 # %% [markdown]
-# At an intensity $I$, fetching alone allows $I \cdot$ bandwidth FLOPs a second, and computing alone allows the peak. Both at once: the lower of the two. Drawn over
+# At an intensity $I$, fetching alone allows $I \cdot$ bandwidth FLOPs per second, and computing alone allows the peak. Both at once: the lower of the two. Drawn over
 # $I$ this is a slope and a flat roof. Where they meet, at peak / bandwidth, is the **ridge**.
 #
 # By hand: peak 100, bandwidth 10. At intensity 1 at most 10, at intensity 20 at most 100, and the ridge is at 10.
@@ -361,18 +373,20 @@ machine = roofline.measure_machine()
 print(machine)
 
 # %% [markdown]
-# A linear layer with 1024 inputs and outputs reads four megabytes of weights, whatever the batch. With one picture it uses each weight once. With a large batch it uses
-# each weight many times. Move the batch, and watch the layer climb.
+# A linear layer with 1024 inputs and outputs reads four megabytes of weights, whatever the batch. With one picture it uses each weight once, with a large batch
+# many times. Move the batch, and watch the layer climb. The filled dot is one layer, called again and again, the hollow one 48 such
+# layers in turn, too many for a cache.
 
 # %% name="fig-roofline" tags=["widget"]
-layer = nn.Linear(1024, 1024, bias=False)
+layers = [nn.Linear(1024, 1024, bias=False) for _ in range(48)]  # 192 MiB, more than the cache of a laptop
 measured = {}
 for batch in (1, 4, 16, 64):
     rows = torch.randn(batch, 1024, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        seconds = measure.latency(lambda: layer(rows), repeats=20).median_s
-    flops_per_s = measure.flops(batch * 1024 * 1024) / seconds
-    measured[batch] = (roofline.matmul_intensity(batch, 1024, 1024), flops_per_s)
+        again_s = measure.latency(lambda: layers[0](rows), repeats=20).median_s
+        in_turn_s = measure.latency(lambda: [layer(rows) for layer in layers], repeats=5, warmup=1).median_s / 48
+    work = measure.flops(batch * 1024 * 1024)
+    measured[batch] = (roofline.matmul_intensity(batch, 1024, 1024), work / again_s, work / in_turn_s)
 
 
 def draw_roofline(batch):
@@ -381,26 +395,47 @@ def draw_roofline(batch):
     roof = [machine.attainable_flops_per_s(intensity) / 1e9 for intensity in intensities]
     axes.loglog(intensities, roof, color=figures.COLOURS["black"], linestyle="-")
     axes.axvline(machine.ridge, color=figures.COLOURS["black"], linestyle=":", linewidth=1)
-    intensity, flops_per_s = measured[batch]
-    axes.plot([intensity], [flops_per_s / 1e9], "o", markersize=13, color=figures.COLOURS["vermillion"])
-    axes.set_title(f"1024 x 1024, batch {batch}: {flops_per_s / 1e9:.1f} GFLOP/s", loc="left")
+    intensity, again, in_turn = measured[batch]
+    style = {"linestyle": "", "markersize": 13, "markeredgewidth": 2, "color": figures.COLOURS["vermillion"]}
+    axes.plot([intensity], [again / 1e9], "o", label="one layer, again and again", **style)
+    axes.plot([intensity], [in_turn / 1e9], "o", fillstyle="none", label="48 layers in turn", **style)
+    axes.legend(loc="lower right")
+    axes.set_title(f"batch {batch}: {again / 1e9:.1f} and {in_turn / 1e9:.1f} GFLOP/s", loc="left")
     axes.set(xlabel="arithmetic intensity, in FLOPs per byte", ylabel="GFLOP/s", ylim=(1, 2 * max(roof)))
     return figure
 
 
 explore(
     draw_roofline,
-    alt=lambda batch: f"The roofline of this machine and a dot for a linear layer at batch {batch}.",
+    alt=lambda batch: f"The roofline of this machine; a filled and a hollow dot for a linear layer at batch {batch}.",
     batch=tuple(measured),
 )
 
 # %% name="fig-roofline-frame" tags=["solution-only"]
 # One frame of the figure above, for the slides.
-show(draw_roofline(4), alt="The roofline of this machine and a dot for a linear layer at batch 4, in the slope.")
+show(draw_roofline(4), alt="The roofline of this machine; a filled and a hollow dot for a linear layer at batch 4.")
+
+# %% tags=["solution-only"]
+intensity, again, in_turn = measured[1]
+slope = machine.attainable_flops_per_s(intensity)
+claim("reads four megabytes of weights", holds=round(sum(w.nbytes for w in layers[0].parameters()) / 1e6) == 4)
+claim("A dot may lie above the slope, as the filled one does at batch 1", holds=again > slope)
+claim("The hollow dot differs in that alone, and lies below", holds=in_turn < slope)
+claim("watch the layer climb", holds=measured[1][2] < measured[4][2] < measured[16][2] < measured[64][2])
+claim(
+    "the weights came from a cache, which the hollow dot shows",
+    holds=in_turn < slope < again,
+    page="slides/01_measure.md",
+)
+claim(
+    "At batch 64 the layer is many times as fast per picture as at batch 1",
+    holds=measured[64][2] > 3 * measured[1][2],
+    page="slides/01_measure.md",
+)
 
 # %% [markdown]
-# A dot may lie *above* the slope: the weights of this layer can stay in a cache, and then they do not cross the memory bus. The slope is drawn for data that comes from
-# memory. No dot may lie above the flat roof by more than the noise.
+# A dot may lie *above* the slope, as the filled one does at batch 1. The slope is drawn for data from memory, and the weights of one layer can stay in a
+# cache. The hollow dot differs in that alone, and lies below. The flat roof is an estimate, too, the best of a few matrix products: another kernel can beat it.
 #
 # ## 4 Why FLOPs are not time
 #
@@ -423,9 +458,13 @@ faster = report.rows[0].median_s / report.rows[1].median_s
 # %%
 reveal("1.c", round(faster, 2))
 
+# %% tags=["solution-only"]
+few_macs = macs["small_cnn"] > 4 * macs["depthwise_cnn"]
+claim("It is much less arithmetic, and here no less time", holds=few_macs and faster < 1)
+
 # %% [markdown]
-# Maybe one picture is too little work? So take 64 at once, and look inside: which kinds of layers take the time, how many FLOPs a second they reach, and how many
-# they could by the roofline.
+# It is much less arithmetic, and here no less time. Maybe one picture is too little work? So take 64 at once, and look inside: which kinds of layers take the time, how many FLOPs per
+# second they reach, and how many the roofline allows.
 
 # %%
 predict(
@@ -457,11 +496,12 @@ def time_by_kind(network, x):
     return totals
 
 
-shares = {}
+shares, rates = {}, {}
 for name, network in pair.items():
     kinds = time_by_kind(network, splits.test.images[:64])
     total = sum(seconds for _, seconds, _ in kinds.values())
     shares[name] = kinds["no MACs"][1] / total
+    rates[name] = {kind: measure.flops(count) / seconds for kind, (count, seconds, _) in kinds.items()}
     print(f"{name:<15}{'MMAC':>9}{'ms':>9}{'share':>8}{'GFLOP/s':>10}{'roofline':>10}")
     for kind, (count, seconds, at_best) in kinds.items():
         reached = (
@@ -473,9 +513,63 @@ for name, network in pair.items():
 share = shares["depthwise_cnn"]
 reveal("1.d", "less than 10%" if share < 0.1 else "10 to 30%" if share <= 0.3 else "more than 30%")
 
+# %% tags=["solution-only"]
+slow, large = rates["depthwise_cnn"]["depthwise"], ("convolution", "pointwise")
+claim(
+    "the depthwise layers are the slowest of the large layers",
+    holds=all(slow < rates["depthwise_cnn"][kind] for kind in large),
+)
+claim("so the FLOPs that were saved were the fast ones", holds=2 * slow < rates["small_cnn"]["convolution"])
+claim("they stay well below the slope as well", holds=slow < kinds["depthwise"][0] * 2 / kinds["depthwise"][2] / 1.3)
+claim(
+    "the depthwise layers are the slowest of the large ones, and below the roofline",
+    holds=all(slow < rates["depthwise_cnn"][kind] for kind in large) and kinds["depthwise"][1] > kinds["depthwise"][2],
+    page="slides/01_measure.md",
+)
+claim("The layers without a MAC take a tenth of the time or more", holds=share >= 0.1, page="slides/01_measure.md")
+
 # %% [markdown]
-# Compare the column of GFLOP/s: a depthwise layer does nine multiplications for each number that it reads, so it waits for memory, and its short loops keep the
-# arithmetic units idle. The FLOPs that were saved were the fast ones. And the layers without a MAC, invisible in every table of FLOPs, still read and write everything.
+# Compare the column of GFLOP/s: the depthwise layers are the slowest of the large layers, so the FLOPs that were saved were the fast ones. The layers without a MAC still read and write everything.
+# (A layer above its roofline says that the roof is too low: it was measured with matrix products.)
+#
+# Why are depthwise layers slow? "They wait for memory" is the usual answer. But they stay well below the slope as well. Two controls change one thing each: a copy of as many
+# bytes, with no arithmetic; and kernels of 1 x 1 on the same tensors, with a ninth of the arithmetic.
+
+
+# %% name="out-controls"
+def copy_of(moved_bytes):
+    """A call that reads and writes so many bytes, half of them each way."""
+    source, target = (torch.ones(moved_bytes // 8) for _ in range(2))
+    return lambda: target.copy_(source)
+
+
+times_s = {"depthwise layers, 3 x 3": 0.0, "with kernels of 1 x 1": 0.0, "a copy of as many bytes": 0.0}
+x = splits.test.images[:64]
+for cost in measure.layer_costs(models["depthwise_cnn"], x):
+    layer = models["depthwise_cnn"].get_submodule(cost.name)
+    with torch.no_grad():
+        if kind_of(layer) == "depthwise":
+            thin = nn.Conv2d(layer.in_channels, layer.out_channels, 1, layer.stride, groups=layer.groups, bias=False)
+            calls = (lambda: layer(x), lambda: thin(x), copy_of(cost.moved_bytes))
+            for name, latency in measure.compare_latency(dict(zip(times_s, calls)), repeats=20).items():
+                times_s[name] += latency.median_s
+        x = layer(x)
+for name, seconds in times_s.items():
+    print(f"{name:<25}{1e3 * seconds:6.2f} ms")
+
+# %% tags=["solution-only"]
+as_it_is, thin_s, copy_s = times_s.values()
+claim("The copy takes less than half of the time", holds=copy_s < as_it_is / 2)
+claim("With a ninth of the arithmetic, more than half of the time is left", holds=thin_s > as_it_is / 2)
+claim(
+    "a copy of as many bytes takes less than half of the time, a ninth of the arithmetic more than half",
+    holds=copy_s < as_it_is / 2 < thin_s,
+    page="slides/01_measure.md",
+)
+
+# %% [markdown]
+# The copy takes less than half of the time, so it is not mainly memory. With a ninth of the arithmetic, more than half of the time is left, so it is not mainly multiplications. What is left may be
+# short loops, moving numbers into another order, the cost of a call: this table does not say.
 
 # %% [markdown]
 # ## 5 How much is there to win?
@@ -515,17 +609,18 @@ print(f"If everything with MACs took no time at all, depthwise_cnn would be {1 /
 # ## Where counting stops working
 #
 # - MACs leave out everything that is not a multiply-accumulate, and memory altogether.
-# - The roofline is a *limit*, not a forecast: short loops, small pictures and the cost of starting a kernel keep a layer well below it.
+# - The roofline is an estimated *limit*, not a forecast: a layer may stay well below it.
 # - A time belongs to one machine, one library and one number of threads. Compare only what was measured in the same run.
 #
 # ## The ledger
 #
-# Every lesson adds a row here. The first is the model that all others want to beat.
+# Every lesson adds a row here. The first is the model that all others want to beat. Milliseconds of different runs cannot be compared: the last column
+# has the ratio to a model timed in turn.
 
 # %%
 name = "small_cnn, as trained"
 report = measure.report({name: models["small_cnn"]}, picture, {name: fit.accuracy(models["small_cnn"], splits.test)})
-ledger(report.rows[0], lesson=1)
+ledger(report.rows[0], lesson=1, beside=report.rows[0])
 
 # %%
 progress()
@@ -535,8 +630,8 @@ progress()
 #
 # - Parameters, MACs and bytes are counted, and they are three different things. A MAC is two FLOPs.
 # - Time is measured: warm-up, median, spread, and both candidates in the same run.
-# - Intensity says whether memory or arithmetic is the limit; the ridge of your machine is where it changes.
-# - Fewer FLOPs are less time only where FLOPs were the limit.
+# - Intensity says which limit is the tighter one, memory or arithmetic; the ridge of your machine is where it changes. A layer may be far below both.
+# - Fewer FLOPs are less time only where FLOPs take the time.
 #
 # **References.** Williams, Waterman and Patterson 2009, *Roofline: An Insightful Visual Performance Model for Multicore Architectures*. Howard et al. 2017, *MobileNets*.
 # Amdahl 1967, *Validity of the single processor approach to achieving large scale computing capabilities*. Xiao, Rasul and Vollgraf 2017, *Fashion-MNIST*.

@@ -9,7 +9,7 @@
 # **You will be able to**
 # 1. put the weights of a layer on a grid of $2^n$ values, and say how large the error is;
 # 2. decide who shares a scale, where to clip, and when a codebook beats a grid, from measured error, bytes and accuracy;
-# 3. say how many bits a trained model needs, with its spread over seeds, and why fewer need training.
+# 3. say how many bits a trained model needs, with its spread over seeds, and what care buys below.
 #
 # Every answer is checked when you run the cell below it. Nothing later depends on your answers: you can skip an exercise,
 # run everything, and come back.
@@ -25,6 +25,7 @@ import torch
 from mini_lib import data, fit, measure, quantize, zoo
 from mini_lib.fold import fold_batch_norm
 from mini_lib.quantize import IntFormat, PerChannel, PerGroup, PerTensor
+from studies.paired import paired
 from teach import check, explore, figures, ledger, predict, progress, reveal, show
 
 torch.set_num_threads(1)  # sums then repeat to the last digit
@@ -175,7 +176,7 @@ check("2.3")
 # </details>
 
 # %% [markdown]
-# Move the slider, and watch two things: how many weights share each grid value, and the error. As long as no weight is clipped, no error
+# Move the slider, and watch how many weights share each grid value, and the error. As long as no weight is clipped, no error
 # is larger than half a step.
 
 
@@ -203,8 +204,7 @@ explore(
 # %% [markdown]
 # ### How many bits, then?
 #
-# We round every weight of the model, one scale for each layer, and look at the accuracy on the *validation* images. (The test images
-# are kept for the last table: whoever chooses by looking at them has no test left.)
+# We round every weight of the model, one scale for each layer, and look at the accuracy on the *validation* images. (Whoever chooses by the test images has no test left.)
 
 # %%
 predict(
@@ -228,11 +228,17 @@ for bits, accuracy in accuracies.items():
 
 reveal("2.a", next(f"{bits} bits" for bits in widths if accuracies[bits] < baseline - 0.01))
 
+# %% tags=["solution-only"]
+from teach import claim
+
+claim("hardly moves for a long time", holds=accuracies[6] > baseline - 0.005, page="slides/02_bits.md")
+claim("then falls off a cliff", holds=accuracies[4] < baseline - 0.1 and accuracies[2] < 0.13, page="slides/02_bits.md")
+
 # %% [markdown]
 # ## 2 Who shares a scale?
 #
 # One scale for a whole layer is set by its single largest weight. If another *output channel* of the layer is ten times smaller, it
-# gets a tenth of the codes. So give each channel a scale of its own. It costs 32 bits a channel.
+# gets a tenth of the codes. So give each channel a scale of its own. It costs 32 bits per channel.
 #
 # For the layer `[[1.0, -2.0], [0.5, 0.25]]` and 2 bits (codes -1, 0, 1) the scales are 2.0 and 0.5: the largest magnitude of each row.
 
@@ -265,9 +271,8 @@ check("2.4")
 # </details>
 
 # %% [markdown]
-# How different are the channels really? That depends on the layer, and on **batch norm**. At inference, batch norm only multiplies and
-# shifts each channel, so it is *folded* into the convolution before anything is quantized (exercise 2.8). What is rounded are the
-# folded weights, and the factors of batch norm may differ a lot between channels.
+# How different are the channels? That depends on the layer, and on **batch norm**. At inference it only multiplies and
+# shifts each channel, so it is *folded* into the convolution before anything is quantized (exercise 2.8), and its factors may differ a lot between channels.
 
 # %% name="fig-ranges"
 networks = {  # three models of each kind, trained from different seeds
@@ -337,6 +342,27 @@ for network in networks:
 names = dict.fromkeys(row for row, _ in results)
 table(names, sharing, lambda *key: percent(results[key]), "validation, 3 seeds")
 
+# %% tags=["solution-only"]
+mean = {key: 100 * spread.mean for key, spread in results.items()}
+four, eight = "depthwise_cnn, 4 bits", "depthwise_cnn, 8 bits"
+claim(
+    "At 4 bits, depthwise_cnn keeps 84% with one scale per channel and 18% with one per layer",
+    None,
+    mean[four, "per channel"],
+    mean[four, "per layer"],
+    within=0.5,
+)
+claim(
+    "At 8 bits the two are within half a point for both models",
+    None,
+    holds=all(abs(mean[f"{n}, 8 bits", "per channel"] - mean[f"{n}, 8 bits", "per layer"]) < 0.5 for n in networks),
+)
+claim(
+    "Who shares a scale can matter as much as the number of bits",
+    holds=mean[four, "per channel"] - mean[four, "per layer"]
+    > 0.8 * (mean[eight, "per layer"] - mean[four, "per layer"]),
+)
+
 # %%
 row = "depthwise_cnn, 4 bits"
 gain = results[row, "per channel"].mean - results[row, "per layer"].mean
@@ -344,8 +370,11 @@ better = "one scale per channel" if gain > 0 else "one scale per layer"
 reveal("2.b", better if abs(gain) > 0.01 else "no difference beyond 1 point")
 
 # %% [markdown]
-# So is one scale per channel always better? Look at 8 bits, and at the spread. And count: a depthwise channel has only nine weights, and its scale takes 32 bits. At about
-# *the same bytes*, per channel at 4 bits meets per layer at 8 bits. Only the depthwise layers are quantized here:
+# At 4 bits, `depthwise_cnn` keeps 84% with one scale per channel and 18% with one per layer. At 8 bits the two are within half a point for both models.
+# And count: a depthwise channel has only nine weights, and its scale takes 32 bits. At about *the same bytes*, per channel at 4 bits meets per layer at 8 bits. Only the depthwise layers are quantized here.
+#
+# The ± is what the *seed* does. The images are a sample, too: at 90% right, another 2,000 would move an accuracy by $\sqrt{.09 / 2000}$ = 0.7 points (one standard error). With the same networks and
+# images on both sides, much of that drops out of the *difference*.
 
 
 # %% name="out-same-bytes"
@@ -357,18 +386,44 @@ formats = {"per channel, 4 bits": IntFormat(4, granularity=PerChannel()), "per l
 nine_weights = networks["depthwise_cnn"][0].depthwise2.weight.detach()
 
 
+def right(fmt):
+    """1 where a network with depthwise layers in this format names an image rightly, [3 seeds, images]."""
+    small = [quantize.quantize_weights(network, fmt, where=is_depthwise) for network in networks["depthwise_cnn"]]
+    answers = torch.stack([fit.predict(network, splits.validation.images).argmax(dim=1) for network in small])
+    return (answers == splits.validation.labels).double()
+
+
+answers = {name: right(fmt) for name, fmt in formats.items()}
+seeds = {name: dict(enumerate(found.mean(dim=1).tolist())) for name, found in answers.items()}
+
+
 def depthwise_row(name, column):
     if column == "accuracy":
-        return percent(spread("depthwise_cnn", formats[name], where=is_depthwise))
+        return percent(fit.Spread(tuple(seeds[name].values())))
     return f"{quantize.quantize(nine_weights, formats[name]).bits_per_weight:.2f}"
 
 
 table(formats, ("bits stored", "accuracy"), depthwise_row, "depthwise layers")
+gain = paired(seeds["per layer, 8 bits"], seeds["per channel, 4 bits"])
+low, high = gain.interval()
+by_image = (answers["per layer, 8 bits"] - answers["per channel, 4 bits"]).mean(dim=0)
+print(f"difference {100 * gain.mean:.1f} points, over seeds {100 * low:.1f} to {100 * high:.1f} (95%)")
+print(f"its standard error over images: {100 * by_image.std() / len(by_image) ** 0.5:.1f}")
+
+# %% tags=["solution-only"]
+claim("at 90% right, another 2,000 would move an accuracy by", None, len(by_image))
+claim(
+    "about one point, above both kinds of chance",
+    holds=low > 0 and gain.mean > 2 * by_image.std() / len(by_image) ** 0.5,
+)
+claim(
+    "then per layer wins, by about one point", holds=low > 0 and 0.5 < 100 * gain.mean < 1.5, page="slides/02_bits.md"
+)
 
 # %% [markdown]
-# Then what *is* always true of one scale per channel? Multiply channel 5 of one layer by 16 and divide what reads it by 16: a ReLU lets a positive factor pass, so the model
-# computes the same. (The factors here are powers of two, which floats multiply exactly.) One scale per channel does not notice. One scale per layer does.
-# (This is about the layer that is rescaled. In the layer that reads it, each row now mixes large and small weights, and no scale per row helps there.)
+# One scale per layer wins by about one point, above both kinds of chance. What *is* always true of one scale per channel? Multiply each output channel of conv3 by a factor, and let conv4, which reads
+# them, divide by it: a ReLU lets a positive factor pass, so the model computes the same. In conv3 each row is multiplied as a whole, and one
+# scale per channel does not notice. In conv4 the factors lie *within* each row. There only one scale per input *and* output does not notice.
 
 
 # %% name="out-rescaled"
@@ -384,23 +439,46 @@ def rescaled(model, factors):
 
 factors = 2.0 ** torch.randint(-4, 5, (64,), generator=torch.Generator().manual_seed(0))
 cases = {"as trained": folded, "rescaled": rescaled(folded, factors)}
-columns = {"32 bits": None, "4, layer": PerTensor(), "4, channel": PerChannel()}
+columns = {"32 bits": None, "4, layer": PerTensor(), "4, channel": PerChannel(), "4, kernel": PerGroup(9)}
+found = {}
+for at in ("conv3", "conv4"):
+    for case, network in cases.items():
+        for column, granularity in columns.items():
+            if granularity is None:
+                accuracy = fit.accuracy(network, splits.validation)
+            else:
+                fmt = IntFormat(4, granularity=granularity)
+                accuracy = accuracy_at(network, fmt, where=lambda name, _: name == at)
+            found[f"{at}, {case}", column] = f"{100 * accuracy:.1f}%"
+table(dict.fromkeys(row for row, _ in found), columns, lambda *key: found[key], "one layer quantized, bits:")
+
+# %% tags=["solution-only"]
+number = {key: float(text.rstrip("%")) for key, text in found.items()}
 
 
-def conv3_at_4_bits(row, column):
-    if columns[column] is None:
-        return f"{100 * fit.accuracy(cases[row], splits.validation):.1f}%"
-    fmt = IntFormat(4, granularity=columns[column])
-    return f"{100 * accuracy_at(cases[row], fmt, where=lambda name, layer: name == 'conv3'):.1f}%"
+def unmoved(layer, column):
+    return number[f"{layer}, as trained", column] == number[f"{layer}, rescaled", column]
 
 
-table(cases, columns, conv3_at_4_bits, "only conv3 quantized, bits:")
+claim("so the model computes the same", holds=unmoved("conv3", "32 bits"))
+claim(
+    "one scale per channel does not notice", holds=unmoved("conv3", "4, channel") and not unmoved("conv3", "4, layer")
+)
+claim(
+    "There only one scale per input and output does not notice",
+    holds=unmoved("conv4", "4, kernel") and number["conv4, rescaled", "4, channel"] < 60,
+)
+claim(
+    "in the layer that reads it (conv4), one scale per channel notices as well",
+    holds=number["conv4, rescaled", "4, channel"] < number["conv4, as trained", "4, channel"] - 20,
+    page="slides/02_bits.md",
+)
 
 # %% [markdown]
 # ## 3 Outliers: where to clip
 #
 # A scale set by the largest weight spends codes on a few outliers. Let the grid end earlier, and the outliers are **clipped** to its
-# end, but the step gets finer for all the others. Two errors, one up and one down: their sum has a lowest point somewhere between.
+# end, but the step gets finer for all the others. Their sum has a lowest point between.
 #
 # The weights 0.9, 0.9, 0.9 and 2.0 at 2 bits: a grid that ends at 2 holds -2, 0 and 2, and 0.9 becomes 0: squared error
 # 3 · 0.81 = 2.43. A grid that ends at 1 makes it 1: 3 · 0.01, and 1 for the clipped weight, 1.03 together. Clipping wins.
@@ -442,7 +520,7 @@ check("2.5")
 # </details>
 
 # %% [markdown]
-# Move the end of the grid. The two parts of the error move against each other.
+# Move the end of the grid: the two errors move against each other.
 
 
 # %% name="fig-clipping" tags=["widget"]
@@ -490,7 +568,7 @@ show(
 )
 
 # %% [markdown]
-# Choosing the end from data is called **calibration**. The library has the four usual ways: the largest magnitude (*min-max*), a
+# Choosing the end from data is called **calibration**. Four ways are usual: the largest magnitude (*min-max*), a
 # *percentile*, the lowest squared error (*MSE*), and the smallest loss of information between the two histograms (*entropy*). An error
 # in the weights is not yet an error in the accuracy, so we measure that.
 
@@ -503,18 +581,35 @@ observers = {
 }
 
 
-def calibrated(name, bits):
-    fmt = IntFormat(bits, granularity=PerChannel())
-    return f"{100 * accuracy_at(folded, fmt, observer=observers[name]):.1f}%"
+by_range = {"min-max": results["small_cnn, 3 bits", "per channel"]}
+for name in ("percentile 99", "MSE", "entropy"):
+    fmt = IntFormat(3, granularity=PerChannel())
+    by_range[name] = spread("small_cnn", fmt, observer=observers[name])
+table(observers, ("accuracy",), lambda name, _: percent(by_range[name]), "small_cnn, 3 bits per channel")
+steps = [mse - wide for mse, wide in zip(by_range["MSE"].values, by_range["min-max"].values)]
+print("MSE minus min-max, seed by seed:", *(f"{100 * step:+.1f}" for step in steps), "points")
 
+# %% tags=["solution-only"]
+best_ways = {max(observers, key=lambda way: by_range[way].values[seed]) for seed in (0, 1, 2)}
+claim(
+    "with two networks it is several points better than min-max, and with the third about ten points worse",
+    holds=sum(step > 0.03 for step in steps) == 2 and -0.15 < min(steps) < -0.07,
+)
+claim("No way of the four wins here", holds=len(best_ways) > 1)
+claim(
+    "one network of three is better off without clipping",
+    holds=sum(step < 0 for step in steps) == 1,
+    page="slides/02_bits.md",
+)
 
-table(observers, (4, 3), calibrated, "small_cnn, per channel, bits:")
+# %% [markdown]
+# No way of the four wins here. MSE has the smallest error in the weights, and still: with two networks it is several points better than min-max, and with the third about ten points worse.
 
 # %% [markdown]
 # ## 4 What is really stored?
 #
 # "4 bits" is what a *code* takes. The scales are stored too. Cut a row of weights into groups of 32, give each a 16-bit scale, and each
-# weight takes 4 + 16 / 32 = 4.5 bits. And 4-bit codes must really be packed two to a byte.
+# weight takes 4 + 16 / 32 = 4.5 bits. And 4-bit codes must be packed two to a byte.
 #
 # By hand: 64 weights, 4 bits, groups of 32. Codes: 64 · 4 / 8 = 32 bytes. Scales: 2 groups, 2 bytes each. Together 36 bytes.
 
@@ -548,7 +643,7 @@ check("2.6")
 # </details>
 
 # %% [markdown]
-# Smaller groups: smaller errors, more bytes. The library packs and counts for us.
+# Smaller groups: smaller errors, more bytes.
 
 # %% name="out-storage" tags=["nbval-check-output"]
 sharing = {"layer": PerTensor(), "channel": PerChannel()}
@@ -559,17 +654,17 @@ def storage_row(name, column):
     fmt = IntFormat(4, granularity=sharing[name], scale_dtype=torch.float16)
     q = quantize.quantize(weight, fmt)
     error = (q.dequantize() - weight).norm() / weight.norm()
-    cells = {"bits a weight": f"{q.bits_per_weight:.3f}", "bytes": f"{q.stored_bytes:,}"}
+    cells = {"bits per weight": f"{q.bits_per_weight:.3f}", "bytes": f"{q.stored_bytes:,}"}
     return (cells | {"error": f"{100 * error:.1f}%"})[column]
 
 
-table(sharing, ("bits a weight", "bytes", "error"), storage_row, "conv3, 4 bits, one scale per")
+table(sharing, ("bits per weight", "bytes", "error"), storage_row, "conv3, 4 bits, one scale per")
 
 # %% [markdown]
 # ## 5 Codebooks: put the values where the weights are
 #
 # Most weights lie near zero, and a uniform grid has as many values in the empty tails as in the crowd. A **codebook** is a table of $2^n$
-# values that may lie anywhere; the code is a line of the table. Where should they lie? For the lowest squared error, **k-means** repeats two
+# values that may lie anywhere; the code is a line of the table. For the lowest squared error, **k-means** repeats two
 # steps: every weight chooses the nearest entry, then every entry moves to the mean of the weights that chose it.
 #
 # By hand: weights 0.0, 0.2, 0.9, 1.0 and the codebook (0, 1). The first two choose 0, the others 1. New codebook: (0.1, 0.95).
@@ -604,13 +699,13 @@ check("2.7")
 # </details>
 # <details><summary>Hint 2: empty entries</summary>
 #
-# Start from `codebook.clone()` and overwrite only the entries that some weight chose. (The clone matters: the codebook you were given is not yours.)
+# Start from `codebook.clone()` (the one you were given is not yours) and overwrite only the entries that some weight chose.
 # </details>
 
 # %%
 predict(
     "2.c",
-    "conv3 at 3 bits. To what does k-means bring the error of the uniform grid that ends at the largest weight?",
+    "conv3 at 3 bits. The uniform grid is clipped where its error is smallest. To what does k-means bring that error?",
     choices=("it stays", "to three quarters or more", "to about half", "to a third or less"),
 )
 
@@ -624,21 +719,52 @@ def error_of(fmt, observer=quantize.min_max):
 methods = {
     "grid, min-max": lambda bits: error_of(IntFormat(bits)),
     "grid, clipped by MSE": lambda bits: error_of(IntFormat(bits), quantize.mse),
+    "affine grid, clipped by MSE": lambda bits: error_of(IntFormat(bits, symmetric=False), quantize.mse),
     "k-means codebook": lambda bits: error_of(quantize.CodebookFormat(bits)),
 }
-table(methods, (4, 3, 2), lambda name, bits: f"{100 * methods[name](bits):.1f}%", "error of conv3, bits:")
-ratio = methods["k-means codebook"](3) / methods["grid, min-max"](3)
+errors = {(name, bits): error(bits) for name, error in methods.items() for bits in (4, 3, 2)}
+table(methods, (4, 3, 2), lambda *key: f"{100 * errors[key]:.1f}%", "error of conv3, bits:")
+ratio = errors["k-means codebook", 3] / errors["grid, clipped by MSE", 3]
 nf4 = quantize.NF4Format()  # sixteen fixed values, one scale for every 64 weights
-stored = quantize.quantize(weight, nf4).bits_per_weight
-print(f"NF4, {stored} bits a weight: {100 * error_of(nf4):.1f}%")
+groups = IntFormat(4, granularity=PerGroup(32), scale_dtype=torch.float16)
+for name, fmt in {"NF4": nf4, "grid, groups of 32": groups}.items():
+    print(f"{name}, {quantize.quantize(weight, fmt).bits_per_weight} bits per weight: {100 * error_of(fmt):.1f}%")
+
+# %% tags=["solution-only"]
+of = {name: 100 * errors[name, 3] for name in methods}
+claim(
+    "At 3 bits the codebook has an error of 19% where the grid to the largest weight has 43%",
+    None,
+    of["k-means codebook"],
+    of["grid, min-max"],
+)
+claim("But clipping alone brings the grid to 23%", of["grid, clipped by MSE"])
+claim("and the code that a symmetric grid leaves out to 20%", of["affine grid, clipped by MSE"])
+claim(
+    "At the same 4.5 bits NF4 and a plain grid in groups of 32 are within half a point",
+    quantize.quantize(weight, nf4).bits_per_weight,
+    None,
+    holds=abs(100 * (error_of(nf4) - error_of(groups))) < 0.5,
+)
+claim(
+    "A codebook has a smaller error than one grid for the layer",
+    holds=all(errors["k-means codebook", bits] <= errors[name, bits] for name in methods for bits in (4, 3, 2)),
+)
+claim(
+    "Against a clipped grid the codebook gains far less than against one to the largest weight",
+    holds=ratio > 0.75 and errors["k-means codebook", 3] < 0.5 * errors["grid, min-max", 3],
+    page="slides/02_bits.md",
+)
 
 # %%
 limits = {0.95: "it stays", 0.7: "to three quarters or more", 0.36: "to about half", 0.0: "to a third or less"}
 reveal("2.c", next(answer for limit, answer in limits.items() if ratio > limit))
 
 # %% [markdown]
+# At 3 bits the codebook has an error of 19% where the grid to the largest weight has 43%. But clipping alone brings the grid to 23%, and the code that a symmetric grid leaves out to 20%. Only the rest is due to where the values lie. At the same 4.5 bits NF4 and a plain grid in groups of 32 are within half a point.
+#
 # A codebook has a price that this table does not show. On a grid, a product of codes is a product of *integers*, which hardware does cheaply.
-# Codebook values must be looked up first and multiplied as floats. And an 8-bit table holds 256 floats: a kilobyte, more than many a small layer.
+# Codebook values must be looked up first and multiplied as floats.
 
 # %% [markdown]
 # ## 6 The whole ladder, 32 bits to 1
@@ -690,15 +816,23 @@ show(
 # %%
 reveal("2.d", round(100 * rows[1][0].mean, 1))
 
+# %% tags=["solution-only"]
+claim("At 1 bit the file is 23 times smaller and not 32 times", None, rows[32][3] / rows[1][3], None)
+claim("(Guessing gives 10%.)", 100 * rows[1][0].mean, within=5)
+claim("The last rungs save less than they promise", holds=rows[1][3] > rows[32][3] / 32, page="slides/02_bits.md")
+
 # %% [markdown]
-# "Identical" means that the file, loaded again, gives the same bits. The last rungs save less than they promise: biases, scales and the names in the file's header do not shrink with the bits.
+# "Identical" means that the file, loaded again, gives the same bits. At 1 bit the file is 23 times smaller and not 32 times: biases, scales and the names in the file's header do not shrink with the bits.
 #
 # ## 7 Activations
 #
-# So far only the weights were rounded. To compute with integers, what flows *between* the layers must be rounded as well. Weights are known
+# To compute with integers, what flows *between* the layers must be rounded as well. Weights are known
 # beforehand; activations are not, so their grids are calibrated on two hundred training images.
 #
-# First batch norm has to go, since nobody wants a float operation after every integer one. For each output channel,
+# A product is then $(a - z_a)(w - z_w)$ times two scales. Symmetric weights have $z_w = 0$, so a row is $\sum a w - z_a \sum w$: integers in a 32-bit *accumulator*, and a
+# correction known beforehand. One multiplication per output brings the sum to the next grid (*requantization*). Lesson 04 builds it.
+#
+# First batch norm has to go: nobody wants a float operation after every integer one. For each output channel,
 #
 # $$\gamma \cdot \frac{(w * x + b) - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta$$
 #
@@ -762,41 +896,112 @@ grid = {(w, a): with_activations(w, a) for w in (8, 4) for a in (8, 4)}
 table((8, 4), (8, 4), lambda w, a: percent(grid[w, a]), "weight bits / activation bits")
 
 # %%
+fewer_weight_bits = dict(enumerate(grid[4, 8].values))
+margin = paired(fewer_weight_bits, dict(enumerate(grid[8, 4].values)))
+low, high = (100 * end for end in margin.interval())
+print(f"4-bit weights are better by {100 * margin.mean:.1f} points, 95% interval over seeds {low:.1f} to {high:.1f}")
 difference = grid[8, 4].mean - grid[4, 8].mean
 dearer = "4-bit weights" if difference > 0 else "4-bit activations"
 reveal("2.e", dearer if abs(difference) > 0.01 else "the same within 1 point")
 
 # %% [markdown]
-# Two repairs need no training. **Bias correction**: rounding a layer shifts the mean of its output, and the mean can be measured on the calibration
+# Two repairs need no training. **Bias correction**: rounding shifts the mean of a layer's output; it is measured on the calibration
 # images and put back into the bias. **Cross-layer equalization**: the rescaling of section 2 in the helpful direction, so that one scale fits
-# all channels.
+# all channels better.
 
 
 # %% name="out-repairs"
-as_it_is = networks["depthwise_cnn"][0]
-equalized = quantize.equalize(as_it_is)
+def corrected(network, fmt, **choices):
+    return quantize.correct_bias(network, quantize.quantize_weights(network, fmt, **choices), calibration)
 
 
-def repaired(name, bits):
-    network = equalized if "equalized" in name else as_it_is
-    small = quantize.quantize_weights(network, IntFormat(bits))
-    if "bias" in name:
-        small = quantize.correct_bias(network, small, calibration)
-    return f"{100 * fit.accuracy(small, splits.validation):.1f}%"
+def validated(name, build):
+    """Validation accuracy over three seeds of what `build` makes of each network."""
+    return fit.over_seeds(lambda seed: fit.accuracy(build(networks[name][seed]), splits.validation))
 
 
-repairs = ("as it is", "bias corrected", "equalized", "equalized, bias corrected")
-table(repairs, (6, 4), repaired, "depthwise_cnn, per layer, bits:")
+per_layer, per_channel = IntFormat(4), IntFormat(4, granularity=PerChannel())
+repairs = {
+    "per layer": results["depthwise_cnn, 4 bits", "per layer"],
+    "bias corrected": validated("depthwise_cnn", lambda net: corrected(net, per_layer)),
+    "equalized": validated("depthwise_cnn", lambda net: quantize.quantize_weights(quantize.equalize(net), per_layer)),
+    "equalized, bias corrected": validated("depthwise_cnn", lambda net: corrected(quantize.equalize(net), per_layer)),
+    "per channel": results["depthwise_cnn, 4 bits", "per channel"],
+    "per channel, bias corrected": validated("depthwise_cnn", lambda net: corrected(net, per_channel)),
+}
+table(repairs, ("accuracy",), lambda name, _: percent(repairs[name]), "depthwise_cnn, 4 bits")
+
+# %% tags=["solution-only"]
+both, control = repairs["equalized, bias corrected"], repairs["per channel, bias corrected"]
+claim("Together they bring 18% to 89%", 100 * repairs["per layer"].mean, 100 * both.mean, within=0.5)
+claim("one scale per channel and corrected, is level", holds=abs(both.mean - control.mean) < 0.015)
+claim("With both repairs, one scale per layer keeps 89%", 100 * both.mean, within=0.5, page="slides/02_bits.md")
 
 # %% [markdown]
+# Together they bring 18% to 89%; the control, one scale per channel and corrected, is level.
+#
 # ## 8 Where it stops working
 #
-# **Low bits need training.** At 2 bits and below, most of what the network knew is rounded away, and no choice of scale brings it back. Lesson
-# 03 trains *with* the grid in place.
+# **Low bits need care, then training.** The ladder did the simplest thing: a symmetric grid, nothing corrected. The same bits with more care:
+
+# %% name="out-cliff"
+careful = {
+    "symmetric grid per channel": lambda bits: IntFormat(bits, granularity=PerChannel()),
+    "affine grid per channel": lambda bits: IntFormat(bits, granularity=PerChannel(), symmetric=False),
+    "k-means codebook per layer": quantize.CodebookFormat,
+}
+cliff = {}
+for name, choice in careful.items():
+    cliff[name, "3, corrected"] = validated("small_cnn", lambda net: corrected(net, choice(3)))
+    cliff[name, "2"] = spread("small_cnn", choice(2))
+    cliff[name, "2, corrected"] = validated("small_cnn", lambda net: corrected(net, choice(2)))
+columns = ("3, corrected", "2", "2, corrected")
+table(careful, columns, lambda *key: percent(cliff[key]), "small_cnn, min-max, bits:")
+
+# %% tags=["solution-only"]
+left = {key: 100 * spread.mean for key, spread in cliff.items()}
+symmetric, affine, codebook = careful
+plain_3 = 100 * results["small_cnn, 3 bits", "per channel"].mean
+full = 100 * results["small_cnn, 8 bits", "per channel"].mean
+best = max(left[name, "2, corrected"] for name in careful)
+claim(
+    "At 3 bits bias correction alone takes the grid from 73% to 85%",
+    None,
+    plain_3,
+    left[symmetric, "3, corrected"],
+    within=0.5,
+)
+claim("At 2 bits an affine grid with corrected biases keeps 68%", None, left[affine, "2, corrected"], within=0.6)
+claim("and a codebook 61%", left[codebook, "2, corrected"], within=0.6)
+claim("36% with one network", 100 * min(cliff[codebook, "2, corrected"].values), within=0.5)
+claim("has three values and not four, keeps 23%", left[symmetric, "2, corrected"], within=0.6)
+claim("at 2 bits more than ten points", None, holds=best < full - 10)
+claim(
+    "Correct the biases before you judge a width: at 3 bits that was worth more than ten points",
+    None,
+    holds=left[symmetric, "3, corrected"] > plain_3 + 10,
+)
+claim(
+    "bias correction alone takes the grid from 73% to 85%",
+    plain_3,
+    left[symmetric, "3, corrected"],
+    within=0.5,
+    page="slides/02_bits.md",
+)
+claim(
+    "An affine grid of 2 bits, corrected, keeps 68%",
+    None,
+    left[affine, "2, corrected"],
+    within=0.6,
+    page="slides/02_bits.md",
+)
+
+# %% [markdown]
+# At 3 bits bias correction alone takes the grid from 73% to 85%. At 2 bits an affine grid with corrected biases keeps 68%, and a codebook 61% (36% with one network), where the symmetric grid, which has three values and not four, keeps 23%.
+# So much of the cliff is the method's. What is left, at 2 bits more than ten points, is where lesson 03 starts.
 #
-# **Fewer bits are not more speed.** Our layers unpack their codes and then compute in 32 bits. That saves bytes, not time. To be faster, the
-# machine needs an instruction that multiplies the codes themselves, or a model so large that moving the weights is what takes the time. Here is the
-# measurement, both models in turn in one run:
+# **Fewer bits are not more speed.** Our layers unpack their codes and then compute in 32 bits. That saves bytes, not time. To be faster, one
+# needs an instruction that multiplies the codes themselves, or a kernel that reads packed codes where moving the weights is what takes the time (lesson 04). Both models in turn:
 
 # %% name="out-time"
 small = quantize.quantize_weights(folded, quantize.rung(4))
@@ -807,10 +1012,18 @@ with torch.no_grad():
 for name, latency in times.items():
     print(f"{name:<8} {latency}")
 
+# %% tags=["solution-only"]
+claim("That saves bytes, not time", holds=times["4 bits"].median_s > 0.9 * times["32 bits"].median_s)
+claim(
+    "Our layers unpack the codes and compute in 32 bits. That saves bytes, not time.",
+    holds=times["4 bits"].median_s > 0.9 * times["32 bits"].median_s,
+    page="slides/02_bits.md",
+)
+
 # %% [markdown]
 # ## The ledger
 #
-# Which rung do we keep? The lowest of section 2's table, one scale per channel, whose *validation* accuracy is within one point of 32 bits.
+# We keep the lowest width of section 2's table, one scale per channel, whose *validation* accuracy is within one point of 32 bits.
 
 # %%
 at_32_bits = spread("small_cnn", quantize.rung(32)).mean
@@ -818,11 +1031,11 @@ at = {bits: results[f"small_cnn, {bits} bits", "per channel"].mean for bits in (
 kept = min(bits for bits, accuracy in at.items() if accuracy >= at_32_bits - 0.01)
 name = f"small_cnn, {kept} bits per channel"
 report = measure.report(
-    {name: quantize.quantize_weights(folded, quantize.rung(kept))},
+    {name: quantize.quantize_weights(folded, quantize.rung(kept)), "small_cnn": model},
     splits.test.images[:1],
-    accuracies={name: rows[kept][0].values[0]},
+    accuracies={name: rows[kept][0].values[0], "small_cnn": rows[32][0].values[0]},
 )
-ledger(report.rows[0], lesson=2)
+ledger(report.rows[0], lesson=2, beside=report.rows[1])
 
 # %%
 progress()
@@ -831,8 +1044,9 @@ progress()
 # ## Summary
 #
 # - A grid is a scale and a zero point; zero is exactly on it; ties go to the even code.
-# - Who shares a scale matters as much as the number of bits, and it depends on the model: measure it.
-# - Clipping trades one error for another. A codebook beats a grid in error, and loses the integer arithmetic.
+# - Who shares a scale can matter as much as the number of bits, and it depends on the model.
+# - Clipping trades one error for another. A codebook has a smaller error than one grid for the layer, and loses the integer arithmetic.
+# - Correct the biases before you judge a width: at 3 bits that was worth more than ten points.
 # - A weight takes more bits than its code: count the scales.
 # - Fewer bits are fewer bytes. They are less time only where a kernel uses them.
 #
