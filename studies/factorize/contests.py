@@ -84,7 +84,7 @@ def small_model() -> Contest:
 
 
 def wide_model() -> Contest:
-    """A plain net of 2 to 4 times the channels, taken apart at several fractions of full rank."""
+    """A plain net of twice the channels, but for the first layer, taken apart at several fractions of full rank."""
     return _model(plain_cnn(WIDE), (0.125, 0.25, 0.375, 0.5))
 
 
