@@ -4,7 +4,7 @@
 # Lesson 13 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb) · [02 How few bits does a weight need?](02_bits.ipynb)
 #
 # A language model writes one token after the other, and somebody pays for each. In March 2023 a million of them cost two dollars. Sixteen months later the same shop asked 15 cents to read a million
-# and 60 to write them. Were the first ones a bargain for the seller, or the later ones a loss? One can work it out. A token needs so many bytes from memory and so many multiplications; a device gives
+# and 60 to write them. Were the first ones a bargain for the seller, or the later ones a loss? Where the shape of a model is known, one can work out what a token costs. (The shapes of these two are not public.) A token needs so many bytes from memory and so many multiplications; a device gives
 # so many of both a second; and a device can be rented by the hour. That is all this lesson needs: no model is loaded, and no GPU is here.
 #
 # **You will be able to**
@@ -184,7 +184,7 @@ reveal("13.a", round(cost.weight_bytes(LLAMA_8B) / (64 * cost.kv_bytes_per_token
 # A matrix of $m \times n$ weights takes $m n$ multiply-accumulates (MACs) for a vector. A MAC is **two FLOPs**. By hand: a model with hidden size 2, one head of 2, no sharing, a gated feed-forward of width 4, 10 words, one layer. Query, key, value and output are four matrices of 2 x 2: 16 MACs.
 # Gate, up and down are three of 2 x 4: 24. The head has 10 rows of 2: 20. And the look back: the query times each key, then each value times its score. With 5 tokens in sight that is 2 · 5 · 2 = 20 MACs. Together 80, or 160 FLOPs.
 #
-# The embedding is a table too, 10 x 2. But nothing is multiplied: one row is **looked up**. So "two FLOPs for each parameter" is a rule of thumb, wrong twice: it counts the look-up, and leaves out the look back.
+# The embedding is a table too, 10 x 2. But nothing is multiplied: one row is **looked up**. So "two FLOPs for each parameter" is a rule of thumb, wrong twice: it counts the look-up (unless the head uses the same table), and leaves out the look back.
 
 # %% [markdown]
 # ### Exercise 13.2 - The work of one token (10 min)
@@ -401,8 +401,8 @@ claim("Compare prefill of a thousand tokens, 21 ms, with one token, 5 ms", 1e3 *
 
 # %% [markdown]
 # **Batching shares the weights, not the caches.** Each user brings FLOPs and bytes of their own, in a proportion that the batch does not change, and the intensity of a decode step can come near to that proportion and not beyond it. For Llama-2-7B after 4096 tokens, by hand: 15 GFLOP and 2.1 GB of cache for each token, so at most 7 FLOPs for each byte,
-# far left of the kink. With 1,024 users the matrices of Llama-3-8B wait for arithmetic, and attention still waits for memory: 107 of 130 ms. So "decode is memory-bound" is true of a single user; whether a batch changes that depends on how many heads share a cache, and on how long the texts are. What helps is fewer KV heads, or fewer bits for the cache.
-# And a beginning that many prompts share can be kept once for all of them, which engines do (PagedAttention, Kwon et al. 2023).
+# far left of the kink. With 1,024 users the matrices of Llama-3-8B wait for arithmetic, and attention still waits for memory: 107 of 130 ms. (That is for 1000 tokens each, and their caches alone would need more memory than an H100 has.) So "decode is memory-bound" is true of a single user; whether a batch changes that depends on how many heads share a cache, and on how long the texts are. What helps is fewer KV heads, or fewer bits for the cache.
+# And a beginning that many prompts share can be kept once for all of them, which engines do (PagedAttention, Kwon et al. 2023); whether it is also read only once for all of them is up to the kernel.
 #
 # And a batch has to fit. The memory holds the weights, and for each request the cache of its prompt *and* of its whole answer. By hand: memory 100, weights 60, a byte for each token, 8 tokens in and 3 out: 40 / 11 = 3.6, so three requests.
 
@@ -486,7 +486,7 @@ check("13.5")
 # </details>
 
 # %% [markdown]
-# Now all of it together: `estimate` takes a model, a device and a workload. **TTFT** is the time to the first token, which is the prefill; **TPOT** the time for each output token after it.
+# Now all of it together: `estimate` takes a model, a device and a workload. **TTFT** is the time to the first token, which is the prefill where nobody waits in line; **TPOT** the time for each output token after it.
 
 # %% name="out-estimate"
 both = [cost.estimate(LLAMA_8B, H100, Workload(batch=batch, prompt=1024, output=256), ENGINE_2025) for batch in (1, 64)]
@@ -697,7 +697,7 @@ metal_before = [abs(published.predicted_s(one.row, older[one.row.engine]) / one.
 metal_fitted = [abs(published.predicted_s(row, ENGINES[row.engine]) / row.seconds - 1) for row in metal_half]
 
 # %% [markdown]
-# The limits hold: every row is still slower than the limits of the device. The engines changed. So an engine has a name *and a year* here, `ENGINE_2023` or `ENGINE_2025`, and everything in this lesson that quotes a price or a speed uses the later one unless it says 2023. A split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
+# The limits hold: every row is still slower than the limits of the device. The constants of 2023 do not. These rows come from another engine, and many also from newer devices, in fewer bits, of mixtures of experts; the table does not separate these. So an engine has a name *and a year* here, `ENGINE_2023` or `ENGINE_2025`, and everything in this lesson that quotes a price or a speed uses the later one unless it says 2023. A split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
 # The new constants do not win everywhere. On Macs under Metal the engine of 2024 predicts the 12 held-out rows better than the later one (14.4% against 18.0%), although the later one is within 4.3% on the half that it was fitted on.
 #
 # Under full load the rows that are furthest off are mixtures of experts, and they are off in both directions. The calculator has one share for the products of all experts (`experts`), however many tokens each of them gets. The worst rows of one user are unexplained.
@@ -736,7 +736,7 @@ lines.append((f"{size} at a time, 1 to {2 * row.output} out", *mixed))
 print(aligned(lines))
 
 # %% [markdown]
-# With equal lengths there is nothing to gain: a batch that starts together ends together. With unequal lengths, a static batch waits for its longest answer, and in flight gives 1.9 times as many tokens per second.
+# With equal lengths there is nothing to gain: where all requests wait at once, a batch that starts together ends together. With unequal lengths, a static batch waits for its longest answer, and in flight gives 1.9 times as many tokens per second.
 
 # %% tags=["solution-only"]
 claim("With equal lengths there is nothing to gain", holds=abs(flying.tokens_per_s / static.tokens_per_s - 1) < 0.01)
@@ -846,7 +846,7 @@ for batch, latency in step_times.items():
 print(aligned(lines))
 
 # %% [markdown]
-# A batch pays here too: sixteen tokens take far less than sixteen times as long as one. But four already take longer than one, where the bound is the same. Why the clock stays so far behind the bound was not tested. The bound itself is an estimate from two measurements,
+# A batch pays here too: sixteen tokens take far less than sixteen times as long as one. But four already take longer than one, where the bound hardly moves. Why the clock stays so far behind the bound was not tested. The bound itself is an estimate from two measurements,
 # and the bandwidth is that of reads *and* writes, while the model only reads. A model that really writes comes in the next lesson.
 
 # %% tags=["solution-only"]
@@ -990,7 +990,7 @@ show(
 reveal("13.e", round(scaling[1].row.seconds / scaling[8].row.seconds, 1))
 
 # %% [markdown]
-# In the calculator fetching is divided by the number of devices. Starting kernels is not, and the exchange comes on top. So for one user more devices make the wait shorter and each token dearer: eight rents, and 3.1 times the speed. Whether
+# In the calculator fetching is divided by the number of devices. Starting kernels is not, and the exchange comes on top (in the picture too little to be seen: for this engine the delay of an exchange is set to 0). So for one user more devices make the wait shorter and each token dearer: eight rents, and 3.1 times the speed. Whether
 # a single user gains at all depends on how the engine exchanges:
 
 # %% name="out-ring"
@@ -1077,12 +1077,12 @@ claim(
 claim("For one user it is 6%", 100 * fetched[1] / of_all.feed_forward)
 
 # %% [markdown]
-# For one user it is 6%. With 64 users 98% of all experts are fetched, for about a tenth of the arithmetic. Such a model needs a large batch before its matrices wait for arithmetic, and memory for all of its weights.
+# For one user it is 6%. With 64 users 98% of all experts are fetched, for about a tenth of the arithmetic. That is if tokens choose evenly and independently, as the calculator assumes; where they prefer some experts, fewer are fetched. Such a model needs a large batch before its matrices wait for arithmetic, and memory for all of its weights.
 #
 # ### A draft model
 #
-# Decode waits for memory while the arithmetic has nothing to do. **Speculative decoding** gives it something: a small model proposes a few tokens, one after the other, and the large one checks them all *in one step*, like a short prompt. Every proposal up to the first wrong one is kept, and the large model adds a token of its own. With greedy choice the text stays the same, and with sampling there is a rule of acceptance that keeps its distribution (Leviathan et al. 2023). If a proposal holds
-# with probability $a$, then of $k$ proposals a step gives
+# Decode for a few users waits for memory while the arithmetic has nothing to do. **Speculative decoding** gives it something: a small model proposes a few tokens, one after the other, and the large one checks them all *in one step*, like a short prompt. Every proposal up to the first wrong one is kept, and the large model adds a token of its own. With greedy choice the text stays the same, and with sampling there is a rule of acceptance that keeps its distribution (Leviathan et al. 2023). If each proposal holds
+# with probability $a$, whatever came before it, then of $k$ proposals a step gives
 #
 # $$1 + a + a^2 + \dots + a^k$$
 #
@@ -1145,7 +1145,7 @@ reveal("13.f", answers[0 if many_users < 1 else 1 if many_users < 0.9 * one_user
 
 # %% [markdown]
 # The check costs five times the arithmetic of one token. For one user that arithmetic was idle. In a large batch of short texts it was not. With long contexts even a large batch waits for its caches and has arithmetic left, and then it is the draft's own cache, read for each guess, that decides (*MagicDec*, Sadhukhan et al. 2025).
-# **A draft buys speed with arithmetic that is left over.** All of this is calculated: no row of this engine has a draft.
+# **A draft buys speed with arithmetic that is left over.** All of this is calculated: no row of this engine has a draft, and none is of an A100 or computes in 16 bits.
 
 # %% tags=["solution-only"]
 short, long = (
@@ -1229,7 +1229,7 @@ for load in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
 print(aligned(lines))
 
 # %% [markdown]
-# They agree, and less well where the line is long: there the waits of neighbours are alike, and many requests count for few. From half load to 90% the wait becomes nine times as long. **Where people wait, a service that is always busy is one that nobody wants to wait for.** So its devices cannot be busy all the time, and the idle hours have to be paid for, too.
+# They agree, and less well where the line is long: there the waits of neighbours are alike, and many requests count for few. From half load to 90% the wait becomes nine times as long. **Where people wait, a service that is always busy is one that nobody wants to wait for.** So its devices cannot be busy all the time, unless there is other work that may wait, and the idle hours have to be paid for, too.
 
 # %% tags=["solution-only"]
 claim(
@@ -1245,7 +1245,7 @@ claim("They agree", holds=abs(other.wait_s.mean() / serving.md1_wait_s(service_s
 # %% [markdown]
 # ### A batch that changes with every step
 #
-# A real engine does not serve one after the other. After *each step* those who are done leave, and those who wait come in, if the cache has room for them: **continuous batching**. Here are fifty thousand requests with lengths as people write, many short ones and a few long ones.
+# A real engine does not serve one after the other. After *each step* those who are done leave, and those who wait come in, if the cache has room for them: **continuous batching**. Here are fifty thousand requests whose lengths are drawn: many short ones and a few long ones.
 
 # %% name="out-service"
 PROMPTS = serving.lognormal_lengths(median=512, spread=2, most=4096)
@@ -1384,8 +1384,8 @@ by_rate = {row.rate_per_s: row for row in load_curves[16, 256]}
 reveal("13.g", round(by_rate[32].latency_mean_s / by_rate[20].latency_mean_s, 1))
 
 # %% [markdown]
-# The **knee** is the rate at which a service gives most for the time that a request stays (Kleinrock, 1979). With 16 bits and up to 256 users in a step, from 1 to 20 requests per second the tokens become 20 times as many, and the stay twice as long. From 20 to 32 there are a third more tokens, and the stay is 2.8 times as long: each step gets longer. At 48 more comes than can be served, and the line grows for as long as the rush lasts.
-# The times there are those of 1500 requests; with more of them they would be longer still. A small limit on the batch makes the steps short and the line long. The knee is flat: other draws of the same requests move it by a step of this scale.
+# The **knee** is the rate at which a service gives most for the time that a request stays (Kleinrock, 1979). With 16 bits and up to 256 users in a step, from 1 to 20 requests per second the tokens become 20 times as many, and the stay twice as long. From 20 to 32 there are a third more tokens, and the stay is 2.8 times as long: the steps serve more users, and more prompts come between them. At 48 more comes than can be served, and the line grows for as long as the rush lasts.
+# The times there are those of 1500 requests; with more of them they would be longer still. A small limit on the batch makes the steps short and the line long. The knee is flat: another draw of the requests moves it by at most one step of this scale.
 #
 # Who promises a time asks another question: up to which rate are the promises kept? What is served within them is called **goodput** (Zhong et al. 2024, *DistServe*). It may lie on either side of the knee, and what the service could give beyond is not for sale. That is a second reason why devices cannot be used up.
 #
@@ -1433,7 +1433,7 @@ again = serving.load_curve(
     lambda rate: serving.poisson_arrivals(rate, 1500, PROMPTS, OUTPUTS, seed=1), EIGHT, RATES, kv_tokens=ROOM
 )
 claim(
-    "other draws of the same requests move it by a step of this scale",
+    "another draw of the requests moves it by at most one step of this scale",
     holds=abs(RATES.index(serving.knee(again).rate_per_s) - RATES.index(knees[16, 256])) <= 1,
 )
 (first_alone, next_alone), (first_cut, next_cut) = policies.values()
@@ -1654,7 +1654,7 @@ claim("Between 3.3 and 13 times", *falls_by_mix)
 # %% [markdown]
 # ### The same quality
 #
-# None of these holds quality constant. A cheap model of today is not the cheap model of 2023. So give each model a **score**: the share of the 14,042 questions of MMLU that it answers rightly, as its maker reports it, five examples shown where that was reported. Now ask only for models that are *at least as good* as one of these: GPT-3.5, Claude 2, GPT-4.
+# None of these holds quality constant. A cheap model of today is not the cheap model of 2023. So give each model a **score**: the share of the 14,042 questions of MMLU that it answers rightly, as its maker reports it, five examples shown where that was reported. Now ask only for models that are *at least as good* as one of these: GPT-3.5, Claude 2, GPT-4; the bar is the score of each less one point, which the test can hardly tell apart.
 
 # %%
 predict(
@@ -1727,7 +1727,9 @@ print(f"(95% interval {fit.low_times:.1f} to {fit.high_times:.1f}, {fit.points} 
 reveal("13.k", round(falls["GPT-4"].times_per_year, 1))
 
 # %% [markdown]
-# Three numbers for one question. The line through the record lows falls by construction, and its interval knows nothing of that. The average from the first price to today counts the standstill too, but it rests on two prices, and the second is the lowest of many sellers. The regression uses every scored price and asks what one more year does at the same score: 4.1 times, with an interval of 3.1 to 5.6. It assumes that a point of score multiplies the price by the same factor at every score.
+# Three numbers for one question. The line through the record lows falls by construction, and its interval knows nothing of that. The average from the first price to today counts the standstill too, but it rests on two prices, and the second is the lowest of many sellers. The regression uses every scored price and asks what one more year does at the same score: 4.1 times, with an interval of 3.1 to 5.6. It assumes that a point of score multiplies the price by the same factor at every score, and that the fall is equally fast in all years, which the first panel does not suggest.
+#
+# The first panel draws record lows. A record may have been taken off the list since: for Claude 2 the cheapest price of today, in the table, is above the end of its line. The middle panel has other sellers in each year, some with devices made for speed, and shows no trend that one could read off.
 
 # %% name="out-epoch"
 lines = [("Epoch AI: times cheaper per year", "from", "to", "theirs (90%)", "this table, same end and mix (95%)")]
@@ -1756,7 +1758,7 @@ for (test, level), name in OURS.items():
 claim("each number lies in the other's interval", holds=len(agree) == 4 and all(agree))
 largest = sorted(prices.EPOCH_2025, key=lambda one: one.times_per_year)[-2:]
 claim(
-    "The two largest are those of a harder test, of four points each",
+    "The two largest of this table are those of a harder test, of four points each",
     holds=all(one.test != "MMLU" and one.points == 4 for one in largest),
 )
 then, now = (
@@ -1766,7 +1768,7 @@ then, now = (
 claim("the lowest price at GPT-4's level fell by 7% here", None, 100 * (1 - now / then))
 
 # %% [markdown]
-# Epoch AI (2025) fitted lines through record lows too, on several tests: from 9 to 900 times per year over all of its levels, 40 at GPT-4's level on GPQA, a test of hard science questions. Where the test and the level are the same, their points and this table agree: each number lies in the other's interval. The two largest are those of a harder test, of four points each, and of data that end by February 2025; which of these makes them large cannot be told from here. Since then, the lowest price at GPT-4's level fell by 7% here.
+# Epoch AI (2025) fitted lines through record lows too, on several tests: from 9 to 900 times per year over all of its levels, 40 at GPT-4's level on GPQA, a test of hard science questions. Where the test and the level are the same, their points and this table agree: each number lies in the other's interval. The two largest of this table are those of a harder test, of four points each, and of data that end by February 2025; which of these makes them large cannot be told from here. Since then, the lowest price at GPT-4's level fell by 7% here.
 # MMLU itself has nearly reached its top, and the makers of the best models no longer report it. The score is a threshold that was useful for a time.
 #
 # ### Which rows to trust
@@ -1851,7 +1853,7 @@ claim(
 # %% [markdown]
 # ## 7 Where it stops working
 #
-# - **Speed, not quality.** Nothing here knows whether an answer is any good. A price per *token* says nothing about a price per *solved task*: a cheaper model may write more, or need two tries. Above all a model that reasons writes thousands of tokens before its answer, and they are billed as output: at 1 USD per million, 5000 of them cost half a cent, for an answer of 200 that costs .02 of one.
+# - **Speed, not quality.** Nothing here knows whether an answer is any good. A price per *token* says nothing about a price per *solved task*: a cheaper model may write more, or need two tries, and its tokenizer may cut the same text into more tokens. Above all a model that reasons writes thousands of tokens before its answer, and they are billed as output: at 1 USD per million, 5000 of them cost half a cent, for an answer of 200 that costs .02 of one.
 # - **The median error hides a tail.** You have seen the worst rows. Next year's engines need new constants: `python tools/llm_error.py --rows FILE` compares the calculator with rows of your own.
 # - **Extrapolation.** An engine knows which devices and formats its rows had. An estimate for others is computed all the same, and says so in a last line, `extrapolates`. No row is from several computers. Experts are assumed to be chosen evenly.
 # - **All requests of a batch are alike** in `estimate`. In the simulator they differ, but its engine is simple: one queue, no priorities, no cache of common beginnings, one device group.
@@ -1873,7 +1875,7 @@ progress()
 # ## Summary
 #
 # - A token costs FLOPs (two for each weight that is multiplied, and the look back), and bytes (the weights, shared by the batch; the cache, one for each user).
-# - Prefill waits for arithmetic, decode of a few users for memory. A batch changes that as far as the caches let it.
+# - Prefill of a long prompt waits for arithmetic, decode of a few users for memory. A batch changes that as far as the caches let it.
 # - Dollars per token are the rent divided by the tokens per second. Large batches make tokens cheap, and slow.
 # - A model of a machine is worth as much as its error on rows that it has not seen, and its worst rows are worth a look.
 # - More devices, drafts and fewer bits help where something is idle, and lose where it is not.

@@ -319,7 +319,7 @@ check("14.3")
 # </details>
 
 # %% [markdown]
-# The text is a part of Python's own manual. It is cut into windows of 256 tokens, and each window is a sample of its own: some are easy, some are hard. So a perplexity has an interval.
+# The text is a part of Python's own manual. It is cut into windows of 256 tokens, and each window is a sample of its own: some are easy, some are hard. So a perplexity has an interval. (Windows of one manual are not quite independent; if anything, the interval is too narrow.)
 
 # %% name="out-baseline"
 WINDOWS = 4 if path else 2
@@ -331,7 +331,7 @@ print(
 )
 
 # %% [markdown]
-# The interval of four windows is far too wide to see what a few bits do. Two things help. One is more text: the numbers in the tables below come from a recorded study on 33 windows, 8,415 tokens, which took 44 minutes. The other is to compare *the same windows*: what makes a window hard makes it hard for both models, and drops out of the difference.
+# The interval of four windows is far too wide to see what a few bits do. Two things help. One is more text: the numbers in the tables below come from a recorded study on 33 windows, 8,415 tokens, which took 44 minutes. The other is to compare *the same windows*: what makes a window hard makes it hard for both models, and mostly drops out of the difference.
 #
 # ### The file is small already
 #
@@ -373,7 +373,7 @@ for name, grid in GRIDS.items():
 print(aligned(lines))
 
 # %% [markdown]
-# "4 bits without any loss": true, and worth nothing. The other two grids lose as much on weights that were moved as on those of the file, so the file does not favour them, and the study uses these two alone. And everything is compared with the unpacked file, which is not the model as it was trained: the original may well be better than every model here.
+# "4 bits without any loss": true, and worth nothing. The other two grids lose as much on weights that were moved as on those of the file, so there is no sign (in this one matrix) that the file favours them, and the study uses these two alone. And everything is compared with the unpacked file, which is not the model as it was trained: the original may well be better than every model here.
 #
 # > **Takeaway.** Ask where the weights come from before you believe that a method loses nothing.
 
@@ -446,7 +446,7 @@ reveal("14.b", round(100 * (study.times_float(language.NEAREST, language.at(3, l
 
 # %% [markdown]
 # *Times float* is the ratio to the unpacked file on the same windows; its interval is far narrower than that of the perplexity. At 8 bits the loss is a fraction of a percent. At 3 bits GPTQ undoes 66% of what rounding to nearest adds to the perplexity, and AWQ 52%. At 4 bits AWQ is ahead: on the same windows its perplexity is .95 times that of GPTQ, with an interval of .93 to .97. Both are plain versions, calibrated on 16 windows.
-# Rounding to nearest with a zero point cannot be told apart from GPTQ on a symmetric grid at 3 bits. It is not the file that helps (section 2). The grid has 8 values instead of 7, which may lean to one side, and half a bit more per weight.
+# Rounding to nearest with a zero point cannot be told apart from GPTQ on a symmetric grid at 3 bits. Section 2 found no sign that the file favours such a grid. It has 8 values instead of 7, which may lean to one side, and half a bit more per weight.
 
 # %% tags=["solution-only"]
 nearest, by_gptq, by_awq = (
@@ -741,7 +741,7 @@ else:
     print(aligned(lines))
 
 # %% [markdown]
-# Is that fair? The file is the same, and the model is not: llama.cpp multiplies with the file's own grids, and int4 is the file rounded once more, to nearest on symmetric grids. By the recorded study its perplexity is 1.37 times that of the unpacked file. So the table compares kernels at about the same bytes, and not models of the same quality.
+# Is that fair? Not quite. The kernels of int4 were compiled for this processor. The package of llama.cpp was built for many: where a processor has newer vector instructions than those of AVX2, it may leave them unused, and a llama.cpp compiled here can be faster. The file is the same, and the model is not: llama.cpp multiplies with the file's own grids, and int4 is the file rounded once more, to nearest on symmetric grids. By the recorded study its perplexity is 1.37 times that of the unpacked file. So the table compares kernels at about the same bytes, and not models of the same quality.
 #
 # > **Takeaway.** Fewer bytes are fewer milliseconds only as far as nothing else is in the way: the gain of int4 over float32 is larger as a plan than as modules.
 
@@ -847,7 +847,7 @@ print(f"the weights of int4: {plans['int4'].weight_bytes / MB:.0f} MB")
 reveal("14.e", round(kv_took["32"].median_s / kv_took["4"].median_s, 1))
 
 # %% [markdown]
-# From 32 to 8 bits the token becomes faster, and from 8 to 4 hardly more. By the calculator, at 8 bits reading the cache takes only a few milliseconds, and at 4 bits it takes no longer than the arithmetic: each code has to become a number before it is multiplied, at the rate that stands in the limits above (attention, GFLOP/s). Where the calculator is too low, remember that it takes the larger of reading and arithmetic, as if the one always hid the other. What 4 bits save is memory, and they cost some perplexity, 1.066 times; 8 bits cost none that can be told apart.
+# From 32 to 8 bits the token becomes faster, and from 8 to 4 hardly, if at all. By the calculator, at 8 bits reading the cache takes only a few milliseconds, and at 4 bits it takes no longer than the arithmetic (where the two predictions are alike, at 8 bits already): each code has to become a number before it is multiplied, at the rate that stands in the limits above (attention, GFLOP/s). Where the calculator is too low, remember that it takes the larger of reading and arithmetic, as if the one always hid the other. What 4 bits save is memory, and they cost some perplexity, 1.066 times; 8 bits cost none that can be told apart. That was measured on windows of 256 tokens, and not in a text of 2,000.
 #
 # > **Takeaway.** Whatever is read for every token takes its time: first the weights, and in a long text the cache. Once reading is no slower than the arithmetic, fewer bits save memory alone.
 
@@ -858,7 +858,7 @@ claim(
 )
 in_ms = {bits: 1e3 * kv_took[str(bits)].median_s for bits in by_bits}
 claim("From 32 to 8 bits the token becomes faster", None, None, holds=in_ms[8] < in_ms[32])
-claim("and from 8 to 4 hardly more", None, None, holds=in_ms[8] - in_ms[4] < in_ms[32] - in_ms[8])
+claim("and from 8 to 4 hardly, if at all", None, None, holds=in_ms[8] - in_ms[4] < in_ms[32] - in_ms[8])
 by_calculator = here.predict_step(models["int4"], limits, context=2_000, cache_bits=4)
 claim(
     "at 4 bits it takes no longer than the arithmetic",
@@ -872,7 +872,7 @@ claim("8 bits cost none that can be told apart", None, holds=kept_8.low < 1 < ke
 # %% [markdown]
 # ## 7 Several tokens at once
 #
-# A step that waits for memory could, at best, check five tokens in nearly the time of one. **Speculative decoding** guesses the next few tokens cheaply, lets the model compute the logits after each of them in one pass, and keeps the guesses up to the first wrong one. There the model has already said what it would have written, so a pass gives at least one token. With greedy choice the text is the same as without guesses; for text that is drawn at random there is a rule that keeps its distribution (Leviathan et al. 2023).
+# A step that waits for memory could, at best, check five tokens in nearly the time of one. **Speculative decoding** guesses the next few tokens cheaply, lets the model compute the logits after each of them in one pass, and keeps the guesses up to the first wrong one. There the model has already said what it would have written, so a pass gives at least one token. With greedy choice the text is the same as without guesses (in floats but for rounding: where two tokens are almost equally likely, sums in another order might decide otherwise); for text that is drawn at random there is a rule that keeps its distribution (Leviathan et al. 2023).
 
 # %% [markdown]
 # ### Exercise 14.6 - Which guesses to keep (6 min)
@@ -1024,9 +1024,9 @@ reveal("14.f", "yes, on every text" if all(wins) else "on some texts" if any(win
 # %% [markdown]
 # The text is the same in every row. (A pass that ends the text gives none, so a row can have fewer than one per pass.) *Expected* is the formula of exercise 14.7 with the guesses that were right and the costs that were measured. It leaves out that a draft model has to read the prompt too, and that a plan is made for each new length of a pass; in most rows the real gain is smaller. The runs are short, so take small differences for chance.
 # Read the rows with the two costs in mind. A pass over five tokens takes more than one step and fewer than five, for both models: why it is not nearer to one was not tested. So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that.
-# For the int4 model, look-up gains most where the text repeats itself and most guesses are right; on other texts wrong guesses make longer passes for one token. The first 20 layers were never trained to speak for themselves: here one guess in eight is right, and each costs two thirds of a step. Models can be trained so that their first layers do (LayerSkip).
+# For the int4 model, look-up gains most where the text repeats itself and most guesses are right; on other texts wrong guesses make longer passes for one token. The first 20 layers were never trained to speak for themselves: here one guess in eight is right, and each costs about three quarters of a step: two thirds of the layers, and the whole head. (*Expected* reckons with two thirds.) Models can be trained so that their first layers do (LayerSkip).
 #
-# > **Takeaway.** The text is the same whatever the draft says. Whether it comes faster is decided by two numbers: how often a guess is right, and what a longer pass costs on this machine.
+# > **Takeaway.** With greedy choice the text is the same whatever the draft says. Whether it comes faster is decided by two numbers: how often a guess is right, and what a longer pass costs on this machine.
 
 # %% tags=["solution-only"]
 told = lines[1:]
@@ -1059,7 +1059,7 @@ claim(
 # %% [markdown]
 # ## 8 Where it stops
 #
-# - **One small model, one text.** Larger models lose less at 3 and 4 bits (the tables of the GPTQ paper show it within two families), and the order of methods can change.
+# - **One small model, one text.** Larger models mostly lose less when GPTQ rounds them to 3 and 4 bits (the tables of its paper have two families, with exceptions such as OPT-66B), and the order of methods can change.
 # - **Perplexity is not usefulness.** A model can keep its perplexity and lose what it was taught about answering questions.
 # - **The baseline is itself a 4-bit file.** What was lost before it was written is not seen here.
 # - **One user, one thread, one machine.** With many users at once and short texts the arithmetic is the limit (lesson 13), and kernels are built otherwise.
@@ -1119,7 +1119,7 @@ progress()
 # - Keys and values are kept, so a token costs one row of attention. The cache is paid for in memory, and in bytes that each step reads.
 # - Perplexity with paired windows tells small differences; a few lines of text do not.
 # - Ask what the weights were before: a grid that fits the file loses nothing and shows nothing.
-# - Weights in 8 bits lose next to nothing however they are rounded; at 3 and 4 bits what looks at the inputs wins. Rounding to 4 bits costs less than taking half of the weights.
+# - Weights in 8 bits lose next to nothing, even rounded to nearest; at 3 and 4 bits, on the same grid, what looks at the inputs wins. Rounding to 4 bits costs less than taking half of the weights.
 # - Time is bytes over bandwidth until arithmetic or the start of kernels is slower. All three were measured here, and the calculator puts them together.
 # - Speculative decoding with greedy choice keeps the text. It gains where guesses are right and a longer pass costs little more than a step.
 #
