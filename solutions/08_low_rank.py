@@ -273,7 +273,7 @@ claim(
 )
 claim(
     "At a quarter of the weights a third of the length is missing, and half a point of the accuracy.",
-    holds=abs(cut.predicted_error - 1 / 3) < 0.02 and 0 < lost_at_a_quarter < 1,
+    holds=abs(cut.predicted_error - 1 / 3) < 0.02 and 0.25 < lost_at_a_quarter < 0.75,
 )
 at_break_even = {
     name: low_rank.rank_errors(shuffled(matrix))[rank.break_even_rank(*matrix.shape)]
@@ -531,7 +531,7 @@ claim(
 )
 
 # %% [markdown]
-# Which way is best depends on the layer, and on what may be kept. In conv3 CP comes nearest, at 0.65, and it is the one that keeps most of the accuracy. In conv4 the channel SVD does, at 0.219, with CP at 0.227 after 200 sweeps (0.236 after 40). CP is still falling there: after ten times the sweeps it is just ahead. Equal weights are not equal MACs.
+# Which way is best depends on the layer, and on what may be kept. In conv3 CP comes nearest, at 0.65, and it is the one that keeps most of the accuracy. In conv4 the channel SVD does, at 0.219, with CP at 0.227 after 200 sweeps (0.236 after 40). CP is still falling there, so this order is that of 200 sweeps. Equal weights are not equal MACs.
 #
 # CP can afford a rank several times as high for the same weights. But it makes four layers where there was one, and it has no closed form: it is found by **alternating least squares**, from a start that may be a bad one. Tucker-2 has two ranks to share out, and here gets the pair with the least error of HOSVD, which is explained below: with the same share in both modes, 25 x 25, the error in conv4 is 0.335 in place of 0.248.
 # And no way costs conv4 half a point, while all of them cost conv3 eight points or more. Look once more at the first figure.
@@ -1102,7 +1102,7 @@ reveal("8.h", names[min(names, key=lambda value: abs(value - share))])
 step = [by_rank[r].median_s for r in (20, 24, 28, 32)]
 claim(
     "Ranks 20 to 32, all on one step, lie within a quarter of each other, and rank 16 takes a third to a half less time.",
-    holds=max(step) < 1.25 * min(step) and 0.5 < by_rank[16].median_s / min(step) < 0.8,
+    holds=max(step) < 1.25 * min(step) and 0.48 < by_rank[16].median_s / min(step) < 0.7,
 )
 
 # %% [markdown]

@@ -982,7 +982,11 @@ DRAFTS = (  # the model, its draft, the new tokens, and what makes the draft
 )
 SMALL = model.first_layers(lm, max(1, shape.layers * 2 // 3))
 step_s = {name: one.median_s for name, one in speed.decode_times(plans, context=64, repeats=5).items()}
-DRAFT_COST = {"look-up": 0.0, "int4": step_s["int4"] / step_s["float32"], "first 20 layers": 2 / 3}
+DRAFT_COST = {
+    "look-up": 0.0,
+    "int4": step_s["int4"] / step_s["float32"],
+    "first 20 layers": cost.count_parameters(SMALL.architecture).matmul / counted.matmul,
+}
 
 
 def seconds(name, call):
@@ -1024,7 +1028,7 @@ reveal("14.f", "yes, on every text" if all(wins) else "on some texts" if any(win
 # %% [markdown]
 # The text is the same in every row. (A pass that ends the text gives none, so a row can have fewer than one per pass.) *Expected* is the formula of exercise 14.7 with the guesses that were right and the costs that were measured. It leaves out that a draft model has to read the prompt too, and that a plan is made for each new length of a pass; in most rows the real gain is smaller. The runs are short, so take small differences for chance.
 # Read the rows with the two costs in mind. A pass over five tokens takes more than one step and fewer than five, for both models: why it is not nearer to one was not tested. So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that.
-# For the int4 model, look-up gains most where the text repeats itself and most guesses are right; on other texts wrong guesses make longer passes for one token. The first 20 layers were never trained to speak for themselves: here one guess in eight is right, and each costs about three quarters of a step: two thirds of the layers, and the whole head. (*Expected* reckons with two thirds.) Models can be trained so that their first layers do (LayerSkip).
+# For the int4 model, look-up gains most where the text repeats itself and most guesses are right; on other texts wrong guesses make longer passes for one token. The first 20 layers were never trained to speak for themselves: here one guess in eight is right, and each costs about three quarters of a step: two thirds of the layers, and the whole head. Models can be trained so that their first layers do (LayerSkip).
 #
 # > **Takeaway.** With greedy choice the text is the same whatever the draft says. Whether it comes faster is decided by two numbers: how often a guess is right, and what a longer pass costs on this machine.
 
