@@ -3,8 +3,8 @@
 #
 # Lesson 05 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
 #
-# A trained network has far more weights than it seems to need. Set some of them to zero, and it hardly notices. So which ones, how many, and what do you get for it? A zero is
-# not yet a saved byte, and a saved byte is not yet a saved millisecond. This lesson takes weights away in the ways that are most in use, next to a
+# A trained network has far more weights than it seems to need. Set some of them to zero, and it hardly notices. Which ones, how many, and what do you get for it? A zero is
+# not yet a saved byte, and a saved byte is not yet a saved millisecond. This lesson takes weights away in several ways, next to a
 # control, and measures all three: accuracy, bytes, time.
 #
 # **You will be able to**
@@ -180,7 +180,7 @@ enough = [density for density, spread in curves["magnitude"].items() if spread.m
 reveal("5.a", round(100 * (1 - min(enough, default=1.0))))
 
 # %% [markdown]
-# So size is a good sign, and chance is none: the smallest fifth of the weights can go at no loss, while 5% drawn by chance cost about 43 points. Whoever reports only the first column cannot know that the score did it.
+# So size is a good sign, and chance is none: the smallest fifth of the weights can go at no loss, while 5% drawn by chance cost about 43 points.
 #
 # ## 2 What is a weight worth?
 #
@@ -188,7 +188,7 @@ reveal("5.a", round(100 * (1 - min(enough, default=1.0))))
 #
 # $$|g \cdot w|.$$
 #
-# Two weights, 2 and -4, and two images with the gradients (0.5, 0.25) and (0.5, 0.75). The gradient of the *mean* loss is (0.5, 0.5), and the costs are 1 and 2. The idea is that of Mozer and Smolensky (1989), for units, and of Karnin (1990), for weights; taken before any training, the score is known as SNIP. *Optimal Brain Damage* (1990) is another idea: at the end of
+# Two weights, 2 and -4, and two images with the gradients (0.5, 0.25) and (0.5, 0.75). The gradient of the *mean* loss is (0.5, 0.5), and the costs are 1 and 2. The idea goes back to Mozer and Smolensky (1989), for units, and to Karnin (1990), for weights; taken before any training, it is SNIP's score. *Optimal Brain Damage* (1990) is another idea: at the end of
 # training the gradient is about zero, so it drops the first order and keeps the second, $h w^2 / 2$, with the curvature $h$ of the loss (section 7).
 
 # %% [markdown]
@@ -318,7 +318,7 @@ claim(
 )
 
 # %% [markdown]
-# Most of the loss was not the weights': at a density of 30%, magnitude goes from 34% to 79%, and 5% drawn by chance cost 6 points instead of 43. Whoever compares scores without this compares how well the old statistics happen to fit.
+# Most of the loss was not the weights': at a density of 30%, magnitude goes from 34% to 79%, and 5% drawn by chance cost 6 points instead of 43. Whoever compares scores without this compares mostly how well the old statistics happen to fit. Until section 7, tables without training keep the old ones: read in them who is ahead, not by how much.
 #
 # ### Which layer suffers?
 #
@@ -381,7 +381,7 @@ claim(
 )
 
 # %% [markdown]
-# The scan allowed each layer two points, 8 in all, and 15 are gone: losses measured one layer at a time do not add up. A scan is a guide, and the table is the judge. It beats the global contest in all three seeds. Why?
+# The scan allowed each layer two points, 8 in all, and 15 are gone, stale batch norms included: losses measured one layer at a time do not add up. It beats the global contest in all three seeds. Why?
 #
 # A global contest compares sizes of different layers. But before a batch norm a layer's size is arbitrary: double the weights of `conv4`, and its batch norm divides by twice as much. Same outputs, another mask.
 
@@ -463,7 +463,7 @@ for name, network in {"applied once": prune.apply_mask(model, mask), "kept": pru
 claim("gave nearly every weight a value again", holds=not_zero["applied once"] > 0.9)
 
 # %% [markdown]
-# The mask was *applied*, and the first step of the optimizer gave nearly every weight a value again. Nothing complained, and nothing was pruned: a common error in code for pruning. The zeros must be put back **after each step**.
+# The mask was *applied*, and training gave nearly every weight a value again. Nothing complained, and nothing was pruned. The zeros must be put back **after each step**.
 #
 # By hand, with weights (1, 2), the second one pruned: start from (1, 0). If the gradient there is (-5, -4) and the learning rate 0.1, the step goes to (1.5, 0.4), and the mask makes that (1.5, 0).
 
@@ -500,7 +500,7 @@ check("5.3")
 # </details>
 
 # %% [markdown]
-# (Masking the gradient is enough here. It is not with momentum or Adam, which remember older gradients: the library multiplies the weight itself by its mask in every forward pass, and then no optimizer can bring it back.)
+# (Masking the gradient is enough here. It is not where momentum or Adam goes on from before the pruning, and remembers older gradients. The library multiplies the weight itself by its mask in every forward pass, and then no optimizer can bring it back.)
 #
 # ### At once, or little by little?
 #
@@ -660,11 +660,11 @@ claim(
 )
 
 # %% [markdown]
-# Restarts alone are no help. With as many of them, the cubic curve is 12 points ahead of all at once, and the two differ in their densities alone. Four equal ratios lie between, and three seeds do not place them: one of the three came out badly.
+# Restarts alone are no help. With as many of them, the cubic curve is 12 points ahead of all at once, and the two differ in their densities alone. Four equal ratios lie between, and three seeds do not place them.
 #
 # ## 4 Nothing is faster yet
 #
-# The weights are gone. So how much faster is the model?
+# So how much faster is the model?
 
 # %%
 predict(
@@ -796,13 +796,13 @@ for name, fitted in halves.items():
 # %% tags=["solution-only"]
 last = {name: fitted.history[-1].validation_accuracy for name, fitted in halves.items()}
 claim(
-    "weights that were trained before are ahead of fresh ones by more than ten points, whichever channels they are",
+    "weights that were trained before are ahead of fresh ones by more than ten points, chosen by length or by chance",
     holds=min(last["pruned by length"], last["pruned by chance"]) > last["fresh weights"] + 0.1,
 )
 
 # %% [markdown]
-# Compare the first two rows: is the length of a filter a better guide than chance? One seed cannot tell a difference of a point or two. Then look at the last row. With three passes, weights that were trained before are ahead of fresh ones by more than ten points, whichever channels they are. With *long* training, the literature finds, the fresh model often
-# catches up, and did not have to be cut out of a large one at all (Liu et al. 2019).
+# Is the length of a filter a better guide than chance? One seed cannot tell. But with three passes, weights that were trained before are ahead of fresh ones by more than ten points, chosen by length or by chance. With *long* training, the literature finds, the fresh model often
+# catches up (Liu et al. 2019).
 #
 # ## 5 Bytes, with the places
 #
@@ -895,7 +895,7 @@ print(measure.Report((dense_row, quarter_row, half_row)))
 # %% [markdown]
 # ## 6 From which density on is it faster?
 #
-# For time there is no formula. A CSR kernel skips zeros, but for each weight it looks up a place, and gathers its inputs from there one by one, where the dense one loads 16 neighbours at once. So we measure: a matrix times a vector, in C, compiled on your machine, dense against all formats. In "warm" caches the matrix lies in the cache;
+# For time there is no formula. A CSR kernel skips zeros, but for each weight it looks up a place, and gathers its inputs from there one by one, where the dense one loads many neighbours at once. So we measure: a matrix times a vector, in C, compiled on your machine, dense against all formats. In "warm" caches the matrix lies in the cache;
 # in "cold" ones it has to come from memory, as in a model that is larger than the cache.
 
 # %%
@@ -1018,7 +1018,7 @@ show(
 
 # %% [markdown]
 # Read the line "torch dense" first: at 1% density it is full of zeros, and it gains nothing on our dense kernel. Then follow CSR to where it crosses the line at 1: in warm caches far below the density from which on it has fewer *bytes* (67%), in cold ones at a higher density. Blocks and 2:4 are ahead of dense at a half already (within a block, neighbours are
-# multiplied at once). In warm caches the bitmap takes about as long at 1% as at a half, since every word of its mask is read, however few bits are set. And time does not follow bytes: CSR with 1% of the weights has 63 times fewer bytes, and is far from 63 times as fast.
+# multiplied at once). In warm caches the bitmap takes about as long at 1% as at a half (every word of its mask is read, however few bits are set). And time does not follow bytes: CSR with 1% of the weights has 63 times fewer bytes, and is far from 63 times as fast.
 #
 # So blocks, then? A pattern has a price. Half of the weights of the inner convolutions, without training, by magnitude in all cases:
 
@@ -1066,7 +1066,7 @@ claim(
 )
 
 # %% [markdown]
-# The coarser the pattern, the less choice is left to the score, and what is fast for the kernel costs accuracy: scattered weights keep 88%, two of every four 58%, blocks less. Which of the two blocks is better, three seeds do not tell.
+# The coarser the pattern, the less choice is left to the score, and what is fast for the kernel costs accuracy: scattered weights keep 88%, two of every four 58%, blocks less in the mean. The order counts here, not the size of the losses: the batch norms are the old ones (section 2). Which of the two blocks is better, three seeds do not tell.
 #
 # A crossover is read from noisy times, so take care: a kernel is *faster* where even its slow runs beat the fast runs of the other. And a single win between two losses is luck. By hand: at the densities 0.5, 0.2, 0.1 the dense kernel takes 1.0 to 1.1 ms each time, the sparse one 0.8 to 0.9, 1.2 to 1.3, 0.4 to 0.5. The crossover is 0.1: what happened at
 # 0.5 did not last.
@@ -1106,7 +1106,7 @@ check("5.7")
 # </details>
 
 # %% [markdown]
-# That was a random matrix. Now a real one: the first layer of the `lenet_300_100` that we have pruned to 1%, and trained. How much is its layer worth in each kernel? And the whole model?
+# That was a random matrix. Now a real one: the first layer of the `lenet_300_100` that we have pruned to 1%, and trained. How long does the layer take in each kernel? And the whole model?
 
 # %% name="out-lenet"
 small_lenet = finished["cubic, 1 epoch each"][0].model
@@ -1138,7 +1138,7 @@ if HAS_COMPILER:
     print(f"largest difference between the outputs of the last two: {off:.0e}")
 
 # %% [markdown]
-# Compare the gain of the layer with that of the model. What is left, the other layers and the calls themselves, is the same code as before (Amdahl's law, exercise 1.7). And all of this is a matrix times *one vector*. With a batch of inputs a dense kernel can use each weight that it has fetched many times over; that is another contest, and not measured here.
+# Compare the gain of the layer with that of the model. What is left, the other layers and the calls themselves, is the same code as before (Amdahl's law, exercise 1.7). And all of this is a matrix times *one vector*. A batch is another contest, and not measured here.
 #
 # ## 7 What comes in
 #
@@ -1284,9 +1284,9 @@ claim(
 reveal("5.f", max(WAYS, key=lambda name: methods[name].mean))
 
 # %% [markdown]
-# As it is, the five ways lie 48 points apart; with the batch norms anew, 7. Much of what looked like the worth of a score was old statistics, and SparseGPT, which keeps each layer's output near what it was, had the least to gain. Then Wanda and magnitude, by layer, are level, and SparseGPT stays ahead in the mean, though the interval holds zero.
+# As it is, the five ways lie 48 points apart; with the batch norms anew, 7. Much of what looked like the worth of a score was old statistics, and SparseGPT had the least to gain. Then Wanda and magnitude, by layer, are level, and SparseGPT stays ahead in the mean, though the interval holds zero.
 #
-# The paper's rule, each row by itself, was found on language models. Here "by layer" does better in the mean for both scores: a rule that is right for one kind of model may be wrong for another.
+# The paper's rule, each row by itself, was found on language models. Here "by layer" does better in the mean for both scores.
 #
 # ## 8 Look around
 #
@@ -1342,13 +1342,13 @@ explore(
 )
 
 # %% [markdown]
-# The bytes move with every step. Not all of the times follow: which ones do not, and why? (Every word of a bitmap is read, however little is left.) And does CSR cross the dense kernel where it did for 1024 x 1024? Another size, another crossover.
+# The bytes of the sparse formats move with every step. Not all of the times follow: which ones do not, and why? (Every word of a bitmap is read, however little is left.) And does CSR cross the dense kernel where it did for 1024 x 1024?
 #
 # ## 9 Where it stops working
 #
 # - **Zeros are not speed.** In a dense kernel they give nothing. With its matrix in the caches, a CSR kernel needs a density far below that at which it saves bytes, and all our kernels take one vector at a time.
-# - **Magnitude is not worth.** It is a guess, and across layers one that depends on their scale. Before any training gradient, inputs and curvature did better here at a half, in the mean; after long training, the literature finds it hard to beat (Gale et al. 2019).
-# - **2:4 needs the right instruction.** Our kernel picks its two of four with a vector shuffle where the CPU has a wide one, and in plain C elsewhere, which is slower.
+# - **Magnitude is not worth.** It is a guess, and across layers one that depends on their scale. Even so, with large nets and long training it did as well as far more complex methods (Gale et al. 2019).
+# - **2:4 needs the right instruction.** Our kernel picks its two of four with a vector shuffle where the CPU has a wide one, and in plain C elsewhere.
 # - **Local is not global.** A layer's small error, and a harmless scan, do not promise that the whole model is fine. Measure the whole.
 #
 # ## The ledger
@@ -1393,7 +1393,7 @@ progress()
 # Li et al. 2017, *Pruning Filters for Efficient ConvNets*. Zhu and Gupta 2017, *To Prune, or Not to Prune*. Lee et al. 2019, *SNIP*. Liu et al. 2019, *Rethinking the Value of Network Pruning*. Mishra et al. 2021, *Accelerating Sparse Deep Neural Networks*. Frantar and
 # Alistarh 2023, *SparseGPT*. Sun et al. 2024, *A Simple and Effective Pruning Approach for Large Language Models* (Wanda). Gale, Elsen and Hooker 2019, *The State of Sparsity in Deep Neural Networks*.
 #
-# **Further reading.** Lee et al. 2021, *Layer-Adaptive Sparsity for the Magnitude-Based Pruning* (a global contest that no layer's scale changes). Li et al. 2020, *EagleEye* (batch norms anew before comparing).
+# **Further reading.** Lee et al. 2021, *Layer-adaptive Sparsity for the Magnitude-based Pruning* (a global contest that no layer's scale changes). Li et al. 2020, *EagleEye* (batch norms anew before comparing).
 #
 # **In the library.** In `mini_lib/prune`, `scores.py` says what a weight is worth, `keep.py` makes a mask of it, `mask.py` keeps the zeros, `gradual.py` trains in between; `structure` takes channels out, `sparse` stores and multiplies, `second_order` looks at inputs.
 #

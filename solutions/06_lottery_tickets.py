@@ -94,7 +94,7 @@ check("6.1")
 # </details>
 
 # %% [markdown]
-# Step 3 looks harmless, and it is where most programs go wrong. What is pruned has the value zero, and zero is the smallest magnitude there is. By hand: `[0.3, -0.2, 0, 0]`, where the two zeros are pruned, and a rate of one half. Two are left, so *one* goes: the -0.2. Whoever ranks all
+# Step 3 looks harmless, and is not. What is pruned has the value zero, and zero is the smallest magnitude there is. By hand: `[0.3, -0.2, 0, 0]`, where the two zeros are pruned, and a rate of one half. Two are left, so *one* goes: the -0.2. Whoever ranks all
 # four takes away the two zeros once more, and nothing has happened.
 
 # %% [markdown]
@@ -135,7 +135,7 @@ check("6.2")
 # </details>
 
 # %% [markdown]
-# Step 4. Everything that was trained goes back to the start, **biases included**; what is pruned becomes zero. Only the mask remembers that there has been any training.
+# Step 4. Everything that was trained goes back to the start, **biases included**; what is pruned becomes zero.
 
 # %% [markdown]
 # ### Exercise 6.3 - Back to the start (5 min)
@@ -395,7 +395,7 @@ claim(
 reveal("6.b", round(max(way.times_faster_than(ways["one by one"]) for way in ways.values()), 1))
 
 # %% [markdown]
-# The nets are the same up to roundings, since sums are added in another order. How much time there is to gain depends on the machine, and on what else runs on it. The study takes the faster one of the last two ways.
+# The nets are the same up to roundings. Whether there is any time to gain depends on the machine: read the table. The study takes the faster one of the last two ways.
 #
 # ### The study
 
@@ -505,7 +505,7 @@ claim(
 #
 # ## 3 Is the difference real?
 #
-# The bands are wide, and some of them overlap. But a band mixes two things: how arms differ, and how seeds differ. Seed 1 may be a good draw for all arms. All arms of one seed share the order of the pictures (and all but reinit their initial weights), so **subtract first, seed by seed**, then take the mean and the spread.
+# The bands are wide, and some of them overlap. But a band mixes two things: how arms differ, and how seeds differ. All arms of one seed share the order of the pictures (and all but reinit their initial weights), so **subtract first, seed by seed**, then take the mean and the spread.
 #
 # By hand: ticket 0.75 and 0.5, control 0.5 and 0.25. The two means differ by 0.25, and each arm by itself has a standard deviation of 0.18. But the two differences are 0.25 and 0.25: their spread is 0. The standard deviation is that of a *sample*: the seeds stand for all that you did not try, so divide by $n - 1$.
 
@@ -583,8 +583,8 @@ claim("chance alone does that\nabout every fifth time", holds=abs(2 * float(stat
 
 # %% [markdown]
 # How far can the mean be off? Its **95% interval** (Student's t) reaches 2.5 standard deviations to either side with three seeds, and .7 with ten. A difference is *real*, as we use the word here, if its interval leaves out zero. "More than one standard deviation" is not enough: with three seeds, chance alone does that
-# about every fifth time. Three seeds are few, so here is the same experiment with more of them, over more rounds, and longer. It was **recorded**: this cell does not train anything, it reads a file that comes with the course,
-# and says with which command you can make it anew.
+# about every fifth time. Three seeds are few, so here is the same experiment with more of them, over more rounds, and longer. It was **recorded**: this cell trains nothing; it reads a file that comes with the course,
+# and names the command that makes it anew.
 
 # %% name="out-recorded"
 longer, settings = recorded()
@@ -637,8 +637,8 @@ claim(
 #
 # ## 4 Rewinding
 #
-# For larger nets the experiment *failed* at first. Put back to the very start, the pruned net did not reach the dense one. What helped was to go back not to step 0 but a little later, to step $k$: **late rewinding** (Frankle et al., 2019b). The explanation (Frankle et al., 2020): in the first steps of a training, chance, for instance the order
-# of the pictures, decides to which valley the net will go. A mask that was found in one valley does not fit another one. After a few steps the valley is settled.
+# For larger nets the experiment *failed* at first. Put back to the very start, the pruned net did not reach the dense one. What helped was to go back not to step 0 but a little later, to step $k$: **late rewinding** (Frankle et al., 2019b). The explanation that is offered (Frankle et al., 2020): early in training, chance, for instance the order
+# of the pictures, decides to which valley the net will go. A mask that was found in one valley does not fit another one. Later the valley is settled.
 #
 # Two relatives (Renda et al., 2020). **Learning-rate rewinding** keeps the trained weights and takes only the schedule of the learning rate back. **Fine-tuning** keeps both: the trained weights, and the low rate of the end.
 #
@@ -761,8 +761,8 @@ claim(
 )
 
 # %% [markdown]
-# At our rate the net is settled from the very start: another order of the pictures leaves barriers of about a point, other initial weights of 5 points and more. At about four times the rate, in each of the three pairs the barrier is lower from step 60 on, and there it is below a point. So at our rate a later step has
-# nothing to repair. (Frankle et al., 2020, found the same for this net on digits, and for none of their larger ones.)
+# At our rate the net is settled from the very start: another order of the pictures leaves barriers of about a point, other initial weights of 5 points and more. At about four times the rate, in each of the three pairs the barrier is lower from step 60 on, and there it is below a point. If the explanation holds, a later step has
+# nothing to repair at our rate. (Frankle et al., 2020, found the same for this net on digits, and for none of their larger ones.)
 
 # %%
 REWIND_TO = 50
@@ -837,7 +837,7 @@ claim(
 )
 
 # %% [markdown]
-# `lr_rewind` and `fine-tuned` make the same steps from the same weights, and differ in the rates alone: that is worth about 5 points. `lr_rewind` is ahead of `late` and `ticket` as well, by less than a point, but its weights have had all the steps of the dense net before. Late rewinding is no better than the ticket, as one expects where the net is settled. Renda et al.
+# `lr_rewind` and `fine-tuned` make the same steps from the same weights, and differ in the rates alone: that is worth about 5 points. `lr_rewind` is ahead of `late` and `ticket` as well, by less than a point, but its weights have had all the steps of the dense net before. Late rewinding is no better than the ticket. Renda et al.
 # found in deep nets that both ways of rewinding beat fine-tuning, and that rewinding the learning rate is enough; `ticket` and `late` are ahead of `fine-tuned` here in the mean.
 #
 # And where the net is *not* settled at step 0? Here is a study at the high rate, constant again, with six rounds, 600 steps and ten seeds: **recorded**.
@@ -872,12 +872,12 @@ claim(
 )
 
 # %% [markdown]
-# First the last two columns: is the ticket, put back to the very start, worse than the dense net, or no better than a net drawn anew? That would be the failure, and it is not there: the ticket is ahead of both. Then the first column: what a later step gains on top, half a point at most. Corrected for six questions, no gain is
+# First the last two columns: is the ticket, put back to the very start, worse than the dense net, or no better than a net drawn anew? That would be the failure. But the ticket is ahead of both, in the mean at each density. Then the first column: what a later step gains on top, half a point at most, in the mean. Corrected for six questions, no gain is
 # established ($p$ = .09). So at this rate, with its barrier at step 0, the ticket does not fail. The failures of the papers are those of deeper nets.
 #
 # ## 5 What the search costs
 #
-# A ticket that trains fast is found by many slow trainings. By hand: 3 rounds, 100 steps each, no rewinding to a later step: the dense net makes 100 steps, and so does the ticket of each round, 400 in all. If the tickets go back to step 10, the dense net still makes 100, and each ticket 90.
+# By hand: 3 rounds, 100 steps each, no rewinding to a later step: the dense net makes 100 steps, and so does the ticket of each round, 400 in all. If the tickets go back to step 10, the dense net still makes 100, and each ticket 90.
 
 # %% [markdown]
 # ### Exercise 6.8 - What the search costs (4 min)
@@ -905,7 +905,7 @@ check("6.8")
 # </details>
 
 # %% [markdown]
-# Now the question that the figure above does not answer. The ticket had the steps of a whole search behind it, though not in its weights. What if the dense net had got all these steps?
+# The ticket had the steps of a whole search behind it, though not in its weights. What if the dense net had got all these steps?
 
 # %%
 predict(
@@ -1075,13 +1075,13 @@ claim(
 )
 
 # %% [markdown]
-# Read the rows from the bottom to the top, and say what each adds: the ticket's *values*, then their *signs* at the right places, then the *sizes* at the right places. By far the largest jump is the signs', and the sizes add nothing that three draws could show. It is one ticket of one net. Zhou et al. (2019) also found that the signs matter most.
+# Read the rows from the bottom to the top, and say what each adds: the ticket's *values* (and biases), then their *signs* at the right places, then the *sizes* at the right places. By far the largest jump is the signs', and the sizes add nothing that three draws could show. It is one ticket of one net. Zhou et al. (2019) also found that the signs matter most.
 #
-# Now the first column. These nets have their initial weights, the mask, and no training. With the ticket's own values the mask alone gives about 74%, with weights drawn anew it is chance. (Shuffled sizes do no harm here either; shuffled values, signs and all, are chance again.) So finding a mask is a kind of training (Zhou et al.: *supermasks*), and a net that is large enough holds one that needs no other: the *strong* hypothesis (Ramanujan et al. 2020; a proof, Malach et al. 2020).
+# Now the first column. These nets have their initial weights, the mask, and no training. With the ticket's own values the mask alone gives about 74%, with weights drawn anew it is chance. So finding a mask is a kind of training (Zhou et al.: *supermasks*), and a net that is large enough holds one that needs no other: the *strong* hypothesis (Ramanujan et al. 2020; a proof, Malach et al. 2020).
 #
 # ## 7 A study that can be stopped, or run elsewhere
 #
-# Give a long study a folder, and each seed's state is written there after each round, in one step. The same call goes on where it was, also with more rounds or more seeds. With *other settings* it refuses, since a half-old study would be neither.
+# Give a long study a folder, and each seed's state is written there after each round, in one step. The same call goes on where it was, also with more rounds or more seeds. With *other settings* it refuses.
 
 # %% name="out-resume"
 short = Recipe(steps=20)
