@@ -519,7 +519,7 @@ print(f"\na 6 and a 9 that drew {drawn.tolist()} are turned by {guard.limited(TU
 # %% [markdown]
 # ### Digits and clothes
 #
-# Now all operations, each at its strongest published strength, and both tasks, each with a judge of its own, trained in the same way on clean pictures of its reference part.
+# Now all operations, each at the strong end of AutoAugment's scale, and both tasks, each with a judge of its own, trained in the same way on clean pictures of its reference part.
 
 # %%
 predict(
@@ -822,7 +822,7 @@ claim(
     page="slides/11_augment.md",
 )
 claim(
-    "whatever is turned is neither a 6 nor a 9",
+    "what is turned is seldom a 6 or a 9",
     holds=called(SPARED, (6, 9)) < 0.5 * called("180°", (6, 9))
     and called(SPARED, OTHERS) < 0.5 * called("180°", OTHERS),
 )
@@ -842,9 +842,9 @@ claim(
 # %% [markdown]
 # The 6 pays most, and 6 and 9 together more than the others: by 9 points, with an interval of 5 to 14. The 9 alone does not. (A possible reason, which nothing here tests: a net that cannot tell the two apart has to choose, and each 6 that it calls a 9 is a mistake for the 6 only.) Nor are the two the only victims: all ten digits lose.
 #
-# Then the row in which only 6 and 9 are spared, by hand. It should be the remedy, and it is a trap. The 6 and the 9 recover. But the 4 and the 7 lose about 10 points more than before, and of turned digits (last column) fewer are recognised than in the row above. Only the limit of 6 and 9 differs between the two rows, and the last table shows what the net has made of it: *whatever is turned is neither a 6 nor a 9*. Of turned 6s and 9s it calls 32% one of the two, and 75% where all classes are turned alike. A policy that depends on the class tells the class. **Limits that differ much between classes are a shortcut, and here the network found it.**
+# Then the row in which only 6 and 9 are spared, by hand. It should be the remedy, and it is a trap. The 6 and the 9 recover. But the 4 and the 7 lose about 10 points more than before, and of turned digits (last column) fewer are recognised than in the row above. Only the limit of 6 and 9 differs between the two rows, and the last table shows what the net has made of it: *what is turned is seldom a 6 or a 9*. Of turned 6s and 9s it calls 32% one of the two, and 75% where all classes are turned alike. A part of this is want of practice: it never saw a 6 or a 9 that was turned further than 30 degrees. But it also calls fewer of the *other* turned digits a 6 or a 9 (second column), although it saw as many of these as the net in the row above. A policy that depends on the class tells the class. **Limits that differ between classes can be a shortcut, and here the network found it.**
 #
-# The guards, whose limits differ less, avoid the harm. But they end below turning by up to 30 degrees, which anybody could have tried. And the net that was turned most, and lost most, is the best one on turned digits: whether augmentation hurts depends on what you want to recognise. (That an augmentation can gain on average and cost some classes much is known of large networks too: Balestriero et al., 2022.)
+# The guards avoid the harm. Both hold most digits to 30 degrees or less. (The one by the other judge lets 0 and 1 turn all the way, and is still better than no augmentation: unequal limits need not harm.) But they end below turning by up to 30 degrees, which anybody could have tried. And the net that was turned most, and lost most, is the best one on turned digits: whether augmentation hurts depends on what you want to recognise. (That an augmentation can gain on average and cost some classes much is known of large networks too: Balestriero et al., 2022.)
 #
 # > **Takeaway.** Augment for what the network will meet, and keep what it is judged by clean. Pictures far outside of that can cost accuracy, even where the label stays true.
 
@@ -927,7 +927,7 @@ reveal("11.e", "both gain" if min(lost.values()) > 0 else answer)
 # %% tags=["solution-only"]
 low, high = (-100 * end for end in apart.interval())
 claim(
-    "The same strong augmentation costs the narrow network far more than the wide one: by 15 points, with an interval "
+    "The same strong augmentation is harder on the narrow network than on the wide one: by 15 points, with an interval "
     "of 3 to 28",
     -100 * apart.mean,
     high,
@@ -937,7 +937,7 @@ claim(
 )
 
 # %% [markdown]
-# The same strong augmentation costs the narrow network far more than the wide one: by 15 points, with an interval of 3 to 28. Only the width differs. But is it room that the narrow one lacks, or time? The record has five seeds, four times the steps, and three times the labels as well. Points of test accuracy over no augmentation, and in brackets the 95% interval of the mean:
+# The same strong augmentation is harder on the narrow network than on the wide one: by 15 points, with an interval of 3 to 28. (Whether it costs the wide one anything, three seeds do not tell.) Only the width differs. But is it room that the narrow one lacks, or time? The record has five seeds, four times the steps, and three times the labels as well. Points of test accuracy over no augmentation, and in brackets the 95% interval of the mean:
 
 # %% name="out-study-width"
 print(record.width_table(study))
@@ -1011,7 +1011,7 @@ claim(
     holds=all(gained("digits", 500, 1600, width, arms.MILD).interval()[0] > 0 for width in (1, 2)),
 )
 claim(
-    "The wide net gains with few labels, and gains more with time",
+    "The wide net gains with 500 digits, and gains more with time",
     holds=gained("digits", 500, 400, 16).interval()[0] > 0 and longer(16).interval()[0] > 0,
 )
 plain = [record.spread(study.widths, by_cell["digits", 500, steps, 16], arms.NONE).mean for steps in (400, 1600)]
@@ -1042,16 +1042,16 @@ claim(
 # Read it line by line.
 #
 # - **Narrow nets lose** to strong augmentation in all four settings. With four times the steps they lose less: 3 points instead of 14 with two channels, 11 instead of 19 with one. So most of the burden with two channels was time; what would be left after a still longer training, the record does not say. (With 500 digits the mild one costs them nothing that we could measure in the short training, and gains 4 to 5 points in the long one.)
-# - **The wide net gains with few labels**, and gains more with time. Without augmentation longer training gave it nothing. (The wide nets of this lesson have all their 500 training pictures right after 160 steps.)
-# - **With three times the labels** the wide net loses 2 points to strong augmentation in the same number of steps. More labels mean fewer passes through them, too, so the record does not tell which of the two it is. (For larger networks, Cubuk et al., 2020, found that the best strength grows with the network, as here, and with the number of labels, unlike here.)
+# - **The wide net gains with 500 digits**, and gains more with time. Without augmentation longer training gave it nothing. (The wide nets of this lesson have all their 500 training pictures right after 160 steps.)
+# - **With three times the labels** the wide net loses 2 points to strong augmentation in the same number of steps. More labels mean fewer passes through them, too, so the record does not tell which of the two it is. (For larger networks, Cubuk et al., 2020, found that the best strength grows with the network and with the number of labels. Of the three strengths here, the mild one is the best for the wide net with 500 digits and with 1,500; a finer scale would be needed to see more.)
 # - **Clothes**, in the short training alone: strong augmentation hurts even the wide net, and the mild one costs it about a point. (One narrow net in five did not learn at all, which makes the intervals of one channel so wide.) Clothes fill their frame, and digits have empty space around them. Whether that is the reason, no row here tests.
 #
-# > **Takeaway.** Augmentation is work, and takes width and time. In these trainings the narrow networks paid for the strong one, and the wide one gained where labels were few, the more the longer it trained.
+# > **Takeaway.** Augmentation is work, and takes width and time. In these trainings the narrow networks paid for the strong one. The wide one gained with few digits, the more the longer it trained, and lost with more digits and with clothes.
 
 # %% [markdown]
 # ## 5 Two pictures in one
 #
-# So far the label stayed, and the question was whether it should. Two methods change the label *with* the picture. **Mixup** takes the mean of two pictures, $\lambda$ of one and $1 - \lambda$ of the other, and the same mean of their labels. **CutMix** pastes a box of one picture into another, and the label follows the area.
+# So far the label stayed, and the question was whether it should. Two methods change the label *with* the picture. **Mixup** takes a weighted mean of two pictures, $\lambda$ of one and $1 - \lambda$ of the other, and the same mean of their labels. **CutMix** pastes a box of one picture into another, and the label follows the area.
 #
 # A label is then no longer a class but a share of each class. By hand: three quarters of a 0 and one quarter of a 2, with three classes, is (0.75, 0, 0.25).
 
@@ -1382,7 +1382,7 @@ claim(
 )
 
 # %% [markdown]
-# So is label safety worth measuring? As a *ranking* (+1: both in the same order, 0: no relation) it tells much about clothes and little about digits. High safety is no promise of a gain, and low safety by a clean judge no proof of harm. What it does is to name the operations, strengths and classes that you should look at. The judge of an augmentation is the validation accuracy, and lesson 12 lets it choose.
+# So is label safety worth measuring? As a *ranking* (+1: both in the same order, 0: no relation) it tells much about clothes and little about digits. High safety is no promise of a gain (and no protection from harm: flipped digits are safe for the judge that knows them, and harm), and low safety by a clean judge no proof of harm. What it does is to name the operations, strengths and classes that you should look at. The judge of an augmentation is the validation accuracy, and lesson 12 lets it choose.
 #
 # > **Takeaway.** Whether an operation helps depends on the task, not on the operation alone. Safety says where to look, validation accuracy decides: for your labels and your training.
 
@@ -1393,7 +1393,7 @@ claim(
 # - **Strengths add up.** All limits here are for one operation. Turned by a safe angle *and* sheared by a safe amount can be too much.
 # - **Safe on average is not safe for all.** A limit of 80% lets one picture in five change.
 # - **Small nets, few pictures, short trainings.** The effects in the table of widths changed with labels and steps. Expect that they change again with your data, and measure with a control.
-# - **A gain on one test set.** Turned digits cost accuracy on *upright* test digits. If users hold the camera as they like, the last column of the table in section 3 is the one that counts.
+# - **A gain on one test set.** Turning digits all the way round cost accuracy on *upright* test digits, and gained most on turned ones. If users hold the camera as they like, the last column of the table in section 3 is the one that counts.
 
 # %% [markdown]
 # ## The ledger
@@ -1458,7 +1458,7 @@ progress()
 # - An operation has a strength in its own unit; a magnitude is a place on its scale. Every picture draws for itself.
 # - Ask what a changed picture *is*, per class and strength, and ask a judge that has seen such pictures too: become another class, or only strange?
 # - A limit per class is a hint about the class, and a shortcut that our network found.
-# - Augmentation is work: narrow nets paid for a strong one, less so in a longer training; a wide net with few labels gained.
+# - Augmentation is work: narrow nets paid for a strong one, less so in a longer training; a wide net gained with few digits, and lost with clothes.
 # - Mix labels with pictures, by what is really pasted: the network becomes more modest, not always better. Judge by clean pictures.
 #
 # **References.** Zhang et al. 2018, *mixup: Beyond Empirical Risk Minimization*. DeVries and Taylor 2017, *Improved Regularization of Convolutional Neural Networks with Cutout*. Yun et al. 2019, *CutMix*. Cubuk et al. 2019, *AutoAugment: Learning Augmentation Strategies from Data* (operations and magnitudes).

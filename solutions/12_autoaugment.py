@@ -262,7 +262,7 @@ claim(
 )
 
 # %% [markdown]
-# Chance level is 10%. TrivialAugment gains nothing here that four seeds could show. It turns one picture in fourteen, and only its strongest solarizing inverts one: an augmentation that does a little of everything hardly contains what this task needs. (How it does on ordinary pictures, section 6 will show.) The oracle shows how much there is to find in so short a training.
+# Chance level is 10%. TrivialAugment gains nothing here that four seeds could show. It turns one picture in fourteen, and only its strongest solarizing inverts one: an augmentation that does a little of everything hardly contains what this task needs. (How it does on ordinary pictures, section 6 will show.) The oracle shows how much there is to find in so short a training. (Roughly: another policy may suit a short training still better.)
 #
 # ## 3 A controller that learns
 #
@@ -356,7 +356,7 @@ check("12.4")
 # ### See it learn
 #
 # First with a reward that costs nothing, so that one can watch. A customer likes pictures that are turned first and inverted second. The customer says only one number per policy: 0.3, plus 0.2 if the first step turns, plus 0.2 if the second one inverts. And the number is noisy, as an accuracy is: a standard deviation of 0.05. The controller knows nothing about turning or
-# inverting: each step chooses among all operations of AutoAugment that need a single picture. Two updates are compared: REINFORCE as above, and **PPO**, which takes four steps from the same trials (more about it below). Each has a control: REINFORCE with a larger learning rate, and PPO with a single step.
+# inverting: each step chooses among all operations of AutoAugment that need a single picture. Two updates are compared: REINFORCE as above, and **PPO**, which takes four steps from the same trials (more about it below). Each has a control: REINFORCE with a larger learning rate, and PPO with a single step. (In the library both step with Adam, at a rate of 0.005 and 0.003, and add a small bonus for entropy, so that the controller is not sure too early. PPO with a single step is REINFORCE at the lower of the two rates.)
 
 # %%
 predict(
@@ -697,7 +697,7 @@ print(outcomes[winner].best.policy)
 #
 # ### Without any child: density matching
 #
-# Training a child for every policy is expensive. **Fast AutoAugment** (Lim et al., 2019) trains *no* child. One network is trained without augmentation on one half of the training pictures (the paper does it for five splits). Then each policy augments the other half, and its reward is how well this network recognizes the augmented pictures. That needs forward passes only, a small fraction of the compute. The idea: a policy is good if its pictures look as if they came
+# Training a child for every policy is expensive. **Fast AutoAugment** (Lim et al., 2019) trains *no* child. One network is trained without augmentation on one part of the training pictures, here a half (the authors' program does it for five splits of 60% and 40%). Then each policy augments the other part, and its reward is how well this network recognizes the augmented pictures. That needs forward passes only, a small fraction of the compute. The idea: a policy is good if its pictures look as if they came
 # from the same data. On CIFAR-10 it found policies that were about as good as AutoAugment's.
 
 # %%
@@ -751,7 +751,7 @@ claim(
 #
 # ### A search that was stopped
 #
-# Sooner or later a long search is interrupted, by you or by a power cut. So a search writes a **log**, a plain text file with one line of JSON per group of policies that were judged together: the policies and their rewards. All chance in a method comes from its seed and from what it was told. So the log is enough: a search that starts again reads it, tells the method what it was told, and goes on. Here the reward is the customer's taste again, and the power fails after
+# Sooner or later a long search is interrupted, by you or by a power cut. So a search writes a **log**, a plain text file: first a line with the settings, then one line of JSON per group of policies that were judged together, with the policies and their rewards. All chance in a method comes from its seed and from what it was told. So the log is enough: a search that starts again reads it, tells the method what it was told, and goes on. Here the reward is the customer's taste again, and the power fails after
 # some trials.
 
 
@@ -1059,9 +1059,9 @@ for (said, gain), p in zip(gains.items(), holm([gain.p_value for gain in gains.v
 print(aligned(lines))
 
 # %% [markdown]
-# Read the table with the figure. All searched policies have a higher mean than no augmentation, but some only just. Random policies, joined, are well above it too, without looking at a single reward: a good part of the gain does not come from the search. How much of that part comes from joining, ten seeds do not tell. Neither the best search nor the controller can be told apart from random search, and **no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers were tuned with the same compute**. And the labels are worth more than the search: a network that learns from the validation pictures too, without any augmentation, beats the best search. A search that is over can give the labels back, and train on all of them with the policy that it found, as AutoAugment does. The last row compares at equal labels: what the policy then adds to no augmentation is 0.5 points, and ten seeds do not tell that from nothing. (Random policies, joined, then even cost 1.1 points, and TrivialAugment 2.6, in as many steps.)
+# Read the table with the figure. All searched policies have a higher mean than no augmentation, one of them only just. Random policies, joined, are well above it too, without looking at a single reward: a good part of the gain does not come from the search. How much of that part comes from joining, ten seeds do not tell. Neither the best search nor the controller can be told apart from random search, and **no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers were tuned with the same compute**. And the labels are worth more than the search: a network that learns from the validation pictures too, without any augmentation, beats the best search. A search that is over can give the labels back, and train on all of them with the policy that it found, as AutoAugment does. The last row compares at equal labels: what the policy then adds to no augmentation is 0.5 points, and ten seeds do not tell that from nothing. (Random policies, joined, then even cost 1.1 points, and TrivialAugment 2.6, in as many steps.)
 #
-# "Not known" means that ten seeds do not decide, not that there is no difference. And all of this holds for this data, these few labels and this small network. The wide net of lesson 11 reaches 79% with 500 clothes and no augmentation, more than any arm above that has 500 labels; and a mild affine change cost it about a point, where the milder one by hand gains 4.5 here. What an augmentation is worth depends on the network and its training too.
+# "Not known" means that ten seeds do not decide, not that there is no difference. And all of this holds for this data, these few labels and this small network. The wide net of lesson 11 reaches 79% with 500 clothes and no augmentation, more than any arm above that has 500 labels; and a mild affine change cost it about a point, where the milder one by hand gains 4.5 here. The strength, the network and the training all differ there, so nothing here says which of them it is; but a gain that was measured with one network need not hold for another.
 #
 # And the winner's curse, in the same record. The *reward of the winner* is what the search was told; *again* is the same policy, as a child with new seeds, and *luck* the difference. The first column is the mean of all trials. RandAugment chose among ten settings only, by means of six children each: fewer and less noisy numbers leave less room for luck. Density matching trains no child, and population-based augmentation trains whole networks instead: they are left out.
 
@@ -1084,7 +1084,7 @@ def points(arm, over):
 
 over_none = [means[arm] - means[contest.NONE] for arm in searched]
 claim(
-    "All searched policies have a higher mean than no augmentation, but some only just",
+    "All searched policies have a higher mean than no augmentation, one of them only just",
     holds=min(over_none) > 0 and sum(gained < 1 for gained in over_none) >= 1,
 )
 claim(
@@ -1163,7 +1163,7 @@ claim(
     and settings["final_steps"] == 10 * settings["child_steps"],
 )
 claim(
-    "no search was better than random search",
+    "no search was shown to be better than random search",
     holds=all(
         contest_record.gain(record, arm, contest.RANDOM_SEARCH).interval()[0] <= 0
         for arm in searched
@@ -1178,7 +1178,7 @@ claim(
 # ## 7 Where it stops working
 #
 # - **It is easy to find nothing.** In the record, neither the best search nor the controller could be told apart from random search: the differences between good policies are small, and one noisy number per child says little about them. On the constructed task the two right operations about double the accuracy: there, a search pays.
-# - **The proxy may lie.** A small child that is trained for a short time may like weaker augmentation than a large network that is trained for long (lesson 11; Cubuk et al. 2020 show it for RandAugment). In the record, forward selection has the highest reward of all, and the lowest accuracy of the searches that train children, once the nets train ten times as long. (It also joins nothing; which of the two is the reason, the record does not tell.)
+# - **The proxy may lie.** A small child that is trained for a short time may like weaker augmentation than a large network that is trained for long (lesson 11; Cubuk et al. 2020 show it for larger networks and larger data sets). In the record, forward selection has the highest reward of all, and the lowest accuracy of the searches that train children, once the nets train ten times as long. (It also joins nothing; which of the two is the reason, the record does not tell.)
 # - **The validation data must look like the use.** The search on our task could work only because the validation pictures were turned and inverted. It adapts to whatever it is shown, and to its mistakes as well.
 # - **Labels are spent.** With few labels, as in the record, training on all of them was the better use. Give them back when the search is over. With very many, the validation part should cost little.
 # - **The space is the knowledge.** Somebody chose operations that keep the label. If the right one is not among them, no search will find it.
