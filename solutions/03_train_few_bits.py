@@ -186,7 +186,7 @@ predict(
 
 # %% [markdown]
 # First one layer, `conv3`, and the error of its output as a share of the output. All three methods use the same grids, one per channel, whose ends have the least squared error. (Round-to-nearest
-# is the control: it has the same grids and does not look at the inputs.)
+# is the control: it has the same grids and does not look at the inputs. The error is that on the 100 pictures which the other two have seen.)
 
 # %% name="out-one-layer"
 splits = data.fashion()
@@ -286,7 +286,7 @@ claim(
     holds=all(brought_back["bias corrected", bits] >= 0.48 for bits in (4, 3)),
 )
 claim(
-    "AdaRound leaves the smaller error in conv3 and the smaller mean loss",
+    "AdaRound leaves the smaller error in conv3 and no larger mean loss",
     holds=all(
         errors["AdaRound", bits] < errors["GPTQ", bits]
         and judged_methods["AdaRound", bits][0].mean < judged_methods["GPTQ", bits][0].mean + 0.005
@@ -307,7 +307,7 @@ claim(
 # Read the table column by column. At 4 bits round-to-nearest loses about two points, and GPTQ and AdaRound lose next to nothing. At 3 bits they bring back nine tenths of what rounding lost. The biases alone bring back half or more of it at both widths: much of the harm was a shift of the mean.
 # At 2 bits, with three values per weight, none of these roundings reliably keeps what this network knows.
 #
-# And look at the spreads. AdaRound leaves the smaller error in conv3 and the smaller mean loss, but at 2 bits its accuracy swings widely from seed to seed. A small error of each layer's output is no promise for the whole. Next, the network itself may change.
+# And look at the spreads. AdaRound leaves the smaller error in conv3 and no larger mean loss, but at 2 bits its accuracy swings widely from seed to seed. The error of a layer's output is not what the network is judged by. Next, the network itself may change.
 #
 # > **Takeaway.** The best rounding of a layer need not be the nearest one: what counts is the error of the output, and some errors cancel.
 
@@ -765,7 +765,7 @@ shorter = {
     / quantize.prepare(model, channels(2), observer=observer).conv3.fake_weight.step().median()
     for name, observer in STARTS.items()
 }
-claim("so shorten a step by about a tenth", holds=0.88 < shorter["min-max"] < 1)
+claim("so shorten a step by less than a tenth", holds=0.9 < shorter["min-max"] < 1)
 claim(
     "This one would have to lose more than half of its length.",
     holds=first.median() > 2 * stepped["least squared error", "learned"].conv3.fake_weight.step().median(),
@@ -777,7 +777,7 @@ claim(
 )
 
 # %% [markdown]
-# Look at the steps. Adam moves a parameter by at most about its learning rate per update, however large the gradient is. Our parameter is the *logarithm* of the step, so that the step stays positive. Fifty updates of at most 0.002 move it by about 0.1 at most, and so shorten a step by about a tenth. This one would have to lose more than half of its length. LSQ's authors trained for 90 epochs, thousands of times as many updates. In a short training the *start* decides.
+# Look at the steps. Adam moves a parameter by at most about its learning rate per update, however large the gradient is. Our parameter is the *logarithm* of the step, so that the step stays positive. Fifty updates of at most 0.002 move it by less than 0.1, and so shorten a step by less than a tenth. This one would have to lose more than half of its length. LSQ's authors trained for 90 epochs, thousands of times as many updates. In a short training the *start* decides.
 #
 # ### Where an activation ends
 #
@@ -1095,7 +1095,7 @@ check("3.7")
 # </details>
 
 # %% [markdown]
-# > **Takeaway.** A symmetric 2-bit grid is ternary. Going from three values to two costs several points more, and buys a different arithmetic.
+# > **Takeaway.** A symmetric 2-bit grid is ternary. Going from three values to two costs several points more, and makes another arithmetic possible if the inputs are signs too.
 
 # %% [markdown]
 # ## 5 A teacher for the small
@@ -1190,7 +1190,7 @@ check("3.8")
 # - **a teacher of the same size**: the student's own float checkpoint, which knows nothing that the student did not;
 # - **an ensemble as the teacher**: five other checkpoints, better than any student here.
 #
-# Three seeds, seven widths and four ways to train take much longer than a lesson. The study was run beforehand, and `python tools/bits_study.py` runs it again. The next cells only read its record. ("2" stands for four values here, and "ternary" for three. In "8/2/8" and "8/1/8" the first and the last layer have 8 bits, as is usual in practice, and all others 2 or 1.)
+# Three seeds, seven widths and four ways to train take much longer than a lesson. The study was run beforehand, and `python tools/bits_study.py` runs it again. The next cells only read its record. Its learning rates, temperature and $\alpha$ were chosen with seed 0, on validation pictures; the tables show test accuracy. ("2" stands for four values here, and "ternary" for three. In "8/2/8" and "8/1/8" the first and the last layer have 8 bits, as is usual in practice, and all others 2 or 1.)
 
 # %%
 predict(
@@ -1374,7 +1374,7 @@ claim(
 )
 
 # %% [markdown]
-# Compare each number with its interval before you believe it, and then with the last column: what do you get for the same time without any teacher? Read the table with three questions.
+# Compare each number with its interval before you believe it, and then with the last column: what do twice as many steps give without any teacher? Read the table with three questions.
 #
 # - Does label smoothing give as much as the ensemble? Then softness was enough.
 # - Does a teacher of the same size give as much? Then it was not that the teacher knew more.
@@ -1387,7 +1387,7 @@ claim(
 #
 # ### A teacher where labels are few
 #
-# A teacher can do one thing that no label can: answer for pictures that nobody has labelled. Here is another student from the same record, a float CNN of half the channels, trained from scratch, once with many labelled pictures and once with few. "No labels" means that it saw the many pictures and only a teacher's answers to them, in as many steps. The control there is a teacher of the student's own size that was itself trained on the few labels. The ensemble had been trained on 16,000.
+# A teacher can do one thing that no label can: answer for pictures that nobody has labelled. Here is another student from the same record, a float CNN of half the channels, trained from scratch, once with many labelled pictures and once with few. "No labels" means that it saw the many pictures and only a teacher's answers to them, in as many steps. The control there is a teacher of the student's own size that was itself trained on the few labels. The ensemble had been trained on 16,000 labelled pictures, and the 8,000 are among them: the student sees no labels, but its teacher has.
 
 # %% name="out-students"
 SCHOOLS = {f"{int(count):,} labels": runs for count, runs in study.students.items()}
@@ -1434,7 +1434,7 @@ claim(
 )
 
 # %% [markdown]
-# With few labels the ensemble is worth 3.2 ± 1.3 points, and 4.8 ± 1.0 if it answers for pictures without labels. The teacher that knows no more than the few labels is worth half a point. What helps is knowledge from other people's labels, at second hand. With many labels the ensemble's gain, 0.9 ± 1.4, does not stand clear.
+# With few labels the ensemble is worth 3.2 ± 1.3 points, and 4.8 ± 1.0 if it answers for pictures without labels. The teacher that knows no more than the few labels is worth half a point. So it is not the soft answers alone. (The ensemble differs from that teacher in two things: it has seen 16 times as many labels, and it is five networks. An ensemble of the few labels would tell the two apart; it was not trained.) With many labels the ensemble's gain, 0.9 ± 1.4, does not stand clear.
 #
 # > **Takeaway.** Never show a distilled network without its controls. Here a teacher was worth most where the student had few labels and the teacher had seen many.
 
@@ -1475,7 +1475,7 @@ claim(
 #
 # ### Formats of today
 #
-# Accelerators now have small *floats* in hardware. **FP8** comes in two kinds: E4M3 has 4 bits of exponent and 3 of mantissa, and ends at 448; E5M2 has a bit more of range and one less of precision, ends at 57,344, and is meant for gradients. In 4 bits there is E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. That is a poor range, so a *block* of neighbours shares a scale:
+# Accelerators now have small *floats* in hardware. **FP8** comes in two kinds: E4M3 has 4 bits of exponent and 3 of mantissa, and ends at 448; E5M2 has 5 and 2, so more range and less precision, ends at 57,344, and is meant for gradients. In 4 bits there is E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. That is a poor range, so a *block* of neighbours shares a scale:
 #
 # - **MXFP4**: blocks of 32, and the scale is a power of two, stored in 8 bits;
 # - **NVFP4**: blocks of 16, and the scale is itself an FP8 number, with one more float32 scale per tensor.
@@ -1534,7 +1534,7 @@ claim(
 claim("0.3 is 2.4, and becomes 2/8 = 0.25", None, 0.3 * 8, None, None, block[1].item())
 
 # %% [markdown]
-# At 8 bits the plain grid has the smaller error in conv3. FP8 is made for what has *outliers*: activations and gradients. At 4 bits the block formats have the smaller error. But they differ from our grid in three things: values, block and scale. Vary one at a time. First values and block, with a scale that may be any number:
+# At 8 bits the plain grid has the smaller error in conv3. FP8 is made for values with *outliers*, such as many activations and gradients. At 4 bits the block formats have the smaller error. But they differ from our grid in three things: values, block and scale. Vary one at a time. First values and block, with a scale that may be any number:
 
 # %% name="out-elements"
 E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
@@ -1588,9 +1588,9 @@ claim(
 )
 
 # %% [markdown]
-# Small blocks pay, for both. The floats pay where many weights share a scale. In blocks of 32 or 16 the even steps are at least as good.
+# Small blocks pay, for both. (In error: the price is a scale for each.) The floats pay where many weights share a scale. In blocks of 32 or 16 the even steps are at least as good.
 #
-# And in the table above MXFP4 loses accuracy. Compare its last two columns: one layer does it, `conv1`, with nine weights per channel. One block of 32 runs over four channels there. Is that the reason, or is it the power of two? Round conv1 alone to E2M1, three times:
+# And in the table above MXFP4 loses accuracy. Compare its last two columns: one layer does it, `conv1`, with nine weights per channel. One block of 32 runs over four channels there. Is that the reason, or is it the scale, a power of two? Round conv1 alone to E2M1, three times:
 
 # %% name="out-conv1"
 
@@ -1607,6 +1607,7 @@ def conv1_alone(network, fmt):
 ALONE = {
     "power of two per block of 32": quantize.MXFP4,
     "power of two per channel": quantize.MXFormat("e2m1", block_size=9),
+    "the same, nothing cut off": quantize.MXFormat("e2m1", block_size=9, scale_rounding="rceil"),
     "free scale per channel": None,
 }
 alone = {
@@ -1621,21 +1622,22 @@ def between_scales(one, other):
     return Paired(tuple(100 * (here - there) for here, there in zip(alone[one].values, alone[other].values)))
 
 
-shared, own, free = ALONE
+shared, own, uncut, free = ALONE
 low, high = between_scales(own, shared).interval()
 claim("with a block per channel, accuracy stays where it was", holds=low < 0 < high)
+claim("where nothing is cut off it is higher in the mean", holds=alone[uncut].mean > alone[own].mean)
 claim(
     "a free scale gives back nearly all of it",
     holds=between_scales(free, own).interval()[0] > 0 and float_accuracy.mean - alone[free].mean < 0.015,
 )
 claim(
-    "It is the power of two: a block per channel does not help, a free scale does.",
+    "It is the scale: a block per channel does not help, a free scale does.",
     holds=low < 0 and between_scales(free, own).interval()[0] > 0,
     page="slides/03_train_few_bits.md",
 )
 
 # %% [markdown]
-# It is the power of two: with a block per channel, accuracy stays where it was, and a free scale gives back nearly all of it. Which layer deserves which bits is the subject of lesson 04.
+# It is the scale: with a block per channel, accuracy stays where it was; where nothing is cut off it is higher in the mean; and a free scale gives back nearly all of it. (By MXFP4's rule the scale is rounded down, so the largest weights are cut off. Rounded up, `scale_rounding="rceil"`, it cuts off nothing, and is still a coarse power of two.) Which layer deserves which bits is the subject of lesson 04.
 #
 # > **Takeaway.** An export is right if its outputs are the same to the last bit; and bits per weight include the scales.
 
@@ -1644,7 +1646,7 @@ claim(
 #
 # - **Training has a price.** GPTQ and AdaRound need 100 pictures and seconds. Training needs labels, time and a learning rate. At 4 bits this network does not need it: better rounding is enough, as the first column in section 1 shows.
 # - **A short training shows the start.** What ran live here was 50 updates, with one seed. What moves slowly (steps, clips) looks useless in so few, and what is repaired quickly (batch norm) looks good. The recorded study is longer, has three seeds, and is still short.
-# - **Low error is not high accuracy.** Less error of the output, less error of the weights, and more accuracy often go together, but not always. Compare MXFP4 with the 4-bit grid in the table of formats.
+# - **The error of one layer is not the accuracy of the network.** MXFP4 has less error in conv3 than the 4-bit grid, and loses its accuracy in conv1. Judge whole networks.
 # - **One model, one data set.** Ten kinds of clothing are easy. Harder problems may lose more at 2 bits.
 # - **1 bit is not 32 times as fast.** XOR and popcount need signs on *both* sides, and our activations were floats. Whether packed codes are faster on this machine is measured in lesson 04.
 
@@ -1704,7 +1706,7 @@ progress()
 # - Round with the inputs in mind: errors that cancel in the output cost nothing. At 4 and 3 bits that saved nearly everything, at 2 far from it.
 # - Straight through a rounding, the gradient passes as if it were a line. Before you praise the training, measure batch norm anew.
 # - In a short training, steps and clips hardly move; start them well.
-# - A symmetric 2-bit grid is ternary. Binary weights lose their zero, and gain an arithmetic.
+# - A symmetric 2-bit grid is ternary. Binary weights lose their zero, and make another arithmetic possible.
 # - A teacher stands next to its controls, and an export next to the network that was trained.
 #
 # **References.** Bengio, Leonard and Courville 2013, *Estimating or Propagating Gradients Through Stochastic Neurons*. Hinton, Vinyals and Dean 2015, *Distilling the Knowledge in a Neural Network*. Rastegari et al. 2016, *XNOR-Net*. Li et al. 2016, *Ternary Weight Networks*.

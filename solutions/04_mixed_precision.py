@@ -313,7 +313,7 @@ if HAS_COMPILER:
     )
 
 # %% [markdown]
-# Whatever the times are on your machine, the bytes shrink in every row. Time is another matter. Against fp32 in torch two things differ: the kernel and the bits. The rows of 8 and 4 bits differ in the bits, and in the inner loop for them. With one picture in small_cnn, halving the bits changes the time by less than a quarter, so what the packed network gains over fp32 comes mostly with the kernel. In which of the other rows does halving the bits pay? And look for rows below 1: packed, and slower than fp32.
+# Whatever the times are on your machine, the bytes shrink in every row. Time is another matter. Against fp32 in torch two things differ: the kernel and the bits. The rows of 8 and 4 bits differ in the bits, and in the inner loop for them. With one picture in small_cnn, halving the bits changes the time by less than a quarter, so what the packed network gains over fp32 comes mostly with the kernel. In which of the other rows does halving the bits pay? (With 100 pictures each weight is used 100 times, and reading is no good explanation. The two inner loops are another, and this table does not tell them apart.) And look for rows below 1: packed, and slower than fp32.
 #
 # ## 2 Integers all the way
 #
@@ -576,7 +576,7 @@ length = {name: float(model.get_submodule(name).weight.detach().norm()) for name
 claim("are 26 times as long as those of conv3", length["conv4"] / length["conv3"])
 
 # %% [markdown]
-# An estimate without its error is worth little: where the error is as large as the trace, more probes are needed. And a trace alone is no sensitivity. That of conv4 is tiny since its weights, batch norm folded in, are 26 times as long as those of conv3: a step of the same length means less. HAWQ-V2 takes the mean curvature, trace / $n$, times the squared distance that rounding moves the weights, in which this scale cancels.
+# An estimate without its error is worth little: where the error is as large as the trace, more probes are needed. And a trace alone is no sensitivity. That of conv4 is tiny, in large part since its weights, batch norm folded in, are 26 times as long as those of conv3: a step of the same length means less. HAWQ-V2 takes the mean curvature, trace / $n$, times the squared distance that rounding moves the weights, in which this scale cancels.
 #
 # ### Which measure can you trust?
 #
@@ -730,14 +730,14 @@ claim(
 #
 # ### Two other machines
 #
-# - A **bit-serial** accelerator (such as UNPU; its forerunner Stripes takes the activations bit by bit) multiplies by one bit of the weight at a time. Three bits take three quarters of the time of four.
+# - A **bit-serial** accelerator (such as UNPU; the earlier Stripes takes the activations bit by bit) multiplies by one bit of the weight at a time. Three bits take three quarters of the time of four.
 # - A **GPU** has units of fixed widths, here 4 and 8 bits (the figures are those of NVIDIA's T4). Three bits are stored and multiplied as 4, and five bits as 8.
 #
 # Neither of them is measured: they are descriptions, printed below with all their assumptions.
 #
 # Whatever the unit, the weights have to be read as well. A machine reads the next weights while it multiplies, so the longer of the two counts: the roofline of lesson 01 once more.
 #
-# By hand: a layer of 1,000,000 MACs and 300,000 weights of 5 bits. The 4-bit unit is too narrow, and the 8-bit one does 2 · 10⁹ MACs per second: 0.5 ms. At 8 bits the weights are 300,000 bytes, and at 10⁹ bytes per second they take 0.3 ms. The layer takes 0.5 ms. With 4 bits it would take 0.25 ms.
+# By hand: a layer of 1,000,000 MACs and 300,000 weights of 5 bits. The 4-bit unit is too narrow, and the 8-bit one does 2 · 10⁹ MACs per second: 0.5 ms. At 8 bits the weights are 300,000 bytes, and at 10⁹ bytes per second they take 0.3 ms. The layer takes 0.5 ms. With 4 bits, on a 4-bit unit that is twice as fast, it would take 0.25 ms.
 
 # %% [markdown]
 # ### Exercise 4.6 - What a bit costs on a machine with fixed widths (8 min)
@@ -1097,7 +1097,7 @@ claim('"Mixed" takes 5% more bytes than 8/2/8', more_bytes, None, None, None, pa
 # %% [markdown]
 # Read the table column by column. As it is, the gain is large. Re-estimated, all arms are better, and part of the gain turns out to have been *batch norm* and not the choice of bits. Trained, the arms come closer still. Whoever shows only the first column sells a repair as a discovery.
 #
-# And compare "mixed" with 8/2/8, a rule that takes no measurement at all. It is a hard opponent: conv1 suffers most, and both of its layers are cheap. What "mixed" has over it, it has for 5% more bytes, spent on conv2. With exactly the bytes of 8/2/8, the optimizer chooses the rule itself for two of the three networks (last line).
+# And compare "mixed" with 8/2/8, a rule that takes no measurement at all. It is a hard opponent: in the network of section 3 conv1 suffers most, and both layers of the rule are cheap. What "mixed" has over it, it has for 5% more bytes, spent on conv2. With exactly the bytes of 8/2/8, the optimizer chooses the rule itself for two of the three networks (last line).
 #
 # At 4 bits there is little left to gain, no more than what 4 bits everywhere have lost. Here is the same contest with that budget. Compare the difference with the spread before you call it one.
 
@@ -1243,7 +1243,7 @@ claim(
 )
 
 # %% [markdown]
-# The column "off by" is the test of the whole idea. A table of single layers is worth having only if their sum predicts the network. Where it is off by much more than the spread of the measurement, the network has costs that the table lacks, or the machine has changed in between.
+# The column "off by" is the test of the whole idea. A table of single layers is worth having only if their sum predicts the network. Where it is off by much more than the spread of the measurement, one of the two has costs that the other lacks (the clocks around the layers, say), or the machine has changed in between.
 #
 # Then read the first row, and compare it with the last. Is there anything to trade at all? On the machine that made this page the five times lie within 15% of each other, whatever the bytes. So time does not ask for fewer bits here, only bytes do. You know it only because you measured. For wide linear layers, look back at the race of section 1.
 
@@ -1308,7 +1308,7 @@ claim(
 )
 
 # %% [markdown]
-# For one machine, go from its largest number to its smallest: in about this order the layers get their bits. A number is large where the layer suffers much or the step is cheap. On the bit-serial machine a bit costs time in proportion to the MACs of its layer. On the GPU all steps up to 4 bits are free, and from there to 8 a bit costs what it takes to read it: here the layers come in the order of their weights, fewest first. On this processor a bit costs little, and much of what is measured is
+# For one machine, go from its largest number to its smallest: in about this order the layers get their bits. A number is large where the layer suffers much or the step is cheap. On the bit-serial machine a bit costs time in proportion to the MACs of its layer (but for linear, which waits for its weights). On the GPU all steps up to 4 bits are free, and from there to 8 a bit costs what it takes to read it: here the layers come in the order of their weights, fewest first. On this processor a bit costs little, and much of what is measured is
 # noise. The sensitivities of all rows are the same, and the bit-serial machine gives each layer as few bits as either of the others, or fewer. So "the best mixed-precision model" does not exist. There is one for a machine, a kernel and a batch.
 
 # %% [markdown]
