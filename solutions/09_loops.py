@@ -137,7 +137,7 @@ check("9.1")
 # </details>
 
 # %% [markdown]
-# Memory is far away: the processor could do hundreds of additions while it waits for one number. So a number is never fetched alone. A whole **line** comes, 64 bytes
+# Memory is far away: the processor could do hundreds of additions while it waits for one number. So a number is never fetched alone. A whole **line** comes, on most processors 64 bytes
 # that lie side by side, 16 floats, and stays in a small fast memory, the **cache**. If what you need is there, that is a *hit*. If not, a *miss*. When the cache is full, the line that was not used
 # for the longest time is dropped (real caches come close).
 #
@@ -563,7 +563,7 @@ show(
 # When everything fits (256 KiB), tiling does nothing. Small tiles miss more often than larger ones, since each is fetched for less work. The best tile may be a little larger than the rule says: in this order only the tile of B must stay, of A and C a row at a time. The rule is a safe
 # start, not the optimum. And in 8 KiB, rows of 128 floats miss far more often than rows of 96, with the same tiles of 16 or 32. Section 4 is about that.
 #
-# How much is there to gain? In any order, an n x n x n product moves at least about $2 n^3 / \sqrt S$ numbers through a fast memory that holds S (Hong and Kung 1981; the 2 is by Smith et al. 2019). Tiles of side $\sqrt{S/3}$ move
+# How much is there to gain? In any order of its multiply-adds, an n x n x n product moves, for large n, at least about $2 n^3 / \sqrt S$ numbers through a fast memory that holds S (Hong and Kung 1981; the 2 is by Smith et al. 2019). Tiles of side $\sqrt{S/3}$ move
 # $\sqrt 3 = 1.7$ times as many. By hand, n = 96 in 8 KiB, S = 2048: 39,100 numbers, or 0.0028 lines per multiply-add.
 
 # %% name="out-bound"
@@ -630,7 +630,7 @@ for name, one in softmaxes.items():
     print(f"{name:<22}{count(one, L1)[0].moved_bytes / 1e6:10.1f}      {softmax_times[name]}")
 
 # %% [markdown]
-# Compare the two columns. Many bytes less need not be much time less. Where does the time go? Each of the loops alone:
+# Compare the two columns, and mind the spread. Many bytes less need not be much time less. Where does the time go? Each of the loops alone:
 
 # %% name="out-softmax-parts"
 inner = "for a in range(256):\n    for c in range(2048):\n        "
@@ -774,7 +774,7 @@ for size, padding, name, level in (
 
 # %% [markdown]
 # A column of 256 elements takes 256 lines, half of the small cache: there is room, and every miss but the first ones is a conflict. Padding takes them away. A column of 512 takes as many lines as the small cache has, and the sum wants some beside: that is *capacity*, and padding
-# takes none of these misses away (here it even adds some: it lets other lines survive). In the larger cache there is room for far more, and padding helps again. Always ask which of the three it is: the cure for one need not help with another.
+# takes none of these misses away (here it even adds some: the column now goes round all sets, and drives out the sum as well). In the larger cache there is room for far more, and padding helps again. Always ask which of the three it is: the cure for one need not help with another.
 #
 # Now whole matrix products in an order that walks down columns, `n k m`: the one of 256 floats from section 1, and one of 512 doubles. Only the rows of A and C get longer: loops, instructions and nearly all pages stay. (Misses are counted for 32 columns of C.)
 
@@ -824,8 +824,8 @@ for name, (size, _, _) in padded_pairs.items():
 reveal("9.d", round(pair_times["512 doubles"].median_s / pair_times["512 + 8 doubles"].median_s, 1))
 
 # %% [markdown]
-# With 16 floats more per row, the slow order of section 1 is several times as fast, and close to the orders that walk along rows: most of its waiting was for lines that compete for a set. For the doubles it is the second cache that misses less. But addresses 4096 bytes
-# apart can also delay a load after a store; padding changes both at once.
+# With 16 floats more per row, the slow order of section 1 is several times as fast, and close to the orders that walk along rows: the length of its rows was most of the trouble. In the first cache it now misses far less. For the doubles it is the second cache that misses less. In both products, addresses 4096 bytes
+# apart can also delay a load after a store, and padding changes that as well; we have not separated the two. (The walk in the figure above has few such pairs, and shows the peak all the same.)
 
 # %% tags=["solution-only"]
 claim(
@@ -932,8 +932,8 @@ best = min(path, key=lambda name: path_times[name].median_s)
 reveal("9.e", round(start_s / path_times["B packed"].median_s, 1))
 
 # %% [markdown]
-# The order `m k n` is faster, with a sixteenth of the misses. Tiles that fit take nearly all of the others away, and hardly any time: this loop did not wait for them. Vectors are the largest step, with as many misses as before. A block in registers is faster again. And the compiler? At `-O3`
-# it must assume that a store to C may change A or B. With the promise it is many times as fast, from the same loops. The schedules are faster still.
+# The order `m k n` is faster, with a sixteenth of the misses. Tiles that fit take nearly all of the others away, and hardly any time: this loop did not wait for them. Vectors are the largest step, with as many misses as `m k n`. A block in registers is faster again. Packing takes misses away once more; the clock says whether the copy pays. And the compiler? At `-O3`
+# it must assume that a store to C may change A or B. With the promise it is many times as fast, from the same loops. The block in registers is faster still.
 
 # %% tags=["solution-only"]
 path_s = {name: time.median_s for name, time in path_times.items()}
@@ -950,7 +950,7 @@ claim(
 )
 steps = {name: path_s[before] / path_s[name] for before, name in zip(path, list(path)[1:])}
 claim(
-    "Vectors are the largest step, with as many misses as before. A block in registers is faster again",
+    "Vectors are the largest step, with as many misses as `m k n`. A block in registers is faster again",
     holds=(
         steps["vectorized"] == max(steps.values())
         and abs(path_misses["vectorized"] - path_misses["m k n"]) < 1e-3
@@ -961,10 +961,10 @@ claim(
     "With the promise it is many times as fast, from the same loops",
     holds=(path_s["m n k at -O3"] > 4 * path_s["-O3 with restrict"]),
 )
-claim("The schedules are faster still", holds=path_s["C in registers"] < path_s["-O3 with restrict"])
+claim("The block in registers is faster still", holds=path_s["C in registers"] < path_s["-O3 with restrict"])
 
 # %% [markdown]
-# The honest ratio: how long does the best of our schedules take, compared with the library's product? The two alone, in turns:
+# The honest ratio: how long does the best of our schedules take, compared with the library's product? The two alone, in turns; mind the spread:
 
 # %% name="out-torch"
 final = race({best: path[best]}, flags, repeats=31, others=torch_mm)
@@ -994,7 +994,7 @@ show(
 )
 
 # %% [markdown]
-# And what does it compute? Legal rewrites keep the meaning, and one run shows it: all schedules against torch, on the same random matrices. The loops at the heart of the fast one, in C, are short enough to be read:
+# And what does it compute? Legal rewrites keep the meaning, and one run is a check: all schedules against a product in double precision, on the same random matrices. The loops at the heart of the fast one, in C, are short enough to be read:
 
 # %% name="out-same"
 if HAS_COMPILER:
@@ -1119,14 +1119,14 @@ show(
 # %% [markdown]
 # ## Where it stops working
 #
-# - **Fewer misses are not always less time.** The order `m n k` is slow where nothing misses, because of its chain. Tiling took away most misses of the path, and hardly any time.
+# - **Fewer misses are not always less time.** The order `m n k` is slow where nothing misses, because of its chain. Tiling took away nearly all misses of `m k n`, and hardly any time.
 # - **Fewer loads are not fewer misses.** Vector loads take away most *references*, and not one line less is fetched for it. The block in registers does fetch fewer.
 # - **The model is a model.** The simulated cache fetches nothing ahead of time; your processor does. It sees sets and lines, and no page tables.
 # - **A schedule belongs to a machine and to a size.** That is why libraries are tuned for each, and why one searches.
 #
 # ## The ledger
 #
-# The order of loops changes no weight, no byte and no MAC of the model of this course, and no accuracy. What it changes is the time of a layer. Here is its third convolution, as written, and scheduled: channels innermost, 7 positions by 16
+# The order of loops changes no weight, no byte and no MAC of the model of this course, and no accuracy. What it changes is the time of a layer. Here is its third convolution, as written, and scheduled: output channels innermost, in the loops and in memory, 7 positions by 16
 # channels of the output in registers. Both are compiled alike and timed in turns.
 
 

@@ -316,7 +316,7 @@ for name, found in (("depthwise2", depthwise), ("pointwise2", layers["depthwise_
         print(f"    {mapping.unit.name:<24}({loops:<12}) {100 * mapping.share_of_peak:6.1f}% of the peak")
 
 # %% [markdown]
-# Could we not put the *channels* of the depthwise layer on the columns of the matrix unit? The match says why not: X would have to be the same for all of them.
+# Could we not put the *channels* of the depthwise layer on an axis of the matrix unit? The match says why not: X would have to be the same for all of them.
 
 # %% name="out-refused-depthwise"
 depthwise_nest = nest(
@@ -333,7 +333,7 @@ except ValueError as error:
     print(textwrap.fill(str(error), 76))
 
 # %% [markdown]
-# What stays in place while the rest passes by is the **dataflow** of a unit: weights (*weight-stationary*, as in the TPU), sums (*output-stationary*), or a row of both (Eyeriss). It decides which operand is read how often.
+# What stays in place while the rest passes by is the **dataflow** of a unit: weights (*weight-stationary*, as in the TPU), sums (*output-stationary*), or a row of weights with a row of the picture and their sums (*row-stationary*, Eyeriss). It decides which operand is read how often.
 
 # %% tags=["solution-only"]
 from teach import claim
@@ -499,10 +499,11 @@ reveal("10.b", round(grown, 1)) if near and far else print("not simulated withou
 # Why so many? In NHWC two neighbouring pixels of one channel lie 64 floats apart: each access takes a line of its own, sixteen times as many. Then Y, one float of each line, does not stay in the cache either,
 # and misses as often as X: twice as many again.
 #
-# So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should lie side by side: then a line is used whole, and one vector instruction loads it. With inputs or outputs innermost, both layouts miss equally often, and side by side gains little or nothing. And compare the
+# So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should lie side by side: then a line is used whole, and one vector instruction loads it. With inputs or outputs innermost, both layouts miss equally often, and as compiled here take about as long. (The compiler must assume that a store to Y may change X or W. With the promise of lesson 09, `restrict`, it can make
+# vectors of these loops too, and then it may matter again who lies next to whom.) And compare the
 # first row with the last four: it has many times their misses, and is the fastest. **Misses are one cost among several.**
 #
-# Libraries choose for you. Here is PyTorch with the whole network in both layouts:
+# Libraries have loops for both. Here is PyTorch with the whole network in both layouts:
 
 # %% name="out-channels-last"
 images = torch.rand(32, 1, 28, 28)
@@ -549,7 +550,7 @@ if before:
 reveal("10.c", round(faster, 1)) if before else print("not measured without a compiler")
 
 # %% [markdown]
-# All misses of L1 but the cold ones are conflicts, padding takes every one away, and nothing else changes: not the instructions, not the misses of L2, and hardly the pages. So here the conflicts are what cost the time. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the
+# All misses of L1 but the cold ones are conflicts, padding takes every one away, and little else changes: not the instructions, not the misses of L2, and hardly the pages. So here the conflicts are what cost the time. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the
 # same misses count as *capacity*, and padding still helps where a cache is larger than that.)
 
 # %% tags=["solution-only"]
@@ -715,7 +716,7 @@ claim(
 )
 
 # %% [markdown]
-# Three lessons in one figure. Small tiles move more than the formula says, since a cache moves whole lines and a tile of 2 uses a fraction of each. At 16 and 32 the formula is right. A tile that does
+# Four lessons in one figure. Small tiles move more than the formula says, since a cache moves whole lines and a tile of 2 uses a fraction of each. At 16 and 32 the formula is right. A tile that does
 # not fit is no tile. And without padding, the rows fall into a few sets: the formula assumes a cache that puts a line anywhere.
 #
 # ### Several levels
@@ -824,7 +825,7 @@ show(
 #
 # ### Where the joules go
 #
-# A battery does not count operations. It pays for moving numbers. These figures were published in 2014, for chips of 45 nm as they were made from about 2008 on. Arithmetic has become cheaper since then and DRAM has not kept up, so the gap between the two grew (Jouppi et al. 2021).
+# A battery does not count multiplications. It pays for moving numbers, and for the instructions that do so. These figures were published in 2014, for chips of 45 nm as they were made from about 2008 on. Down to 7 nm, arithmetic has become cheaper; an access to ordinary DRAM (DDR) has not, so the gap between those two grew (Jouppi et al. 2021).
 
 # %% name="out-energies"
 prices = HOROWITZ_45NM
@@ -875,7 +876,7 @@ check("10.5")
 predict("10.e", "The matrix product as written (m n k). What share of its energy is arithmetic?", unit="%")
 
 # %% [markdown]
-# The table leaves out that an instruction has to be fetched and steered through the core: about 70 pJ in a simple one, by the same source, whatever it computes. We charge it as well; the model of lesson 09 counts the instructions.
+# The table leaves out that an instruction has to be fetched and steered through the core: about 70 pJ in a simple one, by the same source, whatever it computes. We charge it as well; the model of lesson 09 counts the instructions. A vector instruction is charged the same, although a wide one costs more.
 
 
 # %% name="fig-energy"
@@ -939,12 +940,12 @@ if energies:
 reveal("10.e", round(100 * share, 1)) if energies else print("not simulated without a compiler")
 
 # %% [markdown]
-# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) Leakage is not in this sum of table prices; it is no measurement. Vectors save twice: fewer accesses, and fewer instructions for the same work.
+# (A scalar access is charged as a whole word of 8 bytes, a vector of 16 floats as eight words.) Leakage is not in this sum of table prices; it is no measurement. The last row saves twice: fewer accesses, and fewer instructions for the same work.
 
 # %% tags=["solution-only"]
 low_j = {name: energy.low_j for name, energy in energies.items()}
 claim("Moving a number costs more than multiplying it", holds=prices.cache_j[8 * 1024] > prices.operation_j["fp32_mul"])
-claim("Most joules can be saved by keeping it where it is", holds=low_j["in registers"] < 0.2 * low_j["m n k"])
+claim("Most joules of the naive order can be saved", holds=low_j["in registers"] < 0.2 * low_j["m n k"])
 parts_j = {name: {key: part[0] for key, part in energy.parts_j.items()} for name, energy in energies.items()}
 claim(
     "The arithmetic is the same small bar in each; all other parts but memory differ a lot",
@@ -957,7 +958,7 @@ claim(
     ),
 )
 claim(
-    "Vectors save twice: fewer accesses, and fewer instructions for the same work",
+    "The last row saves twice: fewer accesses, and fewer instructions for the same work",
     holds=all(
         parts_j["in registers"][key] < 0.5 * parts_j["tiles, padded"][key] for key in ("instruction", "cache 8 KB")
     ),
@@ -967,7 +968,7 @@ claim(
 # ## 4 Memory: who may lie where
 #
 # While a network runs, each layer writes a tensor and the next one reads it. Then nobody needs it any more. A tensor is **alive** from the step that writes it to the last step that reads it. Programs for microcontrollers
-# often have no allocator, and runtimes for phones choose to use none: all places are planned before, in one block of memory, the *arena*.
+# often have no allocator, and some runtimes for phones choose to use none: all places are planned before, in one block of memory, the *arena*.
 
 # %%
 small_layers = [(cost.name, cost.output_bytes) for cost in measure.layer_costs(models["small_cnn"], picture)]
@@ -1215,7 +1216,7 @@ show(
 
 # %% [markdown]
 # Placing in the order of time puts a small tensor where a large one would have fitted later. Largest first sees the future, and is simple; the optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: fewer
-# tensors, not better places. (It is allowed only where nobody reads the old values any more.) So does another *order* of the steps, where the graph leaves a choice:
+# tensors, not better places. (It is allowed only where nobody reads the old values any more.) The bound depends on the *order* of the steps too, where the graph leaves a choice:
 
 # %% name="out-orders" tags=["nbval-check-output"]
 first, middle, end = branches[:1], branches[1:8], branches[8:]
@@ -1246,7 +1247,7 @@ claim(
     "Working in place lowers the bound itself",
     holds=(plans["small_cnn, in place", "optimum"].bound_bytes < plans["small_cnn", "optimum"].bound_bytes),
 )
-claim("So does another *order* of the steps", holds=min(bounds.values()) < max(bounds.values()))
+claim("The bound depends on the *order* of the steps too", holds=min(bounds.values()) < max(bounds.values()))
 
 # %% [markdown]
 # ## 5 Fetching: hide the waiting
@@ -1414,7 +1415,7 @@ if one:
 reveal("10.h", said) if one else print("not measured without a compiler")
 
 # %% [markdown]
-# Nothing is copied *during* the work here: one core does both, whatever the loop says. The loop without a copy is the fastest of the three; a second slot may help or harm. A CPU has other means against waiting (not varied here): the **prefetcher** sees a walk and fetches ahead, and the core
+# Nobody else copies *during* the work here: one core does both, whatever the loop says. The loop without a copy is the fastest of the three; a second slot may help or harm. A CPU has other means against waiting (not varied here): the **prefetcher** sees a walk and fetches ahead, and the core
 # starts later instructions while earlier ones wait. The rewrite is for machines with a copy engine: GPUs, DSPs, accelerators.
 #
 # A CPU can overlap when somebody else does the loading: a second thread. That is what a data loader is. Here a "load" unpacks compressed numbers and "compute" is a matrix product, first in turns, then with one tile ahead.
@@ -1462,7 +1463,7 @@ for name, latency in clocked.items():
 
 # %% [markdown]
 # In turns, the formula is about right. One tile ahead, no run beats the formula by much, and how near a run comes depends on a second core that is free all the time: compare the quickest run and the spread. (Two threads also share caches, memory and Python's lock; the formula
-# leaves that out.) Where other programs keep the second core busy, nothing is gained.
+# leaves that out.) Where other programs keep the second core busy, little is gained.
 
 # %% tags=["solution-only"]
 claim("At best both take equally long, and half of the time is hidden", holds=1.9 < gain(0.5, 64) < 2)
@@ -1502,7 +1503,7 @@ for batch in (1, 8, 32, 128):
 #
 # ## The ledger
 #
-# The row of this lesson is the same network with its tensors laid out as NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. Its activations need the bytes that the planner says.
+# The row of this lesson is the same network with its tensors laid out as NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. With a planner its activations would need the bytes that are printed first; PyTorch does not use it.
 
 # %%
 splits = data.fashion()
@@ -1563,8 +1564,8 @@ progress()
 # - A block instruction is only as good as the layer that fills it. Padding multiplies over the axes, and groups share no operands.
 # - A layout is good for an order of loops, not by itself. Rows whose length is a power of two may want padding.
 # - A tile decides how often the rest is read again. The formula holds where whole lines are used and the tile fits.
-# - Moving a number costs more than multiplying it. Most joules can be saved by keeping it where it is.
-# - Memory has to hold what is alive at once; the best plans here needed no more. Working in place, or in another order, lowers that bound.
+# - Moving a number costs more than multiplying it. Most joules of the naive order can be saved: by moving less, and by fewer instructions.
+# - Memory has to hold what is alive at once; the best plans here needed no more. Working in place lowers that bound, and the order of the steps changes it.
 # - Two buffers turn a sum into a maximum, if someone else does the loading.
 #
 # **References.** Chen et al. 2018, *TVM: An Automated End-to-End Optimizing Compiler for Deep Learning*. Jouppi et al. 2017, *In-Datacenter Performance Analysis of a Tensor Processing Unit*. Chellapilla et al. 2006, *High Performance

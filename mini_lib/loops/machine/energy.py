@@ -1,7 +1,8 @@
 """What arithmetic and memory cost in energy: published figures as data, and sums over them.
 
-The figures are of one process of about 2008, published in 2014. Arithmetic has become cheaper since then, and DRAM has
-not kept up: Jouppi et al., "Ten Lessons From Three Generations Shaped Google's TPUv4i", ISCA 2021, compare 45 and 7 nm.
+The figures are of one process of about 2008, published in 2014. Arithmetic has become cheaper since then, an access to
+DDR memory has not: Jouppi et al., "Ten Lessons From Three Generations Shaped Google's TPUv4i", ISCA 2021, compare
+45 and 7 nm.
 """
 
 from __future__ import annotations
