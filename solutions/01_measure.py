@@ -98,7 +98,7 @@ check("1.1")
 #
 # positions in each direction. By hand: side 4, kernel 3, no padding, stride 1: 2 positions, 2 · 2 · 9 = 36 MACs for one channel in and one out.
 #
-# A MAC is two **FLOPs**, floating-point operations. In the library, one function and no other
+# A MAC is two **FLOPs**, floating-point operations. In the library, one function
 # turns MACs into FLOPs.
 
 # %% [markdown]
@@ -131,7 +131,7 @@ check("1.2")
 # </details>
 
 # %% [markdown]
-# **Bytes** are what has to be downloaded, kept and moved. They are not four times the parameters: numbers come in different widths, and a model stores
+# **Bytes** are what has to be downloaded, kept and moved. They need not be four times the parameters: numbers come in different widths, and a model may store
 # more than parameters. Batch norm, say, also keeps a running mean and variance, which are *buffers*.
 
 # %% [markdown]
@@ -375,7 +375,7 @@ print(machine)
 # %% [markdown]
 # A linear layer with 1024 inputs and outputs reads four megabytes of weights, whatever the batch. With one picture it uses each weight once, with a large batch
 # many times. Move the batch, and watch the layer climb. The filled dot is one layer, called again and again, the hollow one 48 such
-# layers in turn, too many for a cache.
+# layers in turn, too many for a laptop's cache.
 
 # %% name="fig-roofline" tags=["widget"]
 layers = [nn.Linear(1024, 1024, bias=False) for _ in range(48)]  # 192 MiB, more than the cache of a laptop
@@ -420,7 +420,7 @@ intensity, again, in_turn = measured[1]
 slope = machine.attainable_flops_per_s(intensity)
 claim("reads four megabytes of weights", holds=round(sum(w.nbytes for w in layers[0].parameters()) / 1e6) == 4)
 claim("A dot may lie above the slope, as the filled one does at batch 1", holds=again > slope)
-claim("The hollow dot differs in that alone, and lies below", holds=in_turn < slope)
+claim("The hollow dot, whose weights come from memory, lies below", holds=in_turn < slope)
 claim("watch the layer climb", holds=measured[1][2] < measured[4][2] < measured[16][2] < measured[64][2])
 claim(
     "the weights came from a cache, which the hollow dot shows",
@@ -435,12 +435,11 @@ claim(
 
 # %% [markdown]
 # A dot may lie *above* the slope, as the filled one does at batch 1. The slope is drawn for data from memory, and the weights of one layer can stay in a
-# cache. The hollow dot differs in that alone, and lies below. The flat roof is an estimate, too, the best of a few matrix products: another kernel can beat it.
+# cache. The hollow dot, whose weights come from memory, lies below. The flat roof is an estimate, too, the best of a few matrix products: another kernel can beat it.
 #
 # ## 4 Why FLOPs are not time
 #
-# `depthwise_cnn` splits its convolutions in two: one looks at each channel alone (*depthwise*), one mixes the channels at each position (*pointwise*). That is much less
-# arithmetic.
+# `depthwise_cnn` splits its convolutions in two: one looks at each channel alone (*depthwise*), one mixes the channels at each position (*pointwise*).
 
 # %% name="out-ratio"
 pair = {name: models[name] for name in ("small_cnn", "depthwise_cnn")}
@@ -463,8 +462,8 @@ few_macs = macs["small_cnn"] > 4 * macs["depthwise_cnn"]
 claim("It is much less arithmetic, and here no less time", holds=few_macs and faster < 1)
 
 # %% [markdown]
-# It is much less arithmetic, and here no less time. Maybe one picture is too little work? So take 64 at once, and look inside: which kinds of layers take the time, how many FLOPs per
-# second they reach, and how many the roofline allows.
+# It is much less arithmetic, and here no less time. Maybe one picture is too little work? Take 64 at once, and look inside: which kinds of layers take the time, how many FLOPs per
+# second they reach, and how many the roofline allows. (By custom, the MACs of batch norm are not counted.)
 
 # %%
 predict(
@@ -529,8 +528,8 @@ claim(
 claim("The layers without a MAC take a tenth of the time or more", holds=share >= 0.1, page="slides/01_measure.md")
 
 # %% [markdown]
-# Compare the column of GFLOP/s: the depthwise layers are the slowest of the large layers, so the FLOPs that were saved were the fast ones. The layers without a MAC still read and write everything.
-# (A layer above its roofline says that the roof is too low: it was measured with matrix products.)
+# Compare GFLOP/s: the depthwise layers are the slowest of the large layers, so the FLOPs that were saved were the fast ones. The layers without a MAC still read and write everything.
+# (A layer above its roofline says that the roof is too low.)
 #
 # Why are depthwise layers slow? "They wait for memory" is the usual answer. But they stay well below the slope as well. Two controls change one thing each: a copy of as many
 # bytes, with no arithmetic; and kernels of 1 x 1 on the same tensors, with a ninth of the arithmetic.
@@ -568,8 +567,8 @@ claim(
 )
 
 # %% [markdown]
-# The copy takes less than half of the time, so it is not mainly memory. With a ninth of the arithmetic, more than half of the time is left, so it is not mainly multiplications. What is left may be
-# short loops, moving numbers into another order, the cost of a call: this table does not say.
+# The copy takes less than half of the time, so it is not mainly these bytes. With a ninth of the arithmetic, more than half of the time is left, so it is not mainly multiplications. What is left may be
+# short loops, bytes moved to put numbers into another order, the cost of a call: this table does not say.
 
 # %% [markdown]
 # ## 5 How much is there to win?

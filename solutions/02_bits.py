@@ -59,7 +59,7 @@ show(
 )
 
 # %% [markdown]
-# A float32 can name four billion values. This layer needs a few, near zero. So we lay a **grid** over the range: $2^n$ equally
+# A float32 can name four billion values. This layer seems to need far fewer, near zero. So we lay a **grid** over the range: $2^n$ equally
 # spaced values, numbered by **codes** that fit in $n$ bits. A weight is stored as the code of the grid value nearest to it.
 #
 # The distance between two neighbours is the **scale**. A *symmetric* signed grid has as many codes below zero as above it:
@@ -272,7 +272,7 @@ check("2.4")
 
 # %% [markdown]
 # How different are the channels? That depends on the layer, and on **batch norm**. At inference it only multiplies and
-# shifts each channel, so it is *folded* into the convolution before anything is quantized (exercise 2.8), and its factors may differ a lot between channels.
+# shifts each channel. So from here on models are quantized with batch norm *folded* into the convolution (exercise 2.8). Its factors may differ a lot between channels.
 
 # %% name="fig-ranges"
 networks = {  # three models of each kind, trained from different seeds
@@ -371,7 +371,7 @@ reveal("2.b", better if abs(gain) > 0.01 else "no difference beyond 1 point")
 
 # %% [markdown]
 # At 4 bits, `depthwise_cnn` keeps 84% with one scale per channel and 18% with one per layer. At 8 bits the two are within half a point for both models.
-# And count: a depthwise channel has only nine weights, and its scale takes 32 bits. At about *the same bytes*, per channel at 4 bits meets per layer at 8 bits. Only the depthwise layers are quantized here.
+# A depthwise channel has only nine weights, and its scale takes 32 bits here. At about *the same bytes*, per channel at 4 bits meets per layer at 8 bits. Only the depthwise layers are quantized here.
 #
 # The ± is what the *seed* does. The images are a sample, too: at 90% right, another 2,000 would move an accuracy by $\sqrt{.09 / 2000}$ = 0.7 points (one standard error). With the same networks and
 # images on both sides, much of that drops out of the *difference*.
@@ -421,9 +421,11 @@ claim(
 )
 
 # %% [markdown]
-# One scale per layer wins by about one point, above both kinds of chance. What *is* always true of one scale per channel? Multiply each output channel of conv3 by a factor, and let conv4, which reads
+# One scale per layer wins by about one point, above both kinds of chance. But that is the price of 32-bit scales: with 16 bits each, 6-bit codes fit into 6 + 16 / 9 = 7.8 bits.
+#
+# What *is* always true of one scale per channel? Multiply each output channel of conv3 by a factor, and let conv4, which reads
 # them, divide by it: a ReLU lets a positive factor pass, so the model computes the same. In conv3 each row is multiplied as a whole, and one
-# scale per channel does not notice. In conv4 the factors lie *within* each row. There only one scale per input *and* output does not notice.
+# scale per channel does not notice. In conv4 the factors lie *within* each row. There one scale per input *and* output does not notice.
 
 
 # %% name="out-rescaled"
@@ -465,7 +467,7 @@ claim(
     "one scale per channel does not notice", holds=unmoved("conv3", "4, channel") and not unmoved("conv3", "4, layer")
 )
 claim(
-    "There only one scale per input and output does not notice",
+    "There one scale per input and output does not notice",
     holds=unmoved("conv4", "4, kernel") and number["conv4, rescaled", "4, channel"] < 60,
 )
 claim(
@@ -520,7 +522,7 @@ check("2.5")
 # </details>
 
 # %% [markdown]
-# Move the end of the grid: the two errors move against each other.
+# Move the end of the grid.
 
 
 # %% name="fig-clipping" tags=["widget"]
@@ -609,7 +611,7 @@ claim(
 # ## 4 What is really stored?
 #
 # "4 bits" is what a *code* takes. The scales are stored too. Cut a row of weights into groups of 32, give each a 16-bit scale, and each
-# weight takes 4 + 16 / 32 = 4.5 bits. And 4-bit codes must be packed two to a byte.
+# weight takes 4 + 16 / 32 = 4.5 bits.
 #
 # By hand: 64 weights, 4 bits, groups of 32. Codes: 64 · 4 / 8 = 32 bytes. Scales: 2 groups, 2 bytes each. Together 36 bytes.
 
@@ -664,7 +666,7 @@ table(sharing, ("bits per weight", "bytes", "error"), storage_row, "conv3, 4 bit
 # ## 5 Codebooks: put the values where the weights are
 #
 # Most weights lie near zero, and a uniform grid has as many values in the empty tails as in the crowd. A **codebook** is a table of $2^n$
-# values that may lie anywhere; the code is a line of the table. For the lowest squared error, **k-means** repeats two
+# values that may lie anywhere; the code is a line of the table. To lower the squared error, **k-means** repeats two
 # steps: every weight chooses the nearest entry, then every entry moves to the mean of the weights that chose it.
 #
 # By hand: weights 0.0, 0.2, 0.9, 1.0 and the codebook (0, 1). The first two choose 0, the others 1. New codebook: (0.1, 0.95).
@@ -761,9 +763,9 @@ limits = {0.95: "it stays", 0.7: "to three quarters or more", 0.36: "to about ha
 reveal("2.c", next(answer for limit, answer in limits.items() if ratio > limit))
 
 # %% [markdown]
-# At 3 bits the codebook has an error of 19% where the grid to the largest weight has 43%. But clipping alone brings the grid to 23%, and the code that a symmetric grid leaves out to 20%. Only the rest is due to where the values lie. At the same 4.5 bits NF4 and a plain grid in groups of 32 are within half a point.
+# At 3 bits the codebook has an error of 19% where the grid to the largest weight has 43%. But clipping alone brings the grid to 23%, and the code that a symmetric grid leaves out to 20%. The rest, one point, is due to uneven spacing. At the same 4.5 bits NF4 and a plain grid in groups of 32 are within half a point. (No test of the values alone: NF4 has a 32-bit scale for 64 weights, the grid 16 bits for 32.)
 #
-# A codebook has a price that this table does not show. On a grid, a product of codes is a product of *integers*, which hardware does cheaply.
+# But on a grid, a product of codes is a product of *integers*, which hardware does cheaply.
 # Codebook values must be looked up first and multiplied as floats.
 
 # %% [markdown]
@@ -832,7 +834,7 @@ claim("The last rungs save less than they promise", holds=rows[1][3] > rows[32][
 # A product is then $(a - z_a)(w - z_w)$ times two scales. Symmetric weights have $z_w = 0$, so a row is $\sum a w - z_a \sum w$: integers in a 32-bit *accumulator*, and a
 # correction known beforehand. One multiplication per output brings the sum to the next grid (*requantization*). Lesson 04 builds it.
 #
-# First batch norm has to go: nobody wants a float operation after every integer one. For each output channel,
+# First batch norm is folded. For each output channel,
 #
 # $$\gamma \cdot \frac{(w * x + b) - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta$$
 #
@@ -942,7 +944,7 @@ claim("With both repairs, one scale per layer keeps 89%", 100 * both.mean, withi
 #
 # ## 8 Where it stops working
 #
-# **Low bits need care, then training.** The ladder did the simplest thing: a symmetric grid, nothing corrected. The same bits with more care:
+# **Low bits need care.** The ladder used a symmetric grid, nothing corrected. The same bits with more care:
 
 # %% name="out-cliff"
 careful = {
@@ -1001,7 +1003,7 @@ claim(
 # So much of the cliff is the method's. What is left, at 2 bits more than ten points, is where lesson 03 starts.
 #
 # **Fewer bits are not more speed.** Our layers unpack their codes and then compute in 32 bits. That saves bytes, not time. To be faster, one
-# needs an instruction that multiplies the codes themselves, or a kernel that reads packed codes where moving the weights is what takes the time (lesson 04). Both models in turn:
+# needs an instruction that multiplies the codes themselves, or a kernel that reads packed codes where moving the weights is what takes the time (lesson 04).
 
 # %% name="out-time"
 small = quantize.quantize_weights(folded, quantize.rung(4))
