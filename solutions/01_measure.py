@@ -468,7 +468,7 @@ claim("It is much less arithmetic, and here no less time", holds=few_macs and fa
 # %%
 predict(
     "1.d",
-    "depthwise_cnn on 64 pictures: what share of the time goes to layers that do no MACs at all (batch norm, ReLU, pooling)?",
+    "depthwise_cnn on 64 pictures: what share of the time goes to layers whose MACs nobody counts (batch norm, ReLU, pooling)?",
     choices=("less than 10%", "10 to 30%", "more than 30%"),
 )
 
@@ -477,7 +477,7 @@ predict(
 def kind_of(layer):
     if isinstance(layer, nn.Conv2d):
         return "depthwise" if layer.groups > 1 else "pointwise" if layer.kernel_size == (1, 1) else "convolution"
-    return "linear" if isinstance(layer, nn.Linear) else "no MACs"
+    return "linear" if isinstance(layer, nn.Linear) else "none counted"
 
 
 def time_by_kind(network, x):
@@ -499,7 +499,7 @@ shares, rates = {}, {}
 for name, network in pair.items():
     kinds = time_by_kind(network, splits.test.images[:64])
     total = sum(seconds for _, seconds, _ in kinds.values())
-    shares[name] = kinds["no MACs"][1] / total
+    shares[name] = kinds["none counted"][1] / total
     rates[name] = {kind: measure.flops(count) / seconds for kind, (count, seconds, _) in kinds.items()}
     print(f"{name:<15}{'MMAC':>9}{'ms':>9}{'share':>8}{'GFLOP/s':>10}{'roofline':>10}")
     for kind, (count, seconds, at_best) in kinds.items():
