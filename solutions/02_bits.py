@@ -418,7 +418,7 @@ print(f"its standard error over images: {100 * by_image.std() / len(by_image) **
 claim("at 90% right, another 2,000 would move an accuracy by", None, len(by_image))
 claim(
     "with 16 bits for a scale, codes of 6 bits fit into 6 + 16 / 9 = 7.8, and one scale per channel is level",
-    *[None] * 4,
+    *[None] * 5,
     quantize.quantize(nine_weights, formats["per channel, 6 bits, 16-bit scale"]).bits_per_weight,
     holds=abs(paired(seeds["per channel, 6 bits, 16-bit scale"], seeds["per layer, 8 bits"]).mean) < 0.007,
 )
