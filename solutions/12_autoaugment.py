@@ -83,7 +83,7 @@ def draw_policy():
 
 show(
     draw_policy(),
-    alt="Eight pictures of clothes as they are, and below each three draws of the policy for CIFAR-10: moved, sheared, inverted, with other contrast.",
+    alt="Eight pictures of clothes as they are, and below each three draws of the policy for CIFAR-10: moved, solarized, darkened, with other contrast.",
 )
 
 # %% [markdown]
@@ -245,16 +245,22 @@ def seeds_gain(name, over):
     return Paired(tuple(100 * (a - b) for a, b in zip(on_test[name].values, on_test[over].values)))
 
 
+PIXELS = torch.arange(256).to(torch.uint8).reshape(1, 1, 16, 16)  # one picture with every grey
 claim(
     "TrivialAugment gains nothing here that four seeds could show",
     holds=seeds_gain("TrivialAugment", "none").interval()[0] <= 0,
 )
+trivial = {one.name: one for one in TrivialAugment().operations}
+claim("It turns one picture in fourteen", holds=len(TrivialAugment().operations) == 14 and "rotate" in trivial)
 claim(
-    "It turns one picture in fourteen",
-    holds=len(TrivialAugment().operations) == 14 and "rotate" in {one.name for one in TrivialAugment().operations},
+    "only its strongest solarizing inverts one",
+    holds="invert" not in trivial
+    and torch.equal(
+        trivial["solarize"](PIXELS, trivial["solarize"].strength(1.0)), invert(PIXELS, invert.strength(1.0))
+    ),
 )
 claim("The oracle shows how much there is to find", holds=seeds_gain("oracle", "none").interval()[0] > 0)
-claim("Chance level is 10%", 100 / len(data.FASHION_CLASSES))
+claim("Chance level is 10%", 100 * TASK.test.labels.bincount().max().item() / len(TASK.test), within=0.5)
 claim(
     "The oracle shows how much there is to find",
     holds=on_test["oracle"].mean > 1.8 * on_test["TrivialAugment"].mean,
@@ -649,6 +655,11 @@ claim(
 )
 of_winner = {step.operation.name for sub in outcomes[winner].best.policy.sub_policies for step in sub.steps}
 claim("The right policy turns and inverts", holds={"rotate", "invert"} <= of_winner)
+sizes = {name: sum(len(sub.steps) for sub in outcome.best.policy.sub_policies) for name, outcome in outcomes.items()}
+claim(
+    "Forward selection also proposes smaller policies than the others",
+    holds=sizes["forward selection"] < min(size for name, size in sizes.items() if name != "forward selection"),
+)
 
 
 # %% name="fig-search" tags=["hide-input"]
@@ -798,6 +809,12 @@ try:
 except ValueError as refusal:
     print("with another seed:", str(refusal).replace(str(LOG), "the log"))
 
+# %% tags=["solution-only"]
+claim(
+    "a search that starts again reads it, tells the method what it was told, and goes on",
+    holds=resumed.trials == uninterrupted.trials and 8 * len(customer.judged) < len(resumed.trials),
+)
+
 # %% [markdown]
 # ## 5 Luck
 #
@@ -866,16 +883,18 @@ show(
 reveal("12.f", round(100 * (promised.max() - promised.mean()).item(), 1))
 
 # %% tags=["solution-only"]
-rising = [leads(count) for count in (1, 2, 4, 8, 16, 32)]
+promise, kept, _ = leads(32)
 claim(
-    "The validation accuracy of the best one rises with the number of trials",
-    holds=sorted(lead for lead, _, _ in rising) == [lead for lead, _, _ in rising],
+    "The validation accuracy of the best one rises with the number of trials, to about 3 points above the mean for the "
+    "best of 32",
+    promise,
+    None,
+    within=0.5,
 )
-claim("Here less than a third remains", holds=rising[-1][1] < rising[-1][0] / 3)
-claim("They are where they have always been: at the mean", holds=all(abs(others) < 0.1 for _, _, others in rising))
+claim("Here less than a third remains", holds=kept < promise / 3)
 
 # %% [markdown]
-# Three curves, three different numbers. The validation accuracy of the best one rises with the number of trials. The second curve is the test accuracy of *this very network*: what remains of its lead was real, the rest was luck. Here less than a third remains. But a search does not ship the child. It ships the *policy*, and with this policy new networks are trained, with new seeds. They are where they have always been: at the mean.
+# Three curves, three different numbers. The validation accuracy of the best one rises with the number of trials, to about 3 points above the mean for the best of 32. The second curve is the test accuracy of *this very network*: what remains of its lead was real, the rest was luck. Here less than a third remains. But a search does not ship the child. It ships the *policy*, and with this policy new networks are trained, with new seeds. Here they can only be at the mean, since all policies are the same.
 #
 # So choose with one set of numbers, and report another one. By hand: policy A reached 0.75 and 0.5 in validation, B 0.625 and 0.75. A has a mean of 0.625, B of 0.6875: choose B, although the best single run is as high in A. Its test accuracies are 0.5 and 0.75: report 0.625.
 
@@ -1082,10 +1101,16 @@ def points(arm, over):
     return 100 * contest_record.gain(record, arm, over).mean
 
 
+density = {one.trained_pictures for one in record.searches if one.method == contest.DENSITY}
+compute = {one.trained_pictures for one in record.searches if one.method != contest.DENSITY}
 over_none = [means[arm] - means[contest.NONE] for arm in searched]
 claim(
     "All searched policies have a higher mean than no augmentation, one of them only just",
-    holds=min(over_none) > 0 and sum(gained < 1 for gained in over_none) >= 1,
+    holds=min(over_none) > 0 and sum(gained < 1 for gained in over_none) == 1,
+)
+claim(
+    "Random policies, joined, are well above it too",
+    holds=contest_record.gain(record, contest.JOINED, contest.NONE).interval()[0] > 0.01,
 )
 claim(
     "a good part of the gain does not come from the search",
@@ -1102,7 +1127,13 @@ claim(
 claim(
     "**no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers "
     "were tuned with the same compute**",
-    holds=max(means[arm] for arm in searched) < min(means[contest.AFFINE], means[contest.RANDAUGMENT]),
+    holds=max(means[arm] for arm in searched) < min(means[contest.AFFINE], means[contest.RANDAUGMENT])
+    and len(compute) == 1,
+)
+claim(
+    "equal compute for every search that trains (density matching takes a sixth of it)",
+    holds=len(compute) == 1 and abs(min(density) / max(compute) - 1 / 6) < 0.02,
+    page="slides/12_autoaugment.md",
 )
 claim(
     "no search has a higher mean than the policy by hand or the tuned RandAugment",
@@ -1122,6 +1153,10 @@ claim(
     "(Random policies, joined, then even cost 1.1 points, and TrivialAugment 2.6",
     -points(ALL + contest.JOINED, ALL + contest.NONE),
     -points(ALL + contest.TRIVIAL, ALL + contest.NONE),
+    holds=all(
+        contest_record.gain(record, ALL + arm, ALL + contest.NONE).interval()[1] < 0
+        for arm in (contest.JOINED, contest.TRIVIAL)
+    ),
 )
 study = harm.recorded()
 [wide_clothes] = [cell for cell in harm.cells_of(study.widths) if (cell.task, cell.width) == ("clothes", 16)]
@@ -1154,6 +1189,9 @@ claim(
 claim(
     "fewer and less noisy numbers leave less room for luck",
     holds=lucky[contest.RANDAUGMENT] < min(luck for method, luck in lucky.items() if method != contest.RANDAUGMENT),
+)
+claim(
+    "The best of many is lucky", holds=min(luck for method, luck in lucky.items() if method != contest.RANDAUGMENT) > 1
 )
 rewards = {method: statistics.fmean(one.reward for one in record.searches if one.method == method) for method in lucky}
 claim(
