@@ -964,14 +964,23 @@ claim(
 claim("The block in registers is faster still", holds=path_s["C in registers"] < path_s["-O3 with restrict"])
 
 # %% [markdown]
-# The honest ratio: how long does the best of our schedules take, compared with the library's product? The two alone, in turns; mind the spread:
+# The honest ratio: how long does the best of our schedules take, compared with the library's product? The two alone, in turns. The ratio is that of the quickest runs, which other programs disturb least; mind the spread beside it:
 
 # %% name="out-torch"
 final = race({best: path[best]}, flags, repeats=31, others=torch_mm)
-ratio = final[best].median_s / final["torch.mm"].median_s
+ratio = min(final[best].times_s) / min(final["torch.mm"].times_s)
 print(f"{best}: {final[best]}")
 print(f"torch.mm, one thread: {final['torch.mm']}")
-print(f"ours takes {ratio:.2f} times as long")
+print(f"ours takes {ratio:.2f} times as long (quickest runs)")
+
+# %% [markdown]
+# Which of the two is ahead depends on the machine and on the size: ours was written for these loops, the library takes any shape. Either way, what lies between them is small compared with the way from the naive order to either.
+
+# %% tags=["solution-only"]
+claim(
+    "what lies between them is small compared with the way from the naive order to either",
+    holds=max(ratio, 1 / ratio) < 0.1 * start_s / max(time.median_s for time in final.values()),
+)
 
 
 # %% name="fig-path"

@@ -103,9 +103,14 @@ def test_pointers_that_are_promised_not_to_overlap():
 
 
 def test_what_the_compiler_does_with_that_promise_changes_no_value():
-    nest = matmul(8, 16, 8, dtype="i32")  # whole numbers: any order of the sums gives the same
-    arrays = random_arguments(nest, seed=3)
-    assert equal_bits(compile_nest(nest, flags=("-O3",), restrict=True)(**arrays), run(nest, **arrays))
+    plain = matmul(8, 16, 8, dtype="i32")  # whole numbers: any order of the sums gives the same
+    padded = plain.pad("A", axis=1, elements=3).pad("C", axis=1, elements=5)
+    tiled = padded.tile({"m": 4, "n": 8}).reorder("m.o n.o k m.i n.i")
+    copied = tiled.cache_write("C", at="n.o").cache_read("B", at="n.o")
+    arrays = random_arguments(plain, seed=3)
+    expected = run(plain, **arrays)
+    for nest in (plain, padded, copied):
+        assert equal_bits(compile_nest(nest, flags=("-O3",), restrict=True)(**arrays), expected)
 
 
 def test_fusing_leaves_what_a_hand_would_calculate():
@@ -287,6 +292,10 @@ LARGE = matmul(1024, 4, 1024).reorder("n m k").cache_read("A", at="n").paralleli
         ),
         (lambda: to_c(LARGE), "scratch buffer A.scratch takes 4194304 bytes for each thread"),
         (lambda: time_native(matmul(4, 4, 4), repeats=0), "repeats must be a whole number of 1 or more, got 0; use 5"),
+        (
+            lambda: to_c(matmul(2, 2, 2), static=True, restrict=True),
+            "with static=True the function takes none; got static=True and restrict=True; leave restrict out",
+        ),
         (lambda: compile_nest(BEYOND), "S0 reaches i = 4 in X, which has 4 elements there; change the subscript"),
         (lambda: compile_nest(matmul(2, 2, 2))(A=np.zeros((2, 2), np.float32)), "matmul needs an array for C"),
     ],

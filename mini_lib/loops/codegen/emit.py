@@ -25,6 +25,7 @@ def to_c(program: Program, *, volatile: bool = False, static: bool = False, rest
     order, so that a tool which counts accesses counts these. `static=True` makes the arguments and
     scratch buffers arrays of the file, aligned to 64 bytes, and the function takes nothing. `restrict=True` promises
     the compiler that no two arguments overlap: it may then keep a sum in a register, and change the order of loops.
+    Arrays of the file are known to lie apart, so the two are not given together.
 
     An unrolled loop is written out, a vector loop uses the vector types of GCC and clang, a
     parallel loop OpenMP. A register buffer becomes local variables. Integers are unsigned, since
@@ -36,7 +37,7 @@ def to_c(program: Program, *, volatile: bool = False, static: bool = False, rest
     Raises:
         ValueError: a register buffer is touched by a loop that is not unrolled; a vector has a number of lanes that is
             no power of two; unrolling writes out more than 20,000 statements; an integer type is to hold a quotient, a
-            fraction or a float; index arithmetic needs more than 64 bits.
+            fraction or a float; index arithmetic needs more than 64 bits; `static` and `restrict` are both true.
 
     >>> from mini_lib.loops import matmul
     >>> print(to_c(matmul(m=4, n=8, k=2)))
@@ -90,7 +91,15 @@ def function_lines(
     """The lines of the function, with its arrays where they are static; helpers go to `prelude`.
 
     `prefix` stands before the names of the function and of the buffers, so that one file holds several.
+
+    Raises:
+        ValueError: as `to_c`.
     """
+    if static and restrict:
+        raise ValueError(
+            "restrict is a promise about arguments, and with static=True the function takes none; "
+            "got static=True and restrict=True; leave restrict out, since arrays of the file never overlap"
+        )
     scope = scope_of(program, prefix)
     context = Context(program, prelude, RegisterFile(program), volatile)
     for line in integer_helpers(program, scope.index_type):
