@@ -17,3 +17,18 @@ def house(tmp_path):
     for name in ("01_measure", "02_bits"):
         publish(root, name, "first version")
     return root
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """One thread for all tests of a file, as `course.py test` has it.
+
+    Sums are rounded by how they are shared among threads, and a process that a test starts has one of them. And where
+    tests run side by side, threads wait for cores that others hold: a tiny net then takes twenty times as long.
+    """
+    import torch  # not for the tests that need none
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -14,6 +14,8 @@ from mini_lib.prune.tickets import Recipe, batch_order, train_alone, weights_of,
 
 SPLITS = tiny.pictures()
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def says(message: str) -> str:
     return f"^{re.escape(message)}$"

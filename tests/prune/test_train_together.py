@@ -15,6 +15,8 @@ from mini_lib.zoo import lenet_300_100
 
 SPLITS = tiny.pictures()
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def says(message: str) -> str:
     return f"^{re.escape(message)}$"

@@ -7,7 +7,6 @@ from functools import partial
 import joblib
 import pytest
 import tiny_tickets as tiny
-import torch
 from joblib._parallel_backends import ThreadingBackend
 
 from mini_lib.prune.tickets import Recipe
@@ -28,15 +27,6 @@ def small(**given) -> Study:
             **given,
         }
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums are rounded by how they are shared among threads, and a worker has one of them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

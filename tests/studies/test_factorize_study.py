@@ -38,7 +38,7 @@ def splits() -> Splits:
 
 @cache
 def runs() -> tuple[sweep.Run, ...]:
-    small = sweep.Sweep(fractions=(0.25, 0.5), pictures=1024, calibration=64)
+    small = sweep.Sweep(fractions=(0.25, 0.5), pictures=512, calibration=64)
     return sweep.run_sweep(small, zoo.load("small_cnn", 0), splits(), seed=3)
 
 
@@ -91,7 +91,7 @@ def test_the_dense_control_comes_first_and_everything_is_fine_tuned():
         *((method, fraction) for fraction in (0.25, 0.5) for method in sweep.METHODS),
     ]
     assert {run.seed for run in runs()} == {3}
-    # A quarter of full rank leaves little of this model, and eight steps bring some of it back.
+    # A quarter of full rank leaves little of this model, and four steps bring some of it back.
     svd = runs()[1]
     assert svd.validation_before < svd.validation_after < runs()[0].validation_after
 
@@ -355,12 +355,17 @@ def test_the_control_was_not_harmed_by_fine_tuning_with_the_rate_that_was_chosen
 
 def test_what_is_shipped_has_the_costs_that_are_counted_today(shipped):
     dense = fold_batch_norm(zoo.small_cnn().eval())
+    recorded = {}  # by shape: seeds have different weights, and the same costs
     for run in shipped.sweeps["small_cnn"]:
         if run.method in ("svd", "tucker-2"):
-            model = sweep.apart(dense, run.method, run.fraction, tucker_by="hosvd")
-            assert (run.macs, run.parameters) == (measure.macs(model, EXAMPLE), measure.parameters(model))
+            recorded.setdefault((run.method, run.fraction), set()).add((run.macs, run.parameters))
+    for (method, fraction), costs in recorded.items():
+        model = sweep.apart(dense, method, fraction, tucker_by="hosvd")
+        assert costs == {(measure.macs(model, EXAMPLE), measure.parameters(model))}
+    assert {method for method, _ in recorded} == {"svd", "tucker-2"}
+    macs = {name: measure.macs(build(0), EXAMPLE) for name, build in equal.BUILDERS.items()}
     for net in shipped.equal:
-        assert net.macs == measure.macs(equal.BUILDERS[net.net](0), EXAMPLE)
+        assert net.macs == macs[net.net]
 
 
 def test_what_is_shipped_shows_what_it_is_shipped_for(shipped):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -43,6 +44,28 @@ def small(**given) -> Study:
 @cache
 def uninterrupted():
     return run_study(small(), seeds_together=1)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A study's folder as it was after each of the six calls of `progress`, by their number, and what it found."""
+    top, count = tmp_path_factory.mktemp("kept"), iter(range(1, 7))
+    folder = top / "new" / "folder"
+    found = run_study(
+        small(), folder, seeds_together=1, progress=lambda _: shutil.copytree(folder, top / str(next(count)))
+    )
+    assert next(count, None) is None  # two seeds, three rounds
+    return top, found
+
+
+@pytest.fixture
+def after(kept, tmp_path):
+    """Gives a folder of its own, as a study leaves it that ends after so many calls; it need not run for that again."""
+    return lambda calls: shutil.copytree(kept[0] / str(calls), tmp_path / "study")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 class Stop(Exception):
@@ -86,33 +109,41 @@ def test_a_seed_without_a_file_is_at_its_beginning(tmp_path):
     assert_same_state(store.load(tmp_path, 7), State(7))
 
 
-def test_nothing_but_finished_files_is_left(tmp_path):
-    run_study(small(), tmp_path / "new" / "folder")
-    names = sorted(path.name for path in (tmp_path / "new" / "folder").iterdir())
+def test_nothing_but_finished_files_is_left(kept):
+    names = sorted(contents(kept[0] / "new" / "folder"))
     assert names == ["seed-000000.safetensors", "seed-000001.safetensors", "study.json"]
 
 
 # --- stopped and resumed -------------------------------------------------------------------------------------------
 
 
-def test_a_folder_changes_nothing(tmp_path):
-    assert run_study(small(), tmp_path) == run_study(small())
+def test_a_folder_changes_nothing(kept):
+    assert kept[1] == uninterrupted()
 
 
-@pytest.mark.parametrize("calls", range(1, 7))
-def test_stopped_anywhere_it_ends_as_if_it_had_not_been(calls, tmp_path):
+def test_a_stop_leaves_the_folder_as_it_is_at_that_moment(kept, tmp_path):
+    """So a copy of that moment stands for a stop, below: also for one that a process does not survive."""
     with pytest.raises(Stop):
-        run_study(small(), tmp_path, seeds_together=1, progress=stop_after(calls))
+        run_study(small(), tmp_path, seeds_together=1, progress=stop_after(3))
+    assert contents(tmp_path).keys() == contents(kept[0] / "3").keys()
+    for seed, number in ((0, 2), (1, 1)):
+        assert_same_state(store.load(tmp_path, seed), store.load(kept[0] / "3", seed))
+        assert store.load(tmp_path, seed).round == number
+
+
+@pytest.mark.parametrize("calls", range(1, 6))
+def test_stopped_anywhere_it_ends_as_if_it_had_not_been(calls, after):
     seen = []
-    resumed = run_study(small(), tmp_path, seeds_together=1, progress=seen.append)
-    assert len(seen) == 6 - calls  # two seeds, three rounds: nothing is trained twice
+    resumed = run_study(small(), after(calls), seeds_together=1, progress=seen.append)
+    assert len(seen) == 6 - calls  # nothing is trained twice
     assert resumed == uninterrupted()
 
 
 def test_seeds_that_are_behind_catch_up_and_then_all_go_on_together(tmp_path, monkeypatch):
+    study = small(seeds=(0, 1, 2), arms=("ticket",))
     with pytest.raises(Stop):
         # Seed 0 has finished round 1 then, and the others have not.
-        run_study(small(seeds=(0, 1, 2)), tmp_path, progress=stop_after(4))
+        run_study(study, tmp_path, progress=stop_after(4))
     groups = []
 
     def recording(study, states):
@@ -120,28 +151,26 @@ def test_seeds_that_are_behind_catch_up_and_then_all_go_on_together(tmp_path, mo
         return advance(study, states)
 
     monkeypatch.setattr("studies.tickets.run.advance", recording)
-    run_study(small(seeds=(0, 1, 2)), tmp_path)
+    run_study(study, tmp_path)
     assert groups == [[(1, 1), (2, 1)], [(0, 2), (1, 2), (2, 2)]]
 
 
-def test_a_finished_study_is_read_and_not_run(tmp_path, monkeypatch):
-    first = run_study(small(), tmp_path)
+def test_a_finished_study_is_read_and_not_run(after, monkeypatch):
     monkeypatch.setattr("studies.tickets.run.advance", None)
-    assert run_study(small(), tmp_path) == first
+    assert run_study(small(), after(6)) == uninterrupted()
 
 
 def test_more_rounds_and_more_seeds_go_on(tmp_path):
-    run_study(small(rounds=1), tmp_path, seeds_together=1)
-    seen = []
-    more = run_study(small(rounds=3, seeds=(1, 4, 0)), tmp_path, seeds_together=1, progress=seen.append)
+    run_study(small(rounds=1, arms=("ticket",)), tmp_path, seeds_together=1)
+    seen, larger = [], small(rounds=3, seeds=(1, 4, 0), arms=("ticket",))
+    more = run_study(larger, tmp_path, seeds_together=1, progress=seen.append)
     assert len(seen) == 2 * 2 + 4
-    assert more == run_study(small(rounds=3, seeds=(1, 4, 0)), seeds_together=1)
+    assert more == run_study(larger, seeds_together=1)
 
 
-def test_fewer_rounds_and_seeds_are_a_part_of_what_is_there(tmp_path):
-    run_study(small(rounds=3), tmp_path, seeds_together=1)
+def test_fewer_rounds_and_seeds_are_a_part_of_what_is_there(after):
     seen = []
-    fewer = run_study(small(rounds=1, seeds=(1,)), tmp_path, progress=seen.append)
+    fewer = run_study(small(rounds=1, seeds=(1,)), after(6), progress=seen.append)
     assert seen == [] and fewer == run_study(small(rounds=1, seeds=(1,)), seeds_together=1)
 
 
@@ -154,22 +183,14 @@ def test_a_round_can_be_saved_though_none_can_follow(tmp_path):
 
 # --- killed --------------------------------------------------------------------------------------------------------
 
-# As any process of a study would be; `killed` says how it ends. It leaves no time to clean up.
+# As any process of a study would be. It dies between two instructions, and has no time to clean up.
 PROGRAM = """
-import os, sys, time, torch
+import os, sys, torch
 from test_ticket_store import small
 from studies.tickets import run_study
 
 torch.set_num_threads(1)
-folder, how = sys.argv[1:]
 calls = 0
-
-def wait_to_be_killed(state):
-    global calls
-    calls += 1
-    if calls == 3:                              # both have finished round 0, and seed 0 has finished round 1
-        print("ready", flush=True)
-        time.sleep(600)
 
 def die_before_the_file_has_its_name(source, target, replace=os.replace):
     global calls
@@ -178,55 +199,31 @@ def die_before_the_file_has_its_name(source, target, replace=os.replace):
         os._exit(7)
     replace(source, target)
 
-if how == "while it writes":
-    os.replace = die_before_the_file_has_its_name
-run_study(small(), folder, seeds_together=1, progress=wait_to_be_killed if how == "between rounds" else None)
+os.replace = die_before_the_file_has_its_name
+run_study(small(), sys.argv[1], seeds_together=1)
 """
 
 
-@pytest.fixture
-def one_thread():
-    """Sums are rounded by how they are shared among threads. The killed process has one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("how, finished", [("between rounds", 3), ("while it writes", 2)])
-def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(how, finished, tmp_path, one_thread):
+def test_killed_while_it_writes_it_goes_on_and_ends_as_if_it_had_not_been(tmp_path):
+    """Killed between two rounds, it leaves what `after` gives."""
     found_in = (ROOT, Path(tiny.__file__).parent, Path(__file__).parent)  # mini_lib, tiny_tickets, and `small` above
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, found_in))}
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), how],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=ROOT,
-    )
-    try:
-        if how == "between rounds":
-            assert process.stdout.readline() == "ready\n"
-            process.kill()  # SIGKILL where there are signals: nothing of the program runs any more
-        assert process.wait(timeout=120) == (7 if how == "while it writes" else process.returncode) != 0
-    finally:
-        process.kill()
-        process.stdout.close()
-    left = [path.name for path in tmp_path.iterdir() if path.suffix == ".part"]
-    assert len(left) == (how == "while it writes")
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    assert subprocess.run(command, env=environment, cwd=ROOT, timeout=120).returncode == 7
+    assert len([path.name for path in tmp_path.iterdir() if path.suffix == ".part"]) == 1
 
     seen = []
     resumed = run_study(small(), tmp_path, seeds_together=1, progress=seen.append)
-    assert len(seen) == 6 - finished
+    assert len(seen) == 6 - 2  # round 0 of both seeds was written
     assert resumed == uninterrupted()
 
 
-def test_half_written_files_do_no_harm(tmp_path):
-    with pytest.raises(Stop):
-        run_study(small(), tmp_path, seeds_together=1, progress=stop_after(3))
-    for name in ("seed-000000.safetensors", "seed-000001.safetensors", "study.json"):
-        (tmp_path / f"{name}.4242.part").write_bytes((tmp_path / name).read_bytes()[:50])
-    assert run_study(small(), tmp_path, seeds_together=1) == uninterrupted()
+def test_half_written_files_do_no_harm(after):
+    folder = after(5)
+    for name, content in contents(folder).items():
+        (folder / f"{name}.4242.part").write_bytes(content[:50])
+    assert len(contents(folder)) == 6
+    assert run_study(small(), folder, seeds_together=1) == uninterrupted()
 
 
 def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
@@ -317,18 +314,24 @@ def damaged(content: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("how", damaged(b""))
-def test_a_damaged_file_is_said_and_the_others_are_kept(how, tmp_path):
-    with pytest.raises(Stop):
-        run_study(small(), tmp_path, seeds_together=1, progress=stop_after(3))
-    path = tmp_path / "seed-000001.safetensors"
+def test_a_damaged_file_is_said_and_all_files_are_kept(how, after):
+    folder = after(6)
+    path = folder / "seed-000001.safetensors"
     content = path.read_bytes()
     path.write_bytes(damaged(content)[how])
     assert path.read_bytes() != content
+    before = contents(folder)
     message = rf"^{re.escape(str(path))} is damaged \((.|\n)+\); remove it, and this seed begins again$"
     with pytest.raises(ValueError, match=message):
-        run_study(small(), tmp_path)
-    path.unlink()
-    assert run_study(small(), tmp_path, seeds_together=1) == uninterrupted()
+        run_study(small(), folder)
+    assert contents(folder) == before
+
+
+def test_without_a_damaged_file_its_seed_alone_begins_again(after):
+    folder, seen = after(6), []
+    (folder / "seed-000001.safetensors").unlink()
+    assert run_study(small(), folder, seeds_together=1, progress=seen.append) == uninterrupted()
+    assert [state.seed for state in seen] == [1, 1, 1]
 
 
 def saved(folder: Path) -> bytes:
@@ -358,11 +361,11 @@ def test_a_file_from_before_there_were_hashes_is_read(tmp_path):
     assert_same_state(store.load(tmp_path, 0), state)
 
 
-def test_a_file_of_another_seed_is_refused(tmp_path):
-    run_study(small(rounds=1), tmp_path)
-    os.replace(tmp_path / "seed-000000.safetensors", tmp_path / "seed-000002.safetensors")
+def test_a_file_of_another_seed_is_refused(after):
+    folder = after(4)
+    os.replace(folder / "seed-000000.safetensors", folder / "seed-000002.safetensors")
     with pytest.raises(ValueError, match=r"seed-000002.safetensors is damaged \(it holds seed 0\)"):
-        run_study(small(rounds=1, seeds=(2,)), tmp_path)
+        run_study(small(rounds=1, seeds=(2,)), folder)
 
 
 def test_settings_are_plain_values_without_what_may_grow():

@@ -68,18 +68,13 @@ def test_the_search_finds_what_the_task_needs():
     After 80 steps a net is at about 23 % without augmentation, and at 59 % with the oracle. A third of the way is 12
     points, four times the spread of a net over seeds, which is below 3 points.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums are rounded by how they are shared among threads, and a search follows its rewards
-    try:
-        task = turned_and_inverted(FASHION, train_pictures=1000, validation_pictures=500, test_pictures=1000)
-        wide = {operation.name: operation for operation in WIDE_OPERATIONS}
-        space = SearchSpace((wide["rotate"], shear_x, brightness, invert), (0.5, 1.0), (1.5, 3, 4.5, 6), steps=2)
-        found = search_turned(task, space=space, trials=23)  # nothing, and two rounds
-        augments = {"none": None, "found": found.best.policy, "oracle": Disturbance()}
-        results = final_accuracies(task, augments, recipe=ChildRecipe(steps=80, batches_at_once=8), seeds=(100, 101))
-        means = {name: spread.mean for name, spread in results.items()}
-    finally:
-        torch.set_num_threads(threads)
+    task = turned_and_inverted(FASHION, train_pictures=1000, validation_pictures=500, test_pictures=1000)
+    wide = {operation.name: operation for operation in WIDE_OPERATIONS}
+    space = SearchSpace((wide["rotate"], shear_x, brightness, invert), (0.5, 1.0), (1.5, 3, 4.5, 6), steps=2)
+    found = search_turned(task, space=space, trials=23)  # nothing, and two rounds
+    augments = {"none": None, "found": found.best.policy, "oracle": Disturbance()}
+    results = final_accuracies(task, augments, recipe=ChildRecipe(steps=80, batches_at_once=8), seeds=(100, 101))
+    means = {name: spread.mean for name, spread in results.items()}
     assert {operation.name for operation in found.best.policy.operations} == {"rotate", "invert"}
     assert means["found"] > means["none"] + (means["oracle"] - means["none"]) / 3
     assert found.spent.trained_pictures == 23 * 40 * 64  # trials, steps, pictures
