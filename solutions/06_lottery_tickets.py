@@ -985,6 +985,7 @@ def draw_density(density):
     middle.set(xticks=(), yticks=(), title="weights kept a pixel")
     middle.grid(False)
     figure.colorbar(shown, ax=middle, shrink=0.8)
+    figure.get_layout_engine().set(wspace=0.08)
     arms = ("dense", *results.arms)
     spreads = [results.spread(arm, number if arm != "dense" else 0) for arm in arms]
     looks = {"dense": ("black", "-", "P")} | LOOKS
