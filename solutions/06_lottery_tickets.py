@@ -982,9 +982,10 @@ def draw_density(density):
     left.set(xlabel="initial weight in linear1", ylabel="% of the weights", ylim=(0, 21))
     left.legend(loc="upper center", ncols=2, fontsize=12)
     shown = middle.imshow(weights_of_pixels(masks[number]), vmin=0)
-    middle.set(xticks=(), yticks=(), title="weights kept a pixel")
+    middle.set(xticks=(), yticks=(), xlabel="weights kept a pixel")
     middle.grid(False)
     figure.colorbar(shown, ax=middle, shrink=0.8)
+    figure.get_layout_engine().set(wspace=0.08)
     arms = ("dense", *results.arms)
     spreads = [results.spread(arm, number if arm != "dense" else 0) for arm in arms]
     looks = {"dense": ("black", "-", "P")} | LOOKS
