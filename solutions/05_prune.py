@@ -1264,7 +1264,7 @@ for name, way in tqdm(WAYS.items(), desc="ways"):
     methods_anew[name] = fit.over_seeds(lambda seed: with_norms_anew(halved[seed]))
 columns = {"as it is": methods, "batch norms anew": methods_anew}
 table(WAYS, columns, lambda name, column: percent(columns[column][name]), "density 50%, validation, 3 seeds")
-print("\npoints, seed by seed (95% interval)" + " " * 30 + "as it is" + " " * 8 + "batch norms anew")
+print(f"\n{'points, seed by seed (95% interval)':<40}" + "".join(f"{column:>24}" for column in columns))
 for name, other in (("Wanda, by layer", "magnitude, by layer"), ("SparseGPT", "Wanda, by layer")):
     print(f"{f'{name} - {other}':<40}" + "".join(f"{points(of[name], of[other]):>24}" for of in columns.values()))
 

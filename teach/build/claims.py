@@ -36,6 +36,12 @@ def literal(call: ast.Call, name: str, default: object) -> object:
         return None
 
 
+def _measures(call: ast.Call) -> bool:
+    """Whether what a claim is compared with comes from a variable of the notebook."""
+    compared = call.args[1:] + [word.value for word in call.keywords if word.arg == "holds"]
+    return any(isinstance(node, ast.Name) for one in compared for node in ast.walk(one))
+
+
 def on_page(source: Source, sentence: str, page: str = "") -> bool:
     """Whether a page has these words: the lesson's text and the strings of its cells, or the file `page`."""
     if page:
@@ -69,6 +75,8 @@ def misplaced(source: Source) -> Iterator[tuple[int, str]]:
                 yield cell.line, 'a claim in a cell of the lesson; give its cell the tag "solution-only"'
             elif not isinstance(sentence, str) or not isinstance(page, str):
                 yield cell.line, "a claim quotes the page: write its sentence and its page out, as strings"
+            elif not _measures(call):
+                yield cell.line, f"the claim {sentence!r} is compared with no variable, so it cannot fail"
             elif not on_page(source, sentence, page):
                 yield (cell.line, f"{page or 'the lesson'} does not say {sentence!r}; quote it, or take the claim out")
 

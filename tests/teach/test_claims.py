@@ -16,7 +16,8 @@ CLAIMED = SOURCE.replace(
 # %% tags=["solution-only"]
 from teach.claim import claim
 
-claim("Twice 2.1 is 4.2, which is more", None, 2 * 2.1, holds=True)
+twice = 2 * 2.1
+claim("Twice 2.1 is 4.2, which is more", None, twice, holds=twice > 2.1)
 
 # %% [markdown]
 # That is all.
@@ -48,14 +49,14 @@ def test_a_build_fails_where_the_text_says_something_else(tmp_path, capsys):
 def test_a_build_fails_where_something_else_is_measured(tmp_path, capsys):
     assert built(tmp_path, CLAIMED.replace("2 * 2.1", "2 * 2.2")) == 1
     assert "says 4.2, but it is 4.4" in capsys.readouterr().err
-    assert built(tmp_path, CLAIMED.replace("holds=True", "holds=2 * 2 < 2")) == 1
+    assert built(tmp_path, CLAIMED.replace("holds=twice > 2.1", "holds=twice < 2.1")) == 1
     assert "does not hold" in capsys.readouterr().err
 
 
 def test_a_claim_quotes_its_page(tmp_path, capsys):
     assert built(tmp_path, CLAIMED.replace("**4.2**", "**4.3**")) == 1
     assert "the lesson does not say 'Twice 2.1 is 4.2, which is more'; quote it" in capsys.readouterr().err
-    other = CLAIMED.replace("holds=True", 'page="README.md"')
+    other = CLAIMED.replace("holds=twice > 2.1", 'page="README.md"')
     assert built(tmp_path, other) == 1
     assert "README.md does not say 'Twice 2.1 is 4.2, which is more'" in capsys.readouterr().err
     (tmp_path / "README.md").write_text("Note: twice 2.1\nis more.\nTwice 2.1 is\n`4.2`, which is more.")
@@ -64,7 +65,7 @@ def test_a_claim_quotes_its_page(tmp_path, capsys):
 
 def test_a_claim_may_quote_a_string_of_the_lesson(tmp_path):
     text = CLAIMED.replace("print(sum([2, 2]))", 'print("two and two " "are 4")').replace(
-        '"Twice 2.1 is 4.2, which is more", None, 2 * 2.1', '"two and two are 4", 2 + 2'
+        '"Twice 2.1 is 4.2, which is more", None, twice', '"two and two are 4", twice - .2'
     )
     assert built(tmp_path, text) == 0
 
@@ -74,6 +75,7 @@ def test_a_claim_may_quote_a_string_of_the_lesson(tmp_path):
     [
         ('tags=["solution-only"]\nfrom', "\nfrom", 'a claim in a cell of the lesson; give its cell the tag "solution-'),
         ('"Twice 2.1 is 4.2, which is more"', "f'{1}'", "a claim quotes the page: write its sentence and its page out"),
+        ("None, twice, holds=twice > 2.1", "None, 4.2, holds=True", "is compared with no variable, so it cannot fail"),
         ("claim(", "if 0:\n    claim(", "the claim 'Twice 2.1 is 4.2, which is more' was not compared"),
     ],
 )
