@@ -582,7 +582,7 @@ show(
 # %% [markdown]
 # Choosing the end from data is called **calibration**. Four ways are usual: the largest magnitude (*min-max*), a
 # *percentile*, the lowest squared error (*MSE*), and the smallest loss of information between the two histograms (*entropy*). An error
-# in the weights is not yet an error in the accuracy, so we measure that.
+# in the weights is not yet one in the accuracy. We measure that.
 
 # %% name="out-observers"
 observers = {
@@ -782,7 +782,7 @@ reveal("2.c", next(answer for limit, answer in limits.items() if ratio > limit))
 # ## 6 The whole ladder, 32 bits to 1
 #
 # At 1 bit there is no grid left: a weight is $+s$ or $-s$, with one $s$ for each channel, the mean magnitude. At 16 bits we use bfloat16. Otherwise
-# symmetric, per channel, min-max: one call for all seven rungs.
+# symmetric, per channel, min-max.
 
 # %%
 predict("2.d", "What is the test accuracy at 1 bit, without any further training? (Guessing gives 10%.)", unit="%")
@@ -1061,8 +1061,8 @@ progress()
 # - A weight takes more bits than its code: count the scales.
 # - Fewer bits are fewer bytes. They are less time only where a kernel uses them.
 #
-# **References.** Jacob et al. 2018, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*. Krishnamoorthi 2018,
-# *Quantizing deep convolutional networks for efficient inference*. Nagel et al. 2019, *Data-Free Quantization Through Weight Equalization and Bias
+# **References.** Jacob et al. 2018, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*.
+# Nagel et al. 2019, *Data-Free Quantization Through Weight Equalization and Bias
 # Correction*. Nagel et al. 2021, *A White Paper on Neural Network Quantization*. Han et al. 2016, *Deep Compression*. Dettmers et al. 2023, *QLoRA*.
 # Rastegari et al. 2016, *XNOR-Net*.
 #

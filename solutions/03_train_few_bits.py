@@ -54,7 +54,7 @@ def percent(share):
 # %% [markdown]
 # ## 1 Round better before you train
 #
-# Round-to-nearest looks at one weight at a time. It makes the error of each *weight* as small as it can be. But nobody reads a weight. The next layer reads
+# Round-to-nearest makes the error of each *weight* as small as it can be. But the next layer reads
 # the *output*, a sum over all weights of a row, $y = w \cdot x$. If rounding changes the row by $d$, the output changes by $d \cdot x$, and over many
 # inputs the mean square of that is
 #
@@ -66,7 +66,7 @@ def percent(share):
 # become 0: $d = (-0.4, -0.4)$, and the error is 0.16 + 0.16 + 2 · 0.75 · 0.16 = 0.56. Now round the second one up, the "wrong" way: $d = (-0.4, 0.6)$, and the error is
 # 0.16 + 0.36 - 2 · 0.75 · 0.24 = 0.16. The worse rounding of a weight is the better rounding of the row.
 #
-# Move the slider. The contours are rows with the same output error. At 0, $H$ is diagonal, and the nearest grid point is the best one. (The contours are circles since our two inputs are equally strong.) The more
+# Move the slider. The contours are rows with the same output error. At 0, $H$ is diagonal, and the nearest grid point is the best one. The more
 # the inputs go together, the longer the ellipses.
 
 
@@ -305,10 +305,10 @@ claim(
 )
 
 # %% [markdown]
-# Read the table column by column. At 4 bits round-to-nearest loses about two points, and GPTQ and AdaRound lose next to nothing. At 3 bits they bring back nine tenths of what rounding lost. The biases alone bring back half or more of it at both widths: much of the harm was a shift of the mean.
+# At 4 bits round-to-nearest loses about two points, and GPTQ and AdaRound lose next to nothing. At 3 bits they bring back nine tenths of what rounding lost. The biases alone bring back half or more of it at both widths: much of the harm was a shift of the mean.
 # At 2 bits, with three values per weight, none of these roundings reliably keeps what this network knows.
 #
-# And look at the spreads. AdaRound leaves the smaller error in conv3 and no larger mean loss, but at 2 bits its accuracy swings widely from seed to seed. The error of a layer's output is not what the network is judged by. Next, the network itself may change.
+# AdaRound leaves the smaller error in conv3 and no larger mean loss, but at 2 bits its accuracy swings widely from seed to seed. The error of a layer's output is not what the network is judged by. Next, the network itself may change.
 #
 # > **Takeaway.** The best rounding of a layer need not be the nearest one: what counts is the error of the output, and some errors cancel.
 
@@ -317,7 +317,7 @@ claim(
 #
 # So we train *with* the rounding in place: the forward pass computes with rounded weights, and the optimizer moves the float weights that they came from. This is called **quantization-aware training**, and the float weights are called **latent**.
 #
-# There is one obstacle. Rounding is a staircase, and a staircase is flat. Its derivative is 0 on every step, so no latent weight would ever get a gradient other than 0.
+# But rounding is a staircase. Its derivative is 0 on every step, so no latent weight would ever get a gradient other than 0.
 #
 # The **straight-through estimator** cheats. On the way forward it rounds. On the way back it acts as if it had not: the staircase follows a line of slope 1, and that slope is what it passes on. Only where a value was cut off at the end of the
 # grid does it pass 0, since there even a large change of the weight changes nothing.
@@ -365,7 +365,7 @@ show(
 # %% [markdown]
 # By hand: the weights (0.25, 2), scale 1, codes -1 to 1. Rounded and clipped they are (0, 1). If the gradient of the loss with respect to these is (3, -2), the latent weights get (3, 0).
 #
-# Where exactly does the grid end? A value that *rounds* to the last code has not been cut off. 1.4 rounds to 1 and gets its gradient, 1.6 would be 2 and gets none. PyTorch's own function has the same rule.
+# Where exactly does the grid end? A value that *rounds* to the last code has not been cut off. 1.4 rounds to 1 and gets its gradient, 1.6 would be 2 and gets none.
 
 # %% [markdown]
 # ### Exercise 3.2 - A gradient through a staircase (6 min)
@@ -399,10 +399,10 @@ check("3.2")
 # %% [markdown]
 # ### Two bits, live
 #
-# We take the trained model, 2 bits for each weight, and train it on 1,600 pictures, twice through. That is 50 updates, and takes a few seconds. The controls:
+# We take the trained model, 2 bits for each weight, and train it on 1,600 pictures, twice through: 50 updates. The controls:
 #
 # - **rounded**: nothing is trained;
-# - **batch norm re-estimated**: nothing is trained either, no labels are used; only the mean and the variance of each batch norm are measured anew, on 500 pictures, since rounded weights give other outputs than those that it remembers;
+# - **batch norm re-estimated**: no training, no labels; only the mean and the variance of each batch norm are measured anew, on 500 pictures, since rounded weights give other outputs than those that it remembers;
 # - **true gradient**: trained with the derivative that a staircase has, 0. The weights stay where they are, and only batch norm and biases learn.
 
 # %%
@@ -522,11 +522,11 @@ claim("And many gather just beyond", holds=beyond[1] > 1.3 * beyond[0])
 # %% [markdown]
 # Most weights keep their code. A latent weight is a memory: small gradients add up in it, until it crosses a dashed line and its code flips. That is why the floats are kept during training, and thrown away after it.
 #
-# Two things in the histogram are new. A few more weights than before lie at the dashed lines. (Nagel et al. 2022 find weights there that *oscillate* between two codes, in longer trainings. We did not count it here.) And many gather just beyond -1 and 1, where this training takes the grid to end: from there on no gradient arrives that could move them. (It compares before it rounds, as LSQ does in the next section.)
+# Two things in the histogram are new. A few more weights than before lie at the dashed lines. (Nagel et al. 2022 find weights there that *oscillate* between two codes, in longer trainings. We did not count it.) And many gather just beyond -1 and 1, where this training takes the grid to end: from there on no gradient arrives that could move them. (It compares before it rounds, as LSQ does in the next section.)
 #
 # ### What to do with batch norm
 #
-# While a network trains, batch norm normalizes each batch by the batch's own mean and variance. For the finished model that is over: there it uses its running statistics, or is folded into the weights (exercise 2.8). With few bits the two can differ a lot. Four ways to train (Jacob et al. 2018 have a fifth, folding in every forward pass):
+# In training, batch norm normalizes each batch by its own mean and variance. In the finished model it uses its running statistics, or is folded into the weights (exercise 2.8). With few bits the two can differ a lot. Four ways to train (Jacob et al. 2018 have a fifth, folding in every forward pass):
 
 # %% name="out-batch-norm"
 prepared = quantize.prepare(model, channels(2), method="ste")
@@ -557,14 +557,14 @@ claim(
 )
 
 # %% [markdown]
-# The last two rows differ in nothing but the statistics that they start from. Statistics that fit the rounded network bring back about two thirds of what "frozen, old" is short of "live". This is one run each, so do not read much into smaller differences.
+# The last two rows differ in nothing but the statistics that they start from. Statistics that fit the rounded network bring back about two thirds of what "frozen, old" is short of "live". This is one run each: do not read much into smaller differences.
 #
 # > **Takeaway.** To train through a rounding, pretend that it is a line. And before you praise the training, measure batch norm anew.
 
 # %% [markdown]
 # ## 3 Let the step learn
 #
-# So far the grid was fixed before training: the step of each channel stayed as it was. But the loss knows better than we do how long a step should be. **LSQ** (learned step size quantization) makes the step a parameter with a gradient.
+# So far the step of each channel was fixed before training. But the loss knows better than we do how long it should be. **LSQ** (learned step size quantization) makes the step a parameter with a gradient.
 #
 # Write $v = w / s$. The value is $\hat w = s \cdot \text{round}(v)$ inside the grid, and $\pm s \cdot Q$ beyond its ends, with $Q$ the highest code. Differentiate by $s$, with slope 1 for the rounding:
 #
@@ -604,7 +604,7 @@ show(
 )
 
 # %% [markdown]
-# There are two other rules in this figure. If one holds the *codes fixed*, the slope is the code: true for a tiny change of the step, and blind to codes that will change. And *torch's* own function (`torch._fake_quantize_learnable_per_tensor_affine`) rounds before it compares, so the
+# The figure has two other rules. If one holds the *codes fixed*, the slope is the code: true for a tiny change of the step, and blind to codes that will change. And *torch's* own function (`torch._fake_quantize_learnable_per_tensor_affine`) rounds before it compares, so the
 # sawtooth goes on for half a step beyond the end, where LSQ's paper already counts the weight as cut off.
 
 # %% [markdown]
@@ -643,7 +643,7 @@ check("3.3")
 # %% [markdown]
 # (The paper divides this sum by $\sqrt{n \cdot Q}$, or a step shared by $n$ weights would move far too fast. With Adam no constant factor matters: it divides each gradient by its own size.)
 #
-# Is a pretended gradient of any use? Here is a small test. Take the weights of conv3 at 2 bits, one step for all, and let gradient descent lower the squared error of the weights, once by each of the three rules, from a step that is far too long. The curve is what one finds by trying every step.
+# Is a pretended gradient of any use? Take the weights of conv3 at 2 bits, one step for all, and let gradient descent lower the squared error of the weights, once by each of the three rules, from a step that is far too long. The curve is what one finds by trying every step.
 
 
 # %% name="fig-step-descent" tags=["hide-input"]
@@ -715,7 +715,7 @@ claim(
 )
 
 # %% [markdown]
-# All three come down to the valley. With the codes held fixed, the slope is the true derivative of this curve, and the descent ends at its lowest point. LSQ ends at a step a little too long, torch's rule at one a little too short: their slopes count on codes that follow, and are not the derivative of this curve. They are not meant to be: in training it is the *loss* that decides.
+# All three come down to the valley. With the codes held fixed, the slope is the true derivative of this curve, and the descent ends at its lowest point. LSQ ends at a step a little too long, torch's rule at one a little too short: their slopes count on codes that follow, and are not the derivative of this curve. In training the *loss* decides.
 #
 # Now in training. Two starts, the range of least squared error and the largest weight (min-max); and each with a step that stays, and one that learns.
 
@@ -778,7 +778,7 @@ claim(
 )
 
 # %% [markdown]
-# Look at the steps. Adam moves a parameter by at most about its learning rate per update, however large the gradient is. Our parameter is the *logarithm* of the step, so that the step stays positive. Fifty updates of at most 0.002 move it by less than 0.1, and so shorten a step by less than a tenth. This one would have to lose more than half of its length. LSQ's authors trained for 90 epochs, thousands of times as many updates. In a short training the *start* decides.
+# Adam moves a parameter by at most about its learning rate per update, however large the gradient is. Our parameter is the *logarithm* of the step, so that the step stays positive. Fifty updates of at most 0.002 move it by less than 0.1, and so shorten a step by less than a tenth. This one would have to lose more than half of its length. LSQ's authors trained for 90 epochs, thousands of times as many updates. In a short training the *start* decides.
 #
 # ### Where an activation ends
 #
@@ -868,7 +868,7 @@ claim(
 # %% [markdown]
 # ## 4 Three values, two values
 #
-# Look again at what 2 bits have meant so far. A symmetric 2-bit grid has the codes -1, 0 and 1. That is three values. So our 2-bit network *was* a **ternary** network, and it wasted a quarter of its codes. Stored for what it is, five such codes fit into a byte, since
+# A symmetric 2-bit grid has three values: the codes -1, 0 and 1. So our 2-bit network *was* a **ternary** network, and it wasted a quarter of its codes. Stored for what it is, five such codes fit into a byte, since
 # $3^5 = 243 \le 256$: 1.6 bits per weight.
 #
 # One step further down there are two values, $-s$ and $+s$: a **binary** weight has no zero, and takes 1 bit.
@@ -1057,11 +1057,11 @@ claim(
 )
 
 # %% [markdown]
-# Look at the first two rows. The fourth value (and the zero point that comes with it) is worth a great deal while nothing is trained, and next to nothing afterwards: a network that may train arranges itself with three. (The two rows of three values differ in two things: "ternary" takes its threshold and scale from the rule of thumb, and takes them anew in every forward pass.)
+# The fourth value (and the zero point that comes with it) is worth a great deal while nothing is trained, and next to nothing afterwards: a network that may train arranges itself with three. (The two rows of three values differ in two things: "ternary" takes its threshold and scale from the rule of thumb, and takes them anew in every forward pass.)
 #
 # ### A product of bits
 #
-# Why would anyone want two values? Because of arithmetic. If the weights *and* the inputs are signs, a product of two is +1 where they agree and -1 where they differ. Store a sign as a bit, and **XOR** marks 64 differences at once; counting its ones is one more instruction:
+# Why two values? Because of arithmetic. If the weights *and* the inputs are signs, a product of two is +1 where they agree and -1 where they differ. Store a sign as a bit, and **XOR** marks 64 differences at once; counting its ones is one more instruction:
 #
 # $$a \cdot b = n - 2 \cdot \text{popcount}(a \oplus b).$$
 #
@@ -1191,7 +1191,7 @@ check("3.8")
 # - **a teacher of the same size**: the student's own float checkpoint, which knows nothing that the student did not;
 # - **an ensemble as the teacher**: five other checkpoints, better than any student here.
 #
-# Three seeds, seven widths and four ways to train take much longer than a lesson. The study was run beforehand, and `python tools/bits_study.py` runs it again. The next cells only read its record. Its learning rates, temperature and $\alpha$ were chosen with seed 0, on validation pictures; the tables show test accuracy. ("2" stands for four values here, and "ternary" for three. In "8/2/8" and "8/1/8" the first and the last layer have 8 bits, as is usual in practice, and all others 2 or 1.)
+# Three seeds, seven widths and four ways to train take much longer than a lesson, so the next cells only read the record of a study (`python tools/bits_study.py` runs it again). Its learning rates, temperature and $\alpha$ were chosen with seed 0, on validation pictures; the tables show test accuracy. ("2" stands for four values here, and "ternary" for three. In "8/2/8" and "8/1/8" the first and the last layer have 8 bits, as is usual in practice, and all others 2 or 1.)
 
 # %%
 predict(
@@ -1375,7 +1375,7 @@ claim(
 )
 
 # %% [markdown]
-# Compare each number with its interval before you believe it, and then with the last column: what do twice as many steps give without any teacher? Read the table with three questions.
+# Compare each number with its interval, and then with the last column: what do twice as many steps give without any teacher? Three questions:
 #
 # - Does label smoothing give as much as the ensemble? Then softness was enough.
 # - Does a teacher of the same size give as much? Then it was not that the teacher knew more.
@@ -1535,7 +1535,7 @@ claim(
 claim("0.3 is 2.4, and becomes 2/8 = 0.25", None, 0.3 * 8, None, None, block[1].item())
 
 # %% [markdown]
-# At 8 bits the plain grid has the smaller error in conv3. FP8 is made for values with *outliers*, such as many activations and gradients. At 4 bits the block formats have the smaller error. But they differ from our grid in three things: values, block and scale. Vary one at a time. First values and block, with a scale that may be any number:
+# At 8 bits the plain grid has the smaller error in conv3. FP8 is made for values with *outliers*, such as many activations and gradients. At 4 bits the block formats have the smaller error. But they differ from our grid in three things: values, block and scale. First values and block, with a scale that may be any number:
 
 # %% name="out-elements"
 E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
@@ -1591,7 +1591,7 @@ claim(
 # %% [markdown]
 # Small blocks pay, for both. (In error: the price is a scale for each.) The floats pay where many weights share a scale. In blocks of 32 or 16 the even steps are at least as good.
 #
-# And in the table above MXFP4 loses accuracy. Compare its last two columns: one layer does it, `conv1`, with nine weights per channel. One block of 32 runs over four channels there. Is that the reason, or is it the scale, a power of two? Round conv1 alone to E2M1, three times:
+# And in the table above MXFP4 loses accuracy. Compare its last two columns: one layer does it, `conv1`, with nine weights per channel. One block of 32 runs over four channels there. Is that the reason, or is it the scale, a power of two? Round conv1 alone to E2M1, in four ways:
 
 # %% name="out-conv1"
 
@@ -1638,7 +1638,7 @@ claim(
 )
 
 # %% [markdown]
-# It is the scale: with a block per channel, accuracy stays where it was; where nothing is cut off it is higher in the mean; and a free scale gives back nearly all of it. (By MXFP4's rule the scale is rounded down, so the largest weights are cut off. Rounded up, `scale_rounding="rceil"`, it cuts off nothing, and is still a coarse power of two.) Which layer deserves which bits is the subject of lesson 04.
+# It is the scale: with a block per channel, accuracy stays where it was; where nothing is cut off it is higher in the mean; and a free scale gives back nearly all of it. (By MXFP4's rule the scale is rounded down, so the largest weights are cut off. Rounded up, `scale_rounding="rceil"`, it cuts off nothing, and is still a coarse power of two.)
 #
 # > **Takeaway.** An export is right if its outputs are the same to the last bit; and bits per weight include the scales.
 
@@ -1712,7 +1712,7 @@ progress()
 #
 # **References.** Bengio, Leonard and Courville 2013, *Estimating or Propagating Gradients Through Stochastic Neurons*. Hinton, Vinyals and Dean 2015, *Distilling the Knowledge in a Neural Network*. Rastegari et al. 2016, *XNOR-Net*. Li et al. 2016, *Ternary Weight Networks*.
 # Szegedy et al. 2016, *Rethinking the Inception Architecture for Computer Vision* (label smoothing). Choi et al. 2018, *PACT*. Esser et al. 2020, *Learned Step Size Quantization*. Nagel et al. 2020, *Up or Down? Adaptive Rounding for Post-Training Quantization* (AdaRound).
-# Hassibi and Stork 1993, *Second Order Derivatives for Network Pruning: Optimal Brain Surgeon*. Frantar and Alistarh 2022, *Optimal Brain Compression* (the step from there to rounding). Frantar et al. 2023, *GPTQ*. Jacob et al. 2018, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*. Mishra and Marr 2018, *Apprentice*. Polino et al. 2018, *Model Compression via Distillation and Quantization*.
+# Hassibi and Stork 1993, *Second Order Derivatives for Network Pruning: Optimal Brain Surgeon*. Frantar and Alistarh 2022, *Optimal Brain Compression*. Frantar et al. 2023, *GPTQ*. Jacob et al. 2018, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*. Mishra and Marr 2018, *Apprentice*. Polino et al. 2018, *Model Compression via Distillation and Quantization*.
 # Micikevicius et al. 2022, *FP8 Formats for Deep Learning*. Rouhani et al. 2023, *Microscaling Data Formats for Deep Learning*. NVIDIA 2025, *Pretraining Large Language Models with NVFP4*. Nagel et al. 2022, *Overcoming Oscillations in Quantization-Aware Training*.
 #
 # **In the library.** `mini_lib/quantize/rounding` rounds with the inputs in mind, `mini_lib/quantize/train` trains through the rounding and exports, `mini_lib/distill.py` is the teacher, `mini_lib/quantize/formats` has every number format. The study is `studies/bits`.
