@@ -357,9 +357,9 @@ reveal(
 )  # fmt: skip
 
 # %% [markdown]
-# So the first claim is true, for some convolutions. Does anybody train one of those? A slice of a 3 x 3 layer with many outputs can hold nine kernels that have nothing in common, and rank 9 is what it has if nothing speaks against it. At a multiplier of 9 the pair is exact for *every* 3 x 3 convolution. But what does it cost then?
+# So the first claim is true, for some convolutions. Does anybody train one of those? A slice of a 3 x 3 layer with many outputs can hold nine kernels that have nothing in common; then its rank is 9. At a multiplier of 9 the pair is exact for *every* 3 x 3 convolution. But what does it cost then?
 #
-# (There is another "separable". A kernel such as Sobel's is a column times a row, so it can be done as 3 x 1 and then 1 x 3. That is about the rank of one kernel as a $K \times K$ matrix. Here it is about the kernels of a channel among each other. Neither implies the other. Lesson 08 has the first, for whole layers.)
+# (There is another "separable": a kernel such as Sobel's is a column times a row, and can be done as 3 x 1 and then 1 x 3. That is the rank of one kernel, as a $K \times K$ matrix; here it is that of the kernels of a channel. Neither implies the other. Lesson 08 has the first, for whole layers.)
 #
 # ## 3 Then how near?
 #
@@ -437,7 +437,7 @@ check("7.6")
 # </details>
 
 # %% [markdown]
-# A kernel of random numbers has no structure that could be saved. How bad is a pair for it? 8 to 16 channels, 3 x 3.
+# A kernel of random numbers has no structure that could be saved. How bad is a pair for it?
 
 # %%
 predict(
@@ -478,7 +478,7 @@ claim(
 )
 
 # %% [markdown]
-# For a random kernel the two meet nowhere. Where the pair is cheap, it is another layer. Where it is the same layer, it costs more than the convolution: at the last multiplier that saves anything, 5, the error is still 38%.
+# For this random kernel, a cheaper pair is another layer, and the exact pair costs more than the convolution: at the last multiplier that saves anything, 5, the error is still 38%.
 #
 # But nobody uses random kernels. Does training make the kernels of one channel alike? Here is each trained layer of `small_cnn` next to a random one of the same shape, over what the pair costs:
 
@@ -517,7 +517,7 @@ show(
 )
 
 # %% [markdown]
-# With a multiplier of 1 the error is 3 to 8% below that of random weights in conv1 to conv3, and 35% below it in conv4. So one layer of the four is much nearer to a pair than chance. (In conv1, which has a single slice, 3% is no more than random kernels differ by among themselves.) What does that do to the net? Take the trained model, put the nearest pairs in, and ask it. No training afterwards.
+# With a multiplier of 1 the error is 3 to 8% below that of random weights in conv1 to conv3, and 35% below it in conv4. (In conv1, which has a single slice, 3% is no more than random kernels differ by among themselves.) What does that do to the net? Take the trained model, put the nearest pairs in, and ask it. No training afterwards.
 
 # %% tags=["solution-only"]
 below = {}
@@ -661,7 +661,7 @@ claim("what the trained net is still good for as a start", holds=low > 0)
 # %% [markdown]
 # Read the table with its controls. The dense net, to which nothing was done, loses about 3 points by so short a training. The difference between the last two rows is what the trained net is still good for as a start (its nearest pairs, its batch norms and its last layer together): the interval of three seeds is wide, and lies above 0. The distance from the third row to the first is what has not come back. With one layer replaced, less than two points are missing.
 #
-# A net of pairs can instead be *trained as one* from the beginning. That is what MobileNet does. It does not approximate anything.
+# A net of pairs can instead be *trained as one* from the beginning, as MobileNet is. It approximates nothing.
 #
 # ## 4 Another net
 #
@@ -712,7 +712,7 @@ reveal(
 )
 
 # %% [markdown]
-# An interval around 0 says that three seeds do not tell the two apart, and that they lie within about two points. Is that the merit of pairs, or of more layers and more channels? These two nets differ in many things. So take away the difference in MACs: `plain_cnn` is a net like `small_cnn`, made so narrow that it has as many MACs as `depthwise_cnn`, and trained with the recipe
+# An interval around 0 says that three seeds do not tell the two apart, and that they lie within about two points. Is that the merit of pairs, or of more layers and more channels? Take away the difference in MACs: `plain_cnn` is a net like `small_cnn`, made so narrow that it has as many MACs as `depthwise_cnn`, and trained with the recipe
 # of `depthwise_cnn`. (It was given no recipe of its own, so it may be a little worse than it could be.) Training both takes a while, so this was **recorded**: the cell reads a file that comes with the course.
 
 # %% name="out-equal"
@@ -773,7 +773,7 @@ claim(
 # %% [markdown]
 # ## 5 Fewer MACs, less time?
 #
-# The third claim: it takes less. Fewer MACs, that is proven. But lesson 01 said that a layer has two limits, and that the slower one counts: it can do so many FLOPs per second, and move so many bytes per second.
+# The third claim: it takes less. Fewer MACs, that is proven. But lesson 01 said that a layer has two limits, and that the slower one counts: so many FLOPs per second, and so many bytes per second.
 #
 # Take one output of a depthwise 3 x 3 layer. It takes 9 MACs, or 18 FLOPs. A number is read for it, and one is written, 8 bytes: 2.25 FLOPs for each byte. In a plain layer of 64 channels each number that is read serves 64 outputs: 64 times as many FLOPs for the same bytes (those of the weights aside). So a pair with the channels of the plain layer moves its tensors *twice*, in and out of each part,
 # for a fraction of the arithmetic. (A **fused** kernel keeps the middle channels on the chip and saves one of the two trips, see Qararyah et al. 2024. Here the two parts run one after the other.) Here are the parts of a pair and the plain layer: 64 channels, 14 x 14, eight pictures, and one.
@@ -885,7 +885,7 @@ claim(
 
 # %% [markdown]
 # The plain layer comes near the limit of the arithmetic, and the pointwise part less near. The depthwise part is on the left. It has an eighth of the pair's MACs, and a larger share of its time: it takes more than three times what the roofline allows, the furthest of the three from its bound. So most of its time is explained neither by bytes nor by MACs.
-# The last column changes nothing but the number of pictures, and finds a part of the answer: one picture takes it more than a third of the time of eight. Much of its time does not grow with the pictures: a **fixed cost**. What holds up the rest was not measured. The roofline is a lower bound for the time, and a layer may take much longer. (It is also an estimate, from the best of a few runs, so a layer may come out a little above it.)
+# The last column changes nothing but the number of pictures, and finds a part of the answer: one picture takes it more than a third of the time of eight. Much of its time does not grow with the pictures: a **fixed cost**. What holds up the rest was not measured. The roofline is a lower bound for the time. (It is also an estimate, from the best of a few runs, so a layer may come out a little above it.)
 #
 # How many times faster can a pair be at best? By hand, on a machine with 100 FLOP/s and 10 B/s: a plain layer of 500 MACs that moves 40 bytes takes the longer of $1000/100 = 10$ s and $40/10 = 4$ s. A pair of two parts with 50 MACs each, which move 40 and 60 bytes, takes 4 s and 6 s. The MACs fall to a fifth, and the time not at all.
 
@@ -1089,7 +1089,7 @@ claim(
 )
 
 # %% [markdown]
-# MACs are about the only thing that these two have in common. The net of pairs takes 1.2 to 2 times as long, so a plain net that may take as long could be a larger one: "at equal MACs" and "at equal time" are two questions.
+# The net of pairs takes 1.2 to 2 times as long, so a plain net that may take as long could be a larger one: "at equal MACs" and "at equal time" are two questions.
 #
 # ## 6 Look around
 #
@@ -1205,7 +1205,7 @@ progress()
 # - A MobileNet is **another net that is trained**. Compare it with a plain one of equal MACs, over seeds, and of equal time.
 # - Fewer MACs saved less time than they promised, in each contest here, and at equal MACs the pair was slower. Time both, with the allocator out of the way.
 #
-# **References.** Sifre 2014, *Rigid-Motion Scattering for Image Classification*. Chollet 2017, *Xception: Deep Learning with Depthwise Separable Convolutions*. Howard et al. 2017, *MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications*. Sandler et al. 2018, *MobileNetV2: Inverted Residuals and Linear Bottlenecks*. Qararyah et al. 2024, *Fusing Depthwise and Pointwise Convolutions for Efficient Inference on GPUs* (arXiv 2404.19331). Guo et al. 2018, *Network
+# **References.** Chollet 2017, *Xception: Deep Learning with Depthwise Separable Convolutions*. Howard et al. 2017, *MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications*. Sandler et al. 2018, *MobileNetV2: Inverted Residuals and Linear Bottlenecks*. Qararyah et al. 2024, *Fusing Depthwise and Pointwise Convolutions for Efficient Inference on GPUs* (arXiv 2404.19331). Guo et al. 2018, *Network
 # Decoupling: From Regular to Depthwise Separable Convolutions*. Eckart and Young 1936, *The Approximation of One Matrix by Another of Lower Rank*.
 #
 # **In the library.** In `mini_lib/factorize`, `cost.py` has the formulas, `layers.py` the layers, `separable.py` the nearest pair and the way back, `model.py` puts them into a model; `studies/factorize` has the contests and what was recorded.

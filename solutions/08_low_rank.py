@@ -61,7 +61,7 @@ print(", ".join(f"{name}: {share:.1%} of the validation pictures" for name, shar
 #
 # ## 1 Two thin matrices for one
 #
-# A matrix of **rank** $r$ is a product of two thin ones, $m \times r$ and $r \times n$. As layers: $n$ inputs to $r$ features, these to $m$ outputs, and *nothing between*, no bias and no ReLU. Two matrices are stored in place of one, and for each input each weight is used once, so MACs are counted like weights.
+# A matrix of **rank** $r$ is a product of two thin ones, $m \times r$ and $r \times n$. As layers: $n$ inputs to $r$ features, these to $m$ outputs, and *nothing between*, no bias and no ReLU. For each input each weight is used once, so MACs are counted like weights.
 #
 # By hand: a 6 x 3 matrix has 18 weights. With rank 1 there are 6 + 3 = 9. With rank 2 there are 18, and nothing is saved, although full rank is 3. So 1 is the last rank that pays.
 
@@ -285,7 +285,7 @@ claim(
 )
 
 # %% [markdown]
-# The two columns of errors are the same up to the roundings of float32: the first comes from singular values, the second from the two layers as they are stored. What it does to the accuracy is another column. At a quarter of the weights a third of the length is missing, and half a point of the accuracy.
+# The two columns of errors are the same up to the roundings of float32: the first comes from singular values, the second from the two layers as they are stored. At a quarter of the weights a third of the length is missing, and half a point of the accuracy.
 #
 # ### How many are worth keeping?
 #
@@ -531,10 +531,10 @@ claim(
 )
 
 # %% [markdown]
-# Which way is best depends on the layer, and on what may be kept. In conv3 CP comes nearest, at 0.65, and it is the one that keeps most of the accuracy. In conv4 the channel SVD does, at 0.219, with CP at 0.227 after 200 sweeps (0.236 after 40). CP is still falling there, so this order is that of 200 sweeps. Equal weights are not equal MACs.
+# Which way is best depends on the layer, and on what may be kept. In conv3 CP comes nearest, at 0.65, and it is the one that keeps most of the accuracy. In conv4 the channel SVD does, at 0.219, with CP at 0.227 after 200 sweeps (0.236 after 40). CP is still falling there, so this order is that of 200 sweeps.
 #
-# CP can afford a rank several times as high for the same weights. But it makes four layers where there was one, and it has no closed form: it is found by **alternating least squares**, from a start that may be a bad one. Tucker-2 has two ranks to share out, and here gets the pair with the least error of HOSVD, which is explained below: with the same share in both modes, 25 x 25, the error in conv4 is 0.335 in place of 0.248.
-# And no way costs conv4 half a point, while all of them cost conv3 eight points or more. Look once more at the first figure.
+# CP makes four layers of one, and it has no closed form: it is found by **alternating least squares**, from a start that may be a bad one. Tucker-2 gets the two ranks with the least error of HOSVD, explained below: with the same share in both modes, 25 x 25, the error in conv4 is 0.335 in place of 0.248.
+# And no way costs conv4 half a point, while all of them cost conv3 eight points or more.
 
 
 # %% name="fig-ways"
@@ -583,7 +583,7 @@ claim(
 )
 
 # %% [markdown]
-# So in conv3 CP has the smallest error at each share (here after 40 sweeps). In conv4 the order depends on the share and on the sweeps: with 8% of its weights CP is nearest, with more of them it is level with the channel SVD.
+# After 40 sweeps, in conv3 CP has the smallest error at each share. In conv4, with 8% of its weights CP is nearest; with more of them it is level with the channel SVD.
 #
 # Tucker-2 can be had in two qualities. **HOSVD** takes the best directions for the inputs and the best for the outputs, each as if the other mode stayed whole. **HOOI** goes on from there: with one set held, the other is chosen anew, again and again. No step can make it worse. How much is there to win, at equal shares of both modes?
 
@@ -615,7 +615,7 @@ claim(
 #
 # ## 3 Near in what comes out
 #
-# No user ever sees a weight. What comes out of the layer should stay as it was, for the inputs that really come in. And these are not white noise: in pictures of clothes, neighbouring pixels go together, and the corners are nearly always dark. A direction in which the inputs never vary costs nothing to lose.
+# What comes out of the layer should stay as it was, for the inputs that really come in. These are not white noise: in pictures of clothes, neighbouring pixels go together, and the corners are nearly always dark. A direction in which the inputs never vary costs nothing to lose.
 #
 # Let $C$ be the covariance of the inputs and $S$ its root, $S S = C$. Then $\|(W - W') S\|^2$ is the mean squared change of the output, about its mean. So: decompose $W S$ and not $W$, keep the first $r$ directions $U$ *of the output*, and use $W' = U U^T W$. What the lost part does to the mean is a constant, and a constant is what a bias is for:
 #
@@ -729,8 +729,6 @@ claim("which leads to the same $U$", holds=(by_root @ by_root.T - by_cholesky @ 
 # Language models are cut in this way, too. ASVD scales each input by a power of its typical size, as if $S$ were diagonal. SVD-LLM takes all of it, with a Cholesky factor in place of the root, which leads to the same $U$. (It takes no mean off the inputs.)
 #
 # ### Does a smaller error mean a better net?
-#
-# One would think so.
 
 # %%
 predict(
@@ -799,7 +797,6 @@ claim(
 #
 # How can nearer be worse? By hand: a layer with two outputs. The first varies by 10 and says nothing about the class, the second by 2 and *is* the class. At rank 1 it is nearest to keep the first: only 2 of $\sqrt{104}$ are lost, an error of 0.196, and the class is gone. The output error adds up all outputs over all pictures, and the loudest count most; the class may hang on a quiet one.
 # And the next layer does not read the output but its ReLU: in linear1 at rank 8 the corrected bias takes a quarter off the error before the ReLU, and next to nothing after it. (That does not explain yet why the accuracy *falls* by 9.5 points; its cause was not tested.) Zhang et al. fit what comes after the ReLU, which has no closed form.
-# An output error is a guide; the goal is what you measure on validation data.
 #
 # ## 4 Which layer gets which rank?
 #
@@ -844,7 +841,7 @@ check("8.7")
 
 # %% [markdown]
 # With ten layers of sixty ranks each nobody tries all. It is a **knapsack** with one choice for each layer, and an integer program finds the optimum in a moment (`allocate_ranks`). Its controls: the same share of full rank everywhere, as large as the budget allows (what is left over buys single ranks); and the same without the layers that are known to be touchy, the first convolution and the last linear layer.
-# The optimization itself can add up errors of the weights or of the outputs. All nets below use data-aware layers of the ranks that were chosen. Only the choice differs.
+# The optimization itself can add up errors of the weights or of the outputs. All nets below use data-aware layers; only the ranks differ.
 
 # %%
 predict(
@@ -966,7 +963,7 @@ claim(
 )
 
 # %% [markdown]
-# Look at which layers the optimization starves, and recall the first figure. The harder control tells you how much of the gain is nothing but "leave the last layer alone": in LeNet at a quarter of the MACs it is all of it, 35 points, and the three choices that spare the last layer lie within half a point. In LeNet, the tighter the budget, the more the optimization by output adds. (In the CNN it adds most in the middle row.) By output it is ahead of the harder control in six of the seven rows, in one of them by next to nothing.
+# Look at which layers the optimization starves. The harder control tells you how much of the gain is nothing but "leave the last layer alone": in LeNet at a quarter of the MACs it is all of it, 35 points, and the three choices that spare the last layer lie within half a point. In LeNet, the tighter the budget, the more the optimization by output adds. (In the CNN it adds most in the middle row.) By output it is ahead of the harder control in six of the seven rows, in one of them by next to nothing.
 #
 # Why does `same share` *fall* from 10% of the MACs to 15%? What is left over of the budget buys `linear3` a rank of 2 at 10%, and does not at 15%, where it has rank 1. At 15%, with only the rank of `linear3` moved from 1 to 3, the accuracy is 20%, 48% and 55%.
 #
@@ -974,9 +971,9 @@ claim(
 #
 # ## 5 Fewer MACs, less time?
 #
-# Now the clock. Four layers that do the same job, 16 to 16 channels at 14 x 14, 32 pictures at once, one thread.
+# Now the clock, for four layers that do the same job, 16 to 16 channels.
 #
-# As lesson 07 has shown, each layer makes a new tensor, and what looks like slow arithmetic may be memory being fetched. So we time in **a process of its own that keeps its memory**, count the processor's time, and take turns.
+# As in lesson 07, we time in **a process of its own that keeps its memory**, count the processor's time, and take turns.
 
 # %%
 predict(
@@ -1137,7 +1134,7 @@ for name, net in CUT.items():
 print(aligned(lines))
 
 # %% [markdown]
-# One seed and one short epoch: an anecdote. The study with three seeds, more ranks and more pictures was **recorded**: the next cells read a file that comes with the course. Its times are those of the machine that it was made on: 32 pictures, channels last, one thread. `- control` is the difference to the dense net of the same seed with the same fine-tuning, in points of test accuracy.
+# One seed is an anecdote. The study with three seeds, more ranks and more pictures was **recorded**: the next cells read a file that comes with the course. Its times are those of the machine that it was made on: 32 pictures, channels last, one thread. `- control` is the difference to the dense net of the same seed with the same fine-tuning, in points of test accuracy.
 
 # %% name="out-recorded"
 study = record.recorded()
@@ -1288,11 +1285,11 @@ claim(
 )
 
 # %% [markdown]
-# The rank in the last lines was chosen on validation pictures, and only then was the test accuracy read. Then compare the two columns of times. In the order NCHW the same nets gain less, in each of the six rows. (Why was not tested.) **Say what a speed was measured with: batch, layout, threads, machine.**
+# The rank in the last lines was chosen on validation pictures, and only then was the test accuracy read. In the order NCHW the same nets gain less, in each of the six rows. (Why was not tested.) **Say what a speed was measured with: batch, layout, threads, machine.**
 #
 # ## 6 The same idea turned round
 #
-# A trained weight has much in it. But what if it is trained *a little further*, for another task? The **change** may be of low rank although the weight is not. Here LeNet, which knows clothes standing upright, learns from 2000 pictures that hang upside down.
+# What if a trained weight is trained *a little further*, for another task? The **change** may be of low rank although the weight is not. Here LeNet, which knows clothes standing upright, learns from 2000 pictures that hang upside down.
 
 
 # %% name="out-change"
@@ -1482,7 +1479,7 @@ explore(
 #
 # - **Not every layer has it.** Random numbers have no low rank, and some trained layers, such as conv3, are closer to them than one would like. A layer that is thin already (the first convolution of a net, its last layer, a depthwise one) has little to give.
 # - **An error is not an accuracy.** That of the weight ignores the data, that of the output ignores the task. Both are for choosing candidates; validation data choose among them.
-# - **MACs are not milliseconds.** The small layer became slower, ranks between two vectors are paid for in full, and each further layer has a fixed cost and one more result to write and read.
+# - **MACs are not milliseconds.** Ranks between two vectors are paid for in full, and each further layer has a fixed cost and one more result to write and read.
 # - **CP** has the most compact form and the hardest search: a best one need not exist, components may grow and cancel each other, and then fine-tuning is unstable, too (Phan et al., 2020). **Tensor trains** store a large linear layer in very few weights, but their MACs fall by less, or not at all: linear1 as a train of rank 8 has 3% of the weights and 69% of the MACs, at rank 16 it has 7% and 137% (`tensor_train` in the library).
 # - **A net trained small from the start** may be as good as a large one cut down. That control, in lesson 05, takes a training.
 #
@@ -1519,7 +1516,7 @@ claim(
 )
 
 # %% [markdown]
-# The net that is kept has 1.7 times fewer MACs, an accuracy within a point of the dense one, and is not slower. Is it 1.7 times as fast? The last column compares the two times, which are of one run.
+# The net that is kept has 1.7 times fewer MACs, an accuracy within a point of the dense one, and is not slower. The last column compares the two times, which are of one run.
 
 # %%
 progress()
@@ -1535,7 +1532,7 @@ progress()
 # - LoRA: when the change is of low rank, learn only that.
 #
 # **References.** Eckart and Young 1936, *The approximation of one matrix by another of lower rank*. Denton et al. 2014, *Exploiting Linear Structure Within Convolutional Networks for Efficient Evaluation*. Jaderberg et al. 2014, *Speeding up Convolutional Neural Networks with Low Rank Expansions*. Lebedev et al. 2015, *Speeding-up Convolutional Neural Networks Using Fine-tuned CP-Decomposition*. Kim et al. 2016,
-# *Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile Applications*. Zhang et al. 2015, *Accelerating Very Deep Convolutional Networks for Classification and Detection*. Nakajima et al. 2013, *Global Analytic Solution of Fully-observed Variational Bayesian Matrix Factorization*. Kolda and Bader 2009, *Tensor Decompositions and Applications*. Novikov et al. 2015, *Tensorizing Neural Networks*. Phan et al. 2020, *Stable Low-Rank Tensor Decomposition for Compression of Convolutional Neural Network*. Hu et al. 2022, *LoRA: Low-Rank
+# *Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile Applications*. Zhang et al. 2015, *Accelerating Very Deep Convolutional Networks for Classification and Detection*. Nakajima et al. 2013, *Global Analytic Solution of Fully-observed Variational Bayesian Matrix Factorization*. Phan et al. 2020, *Stable Low-Rank Tensor Decomposition for Compression of Convolutional Neural Network*. Hu et al. 2022, *LoRA: Low-Rank
 # Adaptation of Large Language Models*. Kalajdzievski 2023, *A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA* (arXiv 2312.03732). Yuan et al. 2023, *ASVD: Activation-aware Singular Value Decomposition for Compressing Large Language Models* (arXiv 2312.05821). Wang et al. 2025, *SVD-LLM: Truncation-aware Singular Value Decomposition for Large Language Model Compression*.
 #
 # **In the library.** In `mini_lib/factorize`, `low_rank/` has the ways to cut, `data_aware.py` the output's error, `rank.py` and `budget.py` the ranks, `model.py` whole nets, `lora.py` the turned one; `studies/factorize` has the contests and what was recorded.
