@@ -452,13 +452,13 @@ claim(
 claim("For the other one all stay above 70%", holds=float(of_saw.amin()) > 0.7)
 
 # %% [markdown]
-# Look at the left half of the figure and the left column of the table first. An upside-down 6 is taken for a 9 more often than for anything else, and a 9 for a 6. That is the famous case: the label would be a lie. But look at the 3 and the 7. Turned round, they are no digit at all to you. The judge has *never seen anything like them*, and must answer something: it calls most turned 7s a 6. A low
+# Look at the left half of the figure and the left column of the table first. An upside-down 6 is taken for a 9 more often than for anything else, and a 9 for a 6. That is the famous case. But a 3 or a 7 turned round is no digit at all to you. The judge has *never seen anything like it*, and must answer something: it calls most turned 7s a 6. A low
 # safety has two causes:
 #
 # - the picture **has become another class**, and nobody could tell;
 # - the picture is only **strange to the judge**, and whoever had learned from such pictures would know it.
 #
-# So we ask a second judge, the right column, that was trained with turned digits on the same reference pictures. The digits that even this judge mistakes may be lost for a net of this size. But it tells most digits apart at any angle, and even most 6s from 9s: something in the pictures still differs. The 6 that became a 9 is less lost than the story says.
+# So we ask a second judge, the right column, that was trained with turned digits on the same reference pictures. The digits that even this judge mistakes may be lost for a net of this size. But it tells most digits apart at any angle, and even most 6s from 9s: something in the pictures still differs.
 # But the fine difference has to be learned, where an easy one would do for upright digits.
 #
 # Which judge is right? Each for its own question. The first says what looks like nothing that an upright digit looks like, and its limits are cautious. The second says what a network could still learn. If your network will read upright digits only, begin with the cautious one, and measure.
@@ -585,7 +585,7 @@ sneaker_flipped = task_safety["clothes"].kept[0, 0, data.FASHION_CLASSES.index("
 claim("the judge does not know the sneaker that points to the right", holds=float(sneaker_flipped) < 0.2)
 
 # %% [markdown]
-# A mirrored shirt is a shirt, and a mirrored 3 is no digit. But nearly all shoes of this data set point to the left, and the judge does not know the sneaker that points to the right. And keep the two causes in mind: an inverted 3 is a 3 to you, at once, but the judge recognises hardly any inverted picture. Such pictures are only strange to it, and may even be good to learn from. We will see in section 6. (Gontijo-Lopes et al., 2021, call such a number *affinity*. They find that it does not predict alone what an augmentation gains; together with *diversity*, how hard the changed pictures are to learn, it does.)
+# A mirrored shirt is a shirt, and a mirrored 3 is no digit. But nearly all shoes of this data set point to the left, and the judge does not know the sneaker that points to the right. An inverted 3 is a 3 to you, but the judge recognises hardly any inverted picture. Such pictures are only strange to it, and may even be good to learn from (section 6). (Gontijo-Lopes et al., 2021, call such a number *affinity*. They find that it predicts a gain only together with *diversity*, how hard the changed pictures are to learn.)
 #
 # > **Takeaway.** Label safety is measured with a judge, per class and strength. A high one is good evidence. A low one is a warning: look whether the picture has become another class, or is only strange.
 
@@ -695,13 +695,13 @@ claim(
 )
 
 # %% [markdown]
-# (Each entry is the mean and the spread, one standard deviation, over the seeds. The last column is the difference to no augmentation, seed by seed, with the 95% interval of its mean, as in lesson 06: three seeds make it wide.) Whether turning by up to 15 degrees helps, three seeds do not tell. Turning all the way round costs about 14 points, although all nets saw equally many pictures.
+# (Mean ± standard deviation over the seeds. The last column is the difference to no augmentation, seed by seed, with the 95% interval of its mean, as in lesson 06: three seeds make it wide.) Whether turning by up to 15 degrees helps, three seeds do not tell. Turning all the way round costs about 14 points, although all nets saw equally many pictures.
 #
-# The guard takes the harm away, and most of the turning with it. It does not know what turning is good for. It knows only what it must not do.
+# The guard takes the harm away, and most of the turning with it.
 #
 # ### The recorded study
 #
-# Three seeds and a short training are a hint. The same question was asked over five seeds, with eight channels and longer training, and with guards by both judges. The runs are recorded, and the table is made from the record: accuracy in percent on *test* digits, upright ones, and in the last column turned ones. (The guards have limits per class, by the judge who never saw a turned digit, "clean", and by the other one. Which guards to try was decided after a first run, whose test figures had been seen: take those rows as an illustration.)
+# Three seeds and a short training are a hint. The same question was asked over five seeds, with eight channels, longer training and guards by both judges, and recorded. The table has the accuracy in percent on *test* digits, upright ones, and in the last column turned ones. (The guards have limits per class, by the judge who never saw a turned digit, "clean", and by the other one. Which guards to try was decided after a first run, whose test figures had been seen: take those rows as an illustration.)
 
 # %% name="out-study-turning"
 study = record.recorded()
@@ -898,11 +898,11 @@ claim(
 )
 
 # %% [markdown]
-# The 6 pays most, and 6 and 9 together more than the others: by 9 points, with an interval of 5 to 14. The 9 alone does not. (A possible reason, which nothing here tests: a net that cannot tell the two apart has to choose, and each 6 that it calls a 9 is a mistake for the 6 only.) Nor are the two the only victims: all ten digits lose.
+# The 6 pays most, and 6 and 9 together more than the others: by 9 points, with an interval of 5 to 14. The 9 alone does not. Nor are the two the only victims: all ten digits lose.
 #
-# Then the row in which only 6 and 9 are spared, by hand. It should be the remedy, and it is a trap. The 6 and the 9 recover. But the 4 and the 7 lose about 10 points more than before, and of turned digits (last column) fewer are recognised than in the row above. Only the limit of 6 and 9 differs between the two rows, and the last table shows what the net has made of it: *what is turned is seldom a 6 or a 9*. Of turned 6s and 9s it calls 32% one of the two; it is 75% where all classes are turned alike, and 45% where all were turned by up to 30 degrees. That last net has seen 6s and 9s turned no further, so want of practice alone does not explain the difference. It also calls the fewest of the *other* turned digits a 6 or a 9 (second column), although it saw as many of these as the net turned all the way round. A policy that depends on the class tells the class. **Limits that differ between classes can be a shortcut, and here the network found it.**
+# Then the row in which only 6 and 9 are spared, by hand. The 6 and the 9 recover. But the 4 and the 7 lose about 10 points more than before, and of turned digits (last column) fewer are recognised than in the row above. Only the limit of 6 and 9 differs between the two rows, and the last table shows what the net has made of it: *what is turned is seldom a 6 or a 9*. Of turned 6s and 9s it calls 32% one of the two; it is 75% where all classes are turned alike, and 45% where all were turned by up to 30 degrees. That last net has seen 6s and 9s turned no further, so want of practice alone does not explain the difference. It also calls the fewest of the *other* turned digits a 6 or a 9 (second column), although it saw as many of these as the net turned all the way round. **Limits that differ between classes can be a shortcut, and here the network found it.**
 #
-# The guards avoid the harm. Both hold most digits to 30 degrees or less. (The one by the other judge lets 0 and 1 turn all the way, and is still better than no augmentation: unequal limits need not harm.) But they end below turning by up to 30 degrees, which anybody could have tried. And the net that was turned most, and lost most, is the best one on turned digits: whether augmentation hurts depends on what you want to recognise. (That an augmentation can gain on average and cost some classes much is known of large networks too: Balestriero et al., 2022.)
+# The guards avoid the harm. Both hold most digits to 30 degrees or less. (The one by the other judge lets 0 and 1 turn all the way, and is still better than no augmentation: unequal limits need not harm.) But they end below turning by up to 30 degrees. And the net that was turned most, and lost most, is the best one on turned digits: whether augmentation hurts depends on what you want to recognise. (That an augmentation can gain on average and cost some classes much is known of large networks too: Balestriero et al., 2022.)
 #
 # > **Takeaway.** Augment for what the network will meet, and keep what it is judged by clean. Pictures far outside of that can cost accuracy, even where the label stays true.
 
@@ -1114,8 +1114,6 @@ claim(
 )
 
 # %% [markdown]
-# Read it line by line.
-#
 # - **Narrow nets lose** to strong augmentation in all four settings. With four times the steps they lose less: 3 points instead of 14 with two channels, 11 instead of 19 with one. So most of the burden with two channels was time; what would be left after a still longer training, the record does not say. (With 500 digits the mild one costs them nothing that we could measure in the short training, and gains 4 to 5 points in the long one.)
 # - **The wide net gains with 500 digits**, and gains more with time. Without augmentation longer training gave it nothing. (The wide nets of this lesson have all their 500 training pictures right after 160 steps.)
 # - **With three times the labels** the wide net loses 2 points to strong augmentation in the same number of steps. More labels mean fewer passes through them, too, so the record does not tell which of the two it is. (For larger networks, Cubuk et al., 2020, found that the best strength grows with the network and with the number of labels. Of the three strengths here, the mild one is the best for the wide net with 500 digits and with 1,500; a finer scale would be needed to see more.)
@@ -1126,7 +1124,7 @@ claim(
 # %% [markdown]
 # ## 5 Two pictures in one
 #
-# So far the label stayed, and the question was whether it should. Two methods change the label *with* the picture. **Mixup** takes a weighted mean of two pictures, $\lambda$ of one and $1 - \lambda$ of the other, and the same mean of their labels. **CutMix** pastes a box of one picture into another, and the label follows the area.
+# Two methods change the label *with* the picture. **Mixup** takes a weighted mean of two pictures, $\lambda$ of one and $1 - \lambda$ of the other, and the same mean of their labels. **CutMix** pastes a box of one picture into another, and the label follows the area.
 #
 # A label is then no longer a class but a share of each class. By hand: three quarters of a 0 and one quarter of a 2, with three classes, is (0.75, 0, 0.25).
 
@@ -1441,7 +1439,7 @@ claim(
 # %% [markdown]
 # - **Flip** harms digits clearly, and does nothing for clothes that we could measure, although the label is safe: 97% for the judge that knows flipped ones.
 # - **Rotate 15 and 30, shear**: good for digits, of no use or harmful for clothes. Four rows of the record help digits and harm clothes (two of them are one operation: solarize 0 inverts), and not one does the opposite. (The one that helps clothes at all may be luck: of so many intervals at 95%, one or two miss by chance.)
-# - **Invert** *helps* digits, although the clean judge recognises hardly any inverted digit. It had never seen one. The experienced one recognises nearly all: the label was safe all along. Our guess: a net that sees both kinds must look at shapes.
+# - **Invert** *helps* digits, although the clean judge recognises hardly any inverted digit. It had never seen one. The experienced one recognises nearly all: the label was safe all along.
 # - **Posterize, cutout, equalize**: very safe, and they gain nothing that we could measure. Safe is not the same as useful.
 #
 # How much of this is the short training with few labels? Three operations were tried again with three times the labels and four times the steps. On digits they do what they did. On clothes, the harm that invert did is gone:
@@ -1473,14 +1471,14 @@ claim(
 )
 
 # %% [markdown]
-# So is label safety worth measuring? As a *ranking* (+1: both in the same order, 0: no relation) it tells much about clothes and little about digits. High safety is no promise of a gain (and no protection from harm: flipped digits are safe for the judge that knows them, and harm), and low safety by a clean judge no proof of harm. What it does is to name the operations, strengths and classes that you should look at. The judge of an augmentation is the validation accuracy, and lesson 12 lets it choose.
+# So is label safety worth measuring? As a *ranking* (+1: both in the same order, 0: no relation) it tells much about clothes and little about digits. High safety is no promise of a gain (and no protection from harm: flipped digits are safe for the judge that knows them, and harm), and low safety by a clean judge no proof of harm. The judge of an augmentation is the validation accuracy, and lesson 12 lets it choose.
 #
 # > **Takeaway.** Whether an operation helps depends on the task, not on the operation alone. Safety says where to look, validation accuracy decides: for your labels and your training.
 
 # %% [markdown]
 # ## 7 Where it stops working
 #
-# - **The judge is a network.** Where it has no experience, its answer means little, however often it repeats it. Ask a second one with another experience.
+# - **The judge is a network.** Where it has no experience, its answer means little. Ask a second one with another experience.
 # - **Strengths add up.** All limits here are for one operation. Turned by a safe angle *and* sheared by a safe amount can be too much.
 # - **Safe on average is not safe for all.** A limit of 80% lets one picture in five change.
 # - **Small nets, few pictures, short trainings.** The effects in the table of widths changed with labels and steps. Expect that they change again with your data, and measure with a control.
@@ -1549,7 +1547,7 @@ progress()
 # **References.** Zhang et al. 2018, *mixup: Beyond Empirical Risk Minimization*. DeVries and Taylor 2017, *Improved Regularization of Convolutional Neural Networks with Cutout*. Yun et al. 2019, *CutMix*. Cubuk et al. 2019, *AutoAugment: Learning Augmentation Strategies from Data* (operations and magnitudes).
 # Cubuk et al. 2020, *RandAugment*. Müller and Hutter 2021, *TrivialAugment*. LeCun et al. 1998, *Gradient-Based Learning Applied to Document Recognition* (MNIST). Xiao, Rasul and Vollgraf 2017, *Fashion-MNIST*. Thulasidasan et al. 2019, *On Mixup Training: Improved Calibration and Predictive Uncertainty for Deep Neural Networks*.
 #
-# **Further reading.** Gontijo-Lopes et al. 2021, *Tradeoffs in Data Augmentation: An Empirical Study* (affinity and diversity, arXiv 2002.08973). Balestriero, Bottou and LeCun 2022, *The Effects of Regularization and Data Augmentation are Class Dependent* (arXiv 2204.03632). Hendrycks et al. 2020, *AugMix* (augmenting for robustness; `mini_lib/augment/augmix.py`). Geiping et al. 2023, *How Much Data Are Augmentations Worth?* (arXiv 2210.06441).
+# **Further reading.** Gontijo-Lopes et al. 2021, *Tradeoffs in Data Augmentation: An Empirical Study* (affinity and diversity, arXiv 2002.08973). Balestriero, Bottou and LeCun 2022, *The Effects of Regularization and Data Augmentation are Class Dependent* (arXiv 2204.03632). Hendrycks et al. 2020, *AugMix* (augmenting for robustness; `mini_lib/augment/augmix.py`).
 #
 # **In the library.** In `mini_lib/augment`, `operations` has the operations with their scales, `policy.py` the draw for each picture, `mixing.py` and `boxes.py` what mixes, `safety.py` the judges' verdict and `guard.py` what holds to it. The study is `studies/augment/harm`.
 #

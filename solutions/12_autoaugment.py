@@ -6,8 +6,6 @@
 # In lesson 11 you chose the augmentation. You knew that a 9 turned upside down is a 6, and you measured what else changes the label. For other pictures, X-rays or satellite images, who knows? In 2018 a group at Google proposed to let the data decide: try a policy, train a small network with it, see
 # how it does on validation data, and propose a better one. Their program tried 15,000 policies for each data set and called the result **AutoAugment**. It set new records. It also raised questions. Was it the search that helped, or the many operations? Would random policies have done as well? And who paid for the labels that the search looked at?
 #
-# In this lesson you build the search and see it learn. Then you give it a task whose answer is known, and in the end you compare it with what a search must beat.
-#
 # **You will be able to**
 # 1. write an augmentation policy as data, and say how many there are and what a policy may be judged by;
 # 2. search for a policy with a controller that learns from rewards, and with simpler methods at equal compute;
@@ -138,8 +136,8 @@ reveal("12.a", len(str(paper_policies)))
 #
 # ## 2 A task whose answer is known
 #
-# To see whether a search works, you need a task whose answer you know. Take clothes, with a catch: the training pictures stand upright and are bright on dark. The validation and test pictures are turned by up to 72 degrees in either direction, and half of them are inverted. So the right policy turns and inverts. You know that; the search does not. And it never sees how a validation
-# picture looks. It sees only one number per policy.
+# To see whether a search works, you need a task whose answer you know. Take clothes, with a catch: the training pictures stand upright and are bright on dark. The validation and test pictures are turned by up to 72 degrees in either direction, and half of them are inverted. So the right policy turns and inverts. You know that. The search never sees a validation
+# picture, only one number per policy.
 
 # %% name="out-task"
 TASK = turned_and_inverted(fashion)
@@ -268,7 +266,7 @@ claim(
 )
 
 # %% [markdown]
-# Chance level is 10%. TrivialAugment gains nothing here that four seeds could show. It turns one picture in fourteen, and only its strongest solarizing inverts one: an augmentation that does a little of everything hardly contains what this task needs. (How it does on ordinary pictures, section 6 will show.) The oracle shows how much there is to find in so short a training. (Roughly: another policy may suit a short training still better.)
+# Chance level is 10%. TrivialAugment gains nothing here that four seeds could show. It turns one picture in fourteen, and only its strongest solarizing inverts one: an augmentation that does a little of everything hardly contains what this task needs. The oracle shows how much there is to find in so short a training. (Roughly: another policy may suit a short training still better.)
 #
 # ## 3 A controller that learns
 #
@@ -463,7 +461,7 @@ claim(
 )
 
 # %% [markdown]
-# Move the slider: these are the probabilities of the controller's two decisions about operations, as it learns. At first all options are alike. Watch what happens to the options that nobody wanted: they do not fade at the same pace, and some of them rise for a while.
+# Move the slider: these are the probabilities of the controller's two decisions about operations, as it learns. Watch what happens to the options that nobody wanted: they do not fade at the same pace, and some of them rise for a while.
 
 
 # %% name="fig-learning" tags=["widget", "hide-input"]
@@ -701,7 +699,7 @@ print(f"found by {winner}:")
 print(outcomes[winner].best.policy)
 
 # %% [markdown]
-# First the column of pictures: is the compute equal? Then the reward, which chose the policy of each search. The last two columns belong to other children with new seeds, and only the test column is on pictures that no search has used: that one is the report. Compare them with the last three rows. One search per method does not say which method is better; it shows what a search *can* find. (Forward selection also proposes smaller policies than the others, and the right one is small.) The right policy turns and inverts; does the policy above?
+# First the column of pictures: is the compute equal? Then the reward, which chose the policy of each search. The last two columns belong to other children with new seeds, and only the test column is on pictures that no search has used: that one is the report. One search per method does not say which method is better; it shows what a search *can* find. (Forward selection also proposes smaller policies than the others, and the right one is small.) The right policy turns and inverts; does the policy above?
 
 # %% [markdown]
 # > **Takeaway.** A search is compared with random search at equal compute, and over several searches: one may be lucky.
@@ -762,7 +760,7 @@ claim(
 #
 # ### A search that was stopped
 #
-# Sooner or later a long search is interrupted, by you or by a power cut. So a search writes a **log**, a plain text file: first a line with the settings, then one line of JSON per group of policies that were judged together, with the policies and their rewards. All chance in a method comes from its seed and from what it was told. So the log is enough: a search that starts again reads it, tells the method what it was told, and goes on. Here the reward is the customer's taste again, and the power fails after
+# Sooner or later a long search is interrupted, by you or by a power cut. So a search writes a **log**, a plain text file: a line with the settings, then one line of JSON per group of policies judged together, with their rewards. All chance in a method comes from its seed and from what it was told. So the log is enough: a search that starts again reads it, tells the method what it was told, and goes on. Here the reward is the customer's taste again, and the power fails after
 # some trials.
 
 
@@ -894,7 +892,7 @@ claim(
 claim("Here less than a third remains", holds=kept < promise / 3)
 
 # %% [markdown]
-# Three curves, three different numbers. The validation accuracy of the best one rises with the number of trials, to about 3 points above the mean for the best of 32. The second curve is the test accuracy of *this very network*: what remains of its lead was real, the rest was luck. Here less than a third remains. But a search does not ship the child. It ships the *policy*, and with this policy new networks are trained, with new seeds. Here they can only be at the mean, since all policies are the same.
+# The validation accuracy of the best one rises with the number of trials, to about 3 points above the mean for the best of 32. The second curve is the test accuracy of *this very network*: what remains of its lead was real, the rest was luck. Here less than a third remains. But a search does not ship the child. It ships the *policy*, and with this policy new networks are trained, with new seeds. Here they can only be at the mean, since all policies are the same.
 #
 # So choose with one set of numbers, and report another one. By hand: policy A reached 0.75 and 0.5 in validation, B 0.625 and 0.75. A has a mean of 0.625, B of 0.6875: choose B, although the best single run is as high in A. Its test accuracies are 0.5 and 0.75: report 0.625.
 
@@ -970,9 +968,9 @@ check("12.8")
 # </details>
 
 # %% [markdown]
-# And there is a last control, the most embarrassing one. A search spends *labels*: a network could have learned from the validation pictures. So: no search, but train on the validation pictures **too**.
+# And there is a last control. A search spends *labels*: a network could have learned from the validation pictures. So: no search, but train on the validation pictures **too**.
 #
-# All of this takes longer than a lesson: it was **recorded**. Two more methods take part: Optuna's TPE, which models where good policies lie, and *population-based augmentation*, which changes the policy while the networks train and so finds a schedule. The policy written by hand, by somebody who knows clothes and has not searched, moves, turns and shears a little. The next cell reads a file that comes with the course, and prints the command that makes it again. Few labels, ten seeds; each seed has pictures of its own to train and to validate on, and a search of its own. (*Five random policies joined* is the control of the same size for the methods that join their five best. Forward selection ends with one policy that it has grown, and population-based augmentation with a schedule of four.)
+# All of this takes longer than a lesson: it was **recorded**. Two more methods take part: Optuna's TPE, which models where good policies lie, and *population-based augmentation*, which changes the policy while the networks train and so finds a schedule. The policy written by hand, by somebody who knows clothes and has not searched, moves, turns and shears a little. Few labels, ten seeds; each seed has pictures of its own to train and to validate on, and a search of its own. (*Five random policies joined* is the control of the same size for the methods that join their five best. Forward selection ends with one policy that it has grown, and population-based augmentation with a schedule of four.)
 
 # %% name="out-recorded"
 record = contest_record.recorded()
@@ -1078,7 +1076,7 @@ for (said, gain), p in zip(gains.items(), holm([gain.p_value for gain in gains.v
 print(aligned(lines))
 
 # %% [markdown]
-# Read the table with the figure. All searched policies have a higher mean than no augmentation, one of them only just. Random policies, joined, are well above it too, without looking at a single reward: a good part of the gain does not come from the search. How much of that part comes from joining, ten seeds do not tell. Neither the best search nor the controller can be told apart from random search, and **no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers were tuned with the same compute**. And the labels are worth more than the search: a network that learns from the validation pictures too, without any augmentation, beats the best search. A search that is over can give the labels back, and train on all of them with the policy that it found, as AutoAugment does. The last row compares at equal labels: what the policy then adds to no augmentation is 0.5 points, and ten seeds do not tell that from nothing. (Random policies, joined, then even cost 1.1 points, and TrivialAugment 2.6, in as many steps.)
+# All searched policies have a higher mean than no augmentation, one of them only just. Random policies, joined, are well above it too, without looking at a single reward: a good part of the gain does not come from the search. How much of that part comes from joining, ten seeds do not tell. Neither the best search nor the controller can be told apart from random search, and **no searched policy has a higher mean than the policy written by hand, or than RandAugment, whose two numbers were tuned with the same compute**. And a network that learns from the validation pictures too, without any augmentation, beats the best search. A search that is over can give the labels back, and train on all of them with the policy that it found, as AutoAugment does. The last row compares at equal labels: what the policy then adds to no augmentation is 0.5 points, and ten seeds do not tell that from nothing. (Random policies, joined, then even cost 1.1 points, and TrivialAugment 2.6, in as many steps.)
 #
 # "Not known" means that ten seeds do not decide, not that there is no difference. And all of this holds for this data, these few labels and this small network. The wide net of lesson 11 reaches 79% with 500 clothes and no augmentation, more than any arm above that has 500 labels; and a mild affine change cost it about a point, where the milder one by hand gains 4.5 here. The strength, the network and the training all differ there, so nothing here says which of them it is; but a gain that was measured with one network need not hold for another.
 #
@@ -1215,7 +1213,7 @@ claim(
 #
 # ## 7 Where it stops working
 #
-# - **It is easy to find nothing.** In the record, neither the best search nor the controller could be told apart from random search: the differences between good policies are small, and one noisy number per child says little about them. On the constructed task the two right operations about double the accuracy: there, a search pays.
+# - **It is easy to find nothing.** In the record, the differences between good policies are small, and one noisy number per child says little about them. On the constructed task the two right operations about double the accuracy: there, a search pays.
 # - **The proxy may lie.** A small child that is trained for a short time may like weaker augmentation than a large network that is trained for long (lesson 11; Cubuk et al. 2020 show it for larger networks and larger data sets). In the record, forward selection has the highest reward of all, and the lowest accuracy of the searches that train children, once the nets train ten times as long. (It also joins nothing; which of the two is the reason, the record does not tell.)
 # - **The validation data must look like the use.** The search on our task could work only because the validation pictures were turned and inverted. It adapts to whatever it is shown, and to its mistakes as well.
 # - **Labels are spent.** With few labels, as in the record, training on all of them was the better use. Give them back when the search is over. With very many, the validation part should cost little.
@@ -1283,6 +1281,6 @@ progress()
 # **References.** Cubuk et al. 2019, *AutoAugment: Learning Augmentation Strategies from Data*. Zoph and Le 2017, *Neural Architecture Search with Reinforcement Learning*. Williams 1992, *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning*. Schulman et al. 2017, *Proximal Policy Optimization Algorithms*. Real et al. 2019, *Regularized Evolution for Image Classifier
 # Architecture Search*. Ho et al. 2019, *Population Based Augmentation*. Lim et al. 2019, *Fast AutoAugment*. Cubuk et al. 2020, *RandAugment*. Müller and Hutter 2021, *TrivialAugment*. Jamieson and Talwalkar 2016, *Non-stochastic Best Arm Identification and Hyperparameter Optimization* (successive halving). Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization* (TPE).
 #
-# **Further reading.** Li and Talwalkar 2019, *Random Search and Reproducibility for Neural Architecture Search* (arXiv 1902.07638: the same controls for another search). Cawley and Talbot 2010, *On Over-fitting in Model Selection and Subsequent Selection Bias in Performance Evaluation* (the winner's curse). Hataya et al. 2020, *Faster AutoAugment: Learning Augmentation Strategies Using Backpropagation* (a policy with a derivative, arXiv 1911.06987).
+# **Further reading.** Li and Talwalkar 2019, *Random Search and Reproducibility for Neural Architecture Search* (arXiv 1902.07638: the same controls for another search). Cawley and Talbot 2010, *On Over-fitting in Model Selection and Subsequent Selection Bias in Performance Evaluation* (the winner's curse).
 #
 # **In the library.** In `mini_lib/augment/search`, `space.py` is what is searched, `children.py` how children are trained as one, `controller.py` and `policy_gradient.py` the controller, `random_search.py`, `evolution.py` and `forward_selection.py` the other methods, `density_matching.py` the reward without children, `run.py` the loop with its log. `studies/augment` has the task with a known answer and the recorded contest.
