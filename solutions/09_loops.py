@@ -4,8 +4,8 @@
 # Lesson 09 · about 75 minutes · before it: [01 What does a model cost?](01_measure.ipynb)
 #
 # A matrix product is three loops. They can stand in six orders, and all six do the same multiplications and get the same result. One of
-# them takes several times as long as another. Only the *order* is different. This lesson
-# is about finding an order that is fast, and about proving that it is still the same computation.
+# them takes several times as long as another. This lesson finds a fast order, and proves
+# that the computation is still the same.
 #
 # **You will be able to**
 # 1. say from a loop nest which accesses miss in a cache, and check it by simulation and by the clock;
@@ -94,15 +94,15 @@ def count(one, *caches):
 # %% [markdown]
 # ## 1 Where elements lie
 #
-# This is the matrix product of this lesson, as small as can be. A *nest* prints as the loops that it is.
+# The matrix product, as small as can be. A *nest* prints as the loops that it is.
 
 # %% name="out-naive"
 print(matmul(4, 8, 2))
 
 # %% [markdown]
 # Memory is one long row of bytes. A matrix is put into it row by row: next to `B[k, n]` lies `B[k, n + 1]`, and `B[k + 1, n]` lies a whole row
-# further on. The distance in elements that one step of an index makes is its **stride**: 1 for the column, the length of a row for the row. Sometimes a few
-# elements are left empty after each row. This is called **padding**, and we shall need it in section 4.
+# further on. The distance in elements that one step of an index makes is its **stride**: 1 for the column, the length of a row for the row. Empty elements after
+# each row are called **padding**.
 #
 # By hand: rows of 8 floats of 4 bytes, no padding, the matrix starts at byte 1024. Element [2, 3] is 2 · 8 + 3 = 19 elements after the first, so at byte
 # 1024 + 19 · 4 = 1100.
@@ -249,10 +249,10 @@ show(
 )
 
 # %% [markdown]
-# Look at the two columns for 48 first. There are hardly any misses, in any order, and yet the two orders that end with `k` are slow. In these, the innermost loop adds to one element of C again and again,
+# Look at 48 first: hardly any misses, in any order, and yet the two orders that end with `k` are slow. In these, the innermost loop adds to one element of C again and again,
 # and each sum has to wait for the one before it: **a chain**. So a miss is not the only reason to be slow.
 #
-# Now compare the orders that end with `n` with those that end with `m`. For 48 they are about equal. For 256 the ones that walk down columns have two misses in each step, and only now are they slow. The
+# Now the orders that end with `n` and with `m`. For 48 they are about equal. For 256 the ones that walk down columns have two misses in each step, and only now are they slow. The
 # instructions are the same, and only the addresses differ, so the reason is memory: caches, perhaps also page tables (the *TLB*). Section 4 changes the length of the rows alone.
 #
 # Watch it happen on a tiny cache. Move the slider, or press play; then change the order in the cell.
@@ -305,7 +305,7 @@ check("9.3")
 # </details>
 
 # %% [markdown]
-# To **reorder** is another matter. Here is a stencil that works in place, from numerical mathematics: each element becomes the mean of itself and of its neighbour above and to the right.
+# To **reorder** is another matter. Here is a stencil that works in place: each element becomes the mean of itself and of its neighbour above and to the right.
 
 # %% name="out-refused"
 stencil = gauss_seidel(6, 6)
@@ -317,7 +317,7 @@ except IllegalRewrite as refusal:
     print(textwrap.fill(str(refusal), 70))
 
 # %% [markdown]
-# The library refuses, and names two iterations that would change places although one needs what the other has written. How does it know? By the **dependences**: pairs of iterations that touch the same element, one
+# The library refuses, and names two iterations that would change places although one needs what the other has written. It knows by the **dependences**: pairs of iterations that touch the same element, one
 # of which writes. What counts is the *distance* from the earlier one to the later one, in iterations of each loop:
 
 # %% name="out-dependences"
@@ -325,11 +325,11 @@ print(show_dependences(stencil))
 
 # %% [markdown]
 # The neighbour above and to the right was written one iteration of `i` earlier, at a `j` that is one larger: distance (1, -1). In the old order the first step that is not 0 is positive: the write comes first. Exchange
-# the loops, and the distance reads (-1, 1): now it would come *after* the read. That is all there is to it:
+# the loops, and the distance reads (-1, 1): now it would come *after* the read.
 #
 # **An order is legal if, in the new order, the first step of every distance that is not 0 is positive.**
 #
-# (A distance of all zeros lies within one iteration; the order of loops does not touch it.) Another stencil, `jacobi`, reads from one array and writes to another one:
+# (A distance of all zeros lies within one iteration; the order of loops does not touch it.) Another stencil, `jacobi`, reads from one array and writes to another:
 
 # %% name="out-jacobi"
 print(jacobi(6, 6).reorder("j i"))
@@ -338,7 +338,7 @@ found = sorted({one.distance for one in dependences(matmul(4, 4, 4))})
 print("matrix product, distances in the loops m, n, k:", found)
 
 # %% [markdown]
-# And the matrix product? Its only distance is one step in `k`. Put `k` anywhere: the first step that is not 0 is positive. So all six orders are legal. (Sums of floats in another order are rounded in another way. Here the order of the sums over `k` stays.)
+# The only distance of the matrix product is one step in `k`, positive wherever `k` stands. So all six orders are legal. (Sums of floats in another order are rounded in another way. Here the order of the sums over `k` stays.)
 
 # %% [markdown]
 # ### Exercise 9.4 - Is the new order legal? (10 min)
@@ -506,7 +506,7 @@ predict(
 )
 
 # %% [markdown]
-# Move the size of the cache. Two products: rows of 96 floats, and rows of 128 floats. Where does tiling help, where does it not, and what is wrong with 128?
+# Move the size of the cache. Where does tiling help, where does it not, and what is wrong with rows of 128 floats?
 
 
 # %% name="fig-tiles" tags=["widget"]
@@ -561,7 +561,7 @@ show(
 
 # %% [markdown]
 # When everything fits (256 KiB), tiling does nothing. Small tiles miss more often than larger ones, since each is fetched for less work. The best tile may be a little larger than the rule says: in this order only the tile of B must stay, of A and C a row at a time. The rule is a safe
-# start, not the optimum. And in 8 KiB, rows of 128 floats miss far more often than rows of 96, with the same tiles of 16 or 32. Section 4 is about that.
+# start, not the optimum. And in 8 KiB, rows of 128 floats miss far more often than rows of 96, with the same tiles of 16 or 32 (section 4).
 #
 # How much is there to gain? In any order of its multiply-adds, an n x n x n product moves, for large n, at least about $2 n^3 / \sqrt S$ numbers through a fast memory that holds S (Hong and Kung 1981; the 2 is by Smith et al. 2019). Tiles of side $\sqrt{S/3}$ move
 # $\sqrt 3 = 1.7$ times as many. By hand, n = 96 in 8 KiB, S = 2048: 39,100 numbers, or 0.0028 lines per multiply-add.
@@ -614,8 +614,8 @@ for name, one in chains.items():
     print(f"{name:<23}{moved:12.1f}      {chain_times[name]}")
 
 # %% [markdown]
-# Fused, T is still written to memory, since it is an array. Only when it shrinks to the one element that is needed, by `compute_at`, do its bytes go away altogether. Now a softmax of each row of a matrix: six loops, one after the other, fused to
-# one loop over the rows.
+# Fused, T is still written to memory, since it is an array. Only when it shrinks to the one element that is needed, by `compute_at`, do its bytes go away altogether. Now a softmax of each row of a matrix: six loops, fused to one over the
+# rows.
 
 # %% name="out-softmax"
 apart = softmax(256, 2048)
@@ -673,7 +673,7 @@ claim(
 # ## 4 When a cache is unlucky
 #
 # A cache cannot search all of its lines for an address. So it is divided into **sets**, and each line may only go to one of them: number of the line, modulo number of sets. In a cache with 8 *ways*, a set has room for 8 lines. If a ninth line of the same set is needed, one has to go, even
-# if the rest of the cache is empty. Such a miss is called a **conflict** miss. (The other two of the "three C's": *cold*, the first use of a line, and *capacity*, there is no room in the cache as a whole.)
+# if the rest of the cache is empty: a **conflict** miss. (The other two of the "three C's": *cold*, the first use of a line, and *capacity*, there is no room in the cache as a whole.)
 #
 # By hand: rows of 128 bytes, lines of 64 bytes, 4 sets. A column of 4 elements lies in lines 0, 2, 4 and 6. Modulo 4: sets 0, 2, 0, 2. So two lines compete for set 0, and sets 1 and 3 stay empty.
 
@@ -774,7 +774,7 @@ for size, padding, name, level in (
 
 # %% [markdown]
 # A column of 256 elements takes 256 lines, half of the small cache: there is room, and every miss but the first ones is a conflict. Padding takes them away. A column of 512 takes as many lines as the small cache has, and the sum wants some beside: that is *capacity*, and padding
-# takes none of these misses away (here it even adds some: the column now goes round all sets, and drives out the sum as well). In the larger cache there is room for far more, and padding helps again. Always ask which of the three it is: the cure for one need not help with another.
+# takes none of these misses away (it even adds some: the column now drives out the sum as well). In the larger cache there is room, and padding helps again. Ask which of the three it is: the cure for one need not help with another.
 #
 # Now whole matrix products in an order that walks down columns, `n k m`: the one of 256 floats from section 1, and one of 512 doubles. Only the rows of A and C get longer: loops, instructions and nearly all pages stay. (Misses are counted for 32 columns of C.)
 
@@ -859,7 +859,7 @@ claim(
 # %% [markdown]
 # ## 5 From naive to fast
 #
-# Now everything together, on 512 x 512 x 512 floats. Each step is one rewrite, or two, and each is proved legal before it is made. Two of them are new:
+# Now everything together, on 512 x 512 x 512 floats. Each rewrite is proved legal before it is made. Two are new:
 #
 # - **Vectorize.** One instruction works on 4, 8 or 16 neighbouring floats at once. The loop must be innermost, and its elements must lie side by side.
 # - **Hold C in registers.** `cache_write` works on a copy of a block of C: 8 rows of 32 columns, say. If the loops over the block are unrolled, the copy is 16 vector registers of 16 floats, and in the loop over `k` nothing of C is loaded or stored. Each number
@@ -898,7 +898,7 @@ print(path["B packed"])
 
 # %% [markdown]
 # The last step copies a strip of B so that it lies without gaps (libraries call it *packing*). All schedules are compiled alike, with `-O2` and without the compiler's own vectorizing, so that what you see is the schedule and not the compiler.
-# "Predicted" is a model that looks at the loops and at a few numbers of your machine, and runs nothing. As a control, the naive order twice at `-O3`: as it is, and with `restrict`, the promise that no two of the arrays overlap. At the end the library that torch uses, on one core as well.
+# "Predicted" is a model that looks at the loops and at a few numbers of your machine, and runs nothing. As a control, the naive order twice at `-O3`: as it is, and with `restrict`, the promise that no two of the arrays overlap. Last, torch's library, on one core as well.
 
 # %% name="out-path"
 matrices = list(torch.rand(3, 512, 512, generator=torch.Generator().manual_seed(0)))
@@ -964,7 +964,7 @@ claim(
 claim("The block in registers is faster still", holds=path_s["C in registers"] < path_s["-O3 with restrict"])
 
 # %% [markdown]
-# The honest ratio: how long does the best of our schedules take, compared with the library's product? The two alone, in turns. The ratio is that of the quickest runs, which other programs disturb least; mind the spread beside it:
+# The honest ratio: the best of our schedules against the library's product, the two alone, in turns. The ratio is that of the quickest runs, which other programs disturb least; mind the spread beside it:
 
 # %% name="out-torch"
 final = race({best: path[best]}, flags, repeats=31, others=torch_mm)
@@ -1003,7 +1003,7 @@ show(
 )
 
 # %% [markdown]
-# And what does it compute? Legal rewrites keep the meaning, and one run is a check: all schedules against a product in double precision, on the same random matrices. The loops at the heart of the fast one, in C, are short enough to be read:
+# Legal rewrites keep the meaning, and one run is a check: all schedules against a product in double precision, on the same random matrices. The heart of the fast one, in C, is short enough to be read:
 
 # %% name="out-same"
 if HAS_COMPILER:
@@ -1062,7 +1062,7 @@ check("9.7")
 # %% [markdown]
 # ## 6 Let the machine search
 #
-# How many schedules are there? Tile sizes, orders, what is unrolled, what is vectorized: too many to try. So one samples. The *model* ranks many, and the few best are really timed: the model is the guide, the clock is the judge. Chance alone is the control: evolution, which
+# Tile sizes, orders, what is unrolled, what is vectorized: too many schedules to try. So one samples. The *model* ranks many, and the few best are really timed: the model is the guide, the clock is the judge. Chance alone is the control: evolution, which
 # changes and mixes the best schedules so far, gets the same number of trials.
 
 # %% name="out-search"
@@ -1122,20 +1122,20 @@ show(
 )
 
 # %% [markdown]
-# A guide need not be right in milliseconds. It must put good schedules before bad ones, so that a good one is among the few that are timed. Where dots lie far from the line, the model has missed something. And did evolution
+# A guide need not be right in milliseconds. It must put good schedules before bad ones, so that a good one is among the few that are timed. And did evolution
 # beat chance? Two runs of each cannot tell: it takes many seeds, and the same number of trials.
 
 # %% [markdown]
 # ## Where it stops working
 #
-# - **Fewer misses are not always less time.** The order `m n k` is slow where nothing misses, because of its chain. Tiling took away nearly all misses of `m k n`, and hardly any time.
+# - **Fewer misses are not always less time.** Tiling took away nearly all misses of `m k n`, and hardly any time.
 # - **Fewer loads are not fewer misses.** Vector loads take away most *references*, and not one line less is fetched for it. The block in registers does fetch fewer.
 # - **The model is a model.** The simulated cache fetches nothing ahead of time; your processor does. It sees sets and lines, and no page tables.
-# - **A schedule belongs to a machine and to a size.** That is why libraries are tuned for each, and why one searches.
+# - **A schedule belongs to a machine and to a size.** That is why libraries are tuned for each.
 #
 # ## The ledger
 #
-# The order of loops changes no weight, no byte and no MAC of the model of this course, and no accuracy. What it changes is the time of a layer. Here is its third convolution, as written, and scheduled: output channels innermost, in the loops and in memory, 7 positions by 16
+# The order of loops changes no weight, no byte, no MAC and no accuracy, but the time of a layer. Here is the third convolution of the model of this course, as written, and scheduled: output channels innermost, in the loops and in memory, 7 positions by 16
 # channels of the output in registers. Both are compiled alike and timed in turns.
 
 

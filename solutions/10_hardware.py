@@ -4,8 +4,8 @@
 # Lesson 10 · about 75 minutes · before it: [09 Why does the order of loops matter?](09_loops.ipynb)
 #
 # A layer is a few nested loops over numbers. A machine is something else: instructions that do a whole block at once, caches that move whole lines,
-# a memory that is small, and data that is always somewhere else. Between the two there is a choice for everything, and the choices decide the time, the bytes
-# and the energy. The arithmetic stays the same in all of them.
+# a memory that is small, and data that is always somewhere else. The choices between the two decide the time, the bytes and the energy. The arithmetic stays the
+# same.
 #
 # **You will be able to**
 # 1. say how much of a block instruction a layer can use, and why a depthwise layer uses so little;
@@ -110,8 +110,8 @@ def table(rows, columns, cell, corner="", left=30):
 # %% [markdown]
 # ## 1 An instruction does a block
 #
-# A processor for neural networks does not multiply two numbers. Its instruction multiplies two small *matrices*: 16 x 16 x 16 products in one go. A compiler has to
-# find such blocks in your loops. **Tensorize** is the rewrite that says so: these loops are that instruction.
+# A processor for neural networks does not multiply two numbers. Its instruction multiplies two small *matrices*: 16 x 16 x 16 products in one go. **Tensorize** is the
+# rewrite that says: these loops are that instruction.
 
 # %% name="out-tensorize"
 block = Intrinsic("mma 16x16x16", matmul(16, 16, 16), cycles=16)
@@ -124,7 +124,7 @@ for line in str(tensorized).splitlines():
     print(line if len(line) <= 72 else line[:69] + "...")
 
 # %% [markdown]
-# The instruction is declared by the loops that it does, so the match can be checked. What does not fit is refused. A pointwise convolution with 14 x 14 = 196 pixels has this problem:
+# The instruction is declared by the loops that it does, so the match can be checked. What does not fit is refused, such as a pointwise convolution with 14 x 14 = 196 pixels:
 
 # %% name="out-refused"
 attempts = {
@@ -413,7 +413,7 @@ claim(
 # %% [markdown]
 # ## 2 Layout: who lies next to whom
 #
-# Memory is one long row of bytes. A picture with channels has three axes, and one of them gets to have its elements side by side. **NCHW** puts the pixels of a channel together, **NHWC** the
+# A picture with channels has three axes, and one of them gets to have its elements side by side. **NCHW** puts the pixels of a channel together, **NHWC** the
 # channels of a pixel. A cache fetches lines of 64 bytes, sixteen floats. Whoever walks along the wrong axis uses one float of each line.
 #
 # By hand: 17 floats side by side lie in two lines. 10 floats that are 100 apart lie in ten.
@@ -447,8 +447,8 @@ check("10.3")
 # </details>
 
 # %% [markdown]
-# A pointwise convolution has three loops: output channel `o`, input channel `c`, pixel `p`. It is one statement, and it can run in three orders of interest (the sum over `c` keeps its own
-# order in all of them). `layout` changes where the elements lie, and not a letter of the loops.
+# A pointwise convolution has three loops: output channel `o`, input channel `c`, pixel `p`. We try three of their orders. `layout` changes where the elements lie, not the
+# loops.
 #
 # Each nest is compiled twice. A C compiler must assume that the arrays may overlap: a store to Y might change X or W. "No overlap" is the same nest with the promise that they do not (`restrict`, lesson 09).
 
@@ -502,11 +502,11 @@ reveal("10.b", round(grown, 1)) if near and far else print("not simulated withou
 # Why so many? In NHWC two neighbouring pixels of one channel lie 64 floats apart: each access takes a line of its own, sixteen times as many. Then Y, one float of each line, does not stay in the cache either,
 # and misses as often as X: twice as many again.
 #
-# So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should lie side by side: then a line is used whole, and one vector instruction loads it. With inputs or outputs innermost, both layouts miss equally often.
+# So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should lie side by side. With inputs or outputs innermost, both layouts miss equally often.
 # Without the promise they also take about as long. The promise makes all four faster, and then the layout counts: with inputs innermost, NHWC is several times as fast, where inputs lie side by side. With outputs innermost it is NCHW, where the *pixels* do. So "the innermost axis side by side" is no law: a compiler that knows that nothing
 # overlaps may make vectors of another loop than the innermost. (Whether it did so here was not tested.)
 #
-# And the misses? Without the promise, the first row has many times the misses of the last four, and is the fastest. With it, the times of those four differ several times, though the simulation counts the same misses for all of them (it follows the nest, not what the compiler makes of it). **Misses are one cost among several.**
+# Without the promise, the first row has many times the misses of the last four, and is the fastest. With it, the times of those four differ several times, though the simulation counts the same misses for all of them (it follows the nest, not what the compiler makes of it). **Misses are one cost among several.**
 #
 # Libraries have loops for both. Here is PyTorch with the whole network in both layouts:
 
@@ -524,8 +524,8 @@ with torch.no_grad():
 # %% [markdown]
 # ### Padding: when all rows want the same shelf
 #
-# A cache does not put a line just anywhere. Bits of the address choose its **set**, and a set has room for eight lines here. Rows of 256 floats begin 1,024 bytes apart, so a walk down a column falls
-# into a few sets again and again, and the rest of the cache stays empty. These are **conflict misses**. The cure costs a few bytes: `pad` makes each row a little longer than a power of two.
+# Bits of the address choose the **set** of a line, and a set has room for eight lines here (lesson 09). Rows of 256 floats begin 1,024 bytes apart, so a walk down a column falls into a few sets again
+# and again: **conflict misses**. The cure costs a few bytes: `pad` makes each row a little longer than a power of two.
 
 # %%
 predict(
@@ -616,7 +616,7 @@ claim(
 # ## 3 What has to move, and what it costs
 #
 # C += A · B with 64 x 512 numbers in A and 512 x 64 in B. If the cache held everything, each number would move once. It does not, so we **tile**: one tile of C stays in the cache for all of k,
-# while rows of A and columns of B stream past. For the next tile they stream past again. So the tile size decides how often:
+# while rows of A and columns of B stream past. For the next tile they stream past again:
 #
 # $$\text{bytes} = \Big( \underbrace{m k \cdot \lceil n / t_n \rceil}_{A} + \underbrace{k n \cdot \lceil m / t_m \rceil}_{B} + \underbrace{2\, m n}_{C} \Big) \cdot \text{bytes of an element}.$$
 #
@@ -654,7 +654,7 @@ check("10.4")
 # </details>
 
 # %% [markdown]
-# The formula is a claim. The simulated cache tells us whether it holds: 8 KiB, once with any line in any place, and once with 4 ways, as caches are built.
+# The simulated cache tells whether the formula holds: 8 KiB, once with any line in any place, and once with 4 ways.
 
 # %%
 predict(
@@ -746,7 +746,7 @@ claim(
 )
 
 # %% [markdown]
-# Four lessons in one figure. Small tiles move more than the formula says, since a cache moves whole lines and a tile of 2 uses a fraction of each. At 16 and 32 the formula is right. A tile that does
+# Small tiles move more than the formula says, since a cache moves whole lines and a tile of 2 uses a fraction of each. At 16 and 32 the formula is right. A tile that does
 # not fit is no tile. And without padding, the rows fall into a few sets: the formula assumes a cache that puts a line anywhere.
 #
 # ### Several levels
@@ -789,10 +789,9 @@ table(schedules, columns, level_row, "256^3", left=14)
 # %% [markdown]
 # The megabytes are what moves between a level and the one below it: "L3" is the traffic with memory. The last row has padded rows, a tile of C and a row of B in registers.
 #
-# The arithmetic is the same in every row. Each level catches what the one above lets through; a good tiling keeps the traffic high up. Without padding, tiling alone does not help the first level: it is the story of the
-# transpose again. And registers are the level above the first cache: what stays there is no access at all.
+# Each level catches what the one above lets through; a good tiling keeps the traffic high up. Without padding, tiling alone does not help the first level: conflicts again. And registers are the level above the first cache: what stays there is no access at all.
 #
-# Compare the last column with the others. The bytes are those of our small machine; the time is that of *yours*, whose caches are larger. Padding the tiles takes nearly all of the first level's traffic away and hardly any time. A model says what moves. The clock has the last word.
+# The bytes are those of our small machine; the time is that of *yours*, whose caches are larger. Padding the tiles takes nearly all of the first level's traffic away and hardly any time.
 
 # %% tags=["solution-only"]
 first_level = {name: moved_bytes(levels[name][0]) for name in schedules}
@@ -855,7 +854,7 @@ show(
 #
 # ### Where the joules go
 #
-# A battery does not count multiplications. It pays for moving numbers, and for the instructions that do so. These figures were published in 2014, for chips of 45 nm as they were made from about 2008 on. Down to 7 nm, arithmetic has become cheaper; an access to ordinary DRAM (DDR) has not, so the gap between those two grew (Jouppi et al. 2021).
+# A battery pays not only for multiplications, but for moving numbers, and for the instructions that do so. These figures of 2014 are for chips of 45 nm, made from about 2008 on. Down to 7 nm, arithmetic has become cheaper; an access to ordinary DRAM (DDR) has not, so the gap between those two grew (Jouppi et al. 2021).
 
 # %% name="out-energies"
 prices = HOROWITZ_45NM
@@ -997,7 +996,7 @@ claim(
 # %% [markdown]
 # ## 4 Memory: who may lie where
 #
-# While a network runs, each layer writes a tensor and the next one reads it. Then nobody needs it any more. A tensor is **alive** from the step that writes it to the last step that reads it. Programs for microcontrollers
+# While a network runs, each layer writes a tensor and the next one reads it. A tensor is **alive** from the step that writes it to the last step that reads it. Programs for microcontrollers
 # often have no allocator, and some runtimes for phones choose to use none: all places are planned before, in one block of memory, the *arena*.
 
 # %%
@@ -1201,7 +1200,7 @@ answers = {0.3: "more than 30%", 0.1: "10 to 30%", 0.0: "up to 10%"}
 reveal("10.f", next((text for limit, text in answers.items() if above > limit), "no difference"))
 
 # %% [markdown]
-# Move the planner, and look at what lies where in the graph with four branches. Time runs to the right, memory upwards; white is free. The dotted line is the bound.
+# Move the planner: what lies where in the graph with four branches? White is free; the dotted line is the bound.
 
 
 # %% name="fig-plans" tags=["widget"]
@@ -1352,7 +1351,7 @@ check("10.8")
 # </details>
 
 # %% [markdown]
-# How much can it help? At best both take equally long, and half of the time is hidden. Move the sliders: the number of tiles, and the share of loading.
+# How much can it help? At best both take equally long, and half of the time is hidden. Move the sliders.
 
 # %%
 predict(
@@ -1533,7 +1532,7 @@ for batch in (1, 8, 32, 128):
 #
 # ## The ledger
 #
-# The row of this lesson is the same network with its tensors laid out as NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. With a planner its activations would need the bytes that are printed first; PyTorch does not use it.
+# The row of this lesson is the same network in NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. With a planner its activations would need the bytes that are printed first; PyTorch does not use it.
 
 # %%
 splits = data.fashion()
@@ -1607,9 +1606,8 @@ progress()
 # - Memory has to hold what is alive at once; the best plans here needed no more. Working in place lowers that bound, and the order of the steps changes it.
 # - Two buffers turn a sum into a maximum, if someone else does the loading.
 #
-# **References.** Chen et al. 2018, *TVM: An Automated End-to-End Optimizing Compiler for Deep Learning*. Jouppi et al. 2017, *In-Datacenter Performance Analysis of a Tensor Processing Unit*. Chellapilla et al. 2006, *High Performance
-# Convolutional Neural Networks for Document Processing*. Jouppi et al. 2021, *Ten Lessons From Three Generations Shaped Google's TPUv4i*. Chen, Emer and Sze 2016, *Eyeriss: A Spatial Architecture for Energy-Efficient Dataflow for Convolutional Neural Networks*. Horowitz 2014, *Computing's Energy Problem (and what we can do about it)*. Mattson et al. 1970, *Evaluation Techniques for Storage Hierarchies*. Hill and Smith 1989, *Evaluating
-# Associativity in CPU Caches*. Goto and van de Geijn 2008, *Anatomy of High-Performance Matrix Multiplication*. Pisarchyk and Lee 2020, *Efficient Memory Management for Deep Neural Net Inference*. Sekiyama et al. 2018, *Profile-guided
-# memory optimization for deep neural networks*. Liberis and Lane 2019, *Neural networks on microcontrollers: saving memory at inference via operator reordering*.
+# **References.** Chen et al. 2018, *TVM: An Automated End-to-End Optimizing Compiler for Deep Learning*. Jouppi et al. 2017, *In-Datacenter Performance Analysis of a Tensor Processing Unit*. Jouppi et al. 2021, *Ten Lessons From
+# Three Generations Shaped Google's TPUv4i*. Chen, Emer and Sze 2016, *Eyeriss*. Horowitz 2014, *Computing's Energy Problem (and what we can do about it)*. Mattson et al. 1970, *Evaluation Techniques for Storage Hierarchies*.
+# Pisarchyk and Lee 2020, *Efficient Memory Management for Deep Neural Net Inference*. Liberis and Lane 2019, *Neural networks on microcontrollers: saving memory at inference via operator reordering*.
 #
 # **In the library.** In `mini_lib/loops`, `machine` has the matrix units, the prices of energy and the pipeline, `caches` the caches and the reuse distances, `memory` the live ranges and the plans.
