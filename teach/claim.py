@@ -14,9 +14,9 @@ from mini_lib.require import finite, not_negative, of_type
 #: How a claim is kept among a cell's outputs.
 MIME_TYPE = "application/vnd.course.claim+json"
 
-#: 14.3, .5, -2, 1,024, 87%, 5.2x; not the digits of int8, conv3 or 2e-5's exponent.
+#: 14.3, .5, -2, 1,024, 87%, 5.2x; not the digits of int8 or conv3, and not those of 1.5GB: a unit stands apart.
 NUMBER = re.compile(
-    r"(?:(?<![\w.)])[-−])?(?<![\w.])(?:(?:\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?|(\.\d+))(?:e[-+]?\d+)?(?!(?!x\b)\w)"
+    r"(?:(?<![\w.)])[-–−])?(?<![\w.])(?:(?:\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?|(\.\d+))(?:e[-+]?\d+)?(?!\.\d|,\d{3}|(?!x\b)\w)"
 )
 
 
@@ -51,13 +51,14 @@ class Claim:
         values = (None if value is None else float(finite("measured", value, fix=fix)) for value in self.measured)
         object.__setattr__(self, "measured", tuple(values))
         object.__setattr__(self, "within", not_negative("within", self.within, fix="give it in the sentence's units"))
-        if self.holds is not None:
-            object.__setattr__(self, "holds", bool(self.holds))
+        if self.holds is not None and type(self.holds).__name__ not in ("bool", "bool_"):  # Python's and numpy's
+            raise TypeError(f"holds must be True or False, got {self.holds!r}; join several with `and`, or use all(...)")
+        object.__setattr__(self, "holds", None if self.holds is None else bool(self.holds))
         written = [found[0] for found in numbers(self.sentence)]
         if self.measured and len(self.measured) != len(written):
             raise ValueError(
                 f"{self.sentence!r} has {len(written)} numbers ({', '.join(written)}), "
-                f"got {len(self.measured)} values; give one for each, in order, and None for one that was not measured"
+                f"got {len(self.measured)} values; give one for each, in order, and None for one that was not measured (a unit stands apart: 1.5 GB)"
             )
         if self.holds is None and not any(value is not None for value in self.measured):
             raise ValueError(f"{self.sentence!r} is compared with nothing; give its numbers, or holds=")
@@ -86,7 +87,7 @@ def numbers(sentence: str) -> list[tuple[str, float, float]]:
     """
     found = []
     for match in NUMBER.finditer(sentence):
-        text = match[0].replace(",", "").replace("−", "-")
+        text = match[0].replace(",", "").replace("−", "-").replace("–", "-")
         mantissa, _, exponent = text.partition("e")
         places = len(mantissa.partition(".")[2])
         percent = "%" * sentence[match.end() :].startswith("%")

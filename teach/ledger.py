@@ -1,10 +1,12 @@
 """ledger(row, lesson=2): the one table that grows from lesson to lesson, so that techniques can be compared."""
 
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from typing import Any
 
 from mini_lib.columns import aligned, as_html
 from mini_lib.measure import Report, Row
+from mini_lib.require import whole
 from teach import store
 
 KIND = "ledger"
@@ -36,7 +38,8 @@ class Ledger:
         return "\n".join([text] + ([self.note] if self.note else []))
 
     def _repr_html_(self) -> str:
-        return as_html(self.lines(), "What each model costs") if self.rows else f"<p>{self!r}</p>"
+        table = as_html(self.lines(), "What each model costs") if self.rows else f"<p>{escape(repr(self))}</p>"
+        return table + (f"<p>{escape(self.note)}</p>" if self.note and self.rows else "")
 
 
 def ledger(row: Row | None = None, *, lesson: int | None = None, beside: Row | None = None) -> Ledger:
@@ -57,6 +60,7 @@ def ledger(row: Row | None = None, *, lesson: int | None = None, beside: Row | N
     if row is not None:
         if lesson is None:
             raise ValueError(f"lesson is missing for the row {row.name!r}; give its number, such as lesson=2")
+        lesson = whole("lesson", lesson, low=1, high=99, fix="give its number, such as lesson=2")
         entry = {"lesson": lesson, "row": asdict(row)} | ({"beside": asdict(beside)} if beside else {})
         try:
             store.save(KIND, f"{lesson:02d} {row.name}", entry)
@@ -64,7 +68,7 @@ def ledger(row: Row | None = None, *, lesson: int | None = None, beside: Row | N
             note = f"The row could not be saved: {error}."
     found = [read for entry in store.load_all(KIND) if (read := _read(entry))]
     if note:
-        found.append((lesson, row, beside))
+        found = [entry for entry in found if (entry[0], entry[1].name) != (lesson, row.name)] + [(lesson, row, beside)]
     found.sort(key=lambda entry: entry[0])
     return Ledger(tuple(entry[:2] for entry in found), tuple(entry[2] for entry in found), note)
 
@@ -77,7 +81,11 @@ def _ratio(row: Row, other: Row | None) -> str:
 
 def _read(entry: dict[str, Any]) -> tuple[int, Row, Row | None] | None:
     try:
-        other = entry.get("beside")
-        return int(entry["lesson"]), Row(**entry["row"]), Row(**other) if other else None
-    except (KeyError, TypeError, ValueError):  # written by another version of the course
+        lesson, row = whole("lesson", entry["lesson"], low=1, high=99, fix="run its lesson again"), Row(**entry["row"])
+        row.cells()
+    except (KeyError, TypeError, ValueError, OverflowError):  # damaged, or written by another version of the course
         return None
+    try:
+        return lesson, row, Row(**entry["beside"])
+    except (KeyError, TypeError, ValueError):
+        return lesson, row, None
