@@ -5,7 +5,7 @@
 #
 # A language model writes one token after the other, and somebody pays for each. In March 2023 a million of them cost two dollars. Sixteen months later the same shop asked 15 cents to read a million
 # and 60 to write them. Were the first ones a bargain for the seller, or the later ones a loss? Where the shape of a model is known, one can work out what a token costs. (The shapes of these two are not public.) A token needs so many bytes from memory and so many multiplications; a device gives
-# so many of both a second; and a device can be rented by the hour. That is all this lesson needs: no model is loaded, and no GPU is here.
+# so many of both a second; and a device can be rented by the hour. No model is loaded, and no GPU is needed.
 #
 # **You will be able to**
 # 1. work out bytes, FLOPs, seconds and dollars of a token from the shape of a model and a data sheet;
@@ -57,7 +57,7 @@ GIB = 2**30
 # %% [markdown]
 # ## 1 What a token needs
 #
-# There are two kinds of work. In **prefill** the whole prompt goes through the model at once. Then the answer is written in **decode** steps: one token a step, since each depends on the one before. Here is one decode step of
+# In **prefill** the whole prompt goes through the model at once. Then the answer is written in **decode** steps: one token a step, since each depends on the one before. Here is one decode step of
 # Llama-3-8B after 1000 tokens, alone on an H100, operator by operator. Read the column `FLOP/B`: how much arithmetic is there for each byte that has to come from memory?
 
 # %% name="out-decode"
@@ -69,11 +69,11 @@ prefill = cost.step(LLAMA_8B, H100, new_tokens=1000, efficiency=ENGINE_2025)
 print(prefill)
 
 # %% [markdown]
-# It is the same model, and the same weights. In the first table each weight is fetched, used for one multiplication and one addition, and dropped. In the second it serves a thousand tokens. Compare prefill of a thousand tokens, 21 ms, with one token, 5 ms.
+# The weights are the same. In the first table each weight is fetched, used for one multiplication and one addition, and dropped. In the second it serves a thousand tokens. Compare prefill of a thousand tokens, 21 ms, with one token, 5 ms.
 #
 # ### What is left behind
 #
-# Each token looks back at all tokens before it. What it looks at is, in each layer, a **key** and a **value** of each of them. These do not change, so they are computed once and kept: the **KV cache**. By hand: 3 layers, 2 KV heads of 5 numbers, 16 bits. A token leaves
+# Each token looks back at all before it: in each layer, at a **key** and a **value** of each. These do not change, so they are computed once and kept: the **KV cache**. By hand: 3 layers, 2 KV heads of 5 numbers, 16 bits. A token leaves
 # a key and a value, so 2 · 3 · 2 · 5 = 60 numbers, and 120 bytes. Several query heads may share a KV head.
 
 # %% [markdown]
@@ -238,7 +238,7 @@ for context in (1000, 8000, 128_000):
 #
 # $$\text{seconds} = \max\left(\frac{\text{batch} \cdot \text{FLOPs}}{\text{peak}}, \; \frac{\text{weights} + \text{batch} \cdot \text{KV}}{\text{bandwidth}}\right).$$
 #
-# This takes one maximum over the whole step, as if each part of it could compute while another one fetches. The calculator takes one maximum *for each operator*, and adds them up. By hand, with the formula: weights of 10 bytes, 1 byte of cache and 4 FLOPs for each user; a device with 4 FLOPs and 2 bytes per second. One user: 1 s of arithmetic, (10 + 1) / 2 = 5.5 s of fetching: 5.5 s. Eight users: 8 s against 9 s: 9 s. For eight tokens instead of one!
+# This takes one maximum over the whole step, as if each part could compute while another fetches. The calculator takes one *for each operator*, and adds them up. By hand, with the formula: weights of 10 bytes, 1 byte of cache and 4 FLOPs for each user; a device with 4 FLOPs and 2 bytes per second. One user: 1 s of arithmetic, (10 + 1) / 2 = 5.5 s of fetching: 5.5 s. Eight users: 8 s against 9 s: 9 s. For eight tokens instead of one!
 
 # %% [markdown]
 # ### Exercise 13.3 - The time of one decode step (8 min)
@@ -400,9 +400,9 @@ claim(
 claim("Compare prefill of a thousand tokens, 21 ms, with one token, 5 ms", 1e3 * prefill.seconds, 1e3 * decode.seconds)
 
 # %% [markdown]
-# **Batching shares the weights, not the caches.** Each user brings FLOPs and bytes of their own, in a proportion that the batch does not change, and the intensity of a decode step can come near to that proportion and not beyond it. For Llama-2-7B after 4096 tokens, by hand: 15 GFLOP and 2.1 GB of cache for each token, so at most 7 FLOPs for each byte,
-# far left of the kink. With 1,024 users the matrices of Llama-3-8B wait for arithmetic, and attention still waits for memory: 107 of 130 ms. (That is for 1000 tokens each, and their caches alone would need more memory than an H100 has.) So "decode is memory-bound" is true of a single user; whether a batch changes that depends on how many heads share a cache, and on how long the texts are. What helps is fewer KV heads, or fewer bits for the cache.
-# And a beginning that many prompts share can be kept once for all of them, which engines do (PagedAttention, Kwon et al. 2023); whether it is also read only once for all of them is up to the kernel.
+# **Batching shares the weights, not the caches.** Each user brings their own FLOPs and bytes, in a proportion that the batch does not change; the intensity of a decode step can come near it, and not beyond. For Llama-2-7B after 4096 tokens, by hand: 15 GFLOP and 2.1 GB of cache for each token, so at most 7 FLOPs for each byte,
+# far left of the kink. With 1,024 users the matrices of Llama-3-8B wait for arithmetic, and attention still waits for memory: 107 of 130 ms. (With 1000 tokens each, their caches alone would not fit into an H100.) So "decode is memory-bound" is true of a single user; whether a batch changes that depends on how many heads share a cache, and on how long the texts are. Fewer KV heads help, or fewer bits for the cache.
+# A beginning that many prompts share can be kept once for all (PagedAttention, Kwon et al. 2023); whether it is also read only once is up to the kernel.
 #
 # And a batch has to fit. The memory holds the weights, and for each request the cache of its prompt *and* of its whole answer. By hand: memory 100, weights 60, a byte for each token, 8 tokens in and 3 out: 40 / 11 = 3.6, so three requests.
 
@@ -461,7 +461,7 @@ except ValueError as problem:
 # %% [markdown]
 # ### From seconds to dollars
 #
-# Suppose that the devices are rented. A rent is for an hour, whatever is done in it; the more tokens there are in that hour, the less each has to pay. By hand: 3.60 USD per hour are 0.001 USD per second. At 1000 tokens per second that is 0.000001 USD for each: one dollar per million.
+# Suppose that the devices are rented by the hour. The more tokens in that hour, the less each has to pay. By hand: 3.60 USD per hour are 0.001 USD per second. At 1000 tokens per second that is 0.000001 USD for each: one dollar per million.
 
 # %% [markdown]
 # ### Exercise 13.5 - From rent to price (5 min)
@@ -494,7 +494,7 @@ print(f"{both[0]}\n\n{both[1]}")
 print(f"\nrent: {H100.usd_per_hour} USD per hour\n({H100.price_source})")
 
 # %% [markdown]
-# A step for 64 users takes 2.5 times as long as a step for one, and gives 64 times as many tokens. They share the bill, so an output token costs 26 times less. Note the last line: no row of this engine is of a single user or of 16 bits.
+# A step for 64 users takes 2.5 times as long as a step for one, and gives 64 times as many tokens. So an output token costs 26 times less. Note the last line: no row of this engine is of a single user or of 16 bits.
 
 # %% tags=["solution-only"]
 claim(
@@ -508,9 +508,9 @@ claim(
 # %% [markdown]
 # ## 3 Is the calculator right?
 #
-# Others have measured, and published: NVIDIA for its TensorRT-LLM, PyTorch for gpt-fast, and a collection of llama.cpp on many devices. Each row says model, device, bits, batch and lengths, which is all that the calculator needs.
+# Others have measured, and published: NVIDIA for its TensorRT-LLM, PyTorch for gpt-fast, and a collection of llama.cpp on many devices. Each row says what the calculator needs: model, device, bits, batch and lengths.
 #
-# First, how to read such tables. Some count tokens per second **for each GPU**, some for all GPUs **together**, in the same series of documents. And the "throughput" is that of all users; what one of them sees is something else. By hand: 100 a GPU, 2 GPUs work on the same 20 requests. Together they give 200 tokens per second, each user gets 10,
+# First, how to read such tables. Some count tokens per second **for each GPU**, some for all GPUs **together**. And the "throughput" is that of all users, not what one of them sees. By hand: 100 a GPU, 2 GPUs work on the same 20 requests. Together they give 200 tokens per second, each user gets 10,
 # so one waits 0.1 s for each token.
 
 # %% [markdown]
@@ -539,8 +539,8 @@ check("13.6")
 # </details>
 
 # %% [markdown]
-# An engine does not reach the limits of its device. How far it stays behind is said by a few constants, and those have to be **fitted**. Whoever fits on all rows and reports the error on the same rows has measured nothing. So a hash of what was run cuts the rows into two halves: one may be fitted on, the other tells the error. And one thing
-# needs no fit at all: at the limits of the device (all shares 1, all delays 0) the estimate must be *faster than every measurement*.
+# An engine does not reach the limits of its device. A few constants say how far it stays behind, and those have to be **fitted**. Whoever fits on all rows and reports the error on the same rows has measured nothing. So a hash of what was run cuts the rows into two halves: one may be fitted on, the other tells the error. One thing
+# needs no fit: at the limits of the device (all shares 1, all delays 0) the estimate must be *faster than every measurement*.
 
 # %%
 predict(
@@ -641,8 +641,8 @@ reveal("13.d", round(100 * published.median_error(checked["held out"]), 1))
 # %% [markdown]
 # ### Engines have dates
 #
-# All of these rows are of 2023 and of spring 2024. Does the calculator know this year's engines? *Fit here, test there, and name the years*: here are two tables of later years. In one, TensorRT-LLM of 2025 serves large models with all requests queued at once; the other collects decode speeds of a single user, from 2024 to 2026, by six engines on cards, servers and Macs.
-# Both are cut into halves by the same hash. **In-flight batching** lets the next request in as soon as one is done, so no formula of one batch says what comes out: the simulator of section 5 does.
+# All of these rows are of 2023 and of spring 2024. Here are two tables of later years, cut into halves by the same hash. In one, TensorRT-LLM of 2025 serves large models with all requests queued at once; the other collects decode speeds of a single user, from 2024 to 2026, by six engines on cards, servers and Macs.
+# **In-flight batching** lets the next request in as soon as one is done, so no formula of one batch says what comes out: the simulator of section 5 does.
 
 # %%
 predict(
@@ -706,10 +706,10 @@ claim(
 metal_fitted = [abs(published.predicted_s(row, ENGINES[row.engine]) / row.seconds - 1) for row in metal_half]
 
 # %% [markdown]
-# The limits hold: every row is still slower than the limits of the device. The constants of 2023 do not. These rows come from another engine, and many also from newer devices, in fewer bits, of mixtures of experts. These are not all of it: on the 7 rows of an H100 in 8 bits, a device and a width that the rows of 2023 had too, the older constants are off by 95% and the later ones by 9% (medians). So an engine has a name *and a year* here, `ENGINE_2023` or `ENGINE_2025`, and everything in this lesson that quotes a price or a speed uses the later one unless it says 2023. A split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
+# The limits hold: every row is still slower than the limits of the device. The constants of 2023 do not. These rows come from another engine, and many also from newer devices, in fewer bits, of mixtures of experts. That is not all: on the 7 rows of an H100 in 8 bits, a device and a width that the rows of 2023 had too, the older constants are off by 95% and the later ones by 9% (medians). So an engine has a name *and a year* here, `ENGINE_2023` or `ENGINE_2025`, and every calculated price or speed in this lesson uses the later one unless it says 2023. A split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
 # The new constants do not win everywhere. On Macs under Metal the engine of 2024 predicts the 12 held-out rows better than the later one (14.4% against 18.0%), although the later one is within 4.3% on the half that it was fitted on.
 #
-# Under full load the rows that are furthest off are mixtures of experts, and they are off in both directions. The calculator has one share for the products of all experts (`experts`), however many tokens each of them gets. The worst rows of one user are unexplained.
+# Under full load the rows furthest off are mixtures of experts, in both directions. The calculator has one share for the products of all experts (`experts`), however many tokens each gets. The worst rows of one user are unexplained.
 #
 # What does in-flight batching gain? One row, both ways: with answers of equal length as in the table, and with lengths from 1 to twice the mean.
 
@@ -856,7 +856,7 @@ print(aligned(lines))
 
 # %% [markdown]
 # A batch pays here too: sixteen tokens take far less than sixteen times as long as one. But four already take longer than one, where the bound hardly moves. Why the clock stays so far behind the bound was not tested. The bound itself is an estimate from two measurements,
-# and the bandwidth is that of reads *and* writes, while the model only reads. A model that really writes comes in the next lesson.
+# and the bandwidth is that of reads *and* writes, while the model only reads.
 
 # %% tags=["solution-only"]
 times_16, times_4 = (step_times[users].median_s / step_times[1].median_s for users in (16, 4))
@@ -868,7 +868,7 @@ claim("four already take longer than one", holds=times_4 > 1.1)
 #
 # ### Read and write have two prices
 #
-# Most who sell tokens ask more for those that are written. In the calculator they cost more to make: the prompt is read all at once and is limited by arithmetic; the answer is written one token a step, and is limited by memory. How much more depends on the batch.
+# Most who sell tokens ask more for those that are written. In the calculator they cost more to make: the prompt is read at once, limited by arithmetic; the answer is written one token a step, limited by memory. How much more depends on the batch.
 
 # %% name="out-asymmetry"
 history = prices.history()
@@ -888,7 +888,7 @@ print(
 print(f"one price for both in {sum(ratio == 1 for ratio in ratios)} of {len(ratios)} rows")
 
 # %% [markdown]
-# The last column is the other side of the bargain: in a large batch every user waits longer for each token. On one machine, cheap tokens are slow tokens. And 22 of 158 rows of the price lists, all of open models but one, have one price for both directions: a list price is a decision, and not a cost.
+# The last column is the other side of the bargain: on one machine, cheap tokens are slow tokens. And 22 of 158 rows of the price lists, all of open models but one, have one price for both directions: a list price is a decision, and not a cost.
 
 # %% tags=["solution-only"]
 same_price = [price for price, ratio in zip(history, ratios) if ratio == 1]
@@ -905,7 +905,7 @@ claim(
 )
 
 # %% [markdown]
-# To compare two sellers one needs a single number, and that needs a **mix**: how many tokens are read for each that is written. By hand: 1 USD per million in, 5 out, three tokens read for each one written. Four tokens cost 3 · 1 + 5 = 8 millionths of a dollar, so a million of the mix costs 2 USD.
+# To compare two sellers by one number needs a **mix**: how many tokens are read for each that is written. By hand: 1 USD per million in, 5 out, three tokens read for each one written. Four tokens cost 3 · 1 + 5 = 8 millionths of a dollar, so a million of the mix costs 2 USD.
 
 # %% [markdown]
 # ### Exercise 13.7 - One price for a mix (5 min)
@@ -1000,7 +1000,7 @@ show(
 reveal("13.e", round(scaling[1].row.seconds / scaling[8].row.seconds, 1))
 
 # %% [markdown]
-# In the calculator fetching is divided by the number of devices. Starting kernels is not, and the exchange comes on top (in the picture too little to be seen: for this engine the delay of an exchange is set to 0). So for one user more devices make the wait shorter and each token dearer: eight rents, and 3.1 times the speed. Whether
+# In the calculator fetching is divided by the number of devices. Starting kernels is not, and the exchange comes on top (too little to be seen: for this engine its delay is set to 0). So for one user more devices make the wait shorter and each token dearer: eight rents, and 3.1 times the speed. Whether
 # a single user gains at all depends on how the engine exchanges:
 
 # %% name="out-ring"
@@ -1055,7 +1055,7 @@ for users, context in ((1, 512), (1, 32768), (16, 512), (16, 8192), (16, 32768),
 print(aligned(lines))
 
 # %% [markdown]
-# Bytes that are not fetched are seconds that are saved, but only where bytes are the limit, and only of the part that is large. In the last row, 512 users with short texts, the matrices wait for arithmetic, and that does not get less when weights are stored in fewer bits and unpacked before they are multiplied; the caches still wait for memory. What fewer bits do to the answers is measured in other lessons.
+# Bytes not fetched are seconds saved, but only where bytes are the limit, and only of the part that is large. In the last row, 512 users with short texts, the matrices wait for arithmetic, which does not get less when weights in fewer bits are unpacked before they are multiplied; the caches still wait for memory.
 #
 # ### A part of the weights
 #
@@ -1091,7 +1091,7 @@ claim("For one user it is 6%", 100 * fetched[1] / of_all.feed_forward)
 #
 # ### A draft model
 #
-# Decode for a few users waits for memory while the arithmetic has nothing to do. **Speculative decoding** gives it something: a small model proposes a few tokens, one after the other, and the large one checks them all *in one step*, like a short prompt. Every proposal up to the first wrong one is kept, and the large model adds a token of its own. With greedy choice the text stays the same, and with sampling there is a rule of acceptance that keeps its distribution (Leviathan et al. 2023). If each proposal holds
+# Decode for a few users waits for memory while the arithmetic has nothing to do. **Speculative decoding** gives it something: a small model proposes a few tokens, one after the other, and the large one checks them all *in one step*, like a short prompt. Every proposal up to the first wrong one is kept, and the large model adds a token of its own. With greedy choice the text stays the same, and with sampling a rule of acceptance keeps its distribution (Leviathan et al. 2023). If each proposal holds
 # with probability $a$, whatever came before it, then of $k$ proposals a step gives
 #
 # $$1 + a + a^2 + \dots + a^k$$
@@ -1176,7 +1176,7 @@ claim("slower than without a draft", holds=draft_gain(256, 0.6) < 1 < draft_gain
 # %% [markdown]
 # ### Try it
 #
-# Everything so far, on one page. Change the model, the device, the lengths, the bits: what waits for what, what fits, what it costs.
+# Change the model, the device, the lengths, the bits: what waits for what, what fits, what it costs.
 
 # %% name="out-calculator" tags=["widget"]
 calculator(model="LLaMA-3-8B", device="H100-SXM-80GB")
@@ -1184,11 +1184,11 @@ calculator(model="LLaMA-3-8B", device="H100-SXM-80GB")
 # %% [markdown]
 # ## 5 A service under load
 #
-# So far the batch was given. In a service, requests come when people ask, and the batch is who happens to be there. How long does one wait?
+# In a service, requests come when people ask, and the batch is who happens to be there. How long does one wait?
 #
 # ### Waiting in line
 #
-# Begin with the simplest queue there is: one request at a time, each takes $s$ seconds, they come at random, $\lambda$ per second on average. The server is busy for the share $\rho = \lambda s$ of the time, its **load**. The mean wait before it is one's turn is
+# Begin with the simplest queue: one request at a time, each takes $s$ seconds, they come at random, $\lambda$ per second on average. The server is busy for the share $\rho = \lambda s$ of the time, its **load**. The mean wait before it is one's turn is
 #
 # $$\text{wait} = \frac{\rho \, s}{2 (1 - \rho)}.$$
 #
@@ -1239,7 +1239,7 @@ for load in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
 print(aligned(lines))
 
 # %% [markdown]
-# They agree, and less well where the line is long: there the waits of neighbours are alike, and many requests count for few. From half load to 90% the wait becomes nine times as long. **Where people wait, a service that is always busy is one that nobody wants to wait for.** So its devices cannot be busy all the time, unless there is other work that may wait, and the idle hours have to be paid for, too.
+# They agree, and less well where the line is long: there the waits of neighbours are alike, and many requests count for few. From half load to 90% the wait becomes nine times as long. **Where people wait, a service that is always busy is one that nobody wants to wait for.** So its devices cannot be busy all the time, unless other work may wait, and idle hours cost rent, too.
 
 # %% tags=["solution-only"]
 claim(
@@ -1255,7 +1255,7 @@ claim("They agree", holds=abs(other.wait_s.mean() / serving.md1_wait_s(service_s
 # %% [markdown]
 # ### A batch that changes with every step
 #
-# A real engine does not serve one after the other. After *each step* those who are done leave, and those who wait come in, if the cache has room for them: **continuous batching**. Here are fifty thousand requests whose lengths are drawn: many short ones and a few long ones.
+# In **continuous batching**, after *each step* those who are done leave, and those who wait come in, if the cache has room for them. Here are fifty thousand requests whose lengths are drawn: many short ones and a few long ones.
 
 # %% name="out-service"
 PROMPTS = serving.lognormal_lengths(median=512, spread=2, most=4096)
@@ -1280,7 +1280,7 @@ print(aligned(lines))
 print(f"\n{served.mean_batch:.1f} users in a step, {served.kv_occupancy:.0%} of the KV cache in use, on average")
 
 # %% [markdown]
-# Can one trust it? There is a law that holds for every service which starts and ends empty, whatever it does: **Little's law**, $L = \lambda W$. The mean number of requests that are there is the rate at which they come, times the mean time that each stays. The loop counts the left side; the right side
+# Can one trust it? **Little's law**, $L = \lambda W$, holds for every service that starts and ends empty. The mean number of requests that are there is the rate at which they come, times the mean time that each stays. The loop counts the left side; the right side
 # comes from the time stamps of each request. An engine that loses somebody, or counts a second twice, is found out. (One whose steps take the wrong time is not.)
 
 # %% name="out-little"
@@ -1294,7 +1294,7 @@ print(f"difference            {served.little_error:.0e} of it")
 # %% [markdown]
 # ### The knee
 #
-# Now raise the rate, and look at both sides: what the service gives, and what its users wait for. Move what is stored and multiplied (16 or 8 bits, weights and cache), and how many users a step may have at most.
+# Now raise the rate, and look at what the service gives, and what its users wait for. Move what is stored and multiplied (16 or 8 bits, weights and cache), and how many users a step may have at most.
 
 # %%
 predict(
@@ -1395,9 +1395,9 @@ reveal("13.g", round(by_rate[32].latency_mean_s / by_rate[20].latency_mean_s, 1)
 
 # %% [markdown]
 # The **knee** is the rate at which a service gives most for the time that a request stays (Kleinrock, 1979). With 16 bits and up to 256 users in a step, from 1 to 20 requests per second the tokens become 20 times as many, and the stay twice as long. From 20 to 32 there are a third more tokens, and the stay is 2.8 times as long: the steps serve more users, and more prompts come between them. At 48 more comes than can be served, and the line grows for as long as the rush lasts.
-# The times there are those of 1500 requests; with more of them they would be longer still. A small limit on the batch makes the steps short and the line long. The knee is flat: another draw of the requests moves it by at most one step of this scale.
+# With more than these 1500 requests the times there would be longer still. A small limit on the batch makes the steps short and the line long. The knee is flat: another draw of the requests moves it by at most one step of this scale.
 #
-# Who promises a time asks another question: up to which rate are the promises kept? What is served within them is called **goodput** (Zhong et al. 2024, *DistServe*). It may lie on either side of the knee, and what the service could give beyond is not for sale. That is a second reason why devices cannot be used up.
+# Who promises a time asks up to which rate the promise is kept. What is served within it is called **goodput** (Zhong et al. 2024, *DistServe*). It may lie on either side of the knee, and what the service could give beyond is not for sale.
 #
 # While a prompt is computed, in this engine nobody else gets a token. **Chunked prefill** (Agrawal et al. 2024, *Sarathi-Serve*) cuts prompts into pieces that share steps with the answers of others; **disaggregation** computes prompts on other devices than answers. The simulator can do the first:
 
@@ -1460,7 +1460,7 @@ claim(
 #
 # ### Another engine, another price
 #
-# Begin with a fall of the cost that no price list announces. The model is the same, and so are the device and its rent; the engine is two years younger. One decode step of Llama-3-70B in 8 bits on two H100, for 64 users with 4000 tokens each:
+# Begin with a fall of the cost that no price list announces: the same model, device and rent, and an engine two years younger. One decode step of Llama-3-70B in 8 bits on two H100, for 64 users with 4000 tokens each:
 
 # %% name="out-generations"
 STEP = {"batch": 64, "new_tokens": 1, "context": 4000, "weight_bits": 8, "kv_bits": 8, "compute_bits": 8}
@@ -1614,7 +1614,7 @@ reveal("13.h", round(100 * len(rises) / len(moves)))
 # %% [markdown]
 # A name is not a product: 15 of 38 changes came with another model under the same name, and so did 4 of the 9 rises.
 #
-# Now the question of the beginning: by how much did it fall? That depends on who asks. Take the two prices, and mix.
+# Now the question of the beginning: by how much did it fall? Take the two prices, and mix.
 
 # %% name="out-mixes"
 old, new = (
@@ -1737,9 +1737,9 @@ print(f"(95% interval {fit.low_times:.1f} to {fit.high_times:.1f}, {fit.points} 
 reveal("13.k", round(falls["GPT-4"].times_per_year, 1))
 
 # %% [markdown]
-# Three numbers for one question. The line through the record lows falls by construction, and its interval knows nothing of that. The average from the first price to today counts the standstill too, but it rests on two prices, and the second is the lowest of many sellers. The regression uses every scored price and asks what one more year does at the same score: 4.1 times, with an interval of 3.1 to 5.6. It assumes that a point of score multiplies the price by the same factor at every score, and that the fall is equally fast in all years, which the first panel does not suggest.
+# The line through the record lows falls by construction, and its interval knows nothing of that. The average from the first price to today counts the standstill too, but it rests on two prices, and the second is the lowest of many sellers. The regression uses every scored price and asks what one more year does at the same score: 4.1 times, with an interval of 3.1 to 5.6. It assumes that a point of score multiplies the price by the same factor at every score, and that the fall is equally fast in all years, which the first panel does not suggest.
 #
-# The first panel draws record lows. A record may have been taken off the list since: for Claude 2 the cheapest price of today, in the table, is above the end of its line. The middle panel has other sellers in each year, some with devices made for speed, and shows no trend that one could read off.
+# The first panel draws record lows. A record may be off the list by now: for Claude 2 today's cheapest price, in the table, is above the end of its line. The middle panel has other sellers in each year, some with devices made for speed, and shows no clear trend.
 
 # %% name="out-epoch"
 lines = [("Epoch AI: times cheaper per year", "from", "to", "theirs (90%)", "this table, same end and mix (95%)")]
@@ -1779,7 +1779,7 @@ claim("the lowest price at GPT-4's level fell by 7% here", None, 100 * (1 - now 
 
 # %% [markdown]
 # Epoch AI (2025) fitted lines through record lows too, on several tests: from 9 to 900 times per year over all of its levels, 40 at GPT-4's level on GPQA, a test of hard science questions. Where the test and the level are the same, their points and this table agree: each number lies in the other's interval. The two largest of this table are those of a harder test, of four points each, and of data that end by February 2025; which of these makes them large cannot be told from here. Since then, the lowest price at GPT-4's level fell by 7% here.
-# MMLU itself has nearly reached its top, and the makers of the best models no longer report it. The score is a threshold that was useful for a time.
+# MMLU itself has nearly reached its top, and the makers of the best models no longer report it.
 #
 # ### Which rows to trust
 #
@@ -1787,7 +1787,7 @@ claim("the lowest price at GPT-4's level fell by 7% here", None, 100 * (1 - now 
 #
 # ### Made and sold
 #
-# For that last kind of row one can do more. Its shape is public, so one knows what a token *needs*. Llama-3-70B in 8 bits on two rented H100, at the list rent, busy all the time; 800 tokens in, 200 out.
+# The shape of an open model is public, so one knows what a token *needs*. Llama-3-70B in 8 bits on two rented H100, at the list rent, busy all the time; 800 tokens in, 200 out.
 
 # %% name="out-made"
 MADE_ON = Workload(prompt=800, output=200, weight_bits=8, kv_bits=8, compute_bits=8, tensor_parallel=2)
@@ -1836,7 +1836,7 @@ print(aligned(lines, left=(0, 1)))
 reveal("13.i", "none" if below == 0 else "more than half" if below > len(sold) / 2 else "a few")
 
 # %% [markdown]
-# Do not read "sold / made" as profit. `made` is the rent of two devices that are busy day and night, and section 5 said why they are not; "busy" is the share of the time that would be enough to pay the rent, at this batch. It leaves out people, networks, and the training. In the other direction: whoever owns the devices, or has rented them for years, pays less than the list rent,
+# Do not read "sold / made" as profit. `made` is the rent of two devices that are busy day and night, and section 5 said why they are not; "busy" is the share of the time that would be enough to pay the rent, at this batch. It leaves out people, networks, and the training. But whoever owns the devices, or has rented them for years, pays less than the list rent,
 # which is that of 2026, while all prices but one are older; a prompt that many send alike is computed once and kept; and some of these sellers (Groq, Cerebras, SambaNova) do not use GPUs at all. What can be said is the order of magnitude: *12 of the 13 list prices of this open model lie between .7 and 4.6 times the rent of a well-used machine*.
 #
 # And why does the price keep falling? You have met what can make a token cheaper: larger batches, as more people ask; fewer bits; models that share their cache among heads, and send a token through a part of their weights only; devices with more bandwidth for the same rent; smaller models that are as good as larger ones were. How much of the fall is due to each, no price list says. And prices also rise.
@@ -1863,7 +1863,7 @@ claim(
 # %% [markdown]
 # ## 7 Where it stops working
 #
-# - **Speed, not quality.** Nothing here knows whether an answer is any good. A price per *token* says nothing about a price per *solved task*: a cheaper model may write more, or need two tries, and its tokenizer may cut the same text into more tokens. Above all a model that reasons writes thousands of tokens before its answer, and they are billed as output: at 1 USD per million, 5000 of them cost half a cent, for an answer of 200 that costs .02 of one.
+# - **Speed, not quality.** Nothing here knows whether an answer is any good. A price per *token* says nothing about a price per *solved task*: a cheaper model may write more, or need two tries, and its tokenizer may cut the same text into more tokens. Above all a model that reasons may write thousands of tokens before its answer, billed as output: at 1 USD per million, 5000 of them cost half a cent, and an answer of 200 costs .02 of one.
 # - **The median error hides a tail.** You have seen the worst rows. Next year's engines need new constants: `python tools/llm_error.py --rows FILE` compares the calculator with rows of your own.
 # - **Extrapolation.** An engine knows which devices and formats its rows had. An estimate for others is computed all the same, and says so in a last line, `extrapolates`. No row is from several computers. Experts are assumed to be chosen evenly.
 # - **All requests of a batch are alike** in `estimate`. In the simulator they differ, but its engine is simple: one queue, no priorities, no cache of common beginnings, one device group.
@@ -1872,7 +1872,7 @@ claim(
 #
 # ## The ledger
 #
-# Its row is the one thing that was measured here: one token through the matrices of SmolLM2-135M, on your machine. Compare its MACs with those of the pictures: more than a hundred million for a single token.
+# Its row is the one thing that was measured here: one token through the matrices of SmolLM2-135M. Compare its MACs with those of the pictures.
 
 # %% name="out-ledger"
 report = measure.report({"SmolLM2-135M, matrices of one token": skeleton}, inputs[1], repeats=10)
@@ -1887,14 +1887,14 @@ progress()
 # - A token costs FLOPs (two for each weight that is multiplied, and the look back), and bytes (the weights, shared by the batch; the cache, one for each user).
 # - Prefill of a long prompt waits for arithmetic, decode of a few users for memory. A batch changes that as far as the caches let it.
 # - Dollars per token are the rent divided by the tokens per second. Large batches make tokens cheap, and slow.
-# - A model of a machine is worth as much as its error on rows that it has not seen, and its worst rows are worth a look.
+# - A model of a machine is worth as much as its error on rows that it has not seen.
 # - More devices, drafts and fewer bits help where something is idle, and lose where it is not.
 # - A service that promises a time serves fewer than it could: its goodput is what keeps the promise.
 # - A price needs its mix, a halving time its rows, a profit its load.
 #
-# **References.** Pope et al. 2022, *Efficiently Scaling Transformer Inference*. Williams, Waterman and Patterson 2009, *Roofline*. Shazeer 2019, *Fast Transformer Decoding: One Write-Head is All You Need*. Ainslie et al. 2023, *GQA*. DeepSeek-AI 2024, *DeepSeek-V2*. Leviathan, Kalman and Matias 2023, *Fast Inference from Transformers via Speculative
-# Decoding*. Sadhukhan et al. 2025, *MagicDec*. Zhong et al. 2024, *DistServe*. Agrawal et al. 2024, *Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve*. Fedus, Zoph and Shazeer 2022, *Switch Transformers*. Yu et al. 2022, *Orca*. Kwon et al. 2023, *Efficient Memory Management for Large Language Model Serving with PagedAttention*. Little 1961, *A Proof for the Queuing Formula L = λW*. Kleinrock 1975, *Queueing Systems*. Kleinrock 1979, *Power and Deterministic Rules of Thumb*.
+# **References.** Pope et al. 2022, *Efficiently Scaling Transformer Inference*. Williams, Waterman and Patterson 2009, *Roofline*. Shazeer 2019, *Fast Transformer Decoding*. Ainslie et al. 2023, *GQA*. DeepSeek-AI 2024, *DeepSeek-V2*. Leviathan, Kalman and Matias 2023, *Speculative
+# Decoding*. Sadhukhan et al. 2025, *MagicDec*. Zhong et al. 2024, *DistServe*. Agrawal et al. 2024, *Sarathi-Serve*. Fedus, Zoph and Shazeer 2022, *Switch Transformers*. Yu et al. 2022, *Orca*. Kwon et al. 2023, *PagedAttention*. Little 1961, *A Proof for the Queuing Formula L = λW*. Kleinrock 1975, *Queueing Systems*. Kleinrock 1979, *Power and Deterministic Rules of Thumb*.
 #
-# **In the library.** In `mini_lib/llm`, `cost` is the calculator (`operators.py` counts, `step.py` times, `estimate.py` puts together, `mini_lib/llm/published` fits and compares), `serving` the simulator, `prices` the price lists. `python tools/llm_error.py` prints its errors.
+# **In the library.** In `mini_lib/llm`, `cost` is the calculator (`operators.py` counts, `step.py` times, `estimate.py` puts together, `mini_lib/llm/published` fits and compares), `serving` the simulator, `prices` the price lists.
 #
 # **Next:** lesson 14 loads a small model and measures what this one calculates.

@@ -4,7 +4,7 @@
 # Lesson 14 · about 75 minutes · 3 GB of free memory · before it: [02 How few bits does a weight need?](02_bits.ipynb) · [05 What can be taken away?](05_prune.ipynb) · [13 What does a token cost?](13_llm_cost.ipynb)
 #
 # In lesson 13 you calculated what a token costs. Now you run the model. It is SmolLM2-135M-Instruct: 135 million weights, 30 layers, trained by Hugging Face, in a file of 98 MB. The set-up of the course puts that file on your machine.
-# You will watch it write, take bits and weights away, and compare the measured time with the one that the calculator predicts.
+# You take bits and weights away, and compare the measured time with the calculator's.
 #
 # **You will be able to**
 # 1. decode with a KV cache, and say what each token costs with it and without;
@@ -72,7 +72,7 @@ for text in ("The steam engine", "perplexity", "1234", "안녕", "🙂"):
 # %% [markdown]
 # Where only some bytes of a character are there, you see �.
 #
-# Now let it write. Each token is chosen, shown, and given back to the model as the last word of the text so far.
+# Now let it write. Each token is chosen, shown, and given back to the model.
 
 
 # %% name="out-stream"
@@ -177,7 +177,7 @@ show(
 reveal("14.a", round(without_cache[384] / with_cache[384]))
 
 # %% [markdown]
-# A whole answer of $n$ tokens without a cache costs $1 + 2 + \dots + n$ readings of a token, about $n^2/2$; with a cache $n$. That is one square. There is another one inside a single pass, the attention of all tokens to all others. The next table has its share, and compares the calculator's FLOPs with those that the model executed here.
+# A whole answer of $n$ tokens without a cache costs $1 + 2 + \dots + n$ readings of a token, about $n^2/2$; with a cache $n$. That is one square. Another is inside a single pass: the attention of all tokens to all others. The next table has its share, and compares the calculator's FLOPs with those executed.
 
 # %% name="out-flops"
 lines = [("tokens in one pass", "GFLOP executed", "GFLOP calculated", "attention's share")]
@@ -319,7 +319,7 @@ check("14.3")
 # </details>
 
 # %% [markdown]
-# The text is a part of Python's own manual. It is cut into windows of 256 tokens, and each window is a sample of its own: some are easy, some are hard. So a perplexity has an interval. (Windows of one manual are not quite independent; if anything, the interval is too narrow.)
+# The text is a part of Python's own manual. It is cut into windows of 256 tokens, and each window is a sample: some are easy, some hard. So a perplexity has an interval. (Windows of one manual are not quite independent; if anything, the interval is too narrow.)
 
 # %% name="out-baseline"
 WINDOWS = 4 if path else 2
@@ -331,11 +331,11 @@ print(
 )
 
 # %% [markdown]
-# The interval of four windows is far too wide to see what a few bits do. Two things help. One is more text: the numbers in the tables below come from a recorded study on 33 windows, 8,415 tokens, which took 44 minutes. The other is to compare *the same windows*: what makes a window hard makes it hard for both models, and mostly drops out of the difference.
+# The interval of four windows is far too wide to see what a few bits do. Two things help. One is more text: the perplexities in the tables below come from a recorded study on 33 windows, 8,415 tokens, which took 44 minutes. The other is to compare *the same windows*: what makes a window hard makes it hard for both models, and mostly drops out of the difference.
 #
 # ### The file is small already
 #
-# There is a catch in this file. Its weights are stored in 4 bits: blocks of 32 with a step and a lowest value. What we call "float" is what these codes unpack to. Round it again to a grid of the same kind, and nothing happens. Does the file favour other grids too? For a control, move each weight at random, by up to half a step of its block: then it lies on no grid.
+# There is a catch: the file stores its weights in 4 bits, blocks of 32 with a step and a lowest value. What we call "float" is what these codes unpack to. Round it again to a grid of the same kind, and nothing happens. Does the file favour other grids too? For a control, move each weight at random, by up to half a step of its block: then it lies on no grid.
 
 
 # %% name="out-trap"
@@ -538,7 +538,7 @@ claim(
 # %% [markdown]
 # ## 4 Fewer weights
 #
-# The same question for pruning. **Magnitude** takes the smallest weights away. **Wanda** takes those with the smallest product of weight and input. **SparseGPT** also lets the weights that stay make up for those that go. In "2:4" two of each four neighbours stay, a pattern that some hardware can use.
+# **Magnitude** takes the smallest weights away. **Wanda** takes those with the smallest product of weight and input. **SparseGPT** also lets the weights that stay make up for those that go. In "2:4" two of each four neighbours stay, a pattern that some hardware can use.
 
 # %%
 predict(
@@ -563,9 +563,9 @@ half = {
 reveal("14.c", min(half, key=half.get))
 
 # %% [markdown]
-# Wanda and SparseGPT are far below magnitude in every pattern, and SparseGPT, which moves the weights that stay, is lowest. *Magnitude by row* is magnitude with the competition within each row, as in Wanda: what Wanda gains over it is due to the inputs alone. 2:4 costs more than taking half of the weights freely. Now compare bytes with the table of section 3. The pruned models keep 16 bits for each weight that stays and a bit for each place, 9 bits per weight at a half: they are *larger* than the model in 4 bits by AWQ, and nine of the eleven are worse.
+# Wanda and SparseGPT are far below magnitude in every pattern, and SparseGPT, which moves the weights that stay, is lowest. *Magnitude by row* is magnitude with the competition within each row, as in Wanda: what Wanda gains over it is due to the inputs alone. 2:4 costs more than taking half of the weights freely. The pruned models keep 16 bits for each weight that stays and a bit for each place, 9 bits per weight at a half: they are *larger* than the model in 4 bits by AWQ, and nine of the eleven are worse.
 # But 16 bits are generous. The weights that Wanda leaves are still those of the file, so their codes could stay: half of 4 bits, a bit for the place, and a bit for step and lowest value make 4 bits per weight. There, Wanda's 1.82 is better than the 2.18 of rounding to nearest with a zero point in 3 bits, which are 4 per weight too.
-# No weight was trained again here, which is what pruning needs (lesson 05).
+# No weight was trained again, which pruning needs (lesson 05).
 #
 # > **Takeaway.** Without training, rounding to 4 bits (AWQ, 1.13) costs less than taking half of the weights (SparseGPT, 1.46). Which is better at equal bytes depends on how the weights that stay are stored.
 
@@ -703,7 +703,7 @@ print(aligned(lines))
 reveal("14.d", round(took["float32"].median_s / took["int4"].median_s, 1))
 
 # %% [markdown]
-# Where does the time go? The plan knows the name of each of its calls, and the calculator has a row for each operator. Side by side:
+# Where does the time go? Here are the calls of the plan beside the operators of the calculator:
 
 # %% name="out-operators"
 rows = speed.compare_operators(
@@ -719,9 +719,9 @@ print(
 )
 
 # %% [markdown]
-# Look at the rows, and not at the sum alone: some take longer than predicted, others less, and in the sum a part of that disappears. A prediction of the whole within about a third is what such a calculation gave on the machines that we tried; do not read it to the digit.
+# Some rows take longer than predicted, others less, and in the sum a part of that disappears. A prediction of the whole within about a third is what such a calculation gave on the machines that we tried.
 #
-# Is that fast? Compare it with llama.cpp. Where its Python package `xllamacpp` is installed (`%pip install xllamacpp` in a cell of its own, with a network), the next cell gives it the same file, one thread, and turns in the same run.
+# Is that fast? Where the Python package `xllamacpp` of llama.cpp is installed (`%pip install xllamacpp` in a cell of its own, with a network), the next cell gives it the same file, one thread, and turns in the same run.
 
 # %% name="out-peer"
 llama = peer.llama_cpp(path, threads=1, context=48, tokens=16)
@@ -775,7 +775,7 @@ if llama is not None:
 # %% [markdown]
 # ## 6 The cache in few bits
 #
-# The weights are now small, and something else has grown: at 2,000 tokens the cache in float32 is as large as all the 4-bit weights, and each step reads all of it. So round it as well. A token's numbers are cut into groups of 32. Each group gets a **lowest value** and a **step**, $\text{value} = \text{low} + \text{step} \cdot \text{code}$. By hand, with 2 bits: the numbers 1, 2, 4 reach from 1 to 4, so the step is 3/3 = 1 and the codes are 0, 1, 3.
+# The weights are now small: at 2,000 tokens the cache in float32 is as large as all the 4-bit weights, and each step reads all of it. So round it as well. A token's numbers are cut into groups of 32. Each group gets a **lowest value** and a **step**, $\text{value} = \text{low} + \text{step} \cdot \text{code}$. By hand, with 2 bits: the numbers 1, 2, 4 reach from 1 to 4, so the step is 3/3 = 1 and the codes are 0, 1, 3.
 
 # %% [markdown]
 # ### Exercise 14.5 - A smaller cache (7 min)
@@ -847,7 +847,7 @@ print(f"the weights of int4: {plans['int4'].weight_bytes / MB:.0f} MB")
 reveal("14.e", round(kv_took["32"].median_s / kv_took["4"].median_s, 1))
 
 # %% [markdown]
-# From 32 to 8 bits the token becomes faster, and from 8 to 4 hardly, if at all. By the calculator, at 8 bits reading the cache takes only a few milliseconds, and at 4 bits it takes no longer than the arithmetic (where the two predictions are alike, at 8 bits already): each code has to become a number before it is multiplied, at the rate that stands in the limits above (attention, GFLOP/s). Where the calculator is too low, remember that it takes the larger of reading and arithmetic, as if the one always hid the other. What 4 bits save is memory, and they cost some perplexity, 1.066 times; 8 bits cost none that can be told apart. That was measured on windows of 256 tokens, and not in a text of 2,000.
+# From 32 to 8 bits the token becomes faster, and from 8 to 4 hardly, if at all. By the calculator, at 4 bits reading the cache takes no longer than the arithmetic (where the two predictions are alike, at 8 bits already): each code has to become a number before it is multiplied, at the rate that stands in the limits above (attention, GFLOP/s). Where the calculator is too low, remember that it takes the larger of reading and arithmetic, as if the one always hid the other. What 4 bits save is memory, and they cost some perplexity, 1.066 times; 8 bits cost none that can be told apart. That was measured on windows of 256 tokens, and not in a text of 2,000.
 #
 # > **Takeaway.** Whatever is read for every token takes its time: first the weights, and in a long text the cache. Once reading is no slower than the arithmetic, fewer bits save memory alone.
 
@@ -861,7 +861,7 @@ claim("From 32 to 8 bits the token becomes faster", None, None, holds=in_ms[8] <
 claim("and from 8 to 4 hardly, if at all", None, None, holds=in_ms[8] - in_ms[4] < in_ms[32] - in_ms[8])
 by_calculator = here.predict_step(models["int4"], limits, context=2_000, cache_bits=4)
 claim(
-    "at 4 bits it takes no longer than the arithmetic",
+    "at 4 bits reading the cache takes no longer than the arithmetic",
     None,
     holds=next(row.bound for row in by_calculator.rows if row.operator.name == "attention") == "compute",
 )
@@ -872,7 +872,7 @@ claim("8 bits cost none that can be told apart", None, holds=kept_8.low < 1 < ke
 # %% [markdown]
 # ## 7 Several tokens at once
 #
-# A step that waits for memory could, at best, check five tokens in nearly the time of one. **Speculative decoding** guesses the next few tokens cheaply, lets the model compute the logits after each of them in one pass, and keeps the guesses up to the first wrong one. There the model has already said what it would have written, so a pass gives at least one token. With greedy choice the text is the same as without guesses (in floats but for rounding: where two tokens are almost equally likely, sums in another order might decide otherwise); for text that is drawn at random there is a rule that keeps its distribution (Leviathan et al. 2023).
+# A step that waits for memory could, at best, check five tokens in nearly the time of one. **Speculative decoding** guesses the next few tokens cheaply, lets the model compute the logits after each of them in one pass, and keeps the guesses up to the first wrong one. There the model has already said what it would have written, so a pass gives at least one token. With greedy choice the text is the same as without guesses (but for rounding of floats, where two tokens are almost equally likely); for text that is drawn at random a rule keeps the distribution (Leviathan et al. 2023).
 
 # %% [markdown]
 # ### Exercise 14.6 - Which guesses to keep (6 min)
@@ -1027,7 +1027,7 @@ reveal("14.f", "yes, on every text" if all(wins) else "on some texts" if any(win
 
 # %% [markdown]
 # The text is the same in every row. (A pass that ends the text gives none, so a row can have fewer than one per pass.) *Expected* is the formula of exercise 14.7 with the guesses that were right and the costs that were measured. It leaves out that a draft model has to read the prompt too, and that a plan is made for each new length of a pass; in most rows the real gain is smaller. The runs are short, so take small differences for chance.
-# Read the rows with the two costs in mind. A pass over five tokens takes more than one step and fewer than five, for both models: why it is not nearer to one was not tested. So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that.
+# A pass over five tokens takes more than one step and fewer than five, for both models: why it is not nearer to one was not tested. So the int4 draft gives the float model 2.2 to 3 tokens per pass, and far less speed than that.
 # For the int4 model, look-up gains most where the text repeats itself and most guesses are right; on other texts wrong guesses make longer passes for one token. The first 20 layers were never trained to speak for themselves: here one guess in eight is right, and each costs about three quarters of a step: two thirds of the layers, and the whole head. Models can be trained so that their first layers do (LayerSkip).
 #
 # > **Takeaway.** With greedy choice the text is the same whatever the draft says. Whether it comes faster is decided by two numbers: how often a guess is right, and what a longer pass costs on this machine.
@@ -1122,12 +1122,12 @@ progress()
 #
 # - Keys and values are kept, so a token costs one row of attention. The cache is paid for in memory, and in bytes that each step reads.
 # - Perplexity with paired windows tells small differences; a few lines of text do not.
-# - Ask what the weights were before: a grid that fits the file loses nothing and shows nothing.
+# - A grid that fits the file loses nothing and shows nothing.
 # - Weights in 8 bits lose next to nothing, even rounded to nearest; at 3 and 4 bits, on the same grid, what looks at the inputs wins. Rounding to 4 bits costs less than taking half of the weights.
-# - Time is bytes over bandwidth until arithmetic or the start of kernels is slower. All three were measured here, and the calculator puts them together.
+# - Time is bytes over bandwidth until arithmetic or the start of kernels is slower.
 # - Speculative decoding with greedy choice keeps the text. It gains where guesses are right and a longer pass costs little more than a step.
 #
-# **References.** Ben Allal et al. 2025, *SmolLM2*. Touvron et al. 2023, *LLaMA*. Ainslie et al. 2023, *GQA*. Holtzman et al. 2020, *The Curious Case of Neural Text Degeneration*. Frantar et al. 2023, *GPTQ*. Lin et al. 2024, *AWQ*. Xiao et al. 2023, *SmoothQuant*. Sun et al. 2024, *A Simple and Effective Pruning Approach for Large Language Models* (Wanda). Frantar and Alistarh 2023, *SparseGPT*. Liu et al. 2024, *KIVI*. Leviathan et al. 2023, *Fast Inference from Transformers via Speculative Decoding*. Elhoushi et al. 2024, *LayerSkip*.
+# **References.** Ben Allal et al. 2025, *SmolLM2*. Touvron et al. 2023, *LLaMA*. Ainslie et al. 2023, *GQA*. Holtzman et al. 2020, *The Curious Case of Neural Text Degeneration*. Frantar et al. 2023, *GPTQ*. Lin et al. 2024, *AWQ*. Xiao et al. 2023, *SmoothQuant*. Sun et al. 2024, *Wanda*. Frantar and Alistarh 2023, *SparseGPT*. Liu et al. 2024, *KIVI*. Leviathan et al. 2023, *Speculative Decoding*. Elhoushi et al. 2024, *LayerSkip*.
 #
 # **Further reading.** Ashkboos et al. 2024, *QuaRot*: rotations that spread the large channels before rounding. Cai et al. 2024, *Medusa*, and Li et al. 2024, *EAGLE*: drafts that are trained on the model they draft for.
 #
