@@ -283,7 +283,7 @@ claim(
     holds=all(0.85 < brought_back[name, 3] < 0.98 for name in ("GPTQ", "AdaRound")),
 )
 claim(
-    "The biases alone bring back half or more of it at both widths",
+    "The biases alone bring back about half of it or more at both widths",
     holds=all(brought_back["bias corrected", bits] >= 0.48 for bits in (4, 3)),
 )
 claim(
@@ -305,7 +305,7 @@ claim(
 )
 
 # %% [markdown]
-# At 4 bits round-to-nearest loses about two points, and GPTQ and AdaRound lose next to nothing. At 3 bits they bring back nine tenths of what rounding lost. The biases alone bring back half or more of it at both widths: much of the harm was a shift of the mean.
+# At 4 bits round-to-nearest loses about two points, and GPTQ and AdaRound lose next to nothing. At 3 bits they bring back nine tenths of what rounding lost. The biases alone bring back about half of it or more at both widths: much of the harm was a shift of the mean.
 # At 2 bits, with three values per weight, none of these roundings reliably keeps what this network knows.
 #
 # AdaRound leaves the smaller error in conv3 and no larger mean loss, but at 2 bits its accuracy swings widely from seed to seed. The error of a layer's output is not what the network is judged by. Next, the network itself may change.

@@ -469,12 +469,12 @@ def mean_at(bits):
 
 
 claim(
-    "Down to 4 bits at most two points are lost",
+    "Down to 4 bits about two points at most are lost",
     holds=fit.over_seeds(lambda seed: fit.accuracy(folded[seed], judges)).mean - mean_at(4) < 0.022,
 )
 
 # %% [markdown]
-# Down to 4 bits at most two points are lost, so there is no more than that to gain. Between 4 bits and 2 the networks fall apart. There the choice matters: perhaps it is only one layer that cannot live on 2 bits.
+# Down to 4 bits about two points at most are lost, so there is no more than that to gain. Between 4 bits and 2 the networks fall apart. There the choice matters: perhaps it is only one layer that cannot live on 2 bits.
 #
 # How do you ask one layer? Quantize it alone and see. But see *what*? Accuracy is coarse: most pictures stay on their side of the border even when the outputs move a lot. The loss needs labels. The **Kullback-Leibler divergence** compares all ten probabilities with those of the float network, picture by picture, and needs no label:
 #

@@ -863,7 +863,7 @@ print(
 # %% tags=["solution-only"]
 corrected = min(holm([gain.p_value for gain in of_late]))
 claim("no gain is\nestablished ($p$ = .09)", corrected, holds=corrected > 0.05)
-claim("what a later step gains on top, half a point at most", holds=max(gain.mean for gain in of_late) < 0.0055)
+claim("what a later step gains on top, about half a point at most", holds=max(gain.mean for gain in of_late) < 0.0055)
 claim(
     "the ticket is ahead of both",
     holds=all(
@@ -872,7 +872,7 @@ claim(
 )
 
 # %% [markdown]
-# First the last two columns: is the ticket, put back to the very start, worse than the dense net, or no better than a net drawn anew? That would be the failure. But the ticket is ahead of both, in the mean at each density. Then the first column: what a later step gains on top, half a point at most, in the mean. Corrected for six questions, no gain is
+# First the last two columns: is the ticket, put back to the very start, worse than the dense net, or no better than a net drawn anew? That would be the failure. But the ticket is ahead of both, in the mean at each density. Then the first column: what a later step gains on top, about half a point at most, in the mean. Corrected for six questions, no gain is
 # established ($p$ = .09). So at this rate, with its barrier at step 0, the ticket does not fail. The failures of the papers are those of deeper nets.
 #
 # ## 5 What the search costs

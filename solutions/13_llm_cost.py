@@ -392,7 +392,7 @@ claim(
 )  # fmt: skip
 one_token = cost.step(LLAMA_7B, H100, new_tokens=1, context=4096, efficiency=IDEAL)
 claim(
-    "15 GFLOP and 2.1 GB of cache for each token, so at most 7 FLOPs for each byte",
+    "15 GFLOP and 2.1 GB of cache for each token, so at most 7.2 FLOPs for each byte",
     one_token.flops / 1e9,
     cost.kv_cache_bytes(LLAMA_7B, 1, 4096) / 1e9,
     one_token.flops / cost.kv_cache_bytes(LLAMA_7B, 1, 4096),
@@ -400,7 +400,7 @@ claim(
 claim("Compare prefill of a thousand tokens, 21 ms, with one token, 5 ms", 1e3 * prefill.seconds, 1e3 * decode.seconds)
 
 # %% [markdown]
-# **Batching shares the weights, not the caches.** Each user brings their own FLOPs and bytes, in a proportion that the batch does not change; the intensity of a decode step can come near it, and not beyond. For Llama-2-7B after 4096 tokens, by hand: 15 GFLOP and 2.1 GB of cache for each token, so at most 7 FLOPs for each byte,
+# **Batching shares the weights, not the caches.** Each user brings their own FLOPs and bytes, in a proportion that the batch does not change; the intensity of a decode step can come near it, and not beyond. For Llama-2-7B after 4096 tokens, by hand: 15 GFLOP and 2.1 GB of cache for each token, so at most 7.2 FLOPs for each byte,
 # far left of the kink. With 1,024 users the matrices of Llama-3-8B wait for arithmetic, and attention still waits for memory: 107 of 130 ms. (With 1000 tokens each, their caches alone would not fit into an H100.) So "decode is memory-bound" is true of a single user; whether a batch changes that depends on how many heads share a cache, and on how long the texts are. Fewer KV heads help, or fewer bits for the cache.
 # A beginning that many prompts share can be kept once for all (PagedAttention, Kwon et al. 2023); whether it is also read only once is up to the kernel.
 #

@@ -52,13 +52,15 @@ class Claim:
         object.__setattr__(self, "measured", tuple(values))
         object.__setattr__(self, "within", not_negative("within", self.within, fix="give it in the sentence's units"))
         if self.holds is not None and type(self.holds).__name__ not in ("bool", "bool_"):  # Python's and numpy's
-            raise TypeError(f"holds must be True or False, got {self.holds!r}; join several with `and`, or use all(...)")
+            raise TypeError(
+                f"holds must be True or False, got {self.holds!r}; join several with `and`, or use all(...)"
+            )
         object.__setattr__(self, "holds", None if self.holds is None else bool(self.holds))
         written = [found[0] for found in numbers(self.sentence)]
         if self.measured and len(self.measured) != len(written):
             raise ValueError(
-                f"{self.sentence!r} has {len(written)} numbers ({', '.join(written)}), "
-                f"got {len(self.measured)} values; give one for each, in order, and None for one that was not measured (a unit stands apart: 1.5 GB)"
+                f"{self.sentence!r} has {len(written)} numbers ({', '.join(written)}), got {len(self.measured)} values"
+                "; give one for each, in order, and None for one that was not measured (write units apart: 1.5 GB)"
             )
         if self.holds is None and not any(value is not None for value in self.measured):
             raise ValueError(f"{self.sentence!r} is compared with nothing; give its numbers, or holds=")

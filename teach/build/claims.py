@@ -16,7 +16,6 @@ from .names import parsed
 from .notebook import stub
 from .source import Cell, Source
 
-
 #: The pages that a claim may quote besides its own lesson.
 PAGES = re.compile(r"README\.md|slides/\w+\.md")
 
@@ -128,7 +127,7 @@ def problems(source: Source, notebook: NotebookNode) -> list[str]:
         for claim in claims:
             if (claim.sentence, claim.page) not in quoted:
                 found.append(
-                    f"{where}: the claim {claim.sentence!r} is not written out in its cell; call claim(...) there, by its name"
+                    f"{where}: the claim {claim.sentence!r} is not written out in its cell; call claim(...) there"
                 )
             if problem := claim.problem():
                 found.append(f"{where}: the claim {claim.sentence!r} {problem}; change the text or the cell")

@@ -33,8 +33,8 @@ def reuse(source: Source, notebook: NotebookNode, before: NotebookNode) -> None:
             claims = said_anew(text, earlier)
             if claims is None:
                 raise ValueError(
-                    f"cell {cell.id}: its claims do not match those that ran, or a number has changed that none of them "
-                    "measured; build without --texts"
+                    f"cell {cell.id}: its claims are not those that ran, or a number has changed that was not measured"
+                    "; build without --texts"
                 )
             kept = [output for output in cell.outputs if MIME_TYPE in output.get("data", {})]
             for output, claim in zip(kept, claims):

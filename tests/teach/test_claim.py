@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from teach.claim import MIME_TYPE, Claim, claim, numbers, read
@@ -20,6 +21,8 @@ from teach.claim import MIME_TYPE, Claim, claim, numbers, read
         ("57x, 3.1x", [57, 3.1]),
         ("a 4-bit grid (2 to 3).", [4, 2, 3]),
         ("lesson 2.1.", [2.1]),
+        ("–3 points", [-3]),
+        ("1.5GB, 1,024B and 5.2xy have a unit that hides them", []),
     ],
 )
 def test_the_numbers_of_a_sentence(sentence, written):
@@ -84,3 +87,10 @@ def test_a_claim_is_kept_as_it_was():
 def test_a_claim_that_does_not_hold_here_says_so_and_raises_nothing(capsys):
     claim("It keeps 87%", 80)
     assert "claim: 'It keeps 87%' says 87%, but it is 80" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [(False, False), "no", float("nan"), 86.2, lambda: False])
+def test_what_a_sentence_says_holds_or_does_not(answer):
+    with pytest.raises(TypeError, match="holds must be True or False, got .*; join several with `and`, or use all"):
+        Claim("The grid wins", holds=answer)
+    assert Claim("The grid wins", holds=np.bool_(False)).problem() == "does not hold"

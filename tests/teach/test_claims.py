@@ -76,6 +76,15 @@ def test_a_claim_may_quote_a_string_of_the_lesson(tmp_path):
         ('tags=["solution-only"]\nfrom', "\nfrom", 'a claim in a cell of the lesson; give its cell the tag "solution-'),
         ('"Twice 2.1 is 4.2, which is more"', "f'{1}'", "a claim quotes the page: write its sentence and its page out"),
         ("None, twice, holds=twice > 2.1", "None, 4.2, holds=True", "is compared with no variable, so it cannot fail"),
+        ('is more"', 'is mo"', "the lesson does not say 'Twice 2.1 is 4.2, which is mo'"),
+        (
+            'Twice 2.1 is 4.2, which is more", None, twice',
+            'Twice 2.1 is 4", None, twice',
+            "does not say 'Twice 2.1 is 4'",
+        ),
+        ("holds=twice > 2.1", 'page="solutions/07_twice.py"', "a claim cannot quote 'solutions/07_twice.py'"),
+        ("holds=twice > 2.1", "within=twice", "the tolerance of 'Twice 2.1 is 4.2, which is more' is computed"),
+        ('claim("', 'c = claim\nc("', "is not written out in its cell; call claim(...) there"),
         ("claim(", "if 0:\n    claim(", "the claim 'Twice 2.1 is 4.2, which is more' was not compared"),
     ],
 )
@@ -112,3 +121,19 @@ def test_code_that_has_changed_is_run(old, new, tmp_path, capsys):
     assert built(tmp_path) == 0
     assert built(tmp_path, CLAIMED.replace(old, new), "--texts") == 1
     assert "its code has changed since it was built; build without --texts" in capsys.readouterr().err
+
+
+def test_a_number_that_was_not_measured_is_run_again(tmp_path, capsys):
+    assert built(tmp_path) == 0
+    assert built(tmp_path, CLAIMED.replace("Twice 2.1 is", "Twice 2.2 is"), "--texts") == 1
+    assert "a number has changed that was not measured; build without --texts" in capsys.readouterr().err
+
+
+def test_claims_that_did_not_run_in_their_order_are_run_again(tmp_path, capsys):
+    late = CLAIMED.replace(
+        'claim("Twice 2.1 is 4.2, which is more", None, twice, holds=twice > 2.1)',
+        'def later():\n    claim("is 4.2", twice)\n\n\nclaim("Twice 2.1 is", twice / 2)\nlater()',
+    )
+    assert built(tmp_path, late) == 0
+    assert built(tmp_path, late, "--texts") == 1
+    assert "its claims are not those that ran" in capsys.readouterr().err

@@ -69,3 +69,32 @@ def test_a_time_is_compared_with_that_of_its_own_run():
     found = ledger(row("alone"), lesson=3)
     assert [line[-1] for line in found.lines()] == ["time in its own run", "1", "0.50 x dense", "-"]
     assert "0.50 x dense" in repr(ledger()) and "0.50 x dense" in ledger()._repr_html_()
+
+
+def test_a_row_that_cannot_be_saved_replaces_the_older_one_and_says_so_in_the_notebook(monkeypatch):
+    ledger(row("dense", median_s=9e-3), lesson=1)
+    monkeypatch.setattr("teach.store.save", lambda *_: (_ for _ in ()).throw(OSError("the disk is full & done")))
+    found = ledger(row("dense"), lesson=1)
+    assert found.rows == ((1, row("dense")),)
+    assert "could not be saved: the disk is full &amp; done" in found._repr_html_()
+
+
+@pytest.mark.parametrize("damage", [{"lesson": float("inf")}, {"lesson": 1e308}, {"row": 3}])
+def test_a_damaged_row_is_left_out(home, damage):
+    ledger(row("dense"), lesson=1)
+    whole = {"lesson": 2, "row": {"name": "a", "parameters": 1, "macs": 1, "stored_bytes": 1, "median_s": 1, "low_s": 1,
+                                  "high_s": 1}}  # fmt: skip
+    (home / "ledger" / "damaged.json").write_text(json.dumps({"key": "x"} | whole | damage))
+    assert len(ledger().rows) == 1 and repr(ledger())
+
+
+def test_a_damaged_comparison_leaves_the_row(home):
+    ledger(row("dense"), lesson=1, beside=row("dense"))
+    (path,) = (home / "ledger").iterdir()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"beside": "small_cnn"}))
+    assert ledger().lines()[1][-1] == "-"
+
+
+def test_a_lessons_number_is_whole():
+    with pytest.raises(TypeError, match="lesson must be a whole number"):
+        ledger(row("dense"), lesson="2")
