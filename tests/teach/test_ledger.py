@@ -1,6 +1,7 @@
 """The ledger: one row a technique, kept from lesson to lesson."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -82,8 +83,7 @@ def test_a_row_that_cannot_be_saved_replaces_the_older_one_and_says_so_in_the_no
 @pytest.mark.parametrize("damage", [{"lesson": float("inf")}, {"lesson": 1e308}, {"row": 3}])
 def test_a_damaged_row_is_left_out(home, damage):
     ledger(row("dense"), lesson=1)
-    whole = {"lesson": 2, "row": {"name": "a", "parameters": 1, "macs": 1, "stored_bytes": 1, "median_s": 1, "low_s": 1,
-                                  "high_s": 1}}  # fmt: skip
+    whole = {"lesson": 2, "row": asdict(row("a"))}
     (home / "ledger" / "damaged.json").write_text(json.dumps({"key": "x"} | whole | damage))
     assert len(ledger().rows) == 1 and repr(ledger())
 
