@@ -188,11 +188,11 @@ claim(
     small.macs / lenet.macs,
     holds=small.parameters < lenet.parameters / 4,
 )
-claim("here 24 times the MACs take about 8 times as long", small.macs / lenet.macs, ratio, within=3)
+claim("here 24 times the MACs take about 9 times as long", small.macs / lenet.macs, ratio, within=3)
 
 # %% [markdown]
 # Whoever asks which model is "smaller" gets opposite answers: `small_cnn` has less than a quarter of the parameters and does 24 times the MACs. A linear layer uses
-# each weight once per picture, a convolution at every position. And arithmetic says too little about time: here 24 times the MACs take about 8 times as long.
+# each weight once per picture, a convolution at every position. And arithmetic says too little about time: here 24 times the MACs take about 9 times as long.
 #
 # ## 2 A time is a distribution
 #
@@ -525,11 +525,13 @@ claim(
     holds=all(slow < rates["depthwise_cnn"][kind] for kind in large) and kinds["depthwise"][1] > kinds["depthwise"][2],
     page="slides/01_measure.md",
 )
-claim("The layers without a MAC take a tenth of the time or more", holds=share >= 0.1, page="slides/01_measure.md")
+claim(
+    "The layers without a counted MAC take a tenth of the time or more", holds=share >= 0.1, page="slides/01_measure.md"
+)
 
 # %% [markdown]
-# Compare GFLOP/s: the depthwise layers are the slowest of the large layers, so the FLOPs that were saved were the fast ones. The layers without a MAC still read and write everything.
-# (A layer above its roofline says that the roof is too low.)
+# Compare GFLOP/s: the depthwise layers are the slowest of the large layers, so the FLOPs that were saved were the fast ones. The layers without a counted MAC still read and write everything.
+# (Above its roofline: the roof is too low, or the library does fewer MACs than we count.)
 #
 # Why are depthwise layers slow? "They wait for memory" is the usual answer. But they stay well below the slope as well. Two controls change one thing each: a copy of as many
 # bytes, with no arithmetic; and kernels of 1 x 1 on the same tensors, with a ninth of the arithmetic.

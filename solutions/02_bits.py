@@ -609,7 +609,7 @@ claim(
 )
 claim("No way of the four wins here", holds=len(best_ways) > 1)
 claim(
-    "one network of three is better off without clipping",
+    "one network of three is better off with min-max than with MSE",
     holds=sum(step < 0 for step in steps) == 1,
     page="slides/02_bits.md",
 )
@@ -751,7 +751,7 @@ claim(
     of["grid, min-max"],
 )
 claim("But clipping alone brings the grid to 23%", of["grid, clipped by MSE"])
-claim("and the code that a symmetric grid leaves out to 20%", of["affine grid, clipped by MSE"])
+claim("and an affine grid, with a code more and a zero point, to 20%", of["affine grid, clipped by MSE"])
 claim(
     "At the same 4.5 bits NF4 and a plain grid in groups of 32 are within half a point",
     quantize.quantize(weight, nf4).bits_per_weight,
@@ -773,7 +773,7 @@ limits = {0.95: "it stays", 0.7: "to three quarters or more", 0.36: "to about ha
 reveal("2.c", next(answer for limit, answer in limits.items() if ratio > limit))
 
 # %% [markdown]
-# At 3 bits the codebook has an error of 19% where the grid to the largest weight has 43%. But clipping alone brings the grid to 23%, and the code that a symmetric grid leaves out to 20%. The rest, one point, is due to uneven spacing. At the same 4.5 bits NF4 and a plain grid in groups of 32 are within half a point. (No test of the values alone: NF4 has a 32-bit scale for 64 weights, the grid 16 bits for 32.)
+# At 3 bits the codebook has an error of 19% where the grid to the largest weight has 43%. But clipping alone brings the grid to 23%, and an affine grid, with a code more and a zero point, to 20%. The rest, one point, is what freely placed values add. At the same 4.5 bits NF4 and a plain grid in groups of 32 are within half a point. (No test of the values alone: NF4 has a 32-bit scale for 64 weights, the grid 16 bits for 32.)
 #
 # But on a grid, a product of codes is a product of *integers*, which hardware does cheaply.
 # Codebook values must be looked up first and multiplied as floats.

@@ -380,7 +380,7 @@ table(SHARES, columns, lambda name, column: percent(columns[column][name]), f"de
 # %% tags=["solution-only"]
 old, new = shared["by the scan"], shared_anew["by the scan"]
 claim(
-    "The scan allowed each layer two points, 8 in all. With the old batch norms, which the scan had as well, 15 are gone",
+    "The scan allowed each of four layers two points, 8 in all. With the old batch norms, which the scan had as well, 15 are gone",
     2 * sum(density < 1 for density in allowed.values()),
     100 * (baseline.mean - old.mean),
     within=1,
@@ -394,7 +394,7 @@ claim(
 )
 
 # %% [markdown]
-# The scan allowed each layer two points, 8 in all. With the old batch norms, which the scan had as well, 15 are gone: losses measured one layer at a time do not add up. With new ones 3 are. Either way it beats the global contest in all three seeds. Why?
+# The scan allowed each of four layers two points, 8 in all. With the old batch norms, which the scan had as well, 15 are gone: losses measured one layer at a time do not add up. With new ones 3 are. Either way it beats the global contest in all three seeds. Why?
 #
 # A global contest compares sizes of different layers. But before a batch norm a layer's size is arbitrary: double the weights of `conv4`, and its batch norm divides by twice as much. Same outputs, another mask.
 
@@ -707,7 +707,7 @@ claim("it is about 14, on paper", dense_macs / left_macs, within=0.5, page="slid
 reveal("5.d", round(zeros.rows[0].median_s / zeros.rows[1].median_s, 2))
 
 # %% [markdown]
-# A zero is multiplied as conscientiously as any other number, and it is stored in 32 bits. **Unstructured zeros in a dense kernel give no speed and no bytes.** A sixteenth of the weights is not a sixteenth of the multiplications: a weight of an early layer is used at more pixels, and which layers kept theirs decides. Here it is about 14 times fewer FLOPs: on paper. By the clock it is none.
+# A zero is multiplied as conscientiously as any other number, and it is stored in 32 bits. **Unstructured zeros in a dense kernel give no speed and no bytes.** A sixteenth of the weights is not a sixteenth of the multiplications: a weight of an early layer is used at more pixels, and which layers kept theirs decides. Here it is about 14 times fewer FLOPs: on paper. By the clock nothing is gained.
 #
 # Two ways out: take away whole channels, which a dense kernel notices; or store and multiply only what is left, with other formats and kernels (sections 5 and 6).
 #
@@ -1078,7 +1078,7 @@ claim(
 )
 
 # %% [markdown]
-# The coarser the pattern, the less choice is left to the score, and what is fast for the kernel costs accuracy: scattered weights keep 88%, two of every four 58%, blocks less in the mean; with the batch norms anew 90%, 87% and 82%. Which of the two blocks is better, three seeds do not tell.
+# The coarser the pattern, the less choice is left to the score, and each pattern that is faster than dense costs accuracy: scattered weights keep 88%, two of every four 58%, blocks less in the mean; with the batch norms anew 90%, 87% and 82%. Which of the two blocks is better, three seeds do not tell.
 #
 # A crossover is read from noisy times, so take care: a kernel is *faster* where even its slow runs beat the fast runs of the other. And a single win between two losses is luck. By hand: at the densities 0.5, 0.2, 0.1 the dense kernel takes 1.0 to 1.1 ms each time, the sparse one 0.8 to 0.9, 1.2 to 1.3, 0.4 to 0.5. The crossover is 0.1: what happened at
 # 0.5 did not last.
@@ -1154,7 +1154,7 @@ if HAS_COMPILER:
 #
 # ## 7 What comes in
 #
-# Back to the question of section 2: which weights? A weight is multiplied by an *input*, and a small weight on a strong input may matter more than a large one on a weak input. **Wanda** takes a few hundred inputs, no gradients and no training, and scores
+# Back to the question of section 2: which weights? A weight is multiplied by an *input*, and a small weight on a strong input may matter more than a large one on a weak input. **Wanda** takes a few hundred images, no gradients and no training, and scores
 #
 # $$|w_{ij}| \cdot \lVert x_j \rVert,$$
 #

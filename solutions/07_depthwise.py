@@ -951,7 +951,7 @@ claim(
 )
 
 # %% [markdown]
-# On this machine the depthwise layer has more than a thousand faults per call in one row, and hardly any in the other, and only the variables differ. What a fault costs changes: in some runs the first row takes twice as long as the second, in others no longer. Where there are no faults in either row, the C library keeps its memory anyway. In the contests that follow, the memory is kept. Section 6 and the ledger time small tensors in the notebook's own process.
+# On this machine the depthwise layer has more than a thousand faults per call in one row, and hardly any in the other, and only the variables differ. What a fault costs changes: in some runs the first row takes many times as long as the second, in others hardly longer. Where there are no faults in either row, the C library keeps its memory anyway. In the contests that follow, the memory is kept. Section 6 and the ledger time small tensors in the notebook's own process.
 #
 # ### Three contests
 #

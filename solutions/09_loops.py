@@ -560,7 +560,7 @@ show(
 )
 
 # %% [markdown]
-# When everything fits (256 KiB), tiling does nothing. Small tiles miss more often than larger ones, since each is fetched for less work. The best tile may be a little larger than the rule says: in this order only the tile of B must stay, of A and C a row at a time. The rule is a safe
+# When everything fits (256 KiB), tiling does nothing. Small tiles miss more often than larger ones, since each is fetched for less work. The best tile may be larger than the rule says: in this order only the tile of B must stay, of A and C a row at a time. The rule is a safe
 # start, not the optimum. And in 8 KiB, rows of 128 floats miss far more often than rows of 96, with the same tiles of 16 or 32 (section 4).
 #
 # How much is there to gain? In any order of its multiply-adds, an n x n x n product moves, for large n, at least about $2 n^3 / \sqrt S$ numbers through a fast memory that holds S (Hong and Kung 1981; the 2 is by Smith et al. 2019). Tiles of side $\sqrt{S/3}$ move
@@ -584,7 +584,7 @@ claim(
     < 1.01,
 )
 claim(
-    "The best tile may be a little larger than the rule says",
+    "The best tile may be larger than the rule says",
     holds=(8 * 1024 / 12) ** 0.5 < min(SIDES[96], key=lambda side: tile_misses[8, 96, side]) <= 48,
 )
 claim(
@@ -1135,7 +1135,7 @@ show(
 #
 # ## The ledger
 #
-# The order of loops changes no weight, no byte, no MAC and no accuracy, but the time of a layer. Here is the third convolution of the model of this course, as written, and scheduled: output channels innermost, in the loops and in memory, 7 positions by 16
+# The order of loops changes no weight, no stored byte, no MAC and no accuracy, but the time of a layer. Here is the third convolution of the model of this course, as written, and scheduled: output channels innermost, in the loops and in memory, 7 positions by 16
 # channels of the output in registers. Both are compiled alike and timed in turns.
 
 

@@ -555,7 +555,7 @@ if before:
 reveal("10.c", round(faster, 1)) if before else print("not measured without a compiler")
 
 # %% [markdown]
-# All misses of L1 but the cold ones are conflicts, padding takes every one away, and little else changes: not the instructions, not the misses of L2, and hardly the pages. So here the conflicts are what cost the time. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the
+# All misses of L1 but the cold ones are conflicts, padding takes every one away, and little else changes: not the instructions, not the misses of L2, and hardly the pages. So here the conflicts are the likely cause. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the
 # same misses count as *capacity*, and padding still helps where a cache is larger than that.)
 
 # %% tags=["solution-only"]
@@ -1259,7 +1259,7 @@ for order in itertools.permutations(middle):
         ranges_ = live_ranges((*first, *order, *end), {"input": picture.nbytes})
         bounds[tuple(place)] = plan_naive(ranges_).bound_bytes
 print(
-    f"{len(bounds)} legal orders of the four branches: at least {min(bounds.values()):,} to {max(bounds.values()):,} bytes"
+    f"{len(bounds)} legal orders of the four branches: bounds from {min(bounds.values()):,} to {max(bounds.values()):,} bytes"
 )
 
 # %% tags=["solution-only"]
@@ -1532,7 +1532,7 @@ for batch in (1, 8, 32, 128):
 #
 # ## The ledger
 #
-# The row of this lesson is the same network in NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. With a planner its activations would need the bytes that are printed first; PyTorch does not use it.
+# The row of this lesson is the same network in NHWC: same weights, same bytes, same MACs, and the same accuracy or nearly so. It is timed in turns with the usual layout. Planned and in place, its activations would need the second number of bytes; PyTorch does not plan.
 
 # %%
 splits = data.fashion()

@@ -494,7 +494,7 @@ print(f"{both[0]}\n\n{both[1]}")
 print(f"\nrent: {H100.usd_per_hour} USD per hour\n({H100.price_source})")
 
 # %% [markdown]
-# A step for 64 users takes 2.5 times as long as a step for one, and gives 64 times as many tokens. So an output token costs 26 times less. Note the last line: no row of this engine is of a single user or of 16 bits.
+# A step for 64 users takes 2.5 times as long as a step for one, and gives 64 times as many tokens. So an output token costs 26 times less. Note `extrapolates`: no row of this engine is of a single user or of 16 bits.
 
 # %% tags=["solution-only"]
 claim(
@@ -1395,7 +1395,7 @@ reveal("13.g", round(by_rate[32].latency_mean_s / by_rate[20].latency_mean_s, 1)
 
 # %% [markdown]
 # The **knee** is the rate at which a service gives most for the time that a request stays (Kleinrock, 1979). With 16 bits and up to 256 users in a step, from 1 to 20 requests per second the tokens become 20 times as many, and the stay twice as long. From 20 to 32 there are a third more tokens, and the stay is 2.8 times as long: the steps serve more users, and more prompts come between them. At 48 more comes than can be served, and the line grows for as long as the rush lasts.
-# With more than these 1500 requests the times there would be longer still. A small limit on the batch makes the steps short and the line long. The knee is flat: another draw of the requests moves it by at most one step of this scale.
+# With more than these 1500 requests the times there would be longer still. A small limit on the batch makes the steps short and the line long. The knee is flat: another draw of the requests (for one curve) moves it by at most one step of this scale.
 #
 # Who promises a time asks up to which rate the promise is kept. What is served within it is called **goodput** (Zhong et al. 2024, *DistServe*). It may lie on either side of the knee, and what the service could give beyond is not for sale.
 #
@@ -1443,7 +1443,7 @@ again = serving.load_curve(
     lambda rate: serving.poisson_arrivals(rate, 1500, PROMPTS, OUTPUTS, seed=1), EIGHT, RATES, kv_tokens=ROOM
 )
 claim(
-    "another draw of the requests moves it by at most one step of this scale",
+    "another draw of the requests (for one curve) moves it by at most one step of this scale",
     holds=abs(RATES.index(serving.knee(again).rate_per_s) - RATES.index(knees[16, 256])) <= 1,
 )
 (first_alone, next_alone), (first_cut, next_cut) = policies.values()
@@ -1737,7 +1737,7 @@ print(f"(95% interval {fit.low_times:.1f} to {fit.high_times:.1f}, {fit.points} 
 reveal("13.k", round(falls["GPT-4"].times_per_year, 1))
 
 # %% [markdown]
-# The line through the record lows falls by construction, and its interval knows nothing of that. The average from the first price to today counts the standstill too, but it rests on two prices, and the second is the lowest of many sellers. The regression uses every scored price and asks what one more year does at the same score: 4.1 times, with an interval of 3.1 to 5.6. It assumes that a point of score multiplies the price by the same factor at every score, and that the fall is equally fast in all years, which the first panel does not suggest.
+# The line through the record lows falls by construction, and its interval knows nothing of that. The average from the first price to today counts the slow years too, but it rests on two prices, and the second is the lowest of many sellers. The regression uses every scored price and asks what one more year does at the same score: 4.1 times, with an interval of 3.1 to 5.6. It assumes that a point of score multiplies the price by the same factor at every score, and that the fall is equally fast in all years, which the first panel does not suggest.
 #
 # The first panel draws record lows. A record may be off the list by now: for Claude 2 today's cheapest price, in the table, is above the end of its line. The middle panel has other sellers in each year, some with devices made for speed, and shows no clear trend.
 
@@ -1783,7 +1783,7 @@ claim("the lowest price at GPT-4's level fell by 7% here", None, 100 * (1 - now 
 #
 # ### Which rows to trust
 #
-# A line of products under one brand is not one product: its successor may be larger, and better. An open model sold by many comes nearest to one product: here one shape, though each of its trainings (Llama 2, 3, 3.1 and 3.3) has other weights. And the intervals of the lines assume that prices scatter independently, which prices do not do; that of the regression allows for it within a model.
+# A line of products under one brand is not one product: its successor may be larger, and better. An open model sold by many comes nearest to one product: here nearly one shape (Llama 2 has a smaller vocabulary), and other weights in 2, 3, 3.1 and 3.3. And the intervals of the lines assume that prices scatter independently, which prices do not do; that of the regression allows for it within a model.
 #
 # ### Made and sold
 #
@@ -1863,7 +1863,7 @@ claim(
 # %% [markdown]
 # ## 7 Where it stops working
 #
-# - **Speed, not quality.** Nothing here knows whether an answer is any good. A price per *token* says nothing about a price per *solved task*: a cheaper model may write more, or need two tries, and its tokenizer may cut the same text into more tokens. Above all a model that reasons may write thousands of tokens before its answer, billed as output: at 1 USD per million, 5000 of them cost half a cent, and an answer of 200 costs .02 of one.
+# - **Speed, not quality.** Nothing here knows whether an answer is any good. A price per *token* says nothing about a price per *solved task*: a cheaper model may write more, or need two tries, and its tokenizer may cut the same text into more tokens. Above all a model that reasons may write thousands of tokens before its answer, billed as output: at 1 USD per million, 5000 of them cost half a cent, and an answer of 200 costs .02 cents.
 # - **The median error hides a tail.** You have seen the worst rows. Next year's engines need new constants: `python tools/llm_error.py --rows FILE` compares the calculator with rows of your own.
 # - **Extrapolation.** An engine knows which devices and formats its rows had. An estimate for others is computed all the same, and says so in a last line, `extrapolates`. No row is from several computers. Experts are assumed to be chosen evenly.
 # - **All requests of a batch are alike** in `estimate`. In the simulator they differ, but its engine is simple: one queue, no priorities, no cache of common beginnings, one device group.
