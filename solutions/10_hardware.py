@@ -565,7 +565,7 @@ claim(
     holds=(unpadded.capacity == 0 < unpadded.conflict and spread_out.conflict == spread_out.capacity == 0),
 )
 claim("not the misses of L2", holds=len({seen_by(p, L1, L2)[1].misses for p in variants.values()}) == 1)
-claim("So here the conflicts are what cost the time", holds=faster > 2)
+claim("So here the conflicts are the likely cause", holds=faster > 2)
 wide = {extra: transpose(512, 512).pad("B", axis=1, elements=extra) for extra in (16, 32)} | {0: transpose(512, 512)}
 whole = classify(trace(wide[0]), L1)
 larger = [misses(wide[extra], Cache(48 * 1024, ways=12))[0].misses for extra in (0, 16)]

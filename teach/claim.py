@@ -51,11 +51,12 @@ class Claim:
         values = (None if value is None else float(finite("measured", value, fix=fix)) for value in self.measured)
         object.__setattr__(self, "measured", tuple(values))
         object.__setattr__(self, "within", not_negative("within", self.within, fix="give it in the sentence's units"))
-        if self.holds is not None and type(self.holds).__name__ not in ("bool", "bool_"):  # Python's and numpy's
-            raise TypeError(
-                f"holds must be True or False, got {self.holds!r}; join several with `and`, or use all(...)"
-            )
-        object.__setattr__(self, "holds", None if self.holds is None else bool(self.holds))
+        if self.holds is not None:
+            of_numpy_or_torch = getattr(self.holds, "ndim", None) == 0 and str(self.holds.dtype).endswith("bool")
+            if not isinstance(self.holds, bool) and not of_numpy_or_torch:
+                fix = "join several with `and`, or use all(...)"
+                raise TypeError(f"holds must be True or False, got {self.holds!r}; {fix}")
+            object.__setattr__(self, "holds", bool(self.holds))
         written = [found[0] for found in numbers(self.sentence)]
         if self.measured and len(self.measured) != len(written):
             raise ValueError(

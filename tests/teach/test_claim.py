@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from teach.claim import MIME_TYPE, Claim, claim, numbers, read
 
@@ -89,8 +90,11 @@ def test_a_claim_that_does_not_hold_here_says_so_and_raises_nothing(capsys):
     assert "claim: 'It keeps 87%' says 87%, but it is 80" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("answer", [(False, False), "no", float("nan"), 86.2, lambda: False])
+@pytest.mark.parametrize(
+    "answer", [(False, False), "no", float("nan"), 86.2, torch.tensor([True, True]), lambda: False]
+)
 def test_what_a_sentence_says_holds_or_does_not(answer):
     with pytest.raises(TypeError, match="holds must be True or False, got .*; join several with `and`, or use all"):
         Claim("The grid wins", holds=answer)
-    assert Claim("The grid wins", holds=np.bool_(False)).problem() == "does not hold"
+    for no in (np.bool_(False), torch.tensor(False)):
+        assert Claim("The grid wins", holds=no).problem() == "does not hold"
