@@ -28,7 +28,7 @@ class Claim:
     `within`. `holds` is the answer to what the sentence says besides: who wins, that nothing was lost.
 
     Raises:
-        TypeError: a value is no number.
+        TypeError: a value is no number, or `holds` neither True nor False.
         ValueError: there is nothing to compare, or not one value for each number.
 
     >>> Claim("It keeps 87% of 10", (86.9, None)).problem()
