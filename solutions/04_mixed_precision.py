@@ -681,7 +681,7 @@ show(
 #
 # ## 4 What does a bit cost here?
 #
-# One bit more in conv1 is 144 bits, 18 bytes. In conv4 it is 36,864 bits, 4,608 bytes. In bytes, the price is on the label. In milliseconds it depends on the machine, so it is measured: whole networks run on packed codes, in mixtures in which each layer has each width once, and a clock is read before and after every layer. (A layer that is timed alone in a loop finds its input in the nearest cache. In a network it does not.)
+# One bit more in conv1 is 144 bits, 18 bytes. In conv4 it is 36,864 bits, 4,608 bytes. In bytes, the price is on the label. In milliseconds it depends on the machine, so it is measured: whole networks run on packed codes, in mixtures in which each layer has each width once, and a clock is read before and after every layer. (A layer that is timed alone in a loop finds its input in the nearest cache. In a network it may not.)
 
 # %%
 predict(
@@ -843,7 +843,7 @@ claim(
 # %% [markdown]
 # At 4.5 bits the integer grid and NVFP4 are level, to within half a percentage point.
 #
-# > **Takeaway.** A bit has no price of its own. Bytes are the same everywhere; milliseconds belong to a machine, a kernel and a batch, and have to be measured there.
+# > **Takeaway.** A bit has no price of its own. Packed bytes are on the label; milliseconds belong to a machine, a kernel and a batch, and have to be measured there.
 #
 # ## 5 Spend the budget
 #

@@ -583,7 +583,7 @@ claim("chance alone does that\nabout every fifth time", holds=abs(2 * float(stat
 
 # %% [markdown]
 # How far can the mean be off? Its **95% interval** (Student's t) reaches 2.5 standard deviations to either side with three seeds, and .7 with ten. A difference is *real*, as we use the word here, if its interval leaves out zero. "More than one standard deviation" is not enough: with three seeds, chance alone does that
-# about every fifth time. Three seeds are few, so here is the same experiment with more of them, over more rounds, and longer. It was **recorded**: this cell trains nothing; it reads a file that comes with the course,
+# about every fifth time. Three seeds are few, so here is one with more of them, longer, in more rounds of a fifth each. It was **recorded**: this cell trains nothing; it reads a file that comes with the course,
 # and names the command that makes it anew.
 
 # %% name="out-recorded"
@@ -1169,4 +1169,4 @@ progress()
 #
 # **Further reading.** Ramanujan et al. 2020, *What's Hidden in a Randomly Weighted Neural Network?* Malach et al. 2020, *Proving the Lottery Ticket Hypothesis: Pruning is All You Need*. Su et al. 2020, *Sanity-Checking Pruning Methods: Random Tickets Can Win the Jackpot*. Frankle et al. 2021, *Pruning Neural Networks at Initialization: Why Are We Missing the Mark?*
 #
-# **In the library.** In `mini_lib/prune/tickets`, `imp.py` is the search, `arms.py` the controls, `together.py` the training of many nets as one, `study.py` and `run.py` the study, `store.py` what makes it resumable.
+# **In the library.** In `mini_lib/prune/tickets`, `imp.py` is the search, `arms.py` the controls, `together.py` trains many nets as one; in `studies/tickets`, `study.py` and `run.py` are the study, `store.py` makes it resumable.

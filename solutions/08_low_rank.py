@@ -236,7 +236,7 @@ show(
 )
 
 # %% [markdown]
-# Look for the solid line that leaves its dotted one at once, and for the one that stays near it. Where the shuffled line meets the grey region, its error is still large: *random numbers cannot be stored as thin matrices*. And even in these trained layers an error of a tenth takes more than half of the rank. Is a small error needed?
+# Look for the solid lines that leave their dotted ones at once, and the one that stays near it. Where the shuffled line meets the grey region, its error is still large: *random numbers cannot be stored as thin matrices*. And even in these trained layers an error of a tenth takes more than half of the rank. Is a small error needed?
 
 # %%
 quarter = 300 * 784 // (4 * (300 + 784))
@@ -621,7 +621,7 @@ claim(
 #
 # $$b' = b + (W - W')\,\text{mean}.$$
 #
-# By hand: $W$ is diagonal with 3 and 1, the inputs have mean (0, 2), and vary by 1 and by 6, independently. The outputs vary by 3 and 6. A plain SVD keeps the first, since 3 is more than 1, and loses 6 of $\sqrt{9 + 36}$: error 0.894. The other choice keeps the second: error 0.447. And its bias? The lost weight is the 3, its input has mean 0: nothing to correct. For the plain one it would be 1 · 2 = 2, in the second output.
+# By hand: $W$ is diagonal with 3 and 1, the inputs have mean (0, 2), and vary by 1 and by 6, independently. The outputs vary by 3 and 6. A plain SVD keeps the first, since 3 is more than 1, and about the mean loses 6 of $\sqrt{9 + 36}$: error 0.894. The other choice keeps the second: error 0.447. And its bias? The lost weight is the 3, its input has mean 0: nothing to correct. For the plain one it would be 1 · 2 = 2, in the second output.
 
 # %% [markdown]
 # ### Exercise 8.6 - Near in what comes out (12 min)
@@ -841,7 +841,7 @@ check("8.7")
 
 # %% [markdown]
 # With ten layers of sixty ranks each nobody tries all. It is a **knapsack** with one choice for each layer, and an integer program finds the optimum in a moment (`allocate_ranks`). Its controls: the same share of full rank everywhere, as large as the budget allows (what is left over buys single ranks); and the same without the layers that are known to be touchy, the first convolution and the last linear layer.
-# The optimization itself can add up errors of the weights or of the outputs. All nets below use data-aware layers; only the ranks differ.
+# The optimization itself can add up errors of the weights or of the outputs. In this part all layers are data-aware; only the ranks differ.
 
 # %%
 predict(
@@ -963,7 +963,7 @@ claim(
 )
 
 # %% [markdown]
-# Look at which layers the optimization starves. The harder control tells you how much of the gain is nothing but "leave the last layer alone": in LeNet at a quarter of the MACs it is all of it, 35 points, and the three choices that spare the last layer lie within half a point. In LeNet, the tighter the budget, the more the optimization by output adds. (In the CNN it adds most in the middle row.) By output it is ahead of the harder control in six of the seven rows, in one of them by next to nothing.
+# Look at which layers the optimization starves. The harder control tells you how much of the gain is nothing but "leave touchy layers alone": in LeNet at a quarter of the MACs it is all of it, 35 points, and the three choices that spare the last layer lie within half a point. In LeNet, the tighter the budget, the more the optimization by output adds. (In the CNN it adds most in the middle row.) By output it is ahead of the harder control in six of the seven rows, in one of them by next to nothing.
 #
 # Why does `same share` *fall* from 10% of the MACs to 15%? What is left over of the budget buys `linear3` a rank of 2 at 10%, and does not at 15%, where it has rank 1. At 15%, with only the rank of `linear3` moved from 1 to 3, the accuracy is 20%, 48% and 55%.
 #
@@ -1527,8 +1527,8 @@ progress()
 # - Rank $r$ pays below $mn/(m+n)$; the error of a cut is in the singular values, before anything is tried.
 # - A convolution can be cut along channels, along the kernel, in both channel modes (Tucker-2) or in all four (CP). Which is nearest at equal weights differs by layer and by share.
 # - Cut what the inputs make of the weight, not the weight: $W S$ in place of $W$, and let the bias repair the mean. Then measure the accuracy all the same.
-# - Decide all ranks together, under one budget, and compare with the same share everywhere but in the last layer.
-# - Time fell where layers were large and ranks filled vectors. In the small layer SVD and Tucker gained nothing.
+# - Decide all ranks together, under one budget, and compare with the same share everywhere but in touchy layers.
+# - Time fell where layers were large, in steps of whole vectors. In the small layer SVD and Tucker gained nothing.
 # - LoRA: when the change is of low rank, learn only that.
 #
 # **References.** Eckart and Young 1936, *The approximation of one matrix by another of lower rank*. Denton et al. 2014, *Exploiting Linear Structure Within Convolutional Networks for Efficient Evaluation*. Jaderberg et al. 2014, *Speeding up Convolutional Neural Networks with Low Rank Expansions*. Lebedev et al. 2015, *Speeding-up Convolutional Neural Networks Using Fine-tuned CP-Decomposition*. Kim et al. 2016,

@@ -503,7 +503,7 @@ reveal("10.b", round(grown, 1)) if near and far else print("not simulated withou
 # and misses as often as X: twice as many again.
 #
 # So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should lie side by side. With inputs or outputs innermost, both layouts miss equally often.
-# Without the promise they also take about as long. The promise makes all four faster, and then the layout counts: with inputs innermost, NHWC is several times as fast, where inputs lie side by side. With outputs innermost it is NCHW, where the *pixels* do. So "the innermost axis side by side" is no law: a compiler that knows that nothing
+# Without the promise they also take about as long. The promise makes all four faster, and then the layout counts: with inputs innermost, NHWC is several times as fast, where *outputs* lie side by side. With outputs innermost it is NCHW, where the *pixels* do. So "the innermost axis side by side" is no law: a compiler that knows that nothing
 # overlaps may make vectors of another loop than the innermost. (Whether it did so here was not tested.)
 #
 # Without the promise, the first row has many times the misses of the last four, and is the fastest. With it, the times of those four differ several times, though the simulation counts the same misses for all of them (it follows the nest, not what the compiler makes of it). **Misses are one cost among several.**
@@ -615,7 +615,7 @@ claim(
 # %% [markdown]
 # ## 3 What has to move, and what it costs
 #
-# C += A · B with 64 x 512 numbers in A and 512 x 64 in B. If the cache held everything, each number would move once. It does not, so we **tile**: one tile of C stays in the cache for all of k,
+# C += A · B with 64 x 512 numbers in A and 512 x 64 in B. If the cache held everything, each number would be read once. It does not, so we **tile**: one tile of C stays in the cache for all of k,
 # while rows of A and columns of B stream past. For the next tile they stream past again:
 #
 # $$\text{bytes} = \Big( \underbrace{m k \cdot \lceil n / t_n \rceil}_{A} + \underbrace{k n \cdot \lceil m / t_m \rceil}_{B} + \underbrace{2\, m n}_{C} \Big) \cdot \text{bytes of an element}.$$

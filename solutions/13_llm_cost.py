@@ -641,7 +641,7 @@ reveal("13.d", round(100 * published.median_error(checked["held out"]), 1))
 # %% [markdown]
 # ### Engines have dates
 #
-# All of these rows are of 2023 and of spring 2024. Here are two tables of later years, cut into halves by the same hash. In one, TensorRT-LLM of 2025 serves large models with all requests queued at once; the other collects decode speeds of a single user, from 2024 to 2026, by six engines on cards, servers and Macs.
+# All of these rows are of 2023 and of spring 2024. Here are two tables of later years, cut into halves by the same hash. In one, TensorRT-LLM of 2025 serves large models with all requests queued at once; the other collects decode speeds of a single user, from 2024 to 2026, by five engines on cards, servers and Macs.
 # **In-flight batching** lets the next request in as soon as one is done, so no formula of one batch says what comes out: the simulator of section 5 does.
 
 # %%
@@ -706,7 +706,7 @@ claim(
 metal_fitted = [abs(published.predicted_s(row, ENGINES[row.engine]) / row.seconds - 1) for row in metal_half]
 
 # %% [markdown]
-# The limits hold: every row is still slower than the limits of the device. The constants of 2023 do not. These rows come from another engine, and many also from newer devices, in fewer bits, of mixtures of experts. That is not all: on the 7 rows of an H100 in 8 bits, a device and a width that the rows of 2023 had too, the older constants are off by 95% and the later ones by 9% (medians). So an engine has a name *and a year* here, `ENGINE_2023` or `ENGINE_2025`, and every calculated price or speed in this lesson uses the later one unless it says 2023. A split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
+# The limits hold: every row is still slower than the limits of the device. The constants of 2023 do not. These rows come from another engine, and many also from newer devices, in fewer bits, of mixtures of experts. That is not all: on the 7 rows of an H100 in 8 bits, a device and a width that the rows of 2023 had too, the older constants are off by 95% and the later ones by 9% (medians). So an engine has a name *and a year* here, `ENGINE_2023` or `ENGINE_2025`, and every calculated price in this lesson uses the later one unless it says 2023. A split within tables of one year tells how well the constants describe that year; it is no forecast of the next.
 # The new constants do not win everywhere. On Macs under Metal the engine of 2024 predicts the 12 held-out rows better than the later one (14.4% against 18.0%), although the later one is within 4.3% on the half that it was fitted on.
 #
 # Under full load the rows furthest off are mixtures of experts, in both directions. The calculator has one share for the products of all experts (`experts`), however many tokens each gets. The worst rows of one user are unexplained.
@@ -768,7 +768,7 @@ claim(
 claim("(14% against 18%)", 100 * median(metal_before), 100 * published.median_error(metal), page="README.md")
 
 # %% [markdown]
-# Back to the rows of 2023: where is the calculator wrong?
+# Back to the older rows: where is the calculator wrong?
 
 # %% name="out-worst"
 lines = [("off by", "measured", "calculated", "what was run")]
@@ -1395,7 +1395,7 @@ reveal("13.g", round(by_rate[32].latency_mean_s / by_rate[20].latency_mean_s, 1)
 
 # %% [markdown]
 # The **knee** is the rate at which a service gives most for the time that a request stays (Kleinrock, 1979). With 16 bits and up to 256 users in a step, from 1 to 20 requests per second the tokens become 20 times as many, and the stay twice as long. From 20 to 32 there are a third more tokens, and the stay is 2.8 times as long: the steps serve more users, and more prompts come between them. At 48 more comes than can be served, and the line grows for as long as the rush lasts.
-# With more than these 1500 requests the times there would be longer still. A small limit on the batch makes the steps short and the line long. The knee is flat: another draw of the requests (for one curve) moves it by at most one step of this scale.
+# With more than these 1500 requests the times at 32 and 48 would be longer still, and at 32 the tokens more. A small limit on the batch makes the steps short and the line long. The knee is flat: another draw of the requests (for one curve) moves it by at most one step of this scale.
 #
 # Who promises a time asks up to which rate the promise is kept. What is served within it is called **goodput** (Zhong et al. 2024, *DistServe*). It may lie on either side of the knee, and what the service could give beyond is not for sale.
 #
@@ -1478,7 +1478,7 @@ lines.append(("USD per million output tokens", *(f"{value:.3f}" for value in usd
 print(aligned(lines))
 
 # %% [markdown]
-# A token costs .54 of what it cost. Two rows changed most. By the constants of 2023, kernels read the shared keys and values again for each query head (`kv_reread`), and each layer begins with a pause in which kernels are started (`launch_s`). By those of 2025 the cache is read once, though not at the full bandwidth (`kv_bandwidth`), and no pause is seen. The fit names these constants; nobody has looked into the kernels. And the rows of 2025 are all under full load, where a pause can hide behind the step before.
+# A token costs .54 of what it cost. Two rows changed most. By the constants of 2023, kernels read the shared keys and values again for most query heads (`kv_reread`), and each layer begins with a pause in which kernels are started (`launch_s`). By those of 2025 the cache is read once, though not at the full bandwidth (`kv_bandwidth`), and no pause is seen. The fit names these constants; nobody has looked into the kernels. And the rows of 2025 are all under full load, where a pause can hide behind the step before.
 
 # %% tags=["solution-only"]
 claim("A token costs .54 of what it cost", usd[1] / usd[0])
@@ -1778,7 +1778,7 @@ then, now = (
 claim("the lowest price at GPT-4's level fell by 7% here", None, 100 * (1 - now / then))
 
 # %% [markdown]
-# Epoch AI (2025) fitted lines through record lows too, on several tests: from 9 to 900 times per year over all of its levels, 40 at GPT-4's level on GPQA, a test of hard science questions. Where the test and the level are the same, their points and this table agree: each number lies in the other's interval. The two largest of this table are those of a harder test, of four points each, and of data that end by February 2025; which of these makes them large cannot be told from here. Since then, the lowest price at GPT-4's level fell by 7% here.
+# Epoch AI (2025) fitted lines through record lows too, on several tests: from 9 to 900 times per year over all of its levels, 40 at GPT-4's level on GPQA, a test of hard science questions. Where the test and the level are the same, their points and this table agree: each number lies in the other's interval. The two largest of this table are those of a harder test, of four points each, and of eight months at most; which of these makes them large cannot be told from here. Since then, the lowest price at GPT-4's level fell by 7% here.
 # MMLU itself has nearly reached its top, and the makers of the best models no longer report it.
 #
 # ### Which rows to trust
