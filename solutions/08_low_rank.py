@@ -1087,7 +1087,7 @@ def draw_steps():
 print(f"vectors here hold {machine['lanes']} numbers")
 show(
     draw_steps(),
-    alt="Milliseconds over the rank of a channel SVD: measured times stand on steps as wide as the processor's vector, far above the straight line that goes with the MACs; the convolution as it was is a horizontal line.",
+    alt="Milliseconds over the rank of a channel SVD: measured times stand on steps as wide as the processor's vector, nearest to the straight line of the MACs at the end of each; the convolution as it was is a horizontal line.",
 )
 
 # %%

@@ -232,7 +232,7 @@ check("10.2")
 # %%
 predict(
     "10.a",
-    "A tensor core does 16 x 8 x 16 products at once. What is the most that a depthwise 3x3 layer can use of it?",
+    "A tensor core does 16 x 8 x 16 products at once. How much of it do a depthwise 3x3 layer's products use?",
     unit="% of the peak",
 )
 
@@ -1032,7 +1032,7 @@ def draw_live(ranges, names):
 
 show(
     draw_live(ranges, [step.name for step in steps]),
-    alt="The tensors of small_cnn as bars over the layers at which they are alive. Each bar is as thick as the tensor is large, and covers two layers.",
+    alt="The tensors of small_cnn as bars over the layers at which they are alive. Larger tensors have thicker bars; all but two cover two layers.",
 )
 
 # %% [markdown]
@@ -1543,7 +1543,7 @@ accuracies = {each: fit.accuracy(model, splits.test) for each, model in pair.ite
 usual, row = measure.report(pair, splits.test.images[:1], accuracies=accuracies).rows
 best = plans["small_cnn, in place", "optimum"].peak_bytes
 naive = plans["small_cnn", "each its own"].peak_bytes
-print(f"activations of one image: {naive:,} bytes unplanned, {best:,} bytes planned and in place")
+print(f"activations of one image: {naive:,} bytes if none is freed, {best:,} bytes planned and in place")
 ledger(row, lesson=10, beside=usual)
 
 # %% tags=["solution-only"]
