@@ -363,7 +363,7 @@ predict("6.b", "How many times as fast as training them one by one is the fastes
 CORES = joblib.cpu_count()
 IN_PROCESSES = f"{CORES} processes, 4 together in each"
 ways = {way.name: way for way in compare_ways(Recipe(steps=20), together=(4, 12), processes=CORES, repeats=1)}
-print("20 steps and a test, one thread a process      seconds a net    times as fast")
+print("20 steps and a test, one thread per process  seconds per net    times as fast")
 for name, way in ways.items():
     print(f"{name:<46}{way.time_s.median_s:14.3f}{way.times_faster_than(ways['one by one']):17.2f}")
 

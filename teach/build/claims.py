@@ -22,7 +22,11 @@ PAGES = re.compile(r"README\.md|slides/\w+\.md")
 
 def calls(cell: Cell) -> list[ast.Call]:
     """The calls of `claim` in a cell, in the order in which they stand there."""
-    tree = parsed(cell.text) if cell.kind == "code" and "claim(" in cell.text else None
+    return calls_in(parsed(cell.text)) if cell.kind == "code" and "claim(" in cell.text else []
+
+
+def calls_in(tree: ast.Module | None) -> list[ast.Call]:
+    """The calls of `claim` in a cell's syntax tree, in the order in which they stand there."""
     found = [one for one in ast.walk(tree or ast.Module([], [])) if isinstance(one, ast.Call)]
     named = [one for one in found if isinstance(one.func, ast.Name) and one.func.id == "claim"]
     return sorted(named, key=lambda one: (one.lineno, one.col_offset))
@@ -107,7 +111,12 @@ def kept(cell: NotebookNode) -> list[Claim]:
     Raises:
         ValueError: what it keeps is none.
     """
-    return [read(output.data[MIME_TYPE]) for output in cell.get("outputs", ()) if MIME_TYPE in output.get("data", {})]
+    return [read(output.data[MIME_TYPE]) for output in outputs(cell)]
+
+
+def outputs(cell: NotebookNode) -> list[NotebookNode]:
+    """The outputs of a cell that are claims."""
+    return [output for output in cell.get("outputs", ()) if MIME_TYPE in output.get("data", {})]
 
 
 def problems(source: Source, notebook: NotebookNode) -> list[str]:

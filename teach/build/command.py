@@ -49,6 +49,8 @@ def build(
     if not lessons_only:
         solution = solution_notebook(source, points)
         built = root / "solutions" / f"{path.stem}.ipynb"
+        if texts_only and not built.exists():
+            raise ValueError(f"solutions/{built.name} has not been built yet; build without --texts")
         run = reuse(source, solution, nbformat.read(built, as_version=4)) if texts_only else execute(solution)
         text = as_text(solution)
         found = outputs.problems(solution, root)

@@ -6,9 +6,7 @@ import ast
 
 from nbformat import NotebookNode
 
-from teach.claim import MIME_TYPE
-
-from .claims import calls, said_anew
+from .claims import calls, calls_in, outputs, said_anew
 from .names import parsed
 from .source import Cell, Source
 
@@ -36,8 +34,7 @@ def reuse(source: Source, notebook: NotebookNode, before: NotebookNode) -> None:
                     f"cell {cell.id}: its claims are not those that ran, or a number has changed that was not measured"
                     "; build without --texts"
                 )
-            kept = [output for output in cell.outputs if MIME_TYPE in output.get("data", {})]
-            for output, claim in zip(kept, claims):
+            for output, claim in zip(outputs(cell), claims):
                 output.data = claim._repr_mimebundle_()
 
 
@@ -46,8 +43,7 @@ def _code(cell: Cell, text: str) -> str:
     tree = parsed(text) if calls(cell) else None
     if tree is None:
         return text
-    for one in ast.walk(tree):
-        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "claim":
-            one.args[:1] = [ast.Constant("")]
-            one.keywords = [word for word in one.keywords if word.arg not in ("within", "page")]
+    for one in calls_in(tree):
+        one.args[:1] = [ast.Constant("")]
+        one.keywords = [word for word in one.keywords if word.arg not in ("within", "page")]
     return ast.unparse(tree)

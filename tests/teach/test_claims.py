@@ -123,6 +123,11 @@ def test_code_that_has_changed_is_run(old, new, tmp_path, capsys):
     assert "its code has changed since it was built; build without --texts" in capsys.readouterr().err
 
 
+def test_texts_need_a_notebook_that_was_built(tmp_path, capsys):
+    assert built(tmp_path, CLAIMED, "--texts") == 1
+    assert "solutions/07_twice.ipynb has not been built yet; build without --texts" in capsys.readouterr().err
+
+
 def test_a_number_that_was_not_measured_is_run_again(tmp_path, capsys):
     assert built(tmp_path) == 0
     assert built(tmp_path, CLAIMED.replace("Twice 2.1 is", "Twice 2.2 is"), "--texts") == 1
