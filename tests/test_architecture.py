@@ -473,11 +473,12 @@ def test_every_text_ends_its_lines_in_the_same_way_on_every_system():
 # --- what the README promises --------------------------------------------------------------------------------------
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEACHING = (ROOT / "TEACHING.md").read_text(encoding="utf-8")
 LESSONS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))
 
 
 def test_every_command_in_the_readme_is_one_of_course_py():
-    for name in ("README.md", "CONTRIBUTING.md"):
+    for name in ("README.md", "TEACHING.md", "CONTRIBUTING.md"):
         commands = re.findall(r"python3 course\.py (\w+)", (ROOT / name).read_text(encoding="utf-8"))
         assert set(commands) <= set(course.COMMANDS), name
 
@@ -503,7 +504,7 @@ def test_the_readme_lists_the_lessons_that_exist_with_their_questions_and_minute
 def test_where_people_go_wrong_is_said_in_the_words_of_the_checks():
     from teach.exercises import find_exercise
 
-    rows = re.findall(r"^\| (\d+\.\d+) \| (.+) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+\.\d+) \| (.+) \|$", TEACHING, re.MULTILINE)
     assert {number.split(".")[0] for number, _ in rows} == {str(int(path.stem[:2])) for path in LESSONS}
     for number, sentence in rows:
         assert sentence in {mistake.says for mistake in find_exercise(number).mistakes}, number
@@ -515,7 +516,7 @@ def test_every_lesson_is_built_and_has_slides():
             assert (ROOT / built).is_file(), built
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "THIRD_PARTY.md", "LICENSE"])
+@pytest.mark.parametrize("name", ["README.md", "TEACHING.md", "CONTRIBUTING.md", "THIRD_PARTY.md", "LICENSE"])
 def test_links_to_files_resolve(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
