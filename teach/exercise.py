@@ -72,6 +72,24 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class Symptom:
+    """A property by which a wrong value gives its slip away, and the sentence that helps the person who wrote it.
+
+    It finds the variants of a slip that no list of answers reproduces: "a pruned weight is not zero", whichever
+    weights they are and whatever else is wrong.
+
+    shows     shows(got, expected, arguments) -> whether one wrong value has the property; got and expected are plain
+              data as compared, arguments a dict by name. Where it raises, the property does not show
+    says      the sentence, as of a mistake
+    examples  wrong answers as code that show it: at least one
+    """
+
+    shows: Callable[[Any, Any, dict[str, Any]], bool]
+    says: str
+    examples: Sequence[Callable[..., Any]]
+
+
+@dataclass(frozen=True)
 class Exercise:
     """What is asked, what is right, and what people get wrong.
 
@@ -80,6 +98,7 @@ class Exercise:
     reference     mini_lib's answer
     cases         ordered small to large: the first that fails is the counter-example shown
     mistakes      in order: the first that explains an answer is the one named
+    symptoms      tried after the mistakes, in order: the first that shows in every failing case is the one named
     also_correct  correct answers written differently: plain loops, numpy, another dtype
     forbidden     functions that would give the answer away, besides the reference: calling one does not pass
     parameters    names of the arguments in messages; by default those of the reference
@@ -89,8 +108,8 @@ class Exercise:
     praise        praise(values) -> what a passed check adds, from the values returned in the cases
 
     Raises:
-        ValueError: the id is not like "2.1", the function has no name, there is no case, or two mistakes
-            say the same.
+        ValueError: the id is not like "2.1", the function has no name, there is no case, two mistakes or
+            symptoms say the same, or a symptom has no example.
     """
 
     id: str
@@ -99,6 +118,7 @@ class Exercise:
     cases: Sequence[Case]
     mistakes: Sequence[Mistake]
     also_correct: Sequence[Callable[..., Any]] = ()
+    symptoms: Sequence[Symptom] = ()
     function: str = ""
     points: int = 1
     forbidden: Sequence[Callable[..., Any]] = ()
@@ -119,12 +139,19 @@ class Exercise:
             )
         if not self.cases:
             raise ValueError(f"exercise {self.id} has no cases; give at least one Case(...)")
-        sentences = [mistake.says for mistake in self.mistakes]
+        sentences = [slip.says for slip in (*self.mistakes, *self.symptoms)]
         for sentence in sentences:
             if sentences.count(sentence) > 1:
-                raise ValueError(f"exercise {self.id}: two mistakes say the same, {sentence!r}; each needs its own")
+                raise ValueError(
+                    f"exercise {self.id}: two mistakes or symptoms say the same, {sentence!r}; each needs its own"
+                )
+        for symptom in self.symptoms:
+            if not symptom.examples:
+                raise ValueError(
+                    f"exercise {self.id}: the symptom {symptom.says!r} has no example; give it a wrong answer"
+                )
         object.__setattr__(self, "function", function)
-        for name in ("cases", "mistakes", "also_correct", "forbidden"):
+        for name in ("cases", "mistakes", "symptoms", "also_correct", "forbidden"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "parameters", tuple(self.parameters) or _parameters(self.reference))
 

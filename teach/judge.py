@@ -5,17 +5,20 @@ The order of judgement, for an answer that does not pass:
 2. A listed mistake gives the same outcome in *every* case: its sentence, and the smallest case it gets wrong.
 3. The same value is returned whatever the arguments.
 4. A listed mistake gives the same outcome in every case (two at least) that this mistake gets wrong:
-   the answer has that mistake and another one beside it.
-5. None of these: the smallest failing case, with got and expected, or with the exception and its line.
-6. All values are right, but an argument was modified.
+   the answer has that mistake and another one as well.
+5. A symptom shows in every failing case, and these are enough.
+6. None of these: the smallest failing case, with got and expected, or with the exception and its line.
+7. All values are right, but an argument was modified.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from teach import words
 from teach.compare import difference
-from teach.exercise import Exercise, Mistake
+from teach.exercise import Exercise, Mistake, Symptom
 from teach.outcome import Outcome
 from teach.run import code_of, run
 from teach.verdict import Verdict
@@ -116,8 +119,8 @@ def _not_yet(
 
 def _explanation(
     exercise: Exercise, outcomes: Sequence[Outcome], right: Sequence[Outcome], failing: list[int], own: _Own
-) -> tuple[Mistake | None, int]:
-    """The mistake that explains the answer, if one does, and the case that shows it."""
+) -> tuple[Mistake | Symptom | None, int]:
+    """The mistake or symptom that explains the answer, if one does, and the case that shows it."""
     cases = range(len(outcomes))
     partly = None
     for mistake in exercise.mistakes:
@@ -129,9 +132,47 @@ def _explanation(
         returned = all(outcomes[at].kind == "returned" for at in differs)
         if partly is None and returned and len(differs) >= 2 and set(differs) <= set(shared):
             partly = mistake, differs[0]
-    if partly is None or _constant(exercise, outcomes, right):
+    if _constant(exercise, outcomes, right):
         return None, failing[0]
-    return partly
+    if partly is not None:
+        return partly
+    if not enough(right, failing):
+        return None, failing[0]
+    for symptom in exercise.symptoms:
+        if all(shows(exercise, symptom, at, outcomes[at], right[at]) for at in failing):
+            return symptom, failing[0]
+    return None, failing[0]
+
+
+def enough(right: Sequence[Outcome], failing: Sequence[int]) -> bool:
+    """Return whether the failing cases can tell a slip from a coincidence: three of them, all, or rich ones.
+
+    A value is rich where it holds four different numbers or more.
+    """
+    return len(failing) >= min(3, len(right)) or all(_rich(right[at].value) for at in failing)
+
+
+def _rich(value: Any) -> bool:
+    return len(set(_leaves(value))) >= 4
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, torch.Tensor):
+        return value.flatten().tolist()
+    if isinstance(value, (list, tuple, dict)):
+        parts = value.values() if isinstance(value, dict) else value
+        return [leaf for part in parts for leaf in _leaves(part)]
+    return [value] if isinstance(value, (bool, int, float, str)) else []
+
+
+def shows(exercise: Exercise, symptom: Symptom, at: int, got: Outcome, expected: Outcome) -> bool:
+    """Return whether a symptom shows in the value that case number `at` gave; never where an exception was raised."""
+    if got.kind != "returned" or expected.kind != "returned":
+        return False
+    try:
+        return bool(symptom.shows(got.value, expected.value, exercise.arguments(exercise.cases[at])))
+    except Exception:  # written for values of the right kind: a wrong one may break it in any way
+        return False
 
 
 def _same_failure(exercise: Exercise, one: Outcome, other: Outcome) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from teach.exercise import Exercise
-from teach.judge import judge, verdict
+from teach.exercise import Exercise, Mistake, Symptom
+from teach.judge import judge, shows, verdict
 from teach.outcome import Outcome
 from teach.plain import Opaque
 from teach.run import run
@@ -16,7 +16,8 @@ def prove(exercise: Exercise) -> None:
     """Show that the exercise accepts what is right, and names what is wrong.
 
     The reference and at least one differently written answer pass. At least three mistakes are each rejected with
-    their own sentence. The unwritten stub is "not attempted". A constant and a call of the reference do not pass.
+    their own sentence, and so is each example of a symptom; no symptom shows in a right value. The unwritten stub is
+    "not attempted". A constant and a call of the reference do not pass.
 
     Raises:
         AssertionError: the first of these that does not hold.
@@ -41,11 +42,12 @@ def _claims(exercise: Exercise) -> Iterator[tuple[str, str]]:
     for number, answer in enumerate(exercise.also_correct, 1):
         yield f"correct answer {number}", _must_be("passed", judge(exercise, answer, own))
     for number, mistake in enumerate(exercise.mistakes, 1):
-        found = verdict(exercise, run(exercise, mistake.wrong, watch=False), own)
-        wrong = _must_be("not yet", found)
-        if not wrong and (found.mistake is not mistake or mistake.says.rstrip(".") not in found.message):
-            wrong = f"expected its own sentence {mistake.says!r}, got {found.text!r}"
-        yield f"mistake {number}", wrong
+        yield f"mistake {number}", _must_say(mistake, verdict(exercise, run(exercise, mistake.wrong, watch=False), own))
+    for number, symptom in enumerate(exercise.symptoms, 1):
+        yield f"symptom {number}", _shows_where_right(exercise, symptom, own(exercise.reference))
+        for which, wrong in enumerate(symptom.examples, 1):
+            found = verdict(exercise, run(exercise, wrong, watch=False), own)
+            yield f"symptom {number}, example {which}", _must_say(symptom, found)
     yield "the stub", _must_be("not attempted", judge(exercise, _stub, own))
     right = run(exercise, exercise.reference, watch=False)
     for number, outcome in enumerate(right, 1):
@@ -59,6 +61,18 @@ def _claims(exercise: Exercise) -> Iterator[tuple[str, str]]:
 
 def _must_be(state: str, found: Verdict) -> str:
     return "" if found.state == state else f"expected {state!r}, got {found.text!r}"
+
+
+def _must_say(slip: Mistake | Symptom, found: Verdict) -> str:
+    wrong = _must_be("not yet", found)
+    if not wrong and (found.mistake is not slip or slip.says.rstrip(".") not in found.message):
+        wrong = f"expected its own sentence {slip.says!r}, got {found.text!r}"
+    return wrong
+
+
+def _shows_where_right(exercise: Exercise, symptom: Symptom, right: list[Outcome]) -> str:
+    cases = [at for at, outcome in enumerate(right, 1) if shows(exercise, symptom, at - 1, outcome, outcome)]
+    return f"{symptom.says!r} shows in the right answer of case {cases[0]}" if cases else ""
 
 
 def _unfit(outcome: Outcome) -> str:

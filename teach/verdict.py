@@ -4,7 +4,7 @@ import html
 from dataclasses import dataclass
 from typing import Literal
 
-from teach.exercise import Mistake
+from teach.exercise import Mistake, Symptom
 from teach.panel import code, panel
 
 State = Literal["not attempted", "passed", "not yet"]
@@ -20,7 +20,7 @@ LOOKS = {
 class Verdict:
     """What a check says: a sentence that helps, and the counter-example. Backticks in both mark code.
 
-    `mistake` is the listed mistake that explains the answer, if one does; `points` is what was earned.
+    `mistake` is the listed mistake or symptom that explains the answer, if one does; `points` is what was earned.
     """
 
     id: str
@@ -28,7 +28,7 @@ class Verdict:
     state: State
     says: str
     example: str = ""
-    mistake: Mistake | None = None
+    mistake: Mistake | Symptom | None = None
     points: int = 0
 
     @property

@@ -105,7 +105,11 @@ def _exercises(lesson: Lesson, rows: Sequence[Row]) -> str:
 
 def _misconceptions(lesson: Lesson, rows: Sequence[Row]) -> str:
     """The listed mistakes that students made, most common first; in a tie, in the order of the exercises."""
-    listed = [(exercise.id, mistake.says) for exercise in lesson.exercises for mistake in exercise.mistakes]
+    listed = [
+        (exercise.id, mistake.says)
+        for exercise in lesson.exercises
+        for mistake in (*exercise.mistakes, *exercise.symptoms)
+    ]
     who = {key: [row.student for row in rows if key in ((m.id, m.misconception) for m in row.marks)] for key in listed}
     lines = []
     for (id, says), students in sorted(who.items(), key=lambda item: -len(item[1])):

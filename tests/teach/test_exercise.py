@@ -7,7 +7,7 @@ import torch
 from sample_exercises import SCALE, symmetric_scale
 
 from teach import exercises
-from teach.exercise import Case, Exercise, Mistake, random_cases
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases
 
 
 def test_the_function_and_its_arguments_are_named_after_the_reference():
@@ -49,7 +49,12 @@ def test_a_named_case_leaves_the_unnamed_one_alone():
         (dict(id="02.1"), "id is '02.1'"),
         (dict(reference=lambda w: w), "'<lambda>' is not a function's name; give function="),
         (dict(cases=[]), r"exercise 1.1 has no cases; give at least one Case\(...\)"),
-        (dict(mistakes=[Mistake(abs, "No."), Mistake(len, "No.")]), "two mistakes say the same, 'No.'"),
+        (dict(mistakes=[Mistake(abs, "No."), Mistake(len, "No.")]), "two mistakes or symptoms say the same, 'No.'"),
+        (
+            dict(mistakes=[Mistake(abs, "No.")], symptoms=[Symptom(max, "No.", [abs])]),
+            "two mistakes or symptoms say the same, 'No.'",
+        ),
+        (dict(symptoms=[Symptom(max, "No.", [])]), "the symptom 'No.' has no example; give it a wrong answer"),
     ],
 )
 def test_an_exercise_that_cannot_work_is_refused(given, message):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sample_exercises import SCALE, asked
 
-from teach.exercise import Case, Mistake
+from teach.exercise import Case, Mistake, Symptom
 from teach.prove import prove
 
 
@@ -22,6 +22,22 @@ ALREADY = Mistake(lambda w, bits: max(w.tolist()) / (2 ** (bits - 1) - 1), "Said
 HARMLESS = Mistake(lambda w, bits: abs(w).max() / (2 ** (bits - 1) - 1), "This is no mistake at all.")
 
 
+NEGATIVE = "A scale is a length: it cannot be negative."
+SMALLEST = Symptom(
+    lambda got, expected, arguments: got < 0 and arguments["bits"] > 1,
+    NEGATIVE,
+    examples=[lambda w, bits: -w.abs().max() / (bits + 5), lambda w, bits: -w.abs().mean() - bits],
+)
+
+
+def test_a_symptom_is_proven_with_the_exercise():
+    prove(replace(SCALE, symptoms=[SMALLEST]))
+
+
+def always(*examples):
+    return dict(symptoms=(Symptom(lambda got, expected, arguments: True, "Always.", examples),))
+
+
 @pytest.mark.parametrize(
     "change, complaint",
     [
@@ -31,6 +47,15 @@ HARMLESS = Mistake(lambda w, bits: abs(w).max() / (2 ** (bits - 1) - 1), "This i
         (dict(also_correct=(spoils,)), "correct answer 1: expected 'passed', got '2.1 not yet. The values are right"),
         (dict(mistakes=(*SCALE.mistakes, HARMLESS)), "mistake 4: expected 'not yet', got '2.1 passed"),
         (dict(mistakes=(*SCALE.mistakes, ALREADY)), "mistake 4: expected its own sentence 'Said after"),
+        (always(lambda w, bits: 1.0 * bits), "symptom 1: 'Always.' shows in the right answer of case 1"),
+        (
+            dict(symptoms=(replace(SMALLEST, examples=(lambda w, bits: w.max() / (2 ** (bits - 1) - 1),)),)),
+            f"symptom 1, example 1: expected its own sentence '{NEGATIVE}', got '2.1 not yet. The largest weight",
+        ),
+        (
+            dict(symptoms=(replace(SMALLEST, examples=(lambda w, bits: w.abs().max() / (2 ** (bits - 1) - 1),)),)),
+            "symptom 1, example 1: expected 'not yet', got '2.1 passed",
+        ),
         (dict(cases=SCALE.cases[:1]), "the first right value for every call: expected 'not yet', got '2.1 passed"),
         (dict(reference=spoils), "the reference in case 1: it modifies its argument w"),
     ],
