@@ -1,4 +1,4 @@
-"""The builder's command: `python -m teach.build [--check] [--lessons-only] [--texts] [NN ...]`."""
+"""The builder's command: `python -m teach.build [--check] [--lessons-only] [--texts] [--page] [--minutes] [NN ...]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from teach.build import claims, drift, outputs, rules
+from teach.build import claims, drift, outputs, pages, report, rules, seconds
 from teach.build.execute import execute
 from teach.build.notebook import as_text, lesson_notebook, solution_notebook, write
 from teach.build.reuse import reuse
@@ -44,7 +44,6 @@ def build(
         ValueError: every problem found, one per line.
     """
     source, points = checked(path, exercises)
-    lesson = as_text(lesson_notebook(source, points))
     parted = []
     if not lessons_only:
         solution = solution_notebook(source, points)
@@ -52,6 +51,10 @@ def build(
         if texts_only and not built.exists():
             raise ValueError(f"solutions/{built.name} has not been built yet; build without --texts")
         run = reuse(source, solution, nbformat.read(built, as_version=4)) if texts_only else execute(solution)
+        if run:
+            in_lesson = {cell.id for cell in lesson_notebook(source, points).cells}
+            seconds.record(source, run.cell_s, in_lesson)
+            solution.cells[0].source = solution_notebook(source, points).cells[0].source  # its minutes, as recorded now
         text = as_text(solution)
         found = outputs.problems(solution, root)
         size_bytes = len(text.encode("utf-8"))
@@ -67,7 +70,7 @@ def build(
                 f"{path.stem}: {len(solution.cells)} cells ran in {run.total_s:.1f} s, {size_bytes / 1000:.0f} kB; "
                 f"the slowest took {run.cell_s[run.slowest]:.1f} s: {first_line[:60]}"
             )
-    write(root / "lessons" / f"{path.stem}.ipynb", lesson)
+    write(root / "lessons" / f"{path.stem}.ipynb", as_text(lesson_notebook(source, points)))
     if parted:
         raise ValueError("\n".join(f"solutions/{path.stem}.ipynb: {problem}" for problem in parted))
 
@@ -77,6 +80,8 @@ def checked(path: Path, exercises: Exercises) -> tuple[Source, dict[str, float]]
     source = read_source(path)
     data = exercises(source.lesson)
     found = rules.problems(source, data)
+    if source.lesson not in pages.NOT_YET:
+        found += pages.problems(source)
     if found:
         raise ValueError("\n".join(found))
     return source, {exercise.id: exercise.points for exercise in data}
@@ -107,6 +112,8 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, exercises: E
     parser.add_argument("--check", action="store_true", help="compare what is there with the sources; write nothing")
     parser.add_argument("--lessons-only", action="store_true", help="build lessons/ without executing the solutions")
     parser.add_argument("--texts", action="store_true", help="only text has changed: keep the outputs, execute nothing")
+    parser.add_argument("--page", action="store_true", help="say what makes a page less quiet; build nothing")
+    parser.add_argument("--minutes", action="store_true", help="print the minutes of the lessons; build nothing")
     options = parser.parse_args(arguments)
 
     paths = sorted((root / "solutions").glob("[0-9][0-9]_*.py"))
@@ -117,6 +124,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, exercises: E
         parser.error(f"no source of a lesson in {root / 'solutions'}; build in a clone of the course")
     wanted = {f"{number:0>2}" for number in options.lessons}
     paths = [path for path in paths if not wanted or path.name[:2] in wanted]
+    if options.page or options.minutes:
+        print(report.minutes_table(paths) if options.minutes else "\n".join(report.page(path) for path in paths))
+        return 0
     found = check(paths, root, exercises) if options.check else []
     for path in () if options.check else paths:
         try:

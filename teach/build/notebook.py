@@ -11,6 +11,7 @@ from nbformat import NotebookNode
 
 from mini_lib.files import write_file
 
+from . import minutes, seconds
 from .source import BEGIN, END, Cell, Source
 
 #: The same on every machine: nbclient would write down this Python's exact version.
@@ -85,6 +86,9 @@ def solution_notebook(source: Source, points: dict[str, float]) -> NotebookNode:
 def _notebook(source: Source, points: dict[str, float], solved: bool) -> NotebookNode:
     pairs = [(cell, cell_id) for cell, cell_id in zip(source.cells, cell_ids(source)) if solved or cell.in_lesson]
     cells = [_cell(cell, cell_id, points, solved) for cell, cell_id in pairs]
+    if cells and minutes.PLACEHOLDER in cells[0].source:  # the title cell
+        words = str(minutes.lesson_minutes(source, seconds.recorded(source).total_s))
+        cells[0].source = cells[0].source.replace(minutes.PLACEHOLDER, words)
     return nbformat.v4.new_notebook(cells=cells, metadata=NOTEBOOK_METADATA)
 
 
