@@ -33,7 +33,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -101,6 +101,7 @@ PAIRS = (
     ("min", "max"), ("amin", "amax"), ("argmin", "argmax"), ("minimum", "maximum"), ("any", "all"), ("floor", "ceil"),
     ("floor_", "ceil_"), ("zeros", "ones"), ("zeros_like", "ones_like"), ("mean", "sum"), ("sorted", "list"),
 )  # fmt: skip
+Change = tuple[ast.AST, str, ast.AST | str]  # what is changed, the kind of change, and what stands there instead
 OTHER_NAME = {**dict(PAIRS), **{b: a for a, b in PAIRS if b not in ("list", "sum")}}
 
 
@@ -119,8 +120,8 @@ class Mutant:
     source: str
 
 
-def mutants(source: str) -> list[Mutant]:
-    """Every change that can be made to a module's source.
+def mutants(source: str, changes: Callable[[ast.Module], Iterable[Change]] | None = None) -> list[Mutant]:
+    """Every change that can be made to a module's source: those of `every_change`, or of another function.
 
     >>> [mutant.now for mutant in mutants("def larger(a, b):\\n    return a < b\\n")]
     ['return None', 'return a <= b', 'return a > b']
@@ -131,7 +132,7 @@ def mutants(source: str) -> list[Mutant]:
         starts.append(starts[-1] + len(line))
     tree = ast.parse(source)
     same = ast.dump(tree)
-    for node, kind, new in changes(tree):
+    for node, kind, new in (changes or every_change)(tree):
         first, last = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
         text = new if isinstance(new, str) else ast.unparse(new)
         loose = isinstance(new, ast.BinOp | ast.BoolOp | ast.Compare | ast.UnaryOp | ast.IfExp)
@@ -160,7 +161,7 @@ def difference(before: str, after: str) -> tuple[str, str, str]:
     return tuple("\n".join(map(str.strip, lines)) for lines in parts)
 
 
-def changes(tree: ast.Module) -> Iterator[tuple[ast.AST, str, ast.AST | str]]:
+def every_change(tree: ast.Module) -> Iterator[Change]:
     """Each node that can be changed, the kind of change, and what stands there instead."""
     for node in reachable(tree):
         if isinstance(node, ast.stmt):
@@ -185,7 +186,7 @@ def reachable(node: ast.AST) -> Iterator[ast.AST]:
                 yield from reachable(child)
 
 
-def changed_statement(node: ast.stmt) -> Iterator[tuple[ast.AST, str, ast.AST | str]]:
+def changed_statement(node: ast.stmt) -> Iterator[Change]:
     """A statement is dropped, or goes elsewhere."""
     match node:
         case ast.Raise() | ast.AugAssign() | ast.Expr(value=ast.Call()) | ast.Assign(targets=[ast.Subscript()]):
@@ -204,7 +205,7 @@ def changed_statement(node: ast.stmt) -> Iterator[tuple[ast.AST, str, ast.AST | 
         yield node, "arithmetic", remade(node, op=ARITHMETIC[type(node.op)]())
 
 
-def changed_expression(node: ast.expr) -> Iterator[tuple[ast.AST, str, ast.AST | str]]:
+def changed_expression(node: ast.expr) -> Iterator[Change]:
     """An expression has another operator, constant, name or order."""
     match node:
         case ast.Compare():
@@ -238,7 +239,7 @@ def changed_expression(node: ast.expr) -> Iterator[tuple[ast.AST, str, ast.AST |
             yield from changed_call(node)
 
 
-def changed_call(node: ast.Call) -> Iterator[tuple[ast.AST, str, ast.AST | str]]:
+def changed_call(node: ast.Call) -> Iterator[Change]:
     """A call has its arguments in another order, one fewer, or another axis."""
     for place in range(len(node.args) - 1):
         args = list(node.args)
