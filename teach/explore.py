@@ -1,14 +1,17 @@
-"""explore(draw, alt=..., bits=(2, 4, 8)): a figure to be moved, and complete without moving it.
+"""explore(draw, alt=..., labels=..., bits=(2, 4, 8)): a figure to be moved, and complete without moving it.
 
-Every frame is drawn once, when the cell runs. Live, sliders swap the frames; the same output holds a
-contact sheet of them all for paper, static pages and notebooks without a kernel.
+Every frame is drawn once, when the cell runs. Live, the browser holds them all, and its sliders swap them without
+asking the kernel (widgets/explore.js); the same output holds a contact sheet of them for paper, static pages and
+notebooks without a kernel.
 """
 
 import inspect
 import io
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache as once
+from pathlib import Path
 from typing import Any
 
 from teach import figures
@@ -23,7 +26,10 @@ GAP = 10  # pixels between the pictures of the sheet
 
 
 class Explorable:
-    """Frames by their values: `frames[(2, "minmax")]` is a PNG, `alts` its alternative text."""
+    """Frames by their values: `frames[(2, "minmax")]` is a PNG, `alts` its alternative text.
+
+    `values` has the values of each slider under its label: words, with the unit.
+    """
 
     def __init__(self, values: dict[str, tuple[Any, ...]], frames: dict[tuple, bytes], alts: dict[tuple, str]) -> None:
         self.values = values
@@ -46,32 +52,19 @@ class Explorable:
         """Return the values of one frame in words: "bits = 4, observer = minmax"."""
         return ", ".join(f"{name} = {_in_words(item)}" for name, item in zip(self.values, at))
 
-    def html(self, at: tuple) -> str:
-        """Return one frame as an HTML image; its alternative text begins with its values."""
-        return figures.image(self.frames[at], f"{self.label(at)}. {self.alts[at]}")
+    def text(self, at: tuple) -> str:
+        """Return the alternative text of one frame; it begins with its values."""
+        return f"{self.label(at)}. {self.alts[at]}"
 
     def widget(self) -> Any:
-        """Build the live form: a slider for each name, and the frame."""
-        import ipywidgets
-
-        sliders = {
-            name: ipywidgets.SelectionSlider(
-                options=[(_in_words(item), position) for position, item in enumerate(values)],
-                description=name,
-                style={"description_width": "initial"},
-                layout={"width": "min(100%, 32em)"},
-            )
-            for name, values in self.values.items()
+        """Build the live form: a slider for each name, and the frame that they choose."""
+        sliders = [{"label": label, "options": [*map(_in_words, values)]} for label, values in self.values.items()]
+        drawn = {
+            "frames": [*self.frames.values()],
+            "texts": [*map(self.text, self.frames)],
+            "sizes": [figures.size_shown(png) for png in self.frames.values()],
         }
-        frame = ipywidgets.HTML()
-
-        def swap(change: Any = None) -> None:
-            frame.value = self.html(tuple(self.values[name][slider.value] for name, slider in sliders.items()))
-
-        for slider in sliders.values():
-            slider.observe(swap, names="value")
-        swap()
-        return ipywidgets.VBox([*sliders.values(), frame])
+        return _widget_class()(sliders=sliders, drawn=drawn, at=[0] * len(sliders))
 
     def contact_sheet(self) -> bytes:
         """Return all frames in one PNG, each under its values; the last name runs along the rows."""
@@ -92,18 +85,27 @@ class Explorable:
         return bundle(static, self.widget)
 
 
-def explore(draw: Callable[..., Any], *, alt: str | Callable[..., str], **values: Iterable[Any]) -> Explorable:
+def explore(
+    draw: Callable[..., Any],
+    *,
+    alt: str | Callable[..., str],
+    labels: Mapping[str, str] | None = None,
+    **values: Iterable[Any],
+) -> Explorable:
     """Draw one frame for every combination of the values, and return them as a cell's output.
 
     `draw(**values)` returns a new matplotlib Figure and touches nothing else. `alt` says what the figure
-    shows: one text, or a function of the same values.
+    shows: one text, or a function of the same values. `labels` has words, with the unit, for a name that does not say
+    what it is, as in `labels={"bits": "bits per weight"}`; any other slider is labelled with its name.
 
     Raises:
         TypeError: `draw` does not take these names, or does not return a Figure.
-        ValueError: no values, none for a name, or more than 48 frames; an empty `alt`.
+        ValueError: no values, none for a name, or more than 48 frames; an empty `alt`; labels that are empty, the same
+            twice, or of no slider.
     """
     choices = {name: _several(name, given) for name, given in values.items()}
     _check_names(draw, choices)
+    words = _labels(choices, labels or {})
     count = math.prod(len(given) for given in choices.values())
     if count > MOST_FRAMES:
         sizes = " x ".join(str(len(given)) for given in choices.values())
@@ -116,7 +118,7 @@ def explore(draw: Callable[..., Any], *, alt: str | Callable[..., str], **values
         alts[at] = figures.checked_alt(alt(**named) if callable(alt) else alt)
         with figures.style():
             frames[at] = figures.png(draw(**named))
-    return Explorable(choices, frames, alts)
+    return Explorable({words[name]: given for name, given in choices.items()}, frames, alts)
 
 
 def _in_words(item: Any) -> str:
@@ -140,6 +142,37 @@ def _check_names(draw: Callable[..., Any], choices: dict[str, Any]) -> None:
     except TypeError as error:
         names = ", ".join(choices)
         raise TypeError(f"draw cannot be called with {names}: {error}; use the names of its arguments") from None
+
+
+def _labels(choices: dict[str, Any], labels: Mapping[str, str]) -> dict[str, str]:
+    words = {name: name.replace("_", " ") for name in choices}
+    for name, label in labels.items():
+        if name not in choices:
+            raise ValueError(f"labels has {name!r}, expected a name that has values: {', '.join(choices)}")
+        words[name] = " ".join(str(label).split())
+    if not all(words.values()) or len({*words.values()}) < len(words):
+        raise ValueError(
+            f"labels are {[*words.values()]}; give each slider words of its own, such as 'bits per weight'"
+        )
+    return words
+
+
+@once
+def _widget_class() -> type:
+    """The anywidget class; made at the first use, since a page without a kernel needs none."""
+    import anywidget
+    import traitlets
+
+    beside = Path(__file__).parent / "widgets"
+
+    class ExploreWidget(anywidget.AnyWidget):
+        _esm = (beside / "explore.js").read_text(encoding="utf-8")
+        _css = (beside / "explore.css").read_text(encoding="utf-8")
+        sliders = traitlets.List().tag(sync=True)
+        drawn = traitlets.Dict().tag(sync=True)
+        at = traitlets.List().tag(sync=True)
+
+    return ExploreWidget
 
 
 def _contact_sheet(pictures: list[tuple[str, bytes]], columns: int) -> bytes:

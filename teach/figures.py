@@ -125,16 +125,23 @@ def small_png(picture: Any, colours: int = PALETTE) -> bytes:
     return out.getvalue()
 
 
+def size_shown(png: bytes, density: float = 2) -> tuple[int, int]:
+    """Return the width and height in pixels of the page at which a picture is shown, from the PNG's header."""
+    width, height = (round(int.from_bytes(png[at : at + 4], "big") / density) for at in (16, 20))
+    return width, height
+
+
 def image(png: bytes, alt: str, *, density: float = 2) -> str:
     """Return an HTML image that holds its picture and its alternative text; `density` is its pixels per pixel shown.
 
-    Width and height are given, so that the page does not jump when one frame replaces another.
+    Width and height are given, so that the page does not jump when one frame replaces another. In a dark theme,
+    launcher/jupyter/custom/custom.css dims the paper of what has the class `course-figure`.
     """
-    width, height = (round(int.from_bytes(png[at : at + 4], "big") / density) for at in (16, 20))  # the PNG's header
+    width, height = size_shown(png, density)
     text = html.escape(alt, quote=True)
     data = b64encode(png).decode("ascii")
     size = f'width="{width}" height="{height}" style="max-width:100%;height:auto"'
-    return f'<img alt="{text}" {size} src="data:image/png;base64,{data}">'
+    return f'<img alt="{text}" class="course-figure" {size} src="data:image/png;base64,{data}">'
 
 
 def checked_alt(alt: str) -> str:

@@ -14,7 +14,10 @@ def bundle(static: dict[str, Any], widget: Callable[[], Any]) -> dict[str, Any]:
     """
     if not has_kernel():
         return static
-    return widget()._repr_mimebundle_() | static
+    shown = widget()._repr_mimebundle_()
+    if isinstance(shown, tuple):  # of anywidget: the second part is metadata for Colab alone
+        shown = shown[0]
+    return shown | static
 
 
 def is_static() -> bool:

@@ -14,10 +14,10 @@ from typing import Any
 
 from teach import store
 from teach.live import bundle, is_static
-from teach.panel import code, panel
+from teach.panel import code, panel, tone
 
 KIND = "predictions"
-BLUE, PALE_BLUE = "#005a8e", "#eaf3f9"
+BLUE, PALE_BLUE = tone("blue")
 
 
 class Prediction:

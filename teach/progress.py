@@ -1,4 +1,7 @@
-"""progress(): how many exercises are passed, lesson by lesson. What was passed once stays passed."""
+"""progress(): how many exercises are passed, lesson by lesson. What was passed once stays passed.
+
+The lesson whose exercises this kernel checked last comes first: a notebook has a kernel of its own.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,9 +10,30 @@ from html import escape
 
 from teach import store
 from teach.exercises import exercises_of, lessons
+from teach.panel import tone
 from teach.verdict import Verdict
 
 PASSED, TRIED = "exercises-passed", "exercises-tried"
+NAMES = {
+    1: "measuring",
+    2: "few bits",
+    3: "training few bits",
+    4: "mixed precision",
+    5: "pruning",
+    6: "lottery tickets",
+    7: "depthwise",
+    8: "low rank",
+    9: "loops",
+    10: "hardware",
+    11: "augmentation",
+    12: "AutoAugment",
+    13: "cost of tokens",
+    14: "small language models",
+    15: "capstone",
+}
+GREEN, _ = tone("green")
+CELL = "text-align:left;padding:0.15em 0.8em;white-space:nowrap;font-weight:normal"
+_checked: list[int] = []  # the lesson of each verdict in this kernel, in order
 
 
 @dataclass(frozen=True)
@@ -25,6 +49,18 @@ class LessonProgress:
         """How many exercises the lesson has."""
         return len(self.passed) + len(self.open)
 
+    @property
+    def name(self) -> str:
+        """The lesson in a few words: "5 pruning"."""
+        return f"{self.lesson} {NAMES.get(self.lesson, '')}".strip()
+
+    @property
+    def still_open(self) -> str:
+        """What is left to do, in a few words."""
+        if not self.open:
+            return "complete"
+        return "all open" if not self.passed and self.count > 1 else f"open: {', '.join(self.open)}"
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -32,8 +68,8 @@ class Progress:
 
     >>> Progress((LessonProgress(1, ("1.1", "1.2"), ()), LessonProgress(2, ("2.1",), ("2.2", "2.3"))))
     3 of 5 exercises
-    Lesson 1: 2 of 2
-    Lesson 2: 1 of 3, still open: 2.2, 2.3
+    Lesson 1 measuring: 2 of 2, complete
+    Lesson 2 few bits: 1 of 3, open: 2.2, 2.3
     """
 
     lessons: tuple[LessonProgress, ...]
@@ -42,23 +78,25 @@ class Progress:
     def __repr__(self) -> str:
         lines = [_of(self.lessons)]
         for lesson in self.lessons:
-            still_open = f", still open: {', '.join(lesson.open)}" if lesson.open else ""
-            lines.append(f"Lesson {lesson.lesson}: {len(lesson.passed)} of {lesson.count}{still_open}")
+            lines.append(f"Lesson {lesson.name}: {len(lesson.passed)} of {lesson.count}, {lesson.still_open}")
         return "\n".join(lines + ([self.note] if self.note else []))
 
     def _repr_html_(self) -> str:
+        head = "".join(f"<th scope='col' style='{CELL}'>{title}</th>" for title in ("Lesson", "Passed", "Still to do"))
         rows = "".join(map(_row, self.lessons))
         note = f"<p>{escape(self.note)}</p>" if self.note else ""
         return (
-            f"<div role='status' style='max-width:48em;line-height:1.5'><strong>{_of(self.lessons)}</strong>"
-            f"<table style='margin:0.4em 0'><tbody>{rows}</tbody></table>{note}</div>"
+            f"<div role='status' style='line-height:1.4'><strong>{_of(self.lessons)}</strong>"
+            f"<table style='margin:0.4em 0;width:auto'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            f"{note}</div>"
         )
 
 
 def progress() -> Progress:
-    """Return how far the learner has come, over all lessons that have exercises."""
+    """Return how far the learner has come, over all lessons that have exercises; this notebook's lesson comes first."""
     passed = {entry["key"] for entry in store.load_all(PASSED)}
-    found = tuple(_lesson(number, [exercise.id for exercise in exercises_of(number)], passed) for number in lessons())
+    numbers = sorted(lessons(), key=lambda number: (number not in _checked[-1:], number))
+    found = tuple(_lesson(number, [exercise.id for exercise in exercises_of(number)], passed) for number in numbers)
     aside = store.set_aside(PASSED)
     note = f"{len(aside)} damaged file(s) set aside in {aside[0].parent}: run those checks again." if aside else ""
     return Progress(found, note)
@@ -72,6 +110,7 @@ def record(verdict: Verdict) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
+    _checked.append(int(verdict.id.partition(".")[0]))
     if verdict.state == "not attempted":
         return
     when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -90,10 +129,10 @@ def _of(lessons: Iterable[LessonProgress]) -> str:
 
 def _row(lesson: LessonProgress) -> str:
     share = 100 * len(lesson.passed) // lesson.count if lesson.count else 0
-    bar = (
-        "<div style='width:12em;height:0.8em;border:1px solid #00694b;background:#ffffff'>"
-        f"<div style='width:{share}%;height:100%;background:#00694b'></div></div>"
+    bar = (  # for the eye alone: its number stands next to it
+        f"<span style='display:inline-block;width:5em;height:0.7em;border:1px solid {GREEN};margin-right:0.6em'>"
+        f"<span style='display:block;width:{share}%;height:100%;background:{GREEN}'></span></span>"
     )
-    still_open = f"still open: {', '.join(lesson.open)}" if lesson.open else "complete"
-    cells = (f"Lesson {lesson.lesson}", bar, f"{len(lesson.passed)} of {lesson.count}", escape(still_open))
-    return "<tr>" + "".join(f"<td style='text-align:left;padding:0.2em 0.8em'>{cell}</td>" for cell in cells) + "</tr>"
+    cells = (f"{bar}{len(lesson.passed)} of {lesson.count}", escape(lesson.still_open))
+    data = "".join(f"<td style='{CELL}'>{cell}</td>" for cell in cells)
+    return f"<tr><th scope='row' style='{CELL}'>{escape(lesson.name)}</th>{data}</tr>"

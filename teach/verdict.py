@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from teach.exercise import Mistake, Symptom
-from teach.panel import code, panel
+from teach.panel import code, panel, tone
 
 State = Literal["not attempted", "passed", "not yet"]
-# colour of border and label, background, label; each label has a contrast above 4.5 on its background
-LOOKS = {
-    "passed": ("#00694b", "#e8f5ef", "Passed"),
-    "not yet": ("#9a3d00", "#fdf1e7", "Not yet"),
-    "not attempted": ("#555555", "#f4f4f4", "Not attempted yet"),
-}
+# the tone of its panel, and its label
+LOOKS = {"passed": ("green", "Passed"), "not yet": ("brown", "Not yet"), "not attempted": ("grey", "Not attempted yet")}
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,8 @@ class Verdict:
     @property
     def html(self) -> str:
         """The verdict as a panel for a notebook or a report."""
-        colour, background, label = LOOKS[self.state]
+        name, label = LOOKS[self.state]
+        colour, background = tone(name)
         head = f"<strong style='color:{colour}'>{html.escape(self.id)} {label}</strong>"
         lines = "".join(f"<div>{code(line)}</div>" for line in (self.says, self.example) if line)
         return panel(f"{head} &middot; {html.escape(self.title)}", lines, colour, background)

@@ -227,8 +227,4 @@ def _widget_class() -> type:
         story = traitlets.Dict().tag(sync=True)
         step = traitlets.Int(0).tag(sync=True)
 
-        def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-            shown = super()._repr_mimebundle_(**options)
-            return shown[0] if isinstance(shown, tuple) else shown  # the second part is metadata for Colab alone
-
     return CacheWidget

@@ -99,7 +99,7 @@ class Calculator:
         first = next(iter(sheet.values()))
         return (
             f"<p>{escape(with_remedies(first))}</p>{table(list(sheet.values()), names)}"
-            f'<img alt="{escape(said, quote=True)}" style="max-width:100%;height:auto" src="{source}">'
+            f'<img alt="{escape(said, quote=True)}" class="course-figure" style="max-width:100%;height:auto" src="{source}">'
             f"<p>{escape(f'{rent(first)} {engine(first)}'.strip())}</p>"
         )
 
@@ -159,9 +159,5 @@ def _widget_class() -> type:
         controls = traitlets.List().tag(sync=True)
         at = traitlets.Dict().tag(sync=True)
         answer = traitlets.Dict().tag(sync=True)
-
-        def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-            shown = super()._repr_mimebundle_(**options)
-            return shown[0] if isinstance(shown, tuple) else shown  # the second part is metadata for Colab alone
 
     return CalculatorWidget

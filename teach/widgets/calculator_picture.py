@@ -13,7 +13,9 @@ from teach.figures import COLOURS
 from teach.widgets.calculator_numbers import WAITS, PanelNumbers
 from teach.widgets.calculator_words import gib, seconds
 
-INK, PALE = "#1a1a1a", "#dddddd"
+INK = "currentColor"  # black on a page, and in the notebook that of its theme (calculator.css)
+BLACK = "#1a1a1a"
+PALE = {"stroke": INK, "stroke_opacity": 0.18}
 WIDTH, LEFT, RIGHT = 920, 4, 344  # pixels: of all, and where bars begin and end
 MEMORY = dict(zip(("weights", "KV cache", "activations"), (COLOURS["blue"], COLOURS["orange"], COLOURS["green"])))
 TIME = dict(zip(WAITS.values(), (COLOURS["vermillion"], COLOURS["sky"], COLOURS["yellow"], "#aaaaaa")))
@@ -28,8 +30,10 @@ def draw(several: Sequence[PanelNumbers], names: Sequence[str] = ("",)) -> str:
     bars, bottom = _bars(several, names)
     height = max(bottom, PLOT[1] + PLOT[3] + 44)
     size = f"viewBox='0 0 {WIDTH} {height:.0f}' width='{WIDTH}' height='{height:.0f}'"
-    style = f"font-family='system-ui, sans-serif' font-size='14' fill='{INK}'"
-    inside = _rect(0, 0, WIDTH, height, "white") + bars + _roof(several[0]) + _dots(several, names)
+    style = f"font-family='system-ui, sans-serif' font-size='14' color='{BLACK}' fill='{INK}'"
+    inside = (
+        _rect(0, 0, WIDTH, height, "white", **{"class": "paper"}) + bars + _roof(several[0]) + _dots(several, names)
+    )
     return f"<svg xmlns='http://www.w3.org/2000/svg' {size} {style}>{inside}</svg>"
 
 
@@ -66,7 +70,7 @@ def _bars(several: Sequence[PanelNumbers], names: Sequence[str]) -> tuple[str, f
         if parts:
             drawn.append(_capacity(y, high, name, shown.memory, full))
         y += high + 10
-    capacity = f"black line: the {gib(several[0].setting.device.memory_bytes)} GiB that a device has"
+    capacity = f"thick line: the {gib(several[0].setting.device.memory_bytes)} GiB that a device has"
     drawn.append(_text(LEFT, y + 8, capacity, font_size=12))
     y += 44
     for kind, title in (("prefill", "First token"), ("decode", "Each next")):
@@ -98,11 +102,11 @@ def _head(y: float, title: str, colours: dict[str, str]) -> str:
 def _bar(y: float, high: float, name: str, parts: list[tuple[str, float, str]], total: str) -> str:
     """A bar of parts: each with its colour, its share of the length and its value, written where it has room."""
     x, length, middle = _start(name), RIGHT - _start(name), y + high / 2 + 5
-    drawn = [_text(LEFT, middle, name, font_weight="bold"), _rect(x, y, length, high, "none", stroke=PALE)]
+    drawn = [_text(LEFT, middle, name, font_weight="bold"), _rect(x, y, length, high, "none", **PALE)]
     for colour, share, value in parts:
         drawn.append(_rect(x, y, share * length, high, colour, stroke="white", stroke_width=0.5))
         if 12 * len(value) < share * length:
-            ink = "white" if colour == COLOURS["blue"] else INK
+            ink = "white" if colour == COLOURS["blue"] else BLACK
             drawn.append(_text(x + share * length / 2, middle, value, text_anchor="middle", fill=ink))
         x += share * length
     return "".join(drawn) + _text(RIGHT + 12, middle, total)
@@ -139,11 +143,11 @@ def _roof(shown: PanelNumbers) -> str:
     drawn = [_text(left - 40, 16, f"Roofline of one {device}", font_weight="bold")]
     for power in range(5):
         at = _x(10**power)
-        drawn.append(_line((at, top), (at, top + height), stroke=PALE))
+        drawn.append(_line((at, top), (at, top + height), **PALE))
         drawn.append(_text(at, top + height + 18, f"{10**power:,}", text_anchor="middle", font_size=13))
     for power in range(10, 17):
         at, words = _y(10**power), f"{10 ** (power % 3)} {' GTP'[power // 3 - 2]}"
-        drawn.append(_line((left, at), (left + width, at), stroke=PALE))
+        drawn.append(_line((left, at), (left + width, at), **PALE))
         drawn.append(_text(left - 6, at + 4, words, text_anchor="end", font_size=13))
     drawn.append(_text(left + width / 2, top + height + 38, "FLOPs for each byte moved", text_anchor="middle"))
     drawn.append(_text(left + 6, top + 16, "FLOP/s"))

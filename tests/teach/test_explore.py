@@ -2,7 +2,6 @@
 
 import importlib
 import io
-import re
 
 import matplotlib
 import pytest
@@ -32,11 +31,6 @@ def kernel(monkeypatch):
     monkeypatch.setattr(live, "has_kernel", lambda: True)
 
 
-def image_of(widget):
-    """The alternative text and the picture in the live frame."""
-    return re.search(r'<img alt="([^"]*)".* src="([^"]*)"', widget.children[-1].value).groups()
-
-
 def test_every_combination_is_drawn_once_and_closed():
     calls = []
 
@@ -49,23 +43,42 @@ def test_every_combination_is_drawn_once_and_closed():
     assert pyplot.get_fignums() == []
 
 
-def test_a_slider_swaps_the_frame_and_its_alternative_text(two_names):
+def test_the_browser_gets_every_frame_with_its_words_in_the_order_of_the_sliders(two_names):
     widget = two_names.widget()
-    bits, shade = widget.children[:2]
-    assert bits.description == "bits" and [label for label, _ in bits.options] == ["2", "4"]
-    before = image_of(widget)
-    shade.index = 1
-    after = image_of(widget)
-    bits.index = 1
-    last = image_of(widget)
-    assert [alt for alt, _ in (before, after, last)] == [
-        "bits = 2, shade = green. green at 2",
-        "bits = 2, shade = black. black at 2",
-        "bits = 4, shade = black. black at 4",
+    assert widget.sliders == [
+        {"label": "bits", "options": ["2", "4"]},
+        {"label": "shade", "options": ["green", "black", "orange"]},
     ]
-    assert before[1] != after[1]
-    bits.index, shade.index = 0, 0
-    assert image_of(widget) == before
+    assert widget.at == [0, 0]
+    # The last slider runs fastest: bits at its second, shade at its third position are frame 1 * 3 + 2.
+    assert widget.drawn["texts"][5] == "bits = 4, shade = orange. orange at 4"
+    assert widget.drawn["frames"][5] == two_names.frames[(4, "orange")] != widget.drawn["frames"][4]
+    assert widget.drawn["sizes"] == [(2 * 96, 96)] * 6  # inches at 96 pixels each
+
+
+def test_a_label_in_words_with_its_unit_stands_wherever_the_name_would():
+    explored = explore(draw, alt="A grey.", labels={"bits": "bits per weight"}, bits=(2, 4))
+    assert explored.widget().sliders == [{"label": "bits per weight", "options": ["2", "4"]}]
+    assert explored.widget().drawn["texts"][1] == "bits per weight = 4. A grey."
+    assert explored.alt == "2 figures for bits per weight = 2, 4. A grey."
+    assert explored.label((4,)) == "bits per weight = 4"  # on the contact sheet
+
+
+def test_a_name_of_several_words_is_shown_as_words():
+    assert [*explore(lambda runs_taken: draw(2), alt="a", runs_taken=(1, 5)).values] == ["runs taken"]
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        ({"bit": "bits per weight"}, "labels has 'bit', expected a name that has values: bits, shade"),
+        ({"bits": " "}, r"labels are \['', 'shade'\]; give each slider words of its own"),
+        ({"bits": "shade"}, r"labels are \['shade', 'shade'\]; give each slider words of its own"),
+    ],
+)
+def test_a_label_that_names_no_slider_or_not_one_alone_is_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        explore(draw, alt="a", labels=labels, bits=(2,), shade=("blue",))
 
 
 def test_the_contact_sheet_holds_every_frame_in_reading_order():

@@ -2,13 +2,13 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from sample_exercises import SCALE
 
 from teach.judge import judge
-from teach.panel import code, panel
-from teach.verdict import LOOKS
+from teach.panel import TONES, code, panel, tone
 
 
 class Reader(HTMLParser):
@@ -69,7 +69,27 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("state", LOOKS)
-def test_labels_can_be_read_on_their_background(state):
-    colour, background, _ = LOOKS[state]
-    assert (luminance(background) + 0.05) / (luminance(colour) + 0.05) >= 4.5  # WCAG 2.2, level AA
+DARK = (Path(__file__).parents[2] / "launcher" / "jupyter" / "custom" / "custom.css").read_text()
+LIGHT_THEME = {"--course-ink": "#1a1a1a"} | {
+    f"--course-{name}{part}": colour
+    for name, both in TONES.items()
+    for part, colour in zip(("", "-paper"), both, strict=True)
+}
+DARK_THEME = dict(re.findall(r"(--course-[a-z-]+): (#[0-9a-f]{6});", DARK))
+
+
+@pytest.mark.parametrize("theme", [LIGHT_THEME, DARK_THEME], ids=["light", "dark"])
+@pytest.mark.parametrize("name", TONES)
+def test_words_can_be_read_on_their_paper_in_both_themes(name, theme):
+    paper = luminance(theme[f"--course-{name}-paper"]) + 0.05
+    for word in (f"--course-{name}", "--course-ink"):
+        here = luminance(theme[word]) + 0.05
+        assert max(paper, here) / min(paper, here) >= 4.5  # WCAG 2.2, level AA
+
+
+def test_a_dark_theme_gives_every_colour_of_a_panel_its_value():
+    used = re.findall(
+        r"var\((--course-[a-z-]+),(#[0-9a-f]{6})\)", "".join(panel("a", "b", *tone(name)) for name in TONES)
+    )
+    assert dict(used) == LIGHT_THEME
+    assert set(DARK_THEME) == set(LIGHT_THEME)

@@ -8,6 +8,7 @@ from sample_exercises import SCALE
 import teach as teach
 from teach import store
 from teach.exercise import Case, Exercise
+from teach.exercises import lessons
 from teach.judge import judge
 from teach.verdict import Verdict
 
@@ -19,6 +20,7 @@ def two_lessons(tmp_path, monkeypatch):
     made = {n: [Exercise(f"{n}.{k}", "t", len, [Case([1])], []) for k in range(1, 4)] for n in (1, 2)}
     monkeypatch.setattr(module, "lessons", lambda: (1, 2))
     monkeypatch.setattr(module, "exercises_of", made.__getitem__)
+    monkeypatch.setattr(module, "_checked", [])
     monkeypatch.setenv("COURSE_HOME", str(tmp_path))
 
 
@@ -32,12 +34,36 @@ def test_passed_of_all():
     passes("1.1", "1.2", "1.3", "2.2")
     assert repr(teach.progress()).splitlines() == [
         "4 of 6 exercises",
-        "Lesson 1: 3 of 3",
-        "Lesson 2: 1 of 3, still open: 2.1, 2.3",
+        "Lesson 2 few bits: 1 of 3, open: 2.1, 2.3",  # checked last
+        "Lesson 1 measuring: 3 of 3, complete",
     ]
     html = teach.progress()._repr_html_()
-    for said in ("4 of 6 exercises", "3 of 3", "complete", "still open: 2.1, 2.3"):
+    for said in ("4 of 6 exercises", "1 measuring", "3 of 3", "complete", "open: 2.1, 2.3"):
         assert said in html
+
+
+def test_the_lesson_checked_last_comes_first_even_where_nothing_was_attempted():
+    def order():
+        return [lesson.lesson for lesson in teach.progress().lessons]
+
+    assert order() == [1, 2]
+    module.record(Verdict("2.1", "t", "not attempted", ""))
+    assert order() == [2, 1]
+    passes("1.3")
+    assert order() == [1, 2]
+
+
+def test_a_lesson_that_was_not_begun_has_one_short_line():
+    assert repr(teach.progress()).splitlines()[1:] == [
+        "Lesson 1 measuring: 0 of 3, all open",
+        "Lesson 2 few bits: 0 of 3, all open",
+    ]
+
+
+def test_every_lesson_has_a_name_of_its_own(monkeypatch):
+    monkeypatch.undo()
+    assert set(lessons()) <= set(module.NAMES)
+    assert len(set(module.NAMES.values())) == len(module.NAMES)
 
 
 def test_a_wrong_try_does_not_count():
