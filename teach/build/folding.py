@@ -72,6 +72,7 @@ def lines_of(text: str, drawers: set[str] | None = None) -> Lines:
     >>> lines_of("x = 1\\nplt.plot(x)\\nplt.title(\\n    'x'\\n)")
     Lines(drawing=4, computing=1)
     """
+    text = text.lstrip("\n")  # as IPython does, so that lines keep their numbers
     tree = parsed(text)
     if tree is None:
         return Lines()

@@ -51,8 +51,8 @@ def _lines(source: Source) -> Iterator[str]:
 
 
 def _slow(source: Source) -> Iterator[str]:
-    for cell, took, _ in seconds.slow_cells(source, cell_ids(source)):
-        yield f"{source.at(cell.line)}: about {took:g} seconds"
+    for cell, took, _, has_bar in seconds.slow_cells(source, cell_ids(source)):
+        yield f"{source.at(cell.line)}: about {took:g} seconds, {'with' if has_bar else 'without'} a progress bar"
 
 
 def _on_slides(source: Source) -> Iterator[str]:
