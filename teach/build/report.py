@@ -65,5 +65,5 @@ def _on_slides(source: Source) -> Iterator[str]:
     }
     for cell, lines in counted(source):
         if cell.name in shown:
-            how = "folded" if is_folded(cell) else f"{lines.total} lines visible"
+            how = "folded" if is_folded(cell) else f"visible lines: {lines.total}"
             yield f"{source.at(cell.line)}: {cell.name} is on a slide, and in the lesson ({how})"

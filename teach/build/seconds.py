@@ -59,11 +59,8 @@ def record(source: Source, cell_s: Mapping[str, float], lesson_ids: set[str]) ->
     records = read(source.path.parent)
     before = records.get(source.stem, Seconds())
     ran = {name: seconds for name, seconds in cell_s.items() if name in lesson_ids}
-    slow = {
-        name: settled(seconds, before.cells.get(name))
-        for name, seconds in ran.items()
-        if seconds > SLOW_S or (name in before.cells and seconds > SLOW_S / CLOSE)
-    }
+    rounded = {name: settled(seconds, before.cells.get(name)) for name, seconds in ran.items()}
+    slow = {name: seconds for name, seconds in rounded.items() if seconds > SLOW_S}
     records[source.stem] = Seconds(settled(sum(ran.values()), before.total_s), slow)
     if records[source.stem] != before:
         text = json.dumps({stem: asdict(records[stem]) for stem in sorted(records)}, indent=1, sort_keys=True)

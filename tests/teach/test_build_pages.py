@@ -139,7 +139,7 @@ def test_the_page_report_names_the_cells_that_a_slide_shows(tmp_path, capsys):
     (tmp_path / "slides" / "07_twice.md").write_text(deck)
     assert run(tmp_path, "--page") == 0
     said = capsys.readouterr().out
-    assert "fig-twice is on a slide, and in the lesson (1 lines visible)" in said
+    assert "fig-twice is on a slide, and in the lesson (visible lines: 1)" in said
     assert "out-twice is on a slide, and in the lesson (folded)" in said
 
 

@@ -62,10 +62,10 @@ def test_only_slow_cells_of_the_lesson_are_recorded_and_a_close_build_changes_no
     before = path.stat().st_mtime_ns, path.read_bytes()
     seconds.record(source, {"out-slow": 11.0, "ex-7-1": 3.0, "claims": 1.0}, ids)  # 14 and 11 are close to 9 and 6
     assert (path.stat().st_mtime_ns, path.read_bytes()) == before
-    seconds.record(source, {"out-slow": 2.9}, ids)  # 2.9 is less than half of 6 and not slow, 2.9 not close to 9
-    assert json.loads(path.read_text()) == {"07_twice": {"cells": {"out-slow": 3}, "total_s": 3}}
-    seconds.record(source, {"out-slow": 1.4}, ids)
-    assert json.loads(path.read_text()) == {"07_twice": {"cells": {}, "total_s": 1}}
+    seconds.record(source, {"out-slow": 2.9}, ids)  # less than half of 6, and slow no more
+    assert json.loads(path.read_text()) == {"07_twice": {"cells": {}, "total_s": 3}}
+    seconds.record(source, {"out-slow": 3.4}, ids)  # 3, rounded
+    assert json.loads(path.read_text()) == {"07_twice": {"cells": {}, "total_s": 3}}
 
 
 def test_a_record_leaves_those_of_other_lessons(tmp_path):
@@ -77,10 +77,18 @@ def test_a_record_leaves_those_of_other_lessons(tmp_path):
 
 
 def test_a_build_records_what_it_measured(tmp_path):
-    house(tmp_path, SOURCE.replace("print(sum([2, 2]))", "import time\ntime.sleep(3.2)"))
+    house(tmp_path, SOURCE.replace("print(sum([2, 2]))", "import time\ntime.sleep(3.6)"))
     assert run(tmp_path) == 0
     (found,) = seconds.read(tmp_path / "solutions").values()
     assert len(found.cells) == 1 and found.total_s >= 3
+
+
+def test_check_finds_a_record_of_a_cell_that_is_gone(tmp_path, capsys):
+    house(tmp_path)
+    assert run(tmp_path) == 0
+    lesson(tmp_path, SOURCE, out_gone=9)
+    assert run(tmp_path, "--check") == 1
+    assert "solutions/seconds.json: there is no cell out-gone; run: python -m teach.build 07" in capsys.readouterr().err
 
 
 # ---- what a page says of it
