@@ -75,6 +75,11 @@ TAKEAWAY = "# > **Takeaway.** Twice a number is the number plus itself."
 LOUD = {
     "a cell that only draws": (CELL, f"# %%{DRAWS}", "5 of the 5 lines of this cell draw a figure or line up a table"),
     "a cell that mostly draws": (CELL, f"# %%\nx = 1\nx += 1{DRAWS}", "5 of the 7 lines of this cell draw"),
+    "a cell that draws long": (
+        CELL,
+        "# %%\n" + 13 * "plt.plot(1)\n" + 20 * "x = 1\n",
+        "13 of the 33 lines of this cell draw",
+    ),
     "too much code": (CELL, "# %%\n" + "x = 1\n" * (MOST_VISIBLE + 1), f"shows {MOST_VISIBLE + 4} lines of code"),
     "no takeaway": (f"# %% [markdown]\n{TAKEAWAY}\n", "", "the section '## 1 Twice' has 0 takeaways; end it with one"),
     "two takeaways": (CELL, f"# %% [markdown]\n{TAKEAWAY}\n", "the section '## 1 Twice' has 2 takeaways"),
@@ -112,6 +117,20 @@ def test_what_is_not_quiet_is_refused(what, tmp_path, no_exceptions, capsys):
     said = capsys.readouterr().err
     assert sentence in said
     assert "solutions/07_twice.py:" in said
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "plt.plot(1)\nplt.plot(2)\n",  # two lines push nothing away
+        3 * "plt.plot(1)\n" + 3 * "x = 1\n",  # as many that compute
+        12 * "plt.plot(1)\n" + 12 * "x = 1\n",
+        "x = 1\n" * (MOST_VISIBLE - 4),  # with the four lines that are there
+    ],
+)
+def test_what_is_quiet_enough(cell, tmp_path, no_exceptions, capsys):
+    house(tmp_path, f"{QUIET}\n# %%\n{cell}")
+    assert run(tmp_path, "--lessons-only") == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("tag", ["hide-input", "solution-only"])
