@@ -80,7 +80,7 @@ LOUD = {
         "# %%\n" + 13 * "plt.plot(1)\n" + 20 * "x = 1\n",
         "13 of the 33 lines of this cell draw",
     ),
-    "too much code": (CELL, "# %%\n" + "x = 1\n" * (MOST_VISIBLE + 1), f"shows {MOST_VISIBLE + 4} lines of code"),
+    "too much code": (CELL, "# %%\n" + "x = 1\n" * (MOST_VISIBLE - 2), f"shows {MOST_VISIBLE + 1} lines of code"),
     "no takeaway": (f"# %% [markdown]\n{TAKEAWAY}\n", "", "the section '## 1 Twice' has 0 takeaways; end it with one"),
     "two takeaways": (CELL, f"# %% [markdown]\n{TAKEAWAY}\n", "the section '## 1 Twice' has 2 takeaways"),
     "a takeaway with more in its cell": (TAKEAWAY, f"{TAKEAWAY}\n#\n# And on.", "a cell of its own with one line"),
