@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from launcher import program as course
+from teach.build import report
+from teach.build.source import read_source
 
 ROOT = Path(__file__).resolve().parent.parent
 MINI_LIB = sorted((ROOT / "mini_lib").rglob("*.py"))
@@ -496,9 +498,22 @@ def test_the_readme_lists_the_lessons_that_exist_with_their_questions_and_minute
     for path in LESSONS:
         source = path.read_text(encoding="utf-8")
         question = re.search(r"^# # (?:\d\d\W+)?(.+)$", source, re.MULTILINE)[1]
-        minutes = re.search(r"(\d+) minutes", source)[1]
-        actual.append((path.stem[:2], question, path.stem, minutes))
-    assert actual and listed == actual
+        actual.append((path.stem[:2], question, path.stem, _minutes(path)))
+    assert actual and listed == actual, "the minutes: python -m teach.build --minutes"
+
+
+def test_the_slides_say_the_minutes_of_their_lessons():
+    for path in LESSONS:
+        deck = (ROOT / "slides" / f"{path.stem}.md").read_text(encoding="utf-8")
+        said = re.search(r"About \d+ minutes with these slides, or (\d+) for a student alone", deck)
+        assert said and said[1] == _minutes(path), f"{path.stem}: python -m teach.build --minutes"
+
+
+def _minutes(path: Path) -> str:
+    """The minutes that the title cell of a lesson says once it is built."""
+    text = path.read_text(encoding="utf-8")
+    typed = re.search(r"about (\d+) minutes", text[: text.index("# %%", 1)])
+    return typed[1] if typed else str(report.minutes_of(read_source(path)).total)
 
 
 def test_where_people_go_wrong_is_said_in_the_words_of_the_checks():

@@ -51,12 +51,11 @@ def build(
         if texts_only and not built.exists():
             raise ValueError(f"solutions/{built.name} has not been built yet; build without --texts")
         run = reuse(source, solution, nbformat.read(built, as_version=4)) if texts_only else execute(solution)
-        if run:
-            in_lesson = {cell.id for cell in lesson_notebook(source, points).cells}
-            seconds.record(source, run.cell_s, in_lesson)
+        found = outputs.problems(solution, root)
+        if run and not found:
+            seconds.record(source, run.cell_s, {cell.id for cell in lesson_notebook(source, points).cells})
             solution.cells[0].source = solution_notebook(source, points).cells[0].source  # its minutes, as recorded now
         text = as_text(solution)
-        found = outputs.problems(solution, root)
         size_bytes = len(text.encode("utf-8"))
         if size_bytes >= outputs.LARGEST_BYTES:
             found.append(f"{size_bytes} bytes with its outputs; a notebook stays under {outputs.LARGEST_BYTES}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from . import claims, outputs
+from . import claims, outputs, seconds
 from .notebook import as_text, lesson_notebook, solution_notebook
 from .source import Source
 
@@ -48,6 +48,8 @@ def solution_drift(source: Source, points: dict[str, float], path: Path, root: P
         found.append(f"{_short(path)}: not executed once from top to bottom (counts {counts}); {_build(path.stem)}")
     if path.stat().st_size >= outputs.LARGEST_BYTES:
         found.append(f"{_short(path)}: {path.stat().st_size} bytes; a notebook stays under {outputs.LARGEST_BYTES}")
+    gone = sorted(seconds.recorded(source).cells.keys() - {cell.id for cell in code})
+    found += [f"{path.parent.name}/seconds.json: there is no cell {name}; {_build(path.stem)}" for name in gone]
     wrong = outputs.problems(notebook, root) + claims.problems(source, notebook)
     return found + [f"{_short(path)}: {problem}" for problem in wrong]
 

@@ -18,6 +18,8 @@ from .source import Cell, Source
 MOST_VISIBLE = 200
 #: A cell with fewer lines that draw than this pushes nothing off the screen.
 FEWEST_DRAWING = 3
+#: A cell with more lines that draw than this is split, even if it computes in more.
+MOST_DRAWING = 12
 
 #: What draws when it is called by this name.
 DRAWS = {"show", "explore", "animate", "display", "HTML", "aligned"}
@@ -72,6 +74,7 @@ def lines_of(text: str, drawers: set[str] | None = None) -> Lines:
     >>> lines_of("x = 1\\nplt.plot(x)\\nplt.title(\\n    'x'\\n)")
     Lines(drawing=4, computing=1)
     """
+    text = text.lstrip("\n")  # as IPython does, so that lines keep their numbers
     tree = parsed(text)
     if tree is None:
         return Lines()
@@ -84,13 +87,14 @@ def lines_of(text: str, drawers: set[str] | None = None) -> Lines:
 
 
 def unfolded(source: Source) -> Iterator[tuple[int, str]]:
-    """The cells that mostly draw and are not folded, and what the lesson shows beyond its budget."""
+    """The cells that draw much and are not folded, and what the lesson shows beyond its budget."""
     visible = 0
     for cell, lines in counted(source):
         if is_folded(cell):
             continue
         visible += lines.total
-        if lines.drawing >= FEWEST_DRAWING and lines.drawing > lines.computing:
+        mostly = lines.drawing >= FEWEST_DRAWING and lines.drawing > lines.computing
+        if mostly or lines.drawing > MOST_DRAWING:
             yield (
                 cell.line,
                 f"{lines.drawing} of the {lines.total} lines of this cell draw a figure or line up "

@@ -11,6 +11,9 @@ from .folding import Lines, counted, is_folded
 from .notebook import cell_ids
 from .source import Source, read_source
 
+#: The report names the cells that show so many lines or more: they are the first to fold or to split.
+LONG_CELL = 15
+
 
 def minutes_table(paths: Sequence[Path]) -> str:
     """The minutes of the lessons, one line each, as the title cells say them."""
@@ -38,21 +41,23 @@ def page(path: Path) -> str:
 
 
 def _lines(source: Source) -> Iterator[str]:
-    seen, folded = Lines(), Lines()
-    for cell, lines in counted(source):
-        if is_folded(cell):
-            folded += lines
-        else:
-            seen += lines
+    """How much code is to be seen, and the cells that show most of it."""
+    cells = list(counted(source))
+    seen = sum((lines for cell, lines in cells if not is_folded(cell)), Lines())
+    folded = sum((lines for cell, lines in cells if is_folded(cell)), Lines())
     yield (
         f"{source.stem}: {seen.total} visible lines of code ({seen.drawing} of them draw), "
         f"{folded.total} folded ({folded.computing} of them compute); {minutes_of(source)}"
     )
+    for cell, lines in cells:
+        if lines.total >= LONG_CELL and not is_folded(cell):
+            what = cell.name or "a cell"
+            yield f"{source.at(cell.line)}: {what} shows {lines.total} lines, {lines.drawing} of them draw"
 
 
 def _slow(source: Source) -> Iterator[str]:
-    for cell, took, _ in seconds.slow_cells(source, cell_ids(source)):
-        yield f"{source.at(cell.line)}: about {took:g} seconds"
+    for cell, took, _, has_bar in seconds.slow_cells(source, cell_ids(source)):
+        yield f"{source.at(cell.line)}: about {took:g} seconds, {'with' if has_bar else 'without'} a progress bar"
 
 
 def _on_slides(source: Source) -> Iterator[str]:
@@ -65,5 +70,5 @@ def _on_slides(source: Source) -> Iterator[str]:
     }
     for cell, lines in counted(source):
         if cell.name in shown:
-            how = "folded" if is_folded(cell) else f"{lines.total} lines visible"
+            how = "folded" if is_folded(cell) else f"visible lines: {lines.total}"
             yield f"{source.at(cell.line)}: {cell.name} is on a slide, and in the lesson ({how})"

@@ -7,6 +7,7 @@ time alone while the new one is close to it.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -16,13 +17,14 @@ from pathlib import Path
 
 from mini_lib.files import write_file
 
+from .names import parsed
 from .source import Cell, Source
 
 #: A cell that takes longer has a progress bar, and the text before it says its seconds.
 SLOW_S = 3.0
-#: A new time changes the record where it is more than so many times as long or as short.
-CLOSE = 1.5
-#: The text may say up to so many times the recorded seconds, and down to one so-manieth of them.
+#: A new time changes the record where it is more than so many times as long, or as short.
+CLOSE = 2.0
+#: So many times the recorded seconds is the most that the text may say; the least is as many times fewer.
 SAID_WITHIN = 2.0
 
 SAID = re.compile(r"\babout (?:(\d+) (second|minute)s?|(half a|a) minute)\b")
@@ -57,11 +59,8 @@ def record(source: Source, cell_s: Mapping[str, float], lesson_ids: set[str]) ->
     records = read(source.path.parent)
     before = records.get(source.stem, Seconds())
     ran = {name: seconds for name, seconds in cell_s.items() if name in lesson_ids}
-    slow = {
-        name: settled(seconds, before.cells.get(name))
-        for name, seconds in ran.items()
-        if seconds > SLOW_S or (name in before.cells and seconds > SLOW_S / CLOSE)
-    }
+    rounded = {name: settled(seconds, before.cells.get(name)) for name, seconds in ran.items()}
+    slow = {name: seconds for name, seconds in rounded.items() if seconds > SLOW_S}
     records[source.stem] = Seconds(settled(sum(ran.values()), before.total_s), slow)
     if records[source.stem] != before:
         text = json.dumps({stem: asdict(records[stem]) for stem in sorted(records)}, indent=1, sort_keys=True)
@@ -82,33 +81,42 @@ def settled(seconds: float, before: float | None) -> float:
     return int(rounded) if rounded >= 1 else rounded
 
 
-def slow_cells(source: Source, ids: list[str]) -> Iterator[tuple[Cell, float, str]]:
-    """The slow cells of the lesson: each with its recorded seconds and the Markdown before it."""
-    before, slow = "", recorded(source).cells
+def slow_cells(source: Source, ids: list[str]) -> Iterator[tuple[Cell, float, str, bool]]:
+    """The slow cells of the lesson: each with its recorded seconds, the Markdown before it, and whether it shows a bar.
+
+    A bar is in the cell itself, or in a function of an earlier cell that it calls.
+    """
+    text, slow, with_bar = "", recorded(source).cells, set()
     for cell, name in zip(source.cells, ids, strict=True):
         if not cell.in_lesson:
             continue
-        if cell.kind == "code" and name in slow:
-            yield cell, slow[name], before
-        before = cell.text if cell.kind == "markdown" else before
+        if cell.kind == "markdown":
+            text = cell.text
+            continue
+        tree = parsed(cell.text) or ast.Module([], [])
+        if name in slow and not cell.is_check:
+            called = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
+            yield cell, slow[name], text, bool(BAR.search(cell.text) or called & with_bar)
+        functions = (one for one in tree.body if isinstance(one, ast.FunctionDef))
+        with_bar |= {one.name for one in functions if BAR.search(ast.unparse(one))}
 
 
 def unannounced(source: Source, ids: list[str]) -> Iterator[tuple[int, str]]:
     """The slow cells without a bar, and those whose seconds the text before them does not say."""
-    for cell, seconds, before in slow_cells(source, ids):
-        if not BAR.search(cell.text):
+    for cell, seconds, text, has_bar in slow_cells(source, ids):
+        if not has_bar:
             yield (
                 cell.line,
                 f"this cell takes about {seconds:g} seconds and shows no progress; loop over tqdm(...), or hand "
                 "progress= a callback",
             )
-        said = said_s(before)
+        said = said_s(text)
         if not any(seconds / SAID_WITHIN <= one <= seconds * SAID_WITHIN for one in said):
             found = ", ".join(f"{one:g}" for one in said) or "none"
             yield (
                 cell.line,
-                f"the Markdown before this cell says {found} for its seconds, which were about {seconds:g} when it was "
-                f'built; write "This takes about {seconds:g} seconds."',
+                f"this cell took about {seconds:g} seconds, and the Markdown before it says {found}; write "
+                f'"This takes about {seconds:g} seconds."',
             )
 
 

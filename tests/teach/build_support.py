@@ -8,6 +8,8 @@ from teach.build import command
 SOURCE = '''\
 # %% [markdown]
 # # How much is twice as much?
+#
+# Lesson 07 · {minutes} · before it: nothing
 
 # %%
 import os
@@ -41,6 +43,26 @@ check("7.1")
 
 # %% tags=["nbval-check-output"]
 print(sum([2, 2]))
+
+# %% [markdown]
+# ## With pencil and paper
+#
+# **1.** What is twice 3?
+#
+# <details><summary>Answer</summary>
+#
+# 3 + 3 = 6.
+# </details>
+#
+# **2.** Of which number is 8 twice as much?
+#
+# <details><summary>Answer</summary>
+#
+# Of 4: 4 + 4 = 8.
+# </details>
+
+# %% [markdown]
+# ## Summary
 
 # %% [markdown]
 # That is all.

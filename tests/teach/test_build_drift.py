@@ -12,8 +12,8 @@ from build_support import SOURCE, house, run
 def copy(built, tmp_path) -> Path:
     """A built house that the test may spoil."""
     house(tmp_path)
-    for folder in ("lessons", "solutions"):
-        (tmp_path / folder / "07_twice.ipynb").write_bytes((built / folder / "07_twice.ipynb").read_bytes())
+    for name in ("lessons/07_twice.ipynb", "solutions/07_twice.ipynb", "solutions/seconds.json"):
+        (tmp_path / name).write_bytes((built / name).read_bytes())
     return tmp_path
 
 
@@ -91,7 +91,11 @@ def test_an_edit_by_hand_is_found(change, folder, sentence, copy, capsys):
 
 
 def test_outputs_of_a_solution_are_its_own_business(copy):
-    edit(copy / "solutions" / "07_twice.ipynb", lambda notebook: notebook["cells"][-3]["outputs"][0].update(text="5\n"))
+    def change(notebook):
+        last = next(cell for cell in reversed(notebook["cells"]) if cell["cell_type"] == "code")
+        last["outputs"][0]["text"] = "5\n"
+
+    edit(copy / "solutions" / "07_twice.ipynb", change)
     assert run(copy, "--check") == 0
 
 

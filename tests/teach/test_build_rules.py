@@ -190,7 +190,7 @@ def test_an_exercise_does_not_take_a_name_that_an_earlier_function_looks_up(user
     house(tmp_path, SOURCE.replace("import os\n", f"import os\n\ntwice = 2\n{before}\n", 1))
     assert run(tmp_path, "--lessons-only") == 1
     said = (
-        "this cell binds 'twice', which a function of the cell at line 4 looks up when it is called; use another name"
+        "this cell binds 'twice', which a function of the cell at line 6 looks up when it is called; use another name"
     )
     assert said in capsys.readouterr().err
     house(tmp_path, SOURCE.replace("import os\n", f"import os\n\ntwice = 2\n{user.format('os')}\n", 1))
