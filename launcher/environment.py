@@ -113,7 +113,7 @@ def fill(environment, root, before, version, extras):
     install_torch(environment, root)
     say("Installing the course and what it needs")
     if not pip(environment, root, "--editable", f".[{','.join(extras)}]" if extras else "."):
-        raise Stop(why_pip_failed(environment, requires))
+        raise Stop(why_pip_failed(environment, root))
     need_packages(environment, root, extras)
     return version
 
@@ -183,7 +183,7 @@ def install_torch(environment, root):
             return
         say("PyTorch's own index did not deliver: trying the default one")
     if not pip(environment, root, *pair):
-        raise Stop(why_pip_failed(environment, requires))
+        raise Stop(why_pip_failed(environment, root))
 
 
 def read_project(root):
@@ -248,11 +248,11 @@ def answers(url, patience_s=PATIENCE_S):
     return bool(heard)
 
 
-def why_pip_failed(environment, requires):
+def why_pip_failed(environment, root):
     """What the person can do when pip has stopped with an error of its own."""
     proxy = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"))
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    oldest, newest = bounds(requires)
+    oldest, newest = bounds(read_project(root)["requires-python"])
     return "\n  ".join(
         [
             "the set-up could not be finished: pip stopped, for the reason it gives above.",

@@ -36,7 +36,7 @@ def start(python, arguments):
     for notice in notices:
         print(notice, flush=True)
     lesson = copies.last_used(WORK, COURSE_HOME)
-    first = page_of(lesson and write_news(notices, lesson, WORK) or lesson)
+    first = page_of((lesson and write_news(notices, lesson, WORK)) or lesson)
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # in a container one often is
     settings = [str(ROOT / "launcher" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]  # no news, no update checks
     print("Starting JupyterLab. To stop it, press Ctrl-C here twice.", flush=True)

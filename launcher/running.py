@@ -20,9 +20,10 @@ STOP = "To stop it, choose File > Shut Down in JupyterLab"
 
 
 def look(python, folder):
-    """The note of a running JupyterLab that serves `folder`, or None: its "url" ends in a slash, its "token" lets one in.
+    """The note of a running JupyterLab that serves `folder`, or None.
 
-    A note outlives a server that was killed, and another server may have its port: so it is asked, with the token.
+    Its "url" ends in a slash, and its "token" lets one in. A note outlives a
+    server that was killed, and another server may have its port: so it is asked, with the token.
     """
     asked = subprocess.run([str(python), "-X", "utf8", "-c", WHERE], capture_output=True, encoding="utf-8")
     for path in sorted(Path(asked.stdout.strip() or os.devnull).glob("jpserver-*.json")):

@@ -27,7 +27,7 @@ from launcher import environment, program
 environment.prepare = lambda *_, **__: Path(sys.executable)
 sys.exit(program.main(["lab", "--no-browser", *sys.argv[2:]]))
 """
-PAGE = """\
+TEXT = """\
 # A lesson
 
 > **Takeaway.** A box.
@@ -37,10 +37,10 @@ PAGE = """\
 | a | b | c |
 | - | - | - |
 | {wide} | {wide} | {wide} |
-"""
+""".format(wide="x" * 60)
 
 
-def publish(house, name, text=PAGE.format(wide="x" * 60)):
+def publish(house, name, text=TEXT):
     """Put a lesson into the course: a page of text, an empty code cell, and one whose code is folded."""
     cells = [
         {"cell_type": "markdown", "id": "text", "metadata": {}, "source": text},
@@ -146,7 +146,7 @@ def click(page, words):
 
 def test_a_copy_that_was_only_opened_is_not_changed(opened, house):
     """An update may still refresh it in place; it is not the learner's by a look alone."""
-    notebook, _, _, _ = opened
+    notebook = opened[0]
     assert notebook.page.evaluate("window.jupyterapp.shell.currentWidget.context.model.dirty")  # its kernel is noted
     notebook.command("docmanager:save")
     notebook.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
@@ -154,8 +154,7 @@ def test_a_copy_that_was_only_opened_is_not_changed(opened, house):
 
 
 def test_next_and_the_files_of_the_library_open(opened):
-    notebook, _, lab, _ = opened
-    page = notebook.page
+    page = opened[0].page
     click(page, "02")
     current(page, "02_next.ipynb")
     click(page, "costs.py")
@@ -178,9 +177,8 @@ def test_a_file_of_the_library_cannot_be_changed_and_leaves_nothing_in_the_learn
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_a_takeaway_is_a_box_and_a_wide_table_scrolls_in_itself(opened, theme, request):
-    notebook, _, lab, _ = opened
-    page = notebook.page
+def test_a_takeaway_is_a_box_and_a_wide_table_scrolls_in_itself(opened, theme):
+    page = opened[0].page
     page.evaluate("path => window.jupyterapp.commands.execute('docmanager:open', {path})", "01_start.ipynb")
     current(page, "01_start.ipynb")
     page.set_viewport_size({"width": 800, "height": 900})

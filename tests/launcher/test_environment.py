@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 @pytest.fixture
 def machine(house, monkeypatch):
     """A house with a pyproject.toml and no active environment; what would be started is recorded in `machine.calls`."""
-    project = '[project]\nrequires-python = ">=3.11,<3.15"\ndependencies = ["torch==1.2.*", "torchvision==3.4.*", "torchmetrics", "numpy>=2.0"]\n'
+    project = '[project]\nrequires-python = ">=3.11,<3.15"\n'
+    project += 'dependencies = ["torch==1.2.*", "torchvision==3.4.*", "torchmetrics", "numpy>=2.0"]\n'
     project += 'optional-dependencies.model = ["tiny-model==5.6"]\n'
     (house / "pyproject.toml").write_text(project, encoding="utf-8")
     machine = Machine(house)
