@@ -13,6 +13,7 @@ to pytest, `grade FOLDER --out DIR` to the grader. On Windows say `python` or `p
 
 You work on copies, in work/. An update of the course never writes over a copy that you changed: the new
 version is put beside yours. A copy you delete stays deleted until you ask for it with `reset`.
+Where a JupyterLab runs on work/ already, `lab` opens that one and starts no second.
 The environment is made in .venv, once. An activated conda or venv environment is used instead.
 """
 

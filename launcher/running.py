@@ -54,9 +54,11 @@ def wait_for(python, folder):
     Raises:
         Stop: it does not come.
     """
-    for _ in range(round(PATIENCE_S / PAUSE_S)):
+    for look_number in range(round(PATIENCE_S / PAUSE_S)):
         if note := look(python, folder):
             return note
+        if look_number == 0:
+            print("Another start of the lab is under way here: waiting for it.", flush=True)
         time.sleep(PAUSE_S)
     raise Stop(
         f"another `course.py lab` runs on {folder}, but its JupyterLab does not answer: look at the terminal that "

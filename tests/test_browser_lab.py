@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browser_support import NO_NETWORK, Lab, NotebookPage, _free_port, browser_page, find_chromium
+from browser_support import NO_NETWORK, Lab, NotebookPage, browser_page, find_chromium, free_port
 
 ROOT = Path(__file__).parents[1]
 # The real command, with the Python of this test in the place of an environment that would have to be filled.
@@ -90,7 +90,7 @@ def command(house, *options):
 @contextmanager
 def started(house, variables):
     """A running `course.py lab`: the process, and its JupyterLab. Both are gone afterwards."""
-    lab = Lab(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16))
+    lab = Lab(f"http://127.0.0.1:{free_port()}", secrets.token_hex(16))
     options = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={lab.url.rpartition(':')[2]}"]
     options += [f"--IdentityProvider.token={lab.token}", "--LabApp.expose_app_in_browser=True"]
     with open(house.parent / "lab.log", "wb") as log:
@@ -217,7 +217,7 @@ def test_a_second_start_names_the_running_lab_and_ends(opened, house, variables)
     _, _, lab, _ = opened
     stale = Path(variables["JUPYTER_RUNTIME_DIR"], "jpserver-0.json")  # its server was killed, and its port is free
     stale.write_text(
-        json.dumps({"url": f"http://127.0.0.1:{_free_port()}/", "token": "x", "root_dir": str(house / "work")})
+        json.dumps({"url": f"http://127.0.0.1:{free_port()}/", "token": "x", "root_dir": str(house / "work")})
     )
     said = second_start(house, variables)
     assert f"already runs on this folder: {lab.url}/lab/tree/01_start.ipynb?token={lab.token}\n" in said
@@ -247,6 +247,8 @@ def test_news_are_seen_in_the_browser_and_the_last_lesson_is_one_click_away(hous
     asks(lab, "api/shutdown", method="POST")
     while asks(lab, "api/status"):
         time.sleep(0.1)
+    copy = house / "work" / "01_start.ipynb"
+    copy.write_text(copy.read_text(encoding="utf-8").replace("# A lesson", "# My notes"), encoding="utf-8")
     publish(house, "01_start", "A new version.")
     with started(house, variables) as (_, lab):
         page = notebook.page

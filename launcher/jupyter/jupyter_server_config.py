@@ -8,7 +8,7 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 from tornado.web import HTTPError
 
 COURSE = Path(__file__).resolve().parents[2]
-SHOWN = ("mini_lib", "slides", "studies", "teach")  # folders of the course that a lesson may link to
+SHOWN = ("mini_lib", "slides", "studies", "teach", "tools")  # folders of the course that a lesson may link to
 
 
 class PromptConnection(ZMQChannelsWebsocketConnection):
