@@ -196,7 +196,7 @@ def unreadable(got: Opaque, expected: Any) -> str:
         kind = "tuple" if isinstance(expected, tuple) else "list"
         return f"{a(got.kind)}, which holds no values yet: make a {kind} of it with `{kind}(...)`"
     if got.kind in FUNCTIONS:
-        return f"a function, not a value: call it, with `(...)`; expected {_kind(expected)}"
+        return "a function, not what it gives: call it, with `(...)`"
     return (
         f"{a(got.kind)}, which cannot be used as the answer: {got.why}"
         if got.why

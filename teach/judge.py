@@ -39,13 +39,16 @@ def judge(exercise: Exercise, answer: Callable[..., Any] | None, own: Own | None
         message = f"`{exercise.function}` is {words.value(answer)}; expected a function: run the exercise's cell again."
         return Verdict(exercise.id, exercise.title, "not yet", message)
     if code_of(answer) is not None and code_of(answer) is code_of(exercise.reference):
-        return _borrowed(exercise, exercise.function)
+        message = f"`{exercise.function}` is the library's own function here: write it yourself."
+        return Verdict(exercise.id, exercise.title, "not yet", message)
     return verdict(exercise, run(exercise, answer), own)
 
 
-def undefined(exercise: Exercise) -> Verdict:
-    """Return the verdict where the learner's function does not exist."""
+def undefined(exercise: Exercise, instead: str = "") -> Verdict:
+    """Return the verdict where the learner's function does not exist; `instead` is one that may be meant."""
     message = f"There is no function `{exercise.function}` yet: run the exercise's cell first, then this one."
+    if instead:
+        message = f"There is no function `{exercise.function}`. If you mean `{instead}`, call it `{exercise.function}`."
     return Verdict(exercise.id, exercise.title, "not attempted", message)
 
 
@@ -148,6 +151,8 @@ def _signature(exercise: Exercise, written: Sequence[str]) -> str:
     missing, added = [name for name in names if name not in mine], [name for name in mine if name not in names]
     if len(missing) == len(added) == 1:
         return f"the parameter `{missing[0]}` is called `{added[0]}` in yours; {keep}"
+    if len(missing) > 1:
+        return f"the parameters `{', '.join(missing)}` are missing; {keep}"
     if missing:
         return f"the parameter `{missing[0]}` is missing; {keep}"
     lost = [full for full, name in zip(wanted, names) if "=" in full and name in written]

@@ -56,7 +56,7 @@ def _body(function: Callable[..., Any]) -> list[ast.stmt] | None:
 
 
 def returns(function: Callable[..., Any]) -> Literal["always", "sometimes", "never"]:
-    """Return whether the paths through a function return a value; one that ends in an exception is no path.
+    """Return whether the paths through a function return a value; a path that ends in an exception does not count.
 
     >>> def forgets(w):
     ...     scale = max(w)
@@ -73,9 +73,7 @@ def returns(function: Callable[..., Any]) -> Literal["always", "sometimes", "nev
     if any(step.opname in ("RETURN_GENERATOR", "YIELD_VALUE") for step in steps):
         return "always"
     ends = [_nothing(before, step) for before, step in itertools.pairwise(steps) if step.opname.startswith("RETURN_")]
-    if not any(ends):
-        return "always"
-    return "never" if all(ends) else "sometimes"
+    return "never" if all(ends) else "sometimes" if any(ends) else "always"
 
 
 def _nothing(before: dis.Instruction, step: dis.Instruction) -> bool:

@@ -74,6 +74,9 @@ def factor(wrong: Wrong) -> str:
     if whole < 2 or not math.isclose(size, whole, rel_tol=1e-5):
         return ""
     usual = UNITS.get(whole, ("", ""))[0 if large else 1]
+    root = math.isqrt(whole)
+    if not usual and root >= 8 and root**2 == whole and root in UNITS:
+        usual = f"That is {root:,} squared: is it multiplied where it must be divided, or divided?"
     return f"{wrong.when}{wrong.it} is {'always ' if not wrong.when else ''}{whole:,} times {than}. {usual}".strip()
 
 

@@ -181,7 +181,9 @@ def test_changing_one_argument_is_not_explained_by_changing_another():
 def test_an_answer_that_calls_the_librarys_own_is_not_yet():
     says = "2.1 not yet. This calls `symmetric_scale`, which does the exercise for you: write it yourself."
     assert judge(SCALE, lambda w, bits: symmetric_scale(w, bits)).text == says
-    assert judge(SCALE, symmetric_scale).text == says
+    assert judge(SCALE, symmetric_scale).text == (
+        "2.1 not yet. `symmetric_scale` is the library's own function here: write it yourself."
+    )
 
 
 def test_something_that_is_no_function_is_not_yet():
