@@ -98,10 +98,10 @@ def _not_yet(trial: Trial) -> Verdict:
 
 def _leftover(outcome: Outcome) -> str:
     """What to do where the stub's line ends a function that has more than it."""
-    where = f"line {outcome.raised.line_number} of your cell still says `{outcome.raised.line}`"
-    if outcome.returns == "never":
-        return words.sentence(f"{where}: put `return` with your result in its place")
-    return words.sentence(f"{where}, and nothing after it is run: take that line out")
+    says = f"line {outcome.raised.line_number} of your cell still says `{outcome.raised.line}`"
+    if outcome.raised.leftover == "above":
+        return words.sentence(f"{says}, and nothing below it is run: take that line out")
+    return words.sentence(f"{says}, and your function comes to it: put `return` with your result in its place")
 
 
 def _counter_example(exercise: Exercise, at: int, got: Outcome, right: Sequence[Outcome]) -> str:
@@ -112,7 +112,7 @@ def _counter_example(exercise: Exercise, at: int, got: Outcome, right: Sequence[
     if got.kind == "raised" and got.raised.leftover:
         return f"{for_case} it still says `raise NotImplementedError`." + printed
     if got.kind == "raised":
-        return _exception(exercise, at, got) + ran + printed
+        return _exception(exercise, at, got) + printed
     if expected.kind == "raised":
         differs = f"you returned {words.value(got.value)}, expected {words.a(expected.raised.type)}"
     else:

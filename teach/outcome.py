@@ -33,7 +33,7 @@ class Raised:
     """An exception: its type, its message, and the line of the learner's code that it came from.
 
     line_number  counted within the learner's cell; None where it came from elsewhere
-    leftover     it is the stub's `raise NotImplementedError`, in a function that has more than that
+    leftover     the stub's `raise NotImplementedError` in a function that has more: "last", or "above" other lines
     parameters   those of the function, as written, where they do not take the arguments: the call itself failed
     """
 
@@ -41,7 +41,7 @@ class Raised:
     message: str
     line_number: int | None = None
     line: str = ""
-    leftover: bool = False
+    leftover: Literal["", "last", "above"] = ""
     parameters: tuple[str, ...] | None = None
 
 
@@ -105,8 +105,10 @@ def _read_outcome(row: dict[str, Any]) -> Outcome:
         number = raised["line_number"]
         number = None if number is None else int(number)
         parameters = None if raised["parameters"] is None else _texts(raised["parameters"])
+        if raised["leftover"] not in ("", "last", "above"):
+            raise ValueError(f"leftover {raised['leftover']!r}")
         words = (_short(raised[name]) for name in ("type", "message"))
-        raised = Raised(*words, number, _short(raised["line"]), bool(raised["leftover"]), parameters)
+        raised = Raised(*words, number, _short(raised["line"]), raised["leftover"], parameters)
     if (row["kind"] == "raised") != (raised is not None):
         raise ValueError("an exception that does not fit its kind")
     borrowed = None if row["borrowed"] is None else _short(row["borrowed"])

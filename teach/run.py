@@ -21,7 +21,16 @@ from teach.compare import identical
 from teach.exercise import Case, Exercise
 from teach.outcome import LONGEST, Outcome, Raised
 from teach.plain import Opaque, plain
-from teach.written import another_name, can_be_called, code_of, innermost, is_stub, parameters_of, returns
+from teach.written import (
+    another_name,
+    can_be_called,
+    code_of,
+    ends_in_raise,
+    innermost,
+    is_stub,
+    parameters_of,
+    returns,
+)
 
 
 def run(exercise: Exercise, answer: Callable[..., Any], *, watch: bool = True) -> list[Outcome]:
@@ -151,7 +160,8 @@ def _describe(error: BaseException, answer: Callable[..., Any], case: Case) -> R
         taken = can_be_called(answer, case.args, case.kwargs)
         return Raised(type(error).__name__, message, parameters=None if taken else parameters_of(answer))
     line = linecache.getline(file, own[-1].tb_lineno).strip()[:LONGEST]
-    return Raised(type(error).__name__, message, own[-1].tb_lineno, line, leftover=_is_of_stub(error, answer))
+    leftover = ("last" if ends_in_raise(answer) else "above") if _is_of_stub(error, answer) else ""
+    return Raised(type(error).__name__, message, own[-1].tb_lineno, line, leftover)
 
 
 def _frames(step: TracebackType | None) -> list[TracebackType]:

@@ -43,6 +43,12 @@ def is_stub(function: Callable[..., Any]) -> bool:
     return len(body) == 1 and isinstance(body[0], ast.Raise)
 
 
+def ends_in_raise(function: Callable[..., Any]) -> bool:
+    """Return whether the last statement of a function is a `raise`; True where its source is not known."""
+    body = _body(function)
+    return body is None or isinstance(body[-1], ast.Raise)
+
+
 def _body(function: Callable[..., Any]) -> list[ast.stmt] | None:
     """The statements of a function but for its docstring; None where its source is not known."""
     try:

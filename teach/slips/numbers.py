@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from teach.slips.seen import CASES, Wrong, aligned, close, enough
+from teach.slips.seen import CASES, Wrong, aligned, close, enough, leaves
 
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -124,6 +124,8 @@ def rounded(wrong: Wrong) -> str:
             return (
                 f"{wrong.when}{wrong.it} is rounded to {digits} decimal{'s' * (digits > 1)}: the exact value is wanted"
             )
+    if any(isinstance(leaf, float) for one in wrong.failing for leaf in leaves(one.expected)):
+        return ""
     ways = {"down": (torch.floor, torch.trunc), "to the nearest": (torch.round,), "up": (torch.ceil,)}
     turned = [(right, mine) for mine, right in pairs]
     fits = [way for way, functions in ways.items() if any(_gives(f, turned) for f in functions)]
@@ -150,8 +152,9 @@ def _gives(function: Callable[[torch.Tensor], torch.Tensor], pairs: Pairs) -> bo
 
 
 def _explains(function: Callable[[torch.Tensor], torch.Tensor], pairs: Pairs) -> bool:
-    finite = all(bool(mine.isfinite().all()) for mine, _ in pairs)
-    return finite and _gives(function, pairs) and _telling(pairs)
+    return _gives(function, pairs) and _telling(
+        [(mine[mine.isfinite()], right[mine.isfinite()]) for mine, right in pairs]
+    )
 
 
 def _ratios(pairs: Pairs) -> list[float]:

@@ -103,7 +103,7 @@ def reordered(wrong: Wrong) -> str:
 def one_missing(wrong: Wrong) -> str:
     """A row of the right values without its first or its last, or with one more."""
     pairs = [(_row(one.got), _row(one.expected)) for one in wrong.failing]
-    if not all(mine and right for mine, right in pairs) or not _told_apart(wrong):
+    if any(mine is None or not right for mine, right in pairs) or not _told_apart(wrong):
         return ""
     cuts = {
         "lacks the last value": lambda mine, right: _same(mine, right[:-1]),
@@ -166,10 +166,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _row(thing: Any) -> list[Any] | None:
-    """The items of a list or of a tensor with one axis."""
-    if isinstance(thing, torch.Tensor):
-        return thing.tolist() if thing.ndim == 1 else None
-    return list(thing) if isinstance(thing, (list, tuple)) else None
+    """The items of a list, or the rows of a tensor."""
+    return list(thing) if isinstance(thing, (list, tuple, torch.Tensor)) else None
 
 
 def _hold_the_same(one: Seen) -> bool:

@@ -94,6 +94,8 @@ def aligned(got: Any, expected: Any) -> tuple[torch.Tensor, torch.Tensor] | None
         if not isinstance(got, dict) or set(got) != set(expected):
             return None
         return _joined([aligned(got[key], expected[key]) for key in expected])
+    if got is None and expected is None:
+        return torch.empty(0, dtype=torch.float64), torch.empty(0, dtype=torch.float64)
     mine, right = numbers(got), numbers(expected)
     if mine is not None and right is not None:
         return (mine.flatten(), right.flatten()) if mine.shape == right.shape else None

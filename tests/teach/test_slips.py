@@ -130,6 +130,7 @@ class TestNumbers:
         assert said((2.2, 3), (0.9, 1), (5.6, 6), passing=[(4.0, 4)]) == (
             "where it is wrong, it is not a whole number yet: round it up"
         )
+        assert said((2.2, 2.0), (0.1, 0.0), (5.3, 5.0)) == ""  # near a number is not the same as on the way to it
         assert said((2.2, 2), (0.1, 0), (5.3, 5)) == "it is not a whole number yet: round it"
 
 
