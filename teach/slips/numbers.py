@@ -11,6 +11,7 @@ import torch
 
 from teach.slips.seen import CASES, Wrong, aligned, close, enough, leaves
 
+LEAST = 1e-3  # next to 1: a value far below it would be lost in the sum, and any 1 would look like it
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -26,7 +27,10 @@ class Through:
 FUNCTIONS = (
     Through(lambda x: -x, "has the wrong sign"),
     Through(torch.abs, "has lost its sign: a negative value is wanted where yours is positive"),
-    Through(lambda x: 1 - x, "is 1 minus the right value: the other share is wanted"),
+    Through(
+        lambda x: torch.where((x >= 0) & (x <= 1), 1 - x, math.nan),
+        "is 1 minus the right value: the other share is wanted",
+    ),
     Through(lambda x: 1 / x, "is the reciprocal, 1 / x, of the right value: numerator and denominator are exchanged"),
     Through(lambda x: x**2, "is the square of the right value: a square root is missing, or a square is one too many"),
     Through(lambda x: x**0.5, "is the square root of the right value: a square is missing, or a root is one too many"),
@@ -37,7 +41,7 @@ FUNCTIONS = (
 
 UNITS = {  # what a factor usually comes from: the sentence where a value is too large, and where it is too small
     2: ("Is something counted twice?", "Does something count twice, such as a multiplication and its addition?"),
-    4: ("A float32 takes 4 bytes: are bytes and elements confused?",) * 2,
+    4: ("Look for a factor of 2 that is taken twice, or for the 4 bytes of a float32.",) * 2,
     8: (
         "A byte has 8 bits: are these bits where bytes are wanted?",
         "A byte has 8 bits: are these bytes where bits are wanted?",
@@ -100,13 +104,16 @@ def signs(wrong: Wrong) -> str:
 def by_one(wrong: Wrong) -> str:
     """Every value is 1 too large, or 1 too small."""
     pairs = _pairs(wrong)
-    if len(pairs) < CASES or not _telling(pairs):
+    if len(pairs) < CASES or not _telling(pairs) or not all(bool((right.abs() > LEAST).any()) for _, right in pairs):
         return ""
     for step, than in ((1, "large"), (-1, "small")):
         if all(bool(close(mine, right + step).all()) for mine, right in pairs):
-            if not wrong.passing:
-                return f"{wrong.it} is always 1 too {than}: count the ends again"
-            return f"where it is wrong, {wrong.it} is 1 too {than}: look at what is rounded, and at the ends"
+            whole = all(bool((right == right.round()).all()) for _, right in pairs)
+            if not whole:
+                look = "look for a 1 that is added or subtracted"
+            else:
+                look = "look at what is rounded, and at the ends" if wrong.passing else "count the ends again"
+            return f"{wrong.when}{wrong.it} is {'' if wrong.passing else 'always '}1 too {than}: {look}"
     return ""
 
 

@@ -88,6 +88,9 @@ class TestNumbers:
         assert word in said((function(SHARES), SHARES))  # one value of four different numbers is enough
         assert said(*each(function, 0.2, 0.3)) == ""  # two cases are not
 
+    def test_a_share_lies_between_0_and_1(self):
+        assert "1 minus" not in said((-1, 2), (-2, 3), (-4, 5))
+
     def test_logarithm_and_exponential(self):
         assert "the natural logarithm" in said(*each(math.log, 2.0, 3.0, 9.0))
         assert "`exp` of the right value" in said(*each(math.exp, 2.0, 3.0, 9.0))
@@ -115,6 +118,8 @@ class TestNumbers:
             "where it is wrong, it is 1 too small: look at what is rounded, and at the ends"
         )
         assert said(*each(lambda n: n + 1, 2, 2, 2)) == ""
+        assert said(*each(lambda x: x + 1, 2.5, 5.5, 9.0)).endswith("look for a 1 that is added or subtracted")
+        assert "1 too large" not in said((1.0, 1e-9), (1.0, 2e-9), (1.0, 3e-9))
 
     def test_rounded(self):
         assert said((2, 2.7), (0, 0.9), (5, 5.6)) == "it is cut to a whole number: the exact value is wanted"
