@@ -1,4 +1,4 @@
-"""What JupyterLab's server does differently in this course: what a kernel says goes out at once; outputs are styled.
+"""What JupyterLab's server does differently in this course: what a kernel says goes out at once.
 
 TCP holds small messages back until the one before is acknowledged, up to 40 ms. A figure that is dragged shows it.
 """
@@ -19,7 +19,6 @@ class PromptConnection(ZMQChannelsWebsocketConnection):
 
 c = get_config()  # Jupyter provides it where it reads this file
 c.ServerApp.kernel_websocket_connection_class = PromptConnection
-
-# custom/custom.css, which JupyterLab otherwise looks for in the folder of the user's own settings
-c.LabApp.custom_css = True
-c.ServerApp.tornado_settings = {"static_custom_path": [str(Path(__file__).parent / "custom")]}
+c.ServerApp.tornado_settings = {
+    "static_custom_path": [str(Path(__file__).parent / "custom")]
+}  # JupyterLab's custom.css
