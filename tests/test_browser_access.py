@@ -148,5 +148,6 @@ def test_axe_finds_nothing_serious_in_a_teachers_report(scheme, opened):
     rows = (Row("Ada", "ada.ipynb", lesson, marks, ("A note.",)), Row("Bo", "bo.ipynb", notes=("It is empty.",)))
     page.set_content(report(Gradebook(rows, (lesson,), Limits(), frozenset())))
     assert page.get_by_role("row").count() > 5
+    assert page.get_by_role("cell", name="not yet", exact=True).count() > 0  # the word, where the eye sees a cross
     assert serious(page) == []
     page.close()
