@@ -59,7 +59,7 @@ def lesson(request, opened):
     notebook = NotebookPage(page, lab, request.param)
     page.evaluate(ALL_DRAWN)
     notebook.command("notebook:run-all-cells")
-    page.locator(".explore img").first.wait_for()
+    page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .explore img").first.wait_for()
     return notebook
 
 
@@ -84,6 +84,13 @@ def test_axe_finds_nothing_serious_in_a_lesson(theme, lesson):
     page.locator("#jupyterlab-splash").wait_for(state="detached")
     assert page.locator(".jp-OutputArea-output [role=status]").count() > 5  # panels
     assert serious(page, OURS) == []
+
+
+def test_axe_finds_a_planted_breach(opened):
+    page = opened[1].context.browser.new_page()
+    page.set_content("<html lang='en'><title>a</title><main><img src='a.png'><p style='color:#aaa'>pale</p></main>")
+    assert {rule for rule, _ in serious(page)} == {"image-alt", "color-contrast"}
+    page.close()
 
 
 def reach(page, selector, most=40):
