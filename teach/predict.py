@@ -3,7 +3,8 @@
     predict("2.a", "How much accuracy is lost at 4 bits?", unit="points")      # one cell
     reveal("2.a", measured)                                                     # a later one
 
-A committed guess is locked and remembered. Where none was committed, `reveal` shows the measurement all the same.
+A committed guess is locked and remembered. Where none was committed, `reveal` waits for one, or for "Show me"; on a page
+that is only read it shows the measurement all the same. A guess made after that is marked.
 """
 
 import re
@@ -13,15 +14,20 @@ from html import escape
 from typing import Any
 
 from teach import store
-from teach.live import bundle, is_static
+from teach.live import bundle, can_wait, is_static, is_strict
 from teach.panel import code, panel
+from teach.waiting import Waiting, committed
 
 KIND = "predictions"
 BLUE, PALE_BLUE = "#005a8e", "#eaf3f9"
+AFTERWARDS = "guessed after the measurement was shown"
 
 
 class Prediction:
-    """A question, and the guess where one was committed: a choice (str) or a number (float)."""
+    """A question, and the guess where one was committed: a choice (str) or a number (float).
+
+    `shown`: the measurement was shown before there was a guess; `late`: the guess came after that.
+    """
 
     def __init__(self, id: str, question: str, choices: tuple[str, ...], unit: str, guess: str | float | None) -> None:
         self.id = id
@@ -29,6 +35,7 @@ class Prediction:
         self.choices = choices
         self.unit = unit
         self.guess = guess
+        self.shown = self.late = False
 
     def commit(self, answer: str | float) -> None:
         """Lock and remember the guess; the first one counts.
@@ -40,18 +47,21 @@ class Prediction:
         if self.guess is not None:
             return
         guess = _read_choice(answer, self.choices) if self.choices else _read_number(answer, self.unit)
+        self.shown = self.late = self.shown or _remembered(self.id).shown
         self._save(guess)
         self.guess = guess
+        committed(self.id)
 
     def _save(self, guess: str | float | None) -> None:
         entry = {"question": self.question, "choices": self.choices, "unit": self.unit, "guess": guess}
-        store.save(KIND, self.id, entry)
+        store.save(KIND, self.id, entry | {"shown": self.shown, "late": self.late})
 
     @property
     def said(self) -> str:
         """What was committed, or a word to the reader of a page without a form."""
         if self.guess is not None:
-            return f"You said {quantity(self.guess, self.unit)}. The next cells tell."
+            said = f"You said {quantity(self.guess, self.unit)}"
+            return f"{said}, {AFTERWARDS}." if self.late else f"{said}. The next cells tell."
         return f"Decide before you read on{' (in ' + self.unit + ')' if self.unit else ''}."
 
     def __repr__(self) -> str:
@@ -119,7 +129,7 @@ class Revealed:
         parts = [("measured", quantity(self.measured, unit))]
         if asked.guess is None:
             return parts
-        parts.insert(0, ("you said", quantity(asked.guess, unit)))
+        parts.insert(0, ("you said", quantity(asked.guess, unit) + (f", {AFTERWARDS}" if asked.late else "")))
         if not isinstance(self.measured, str):
             off_by = quantity(abs(asked.guess - self.measured), unit)
             parts.append(("off by", off_by + _factor(asked.guess, self.measured)))
@@ -164,14 +174,16 @@ def predict(id: str, question: str, *, choices: Sequence[str] = (), unit: str = 
     prediction = Prediction(id, question, choices, unit, None)
     earlier = _remembered(id)
     if (earlier.choices, earlier.unit) == (choices, unit):  # a guess is one at this question only
-        prediction.guess = earlier.guess
+        prediction.guess, prediction.shown, prediction.late = earlier.guess, earlier.shown, earlier.late
     with suppress(OSError):  # a read-only folder: the question is still worth asking
         prediction._save(prediction.guess)
     return prediction
 
 
-def reveal(id: str, measured: str | float) -> Revealed:
-    """Show what was measured beside what was guessed, as a cell's output. Never raises for want of a guess.
+def reveal(id: str, measured: str | float) -> Revealed | Waiting:
+    """Show what was measured next to what was guessed, as a cell's output. Never raises for want of a guess.
+
+    Without a guess, a live page waits for one, or for the button "Show me".
 
     Raises:
         ValueError: the id is not like "2.a", or a measured choice is none of the question's choices.
@@ -185,6 +197,11 @@ def reveal(id: str, measured: str | float) -> Revealed:
         )
     if isinstance(measured, str) != isinstance(asked.guess, str):  # the question has changed since
         asked.guess = None
+    if asked.guess is None and not asked.shown:
+        if can_wait():
+            return Waiting(id, lambda shown: Revealed(_seen(id) if shown else _remembered(id), measured))
+        if not is_static() and not is_strict():
+            return Revealed(_seen(id), measured)
     return Revealed(asked, measured)
 
 
@@ -195,7 +212,18 @@ def _remembered(id: str) -> Prediction:
     choices = tuple(map(str, choices)) if isinstance(choices, list) else ()
     guess = entry.get("guess")
     fits = guess in choices if choices else isinstance(guess, (int, float))
-    return Prediction(id, question, choices, unit, guess if fits else None)
+    remembered = Prediction(id, question, choices, unit, guess if fits else None)
+    remembered.shown, remembered.late = entry.get("shown") is True, entry.get("late") is True
+    return remembered
+
+
+def _seen(id: str) -> Prediction:
+    """The question kept under this id; from now on it is known that its measurement was shown."""
+    asked = _remembered(id)
+    asked.shown = True
+    with suppress(OSError):  # a read-only folder: it is shown all the same
+        asked._save(asked.guess)
+    return asked
 
 
 def number_text(number: float) -> str:

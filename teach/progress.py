@@ -72,7 +72,7 @@ def record(verdict: Verdict) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    if verdict.state == "not attempted":
+    if verdict.state not in ("passed", "not yet"):
         return
     when = datetime.now(UTC).isoformat(timespec="seconds")
     store.save(PASSED if verdict.state == "passed" else TRIED, verdict.id, {"when": when})

@@ -4,15 +4,17 @@ import html
 from dataclasses import dataclass
 from typing import Literal
 
+from teach.changed import unless_edited
 from teach.exercise import Mistake
 from teach.panel import code, panel
 
-State = Literal["not attempted", "passed", "not yet"]
+State = Literal["not attempted", "not judged", "passed", "not yet"]
 # colour of border and label, background, label; each label has a contrast above 4.5 on its background
 LOOKS = {
     "passed": ("#00694b", "#e8f5ef", "Passed"),
     "not yet": ("#9a3d00", "#fdf1e7", "Not yet"),
     "not attempted": ("#555555", "#f4f4f4", "Not attempted yet"),
+    "not judged": ("#555555", "#f4f4f4", "Not judged"),
 }
 
 
@@ -21,6 +23,7 @@ class Verdict:
     """What a check says: a sentence that helps, and the counter-example. Backticks in both mark code.
 
     `mistake` is the listed mistake that explains the answer, if one does; `points` is what was earned.
+    `watched` names the function whose cell a live page watches for changes; "" where the page cannot.
     """
 
     id: str
@@ -30,6 +33,7 @@ class Verdict:
     example: str = ""
     mistake: Mistake | None = None
     points: int = 0
+    watched: str = ""
 
     @property
     def message(self) -> str:
@@ -54,4 +58,4 @@ class Verdict:
         return self.text
 
     def _repr_html_(self) -> str:
-        return self.html
+        return unless_edited(self.html, self.id, self.watched) if self.watched else self.html
