@@ -12,13 +12,14 @@ LONGEST = 200  # characters of what the cell stopped with
 
 
 def stopped_with(name: str, answer: Callable[..., Any] | None) -> str | None:
-    """Return what the newest cell with `def name` stopped with, such as "NameError: ...", if `answer` is not from it.
+    """Return what the newest cell that defines `name` stopped with, if `answer` is not from it: "NameError: ...".
 
     None where that cell ran, or came as far as its function, or where there is no notebook.
     """
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     cells = list(getattr(getattr(shell, "history_manager", None), "input_hist_raw", ()))
-    defines = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(name)}\b", re.MULTILINE)
+    # an assignment counts at the start of a line only: further in, `scale=` is an argument of a call
+    defines = re.compile(rf"^(?:[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+{name}\b|{name}[ \t]*=(?!=))", re.MULTILINE)
     count = next((at for at in reversed(range(len(cells))) if defines.search(cells[at])), None)
     if count is None or _is_from(shell, cells[count], count, answer, defines):
         return None
@@ -27,7 +28,7 @@ def stopped_with(name: str, answer: Callable[..., Any] | None) -> str | None:
 
 
 def _is_from(shell: Any, cell: str, count: int, answer: Any, defines: re.Pattern[str]) -> bool:
-    """Whether the last `def` of the cell made the function. A cell's code bears a file name of its own."""
+    """Whether the last definition in the cell made the function. A cell's code bears a file name of its own."""
     code = code_of(answer)
     if code is None or code.co_filename != shell.compile.get_code_name(cell, cell, count):
         return False

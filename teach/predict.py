@@ -3,8 +3,8 @@
     predict("2.a", "How much accuracy is lost at 4 bits?", unit="points")      # one cell
     reveal("2.a", measured)                                                     # a later one
 
-A committed guess is locked and remembered. Where none was committed, `reveal` waits for one, or for "Show me"; on a page
-that is only read it shows the measurement all the same. A guess made after that is marked.
+A committed guess is locked and remembered. Where none was committed, `reveal` waits for one, or for "Show me"; on a
+page that is only read it shows the measurement all the same. A guess made after that is marked.
 """
 
 import re
@@ -195,13 +195,17 @@ def reveal(id: str, measured: str | float) -> Revealed | Waiting:
         raise ValueError(
             f"prediction {id}: measured is {measured!r}, expected one of {list(asked.choices)}; reveal one of them"
         )
-    if isinstance(measured, str) != isinstance(asked.guess, str):  # the question has changed since
-        asked.guess = None
     if asked.guess is None and not asked.shown:
         if can_wait():
-            return Waiting(id, lambda shown: Revealed(_seen(id) if shown else _remembered(id), measured))
+            return Waiting(id, lambda shown: _revealed(_seen(id) if shown else _remembered(id), measured))
         if not is_static() and not is_strict():
-            return Revealed(_seen(id), measured)
+            asked = _seen(id)
+    return _revealed(asked, measured)
+
+
+def _revealed(asked: Prediction, measured: str | float) -> Revealed:
+    if isinstance(measured, str) != isinstance(asked.guess, str):  # the question has changed since
+        asked.guess = None
     return Revealed(asked, measured)
 
 
