@@ -112,7 +112,7 @@ def test_an_endless_loop_is_told_so_with_its_call_and_line(monkeypatch):
     found = check_in({"symmetric_scale": endless})
     assert found.state == "not yet"
     # worked by hand: the first case of the exercise, and the body of the loop above
-    assert found.says == "At `symmetric_scale(w=[-1.0, 0.5], bits=2)`: it did not finish within 0.2 s."
+    assert found.says == "At `symmetric_scale([-1.0, 0.5], bits=2)`: it did not finish within 0.2 s."
     line = endless.__code__.co_firstlineno + 1
     assert any(f"It was in line {line + more} of your cell: `" in found.example for more in (0, 1))
     assert [entry["key"] for entry in store.load_all("exercises-tried")] == ["2.1"]

@@ -1,5 +1,6 @@
 """Time that runs out: whatever the learner's loop catches, it ends; and nothing is left behind."""
 
+import itertools
 import signal
 import sys
 import threading
@@ -92,7 +93,7 @@ def test_all_that_is_counted_shares_the_seconds():
             with counted(at):
                 time.sleep(0.01)
             left_s.append(deadline._budget._left_s)
-    assert all(later <= earlier - 0.01 for earlier, later in zip(left_s, left_s[1:]))
+    assert all(later <= earlier - 0.01 for earlier, later in itertools.pairwise(left_s))
 
 
 def test_where_nothing_is_left_the_next_call_ends():
