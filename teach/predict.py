@@ -116,11 +116,12 @@ class Prediction:
 
 
 class Revealed:
-    """The measurement beside the guess."""
+    """The measurement next to the guess, and under it `then`, where there is one."""
 
-    def __init__(self, prediction: Prediction, measured: str | float) -> None:
+    def __init__(self, prediction: Prediction, measured: str | float, then: Any = None) -> None:
         self.prediction = prediction
         self.measured = measured
+        self.then = then
 
     @property
     def parts(self) -> list[tuple[str, str]]:
@@ -129,7 +130,7 @@ class Revealed:
         parts = [("measured", quantity(self.measured, unit))]
         if asked.guess is None:
             return parts
-        parts.insert(0, ("you said", quantity(asked.guess, unit) + (f", {AFTERWARDS}" if asked.late else "")))
+        parts.insert(0, ("you said", quantity(asked.guess, unit)))
         if not isinstance(self.measured, str):
             off_by = quantity(abs(asked.guess - self.measured), unit)
             parts.append(("off by", off_by + _factor(asked.guess, self.measured)))
@@ -137,17 +138,20 @@ class Revealed:
 
     @property
     def remark(self) -> str:
-        """One closing sentence: a nudge where there is no guess, a word on a choice."""
+        """A closing word: a nudge where there is no guess, a word on a choice, a mark on a guess that came late."""
         guess = self.prediction.guess
         if guess is None:
             return "" if is_static() else "You have not committed a guess: the next one is worth more if you do."
-        if isinstance(self.measured, str):
-            return "As you said." if guess == self.measured else "Not as you said: find out why before you go on."
-        return ""
+        late = f"{AFTERWARDS.capitalize()}." if self.prediction.late else ""
+        if not isinstance(self.measured, str):
+            return late
+        said = "As you said." if guess == self.measured else "Not as you said: find out why before you go on."
+        return f"{said} {late}".strip()
 
     def __repr__(self) -> str:
         said = ", ".join(f"{name} {what}" for name, what in self.parts)
-        return f"Prediction {self.prediction.id}: {said}. {self.remark}".strip()
+        more = "" if self.then is None else f"\n{self.then}"
+        return f"Prediction {self.prediction.id}: {said}. {self.remark}".strip() + more
 
     def _repr_html_(self) -> str:
         cells = "".join(
@@ -156,7 +160,10 @@ class Revealed:
             for name, what in self.parts
         )
         question = f"<div>{code(self.prediction.question)}</div>" if self.prediction.question else ""
-        return panel(_head(self.prediction.id), f"{question}{cells}<div>{self.remark}</div>", BLUE, PALE_BLUE)
+        words = panel(_head(self.prediction.id), f"{question}{cells}<div>{self.remark}</div>", BLUE, PALE_BLUE)
+        if isinstance(self.then, str):
+            return f"{words}<pre>{escape(self.then)}</pre>"
+        return words if self.then is None else words + self.then._repr_html_()
 
 
 def predict(id: str, question: str, *, choices: Sequence[str] = (), unit: str = "") -> Prediction:
@@ -180,15 +187,19 @@ def predict(id: str, question: str, *, choices: Sequence[str] = (), unit: str = 
     return prediction
 
 
-def reveal(id: str, measured: str | float) -> Revealed | Waiting:
+def reveal(id: str, measured: str | float, *, then: Any = None) -> Revealed | Waiting:
     """Show what was measured next to what was guessed, as a cell's output. Never raises for want of a guess.
 
-    Without a guess, a live page waits for one, or for the button "Show me".
+    Without a guess, a live page waits for one, or for the button "Show me". What gives the answer away waits too where
+    it is `then`: a text, or a figure as `show` returns it.
 
     Raises:
         ValueError: the id is not like "2.a", or a measured choice is none of the question's choices.
+        TypeError: `then` is neither a text nor shown as HTML.
     """
     _check_id(id)
+    if not (then is None or isinstance(then, str) or hasattr(then, "_repr_html_")):
+        raise TypeError(f"then is a {type(then).__name__}, expected a text, or a figure such as show(...) returns")
     asked = _remembered(id)
     measured = measured if isinstance(measured, str) else float(measured)
     if asked.choices and measured not in asked.choices:
@@ -197,16 +208,16 @@ def reveal(id: str, measured: str | float) -> Revealed | Waiting:
         )
     if asked.guess is None and not asked.shown:
         if can_wait():
-            return Waiting(id, lambda shown: _revealed(_seen(id) if shown else _remembered(id), measured))
+            return Waiting(id, lambda shown: _revealed(_seen(id) if shown else _remembered(id), measured, then))
         if not is_static() and not is_strict():
             asked = _seen(id)
-    return _revealed(asked, measured)
+    return _revealed(asked, measured, then)
 
 
-def _revealed(asked: Prediction, measured: str | float) -> Revealed:
+def _revealed(asked: Prediction, measured: str | float, then: Any) -> Revealed:
     if isinstance(measured, str) != isinstance(asked.guess, str):  # the question has changed since
         asked.guess = None
-    return Revealed(asked, measured)
+    return Revealed(asked, measured, then)
 
 
 def _remembered(id: str) -> Prediction:

@@ -236,7 +236,7 @@ def test_a_guess_after_show_me_is_marked_for_good(live_page):
     asked.commit("0.3")
     assert asked.said == "You said 0.3 points, guessed after the measurement was shown."
     assert number().said == asked.said
-    assert "you said 0.3 points, guessed after the measurement was shown, measured" in repr(reveal("2.a", 0.31))
+    assert repr(reveal("2.a", 0.31)).endswith("off by 0.01 points. Guessed after the measurement was shown.")
 
 
 def test_a_guess_after_a_measurement_seen_elsewhere_is_marked_too():
@@ -275,3 +275,33 @@ def test_a_folder_that_cannot_be_written_still_shows(live_page, tmp_path, monkey
     words, button = waiting(reveal("2.a", 0.31))
     button.click()
     assert "0.31" in words.value
+
+
+class Picture:
+    """A cell's output, as `show` returns it."""
+
+    def __repr__(self):
+        return "[figure: a curve]"
+
+    def _repr_html_(self):
+        return "<img alt='a curve'>"
+
+
+@pytest.mark.parametrize(
+    "then, plain, html",
+    [("8 & 4\n2", "\n8 & 4\n2", "<pre>8 &amp; 4\n2</pre>"), (Picture(), "a curve]", "alt='a curve'>")],
+)
+def test_what_gives_the_answer_away_waits_too(live_page, then, plain, html):
+    asked = number()
+    found = reveal("2.a", 0.31, then=then)
+    words, _ = waiting(found)
+    assert plain not in repr(found) and html not in words.value
+    asked.commit("3")
+    assert words.value.endswith(html)
+    assert repr(reveal("2.a", 0.31, then=then)).endswith(plain)
+    assert reveal("2.a", 0.31, then=then)._repr_html_().endswith(html)
+
+
+def test_what_cannot_be_shown_afterwards_is_refused():
+    with pytest.raises(TypeError, match="then is a int, expected a text, or a figure such as show"):
+        reveal("2.a", 0.31, then=3)
