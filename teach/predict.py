@@ -16,7 +16,7 @@ from typing import Any
 from teach import store
 from teach.live import bundle, can_wait, is_static, is_strict
 from teach.panel import code, panel
-from teach.waiting import Waiting, committed
+from teach.waiting import Waiting, release
 
 KIND = "predictions"
 BLUE, PALE_BLUE = "#005a8e", "#eaf3f9"
@@ -50,7 +50,7 @@ class Prediction:
         self.shown = self.late = self.shown or _remembered(self.id).shown
         self._save(guess)
         self.guess = guess
-        committed(self.id)
+        release(self.id, False)
 
     def _save(self, guess: str | float | None) -> None:
         entry = {"question": self.question, "choices": self.choices, "unit": self.unit, "guess": guess}
@@ -206,12 +206,19 @@ def reveal(id: str, measured: str | float, *, then: Any = None) -> Revealed | Wa
         raise ValueError(
             f"prediction {id}: measured is {measured!r}, expected one of {list(asked.choices)}; reveal one of them"
         )
-    if asked.guess is None and not asked.shown:
+    if is_open(id):
         if can_wait():
             return Waiting(id, lambda shown: _revealed(_seen(id) if shown else _remembered(id), measured, then))
         if not is_static() and not is_strict():
             asked = _seen(id)
     return _revealed(asked, measured, then)
+
+
+def is_open(id: str) -> bool:
+    """Return whether prediction `id` has no guess, and its measurement was not shown either."""
+    _check_id(id)
+    asked = _remembered(id)
+    return asked.guess is None and not asked.shown
 
 
 def _revealed(asked: Prediction, measured: str | float, then: Any) -> Revealed:

@@ -8,7 +8,18 @@ from teach.live import bundle
 from teach.panel import panel
 
 BLUE, PALE_BLUE = "#005a8e", "#eaf3f9"
-_waiting: dict[str, "Waiting"] = {}  # by the prediction's id: what is open in this kernel
+_waiting: dict[str, list[Any]] = {}  # by the prediction's id: the outputs of this kernel that wait for its guess
+
+
+def add(id: str, output: Any) -> None:
+    """Have `output.show(shown)` called when prediction `id` gets its guess, or "Show me" is chosen."""
+    _waiting.setdefault(id, []).append(output)
+
+
+def release(id: str, shown: bool) -> None:
+    """Show what waits for prediction `id`; `shown` where that comes before a guess."""
+    for output in _waiting.pop(id, []):
+        output.show(shown)
 
 
 class Waiting:
@@ -22,7 +33,7 @@ class Waiting:
         self._reveal = reveal
         self._handle: Any = None
         self._box: Any = None
-        _waiting[id] = self
+        add(id, self)
 
     @property
     def said(self) -> str:
@@ -42,13 +53,12 @@ class Waiting:
         button = ipywidgets.Button(
             description="Show me", tooltip=f"Show the measurement of prediction {self.id} without a guess"
         )
-        button.on_click(lambda _: self.show(True))
+        button.on_click(lambda _: release(self.id, True))
         self._box = ipywidgets.VBox([ipywidgets.HTML(self._repr_html_()), button])
         return self._box
 
     def show(self, shown: bool) -> None:
         """Put the measurement in this output's place."""
-        _waiting.pop(self.id, None)
         revealed = self._reveal(shown)
         if self._box is not None:  # what the open page shows
             words, button = self._box.children
@@ -63,9 +73,3 @@ class Waiting:
 
         data = bundle({"text/plain": repr(self), "text/html": self._repr_html_()}, self.widget)
         self._handle = display(data, raw=True, display_id=True)
-
-
-def committed(id: str) -> None:
-    """Show the measurement that waits for this prediction's guess, if one does."""
-    if id in _waiting:
-        _waiting[id].show(False)

@@ -22,10 +22,11 @@ def conv_parameters(inputs, outputs, kernel, groups=1, bias=True):
 CELLS = {
     # a limit of 20 s would be the same for the learner, and slow to test
     "start": "import teach.check, sys; sys.modules['teach.check'].LIMIT_S = 1\n"
-    "from teach import check, predict, reveal",
+    "from teach import check, hold, predict, reveal",
     "ex-1-1": RIGHT,
     "check-1-1": 'check("1.1")',
     "ask-a": 'predict("1.a", "How many?", unit="points")',
+    "table-a": 'with hold("1.a"):\n    print("31 points in the table")',
     "tell-a": 'reveal("1.a", 31)',
     "ask-b": 'predict("1.b", "Which one?", choices=["the large one", "the small one"])',
     "tell-b": 'reveal("1.b", "the small one")',
@@ -73,6 +74,8 @@ def test_run_all_reveals_no_prediction(notebook):
         assert "Commit to a guess above, or choose “Show me”." in output(notebook, cell_id).inner_text()
         assert "measured" not in output(notebook, cell_id).inner_text()
         assert "measured" not in "".join(saved(notebook, cell_id))
+    assert "Kept back until prediction 1.a has your guess" in output(notebook, "table-a").inner_text()
+    assert "31 points" not in "".join(saved(notebook, "table-a"))
 
 
 def test_a_committed_guess_reveals_the_measurement_below(notebook):
@@ -84,6 +87,8 @@ def test_a_committed_guess_reveals_the_measurement_below(notebook):
     assert "3 points" in told.inner_text() and told.get_by_role("button").count() == 0
     # kept with the notebook: who opens it without a kernel sees it too
     assert saved(notebook, "tell-a")[0].startswith("Prediction 1.a: you said 3 points, measured 31 points")
+    output(notebook, "table-a").get_by_text("31 points in the table").wait_for()
+    assert saved(notebook, "table-a") == ["31 points in the table\n"]
 
 
 def test_show_me_reveals_it_and_marks_a_guess_made_afterwards(notebook):

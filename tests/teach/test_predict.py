@@ -262,13 +262,6 @@ def test_where_answers_are_judged_nothing_waits_and_nothing_is_kept(live_page, n
     assert "0.31" not in repr(reveal("2.a", 0.31))
 
 
-def test_only_the_newest_output_of_an_id_is_filled(live_page):
-    asked = number()
-    old, new = (waiting(reveal("2.a", 0.31))[0] for _ in range(2))
-    asked.commit("3")
-    assert "0.31" in new.value and "0.31" not in old.value
-
-
 def test_a_folder_that_cannot_be_written_still_shows(live_page, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "file"))
