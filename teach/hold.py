@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import sys
 from collections.abc import Iterator
 from html import escape
 from typing import Any
@@ -57,7 +58,7 @@ def hold(id: str) -> Iterator[None]:
         with contextlib.redirect_stdout(printed):
             yield
     except BaseException:
-        print(printed.getvalue(), end="")
+        sys.stdout.write(printed.getvalue())
         raise
     held = Held(id, printed.getvalue())
     held.display()
