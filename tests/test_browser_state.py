@@ -98,7 +98,7 @@ def test_show_me_reveals_it_and_marks_a_guess_made_afterwards(notebook):
     form.get_by_label("the small one").check()
     form.get_by_role("button", name="Commit").click()
     form.get_by_text("guessed after the measurement was shown").wait_for()
-    assert "guessed after the measurement was shown" in notebook.run("tell-b")
+    assert "Guessed after the measurement was shown." in notebook.run("tell-b")
 
 
 def test_a_cell_that_is_edited_and_not_run_is_not_judged(notebook):
