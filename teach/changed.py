@@ -1,4 +1,4 @@
-"""A verdict in JupyterLab gives way to a word when the cell above it is edited and not run.
+"""Over a verdict in JupyterLab stands a word when the cell above it is edited and not run.
 
 The kernel does not know what a cell says until it is run; JupyterLab does, and marks the cell in its page
 (`jp-mod-dirty`). So this is a matter of style alone: no script, and no effect in a page that has no such mark. The
@@ -26,11 +26,14 @@ def _style() -> str:
     )
 
 
-def unless_edited(panel: str, id: str, function: str) -> str:
-    """Return a verdict's panel as HTML that shows, while the cell above is edited and not run, just that."""
-    says = f"The cell of {function} has changed since you ran it. Run it, then run this one."
-    words = f"data-label='{escape(id)} Not judged' data-says='{escape(says)}'"
-    return (
-        f"<style>{_style()}</style><div class='course-judged'>{panel}</div>"
-        f"<div class='course-changed' role='status' {words}></div>"
-    )
+def unless_edited(panel: str, id: str, function: str, keep: bool) -> str:
+    """Return a verdict's panel as HTML that says so while the cell above is edited and not run.
+
+    With `keep` the panel stays under that word, since one reads it while one mends the cell; else it is gone meanwhile.
+    """
+    says = f"Run the cell of {function}, then run this one."
+    if keep:
+        says += " What stands below is about the version that ran."
+    words = f"data-label='{escape(id)} Changed since it was run' data-says='{escape(says)}'"
+    judged = panel if keep else f"<div class='course-judged'>{panel}</div>"
+    return f"<style>{_style()}</style><div class='course-changed' role='status' {words}></div>{judged}"

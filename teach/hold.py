@@ -30,8 +30,7 @@ class Held:
     def show(self, shown: bool) -> None:
         """Show the text in its place."""
         if self._handle is not None:
-            data = {"text/plain": self.text, "text/html": f"<pre>{escape(self.text)}</pre>"}
-            self._handle.update(data, raw=True)
+            self._handle.update({"text/plain": self.text}, raw=True)
 
     def display(self) -> None:
         """Show, in the text's place, that it waits."""

@@ -58,4 +58,6 @@ class Verdict:
         return self.text
 
     def _repr_html_(self) -> str:
-        return unless_edited(self.html, self.id, self.watched) if self.watched else self.html
+        if not self.watched:
+            return self.html
+        return unless_edited(self.html, self.id, self.watched, keep=self.state != "passed")

@@ -137,8 +137,15 @@ def test_a_live_page_watches_the_cell_and_a_static_one_does_not(monkeypatch):
     assert "course-changed" not in check_in({"symmetric_scale": right})._repr_html_()
     monkeypatch.setattr(module, "has_kernel", lambda: True)
     html = check_in({"symmetric_scale": right})._repr_html_()
-    assert "data-says='The cell of symmetric_scale has changed since you ran it. Run it, then run this one.'" in html
+    assert "data-says='Run the cell of symmetric_scale, then run this one.'" in html
     # without its style the page still says the verdict, and no more
     assert re.sub("<style>.*</style>|<[^>]*>", "", html) == re.sub(
         "<[^>]*>", "", check_in({"symmetric_scale": right}).html
     )
+
+
+def test_what_helps_to_mend_the_cell_stays_while_it_is_edited(monkeypatch):
+    monkeypatch.setattr(module, "has_kernel", lambda: True)
+    # the class that is hidden while the cell above is edited
+    assert "<div class='course-judged'>" in check_in({"symmetric_scale": right})._repr_html_()
+    assert "<div class='course-judged'>" not in check_in({"symmetric_scale": wrong})._repr_html_()
