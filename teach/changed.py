@@ -17,9 +17,10 @@ def _style() -> str:
         return ",".join(f"{cell} {part}" for cell in BELOW)
 
     return (
-        ".course-changed{display:none;border-left:6px solid #555555;background:#f4f4f4;color:#1a1a1a;"
+        ".course-changed{display:none;border-left:6px solid var(--course-grey,#555555);"
+        "background:var(--course-grey-paper,#f4f4f4);color:var(--course-ink,#1a1a1a);"
         "padding:0.6em 1em;margin:0.4em 0;border-radius:3px;max-width:52em;line-height:1.5}"
-        ".course-changed::before{content:attr(data-label);font-weight:bold;display:block;color:#555555}"
+        ".course-changed::before{content:attr(data-label);font-weight:bold;display:block;color:var(--course-grey,#555555)}"
         ".course-changed::after{content:attr(data-says)}"
         f"{below('.course-changed')}{{display:block}}"
         f"{below('.course-judged')}{{display:none}}"

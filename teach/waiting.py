@@ -7,7 +7,7 @@ from typing import Any
 from teach.live import bundle
 from teach.panel import panel
 
-BLUE, PALE_BLUE = "#005a8e", "#eaf3f9"
+BLUE, PALE_BLUE = "var(--course-blue,#005a8e)", "var(--course-blue-paper,#eaf3f9)"
 _waiting: dict[str, list[Any]] = {}  # by the prediction's id: the outputs of this kernel that wait for its guess
 
 
