@@ -114,7 +114,7 @@ def record(verdict: Verdict) -> None:
         OSError: the folder cannot be written.
     """
     _checked.append(int(verdict.id.partition(".")[0]))
-    if verdict.state == "not attempted":
+    if verdict.state not in ("passed", "not yet"):
         return
     when = datetime.now(UTC).isoformat(timespec="seconds")
     store.save(PASSED if verdict.state == "passed" else TRIED, verdict.id, {"when": when})
