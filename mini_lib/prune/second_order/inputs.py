@@ -1,4 +1,4 @@
-"""Which layers are pruned by what they read, and the second moments of that."""
+"""The layers that are pruned by their inputs, and the second moments of these inputs."""
 
 from __future__ import annotations
 
