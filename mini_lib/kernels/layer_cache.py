@@ -51,7 +51,7 @@ class LayerCache:
         """Return a cache of zeros.
 
         Raises:
-            TypeError, ValueError: a size is no whole number of 1 or more, or they do not fit together.
+            TypeError, ValueError: a size is not a whole number of 1 or more, or the sizes do not fit together.
 
         >>> LayerCache.empty(3, 2048, 64, bits=4).stored_bytes       # 2 · 3 · 2,048 · (64 / 2 + 2 groups · 2 · 2)
         491520

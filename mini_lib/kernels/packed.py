@@ -85,11 +85,11 @@ def bind_packed_linear(
 ) -> Callable[[], None]:
     """Bind `packed_linear`: return a call without arguments that reads x and writes y, float32 [n, rows].
 
-    threads: on how many threads the rows of the matrix are shared out, to the same result bit for bit. Where the
-    instructions are "torch", torch shares out its work as always.
+    threads: how many threads share the rows of the matrix; the result is the same bit for bit. Where the
+    instructions are "torch", torch divides its work as always.
 
     Raises:
-        TypeError, ValueError: as `packed_linear`; y does not fit; or threads is no whole number of 1 or more.
+        TypeError, ValueError: as `packed_linear`; y does not fit; or threads is not a whole number of 1 or more.
         NoCompiler: there are two threads or more, and the compiler has no OpenMP.
 
     >>> from mini_lib.kernels import pack_matrix
