@@ -1,6 +1,6 @@
 """Mixed precision: which layer deserves which bits, on which machine.
 
-How much each layer suffers (`sensitivity`, `hessian`), what it costs (`cost_table`, `measured`, `accelerators`), and
+Here are the harm to each layer (`sensitivity`, `hessian`), its cost (`cost_table`, `measured`, `accelerators`), and
 the choice under a budget (`allocate`, and the searches that measure whole models).
 """
 
