@@ -137,7 +137,7 @@ def _checked(scores: Scores, density: float, scope: str, among: Mask | None, at_
     total = sum(score.numel() for score in scores.values())
     if scope == "global" and at_least * len(scores) > round(density * total):
         raise ValueError(
-            f"at_least={at_least} in each of {len(scores)} layers does not go into the {round(density * total)} of "
+            f"at_least={at_least} in each of {len(scores)} layers does not fit into the {round(density * total)} of "
             f"{total} weights that density {density:g} keeps; use a smaller at_least or a higher density"
         )
     return density, at_least
@@ -174,7 +174,7 @@ def _check_kept(kept: Mapping[str, Tensor], out: Mapping[str, Tensor], density: 
             what = {"global": "", "layer": f" of {name!r}", "row": f" of {name!r}, as many in each row"}[scope]
             raise ValueError(
                 f"density {density:g} (scope {scope!r}) asks for {asked} weights{what}, but `among` keeps {left}, and "
-                "what is pruned does not come back; use a lower density"
+                "a pruned weight does not come back; use a lower density"
             )
         if not tensor.any():
             raise ValueError(

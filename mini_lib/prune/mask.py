@@ -201,7 +201,7 @@ def masked(model: nn.Module, mask: Mask) -> nn.Module:
             if id(parameter) in keep:
                 if isinstance(module, nn.RNNBase):
                     raise ValueError(
-                        f"{attribute!r} belongs to an {type(module).__name__}, which reads its weights past any mask; "
+                        f"{attribute!r} belongs to an {type(module).__name__}, which bypasses any mask on its weights; "
                         "use apply_mask, which keeps no zeros through training"
                     )
                 if isinstance(getattr(type(module), attribute, None), property):

@@ -80,7 +80,7 @@ def check_falling(densities: Iterable[float]) -> tuple[float, ...]:
     for before, after in pairwise(found):
         if after > before:
             raise ValueError(
-                f"densities must not rise, got {after:g} after {before:g}; what is pruned does not come back"
+                f"densities must not rise, got {after:g} after {before:g}; a pruned weight does not come back"
             )
     return found
 

@@ -149,7 +149,7 @@ def sensitivity(
     for layer in prunable_weights(model, where):
         if layer not in scores:
             raise ValueError(
-                f"score gives none for {layer!r}, which where chooses; "
+                f"score gives no scores for {layer!r}, which where chooses; "
                 "give both the same where, as in score=lambda model: magnitude(model, where)"
             )
         for density in chosen:

@@ -14,7 +14,7 @@ _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def input_second_moments(model: nn.Module, calibration: Calibration, where: Where = is_prunable) -> dict[str, Tensor]:
-    """Return H = E[x x^T] of what each chosen layer reads, by layer name: see `second_moments_of`.
+    """Return H = E[x x^T] of the inputs of each chosen layer, by layer name: see `second_moments_of`.
 
     Raises:
         TypeError: a layer of another kind than linear or convolution is chosen, or a batch is not a tensor.

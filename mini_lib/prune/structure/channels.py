@@ -143,6 +143,6 @@ def _checked(
         if score.dim() != 1:
             raise ValueError(
                 f"the scores of {name!r} have shape {list(score.shape)}, expected one per channel; "
-                "channel_scores(model, example) makes such"
+                "channel_scores(model, example) makes them"
             )
     return density, at_least, multiple_of

@@ -95,7 +95,7 @@ class Reader(torch.fx.Interpreter):
         kind = type(call.module)
         hook = "forward" if "forward" in vars(call.module) else hook_of(call.module)
         if hook is not None:
-            raise ValueError(f"{call} has a {hook} of its own, and what that does to channels is not known; remove it")
+            raise ValueError(f"{call} has a {hook} of its own, whose effect on channels is not known; remove it")
         if parametrize.is_parametrized(call.module):
             raise ValueError(f"{call} holds a parametrized weight, such as a masked one; bake it in with baked(model)")
         if kind in (*CONVOLUTIONS, nn.Linear):

@@ -115,7 +115,7 @@ def _indexes(group: ChannelGroup, indexes: Tensor | Sequence[int]) -> list[int]:
     if not found:
         raise ValueError(f"{where} is empty: nothing would be left of {', '.join(group.producers)}; keep one channel")
     if found != sorted(set(found)):
-        raise ValueError(f"{where} must rise, without doubles, got {found}; use sorted(set(...))")
+        raise ValueError(f"{where} must rise, without duplicates, got {found}; use sorted(set(...))")
     return found
 
 
