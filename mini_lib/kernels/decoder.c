@@ -225,7 +225,7 @@ static void store(const float *x, cell *row, uint16_t *grid, int64_t stride) {
             high[0] = high[l] > high[0] ? high[l] : high[0];
             no_number[0] += no_number[l];
         }
-        /* comparisons drop NaN, and it must not be lost: the step is NaN then, and with it all that is read with it */
+        /* comparisons drop NaN, and it must not be lost: then the step is NaN, and so is every number read with it */
         grid[0] = to_half((high[0] - low[0]) / TOP + no_number[0]), grid[stride] = to_half(low[0]);
         float step = of_half(grid[0]), from = of_half(grid[stride]);
         for (int i = 0; i < GROUP_SIZE; i += LANES) {

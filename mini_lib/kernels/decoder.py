@@ -1,4 +1,4 @@
-"""decoder.c bound: what a decode step of a Llama-like model does besides its matrix products.
+"""decoder.c bound: the work of a decode step of a Llama-like model, apart from its matrix products.
 
 Every function returns a call without arguments that reads some of the tensors it was given and writes the others,
 so a plan is made once and costs about a microsecond per call. instructions: one of `instruction_sets()`, by default the
