@@ -167,5 +167,5 @@ def test_a_leaf_whose_forward_was_replaced_is_refused_and_torchs_own_hooks_are_n
     prune.l1_unstructured(model[0], "weight", amount=0.5)
     assert len(data_flow(model).calls) == 2
     model[1].forward = torch.sin
-    with pytest.raises(ValueError, match="cannot follow the forward of Softmax '1', which was put in the place"):
+    with pytest.raises(ValueError, match="cannot follow the forward of Softmax '1', which replaces that of its class"):
         data_flow(model)
