@@ -46,7 +46,7 @@ _MULTIPLIES = re.compile(
     "linalg|_fft|cdist|_mm|[bps]mm|addmm|matmul|dot|attention|transformer_|rnn|lstm|gru|convol|conv_|conv\\d|linear|bag"
     "|cholesky|triangular_solve|ormqr|geqrf|pdist|affine_grid|_foreach_addcmul"
 )
-# Operators that add up the numbers of their first argument, and operators that pass each of them on unchanged.
+# Operators that add up the numbers of their first argument, and operators that pass them on one by one.
 _ADDS_UP = (aten.sum, aten.mean, aten.nansum, aten.cumsum)
 _HANDS_ON = (
     *(aten.view, aten._unsafe_view, aten.unsqueeze, aten.squeeze, aten.permute, aten.transpose, aten.t, aten.expand),

@@ -99,11 +99,13 @@ def fit(
 
     AdamW lowers `loss(logits, images, labels)`, where the logits are `model(images)` [N, classes]: the cross-entropy
     unless another is given. The learning rate climbs to `learning_rate` over the first three tenths of the steps and
-    falls to nearly zero after (one cycle). `augment(batch, generator)` changes each training batch before the model
-    sees it, but no validation picture. `seed` decides the order of the pictures, what `augment` draws and any dropout:
-    the same seed gives the same weights on the same machine with the same number of threads, and the global random
-    state is left as it was found. The order of the pictures does not depend on what `augment` draws. The weights
-    returned are those of the last epoch. `progress` is called after each epoch, to move a progress bar, for example.
+    falls to nearly zero afterwards (one cycle).
+    `augment(batch, generator)` changes each training batch before the model sees it, but no validation picture.
+    `seed` decides the order of the pictures, what `augment` draws and any dropout: the same seed gives the same weights
+    on the same machine with the same number of threads, and the global random state is left as it was found. The order
+    of the pictures does not depend on what `augment` draws.
+    The weights returned are those of the last epoch. `progress` is called after each epoch, to move a progress bar, for
+    example.
 
     Raises:
         TypeError: a split is not a `Split`, a setting or the seed is not a number, `loss` is not a function that gives

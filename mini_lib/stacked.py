@@ -51,6 +51,9 @@ def unstack(stacked: Stack, net: int) -> dict[str, Tensor]:
     Raises:
         TypeError: `stacked` is not such a mapping, or `net` is not a whole number.
         ValueError: there is no such net.
+
+    >>> unstack({"weight": torch.tensor([[1.0], [2.0]])}, net=1)
+    {'weight': tensor([2.])}
     """
     net = whole("net", net, low=0, high=_nets(stacked) - 1, fix="nets count from 0")
     return {name: tensor[net].detach().clone() for name, tensor in stacked.items()}
@@ -68,6 +71,13 @@ def losses_together(model: nn.Module, stacked: Stack, images: Tensor, labels: Te
     Raises:
         TypeError: `model` is not a module, or the others are not tensors.
         ValueError: some net has no batch, or the nets cannot be run on theirs.
+
+    Net 0 gives the logits (0, 0), so each class has the probability 1/2; net 1 gives (ln 3, 0), so class 0 has 3/4:
+
+    >>> stacked = {"weight": torch.tensor([[[1.0], [1.0]], [[3.0], [1.0]]]).log()}
+    >>> losses = losses_together(nn.Linear(1, 2, bias=False), stacked, torch.ones(2, 1, 1), torch.tensor([[0], [0]]))
+    >>> losses.neg().exp()
+    tensor([0.5000, 0.7500])
     """
     need_module(model)
     for name, tensor in (("images", images), ("labels", labels)):
@@ -88,6 +98,11 @@ def accuracies_together(model: nn.Module, stacked: Stack, split: Split) -> list[
     Raises:
         TypeError: `model` is not a module, or `split` not a Split.
         ValueError: the nets cannot be run on the pictures, or one gives NaN.
+
+    >>> dots = Split(torch.tensor([[-1.0], [1.0], [2.0]]), torch.tensor([0, 1, 1]))
+    >>> left_and_right = {"weight": torch.tensor([[[-1.0], [1.0]], [[1.0], [-1.0]]])}     # net 1 answers the opposite
+    >>> accuracies_together(nn.Linear(1, 2, bias=False), left_and_right, dots)
+    [1.0, 0.0]
     """
     need_module(model)
     of_type("split", split, Split, fix="use data.Split(images, labels)")

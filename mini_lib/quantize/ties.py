@@ -21,8 +21,7 @@ def tied_layers(
     """Return what the `layers` share, as (layer, "weight" or "bias", the first layer that holds the same).
 
     Raises:
-        ValueError: something outside these layers also holds a shared tensor, or a holder has another
-        format.
+        ValueError: something outside these layers holds a shared tensor too, or a holder has another format.
 
     >>> from mini_lib.quantize.ladder import rung
     >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))

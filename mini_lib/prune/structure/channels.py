@@ -16,7 +16,7 @@ from mini_lib.require import one_of, whole
 
 _NO_GROUP = (
     "scores hold no group of channels, so none can be removed: channels stay where they reach the model's output, meet "
-    "its input, pass a grouped convolution or are all used together; prune weights instead"
+    "its input, pass a grouped convolution or are used all together; prune weights instead"
 )
 
 

@@ -112,5 +112,5 @@ def check_order(order: Tensor, recipe: Recipe, splits: Splits) -> None:
 
 
 def not_finite(step: int, recipe: Recipe) -> str:
-    """Return the error for a loss that has become infinite or NaN."""
+    """Return the message for a loss that has become infinite or NaN."""
     return f"a loss is not finite at step {step}; lower learning_rate ({recipe.learning_rate:g})"

@@ -91,6 +91,15 @@ def search_random(
     Raises:
         TypeError: `evaluate` is not an Evaluations, or `seed` is not a whole number.
         TypeError, ValueError: as `allocate`.
+
+    Of the four allocations, 8 + 8 exceeds the budget; of the other three, the best gives a its 8 bits:
+
+    >>> from mini_lib.quantize.mixed.cost_table import WidthCost
+    >>> row = {bits: WidthCost(bits, 0.0, 0.0, 0.0) for bits in (8, 4)}
+    >>> table = CostTable("by hand", {"a": row, "b": row}, WidthCost(0, 0.0, 0.0, 0.0))
+    >>> evaluate = Evaluations(lambda bits: 2 / bits["a"] + 1 / bits["b"], limit=10)
+    >>> search_random(table, evaluate, budget_bytes=12).bits, evaluate.count
+    ({'a': 8, 'b': 4}, 3)
     """
     budget = Budget.one_of(budget_bytes, budget_s, budget_joules)
     prices, room = budget.prices(table)

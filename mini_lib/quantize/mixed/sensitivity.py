@@ -55,6 +55,16 @@ def sensitivity_by_loss(
         TypeError: `split` is not a data.Split, or as `Trials`.
         ValueError: the loss is not finite, or as `Trials`.
 
+    Rounding 1.4 to 1 lowers the logits from (1.4, 0) to (1, 0). The loss of class 0 rises from log(1 + e^-1.4) =
+    0.22042 to log(1 + e^-1) = 0.31326:
+
+    >>> import torch
+    >>> model = nn.Sequential(nn.Linear(2, 2, bias=False)).eval()
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[1.4, 7.0], [0.0, 7.0]]))
+    >>> found = sensitivity_by_loss(model, [4], Split(torch.tensor([[1.0, 0.0]]), torch.tensor([0])))
+    >>> round(found["0"][4], 5)
+    0.09284
+
     Source: K. Wang et al., "HAQ: Hardware-Aware Automated Quantization with Mixed Precision", 2019, measures accuracy
     this way; the loss says more than the share of correct answers.
     """
@@ -129,6 +139,14 @@ def sensitivity_by_output(
         TypeError: a batch is not a tensor, or as `Trials`.
         ValueError: the model is in training mode, a layer does not run, its output is zero, calibration is empty or
             holds NaN, or as `Trials`.
+
+    The step is 1, so -2.5 becomes -2, and only it meets an input that is not zero: 0.5^2 / 2.5^2.
+
+    >>> import torch
+    >>> model = nn.Sequential(nn.Linear(2, 1, bias=False)).eval()
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[7.0, -2.5]]))
+    >>> sensitivity_by_output(model, [4], torch.tensor([[0.0, 2.0]]))
+    {'0': {4: 0.04}}
 
     Source: E. Frantar, D. Alistarh, "Optimal Brain Compression", 2022, section 5, which allocates bits this way.
     """

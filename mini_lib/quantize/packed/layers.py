@@ -166,7 +166,11 @@ class PackedConv2d(Conv2dShape, PackedLayer):
 
 
 def why_not_packable(layer: nn.Module) -> str | None:
-    """Say why a layer has no packed form, or None if it has one."""
+    """Say why a layer has no packed form, or None if it has one.
+
+    >>> why_not_packable(nn.ReLU())
+    'ReLU is not a QuantizedLinear or QuantizedConv2d; quantize_weights makes them'
+    """
     if type(layer) not in (QuantizedLinear, QuantizedConv2d):
         return f"{type(layer).__name__} is not a QuantizedLinear or QuantizedConv2d; quantize_weights makes them"
     if own := "forward of its own" if "forward" in vars(layer) else hook_of(layer):
