@@ -22,8 +22,8 @@ def layer_by_layer(
 ) -> Iterator[tuple[str, nn.Module, Tensor]]:
     """Yield the name, the layer and its H = E[x x^T], layer by layer in the order in which they run.
 
-    H is computed when its layer's turn comes. So a caller that changes each layer in place gets, for the next one,
-    the second moments of the outputs of the changed layers.
+    H is computed when its layer's turn comes. So a caller that changes each layer in place gets, for the next one, the
+    second moments of the outputs of the changed layers.
 
     Raises:
         TypeError, ValueError: as `second_moments_of`.
@@ -65,8 +65,8 @@ def inverse_factor(moments: Tensor) -> Tensor:
 def settle_columns(rows: Tensor, factor: Tensor, settle: Callable[[int, Tensor], Tensor], *, block_size: int) -> Tensor:
     """Return the rows after each column in turn took its final value, and the columns after it made up for the change.
 
-    The columns after column i move by -e U_i,i+1: with e = (w - settle) / U_ii; the change of column i adds e^2 to
-    the squared output error.
+    The columns after column i move by -e U_i,i+1: with e = (w - settle) / U_ii; the change of column i adds e^2 to the
+    squared output error.
 
     Args:
         rows: [groups, rows, k], float64; the argument stays as it is.

@@ -90,10 +90,10 @@ def flops(macs: int) -> int:
 def macs(model: nn.Module, example: Example) -> int:
     """Return the multiply-accumulates of one forward pass over `example`.
 
-    `example` is one tensor, or a tuple of them for a model that takes several. Convolutions
-    count (zero padding included), and so do matrix products, bilinear and recurrent layers, attention (a
-    causal mask saves nothing), and products written by hand: sums of products, outer products.
-    Element-wise work such as a bias, ReLU, batch norm, pooling or resizing does not.
+    `example` is one tensor, or a tuple of them for a model that takes several. Convolutions count (zero padding
+    included), and so do matrix products, bilinear and recurrent layers, attention (a causal mask saves nothing), and
+    products written by hand: sums of products, outer products. Element-wise work such as a bias, ReLU, batch norm,
+    pooling or resizing does not.
 
     Raises:
         TypeError: `model` is not a module, or `example` is not made of tensors.
@@ -112,9 +112,9 @@ def macs(model: nn.Module, example: Example) -> int:
 def layer_costs(model: nn.Module, example: Example) -> list[LayerCost]:
     """Return the cost of every layer, in the order of `model.named_modules()`.
 
-    A layer is a module that has no children and runs, or that owns weights or MACs itself. So the
-    rows add up to `parameters(model)`, `macs(model, example)` and `stored_bytes(model)`. Tensors
-    that two layers share count for the first.
+    A layer is a module that has no children and runs, or that owns weights or MACs itself. So the rows add up to
+    `parameters(model)`, `macs(model, example)` and `stored_bytes(model)`. Tensors that two layers share count for the
+    first.
 
     Raises:
         TypeError, ValueError: as `macs`.

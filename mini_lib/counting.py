@@ -173,8 +173,8 @@ def run_counted(model: nn.Module, example: Example) -> dict[nn.Module, Tally]:
 
     Raises:
         TypeError: `model` is not a module, or `example` is not made of tensors.
-        ValueError: a tensor of `example` is empty, the model cannot be run on it, or calls an operator whose MACs
-            are not known.
+        ValueError: a tensor of `example` is empty, the model cannot be run on it, or calls an operator whose MACs are
+            not known.
     """
     need_module(model)
     inputs = example_inputs(example)

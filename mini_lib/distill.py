@@ -7,13 +7,13 @@ picture instead of one. The student's answer q is drawn towards the teacher's p,
 
     loss = share * T^2 * KL(p || q) + (1 - share) * cross-entropy with the labels
 
-so that the small probabilities, which say how alike the classes are, count as well. The gradient of KL(p || q)
-with respect to a logit is (q - p) / T, and q - p itself shrinks with 1 / T: T^2 keeps the two parts in balance when the
+so that the small probabilities, which say how alike the classes are, count as well. The gradient of KL(p || q) with
+respect to a logit is (q - p) / T, and q - p itself shrinks with 1 / T: T^2 keeps the two parts in balance when the
 temperature changes. For large T the first part tends to mean((z - v)^2) / 2, with z and v the logits of the two, each
 less their mean: the student copies logits.
 
-The gain from a teacher must be compared with methods that need none: the same number of steps without a teacher,
-and `label_smoothing`, which also keeps a student from being too sure, but knows nothing about the pictures.
+The gain from a teacher must be compared with methods that need none: the same number of steps without a teacher, and
+`label_smoothing`, which also keeps a student from being too sure, but knows nothing about the pictures.
 """
 
 from collections.abc import Iterable, Sequence
@@ -108,8 +108,8 @@ def mean_of(models: Sequence[nn.Module]) -> nn.Module:
 
     Raises:
         TypeError: one of them is not a module, or `models` is a single module.
-        ValueError: there is no model, or one cannot be copied (`copying.copied`); and, when the ensemble is
-            called, their logits differ in shape.
+        ValueError: there is no model, or one cannot be copied (`copying.copied`); and, when the ensemble is called,
+            their logits differ in shape.
 
     >>> one, other = nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Threshold(9.0, 3.0))      # x, and 3 whatever x is
     >>> mean_of([one, other])(torch.tensor([[1.0, 5.0]]))

@@ -3,8 +3,8 @@
 Each layer offers options: what it could become (a rank, bits, a density), what that costs, and the error that it makes.
 Exactly one option of each layer is taken, the costs must add up to no more than the budget, and the error should be as
 small as it can be. Where the errors of the layers add up, `exact` finds the best choice and `greedy` nearly always a
-good one. Where they do not, because a change to one layer affects the error of another, only a measurement of the
-whole choice gives its error, and `evolutionary` searches by such measurements.
+good one. Where they do not, because a change to one layer affects the error of another, only a measurement of the whole
+choice gives its error, and `evolutionary` searches by such measurements.
 """
 
 from __future__ import annotations

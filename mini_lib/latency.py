@@ -88,12 +88,12 @@ def compare_latency(
 ) -> dict[str, Latency]:
     """Time several calls in turns, A B A B, so that a machine that slows down slows them all.
 
-    Each call runs once untimed at the start of its turn, unless it is long: otherwise it would find the caches full
-    of the data of the call before it, and a fast call after a slow one would look several times slower than it is.
+    Each call runs once untimed at the start of its turn, unless it is long: otherwise it would find the caches full of
+    the data of the call before it, and a fast call after a slow one would look several times slower than it is.
 
-    clock: by default the wall clock. `time.thread_time` counts this thread's processor time alone, for work on
-    one thread on a machine that others use too. Where a clock is coarse, as this one is on Windows, runs are timed
-    together in groups long enough for it to measure, and their mean is taken.
+    clock: by default the wall clock. `time.thread_time` counts this thread's processor time alone, for work on one
+    thread on a machine that others use too. Where a clock is coarse, as this one is on Windows, runs are timed together
+    in groups long enough for it to measure, and their mean is taken.
 
     Raises:
         TypeError: one of `calls` cannot be called, or a count is not a whole number.

@@ -37,8 +37,8 @@ class NoCompiler(RuntimeError):
 class Compiler:
     """A C compiler that was found to work.
 
-    `command` starts it, `version` is the first line of its version message, and `openmp` is
-    whether it can compile and link a program with OpenMP.
+    `command` starts it, `version` is the first line of its version message, and `openmp` is whether it can compile and
+    link a program with OpenMP.
 
     >>> Compiler(("gcc",), "gcc 12.2.0", openmp=True).command
     ('gcc',)
@@ -96,8 +96,8 @@ def _why_not(command: Sequence[str], source: str) -> str | None:
 def load(source: str, *, flags: Sequence[str] = ("-O2",), openmp: bool = False) -> ctypes.CDLL:
     """Compile a C source to a shared library and load it; the same source and flags compile once.
 
-    Say what a function takes and returns before you call it (`argtypes`, `restype`): without
-    these, ctypes assumes int. A call lets other Python threads run.
+    Say what a function takes and returns before you call it (`argtypes`, `restype`): without these, ctypes assumes int.
+    A call lets other Python threads run.
 
     Raises:
         NoCompiler: there is no C compiler, or OpenMP is asked for and this compiler has none.

@@ -1,8 +1,8 @@
 """Argument checks, worded alike in every topic: what was given, what is expected, and what to do about it.
 
 Each check returns its value as a plain Python number, so that it can stand where the value is used. A numpy number
-passes, but computing with it may wrap around at 64 bits, or round to 32: use the value that the check returns.
-`True` is an int to Python, but it is not a count: every check of a number refuses it.
+passes, but computing with it may wrap around at 64 bits, or round to 32: use the value that the check returns. `True`
+is an int to Python, but it is not a count: every check of a number refuses it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The roofline: the highest speed that a piece of work can reach on a machine, and what limits it.
 
-A machine has two limits: how many FLOPs it computes per second, and how many bytes it moves per
-second. Work that does few FLOPs for each byte it moves waits for memory, however fast the arithmetic is.
+A machine has two limits: how many FLOPs it computes per second, and how many bytes it moves per second. Work that does
+few FLOPs for each byte it moves waits for memory, however fast the arithmetic is.
 
 Source: Williams, Waterman, Patterson, "Roofline: An Insightful Visual Performance Model for
 Multicore Architectures", CACM 2009.

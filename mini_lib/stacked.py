@@ -1,7 +1,7 @@
 """Nets of one shape, stacked: their weights lie side by side, so that one step trains all of them.
 
-A small net leaves a processor waiting for the next small piece of work. A dozen of them, as one batched computation,
-do not. The nets differ in their weights and in the data they see, and nothing passes from one to another.
+A small net leaves a processor waiting for the next small piece of work. A dozen of them, as one batched computation, do
+not. The nets differ in their weights and in the data they see, and nothing passes from one to another.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -35,9 +35,9 @@ def find(model: nn.Module, where: Where) -> list[tuple[str, nn.Module]]:
 def replace(model: nn.Module, where: Where, build: Callable[[nn.Module], nn.Module]) -> nn.Module:
     """Return a copy of `model` in which each module that `where(name, module)` chooses is rebuilt.
 
-    `build` gets the copy of a chosen module and returns the module to put in its place, which is
-    set to eval mode if the old one was. A module that is used in several places is built once and stays
-    shared. What lies inside a chosen module is left to `build`. The argument is untouched.
+    `build` gets the copy of a chosen module and returns the module to put in its place, which is set to eval mode if
+    the old one was. A module that is used in several places is built once and stays shared. What lies inside a chosen
+    module is left to `build`. The argument is untouched.
 
     Raises:
         TypeError: `model` is not a module, `where` or `build` cannot be called, or `build` does not

@@ -101,8 +101,8 @@ def to_pixels(
 ) -> Tensor:
     """Undo the standardisation, for showing pictures: black is 0 and white is 1; any shape.
 
-    `mean` and `std` are those that the pictures were standardised with; the defaults are those of `fashion()`.
-    For pictures [..., channels, height, width] they may be one per channel.
+    `mean` and `std` are those that the pictures were standardised with; the defaults are those of `fashion()`. For
+    pictures [..., channels, height, width] they may be one per channel.
 
     Raises:
         TypeError: `images` is not a tensor, or `mean` or `std` is not numbers.

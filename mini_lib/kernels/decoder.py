@@ -1,7 +1,7 @@
 """decoder.c bound: the work of a decode step of a Llama-like model, apart from its matrix products.
 
-Every function returns a call without arguments that reads some of the tensors it was given and writes the others,
-so a plan is made once and costs about a microsecond per call. instructions: one of `instruction_sets()`, by default the
+Every function returns a call without arguments that reads some of the tensors it was given and writes the others, so a
+plan is made once and costs about a microsecond per call. instructions: one of `instruction_sets()`, by default the
 best. "torch" does the same in torch, "plain" in C without vectors, and all others in C with vectors.
 """
 

@@ -85,8 +85,8 @@ def bind_packed_linear(
 ) -> Callable[[], None]:
     """Bind `packed_linear`: return a call without arguments that reads x and writes y, float32 [n, rows].
 
-    threads: how many threads share the rows of the matrix; the result is the same bit for bit. Where the
-    instructions are "torch", torch divides its work as always.
+    threads: how many threads share the rows of the matrix; the result is the same bit for bit. Where the instructions
+    are "torch", torch divides its work as always.
 
     Raises:
         TypeError, ValueError: as `packed_linear`; y does not fit; or threads is not a whole number of 1 or more.

@@ -67,8 +67,8 @@ def prune_and_train(
     current values (nothing is rewound). A pruned weight never comes back. Pruning in one shot, in rounds or along a
     curve differs only in `densities`: see `schedules`. `model` should be trained; the argument stays as it is.
 
-    `seed` decides the order of the pictures in all steps: the same seed gives the same steps, and the first steps of
-    a longer schedule. `progress` is called after each step. `scope` and `at_least` are those of `keep_top`.
+    `seed` decides the order of the pictures in all steps: the same seed gives the same steps, and the first steps of a
+    longer schedule. `progress` is called after each step. `scope` and `at_least` are those of `keep_top`.
 
     Raises:
         TypeError, ValueError: densities outside (0, 1] or rising, a layer pruned to nothing, and whatever `keep_top`

@@ -22,9 +22,9 @@ def keep_top(
 
     `scope` says which weights compete: all of them ("global"), those of one tensor ("layer"), or those of one output
     unit, `weight[i]` ("row"). Of n competitors exactly round(density * n) stay; of equal scores the first wins. With
-    `among`, only weights that this mask keeps can stay, while n counts all weights as before. At least
-    `at_least` weights of every layer stay: a global scope, which could otherwise empty a small layer, takes them from
-    the others. The other scopes raise a share that is too small for that many.
+    `among`, only weights that this mask keeps can stay, while n counts all weights as before. At least `at_least`
+    weights of every layer stay: a global scope, which could otherwise empty a small layer, takes them from the others.
+    The other scopes raise a share that is too small for that many.
 
     Raises:
         TypeError: a score is not a floating-point tensor, or `at_least` is not a whole number.

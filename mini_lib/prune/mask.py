@@ -242,8 +242,8 @@ def _need_mask(mask: object) -> Mask:
 def _bake_(name: str, module: nn.Module) -> None:
     """Write a layer's masked weights into it, and make it an ordinary layer again, its parameters in their old order.
 
-    torch's remove_parametrizations is no use here: it deletes the weight from a class that a deep copy shares with
-    its original, and would leave the original without its weight.
+    torch's remove_parametrizations is no use here: it deletes the weight from a class that a deep copy shares with its
+    original, and would leave the original without its weight.
     """
     chains = dict(module.parametrizations.items())
     for attribute, chain in chains.items():

@@ -8,8 +8,8 @@ from torch.nn.modules import activation
 from mini_lib.fold import FoldedBatchNorm
 from mini_lib.graph import Call
 
-# Operations allowed between the two layers of a pair: each keeps the channels apart and lets a positive factor
-# through, f(s * x) = s * f(x). Dropout does nothing in eval mode.
+# Operations allowed between the two layers of a pair: each keeps the channels apart and lets a positive factor through,
+# f(s * x) = s * f(x). Dropout does nothing in eval mode.
 ELEMENTWISE = (
     nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Identity, nn.Dropout, nn.Dropout2d, FoldedBatchNorm,
     F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_", F.leaky_relu, F.dropout,

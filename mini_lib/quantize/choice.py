@@ -19,8 +19,8 @@ FormatChoice = Format | Mapping[str, Format | int] | Callable[[str, nn.Module], 
 def choose_formats(choice: FormatChoice, layers: Mapping[str, nn.Module]) -> dict[str, Format]:
     """Return the format of each of the `layers`, by name.
 
-    A mapping must name exactly these layers: a forgotten layer would stay in float, and its bytes would not be
-    saved. Write 32 for a layer that is to stay fp32, or leave it out of the layers.
+    A mapping must name exactly these layers: a forgotten layer would stay in float, and its bytes would not be saved.
+    Write 32 for a layer that is to stay fp32, or leave it out of the layers.
 
     Raises:
         TypeError: `choice` is neither a format, nor a mapping to formats or bits, nor a function that gives formats.

@@ -59,9 +59,9 @@ def equalize(model: nn.Module, *, max_rounds: int = 200, tolerance: float = 1e-4
 
     Raises:
         TypeError: `model` is not a module, or a setting is not a number.
-        ValueError: batch norm has not been folded, an activation other than ReLU lies between two layers, no two
-            layers follow each other, one of two that do is not plain (it has a hook, a mask or a forward of its own),
-            a weight holds NaN or infinity, `max_rounds` is below 1 or `tolerance` below 0.
+        ValueError: batch norm has not been folded, an activation other than ReLU lies between two layers, no two layers
+            follow each other, one of two that do is not plain (it has a hook, a mask or a forward of its own), a weight
+            holds NaN or infinity, `max_rounds` is below 1 or `tolerance` below 0.
 
     Two channels of very different range meet in the middle, at sqrt(8 * 2) = 4 and sqrt(0.5 * 2) = 1:
 
@@ -110,8 +110,8 @@ def rescaled(model: nn.Module, factors: Mapping[LayerPair, Tensor]) -> nn.Module
 
     Raises:
         TypeError: `model` is not a module, or `factors` is not a mapping from pairs to tensors.
-        ValueError: two layers are not a pair of `find_pairs`, or their factors are not one positive number per
-            channel; a layer shares its bias, or holds NaN or infinity before or after the change; or as `find_pairs`.
+        ValueError: two layers are not a pair of `find_pairs`, or their factors are not one positive number per channel;
+            a layer shares its bias, or holds NaN or infinity before or after the change; or as `find_pairs`.
 
     >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).eval()
     >>> _ = model[0].weight.data.copy_(torch.tensor([[8.0], [0.5]]))
@@ -160,8 +160,8 @@ def find_pairs(model: nn.Module) -> list[LayerPair]:
     """Return the pairs of layers of `model` between which ranges can be moved, in the order of the forward pass.
 
     A layer in the middle, such as a depthwise convolution, is the second of one pair and the first of the next. Layers
-    whose result is read in several places (a residual branch) or that are called more than once belong to no pair.
-    The model is assumed to read batches, so that axis 1 holds the channels of a convolution.
+    whose result is read in several places (a residual branch) or that are called more than once belong to no pair. The
+    model is assumed to read batches, so that axis 1 holds the channels of a convolution.
 
     Raises:
         ValueError: see `equalize`.
@@ -220,8 +220,8 @@ def _second_of_pair(flow: Flow, first: Call) -> Call | None:
         second = flow.consumer(second)
     if second is None or not flow.owns_weight(second):
         return None
-    # A convolution's channels are axis 1 of many, a linear layer's are the last axis: some operation must lead
-    # from one to the other, and an operation that is right for one is wrong for the other.
+    # A convolution's channels are axis 1 of many, a linear layer's are the last axis: some operation must lead from one
+    # to the other, and an operation that is right for one is wrong for the other.
     spatial, axes = not isinstance(first.module, nn.Linear), first.module.weight.dim()
     for call in between:
         kind = type(call.module) if call.module is not None else call.target

@@ -1,8 +1,8 @@
 """Layers that hold their weight as packed codes.
 
-They save bytes, not time: every forward pass unpacks the codes, computes a float weight from them and multiplies by
-it, which is slower than a float layer. Their purpose is to hold exactly what is stored, and to compute exactly
-what a machine with these weights would.
+They save bytes, not time: every forward pass unpacks the codes, computes a float weight from them and multiplies by it,
+which is slower than a float layer. Their purpose is to hold exactly what is stored, and to compute exactly what a
+machine with these weights would.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class QuantizedLayer(Stored):
     """The common part of a quantized convolution and a quantized linear layer: the weight, the bias, the input grid.
 
     Buffers `weight_codes`, `weight_scale` and so on are the parts of a `QTensor`, named as in `QTensor.parts()`; so a
-    file stores the state dict of the layer. The bias stays as it was, in fp32 whatever the weight's format: it is
-    one number per channel next to hundreds of weights, and integer machines keep it in 32 bits too.
+    file stores the state dict of the layer. The bias stays as it was, in fp32 whatever the weight's format: it is one
+    number per channel next to hundreds of weights, and integer machines keep it in 32 bits too.
 
     A cast of the model, such as model.half(), casts the bias and the `dtype` that the weight has once it is unpacked.
     The codes and scales stay as they are stored.

@@ -28,10 +28,10 @@ def quantize_weights(
 ) -> nn.Module:
     """Return a new model whose chosen layers hold their weights as packed codes in the format `fmt`.
 
-    A file stores the state dict of the new model, so `measure.stored_bytes` counts packed bytes. It saves bytes
-    but no time: each forward pass unpacks the codes and computes in float32. Biases, and layers that are not chosen (or
-    are quantized already), stay as they are. Layers that share their weight continue to share it, as codes. Fold batch
-    norm first, so that the quantized weights are those that are really used.
+    A file stores the state dict of the new model, so `measure.stored_bytes` counts packed bytes. It saves bytes but no
+    time: each forward pass unpacks the codes and computes in float32. Biases, and layers that are not chosen (or are
+    quantized already), stay as they are. Layers that share their weight continue to share it, as codes. Fold batch norm
+    first, so that the quantized weights are those that are really used.
 
     Args:
         model: the argument stays as it is.
@@ -76,8 +76,8 @@ def quantize_weights_and_activations(
     Args:
         model: in eval mode, batch norm folded; the argument stays as it is.
         weight_fmt, where, weight_observer: as in `quantize_weights`.
-        activation_fmt: an IntFormat with one grid per tensor, such as `UNSIGNED_8_BITS`, or a function
-            `(name, module) -> format`.
+        activation_fmt: an IntFormat with one grid per tensor, such as `UNSIGNED_8_BITS`, or a function `(name, module)
+            -> format`.
         calibration: a batch of inputs or an iterable of batches, [N, ...]; training images, never test ones.
         activation_observer: chooses the range of each input grid.
 

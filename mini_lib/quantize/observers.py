@@ -108,8 +108,8 @@ def entropy(
     """Choose the range that keeps most of the distribution's shape: the least Kullback-Leibler divergence.
 
     For each of the ranges that `mse` tries, the histogram of the values, with those outside moved
-    into the outermost filled bins, is compared with what a quantized histogram can show: the mass of
-    each code, spread evenly over that code's filled bins. Zeros are left out, since 0 is on every grid.
+    into the outermost filled bins, is compared with what a quantized histogram can show: the mass of each code, spread
+    evenly over that code's filled bins. Zeros are left out, since 0 is on every grid.
 
     The histogram has `bins` bins, or fewer where these would hold less than 8 values each on average.
     This method needs many values: where each code has a bin of its own, nothing is lost, and the full range wins. So a
@@ -148,8 +148,8 @@ def entropy(
         bins_filled = per_code.scatter_add(1, code, inside.double())
         told = (mass / bins_filled.clamp(min=1)).gather(1, code) * inside
         lost = _kullback_leibler(_with_outliers(histogram, inside), told)
-        # With fewer than two filled bins for each code hardly any shape is left to lose, and a range that cuts
-        # nearly everything off would look perfect. A range may be that narrow only where it leaves few filled bins out.
+        # With fewer than two filled bins for each code hardly any shape is left to lose, and a range that cuts nearly
+        # everything off would look perfect. A range may be that narrow only where it leaves few filled bins out.
         bins_inside = inside.sum(dim=1)
         too_few = (bins_inside < 2 * codes_of) & (bins_inside < 0.9 * filled.sum(dim=1))
         return torch.where(too_few, torch.inf, lost)

@@ -1,7 +1,7 @@
 """The range of activations, seen batch by batch.
 
-Weights are all there at once; activations come one batch at a time and are too many to keep. A fine histogram is
-kept instead, which an observer then reads as if it were the values.
+Weights are all there at once; activations come one batch at a time and are too many to keep. A fine histogram is kept
+instead, which an observer then reads as if it were the values.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 One file is one safetensors archive (8 bytes of length, a JSON header, then the bytes of all tensors) and holds the
 model's state dict, with nothing added and nothing left out. The header's metadata says in which format each quantized
-layer is written, and holds a seal, the sha256 of the whole file, which detects a single changed bit. The file
-contains no pickle: reading it never runs code from it.
+layer is written, and holds a seal, the sha256 of the whole file, which detects a single changed bit. The file contains
+no pickle: reading it never runs code from it.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class StoredSize:
 def stored_size(model: nn.Module) -> StoredSize:
     """Return the exact size of the file that `save_model(model, path)` would write, without writing it.
 
-    The payload is `measure.stored_bytes(model)`. The header does not shrink with the bits: it takes some 100
-    bytes per tensor, which is nothing next to a large model but a fifth of a tiny one at 1 bit.
+    The payload is `measure.stored_bytes(model)`. The header does not shrink with the bits: it takes some 100 bytes per
+    tensor, which is nothing next to a large model but a fifth of a tiny one at 1 bit.
 
     Raises:
         TypeError: `model` is not a module.
@@ -96,8 +96,8 @@ def save_model(model: nn.Module, path: str | Path) -> StoredSize:
     Raises:
         TypeError: `model` is not a module, or `path` not a path.
         ValueError: the folder of `path` does not exist, or `path` is something other than a file; the model is an
-            integer, packed or fake-quant model, or its `state_dict()` holds something other than its tensors
-            (because of a hook, for example), which `load_model` could not restore; or as `stored_size`.
+            integer, packed or fake-quant model, or its `state_dict()` holds something other than its tensors (because
+            of a hook, for example), which `load_model` could not restore; or as `stored_size`.
         OSError: the disk is full, or the folder is read-only; the file is as it was.
 
     >>> import os, tempfile

@@ -9,8 +9,8 @@ Damage removes weight q, leaves the others as they are, and pays  w_q^2 H_qq / 2
 Surgery removes weight q and moves the others to make up for it:  D = -w_q / [H^-1]_qq * [H^-1]_q, which pays
 w_q^2 / (2 [H^-1]_qq), never more. This is the smallest L under the one condition D_q = -w_q (a Lagrange multiplier).
 
-The papers take for H the second derivatives of the training loss. Here H belongs to the layer's own output error,
-for which L is exact, since that error is quadratic.
+The papers take for H the second derivatives of the training loss. Here H belongs to the layer's own output error, for
+which L is exact, since that error is quadratic.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def optimal_brain_surgeon(
 class PrunedRow:
     """One row of weights after surgery.
 
-    weights: float64 [k], zero where a weight is gone. kept: bool [k]. saliencies: float64, the cost of each removal
-    in its turn; their sum is L(D), half the squared output error of all removals together.
+    weights: float64 [k], zero where a weight is gone. kept: bool [k]. saliencies: float64, the cost of each removal in
+    its turn; their sum is L(D), half the squared output error of all removals together.
     """
 
     weights: Tensor
@@ -152,8 +152,8 @@ def obs_step(row: Tensor, inverse_moments: Tensor, index: int) -> tuple[Tensor, 
 def obs_prune_row(row: Tensor, second_moments: Tensor, keep: int, *, damp: float = 0.0) -> PrunedRow:
     """Remove weights one at a time, each time the one of the lowest saliency, until `keep` are left.
 
-    Each step is the best possible one; their sequence is greedy, and another mask may do better. The work per row
-    grows with the third power of k: SparseGPT makes it affordable.
+    Each step is the best possible one; their sequence is greedy, and another mask may do better. The work per row grows
+    with the third power of k: SparseGPT makes it affordable.
 
     Args:
         row: the weights [k].
@@ -196,8 +196,8 @@ def obs_prune_row(row: Tensor, second_moments: Tensor, keep: int, *, damp: float
 def refit(weight: Tensor, kept: Tensor, second_moments: Tensor, *, damp: float = 0.01) -> Tensor:
     """Return the best weights for a given mask: those with the least output error that the mask allows.
 
-    Each row is a least-squares problem of its own, so this is slow. Its error bounds that of every method with the
-    same mask: a method that does better owes it to its mask.
+    Each row is a least-squares problem of its own, so this is slow. Its error bounds that of every method with the same
+    mask: a method that does better owes it to its mask.
 
     Args:
         weight: the weights before pruning, [out, ...].

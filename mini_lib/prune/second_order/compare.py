@@ -42,9 +42,9 @@ def compare_methods(
     """Return the output error of each layer under five methods, pruned alone in the otherwise dense model.
 
     "magnitude" and "Wanda" only choose a mask. "magnitude, refit" and "Wanda, refit" give the same mask its best
-    weights. "SparseGPT" chooses a mask and moves the weights. So the first two differ only in the mask, and the
-    share of SparseGPT's mask in its result can be separated from that of its update. Refitting solves one system of
-    equations per row, which suits small models.
+    weights. "SparseGPT" chooses a mask and moves the weights. So the first two differ only in the mask, and the share
+    of SparseGPT's mask in its result can be separated from that of its update. Refitting solves one system of equations
+    per row, which suits small models.
 
     Args:
         model: a model in eval mode; the argument stays as it is.

@@ -116,8 +116,8 @@ def sparse_gpt_weight(
             outside (0, 1] or prunes to nothing, n is outside 1 to m, m does not divide the inputs or the block, the
             shapes do not fit, or H is singular and damp 0.
 
-    H = [[1, .5], [.5, .5]] has the inverse [[2, -2], [-2, 4]], and U = [[sqrt 2, -sqrt 2], [0, sqrt 2]]. The costs
-    are 9 / 2 and 1 / 2. The second weight goes, and no column to its right is left to make up for it:
+    H = [[1, .5], [.5, .5]] has the inverse [[2, -2], [-2, 4]], and U = [[sqrt 2, -sqrt 2], [0, sqrt 2]]. The costs are
+    9 / 2 and 1 / 2. The second weight goes, and no column to its right is left to make up for it:
 
     >>> moments = torch.tensor([[1.0, 0.5], [0.5, 0.5]])
     >>> sparse_gpt_weight(torch.tensor([[3.0, -1.0]]), moments, density=0.5, damp=0)

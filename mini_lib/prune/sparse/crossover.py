@@ -25,8 +25,8 @@ def crossover(densities: Sequence[float], ratios: Sequence[float]) -> float | No
 
     Raises:
         TypeError: the densities or ratios are not numbers.
-        ValueError: there is no density, the densities do not rise or are not above 0, the counts differ, or a
-            ratio is not above 0.
+        ValueError: there is no density, the densities do not rise or are not above 0, the counts differ, or a ratio is
+            not above 0.
 
     At 0.1 it takes half the time, at 0.4 twice: equal at the geometric mean, 0.2:
 

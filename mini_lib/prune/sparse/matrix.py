@@ -1,7 +1,7 @@
 """Common parts of the storage formats: a matrix of weights, its zeros left out, as tensors as they would lie on disk.
 
-A weight counts as zero if it equals 0, so -0.0 is left out and comes back as 0.0. Data that describe a file rather
-than the weights (shape, dtype, the names of the tensors) do not count; a file's header holds them once.
+A weight counts as zero if it equals 0, so -0.0 is left out and comes back as 0.0. Data that describe a file rather than
+the weights (shape, dtype, the names of the tensors) do not count; a file's header holds them once.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Weights that a format leaves out are not multiplied. So where x holds a NaN or an infinity, a dense product gives NaN in
 every row (0 * NaN = NaN), and a sparse one only in the rows that have a weight there. A zero that a format stores,
-within a block or in a group of 2:4 that is not full, is multiplied like any other value. Both keep denormal
-numbers.
+within a block or in a group of 2:4 that is not full, is multiplied like any other value. Both keep denormal numbers.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ def matvec(matrix: Matrix, x: Tensor, *, flags: Sequence[str] | None = None) -> 
 
     flags: how the kernel is compiled; by default for the fastest code on this machine.
 
-    The result differs from the exact one by at most columns * 2**-23 * sum |w| |x| per row, whatever the order of
-    the additions (N. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, 2002, section 3.1).
+    The result differs from the exact one by at most columns * 2**-23 * sum |w| |x| per row, whatever the order of the
+    additions (N. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, 2002, section 3.1).
 
     Raises:
         TypeError: `matrix` is in none of the formats or its values are not fp32, or `x` is not an fp32 tensor.

@@ -69,8 +69,8 @@ class NofM:
 def to_n_of_m(weight: Tensor, n: int = 2, m: int = 4) -> NofM:
     """Store a matrix in which at most n of every m neighbours in a row are nonzero.
 
-    2:4 takes half of the values and 2 bits per value. In fp32 that is 0.5 * (1 + 2/32) = 0.53125 of dense, in
-    fp16 0.5 * (1 + 2/16) = 0.5625, not half.
+    2:4 takes half of the values and 2 bits per value. In fp32 that is 0.5 * (1 + 2/32) = 0.53125 of dense, in fp16 0.5
+    * (1 + 2/16) = 0.5625, not half.
 
     Raises:
         TypeError: `weight` is not a tensor of fp32, fp16 or bf16, or n and m are not whole numbers.

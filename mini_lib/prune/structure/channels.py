@@ -34,8 +34,8 @@ def channel_scores(
         larger norm, so scores of different groups can be compared only roughly.
 
     Raises:
-        ValueError: an unknown norm; with "batch_norm", a group whose channels pass no batch norm with a gamma; or
-            as `channel_groups`.
+        ValueError: an unknown norm; with "batch_norm", a group whose channels pass no batch norm with a gamma; or as
+            `channel_groups`.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
     >>> model[0].weight.data = torch.tensor([[3.0, -4.0], [1.0, 0.0]])

@@ -1,8 +1,8 @@
 """Which channels can be removed, and what else must go with each of them.
 
 A channel is made by a row of one layer and read by columns of others. Without the row, the columns have nothing to
-read, so both go; so do the numbers that a batch norm keeps for the channel. A residual sum adds channel 3 of one
-layer to channel 3 of another: those rows can only go together. Channels that must go together form a group.
+read, so both go; so do the numbers that a batch norm keeps for the channel. A residual sum adds channel 3 of one layer
+to channel 3 of another: those rows can only go together. Channels that must go together form a group.
 """
 
 from __future__ import annotations

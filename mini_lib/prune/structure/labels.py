@@ -1,8 +1,8 @@
 """Labels for channels, and which labels stand or fall together.
 
 Every output channel of every layer gets a number, its label. Where two channels meet, as in the sum of a residual
-block, their labels are joined: neither can be removed without the other. Where something needs a channel that no
-layer can lose, as the model's output does, its label is fixed, and so is every label joined to it.
+block, their labels are joined: neither can be removed without the other. Where something needs a channel that no layer
+can lose, as the model's output does, its label is fixed, and so is every label joined to it.
 """
 
 from __future__ import annotations

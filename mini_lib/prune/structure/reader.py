@@ -1,8 +1,8 @@
 """Follow the channels through a model: which layers make them, which only pass them on, which read them.
 
-The forward pass runs once on an example. Each value is accompanied by a tensor of the same shape that says, for
-every element, which channel it belongs to. An operation that moves elements around (flatten, cat, permute) moves the
-labels in the same way, so the reader does not have to know the layout of a tensor.
+The forward pass runs once on an example. Each value is accompanied by a tensor of the same shape that says, for every
+element, which channel it belongs to. An operation that moves elements around (flatten, cat, permute) moves the labels
+in the same way, so the reader does not have to know the layout of a tensor.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ def remove_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
     Raises:
         TypeError: `keep` is not a mapping, or holds something other than whole numbers.
         ValueError: a group is unknown, or its channels must stay; indexes are empty, not rising, or out of range; the
-            forward has the number of channels written into it; something else that runs with the model, such as a
-            hook of its own, uses them; or as `channel_groups`.
+            forward has the number of channels written into it; something else that runs with the model, such as a hook
+            of its own, uses them; or as `channel_groups`.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> remove_channels(model, torch.zeros(1, 2), {"0": [0, 2]})
@@ -57,9 +57,9 @@ def remove_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
 def mask_channels(model: nn.Module, example: Tensor, keep: Keep) -> nn.Module:
     """Return a copy of `model` with the same shapes, in which everything that belongs to the other channels is zero.
 
-    It sets to zero the rows and biases of the layers that make a removed channel, the numbers that batch norms
-    and depthwise convolutions hold for it, and the columns of the layers that read it. The columns alone decide the
-    output. Zero rows would not be enough: sigmoid(0) is 1/2, and the next layer would read that.
+    It sets to zero the rows and biases of the layers that make a removed channel, the numbers that batch norms and
+    depthwise convolutions hold for it, and the columns of the layers that read it. The columns alone decide the output.
+    Zero rows would not be enough: sigmoid(0) is 1/2, and the next layer would read that.
 
     Arguments are those of `remove_channels`.
 

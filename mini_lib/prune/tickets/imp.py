@@ -22,8 +22,8 @@ from mini_lib.tensor_checks import need_tensor
 class Ticket:
     """A sparse net, not yet trained from its current weights, and how it was found.
 
-    `model` holds the weights that training starts from, with zeros where `mask` says so; `rounds` holds the
-    result of each training, the dense one first.
+    `model` holds the weights that training starts from, with zeros where `mask` says so; `rounds` holds the result of
+    each training, the dense one first.
     """
 
     model: nn.Module
@@ -102,8 +102,8 @@ def next_mask(
     """Return the mask of round `number`, counted from 1: of what `mask` keeps, the share `rate` is pruned.
 
     `model` says which weights can be pruned, `trained` how large they have become. Scope "global" ranks all of them
-    together; "layer" prunes each layer separately and the last one at half the rate, as the paper does for this net.
-    At least one weight of each layer stays.
+    together; "layer" prunes each layer separately and the last one at half the rate, as the paper does for this net. At
+    least one weight of each layer stays.
 
     Raises:
         TypeError, ValueError: a setting is out of range, `trained` lacks a weight, or as `keep_top`.

@@ -17,8 +17,8 @@ Weights = Mapping[str, Tensor]  # a net's parameters, by name
 class Trained:
     """The result of training one net.
 
-    `validation_accuracies` belong to those steps of `recipe.evaluate_at` that were trained; `snapshot`
-    holds the weights after the step that was asked for. Accuracies lie in [0, 1].
+    `validation_accuracies` belong to those steps of `recipe.evaluate_at` that were trained; `snapshot` holds the
+    weights after the step that was asked for. Accuracies lie in [0, 1].
     """
 
     weights: Weights

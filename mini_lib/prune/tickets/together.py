@@ -35,8 +35,8 @@ def train_together(
     Net i equals the result of `train_alone(model, starts[i], masks[i], orders[i], ...)`, up to the rounding of sums.
 
     Raises:
-        ValueError: the numbers of starts, masks and orders differ; a mask does not fit; steps are out of
-            range; no parameter is trainable; a loss is not finite.
+        ValueError: the numbers of starts, masks and orders differ; a mask does not fit; steps are out of range; no
+            parameter is trainable; a loss is not finite.
     """
     first_step, snapshot_at = check_steps(recipe, first_step, snapshot_at)
     _check(model, starts, masks, orders, splits, recipe)

@@ -1,8 +1,8 @@
 """What a format is: how the numbers of a tensor are stored, and how a file names the format.
 
 To add a format, derive a frozen dataclass from `Format`, in a file of its own. No other code has to know it:
-quantizing, the layers and the files use a format only through the methods of this class. A file finds the class by
-its name, so import the module that defines it before you read such a file.
+quantizing, the layers and the files use a format only through the methods of this class. A file finds the class by its
+name, so import the module that defines it before you read such a file.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Observer(Protocol):
 class Format(ABC):
     """A description, not a tensor: the values of the codes, the bits of a code, the weights that share a scale.
 
-    A quantized tensor has two forms, each a dict of tensors by name. Its *fields* are for computing: "codes"
-    (int32, or the values themselves in `FloatFormat`) and the tensors that give them values, such as "scale". Its
-    *parts* are for storing: the codes packed into bytes.
+    A quantized tensor has two forms, each a dict of tensors by name. Its *fields* are for computing: "codes" (int32, or
+    the values themselves in `FloatFormat`) and the tensors that give them values, such as "scale". Its *parts* are for
+    storing: the codes packed into bytes.
     """
 
     bits: float  # how many bits a packed code takes; if not a whole number, the format packs its codes itself

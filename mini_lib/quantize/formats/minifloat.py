@@ -1,8 +1,8 @@
 """Small floats: a sign, a few bits of exponent and a few of mantissa, in 8 or 4 bits altogether.
 
 A code is the pattern of the bits, read as a whole number. Without its sign bit it counts the magnitudes upwards: first
-the subnormals, evenly spaced from 0, then 2**mantissa_bits values between each power of two and the next. Encoding
-uses this order. Round the magnitude to a multiple of the step between two powers of two, and add the codes below:
+the subnormals, evenly spaced from 0, then 2**mantissa_bits values between each power of two and the next. Encoding uses
+this order. Round the magnitude to a multiple of the step between two powers of two, and add the codes below:
 
     e = max(floor(log2 |x|), lowest_exponent)
     code = (e - lowest_exponent) * 2**mantissa_bits + round(|x| / 2**(e - mantissa_bits))
@@ -76,8 +76,8 @@ class MiniFloat:
     def encode(self, x: Tensor) -> Tensor:
         """Return the code of the nearest value (int32, shape of `x`); of two equally near, the even code.
 
-        A value beyond the largest one becomes the largest: it saturates, and nothing becomes infinite. A NaN
-        becomes the highest code, and a zero keeps its sign.
+        A value beyond the largest one becomes the largest: it saturates, and nothing becomes infinite. A NaN becomes
+        the highest code, and a zero keeps its sign.
 
         Raises:
             TypeError: `x` is not a tensor.

@@ -9,8 +9,8 @@ has a counterpart in integers. For the same input codes, they are equal up to th
 3. The scales become an integer multiplier, off by a share of 2**-31 at most.
 
 So the output code is that of the twin, computed without rounding errors, unless the twin's value lies so close to the
-middle between two codes that points 2 and 3 move it to the other side; then the codes differ by one. In steps of
-the next grid, for a sum s, a bias b and M = u / scale_out, "so close" means within
+middle between two codes that points 2 and 3 move it to the other side; then the codes differ by one. In steps of the
+next grid, for a sum s, a bias b and M = u / scale_out, "so close" means within
 
     M * |round(b / u) - b / u| + M * |s + round(b / u)| * 2**-31
 

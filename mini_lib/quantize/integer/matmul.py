@@ -5,8 +5,8 @@ A code q stands for scale * (q - z). The scales can be taken out of the sum, whi
     sum (q_a - z_a) (q_w - z_w) = sum q_a q_w - z_w sum q_a - z_a sum q_w + k z_a z_w
 
 The first term is the product that kernels are fast at, 8 bits times 8 bits into 32. The last two do not depend on the
-input, so they are added to the bias once. The second does, and costs one more sum per row; a symmetric weight
-(z_w = 0) does not need it. These functions are written to be read: they are exact, not fast.
+input, so they are added to the bias once. The second does, and costs one more sum per row; a symmetric weight (z_w = 0)
+does not need it. These functions are written to be read: they are exact, not fast.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Two machines on paper: the widths at which they compute, their speed, and the energy that this costs.
 
 The worth of a bit depends on the machine. A bit-serial machine takes each weight bit by bit, so every bit left out
-saves time. A GPU with units for 4 and 8 bits has only those two speeds: a 3-bit weight is stored and multiplied as
-if it had 4 bits, and a 5-bit weight as if it had 8.
+saves time. A GPU with units for 4 and 8 bits has only those two speeds: a 3-bit weight is stored and multiplied as if
+it had 4 bits, and a 5-bit weight as if it had 8.
 
 Both are data, with their assumptions; neither was measured. They are useful because they differ.
 """

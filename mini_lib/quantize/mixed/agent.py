@@ -1,11 +1,11 @@
 """Bits by reinforcement learning, in the manner of HAQ: an agent walks through the layers and gives each its bits.
 
 At each layer the agent sees a few numbers (which layer, its size, its cost, the bits of the layer before), and picks a
-width. At the end of the walk, layers are lowered in turn until the budget is met, and the whole model is measured:
-the smaller its error, the better the reward. Picks that led to a better reward than usual become more likely.
+width. At the end of the walk, layers are lowered in turn until the budget is met, and the whole model is measured: the
+smaller its error, the better the reward. Picks that led to a better reward than usual become more likely.
 
-HAQ trains a DDPG actor-critic, whose action is one real number that is rounded to bits. This is a simpler
-relative: REINFORCE, with a softmax over the widths and the mean of the last rewards as a baseline.
+HAQ trains a DDPG actor-critic, whose action is one real number that is rounded to bits. This is a simpler relative:
+REINFORCE, with a softmax over the widths and the mean of the last rewards as a baseline.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which layer deserves which bits: the least error that fits a budget of bytes, seconds or joules.
 
-Each layer has one option per width, with the cost from a `CostTable` and the error from a sensitivity; costs and
-errors add up over the layers. That is a knapsack, which `mini_lib.knapsack` solves.
+Each layer has one option per width, with the cost from a `CostTable` and the error from a sensitivity; costs and errors
+add up over the layers. That is a knapsack, which `mini_lib.knapsack` solves.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ FINENESS = 10**15  # a knapsack counts in whole numbers: a budget of seconds or 
 class Allocation:
     """The bits of each layer, and the predicted cost and error of the model with them.
 
-    `bits` goes into `quantize_weights(model, bits)`. The error is the one that decided the choice: a sum of the
-    layers' sensitivities, or a measurement of the whole model.
+    `bits` goes into `quantize_weights(model, bits)`. The error is the one that decided the choice: a sum of the layers'
+    sensitivities, or a measurement of the whole model.
     """
 
     bits: dict[str, int]
@@ -125,9 +125,9 @@ def allocate(
 
     Raises:
         TypeError: a budget or an error is not a number, or a layer's errors are not a mapping.
-        ValueError: not exactly one budget is given, or it cannot be met (the message gives the least cost); the
-            layers or widths of the sensitivity are not those of the table; an error is negative or not finite; the
-            table knows no joules; or `method` is unknown.
+        ValueError: not exactly one budget is given, or it cannot be met (the message gives the least cost); the layers
+            or widths of the sensitivity are not those of the table; an error is negative or not finite; the table knows
+            no joules; or `method` is unknown.
 
     Eight bits for both layers would take 16 bytes. Of 12 bytes, 4 are left to give one layer 8 bits; the second gains
     more from them than the first:

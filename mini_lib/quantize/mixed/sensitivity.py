@@ -43,8 +43,8 @@ def sensitivity_by_loss(
 ) -> Sensitivities:
     """Return by how much the mean cross-entropy rises when only one layer is quantized, in nats.
 
-    Where it falls, by the luck of the sample, the error is 0: a knapsack takes no negative errors, and would
-    choose by luck. So the loss separates layers only where their harm exceeds this luck; KL has no such floor.
+    Where it falls, by the luck of the sample, the error is 0: a knapsack takes no negative errors, and would choose by
+    luck. So the loss separates layers only where their harm exceeds this luck; KL has no such floor.
 
     Args:
         model, widths, fmt, where, observer: those of `Trials`.
@@ -128,8 +128,8 @@ def sensitivity_by_output(
 ) -> Sensitivities:
     """Return the squared error of each layer's own output, relative to the output: tr(D H D^T) / tr(W H W^T).
 
-    H holds the second moments of the layer's inputs, so all widths together take one pass over the data. It knows
-    which weights matter to the layer, but not how much the layer matters to the model.
+    H holds the second moments of the layer's inputs, so all widths together take one pass over the data. It knows which
+    weights matter to the layer, but not how much the layer matters to the model.
 
     Args:
         model: in eval mode. The other arguments are those of `Trials`.

@@ -1,8 +1,8 @@
 """A model with any layer at any width, tried quickly: each weight is quantized once per width, and lent.
 
 A search asks for hundreds of allocations of one model. They share their parts: five layers at four widths are 20
-quantized weights and 1,024 models. So the weights are made once, and each trial runs the one model with some of them
-in place of its own.
+quantized weights and 1,024 models. So the weights are made once, and each trial runs the one model with some of them in
+place of its own.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Trials:
 
     Raises:
         TypeError: a width is not a whole number.
-        ValueError: there is no width or one is given twice, no layer is chosen, two chosen layers share their weight,
-            a layer's weight is computed by something else (such as a mask), or cannot be quantized.
+        ValueError: there is no width or one is given twice, no layer is chosen, two chosen layers share their weight, a
+            layer's weight is computed by something else (such as a mask), or cannot be quantized.
 
     >>> model = nn.Sequential(nn.Linear(2, 1, bias=False))
     >>> _ = model[0].weight.data.copy_(torch.tensor([[7.0, -2.2]]))

@@ -1,8 +1,8 @@
 """Layers that multiply on packed codes, in C: the codes of a `QuantizedLayer`, in the layout of the kernels.
 
 A `QuantizedLayer` unpacks its codes to floats in every pass. These layers do not: they read only 1 to 8 bits per
-weight. They differ from it in one thing: the inputs are rounded to int8, with one scale per row of the input (per
-image for a convolution) that is taken from the input itself. An output moves by at most max |x| / 254 * sum |w|.
+weight. They differ from it in one thing: the inputs are rounded to int8, with one scale per row of the input (per image
+for a convolution) that is taken from the input itself. An output moves by at most max |x| / 254 * sum |w|.
 """
 
 from __future__ import annotations

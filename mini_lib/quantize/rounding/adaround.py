@@ -49,8 +49,8 @@ def adaround(
 ) -> nn.Module:
     """Return a new model whose chosen layers hold weights rounded by AdaRound, as packed codes in the format `fmt`.
 
-    The layers are rounded in the order in which they run, each for the inputs that the layers rounded before it
-    give. Fold batch norm first, so that the rounded weights are those that are really used.
+    The layers are rounded in the order in which they run, each for the inputs that the layers rounded before it give.
+    Fold batch norm first, so that the rounded weights are those that are really used.
 
     Args:
         model: a model in eval mode; the argument stays as it is.

@@ -49,8 +49,8 @@ def awq(
     Raises:
         TypeError, ValueError: as `scale_salient` and `quantize_weights`.
 
-    To nearest, 1.4 becomes 1 where the input is 4, and the output loses 1.6. Scaled up, that column is the
-    largest of its row, where rounding is exact, and the column with the larger error has an input of 1/4.
+    To nearest, 1.4 becomes 1 where the input is 4, and the output loses 1.6. Scaled up, that column is the largest of
+    its row, where rounding is exact, and the column with the larger error has an input of 1/4.
 
     >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).eval()
     >>> _ = model[0].weight.data.copy_(torch.tensor([[4.0], [0.25]]))
@@ -135,8 +135,8 @@ def _best_scale(
 def best_scale(sizes: Tensor, error: Callable[[Tensor], float], candidates: int) -> Tensor:
     """Return the factors sizes^alpha at which `error` is least, of `candidates` exponents up to 1, and 0.
 
-    Factors are divided by the root of their largest times their smallest, so that they lie evenly about 1. A channel
-    of size 0 has the factor 1. Of equal errors, the one with the smallest alpha is taken.
+    Factors are divided by the root of their largest times their smallest, so that they lie evenly about 1. A channel of
+    size 0 has the factor 1. Of equal errors, the one with the smallest alpha is taken.
 
     Sizes 4 and 1 at alpha 1 are 4 and 1, divided by 2:
 

@@ -1,9 +1,9 @@
 """GPTQ: round a layer column by column, and let the columns still to come make up for the loss.
 
-Rounding to nearest keeps each weight's own error small. What matters to the network is the error of the layer's
-output, D H D^T, in which errors of inputs that go together can cancel. GPTQ rounds one column of all rows to nearest,
-and then moves the columns that are not rounded yet so that they undo as much of the output error as they can. With the
-upper Cholesky factor U of the inverse, H^-1 = U^T U,
+Rounding to nearest keeps each weight's own error small. What matters to the network is the error of the layer's output,
+D H D^T, in which errors of inputs that go together can cancel. GPTQ rounds one column of all rows to nearest, and then
+moves the columns that are not rounded yet so that they undo as much of the output error as they can. With the upper
+Cholesky factor U of the inverse, H^-1 = U^T U,
 
     column i costs e^2 = ((w - q) / U_ii)^2        and moves the weights to its right by -e * U_i,i:
 

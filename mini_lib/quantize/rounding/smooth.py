@@ -35,8 +35,8 @@ def smooth(model: nn.Module, calibration: Calibration, *, strength: float = 0.5)
 
     Raises:
         TypeError: strength is not a number, or a batch is not a tensor.
-        ValueError: strength is outside [0, 1], calibration is empty or holds NaN, a weight holds NaN or is masked;
-            or as `find_pairs`.
+        ValueError: strength is outside [0, 1], calibration is empty or holds NaN, a weight holds NaN or is masked; or
+            as `find_pairs`.
 
     Inputs up to 16 and 1 meet weights of 1, so the factors are sqrt(16 / 1) and 1:
 

@@ -1,7 +1,7 @@
 """Batch norm at few bits: statistics that are measured again, and statistics that are frozen.
 
-Rounding a layer's weights changes the mean and the variance of its outputs, but a batch norm after it still uses
-the old ones. At 2 bits that alone can ruin a network whose codes are good.
+Rounding a layer's weights changes the mean and the variance of its outputs, but a batch norm after it still uses the
+old ones. At 2 bits that alone can ruin a network whose codes are good.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ def reestimate_batch_norm(model: nn.Module, calibration: Calibration) -> nn.Modu
     """Return a copy of `model` whose batch norms have the mean and variance of their inputs on the calibration data.
 
     Weights stay as they are, and so do gamma and beta. The statistics are those of the whole data, not a moving average
-    of batches: how it is cut into batches does not matter. The norms are measured one after the other, in the order
-    in which they run, each with the new statistics of the norms before it. As in torch, the variance is divided by
-    n - 1.
+    of batches: how it is cut into batches does not matter. The norms are measured one after the other, in the order in
+    which they run, each with the new statistics of the norms before it. As in torch, the variance is divided by n - 1.
 
     It works on any model in eval mode whose batch norms are not folded: float, quantized after training, in training at
     few bits, or exported. Where they are folded there is nothing to measure again; see `correct_bias`.
@@ -65,8 +64,8 @@ def reestimate_batch_norm(model: nn.Module, calibration: Calibration) -> nn.Modu
 def freeze_batch_norm(model: nn.Module) -> nn.Module:
     """Return a copy of `model` whose batch norms use their running statistics even while it trains.
 
-    Training then uses the same line as evaluation: its mean and variance stay as they are, while gamma and
-    beta still learn. `model.train()`, which `fit` calls, does not change that.
+    Training then uses the same line as evaluation: its mean and variance stay as they are, while gamma and beta still
+    learn. `model.train()`, which `fit` calls, does not change that.
 
     Raises:
         TypeError: `model` is not a module.

@@ -37,9 +37,9 @@ def prepare(
 ) -> nn.Module:
     """Return a copy of `model` whose chosen layers round their weights, and perhaps inputs, each time they run.
 
-    Train it with `fit`, then `export` it. Untrained, it computes the same as post-training quantization with
-    the same `observer`, to the last bit: training starts there. The floats behind the codes are the parameters,
-    so small gradients that change no code at first add up until they do.
+    Train it with `fit`, then `export` it. Untrained, it computes the same as post-training quantization with the same
+    `observer`, to the last bit: training starts there. The floats behind the codes are the parameters, so small
+    gradients that change no code at first add up until they do.
 
     For batch norm there are three ways. Fold it first, `prepare(fold_batch_norm(model), ...)`, and the trained model is
     exactly the stored one; a model that was trained unfolded cannot be folded exactly, since gains per channel take the
@@ -50,8 +50,8 @@ def prepare(
 
     Args:
         model: trained; the argument stays as it is. In eval mode if `activations` are given.
-        fmt: as in `quantize_weights`: a format, a mapping from every chosen layer to its format or bits, or a
-            function. IntFormat, TernaryFormat, BinaryFormat and CodebookFormat can be trained.
+        fmt: as in `quantize_weights`: a format, a mapping from every chosen layer to its format or bits, or a function.
+            IntFormat, TernaryFormat, BinaryFormat and CodebookFormat can be trained.
         activations: the grid of each layer's input: an IntFormat with one scale per tensor, a `PACT(bits)`, which is
             copied for each layer, or a function `(name, module)` that gives one of them, or None for an input in float.
         method: "lsq" learns steps and scales with the weights. "ste" does not: an integer grid keeps the step that the

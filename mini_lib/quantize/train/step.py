@@ -13,9 +13,9 @@ SMALLEST = torch.finfo(torch.float32).tiny  # below it 1 / step overflows
 class LearnedStep(nn.Module):
     """A step `start * exp(growth)`, rounded to the dtype in which it is stored. Training learns `growth`, from 0.
 
-    Adam moves a parameter by about the learning rate in each update, whatever the size of its gradient. A step of
-    0.002 would turn negative after two updates of 0.001; its logarithm changes by a share, and the step stays positive.
-    A growth of 0 is the starting grid to the last bit, so weight decay pulls a step back to its start.
+    Adam moves a parameter by about the learning rate in each update, whatever the size of its gradient. A step of 0.002
+    would turn negative after two updates of 0.001; its logarithm changes by a share, and the step stays positive. A
+    growth of 0 is the starting grid to the last bit, so weight decay pulls a step back to its start.
 
     Args:
         start: the steps to begin with, of any shape.

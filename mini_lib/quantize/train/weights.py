@@ -119,9 +119,9 @@ class TernaryWeight(LatentWeight):
 class BinaryWeight(LatentWeight):
     """The signs of the floats, times scales that are learned, or fitted to the floats each time, by `binarize`.
 
-    XNOR-Net lets the gradient pass the sign where |w| <= 1, for weights of about that size. Here the unit of a
-    weight is its row's scale, the mean magnitude, so the gradient passes where |w| <= scale: larger weights have
-    settled, and are far from flipping. The gradient of a learned scale is the sum of sign(w) * gradient over its row.
+    XNOR-Net lets the gradient pass the sign where |w| <= 1, for weights of about that size. Here the unit of a weight
+    is its row's scale, the mean magnitude, so the gradient passes where |w| <= scale: larger weights have settled, and
+    are far from flipping. The gradient of a learned scale is the sum of sign(w) * gradient over its row.
 
     Source: M. Rastegari et al., "XNOR-Net", 2016, section 3.1.
     """
