@@ -10,8 +10,8 @@ def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
     """Return `lines` of cells as text: columns two spaces apart, those in `left` flush left, the others flush right.
 
     Raises:
-        TypeError: a cell is not text, or `left` not whole numbers.
-        ValueError: there is no line, or the lines do not all have as many cells.
+        TypeError: a cell is not text, or `left` is not whole numbers.
+        ValueError: there is no line, or the lines differ in their number of cells.
 
     >>> print(aligned([("layer", "weights"), ("conv1", "72"), ("fc", "5,120")]))
     layer  weights
@@ -36,7 +36,7 @@ def as_html(lines: Sequence[Sequence[str]], caption: str) -> str:
 
     Raises:
         TypeError: a cell or the caption is not text.
-        ValueError: there is no line, or the lines do not all have as many cells.
+        ValueError: there is no line, or the lines differ in their number of cells.
 
     >>> as_html([("layer", "weights"), ("conv1", "72")], "Stored").partition("<tbody>")[2]
     '<tr><th scope="row">conv1</th><td>72</td></tr></tbody></table>'

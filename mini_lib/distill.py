@@ -1,4 +1,4 @@
-"""Knowledge distillation: a student learns what its teacher thinks of each picture, not its label alone.
+"""Knowledge distillation: a student learns what its teacher thinks of each picture, not only its label.
 
 A label says "shirt". A trained teacher says "shirt, though nearly a T-shirt, and no sandal at all": ten numbers per
 picture instead of one. The student's answer q is drawn towards the teacher's p, both softened by a temperature T,

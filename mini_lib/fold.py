@@ -38,7 +38,7 @@ class FoldedBatchNorm(nn.Identity):
         self.axes = axes
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.axes is not None and isinstance(x, Tensor) and x.dim() != self.axes:  # x is no tensor while tracing
+        if self.axes is not None and isinstance(x, Tensor) and x.dim() != self.axes:  # x is not a tensor while tracing
             raise ValueError(
                 f"the batch norm that was folded here normalised axis 1, so it can stand for {self.axes} axes only, "
                 f"got shape {list(x.shape)}; give the model a batch of the shape that its layers expect"
@@ -183,7 +183,7 @@ def _check_pair(layer: nn.Module, norm: nn.Module) -> None:
 
 
 def _layer_before(flow: Flow, norm_name: str, norm: nn.Module) -> str:
-    """Return the name of the layer that `norm` is to be folded into, or say why there is none."""
+    """Return the name of the layer to fold `norm` into, or say why there is none."""
     where = f"cannot fold batch norm '{norm_name}'"
     calls = [call for call in flow.calls if call.module is norm]
     if len(calls) != 1:

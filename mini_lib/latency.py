@@ -91,7 +91,7 @@ def compare_latency(
     Each call runs once untimed at the start of its turn, unless it is long: otherwise it would find the caches full of
     the data of the call before it, and a fast call after a slow one would look several times slower than it is.
 
-    clock: by default the wall clock. `time.thread_time` counts this thread's processor time alone, for work on one
+    clock: by default the wall clock. `time.thread_time` counts only this thread's processor time, for work on one
     thread on a machine that others use too. Where a clock is coarse, as this one is on Windows, runs are timed together
     in groups long enough for it to measure, and their mean is taken.
 

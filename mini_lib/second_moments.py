@@ -57,7 +57,7 @@ def second_moments_of(model: nn.Module, calibration: Calibration, layers: Layers
 
 
 def mean_squares_of(model: nn.Module, calibration: Calibration, layers: Layers) -> dict[str, Tensor]:
-    """Return the diagonal of H alone, E[x_j^2]: k numbers for a layer instead of k * k, float64 [k] or [groups, k].
+    """Return only the diagonal of H, E[x_j^2]: k numbers for a layer instead of k * k, float64 [k] or [groups, k].
 
     Raises:
         TypeError, ValueError: as `second_moments_of`.

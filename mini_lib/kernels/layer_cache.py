@@ -18,7 +18,7 @@ _FLOAT, _HALF, _BYTE = (torch.float32,), (torch.float16,), (torch.uint8,)
 
 @dataclass(frozen=True, eq=False)
 class LayerCache:
-    """Keys and values of one layer, with room for so many tokens.
+    """Keys and values of one layer, with room for `room` tokens.
 
     32 bits: keys and values are float32 [kv_heads, room, head_dim], and the grids None.
     8 and 4 bits: they are uint8 [kv_heads, room, head_dim · bits / 8]; byte i of 4-bit codes holds code i in its low

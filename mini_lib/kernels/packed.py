@@ -34,7 +34,7 @@ _SETS = {
 _FLOAT, _BYTE, _INT8 = (torch.float32,), torch.uint8, (torch.int8,)
 _SCALE = {torch.float32: 24, torch.float16: 16, torch.bfloat16: 8}  # packed.c's name for each
 _SMALLEST = 2.0**-100  # as in packed.c
-_PIECE = 64  # scratch memory is cut into pieces that start on so many bytes
+_PIECE = 64  # scratch memory is cut into pieces that start on multiples of this many bytes
 
 
 @cache

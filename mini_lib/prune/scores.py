@@ -1,6 +1,6 @@
 """The worth of a weight: scores, from which a mask is made. The higher a score, the longer the weight stays.
 
-All scores here look at a weight alone, or at a weight and its gradient. Those that look at a layer's inputs are in
+All scores here look at a weight only, or at a weight and its gradient. Those that look at a layer's inputs are in
 `second_order`.
 """
 

@@ -1,4 +1,4 @@
-"""Post-training quantization of a whole model: weights alone, or weights and activations."""
+"""Post-training quantization of a whole model: weights only, or weights and activations."""
 
 from __future__ import annotations
 

@@ -161,8 +161,8 @@ def checked_rows(rows: Tensor, fmt: IntFormat, counts: Tensor | None) -> tuple[T
     """Return the rows, and how often each value occurs: once unless `counts` says otherwise.
 
     Raises:
-        TypeError: the rows do not hold floats, `fmt` is no IntFormat, or the counts are no tensor of numbers.
-        ValueError: the rows are no matrix, are empty, or hold NaN or infinity; or the counts do not fit them.
+        TypeError: the rows do not hold floats, `fmt` is not an IntFormat, or the counts are not a tensor of numbers.
+        ValueError: the rows are not a matrix, are empty, or hold NaN or infinity; or the counts do not fit them.
     """
     rows = finite_rows(rows)
     of_type("fmt", fmt, IntFormat, fix="other formats have no range to choose")

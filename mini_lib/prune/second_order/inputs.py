@@ -31,7 +31,7 @@ def input_second_moments(model: nn.Module, calibration: Calibration, where: Wher
 
 
 def input_mean_squares(model: nn.Module, calibration: Calibration, where: Where = is_prunable) -> dict[str, Tensor]:
-    """Return the diagonal of H alone, E[x_j^2], by layer name.
+    """Return only the diagonal of H, E[x_j^2], by layer name.
 
     Raises:
         TypeError, ValueError: as `input_second_moments`.

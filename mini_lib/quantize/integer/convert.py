@@ -128,7 +128,7 @@ def with_integer_biases(model: nn.Module) -> nn.Module:
     >>> model = nn.Sequential(nn.Linear(1, 1)).eval()
     >>> model[0].weight.data, model[0].bias.data = torch.tensor([[127.0]]), torch.tensor([2.7])      # scale_w is 1
     >>> twin = quantize_weights_and_activations(model, IntFormat(8), UNSIGNED_8_BITS, torch.tensor([[255.0]]))
-    >>> with_integer_biases(twin)[0].bias.tolist()                                  # scale_a is 1: 2.7 is no unit
+    >>> with_integer_biases(twin)[0].bias.tolist()                                  # scale_a is 1, so 2.7 is rounded
     [3.0]
 
     Source: Jacob 2018, section 2.4: scale_bias = scale_a * scale_w.
