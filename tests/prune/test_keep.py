@@ -327,11 +327,11 @@ REFUSED = {
     "density 0.75 (scope 'global') asks for 3 weights, but `among` keeps 2, and a pruned weight does not come back; "
     "use a lower density":
         lambda: keep_top({"w": W}, 0.75, among=HALF),
-    "density 0.75 (scope 'layer') asks for 3 weights of 'w', but `among` keeps 2, and what is pruned does not come "
+    "density 0.75 (scope 'layer') asks for 3 weights of 'w', but `among` keeps 2, and a pruned weight does not come "
     "back; use a lower density":
         lambda: keep_top({"w": W}, 0.75, "layer", among=HALF),
-    "density 0.5 (scope 'row') asks for 2 weights of 'w', as many in each row, but `among` keeps 2, and what is "
-    "pruned does not come back; use a lower density":
+    "density 0.5 (scope 'row') asks for 2 weights of 'w', as many in each row, but `among` keeps 2, and a "
+    "pruned weight does not come back; use a lower density":
         lambda: keep_top({"w": W}, 0.5, "row", among=Mask({"w": torch.tensor([[True, True], [False, False]])})),
     "at_least must be a whole number of 0 or more, got -1; 1 keeps a layer alive":
         lambda: keep_top({"w": W}, 0.5, at_least=-1),
