@@ -224,7 +224,7 @@ def test_layers_that_cannot_be_factorized(layer, error, message):
         (lambda: tensor_train(nn.Linear(8, 6), (2, 4), (2, 4), (1,)), ValueError,
          "output_modes must be whole numbers whose product is the 6 outputs, got 2 \\* 4 = 8"),
         (lambda: tensor_train(nn.Linear(8, 6), (2, 3), (2, 3), (1,)), ValueError, "product is the 8 inputs, got 2 "),
-        (lambda: tensor_train(nn.Linear(8, 6), (2, 3), (2, 2, 2), (1,)), ValueError, "as many, got 2 and 3; a size"),
+        (lambda: tensor_train(nn.Linear(8, 6), (2, 3), (2, 2, 2), (1,)), ValueError, "equally many sizes, got 2 and 3; fill up"),
         (lambda: tensor_train(nn.Linear(8, 6), (-2, -3), (2, 4), (1,)), ValueError,
          "each of output_modes must be a whole number of 1 or more, got -2; their product is the outputs"),
         (lambda: tensor_train(nn.Linear(8, 6), (2, 3), (2, 4), (5,)), ValueError,
