@@ -100,8 +100,8 @@ def estimate_time(
        (`Block.chain_cycles`). A loop so short that several fit into the core's window overlaps with its next start.
     3. Each round also costs a compare and a jump, each entry `entry_cycles`.
     4. The lines that each cache misses come from a simulation (`traffic`); a line costs `stream_cycles` where it
-    follows its neighbour, otherwise `jump_cycles`. Memory and core overlap. 5. A parallel loop divides the work among
-    all cores, or among as many as it has iterations.
+       follows its neighbour, otherwise `jump_cycles`. Memory and core overlap.
+    5. A parallel loop divides the work among all cores, or among as many as it has iterations.
 
     Guards count as instructions that always let the statement pass; loops with changing bounds count by their mean.
 
