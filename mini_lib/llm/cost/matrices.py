@@ -1,4 +1,4 @@
-"""The matrices of a model, one per row: a token is multiplied by each, in so many layers.
+"""The matrices of a model, one per row: a token is multiplied by each of them, in each of its layers.
 
 Parameters, FLOPs and bytes are all read from this one list, so that they cannot disagree.
 """

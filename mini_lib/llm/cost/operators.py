@@ -25,7 +25,8 @@ ACTIVATION_BYTES = 2  # engines keep activations in 16 bits between operators
 class Operator:
     """The work of one kind of operator in a step, over all its `calls`, on one device.
 
-    `weights` counts the numbers behind `weight_bytes`. `group` is how many query heads on this device share a KV head.
+    `weights` counts the numbers stored in `weight_bytes`. `group` is how many query heads on this device share a KV
+    head.
     """
 
     name: str
@@ -94,7 +95,7 @@ def operators(
     one_of("attention_parallel", attention_parallel, ("tensor", "data"), fix="'tensor' divides the heads")
     tensor_parallel = check_tensor_parallel(a, tensor_parallel, attention_parallel)
     tokens = batch * new_tokens
-    # outside the experts a device works on `own` sequences, and so many devices share each of them
+    # outside the experts, a device works on `own` sequences; `together` devices share each sequence
     own, together = (ceil(batch / tensor_parallel), 1) if attention_parallel == "data" else (batch, tensor_parallel)
     attention, unfolded = _attend(a, own, new_tokens, context, kv_bits, together, causal)
     # two norms and two additions read and write `hidden`; the activation reads its inputs and writes its output

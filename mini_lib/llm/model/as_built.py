@@ -30,7 +30,7 @@ _PARTS = {
 
 
 def need_as_built(lm: object, what: str, *, fix: str) -> None:
-    """Refuse a model that computes something else than its weights say.
+    """Refuse a model that computes anything other than its weights say.
 
     what: the code that would leave it out, as named in the message: "a plan", "smooth_lm". fix: what to do instead.
 

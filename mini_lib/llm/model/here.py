@@ -38,7 +38,7 @@ _MEMORY_BYTES = 2**34  # that of a laptop; no prediction here depends on it
 
 @dataclass(frozen=True)
 class Limits:
-    """The measured limits of this machine on so many threads.
+    """The measured limits of this machine on a number of threads.
 
     read_bytes_per_s: for a float32 matrix in memory, times a vector. peak_flops_per_s: for large float32 products.
     packed_flops_per_s: for a packed matrix in the cache times one vector, by the bits of its weights.

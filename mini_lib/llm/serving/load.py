@@ -108,6 +108,15 @@ def knee(rows: Sequence[LoadRow]) -> LoadRow:
         ValueError: there are fewer than three rows, or the best is the first or the last, so that the bend may lie
             outside.
 
+    Throughput over latency is 10 / 1 = 10, then 18 / 1.2 = 15, then 20 / 4 = 5: the bend is at the second rate.
+
+    >>> other = dict.fromkeys(("ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s"), 0.0)
+    >>> other |= {"utilization": 1.0, "mean_batch": 1.0, "kv_occupancy": 1.0, "preemptions": 0}
+    >>> measured = (1, 10, 1.0), (2, 18, 1.2), (3, 20, 4.0)
+    >>> rows = [LoadRow(rate, tokens, latency_mean_s=mean_s, **other) for rate, tokens, mean_s in measured]
+    >>> knee(rows).rate_per_s
+    2
+
     Source: Kleinrock, "Power and deterministic rules of thumb for probabilistic problems in computer
     communications", ICC 1979.
     """

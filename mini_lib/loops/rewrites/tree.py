@@ -41,6 +41,9 @@ def split_names(names: str) -> list[str]:
 
     Raises:
         ValueError: there is no name, or one is there twice.
+
+    >>> split_names("m n k")
+    ['m', 'n', 'k']
     """
     listed = of_type("the loops", names, str, fix="pass their names, such as 'm n k'").replace(",", " ").split()
     if not listed or len(set(listed)) != len(listed):

@@ -85,7 +85,7 @@ class Space:
         return tuple(dict.fromkeys(load.buffer for load in statement.loads if load.buffer != self.output))
 
     def draw(self, rng: random.Random) -> Schedule:
-        """A schedule at random; it need not be legal.
+        """A random schedule; it does not have to be legal.
 
         Raises:
             TypeError: `rng` is not a `random.Random`.

@@ -198,7 +198,7 @@ def test_wrong_input_is_refused():
     with pytest.raises(TypeError, match="each token must be a whole number, got 3.5"):
         tokenizer.decode([3.5])
     with pytest.raises(
-        ValueError, match=r"tokenizer is \('llama', None\), and this reader builds \('gpt2', 'smollm'\)"
+        ValueError, match=r"tokenizer is \('llama', None\), and this reader builds only \('gpt2', 'smollm'\)"
     ):
         Tokenizer.of_file({"tokenizer.ggml.model": "llama"})
     for change, message in (
