@@ -173,7 +173,7 @@ def speed_table(rows: Sequence[Timed]) -> str:
 
 def trap_table(kept: Sequence[Timed], given_back: Sequence[Timed]) -> str:
     """Return the same layers with an allocator that keeps its memory, and with one that gives it back at each call."""
-    lines = [["", "memory kept: ms", "page faults a call", "memory given back: ms", "page faults a call"]]
+    lines = [["", "memory kept: ms", "page faults per call", "memory given back: ms", "page faults per call"]]
     others = {row.name: row for row in given_back}
     lines += [
         [row.name, _ms(row), f"{row.page_faults:.0f}", _ms(others[row.name]), f"{others[row.name].page_faults:.0f}"]

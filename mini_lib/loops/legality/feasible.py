@@ -144,7 +144,7 @@ def extremes(system: System, goal: Affine) -> tuple[int, int] | None:
     if tight is None:
         return None
     low, high = goal.extremes(tight.ranges)
-    if low == high:  # this is the bound of the box; is there a point?
+    if low == high:  # the box fixes the value; is there a point?
         return (low, high) if solve(tight) is not None else None
     first, last = solve(tight, (goal,)), solve(tight, (-goal,))
     if first is None or last is None:
