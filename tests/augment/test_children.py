@@ -279,7 +279,7 @@ def patched(net):
 
 
 DRAWS = "the net's `forward` draws by itself, and children have one generator each"
-OTHER = "net 1 says something else in a group than alone"
+OTHER = "net 1 gives another output in a group than alone"
 ODD = {
     "functional dropout": (lambda seed: Around(seed, lambda own, x: own.net(F.dropout(x, 0.5, own.training))), DRAWS),
     "dropout at all times": (lambda seed: Around(seed, lambda own, x: own.net(F.dropout(x))), DRAWS),
