@@ -227,7 +227,7 @@ check("10.2")
 # </details>
 
 # %% [markdown]
-# A convolution is a matrix product. Its m are the pixels, its n the output channels, and its k the terms of each sum: input channels times the 3 x 3 taps. A **depthwise** convolution is many small products, one per channel. Each has one output channel, and nine numbers to sum.
+# As a matrix product, a convolution has the pixels along m, the output channels along n, and the terms of each sum along k: input channels times the 3 x 3 taps. A **depthwise** convolution is many small products, one per channel. Each has one output channel, and nine numbers to sum.
 
 # %%
 predict(
@@ -308,7 +308,7 @@ show(
 # %% [markdown]
 # By hand: the layer uses 1 of 8 columns, and has 9 taps where 16 would fit: 1/8 · 9/16 = 0.07. (Pixels waste a little more.)
 #
-# The lanes of a matrix unit *share* their operands, which is what makes it cheap. Groups share nothing, so all columns but one compute for nothing. In a vector unit each lane brings its own operands, and then each lane can take its own channel. Here are the best mappings of one depthwise layer, and of the dense layer after it:
+# The lanes of a matrix unit *share* their operands, which is what makes it cheap. Groups share nothing, so all columns but one do no useful work. In a vector unit each lane brings its own operands, and then each lane can take its own channel. Here are the best mappings of one depthwise layer, and of the dense layer after it:
 
 # %% name="out-mappings" tags=["hide-input", "nbval-check-output"]
 for name, found in (("depthwise2", depthwise), ("pointwise2", layers["depthwise_cnn"]["pointwise2"])):
@@ -506,7 +506,7 @@ with hold("10.b"):
 #
 # So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should be adjacent. With inputs or outputs innermost, both layouts miss equally often.
 #
-# Without the promise, these two orders also take about as long in both layouts. The promise makes all four faster, and then the layout counts. With inputs innermost, NHWC is several times as fast, where *outputs* are adjacent. With outputs innermost it is NCHW, where the *pixels* are adjacent. So "keep the innermost axis adjacent" is no law: a compiler that knows that nothing overlaps may make vectors of another loop than the innermost. (Whether it did so here was not tested.)
+# Without the promise, these two orders also take about the same time in both layouts. The promise makes all four of these nests faster, and then the layout counts. With inputs innermost, NHWC is several times as fast, where *outputs* are adjacent. With outputs innermost it is NCHW, where the *pixels* are adjacent. So "keep the innermost axis adjacent" is no law: a compiler that knows that nothing overlaps may make vectors of another loop than the innermost. (Whether it did so here was not tested.)
 #
 # Without the promise, the first row has many times the misses of the last four, and is the fastest. With it, the times of those four differ several-fold, though the simulation counts the same misses for all of them. (It follows the nest, not the code that the compiler makes of it.) **Misses are one cost among several.**
 #
@@ -591,15 +591,17 @@ claim(
 plain_s, promised_s = ({name: min(one[name].times_s) for name in nests} for one in (timed, timed_restrict))
 inputs_nchw, inputs_nhwc, outputs_nchw, outputs_nhwc = others
 claim(
-    "Without the promise, these two orders also take about as long in both layouts",
+    "Without the promise, these two orders also take about the same time in both layouts",
     holds=all(
         2 / 3 < plain_s[one] / plain_s[other] < 3 / 2
         for one, other in ((inputs_nchw, inputs_nhwc), (outputs_nchw, outputs_nhwc))
     ),
 )
-claim("The promise makes all four faster", holds=all(promised_s[name] < plain_s[name] for name in others))
 claim(
-    "with inputs innermost, NHWC is several times as fast",
+    "The promise makes all four of these nests faster", holds=all(promised_s[name] < plain_s[name] for name in others)
+)
+claim(
+    "With inputs innermost, NHWC is several times as fast",
     holds=promised_s[inputs_nchw] > 2.5 * promised_s[inputs_nhwc],
 )
 claim(
@@ -1258,7 +1260,7 @@ show(
 )
 
 # %% [markdown]
-# Placing in the order of time puts a small tensor where a large one would have fitted later. *Largest first* sees the future, and is simple. The optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: it takes fewer tensors, not better places. (It is allowed only where nothing reads the old values any more.) Where the graph leaves a choice, the bound also depends on the *order* of the steps:
+# Placing in the order of time puts a small tensor where a large one would have fitted later. *Largest first* sees the future, and is simple. The optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: the gain comes from fewer tensors, not from better places. (It is allowed only where nothing reads the old values any more.) Where the graph leaves a choice, the bound also depends on the *order* of the steps:
 
 # %% name="out-orders" tags=["nbval-check-output"]
 first, middle, end = branches[:1], branches[1:8], branches[8:]
