@@ -188,7 +188,7 @@ check("10.1")
 # </details>
 
 # %% [markdown]
-# Which loop goes on which axis? The axes of a matrix unit have **roles**: m indexes A and C, n indexes B and C, and k is summed. An axis takes only loops of its role. A unit of independent lanes is freer, and takes any two loops. A convolution has many loops: outputs, inputs, rows, columns. So the compiler tries all pairs.
+# Which loop goes on which axis? The axes of a matrix unit have **roles**: m indexes A and C, n indexes B and C, and k is summed. An axis takes only loops of its role. A unit of independent lanes is freer, and takes any two loops. A convolution has many loops: outputs, inputs, rows, columns. So the compiler tries every assignment.
 #
 # Worked by hand: the loops are out = 10 and in = 8, and the unit has 8 x 8 such lanes. With `out` on an axis, 10 of 16 places are used; with `in`, 8 of 8.
 
@@ -295,7 +295,7 @@ def draw_utilization():
             )
         axes.set_xticks(places, found, rotation=60, ha="right", fontsize=12)
         axes.set_title(title)
-    both[0].set(ylabel="utilization at most, in %", ylim=(0, 122), yticks=range(0, 101, 20))
+    both[0].set(ylabel="highest utilization, in %", ylim=(0, 122), yticks=range(0, 101, 20))
     both[1].legend(loc="upper right", fontsize=12, ncols=3)
     return figure
 
@@ -411,7 +411,7 @@ claim(
 )
 
 # %% [markdown]
-# > **Takeaway.** Padding multiplies over the axes and groups share no operands, so a depthwise layer leaves most of a matrix unit idle.
+# > **Takeaway.** Padding multiplies over the axes and groups share no operands, so a depthwise layer uses little of a matrix unit.
 
 # %% [markdown]
 # ## 2 Layout: what is next to what
@@ -502,7 +502,7 @@ with hold("10.b"):
     table(nests, columns, layout_row, "pointwise, 64 to 16, 56 x 56", left=30)
 
 # %% [markdown]
-# Why so many? In NHWC two neighbouring pixels of one channel are 64 floats apart. Each access to X takes a line of its own: sixteen times as many lines. Then Y, which also uses one float of each line, does not stay in the cache either, and misses as often as X: twice as many again.
+# Why so many? In NHWC two neighbouring pixels of one channel are 64 floats apart. Each access to X takes a line of its own: sixteen times as many lines. Then Y, which also uses one float of each line, does not stay in the cache either, and misses as often as X: that doubles the misses.
 #
 # So neither layout is "the good one": it depends on the loops. With pixels innermost, pixels should be adjacent. With inputs or outputs innermost, both layouts miss equally often.
 #
@@ -558,7 +558,7 @@ with hold("10.c"):
         print(f"{name}: cold {kinds.cold:,}, capacity {kinds.capacity:,}, conflict {kinds.conflict:,}")
 
 # %% [markdown]
-# All misses of L1 except the cold ones are conflicts. Padding removes every conflict, and changes little else: not the instructions, not the misses of L2, and hardly the pages. So here the conflicts are the likely cause. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the same misses count as *capacity*, and padding still helps where a cache is larger than that.)
+# All misses of L1 except the cold ones are conflicts. Padding removes every conflict, and changes little else: the instructions and the misses of L2 stay the same, and the pages hardly change. So here the conflicts are the likely cause. (At 512 x 512 a column has as many lines as a cache of 32 KiB. There the same misses count as *capacity*, and padding still helps where a cache is larger than that.)
 
 # %% tags=["solution-only"]
 unpadded, spread_out = reasons.values()
@@ -566,7 +566,7 @@ claim(
     "All misses of L1 except the cold ones are conflicts. Padding removes every conflict",
     holds=(unpadded.capacity == 0 < unpadded.conflict and spread_out.conflict == spread_out.capacity == 0),
 )
-claim("not the misses of L2", holds=len({seen_by(p, L1, L2)[1].misses for p in variants.values()}) == 1)
+claim("the misses of L2 stay the same", holds=len({seen_by(p, L1, L2)[1].misses for p in variants.values()}) == 1)
 claim("So here the conflicts are the likely cause", holds=faster > 2)
 wide = {extra: transpose(512, 512).pad("B", axis=1, elements=extra) for extra in (16, 32)} | {0: transpose(512, 512)}
 whole = classify(trace(wide[0]), L1)
@@ -1004,9 +1004,13 @@ claim(
         parts_j["in registers"][key] < 0.5 * parts_j["tiles, padded"][key] for key in ("instruction", "cache 8 KB")
     ),
 )
+claim(
+    "here these take most of the energy",
+    holds=all(one["fp32_mul"] + one["fp32_add"] < 0.5 * low_j[name] for name, one in parts_j.items()),
+)
 
 # %% [markdown]
-# > **Takeaway.** The schedule does not change the arithmetic; it decides how many bytes move and how many instructions run, and these take most of the energy.
+# > **Takeaway.** The arithmetic stays the same; the schedule decides how many bytes move and how many instructions run, and here these take most of the energy.
 
 # %% [markdown]
 # ## 4 Memory: a place for each tensor
@@ -1022,7 +1026,7 @@ print(f"{len(ranges)} tensors, {sum(live.size_bytes for live in ranges):,} bytes
 
 # %% name="fig-live" tags=["hide-input"]
 def draw_live(ranges, names):
-    figure, axes = plt.subplots(figsize=(10, 0.32 * len(ranges) + 1.2))
+    figure, axes = plt.subplots(figsize=(9, 0.28 * len(ranges) + 1.3))
     largest = max(live.size_bytes for live in ranges)
     for row, live in enumerate(ranges):
         axes.barh(
@@ -1034,10 +1038,10 @@ def draw_live(ranges, names):
             color=figures.COLOURS["blue"],
         )
         axes.text(
-            live.first_step + live.steps + 0.1, row, f"{live.size_bytes / 1024:.1f} KiB", va="center", fontsize=10
+            live.first_step + live.steps + 0.1, row, f"{live.size_bytes / 1024:.1f} KiB", va="center", fontsize=12
         )
-    axes.set_yticks(range(len(ranges)), [live.name for live in ranges], fontsize=11)
-    axes.set_xticks(range(len(names)), names, rotation=60, ha="left", fontsize=11)
+    axes.set_yticks(range(len(ranges)), [live.name for live in ranges], fontsize=12)
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="left", fontsize=12)
     axes.tick_params(axis="x", labelbottom=False, labeltop=True, bottom=False, top=False)
     axes.set_xlim(0, len(names) + 1.5)
     axes.invert_yaxis()
@@ -1083,7 +1087,7 @@ check("10.6")
 # </details>
 
 # %% [markdown]
-# Does this really happen? PyTorch frees a tensor once nothing refers to it. The next cell counts each output when its layer is done, and takes it out of the count when PyTorch frees it.
+# Does a real forward pass need this much? PyTorch frees a tensor once nothing refers to it. The next cell counts each output when its layer is done, and takes it out of the count when PyTorch frees it.
 
 
 # %% tags=["hide-input"]
@@ -1114,7 +1118,7 @@ print(f"watched in PyTorch:       {watched_peak(models['small_cnn'], picture):,}
 # %% [markdown]
 # Knowing the peak is not yet a plan. Each tensor needs an **offset**, and two tensors that are alive together must not overlap. A planner takes the tensors in some order and puts each into a gap. The simplest rule is *first fit*: the lowest place that is free.
 #
-# Worked by hand: bytes 0 to 7 and 12 to 15 are taken. A tensor of 4 bytes fits at 8. A tensor of 6 bytes does not, and goes on top, to 16.
+# Worked by hand: bytes 0 to 7 and 12 to 15 are taken. A tensor of 4 bytes fits at 8. A tensor of 6 bytes does not, and goes on top, at 16.
 
 # %% [markdown]
 # ### Exercise 10.7 - The lowest place that is free (10 min)
@@ -1238,7 +1242,7 @@ def draw_plan(planner, graph="four branches"):
         )
         if live.size_bytes > 0.04 * plan.peak_bytes:
             middle = live.first_step + live.steps / 2, low + live.size_bytes / 2048
-            axes.text(*middle, live.name, ha="center", va="center", fontsize=10)
+            axes.text(*middle, live.name, ha="center", va="center", fontsize=12)
     axes.axhline(plan.bound_bytes / 1024, color="black", linestyle=":", linewidth=2)
     axes.set_title(f"{plan.peak_bytes:,} bytes", loc="left")
     axes.set(xlabel="step", ylabel="memory, in KiB")
@@ -1260,7 +1264,7 @@ show(
 )
 
 # %% [markdown]
-# Placing in the order of time puts a small tensor where a large one would have fitted later. *Largest first* sees the future, and is simple. The optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: the gain comes from fewer tensors, not from better places. (It is allowed only where nothing reads the old values any more.) Where the graph leaves a choice, the bound also depends on the *order* of the steps:
+# Placing tensors in the order of time puts a small tensor where a large one would have fitted later. *Largest first* sees the future, and is simple. The optimum has to search, since the problem is NP-hard (*dynamic storage allocation*). Working in place lowers the bound itself: the gain comes from fewer tensors, not from better places. (It is allowed only where nothing reads the old values any more.) Where the graph leaves a choice, the bound also depends on the *order* of the steps:
 
 # %% name="out-orders" tags=["nbval-check-output"]
 first, middle, end = branches[:1], branches[1:8], branches[8:]
@@ -1284,7 +1288,7 @@ claim(
     holds=(plans["small_cnn", "best fit"].peak_bytes < 1.05 * plans["small_cnn", "optimum"].peak_bytes),
 )
 claim(
-    "Placing in the order of time puts a small tensor where a large one would have fitted later",
+    "Placing tensors in the order of time puts a small tensor where a large one would have fitted later",
     holds=(at_peak["best fit"] > 1.3 * at_peak["largest first"]),
 )
 claim(
