@@ -1373,7 +1373,7 @@ check("10.8")
 # </details>
 
 # %% [markdown]
-# How much can it help? At best, loading takes as long as computing, and half of the time is hidden. Guess first, then move the sliders.
+# How much can it help? Guess first, then move the sliders.
 
 # %%
 predict(
@@ -1428,7 +1428,7 @@ explore(
 )
 
 # %% [markdown]
-# Far from balance it helps little: nine tenths of loading cannot hide behind one tenth of computing, nor the other way round. With one tile there is nothing to overlap. And two buffers take twice the scratch memory, so the tiles may have to be smaller.
+# At best, loading takes as long as computing, and half of the time is hidden. Far from balance it helps little: nine tenths of loading cannot hide behind one tenth of computing, nor the other way round. With one tile there is nothing to overlap. And two buffers take twice the scratch memory, so the tiles may have to be smaller.
 #
 # ### The rewrite
 #
