@@ -34,6 +34,11 @@ TYPE = """([id, text]) => {
   const cells = window.jupyterapp.shell.currentWidget.content.widgets;
   cells.find(cell => cell.model.id === id).model.sharedModel.setSource(text);
 }"""
+SPAN = """ids => {
+  const cells = window.jupyterapp.shell.currentWidget.content.widgets;
+  const boxes = ids.map(id => cells.find(cell => cell.model.id === id).node.getBoundingClientRect());
+  return [boxes[0].top, boxes[boxes.length - 1].bottom];
+}"""
 
 
 def main() -> None:
@@ -70,12 +75,8 @@ def view(page, notebook, ids: list[str]) -> Image.Image:
     """The part of the window that shows these cells, which follow one another."""
     notebook.select(ids[0])
     page.wait_for_timeout(1000)
-    boxes = [notebook.select(name).bounding_box() for name in ids]  # all are in the window: nothing scrolls
-    notebook.select(ids[0])
-    page.wait_for_timeout(1000)
-    top = notebook.page.locator("[data-under=test]").bounding_box()["y"]
-    height = boxes[-1]["y"] + boxes[-1]["height"] - boxes[0]["y"]
-    clip = {"x": 0, "y": top, "width": WIDTH, "height": min(height, HEIGHT - top)}
+    top, bottom = page.evaluate(SPAN, ids)
+    clip = {"x": 0, "y": top, "width": WIDTH, "height": min(bottom, HEIGHT) - top}
     return Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
 
 
