@@ -3,7 +3,7 @@
 #
 # Lesson 08 · {minutes} · before it: [07 Is a depthwise-separable convolution the same thing for less?](07_depthwise.ipynb)
 #
-# A layer of 300 x 784 weights looks like 235,200 separate decisions. But if the rows of such a matrix resemble each other, the matrix repeats itself, and a matrix that repeats itself can be stored as the product of two thin
+# A layer of 300 x 784 weights looks like 235,200 separate decisions. But if the rows of such a matrix resemble each other, the matrix repeats itself, and can be stored as the product of two thin
 # matrices. Thin matrices are cheaper, unless they are not thin enough; or the part that was left out told a shirt from a coat; or the processor does not care how few multiplications there are. This lesson is about these three exceptions.
 #
 # **You will be able to**
@@ -115,7 +115,7 @@ with hold("8.a"):
     print(aligned(lines))
 
 # %% [markdown]
-# A square matrix has to lose half of its rank before the first weight is saved. A long matrix may keep more. (Here a convolution is a matrix that has one row per filter, with all weights of the filter in a line. Part 2 shows other ways to cut it.)
+# A square matrix has to lose half of its rank before the first weight is saved. A long matrix may keep more. (Here a convolution is a matrix with one row per filter. Part 2 has other ways to cut it.)
 #
 # ### Which thin matrices?
 #
@@ -158,7 +158,7 @@ check("8.2")
 #
 # $$\frac{\|W - W_r\|}{\|W\|} = \sqrt{\frac{s_{r+1}^2 + \dots + s_n^2}{s_1^2 + \dots + s_n^2}}.$$
 #
-# By hand: the singular values 2, 2, 1 have the squares 4, 4, 1, which add up to 9. Rank 0 loses everything: error 1. Rank 1 loses 5 of 9: 0.745. Rank 2 loses 1 of 9: 0.333. Rank 3 loses nothing. Look at rank 2: **a third of the length is missing, but only a ninth of the square.**
+# By hand: the singular values 2, 2, 1 have the squares 4, 4, 1, which add up to 9. Rank 0 loses everything: error 1. Rank 1 loses 5 of 9: 0.745. Rank 2 loses 1 of 9: 0.333. Rank 3 loses nothing. At rank 2 **a third of the length is missing, but only a ninth of the square.**
 
 # %% [markdown]
 # ### Exercise 8.3 - The error at every rank (6 min)
@@ -318,11 +318,11 @@ check("8.4")
 # </details>
 # <details><summary>Hint 2: from index to rank</summary>
 #
-# Find the index of the first sum that is large enough. Indices start at 0 and ranks at 1: if the first sum is enough, its index is 0, and the rank is 1. A sum that equals the share is enough.
+# Find the index of the first sum that is large enough; an equal sum is enough. Indices start at 0, and ranks at 1.
 # </details>
 
 # %% [markdown]
-# Why 90%, and not 80%? There is no good reason. **Variational Bayes** (VBMF) asks another question: if the matrix were something simple plus noise of unknown strength, which singular values would stand out of the noise? If the noise is known, the answer has a closed form. The strength of the noise is found by a search along one number. So there is nothing to choose. Shuffled layers are a test: how much does VBMF find in them?
+# Why 90%, and not 80%? There is no good reason. **Variational Bayes** (VBMF) asks another question: if the matrix were something simple plus noise of unknown strength, which singular values would stand out of the noise? For known noise the answer has a closed form, and the strength of the noise is found by a search along one number. So there is nothing to choose. How much does VBMF find in shuffled layers?
 
 
 # %%
@@ -476,13 +476,15 @@ def ways_at(conv, share, sweeps=40):
     }
 
 
-cut_in, left_of, seconds_for = {}, {}, {}
+SIZE = (14, 14)  # of the pictures that conv3 and conv4 read
+cut_in, left_of, mmac_of, seconds_for = {}, {}, {}, {}
 for name in tqdm(("conv3", "conv4"), desc="layers"):
     for way, cut in ways_at(LAYER[name], 0.25, sweeps=200).items():
         began_s = time.perf_counter()
         cut_in[name, way] = cut()
         seconds_for[name, way] = time.perf_counter() - began_s
         left_of[name, way] = accuracy(cnn, **{name: cut_in[name, way].layer})
+        mmac_of[name, way] = cut_in[name, way].macs(SIZE) / 1e6
 
 # %%
 errors_at_a_quarter = {at: found.predicted_error for at, found in cut_in.items()}
@@ -490,7 +492,6 @@ of_conv3 = {way: error for (name, way), error in errors_at_a_quarter.items() if 
 reveal("8.c", min(of_conv3, key=of_conv3.get))
 
 # %% name="out-ways" tags=["hide-input"]
-SIZE = (14, 14)
 lines = [("", "way", "ranks", "weights", "MMAC", "error", "accuracy", "s to find")]
 for (name, way), found in cut_in.items():
     conv = LAYER[name]
@@ -498,7 +499,7 @@ for (name, way), found in cut_in.items():
         costs = f"{conv.weight.numel():,}", f"{found.dense_macs(SIZE) / 1e6:.2f}"
         lines.append((name, "as it is", "", *costs, "", f"{WHOLE['small_cnn']:.1%}", ""))
     ranks = " x ".join(map(str, found.ranks))
-    costs = f"{found.parameters - len(conv.bias):,}", f"{found.macs(SIZE) / 1e6:.2f}", f"{found.predicted_error:.3f}"
+    costs = f"{found.parameters - len(conv.bias):,}", f"{mmac_of[name, way]:.2f}", f"{found.predicted_error:.3f}"
     lines.append((name, way, ranks, *costs, f"{left_of[name, way]:.1%}", f"{seconds_for[name, way]:.2f}"))
 with hold("8.c"):
     print(aligned(lines, left=(0, 1)))
@@ -550,6 +551,8 @@ claim(
 # CP makes four layers of one, and it has no closed form: it is found by **alternating least squares**, from a start that may be a bad one. Tucker-2 gets the two ranks with the least error of HOSVD, explained below. With the same share in both modes, 25 x 25, the error in conv4 would be 0.335 instead of 0.248.
 #
 # In conv4 no way costs half a point; in conv3 each of them costs eight points or more.
+#
+# The next figure shows other shares, with 40 sweeps. This takes about 4 seconds.
 
 # %% name="fig-ways" tags=["hide-input"]
 WAYS = {
@@ -560,7 +563,7 @@ WAYS = {
 SHARES = (0.08, 0.16, 0.25, 0.4)
 errors_of = {
     name: {way: [ways_at(LAYER[name], share)[way]().predicted_error for share in SHARES] for way in WAYS}
-    for name in ("conv3", "conv4")
+    for name in tqdm(("conv3", "conv4"), desc="layers")
 }
 
 
@@ -630,7 +633,7 @@ claim(
 )
 
 # %% [markdown]
-# The last column is a lower limit: cutting two modes cannot lose less than cutting one of them. The error of HOSVD is never above $\sqrt{2}$ times the smallest possible. In these two layers HOOI reduces the error of HOSVD by at most 3%. In conv4 cutting the inputs costs far more than cutting the outputs, so equal shares suit it badly.
+# The last column is a lower limit: cutting two modes cannot lose less than cutting one of them. The error of HOSVD is never above $\sqrt{2}$ times the smallest possible. In these two layers HOOI reduces the error of HOSVD by at most 3%. In conv4 cutting the inputs costs far more than cutting the outputs, so equal shares are a bad choice there.
 
 # %% [markdown]
 # > **Takeaway.** A convolution can be cut in four ways, and which one is nearest at equal weights depends on the layer.
@@ -680,7 +683,7 @@ check("8.6")
 # </details>
 
 # %% [markdown]
-# The mean and the covariance come from a few *training* pictures that are sent through the net. The error is measured on other pictures, from the validation data. There are three candidates: a plain SVD; the same with a corrected bias, to see what the bias alone does; and the data-aware SVD. Here an **output error** is a root: the root mean square of the change, divided by that of the output about its mean. (Its square is the *share* that is lost. Other lessons, such as 05, give the square.)
+# The mean and the covariance come from a few *training* pictures that are sent through the net. The error is measured on other pictures, from the validation data. There are three candidates: a plain SVD; the same with a corrected bias, to see what the bias alone does; and the data-aware SVD. Here an **output error** is a root: the root mean square of the change, divided by that of the output about its mean. (Other lessons, such as 05, give its square, the *share* that is lost.) This takes about 4 seconds.
 
 # %%
 predict(
@@ -692,7 +695,7 @@ predict(
 
 # %%
 moments, read = {}, {}
-for net, count in ((mlp, 1000), (cnn, 400)):
+for net, count in tqdm(((mlp, 1000), (cnn, 400)), desc="calibration"):
     moments |= input_moments(net, splits.train.first(count).images.split(100))
     wanted = [name for name, layer in net.named_modules() if name in moments]
     observe(net, [pictures[:500]], wanted, lambda name, inputs, output: read.update({name: inputs}))
@@ -867,7 +870,7 @@ check("8.7")
 # </details>
 
 # %% [markdown]
-# With ten layers of sixty ranks each you cannot try them all. The task is a **knapsack** with one choice per layer, and an integer program finds the optimum in a moment (`allocate_ranks`). It has two controls. The first gives each layer the same share of full rank, as large as the budget allows, and spends the rest on single ranks. The second does the same but leaves whole the layers that are known to be touchy, the first convolution and the last linear layer.
+# With ten layers of sixty ranks each you cannot try them all. The task is a **knapsack** with one choice per layer, and an integer program finds the optimum in a moment (`allocate_ranks`). It has two controls. The first gives each layer the same share of full rank, as large as the budget allows, and spends the rest on single ranks. The second does the same but leaves two touchy layers whole, the first convolution and the last linear layer.
 #
 # The optimization can add up the errors of the weights or those of the outputs. In this part all layers are data-aware; only the ranks differ. This takes about 5 seconds.
 
@@ -1042,7 +1045,7 @@ with hold("8.g"):
     print_contest("small_layer")
 
 # %% [markdown]
-# `MACs /` says how many times fewer MACs than the dense layer has; `speedup` how many times as fast. Below 1 is slower. The next table is the same contest for a large layer.
+# `MACs /` is the factor by which the MACs fell, and `speedup` says how many times as fast the layer is: below 1 is slower. `bound` is the roofline of each layer, added up. The next table is the same contest for a large layer.
 
 # %% name="out-faster" tags=["hide-input"]
 print("128 -> 128 channels at 14 x 14, 32 pictures, one thread: run here")
@@ -1174,7 +1177,7 @@ for name, net in CUT.items():
 print(aligned(lines))
 
 # %% [markdown]
-# One seed is an anecdote. The study with three seeds, more ranks and more pictures was **recorded**: the next cells read a file that comes with the course. Its times are those of the machine that it was made on, with 32 pictures, channels last and one thread. `- control` is the difference from the dense net of the same seed with the same fine-tuning, in points of test accuracy.
+# One seed is an anecdote. The study with three seeds, more ranks and more pictures was **recorded**: the next cells read a file that comes with the course. Its times are those of the recording machine: 32 pictures, channels last, one thread. `- control` is the difference from the dense net of the same seed with the same fine-tuning, in points of test accuracy.
 
 # %% name="out-recorded" tags=["hide-input"]
 
@@ -1461,7 +1464,7 @@ claim(
 # %% [markdown]
 # ## 7 Look around
 #
-# Move the rank. The first convolution has 16 filters of 3 x 3, so its matrix is 16 x 9. The figure shows the filters on the left; in the middle a boot seen through the four filters whose answers vary most; on the right the error and the costs. This takes about 5 seconds.
+# Move the rank. The first convolution has 16 filters of 3 x 3, so its matrix is 16 x 9. On the left you see the filters, in the middle a boot through the four filters whose answers vary most, on the right the error and the costs. This takes about 5 seconds.
 
 # %%
 conv = cnn.conv1
@@ -1478,6 +1481,7 @@ with torch.no_grad():
 boot = pictures[splits.validation.labels == 9][:1]
 with torch.no_grad():
     loud = conv(boot)[0].flatten(1).var(dim=1).argsort(descending=True)[:4]
+bar = tqdm(total=len(cuts), desc="drawing")
 
 
 def mosaic(filters):
@@ -1518,6 +1522,7 @@ def draw_rank(rank):
         fontsize=17,
         loc="right",
     )
+    bar.update()
     return figure
 
 
@@ -1540,8 +1545,8 @@ explore(
 # %% [markdown]
 # ## Where it stops working
 #
-# - **Not every layer has a low rank.** Random numbers have none, and some trained layers, such as conv3, are closer to random numbers than you would like. A layer that is already thin (the first convolution of a net, its last layer, a depthwise layer) has little to give.
-# - **An error is not an accuracy.** The error of the weight ignores the data, and that of the output ignores the task. Both are for choosing candidates; validation data choose among the candidates.
+# - **Not every layer has a low rank.** Random numbers have none, and some trained layers, such as conv3, are close to them. A layer that is already thin (the first convolution of a net, its last layer, a depthwise layer) has little to give.
+# - **An error is not an accuracy.** The error of the weight ignores the data, and that of the output ignores the task. They help to choose candidates; validation data choose among them.
 # - **MACs are not milliseconds.** You pay for whole vectors even if the rank fills only a part, and each further layer has a fixed cost and one more result to write and read.
 # - **CP** has the most compact form and the hardest search: a best solution does not always exist, components may grow and cancel each other, and then fine-tuning is unstable, too (Phan et al., 2020). **Tensor trains** store a large linear layer in very few weights, but their MACs fall by less, or not at all: linear1 as a train of rank 8 has 3% of the weights and 69% of the MACs, and at rank 16 it has 7% and 137% (`tensor_train` in the library).
 # - **A net trained small from the start** may be as good as a large net cut down. That control, in lesson 05, takes a training.
@@ -1572,7 +1577,7 @@ explore(
 #
 # ## The ledger
 #
-# Which net do we keep? Of the nets that were fine-tuned here, we keep the net with the fewest MACs whose validation accuracy is within a point of the dense control. If there is none, we keep the most accurate net.
+# Which net do we keep? Of the nets fine-tuned here, we keep the net with the fewest MACs whose validation accuracy is within a point of the dense control; if there is none, the most accurate net.
 
 # %% name="out-ledger"
 control = after["dense"][1]
@@ -1603,7 +1608,7 @@ claim(
 )
 
 # %% [markdown]
-# This net has 1.7 times fewer MACs and an accuracy within a point of the dense net, and it is hardly slower, if at all. The last column compares the two times, which were measured in the same run.
+# This net has 1.7 times fewer MACs and an accuracy within a point of the dense net, and it is hardly slower, if at all. The last column compares two times of the same run.
 
 # %%
 progress()
@@ -1618,7 +1623,8 @@ progress()
 # - Time fell where layers were large, in steps of whole vectors. In the small layer SVD and Tucker gained nothing.
 # - LoRA: when the change has a low rank, learn only the change.
 #
-# # *Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile Applications*. Zhang et al. 2015, *Accelerating Very Deep Convolutional Networks for Classification and Detection*. Nakajima et al. 2013, *Global Analytic Solution of Fully-observed Variational Bayesian Matrix Factorization*. Phan et al. 2020, *Stable Low-Rank Tensor Decomposition for Compression of Convolutional Neural Network*. Hu et al. 2022, *LoRA: Low-Rank
+# # **References.** Eckart and Young 1936, *The approximation of one matrix by another of lower rank*. Denton et al. 2014, *Exploiting Linear Structure Within Convolutional Networks for Efficient Evaluation*. Jaderberg et al. 2014, *Speeding up Convolutional Neural Networks with Low Rank Expansions*. Lebedev et al. 2015, *Speeding-up Convolutional Neural Networks Using Fine-tuned CP-Decomposition*. Kim et al. 2016,
+# *Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile Applications*. Zhang et al. 2015, *Accelerating Very Deep Convolutional Networks for Classification and Detection*. Nakajima et al. 2013, *Global Analytic Solution of Fully-observed Variational Bayesian Matrix Factorization*. Phan et al. 2020, *Stable Low-Rank Tensor Decomposition for Compression of Convolutional Neural Network*. Hu et al. 2022, *LoRA: Low-Rank
 # Adaptation of Large Language Models*. Kalajdzievski 2023, *A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA* (arXiv 2312.03732). Yuan et al. 2023, *ASVD: Activation-aware Singular Value Decomposition for Compressing Large Language Models* (arXiv 2312.05821). Wang et al. 2025, *SVD-LLM: Truncation-aware Singular Value Decomposition for Large Language Model Compression*.
 #
 # **In the library.** In `mini_lib/factorize`, `low_rank/` has the ways to cut, `data_aware.py` the output's error, `rank.py` and `budget.py` the ranks, `model.py` whole nets, `lora.py` the low-rank change; `studies/factorize` has the contests and what was recorded.
