@@ -436,7 +436,7 @@ check("8.5")
 # </details>
 
 # %% [markdown]
-# Which way is nearest if all four have the same number of weights? This takes about 5 seconds.
+# Now all four with the same number of weights. This takes about 5 seconds.
 
 # %%
 predict(
@@ -643,7 +643,7 @@ claim(
 #
 # The output of the layer should stay as it was, for the inputs that it really gets. These inputs are not white noise: in pictures of clothes, neighbouring pixels resemble each other, and the corners are nearly always dark. A direction in which the inputs never vary can be dropped at no cost.
 #
-# Let $R$ be a root of the covariance of the inputs, $R R^T = \operatorname{Cov}(x)$. Then $\|(W - W') R\|^2$ is the mean squared change of the output, about its mean. So the matrix to bring near is not $W$ but $W R$. The lost part also changes the mean of the output. That change is a constant, and a bias can make up for a constant.
+# Let $R$ be a root of the covariance of the inputs, $R R^T = \operatorname{Cov}(x)$. Then $\|(W - W') R\|^2$ is the mean squared change of the output, about its mean. So the matrix to bring near is not $W$ but $W R$. The lost part also changes the mean output. That change is a constant, and a bias can make up for it.
 #
 # By hand: $W$ is diagonal with 3 and 1. The inputs have mean (0, 2), and vary by 1 and by 6, independently. The outputs vary by 3 and 6. A plain SVD keeps the first output, since 3 is more than 1. About the mean it loses 6 of $\sqrt{9 + 36}$: error 0.894. The other choice keeps the second output: error 0.447. And its bias? The lost weight is the 3, and its input has mean 0: there is nothing to correct. In the plain SVD the lost weight is the 1, and the correction would be 1 · 2 = 2, in the second output.
 
@@ -683,7 +683,7 @@ check("8.6")
 # </details>
 
 # %% [markdown]
-# The mean and the covariance come from a few *training* pictures that are sent through the net. The error is measured on other pictures, from the validation data. There are three candidates: a plain SVD; the same with a corrected bias, to see what the bias alone does; and the data-aware SVD. Here an **output error** is a root: the root mean square of the change, divided by that of the output about its mean. (Other lessons, such as 05, give its square, the *share* that is lost.) This takes about 4 seconds.
+# The mean and the covariance come from a few *training* pictures, the error from validation pictures. There are three candidates: a plain SVD; the same with a corrected bias, to see what the bias alone does; and the data-aware SVD. Here an **output error** is a root: the root mean square of the change, divided by that of the output about its mean. (Other lessons, such as 05, give its square, the *share* that is lost.) This takes about 4 seconds.
 
 # %%
 predict(
@@ -746,7 +746,7 @@ by_root, by_cholesky = (
 claim("which gives the same $U$", holds=(by_root @ by_root.T - by_cholesky @ by_cholesky.T).norm() < 1e-4)
 
 # %% [markdown]
-# In formulas, the data-aware layer is $W' = U U^T W$, where $U$ has the first $r$ directions of the output in the SVD of $W R$, with the bias $b' = b + (W - W')\,\bar x$, where $\bar x$ is the mean input.
+# In formulas, the data-aware layer is $W' = U U^T W$, with the first $r$ columns $U$ from the SVD of $W R$, and $b' = b + (W - W')\,\bar x$ with the mean input $\bar x$.
 #
 # The column `predicted` was known from the calibration pictures; `data-aware` was measured on others. An error above 1 in the plain column says that a layer which always answers its mean would have been nearer. The gain differs by layer. In linear1 at rank 16 the error of the data-aware layer is 35% of the plain one, and in conv4 it is 91%. (If all inputs were equally strong and independent, $R$ would be a multiple of the identity, and the two layers would differ in the bias alone.)
 #
@@ -1045,7 +1045,7 @@ with hold("8.g"):
     print_contest("small_layer")
 
 # %% [markdown]
-# `MACs /` is the factor by which the MACs fell, and `speedup` says how many times as fast the layer is: below 1 is slower. `bound` is the roofline of each layer, added up. The next table is the same contest for a large layer.
+# `MACs /` is the factor by which the MACs fell; `bound` is the roofline of each layer, added up; a `speedup` below 1 is slower. Next, the same contest for a large layer.
 
 # %% name="out-faster" tags=["hide-input"]
 print("128 -> 128 channels at 14 x 14, 32 pictures, one thread: run here")
@@ -1456,7 +1456,7 @@ claim(
 )
 
 # %% [markdown]
-# LoRA at rank 4 learns with 2% of the weights, and the accuracy rises from 20% to 67%; with all weights it reaches 78%. (This is one seed, with one learning rate for LoRA and another for all weights; neither was searched for.) LoRA saves memory *for learning*: gradients, the state of the optimizer, and the weights to store per task.
+# LoRA at rank 4 learns with 2% of the weights, and the accuracy rises from 20% to 67%; with all weights it reaches 78%. (One seed, one learning rate for LoRA and another for all weights; neither was searched for.) LoRA saves memory *for learning*: gradients, the state of the optimizer, and the weights to store per task.
 
 # %% [markdown]
 # > **Takeaway.** If the change of a weight has a low rank, learn only the change: it has few weights, and once it is merged it costs no time.
