@@ -14,6 +14,7 @@ module = importlib.import_module("teach.check")
 @pytest.fixture(autouse=True)
 def one_exercise(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "find_exercise", lambda id: SCALE)
+    monkeypatch.setattr(module, "exercises_of", lambda lesson: [SCALE])
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("COURSE_STRICT", raising=False)
 
@@ -44,6 +45,37 @@ def test_the_function_is_found_by_name_in_the_notebook():
 
 def test_a_cell_that_was_not_run_is_said_quietly():
     assert "run the exercise's cell first" in check_in({}).text
+
+
+def defined(source):
+    """The names of a notebook in which this was run."""
+    names = {"check": teach.check}
+    exec(source, names)
+    return names
+
+
+@pytest.mark.parametrize(
+    "source, meant",
+    [
+        ("def symetric_scale(w): return 1", "symetric_scale"),
+        ("def my_answer(w, bits): return 1", "my_answer"),
+        ("scale_of = lambda w, bits: 1", "scale_of"),
+        ("def one(w, bits): return 1\ndef two(w, bits): return 1", ""),
+        ("def other(w): return 1", ""),
+    ],
+)
+def test_a_function_under_another_name_is_told_the_name_that_is_wanted(source, meant):
+    found = eval("check('2.1')", defined(source))
+    assert found.state == "not attempted"
+    wanted = f"If you mean `{meant}`, call it `symmetric_scale`." if meant else "run the exercise's cell first"
+    assert wanted in found.text
+
+
+def test_another_function_bound_to_the_name_is_run_and_named():
+    found = eval("check('2.1')", defined("def other(w, bits): return w.max()\nsymmetric_scale = other"))
+    assert "The function that was run is `other`." in found.text
+    found = eval("check('2.1')", defined("def other(w): return w.max()\nsymmetric_scale = other"))
+    assert "`other([-1.0, 0.5], bits=2)` raised TypeError" in found.text
 
 
 def test_the_librarys_own_function_under_that_name_is_no_attempt():
