@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from mini_lib import loops
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 10.6 -----------------------------------------------------------------------------------------------
 
@@ -36,14 +37,17 @@ def _peak_in_numpy(ranges: list[Range]) -> np.int64:
     return alive.max()
 
 
-def _exclusive(ranges: list[Range]) -> int:
-    last = max(end for _, _, end in ranges)
-    return max(sum(size for size, first, end in ranges if first <= at < end) for at in range(last + 1))
+def _peak(alive=lambda at, first, end: first <= at <= end, steps=lambda ranges: range(_last(ranges) + 1), of=max):
+    """A wrong answer: another rule of who is alive, other steps, or another number of what is alive at each."""
+    return lambda ranges: of(sum(size for size, first, end in ranges if alive(at, first, end)) for at in steps(ranges))
+
+
+def _last(ranges: list[Range]) -> int:
+    return max(end for _, _, end in ranges)
 
 
 def _most_buffers(ranges: list[Range]) -> int:
-    last = max(end for _, _, end in ranges)
-    return max(sum(first <= at <= end for _, first, end in ranges) for at in range(last + 1))
+    return max(sum(first <= at <= end for _, first, end in ranges) for at in range(_last(ranges) + 1))
 
 
 def _ranges_case(generator: torch.Generator) -> Case:
@@ -62,7 +66,11 @@ PEAK_LIVE_BYTES = Exercise(
     cases=(
         Case([(8, 0, 1)]),
         Case([(8, 0, 1), (4, 1, 2)]),
+        Case([(8, 0, 0), (4, 1, 2)]),
         Case([(8, 0, 1), (4, 1, 2), (6, 2, 3)]),
+        Case([(8, 0, 1), (4, 1, 2), (9, 2, 2)]),
+        Case([(4, 0, 1), (9, 1, 1)]),
+        Case([(4, 20, 21), (9, 21, 22)]),
         Case([(5, 0, 4), (8, 0, 1), (4, 1, 2), (6, 2, 3)]),
         *random_cases(10, seed=106, make=_ranges_case),
     ),
@@ -76,7 +84,8 @@ PEAK_LIVE_BYTES = Exercise(
             "That is the largest tensor. A layer needs its input and its output at the same time.",
         ),
         Mistake(
-            _exclusive, "A tensor is still needed at its last step: the layer of that step reads it. Both ends count."
+            _peak(lambda at, first, end: first <= at < end),
+            "A tensor is still needed at its last step: the layer of that step reads it. Both ends count.",
         ),
         Mistake(
             lambda ranges: max([a[0] + b[0] for a, b in pairwise(ranges)] or [ranges[0][0]]),
@@ -84,6 +93,65 @@ PEAK_LIVE_BYTES = Exercise(
             "go: add up all that are alive.",
         ),
         Mistake(_most_buffers, "That is how many tensors are alive. Add up their bytes."),
+        Mistake(
+            lambda ranges: sum(size * (end - first + 1) for size, first, end in ranges),
+            "That adds up all steps. Add up the bytes of one step, and take the step with the most.",
+        ),
+        Mistake(
+            _peak(of=min), "That is the step with the fewest bytes. The memory must be enough for the fullest one."
+        ),
+    ),
+    symptoms=(
+        variants(
+            "A tensor is alive at its first step, at its last, and between them: both ends count.",
+            _peak(lambda at, first, end: first < at <= end),
+            _peak(lambda at, first, end: first < at < end),
+        ),
+        variants(
+            "A tensor is also alive between its first and its last step: a shortcut waits there to be read.",
+            _peak(lambda at, first, end: at == first),
+            _peak(lambda at, first, end: at == end),
+            _peak(lambda at, first, end: at in (first, end)),
+        ),
+        variants(
+            "Some steps are left out. Look at all of them, from 0 to the last step of any tensor, both included.",
+            _peak(steps=lambda ranges: range(_last(ranges)) or [0]),
+            _peak(steps=lambda ranges: range(1, _last(ranges) + 1) or [0]),
+            _peak(steps=lambda ranges: range(1, _last(ranges)) or [0]),
+            _peak(steps=lambda ranges: range(len(ranges))),
+            _peak(steps=lambda ranges: range(len(ranges) + 1)),
+            _peak(steps=lambda ranges: range(ranges[-1][2] + 1)),
+        ),
+        variants(
+            "That looks at one step only. The peak may be at any of them.",
+            _peak(steps=lambda ranges: [0]),
+            _peak(steps=lambda ranges: [ranges[0][1]]),
+            _peak(steps=lambda ranges: [_last(ranges)]),
+        ),
+        variants(
+            "That is the number of the step. Return how many bytes are alive at it.",
+            lambda ranges: max(range(_last(ranges) + 1), key=lambda at: _peak(steps=lambda _: [at])(ranges)),
+        ),
+        variants(
+            "That is a mean over the steps. The memory must be enough for the fullest step.",
+            lambda ranges: _peak(of=sum)(ranges) / (_last(ranges) + 1),
+        ),
+        variants(
+            "The largest two may never be alive together, and more than two may be. Look at the steps.",
+            lambda ranges: sum(sorted(size for size, _, _ in ranges)[-2:]),
+        ),
+        variants(
+            "Each range is (bytes, first step, last step), in this order.",
+            lambda ranges: max(
+                sum(c for a, b, c in ranges if a <= at <= b) for at in range(max(b for _, b, _ in ranges) + 1)
+            ),
+            lambda ranges: max(sum(c for a, b, c in ranges if a <= at <= b) for at in range(_last(ranges) + 1)),
+        ),
+        Symptom(
+            lambda got, expected, arguments: max(got) == expected and len(got) > 1,
+            "Those are the bytes at each step. Return the most of them.",
+            examples=(_peak(of=list),),
+        ),
     ),
     also_correct=(_peak_by_events, _peak_in_numpy),
     forbidden=(loops.peak_live_bytes,),
@@ -152,12 +220,27 @@ def _any_gap(size: int, taken: list[tuple[int, int]]) -> int:
 
 
 def _smallest_gap(size: int, taken: list[tuple[int, int]]) -> int:
+    return min(_gaps(size, taken), key=lambda gap: gap[1])[0]
+
+
+def _lowest(fits):
+    """A wrong answer: the lowest offset at which `fits(offset, size, start, end)` for every taken place."""
+    return lambda size, taken: next(at for at in range(1000) if all(fits(at, size, start, end) for start, end in taken))
+
+
+def _gaps(size: int, taken: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(offset, bytes) of the gaps that are large enough, and the place on top as an endless one."""
     offset, gaps = 0, []
     for start, end in sorted(taken):
         if start - offset >= size:
-            gaps.append((start - offset, offset))
+            gaps.append((offset, start - offset))
         offset = max(offset, end)
-    return min(gaps)[1] if gaps else offset
+    return [*gaps, (offset, 10**9)]
+
+
+def _after_the_first(size: int, taken: list[tuple[int, int]]) -> int:
+    """Looks at the gaps between taken places, and not at the one below the lowest."""
+    return _gaps(size, [(0, min(start for start, _ in taken)), *taken])[0][0] if taken else 0
 
 
 def _taken_case(generator: torch.Generator) -> Case:
@@ -181,6 +264,9 @@ FIRST_FIT = Exercise(
         Case(4, [(12, 16), (0, 8)]),
         Case(4, [(0, 16), (2, 6), (18, 30)]),
         Case(4, [(6, 10), (14, 20)]),
+        Case(2, [(0, 16), (2, 6)]),
+        Case(2, [(3, 5), (8, 10), (12, 14)]),
+        Case(6, [(2, 4)]),
         *random_cases(10, seed=107, make=_taken_case),
     ),
     mistakes=(
@@ -194,7 +280,54 @@ FIRST_FIT = Exercise(
         ),
         Mistake(_strictly_larger, "A gap of exactly `size` bytes fits."),
         Mistake(_any_gap, "The first gap may be too small: check that `size` bytes fit."),
+        Mistake(_after_the_first, "The gap below the first taken place counts too: begin at byte 0."),
+        Mistake(
+            lambda size, taken: (
+                _gaps(size, taken)[:-1][-1][0] if len(_gaps(size, taken)) > 1 else _gaps(size, taken)[0][0]
+            ),
+            "That is the highest gap that fits. First fit stops at the lowest one.",
+        ),
+        Mistake(
+            lambda size, taken: max(_gaps(size, taken)[:-1] or _gaps(size, taken), key=lambda gap: gap[1])[0],
+            "That is the largest gap (worst fit). First fit takes the lowest one that is large enough.",
+        ),
         Mistake(_smallest_gap, "That is the smallest gap that fits (best fit). First fit takes the lowest one."),
+    ),
+    symptoms=(
+        variants(
+            "The second number of a taken place is the first byte *after* it: that byte is free.",
+            _lowest(lambda at, size, start, end: at + size <= start or at > end),
+            lambda size, taken: first_fit(size, [(start, end + 1) for start, end in taken]),
+        ),
+        variants(
+            "A taken place is (first byte, first byte after). The second number is no length.",
+            lambda size, taken: first_fit(size, [(start, start + end) for start, end in taken]),
+        ),
+        variants(
+            "All `size` bytes must be free, from the first to the last, and not only some of them.",
+            _lowest(lambda at, size, start, end: at < start or at >= end),
+            _lowest(lambda at, size, start, end: not (start <= at < end or start <= at + size - 1 < end)),
+        ),
+        variants(
+            "Any byte may be the first one, not only multiples of `size`.",
+            lambda size, taken: next(
+                at for at in range(0, 1000, size) if all(at + size <= start or at >= end for start, end in taken)
+            ),
+        ),
+        variants(
+            "Sort by the *start* of the taken places, not by their end.",
+            lambda size, taken: _unsorted(size, sorted(taken, key=lambda place: place[1])),
+        ),
+        variants(
+            "That looks at the gap below the lowest taken place only. There may be gaps between the others.",
+            lambda size, taken: (
+                0 if not taken or min(start for start, _ in taken) >= size else max(end for _, end in taken)
+            ),
+        ),
+        variants(
+            "That adds up what is taken. Taken places may overlap, and a gap may lie between them.",
+            lambda size, taken: sum(end - start for start, end in taken),
+        ),
     ),
     also_correct=(_first_fit_by_trying, _first_fit_in_numpy),
 )

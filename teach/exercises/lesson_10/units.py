@@ -3,11 +3,13 @@
 import itertools
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 10.1 -----------------------------------------------------------------------------------------------
 
@@ -57,8 +59,8 @@ UTILIZATION = Exercise(
     mistakes=(
         Mistake(
             lambda sizes, blocks: math.prod(min(1.0, size / block) for size, block in zip(sizes, blocks, strict=True)),
-            "An axis longer than the block is cut into blocks, and its last one may be nearly "
-            "empty: 17 on blocks of 16 takes two.",
+            "An axis longer than the block is cut into blocks, and the last block may be nearly empty: 17 on blocks of "
+            "16 takes two.",
         ),
         Mistake(
             lambda sizes, blocks: 1 / utilization(sizes, blocks),
@@ -90,6 +92,51 @@ UTILIZATION = Exercise(
         Mistake(
             lambda sizes, blocks: 1 - utilization(sizes, blocks),
             "That is the share that is wasted. Return the share that is used.",
+        ),
+        Mistake(
+            lambda sizes, blocks: math.prod(size / block for size, block in zip(sizes, blocks, strict=True)),
+            "That divides by one block. A long axis takes several blocks: divide by the room in all of them.",
+        ),
+        Mistake(
+            lambda sizes, blocks: utilization(sizes, [16] * len(sizes)),
+            "The length of a block is given in `blocks`. It is not 16 on every unit.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "That is the first axis alone. Multiply the shares of all axes, and return after the loop.",
+            lambda sizes, blocks: utilization(sizes[:1], blocks[:1]),
+        ),
+        variants(
+            "Where the block divides the size, that counts one block too many. Round up instead of adding 1.",
+            lambda sizes, blocks: math.prod(s / ((s // b + 1) * b) for s, b in zip(sizes, blocks, strict=True)),
+        ),
+        variants(
+            "That is the share of the last block alone. The full blocks before it belong to the same axis.",
+            lambda sizes, blocks: math.prod(s % b / b for s, b in zip(sizes, blocks, strict=True)),
+            lambda sizes, blocks: math.prod((s % b or b) / b for s, b in zip(sizes, blocks, strict=True)),
+        ),
+        variants(
+            "The room is rounded down, so the last block is missing from it: 17 takes two blocks of 16. Round up.",
+            lambda sizes, blocks: math.prod(s / max(b, s // b * b) for s, b in zip(sizes, blocks, strict=True)),
+        ),
+        variants(
+            "The axes are added up. Their shares multiply: half of the rows and half of the columns is a quarter.",
+            lambda sizes, blocks: sum(s / _padded(s, b) for s, b in zip(sizes, blocks, strict=True)),
+            lambda sizes, blocks: sum(sizes) / sum(map(_padded, sizes, blocks)),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, list) and len(got) == len(arguments["sizes"]),
+            "That is one share per axis. Multiply them: one number is wanted.",
+            examples=(lambda sizes, blocks: [s / _padded(s, b) for s, b in zip(sizes, blocks, strict=True)],),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got > 1 + 1e-6,
+            "A share is never above 1. The room is the number of blocks *times* their length.",
+            examples=(
+                lambda sizes, blocks: math.prod(s / math.ceil(s / b) for s, b in zip(sizes, blocks, strict=True)),
+                lambda sizes, blocks: math.prod(s / math.ceil(s / b) * b for s, b in zip(sizes, blocks, strict=True)),
+            ),
         ),
     ),
     also_correct=(_utilization_by_counting, _utilization_in_numpy),
@@ -138,6 +185,34 @@ def _axes_case(generator: torch.Generator) -> Case:
             return Case(loops, rows, columns)
 
 
+def _either_way(pair: Any) -> Any:
+    """In the cases, dy and dx come together only where they are equally long: then either may be on the rows."""
+    return ("dy", "dx") if isinstance(pair, (tuple, list)) and set(pair) == {"dy", "dx"} else pair
+
+
+def _best_of(share, pairs=itertools.permutations):
+    """A wrong answer: the pair with the largest `share(length, length, rows, columns)`."""
+    return lambda loops, rows, columns: max(
+        pairs(loops, 2), key=lambda pair: share(loops[pair[0]], loops[pair[1]], rows, columns)
+    )
+
+
+def _one_by_one(first: int):
+    """A wrong answer: the best loop for one axis (0: the rows), then the best of the others for the other axis."""
+
+    def wrong(loops: dict[str, int], rows: int, columns: int) -> tuple[str, str]:
+        here, there = (rows, columns) if first == 0 else (columns, rows)
+        one = max(loops, key=lambda name: utilization([loops[name]], [here]))
+        other = max((name for name in loops if name != one), key=lambda name: utilization([loops[name]], [there]))
+        return (one, other) if first == 0 else (other, one)
+
+    return wrong
+
+
+def _longest(loops: dict[str, int]) -> list[str]:
+    return sorted(loops, key=lambda name: loops[name], reverse=True)[:2]
+
+
 def _least_waste(loops: dict[str, int], rows: int, columns: int) -> tuple[str, str]:
     def empty(pair: tuple[str, str]) -> int:
         down, across = loops[pair[0]], loops[pair[1]]
@@ -150,15 +225,18 @@ BEST_AXES = Exercise(
     id="10.2",
     title="Which loop on which axis",
     reference=best_axes,
+    view=_either_way,
     cases=(
         Case({"out": 16, "in": 8}, 8, 16),
         Case({"out": 17, "in": 16, "x": 32}, 16, 32),
-        Case({"out": 10, "in": 8, "dx": 3}, 8, 8),
+        Case({"out": 10, "in": 8, "dx": 3}, 8, 4),
+        Case({"out": 36, "in": 2, "x": 6}, 16, 32),
+        Case({"in": 2, "dy": 3, "dx": 3}, 4, 4),
         *random_cases(10, seed=102, make=_axes_case),
     ),
     mistakes=(
         Mistake(
-            lambda loops, rows, columns: tuple(sorted(loops, key=lambda name: loops[name], reverse=True)[:2]),
+            _best_of(lambda down, across, rows, columns: down * across),
             "The longest loops are not always the best: 17 on an axis of 16 leaves half of it empty, and 16 fills it.",
         ),
         Mistake(
@@ -191,6 +269,57 @@ BEST_AXES = Exercise(
         Mistake(
             lambda loops, rows, columns: _share(loops, best_axes(loops, rows, columns), rows, columns),
             "That is the share that is used. Return the names of the two loops.",
+        ),
+        Mistake(
+            lambda loops, rows, columns: min(
+                itertools.permutations(loops, 2), key=lambda pair: _share(loops, pair, rows, columns)
+            ),
+            "That is the pair that uses the unit least. Take the largest share.",
+        ),
+        Mistake(
+            _best_of(
+                lambda down, across, rows, columns: utilization([down], [rows]) + utilization([across], [columns])
+            ),
+            "The shares of the two axes multiply. Their sum prefers a pair with one full axis.",
+        ),
+        Mistake(
+            _best_of(
+                lambda down, across, rows, columns: min(utilization([down], [rows]), utilization([across], [columns]))
+            ),
+            "The emptier axis alone does not decide. The shares of the two axes multiply.",
+        ),
+        Mistake(
+            _best_of(lambda down, across, rows, columns: -(down % rows + across % columns)),
+            "A small remainder is not a full block: 17 on an axis of 16 leaves 1, which takes a block of its own.",
+        ),
+        Mistake(
+            _best_of(lambda down, across, rows, columns: utilization([down, across], [rows, rows])),
+            "The two axes have different lengths: the second loop runs along `columns`.",
+        ),
+        Mistake(
+            lambda loops, rows, columns: max(
+                [(a, b) for a in loops for b in loops if loops[a] != loops[b]],
+                key=lambda pair: _share(loops, pair, rows, columns),
+            ),
+            "Two different loops may be equally long, as dy and dx are. Compare the names, not the lengths.",
+        ),
+    ),
+    symptoms=(
+        Symptom(
+            lambda got, expected, arguments: list(got) == [arguments["loops"][name] for name in expected],
+            "Those are the lengths of the two loops. Return their names.",
+            examples=(lambda loops, rows, columns: [loops[name] for name in best_axes(loops, rows, columns)],),
+        ),
+        variants(
+            "That decides one axis first, and the other gets what is left. Compare pairs: the best loop for one axis "
+            "may be needed more on the other.",
+            _one_by_one(0),
+            _one_by_one(1),
+        ),
+        Symptom(
+            lambda got, expected, arguments: set(got) == set(_longest(arguments["loops"])),
+            "Those are the two longest loops. What counts is how well each fills the blocks of its axis.",
+            examples=(lambda loops, rows, columns: _longest(loops), lambda loops, rows, columns: _longest(loops)[::-1]),
         ),
     ),
     also_correct=(_best_axes_by_hand,),
