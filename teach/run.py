@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from teach.compare import identical
+from teach.deadline import counted
 from teach.exercise import Case, Exercise
 from teach.outcome import LONGEST, Outcome, Raised
 from teach.plain import Opaque, plain
@@ -55,9 +56,10 @@ def _run_case(exercise: Exercise, answer: Callable[..., Any], case: Case, watch:
     kind, value, raised = "returned", None, None
     with _repeatable_random_state(), contextlib.redirect_stdout(printed):
         try:
-            with _watched(forbidden, borrowed, answer):
-                value = answer(*args, **kwargs)
-            value = _as_plain(exercise, value)
+            with counted(case) if watch else contextlib.nullcontext():
+                with _watched(forbidden, borrowed, answer):
+                    value = answer(*args, **kwargs)
+                value = _as_plain(exercise, value)
         except (Exception, SystemExit) as error:  # a KeyboardInterrupt is the learner's own: let it through
             of_stub = _is_of_stub(error, answer)
             kind, value = ("unwritten" if of_stub and is_stub(answer) else "raised"), None
