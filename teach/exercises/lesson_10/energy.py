@@ -131,7 +131,7 @@ LAYER_ENERGY = Exercise(
             _energy(arithmetic=lambda macs, pj: macs * pj["multiply"] + pj["add"]),
         ),
         variants(
-            "The two prices are exchanged: a word from memory (DRAM) is the dear one.",
+            "The two prices are exchanged: a word from memory (DRAM) is the expensive one.",
             lambda macs, cache_bytes, dram_bytes, pj: layer_energy(
                 macs, cache_bytes, dram_bytes, pj | {"cache word": pj["dram word"], "dram word": pj["cache word"]}
             ),
@@ -141,10 +141,10 @@ LAYER_ENERGY = Exercise(
             _energy(arithmetic=lambda macs, pj: 0),
         ),
         variants(
-            "The memory is missing: its words are the dearest of all.", _energy(lambda cache, dram: (cache / 8, 0))
+            "The memory is missing: its words are the most expensive.", _energy(lambda cache, dram: (cache / 8, 0))
         ),
         variants(
-            "Each byte is counted where it is counted for you: the memory's bytes pay the memory's price alone.",
+            "The cache is charged for the memory's bytes as well. Each kind of byte has its own price.",
             _energy(lambda cache, dram: ((cache + dram) / 8, dram / 8)),
         ),
         variants(
