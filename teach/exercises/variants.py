@@ -17,9 +17,11 @@ def variants(says: str, *wrong: Callable[..., Any]) -> Symptom:
     >>> off.shows(4, 3, {"n": 3}), off.shows(2, 3, {"n": 3}), off.shows(9, 3, {"n": 3})
     (True, True, False)
     """
-    return Symptom(
-        lambda got, expected, arguments: any(_gives(one, arguments, got) for one in wrong), says, examples=wrong
-    )
+
+    def shows(got: Any, expected: Any, arguments: dict[str, Any]) -> bool:
+        return difference(got, expected) is not None and any(_gives(one, arguments, got) for one in wrong)
+
+    return Symptom(shows, says, examples=wrong)
 
 
 def _gives(wrong: Callable[..., Any], arguments: dict[str, Any], got: Any) -> bool:
