@@ -130,7 +130,6 @@ BYTE_ADDRESS = Exercise(
             "Each step in i passes one row of columns + padding elements: i times that length, and j more.",
             lambda i, j, columns, padding, element_bytes, base: base + i * j * element_bytes,
             lambda i, j, columns, padding, element_bytes, base: base + (i + j) * element_bytes,
-            lambda i, j, columns, padding, element_bytes, base: base + (i + columns * j) * element_bytes,
         ),
         variants(
             "An address is a number of bytes, not of bits.",
@@ -196,7 +195,7 @@ COLUMN_MISSES = Exercise(
             lambda rows, columns, per_line, cache_lines: (
                 rows * columns // per_line if rows * columns // per_line <= cache_lines else rows * columns
             ),
-            "The whole matrix does not have to fit. It is enough that the lines of *one column* are still there at the next.",
+            "The whole matrix does not have to fit. It is enough if the lines of *one column* stay until the next.",
         ),
         Mistake(
             lambda rows, columns, per_line, cache_lines: (

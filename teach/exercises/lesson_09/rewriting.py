@@ -66,18 +66,13 @@ GUARDED_SPLIT = Exercise(
     symptoms=(
         variants(
             "The outer loop makes whole iterations, as many as are needed for all n: round n / factor up.",
-            lambda n, factor: (n / factor, n % factor),
-            lambda n, factor: (n / factor, 0),
             lambda n, factor: (round(n / factor), max(0, round(n / factor) * factor - n)),
             lambda n, factor: (round(n / factor), abs(round(n / factor) * factor - n)),
-            lambda n, factor: (n // factor, -n % factor),
-            lambda n, factor: (n // factor, factor - n % factor),
         ),
         variants(
             "The factor is the length of the *inner* loop. The outer loop makes as many iterations as such pieces are "
             "needed for n.",
             lambda n, factor: (factor, -n % factor),
-            lambda n, factor: (factor, n % factor),
             lambda n, factor: (factor, -(-n // factor) * factor - n),
         ),
         variants(

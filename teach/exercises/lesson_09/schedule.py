@@ -64,7 +64,7 @@ SCHEDULE = Exercise(
         ),
         Mistake(
             lambda nest: nest.reorder("m k n"),
-            "Each instruction still works on one number. Split a loop that walks along rows, and vectorize the inner part.",
+            "Each instruction still works on one number. Split the loop that walks along rows, and vectorize a part.",
         ),
         Mistake(
             lambda nest: nest.tile({"m": 32, "n": 32, "k": 32}),

@@ -115,6 +115,14 @@ BUSIEST_SET = Exercise(
             ),
         ),
         variants(
+            "A row does not have to begin with a line. Divide the *address* `i * row_bytes`, and round down.",
+            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i * (row_bytes // line_bytes), sets, rows),
+            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i * -(-row_bytes // line_bytes), sets, rows),
+            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: -(-i * row_bytes // line_bytes), sets, rows),
+            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i * row_bytes / line_bytes, sets, rows),
+            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: round(i * row_bytes / line_bytes), sets, rows),
+        ),
+        variants(
             "That spreads the lines evenly. When a row is a power of two long, the lines of a column use a few sets "
             "only: count set by set.",
             lambda rows, row_bytes, sets, line_bytes: rows // sets,
@@ -136,18 +144,8 @@ BUSIEST_SET = Exercise(
             lambda rows, row_bytes, sets, line_bytes: _lines(rows, row_bytes, line_bytes),
         ),
         variants(
-            "A row does not have to begin with a line. Divide the *address* `i * row_bytes`, and round down.",
-            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i * (row_bytes // line_bytes), sets, rows),
-            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i * -(-row_bytes // line_bytes), sets, rows),
-            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: -(-i * row_bytes // line_bytes), sets, rows),
-            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i * row_bytes / line_bytes, sets, rows),
-            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: round(i * row_bytes / line_bytes), sets, rows),
-        ),
-        variants(
             "The address of row i is `i * row_bytes`, and its line is the quotient by line_bytes.",
             lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i * row_bytes % line_bytes, sets, rows),
-            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i // line_bytes, sets, rows),
-            lambda rows, row_bytes, sets, line_bytes: _fullest(lambda i: i, sets, rows),
         ),
         variants(
             "Those are the lines of the whole matrix. The column has one element per row.",

@@ -105,8 +105,6 @@ LAYER_ENERGY = Exercise(
             "Part of a word costs its share: 12 bytes are one and a half words. Divide, and do not round.",
             _energy(lambda cache, dram: (cache // 8, dram // 8)),
             _energy(lambda cache, dram: (-(-cache // 8), -(-dram // 8))),
-            _energy(lambda cache, dram: (cache // 8, dram / 8)),
-            _energy(lambda cache, dram: (cache / 8, dram // 8)),
         ),
         variants(
             "A word has 8 bytes, in the cache and in memory. Divide both by 8: the price is per word.",

@@ -110,7 +110,6 @@ PEAK_LIVE_BYTES = Exercise(
     symptoms=(
         variants(
             "A tensor is alive at its first step, at its last step, and between the two. Both ends count.",
-            _peak(lambda at, first, end: first < at <= end),
             _peak(lambda at, first, end: first < at < end),
         ),
         variants(

@@ -159,10 +159,6 @@ FIRST_FIT = Exercise(
             lambda size, taken: first_fit(size, [(start, start + end) for start, end in taken]),
         ),
         variants(
-            "All `size` bytes must be free, from the first to the last, and not only some of them.",
-            _lowest(lambda at, size, start, end: at < start or at >= end),
-        ),
-        variants(
             "Any byte may be the first one, not only multiples of `size`.",
             lambda size, taken: next(
                 at for at in range(0, 1000, size) if all(at + size <= start or at >= end for start, end in taken)
