@@ -130,6 +130,13 @@ NEAREST_OUTPUT = Exercise(
             tensor([[1.0, 0.0], [0.0, 4.0]]),
             1,
         ),
+        Case(
+            tensor([[0.0, 2.0], [1.0, 0.0]]),
+            tensor([0.0, 0.0]),
+            tensor([3.0, 5.0]),
+            tensor([[1.0, 0.0], [0.0, 4.0]]),
+            1,
+        ),
         *random_cases(8, seed=86, make=_moments_case),
     ),
     mistakes=(
