@@ -222,6 +222,20 @@ BEST_RANKS = Exercise(
             "one.",
             examples=(_most_spent, _most_ranks),
         ),
+        Symptom(
+            lambda got, expected, arguments: (
+                _cost(got, arguments) <= arguments["budget"] and min(got) > 0 and tuple(got) != tuple(expected)
+            ),
+            "Another pair fits into the budget and has a smaller sum of errors. Try every pair.",
+            examples=(
+                lambda first, second, budget: min(
+                    (e * c + g * d, a, b)
+                    for a, (c, e) in enumerate(first, 1)
+                    for b, (d, g) in enumerate(second, 1)
+                    if c + d <= budget
+                )[1:],
+            ),
+        ),
     ),
     also_correct=(_best_in_a_table, _best_by_sorting),
     forbidden=(knapsack.exact, knapsack.greedy, knapsack.evolutionary),

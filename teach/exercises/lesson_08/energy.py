@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib.factorize.rank import rank_by_energy
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.exercises.lesson_08.ranks import spread_values
 from teach.exercises.variants import variants
 
@@ -112,7 +112,7 @@ RANK_HOLDING = Exercise(
             lambda values, energy: min(
                 len(values), int(((values / values.sum()).square().cumsum(0) < energy).sum()) + 1
             ),
-            "Square first, then divide by the sum of the squares: only then do the shares add up to 1.",
+            "That keeps all of the values. If you divide before you square, the shares do not add up to 1.",
         ),
     ),
     symptoms=(
@@ -142,6 +142,16 @@ RANK_HOLDING = Exercise(
         variants(
             "That is the singular value at the cut. Return how many are kept.",
             lambda values, energy: float(values[rank_holding(values, energy) - 1]),
+        ),
+        Symptom(
+            lambda got, expected, arguments: 0 <= got < expected,
+            "At that rank less than the share is held: go on until it is reached.",
+            examples=(lambda values, energy: rank_holding(values, energy) // 2,),
+        ),
+        Symptom(
+            lambda got, expected, arguments: expected < got <= len(arguments["values"]),
+            "A smaller rank already holds the share. Take the smallest of them.",
+            examples=(lambda values, energy: min(len(values), rank_holding(values, energy) + 2),),
         ),
     ),
     also_correct=(_holding_with_a_loop, _holding_in_numpy),

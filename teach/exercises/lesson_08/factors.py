@@ -50,6 +50,16 @@ def _keeps_another_part(got: dict[str, Any], expected: dict[str, Any], arguments
     return across < 1e-5 and float(kept.norm()) < 0.999 * float(expected["left @ right"].norm())
 
 
+def _has_other_sizes(got: dict[str, Any], expected: dict[str, Any], rank: int) -> bool:
+    """Whether the product has the right directions, each with any size."""
+    if _sides(got) != _sides(expected) or torch.allclose(got["left @ right"], expected["left @ right"], atol=1e-3):
+        return False
+    left, _, right = torch.linalg.svd(expected["left @ right"], full_matrices=False)
+    left, right, mine = left[:, :rank], right[:rank], got["left @ right"]
+    sizes = (left.T @ mine @ right.T).diag()
+    return float((left * sizes @ right - mine).norm()) < 1e-4 * float(mine.norm())
+
+
 def _least_by_eigh(matrix, rank):
     kept = torch.linalg.eigh(matrix.double() @ matrix.double().T).eigenvectors[:, :rank]
     return kept, kept.T @ matrix.double()
@@ -200,6 +210,14 @@ THIN_FACTORS = Exercise(
             "That keeps a part of the matrix, and not its largest. The best directions have the largest singular "
             "values: `svd` returns these first, `eigh` last, `eig` in any order.",
             examples=(_least_by_eigh, _in_any_order, _first_by_qr),
+        ),
+        Symptom(
+            lambda got, expected, arguments: _has_other_sizes(got, expected, arguments["rank"]),
+            "The directions are right, their sizes are not. Each term counts with its own singular value, once.",
+            examples=(
+                _factors(lambda u, s, vt, r: (u[:, :r] * s[:r].sqrt(), s[:r, None] * vt[:r])),
+                _factors(lambda u, s, vt, r: (u[:, :r] / s[:r], vt[:r])),
+            ),
         ),
     ),
     also_correct=(_factors_in_numpy, _factors_by_projection),

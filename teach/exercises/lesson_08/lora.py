@@ -27,6 +27,14 @@ def _merged_by_asking(weight, down, up, alpha):
     return [answers.T, up.shape[0] * up.shape[1] + down.shape[0] * down.shape[1]]
 
 
+def _has_another_scale(got: Tensor, expected: Tensor, weight: Tensor) -> bool:
+    mine, right = (merged.double() - weight.double() for merged in (got, expected))
+    if torch.allclose(mine, right):
+        return False
+    scale = (mine * right).sum() / right.square().sum()
+    return bool(torch.allclose(mine, scale * right, atol=1e-5))
+
+
 def _scaled(scale):
     """A wrong answer: the change is multiplied by `scale(alpha, rank)`."""
     return lambda weight, down, up, alpha: (weight + scale(alpha, len(down)) * up @ down, down.numel() + up.numel())
@@ -151,6 +159,11 @@ MERGED_CHANGE = Exercise(
                     ),
                 )
             ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: _has_another_scale(got[0], expected[0], arguments["weight"]),
+            "The change has the right direction and the wrong size: it is multiplied by alpha / rank, once.",
+            examples=(_scaled(lambda alpha, rank: alpha * rank + 1),),
         ),
     ),
     also_correct=(_merged_in_numpy, _merged_by_asking),

@@ -228,6 +228,14 @@ NEAREST_OUTPUT = Exercise(
                 ),
             ),
         ),
+        Symptom(
+            lambda got, expected, arguments: (
+                torch.allclose(got[0].double(), expected[0].double(), atol=4e-3)
+                and not torch.allclose(got[1].double(), expected[1].double(), atol=4e-3)
+            ),
+            "The weight is right, the bias is not. It makes up for what the lost part made of the mean input.",
+            examples=(_bias(lambda weight, near, bias, mean: bias + 3 * (weight - near) @ mean + 1),),
+        ),
     ),
     also_correct=(_nearest_by_components, _nearest_by_solving),
     forbidden=(data_aware.output_svd, data_aware.restore_mean_output, low_rank.truncated_svd),

@@ -7,7 +7,7 @@ import torch
 
 from mini_lib.factorize import low_rank
 from mini_lib.factorize.rank import break_even_rank
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.exercises.variants import variants
 
 
@@ -107,6 +107,18 @@ PAYING_RANK = Exercise(
             lambda rows, columns: max(
                 r for r in range(rows + columns) if r * (rows + columns + 1) < rows * columns or r == 0
             ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got * (arguments["rows"] + arguments["columns"]) >= arguments["rows"] * arguments["columns"] and got > 0
+            ),
+            "At that rank the two factors have as many weights as the matrix, or more.",
+            examples=(lambda rows, columns: rows * columns - rows - columns + 10**6,),
+        ),
+        Symptom(
+            lambda got, expected, arguments: 0 <= got < expected,
+            "A larger rank would still save weights: the two factors have rank * (rows + columns) of them.",
+            examples=(lambda rows, columns: rows * columns // (2 * (rows + columns)),),
         ),
     ),
     also_correct=(_paying_by_trying, _paying_by_fraction),

@@ -162,6 +162,11 @@ ERRORS_BY_RANK = Exercise(
                 _errors(lambda values, rank: values[rank:].square().sum() / values[:rank].square().sum()),
             ),
         ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, float),
+            "That is the error at one rank. Return n + 1 numbers, for the ranks 0 to n.",
+            examples=(lambda values: float(errors_by_rank(values)[1]),),
+        ),
     ),
     also_correct=(_errors_with_loops, _errors_by_what_is_kept),
     forbidden=(low_rank.rank_errors,),

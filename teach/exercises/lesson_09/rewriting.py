@@ -138,6 +138,7 @@ IS_LEGAL = Exercise(
         Case([(0, 0)], (1, 0)),
         Case([(1, 0), (0, 1)], (1, 0)),
         Case([(1, 0), (1, -1)], (1, 0)),
+        Case([(1, -1), (1, 0)], (1, 0)),
         Case([(0, 1, -1)], (2, 0, 1)),
         Case([(1, 0, -1)], (1, 2, 0)),
         Case([(1, 0, 0, -1)], (1, 2, 3, 0)),
@@ -195,6 +196,14 @@ IS_LEGAL = Exercise(
         Mistake(
             lambda distances, order: all((distance[order[0]], distance[order[1]]) >= (0, 0) for distance in distances),
             "That looks at two loops only. There may be more, and the first step that is not 0 may be further in.",
+        ),
+        Mistake(
+            lambda distances, order: _first_step(distances[0], order) >= 0,
+            "That looks at the first distance only. Every one of them must point forward.",
+        ),
+        Mistake(
+            lambda distances, order: _first_step(distances[-1], order) >= 0,
+            "The last distance decides alone. One that points backward is enough, wherever it stands in the list.",
         ),
         Mistake(
             lambda distances, order: not all(_first_step(distance, order) >= 0 for distance in distances),

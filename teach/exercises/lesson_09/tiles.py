@@ -5,7 +5,7 @@ from math import isqrt
 import numpy as np
 import torch
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.exercises.variants import variants
 
 
@@ -101,18 +101,6 @@ LARGEST_TILE = Exercise(
     ),
     symptoms=(
         variants(
-            "Three tiles are in the cache at the same time: one of A, one of B and one of C.",
-            lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes / 2, element_bytes, line_bytes),
-            lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes / 4, element_bytes, line_bytes),
-            lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes / 9, element_bytes, line_bytes),
-            lambda cache_bytes, element_bytes, line_bytes: (
-                isqrt(cache_bytes // element_bytes)
-                // 3
-                // (line_bytes // element_bytes)
-                * (line_bytes // element_bytes)
-            ),
-        ),
-        variants(
             "A tile is square, with side * side elements: take the square root.",
             lambda cache_bytes, element_bytes, line_bytes: cache_bytes // (3 * element_bytes),
             lambda cache_bytes, element_bytes, line_bytes: cache_bytes / (3 * element_bytes),
@@ -146,6 +134,41 @@ LARGEST_TILE = Exercise(
             "That is larger than what fits. Round the side down, not up.",
             lambda cache_bytes, element_bytes, line_bytes: (
                 -_rounded(-((cache_bytes / (3 * element_bytes)) ** 0.5), line_bytes // element_bytes)
+            ),
+            lambda cache_bytes, element_bytes, line_bytes: (
+                round((cache_bytes / (3 * element_bytes)) ** 0.5 / (line_bytes // element_bytes))
+                * (line_bytes // element_bytes)
+            ),
+        ),
+        variants(
+            "Three tiles are in the cache at the same time: one of A, one of B and one of C.",
+            lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes / 2, element_bytes, line_bytes),
+            lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes / 4, element_bytes, line_bytes),
+            lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes / 9, element_bytes, line_bytes),
+            lambda cache_bytes, element_bytes, line_bytes: (
+                isqrt(cache_bytes // element_bytes)
+                // 3
+                // (line_bytes // element_bytes)
+                * (line_bytes // element_bytes)
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got % (arguments["line_bytes"] // arguments["element_bytes"]) != 0,
+            "The side is not a whole number of lines: round it down to a multiple of the elements in a line.",
+            examples=(lambda cache_bytes, element_bytes, line_bytes: isqrt(cache_bytes // element_bytes) // 3 * 2 + 1,),
+        ),
+        Symptom(
+            lambda got, expected, arguments: 3 * got**2 * arguments["element_bytes"] > arguments["cache_bytes"],
+            "Three square tiles of that side take more bytes than the cache has.",
+            examples=(
+                lambda cache_bytes, element_bytes, line_bytes: 7 * largest_tile(cache_bytes, element_bytes, line_bytes),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: 0 <= got < expected,
+            "A larger side would still fit: 3 * side * side elements are in the cache.",
+            examples=(
+                lambda cache_bytes, element_bytes, line_bytes: _side(cache_bytes / 12, element_bytes, line_bytes),
             ),
         ),
     ),

@@ -190,6 +190,13 @@ BEST_AXES = Exercise(
             "Those are the two longest loops. What counts is how well each fills the blocks of its axis.",
             examples=(lambda loops, rows, columns: _longest(loops), lambda loops, rows, columns: _longest(loops)[::-1]),
         ),
+        Symptom(
+            lambda got, expected, arguments: (
+                list(got) != list(expected) and set(got) <= set(arguments["loops"]) and len(set(got)) == 2
+            ),
+            "Another pair uses more of the unit. Work out the share of every pair, both ways round.",
+            examples=(_best_of(lambda down, across, rows, columns: -abs(down - rows) - abs(across - columns)),),
+        ),
     ),
     also_correct=(_best_axes_by_hand,),
 )

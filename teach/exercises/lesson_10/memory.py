@@ -155,6 +155,16 @@ PEAK_LIVE_BYTES = Exercise(
             "Those are the bytes at each step. Return the most of them.",
             examples=(_peak(of=list),),
         ),
+        Symptom(
+            lambda got, expected, arguments: got < expected,
+            "At some step more bytes are alive than that.",
+            examples=(lambda ranges: ranges[0][0] // 2,),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got > expected,
+            "At no step are so many bytes alive together.",
+            examples=(lambda ranges: 7 * _peak()(ranges) + 1,),
+        ),
     ),
     also_correct=(_peak_by_events, _peak_in_numpy),
     forbidden=(loops.peak_live_bytes,),

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.exercises.variants import variants
 
 
@@ -173,6 +173,18 @@ FIRST_FIT = Exercise(
         variants(
             "That adds up what is taken. Taken places may overlap, and a gap may lie between them.",
             lambda size, taken: sum(end - start for start, end in taken),
+        ),
+        Symptom(
+            lambda got, expected, arguments: any(
+                got < end and start < got + arguments["size"] for start, end in arguments["taken"]
+            ),
+            "That place overlaps a taken one.",
+            examples=(lambda size, taken: min((start for start, _ in taken), default=0),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got > expected,
+            "That place is free, and so is a lower one.",
+            examples=(lambda size, taken: 500 + size,),
         ),
     ),
     also_correct=(_first_fit_by_trying, _first_fit_in_numpy),

@@ -100,8 +100,9 @@ UTILIZATION = Exercise(
     ),
     symptoms=(
         variants(
-            "That is the first axis alone. Multiply the shares of all axes, and return after the loop.",
+            "That is one axis alone. Multiply the shares of all axes, and return after the loop.",
             lambda sizes, blocks: utilization(sizes[:1], blocks[:1]),
+            lambda sizes, blocks: utilization(sizes[-1:], blocks[-1:]),
         ),
         variants(
             "Where the block divides the size, that counts one block too many. Round up instead of adding 1.",
