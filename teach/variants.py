@@ -8,10 +8,13 @@ from teach.exercise import FLOAT32_TOLERANCE, Symptom
 from teach.plain import plain
 
 
-def variants(says: str, *wrong: Callable[..., Any], rtol: float = FLOAT32_TOLERANCE) -> Symptom:
+def variants(
+    says: str, *wrong: Callable[..., Any], item: int | None = None, rtol: float = FLOAT32_TOLERANCE
+) -> Symptom:
     """Return the symptom that a wrong value is what one of the functions `wrong` gives for the same arguments.
 
     Two slips that come together are a variant of each. The parameters have the names that the exercise gives them.
+    With an `item`, only that item of a tuple is compared.
 
     >>> lost = variants("The rest is lost.", lambda x: x // 2, lambda x: x // 4)
     >>> lost.shows(3, 3.5, {"x": 7}), lost.shows(1, 3.5, {"x": 7}), lost.shows(2, 3.5, {"x": 7})
@@ -19,9 +22,13 @@ def variants(says: str, *wrong: Callable[..., Any], rtol: float = FLOAT32_TOLERA
     """
 
     def shows(got: Any, expected: Any, arguments: dict[str, Any]) -> bool:
-        if not _differ(got, plain(expected), rtol):
+        mine, right = (got, expected) if item is None else (got[item], expected[item])
+        if not _differ(mine, right, rtol):
             return False
-        return any(not _differ(got, _value(one, arguments), rtol) for one in wrong)
+        values = (_value(one, arguments) for one in wrong)
+        return any(
+            not _differ(mine, value if item is None else value[item], rtol) for value in values if value is not None
+        )
 
     return Symptom(shows, says, wrong)
 
@@ -33,5 +40,5 @@ def _value(one: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         return None
 
 
-def _differ(got: Any, value: Any, rtol: float) -> bool:
-    return value is None or difference(got, value, rtol=rtol, atol=None) is not None
+def _differ(one: Any, other: Any, rtol: float) -> bool:
+    return difference(one, other, rtol=rtol) is not None
