@@ -125,8 +125,8 @@ FOLD = Exercise(
             item=0,
         ),
         variants(
-            "The factor belongs to the output channel, axis 0: factor[:, None, None, None]. Broadcasting lined it up with "
-            "another axis.",
+            "The factor belongs to the output channel, axis 0: factor[:, None, None, None]. Broadcasting lined it up "
+            "with another axis.",
             _folded(axes=lambda k: k),
             _folded(axes=_INPUT),
             _folded(axes=lambda k: k[:, None]),

@@ -151,8 +151,8 @@ FAKE_QUANTIZE = Exercise(
         ),
         variants("That always rounds up. Round to the nearest code.", _stepped(torch.ceil)),
         variants(
-            "The limits lowest and highest are for *codes*, not for values: clamp after dividing by the scale and adding "
-            "the zero point.",
+            "The limits lowest and highest are for *codes*, not for values: clamp after dividing by the scale and "
+            "adding the zero point.",
             lambda x, scale, zero_point, lowest, highest: torch.round(x.clamp(lowest, highest) / scale) * scale,
             lambda x, scale, zero_point, lowest, highest: (torch.round(x / scale) * scale).clamp(lowest, highest),
         ),

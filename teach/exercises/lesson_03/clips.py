@@ -79,6 +79,11 @@ CLIP_GRADIENT = Exercise(
             _summed(lambda x, clip: x <= clip),
             _summed(lambda x, clip: x == x),
         ),
+        Symptom(
+            lambda got, expected, a: got.ndim > 0,
+            "The clip gets one number: which values does it cut off, and what do their gradients add up to?",
+            (lambda x, clip, gradient: gradient * ((x > 0) & (x < clip)), lambda x, clip, gradient: (x >= clip) * 1.0),
+        ),
         variants(
             "A negative value becomes 0 and does not reach the clip: compare x itself, not its magnitude.",
             _summed(lambda x, clip: x.abs() >= clip),

@@ -132,6 +132,15 @@ ROUND_IN_TURN = Exercise(
         Mistake(
             _without_the_last_step, "The last weight is not rounded. No weight is left to move, but it needs a code."
         ),
+        Mistake(
+            _turn(lambda m, at, rest: -torch.linalg.inv(m)[rest, at] / torch.linalg.inv(m)[at, at]),
+            "That column of the inverse is right for the first weight only. After it, the inverse is that of the "
+            "moments of the weights still to come.",
+        ),
+        Mistake(
+            _turn(lambda m, at, rest: torch.eye(len(m) - at - 1)[0] * m[at + 1, at] / m[at + 1, at + 1]),
+            "Only the next weight moves. All the weights still to come share the error.",
+        ),
     ),
     symptoms=(
         Symptom(
@@ -159,7 +168,6 @@ ROUND_IN_TURN = Exercise(
             "That uses the inverse of all of `moments`. The weights that are rounded already no longer move: only rows "
             "and columns of the rest count.",
             _turn(lambda moments, at, rest: torch.linalg.inv(moments)[rest, at]),
-            _turn(lambda m, at, rest: -torch.linalg.inv(m)[rest, at] / torch.linalg.inv(m)[at, at]),
             _turn(lambda m, at, rest: torch.linalg.inv(m)[rest, rest] @ m[rest, at]),
             rtol=1e-4,
         ),
@@ -173,7 +181,6 @@ ROUND_IN_TURN = Exercise(
         variants(
             "The scale is lost: a code is round(w / scale), the value is code * scale, and the error is in units of w.",
             _turn(error=lambda now, rounded, first, scale: (now - rounded) / scale),
-            _turn(error=lambda now, rounded, first, scale: (now - rounded) * scale),
             _turn(rounding=lambda x, scale, highest: _rounded(x, 1.0, highest)),
             lambda w, moments, scale, highest: _turn()(w, moments, scale, highest) / scale,
             rtol=1e-4,

@@ -115,6 +115,10 @@ STEP_GRADIENT = Exercise(
             lambda w, step, highest, gradient: _slopes()(w, step, highest, torch.ones_like(w)),
             "That is how the values move with the step. Multiply by the gradient: how much the loss minds each value.",
         ),
+        Mistake(
+            _slopes(is_inside=lambda v, w, highest: v.abs() <= highest),
+            "A weight exactly at the end counts as clipped in the paper's rule: inside is |v| < highest.",
+        ),
     ),
     symptoms=(
         Symptom(
@@ -170,11 +174,8 @@ STEP_GRADIENT = Exercise(
             _slopes(is_inside=lambda v, w, highest: w < highest),
         ),
         variants(
-            "A weight exactly at the end counts as clipped in the paper's rule: inside is |v| < highest, of v itself.",
-            _slopes(is_inside=lambda v, w, highest: v.abs() <= highest),
+            "Compare v before it is rounded: a weight that rounds to the last code may still be inside.",
             _slopes(is_inside=lambda v, w, highest: torch.round(v).abs() < highest),
-            _slopes(is_inside=lambda v, w, highest: v.abs() <= highest + 0.5),
-            _slopes(is_inside=lambda v, w, highest: v.abs() < highest + 0.5),
         ),
         variants(
             "The two formulas are exchanged: round(v) - v is for the weights inside.",

@@ -98,10 +98,22 @@ STRAIGHT_THROUGH = Exercise(
             "That compares before it rounds. What rounds to the last code has not been cut off: up to half a step "
             "beyond the end the gradient passes.",
         ),
+        Mistake(
+            _where(lambda v, lowest, highest: v.round().abs() <= highest),
+            "The grid need not be symmetric: the low end is lowest, not -highest.",
+        ),
+        Mistake(
+            _where(lambda v, lowest, highest: (v >= lowest - 0.5) & (v <= highest + 0.5)),
+            "Exactly half-way, `round` goes to the even code: 1.5 becomes 2, which is beyond 1. Round, then compare.",
+        ),
+        Mistake(
+            _where(lambda v, lowest, highest: (v > lowest - 0.5) & (v < highest + 0.5)),
+            "Exactly half-way, `round` goes to the even code: 2.5 becomes 2, still on the grid. Round, then compare.",
+        ),
     ),
     symptoms=(
         Symptom(
-            lambda got, expected, a: got.numel() < expected.numel(),
+            lambda got, expected, a: getattr(got, "ndim", 0) == 0 or got.numel() < expected.numel(),
             "Each value of x gets a gradient, and 0 is one: do not leave out those beyond the ends, and do not sum.",
             (
                 lambda x, scale, lowest, highest, gradient: gradient[_on_the_grid(x / scale, lowest, highest)],
@@ -120,19 +132,11 @@ STRAIGHT_THROUGH = Exercise(
             "Values are cut off at both ends: compare the code with lowest and with highest.",
             _where(lambda v, lowest, highest: v.round() <= highest),
             _where(lambda v, lowest, highest: v.round() >= lowest),
-            _where(lambda v, lowest, highest: v.round().abs() <= highest),
-            _where(lambda v, lowest, highest: v.abs() <= highest),
         ),
         variants(
             "The last code belongs to the grid: a weight that rounds to it can still be moved. Use <= and >=.",
             _where(lambda v, lowest, highest: (v.round() > lowest) & (v.round() < highest)),
             _where(lambda v, lowest, highest: (v > lowest) & (v < highest)),
-        ),
-        variants(
-            "Exactly half-way, `round` goes to the even code: 1.5 becomes 2, which is beyond 1. Round, then compare.",
-            _where(lambda v, lowest, highest: (v >= lowest - 0.5) & (v <= highest + 0.5)),
-            _where(lambda v, lowest, highest: (v > lowest - 0.5) & (v < highest + 0.5)),
-            _where(lambda v, lowest, highest: (v >= lowest - 0.5) & (v < highest + 0.5)),
         ),
         variants(
             "The code is the *nearest* whole number: torch.round, not floor or int.",
