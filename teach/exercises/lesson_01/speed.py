@@ -40,8 +40,10 @@ MATMUL_INTENSITY = Exercise(
         variants(
             "That is per number moved. A float32 is 4 bytes.",
             _intensity(bytes_each=1),
-            _intensity(bytes_each=2),
             _intensity(numbers=lambda m, n, k: m * k + k * n, bytes_each=1),
+        ),
+        variants(
+            "It is twice the right value. A MAC is two FLOPs, and a float32 takes 4 bytes.", _intensity(bytes_each=2)
         ),
         variants(
             "Upside down: it is FLOPs per byte, not bytes per FLOP.",
