@@ -106,6 +106,7 @@ ATTAINABLE = Exercise(
         Case(10.0, peak=100.0, bandwidth=10.0),
         Case(2.75, peak=100.0, bandwidth=10.0),
         Case(2.75, peak=25.0, bandwidth=10.0),
+        Case(2.25, peak=25.0, bandwidth=10.0),
         *random_cases(
             8,
             seed=15,

@@ -94,7 +94,6 @@ SYMMETRIC_SCALE = Exercise(
             _over(size=lambda w: w.abs().mean()),
             _over(size=lambda w: w.norm()),
             _over(size=lambda w: w.abs().sum()),
-            _over(size=lambda w: w.std()),
             _over(size=lambda w: w.abs().min()),
         ),
         variants(
