@@ -116,7 +116,7 @@ BEST_TERNARY = Exercise(
     ),
     symptoms=(
         Symptom(
-            lambda got, expected, a: getattr(got, "shape", ()) != expected.shape,
+            lambda got, expected, a: torch.as_tensor(got).shape != expected.shape,
             "Asked for are the codes, one for each weight: -1, 0 or 1. Keep the weights whose magnitude reaches the "
             "threshold that you found.",
             (
