@@ -1,7 +1,9 @@
 """One slip that people write in several ways, as a symptom: the value is that of one of its variants, case by case."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
 
 from teach.compare import difference
 from teach.exercise import FLOAT32_TOLERANCE, Symptom
@@ -42,3 +44,13 @@ def _value(one: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 def _differ(one: Any, other: Any, rtol: float) -> bool:
     return difference(one, other, rtol=rtol) is not None
+
+
+def of_tensors(shows: Callable[..., bool], says: str, examples: Sequence[Callable[..., Any]]) -> Symptom:
+    """Return a symptom whose `shows` gets tensors, where a learner may return a list or a number as well.
+
+    >>> negative = of_tensors(lambda got, expected, a: bool((got < 0).any()), "No sign.", [lambda x: -x])
+    >>> negative.shows([1.0, -2.0], torch.tensor([1.0, 2.0]), {})
+    True
+    """
+    return Symptom(lambda got, right, a: shows(torch.as_tensor(got), torch.as_tensor(right), a), says, examples)

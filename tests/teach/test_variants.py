@@ -5,7 +5,7 @@ import torch
 
 from teach.exercise import Case, Exercise, Mistake
 from teach.judge import judge
-from teach.variants import variants
+from teach.variants import of_tensors, variants
 
 TWICE = variants("Too much.", lambda x, y=1: 2 * x * y, lambda x, y=1: 4 * x / y)
 
@@ -38,6 +38,12 @@ def test_one_item_is_compared_and_the_others_may_be_wrong_in_any_way():
 def test_a_tensor_is_compared_by_value_within_the_tolerance():
     half = variants("Half.", lambda w: w / 2, rtol=1e-2)
     assert half.shows(torch.tensor([1.001, 2.0]), torch.tensor([2.0, 4.0]), {"w": torch.tensor([2.0, 4.0])})
+
+
+@pytest.mark.parametrize("got", [[1.0, 3.0], torch.tensor([1.0, 3.0]), 4.0])
+def test_a_property_of_tensors_is_seen_in_lists_and_numbers(got):
+    larger = of_tensors(lambda got, expected, a: bool((got.sum() > expected.sum()).item()), "Large.", [lambda x: 2 * x])
+    assert larger.shows(got, [1.0, 2.0], {})
 
 
 def test_two_ways_to_write_a_slip_get_the_same_sentence():

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib import quantize
-from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 from teach.exercises.lesson_02.grids import weights
-from teach.variants import variants
+from teach.variants import of_tensors, variants
 
 # 2.7 ------------------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ KMEANS_STEP = Exercise(
         ),
     ),
     symptoms=(
-        Symptom(
+        of_tensors(
             lambda got, expected, a: got.shape != expected.shape and got.numel() == len(_nearest(**a).unique()),
             "An entry that no weight chose is missing. The codebook keeps its length, and that entry its value.",
             (
@@ -119,7 +119,7 @@ KMEANS_STEP = Exercise(
                 ),
             ),
         ),
-        Symptom(
+        of_tensors(
             _only_where_empty,
             "An entry that no weight is nearest to stays where it is; moved, it takes weights from its neighbours.",
             (

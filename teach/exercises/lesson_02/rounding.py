@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib import quantize
-from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.variants import variants
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import of_tensors, variants
 
 # 2.3 ------------------------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ FAKE_QUANTIZE = Exercise(
                 (_codes(x, scale, zero_point).clamp(lowest + 1, highest - 1) - zero_point) * scale
             ),
         ),
-        Symptom(
+        of_tensors(
             _only_at_ties,
             "Only ties are wrong. `torch.round(x / scale)` takes a tie to the even whole number, and the zero point is "
             "added after it. Always rounding ties up shifts the mean.",
@@ -117,7 +117,7 @@ FAKE_QUANTIZE = Exercise(
                 ),
             ),
         ),
-        Symptom(
+        of_tensors(
             _only_beyond,
             "Values beyond the ends of the grid have no code: clamp to both lowest and highest.",
             (
@@ -133,7 +133,7 @@ FAKE_QUANTIZE = Exercise(
                 ),
             ),
         ),
-        Symptom(
+        of_tensors(
             lambda got, expected, a: not bool(((got / a["scale"]) % 1 == 0).all()),
             "Some of your values lie between two values of the grid. A code is a whole number: round x / scale.",
             (_stepped(lambda v: v),),

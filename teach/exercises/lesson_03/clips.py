@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, tensor
 
-from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 from teach.exercises.lesson_03.straight import sixteenths
-from teach.variants import variants
+from teach.variants import of_tensors, variants
 
 # 3.4 ------------------------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ CLIP_GRADIENT = Exercise(
         ),
     ),
     symptoms=(
-        Symptom(
+        of_tensors(
             lambda got, expected, a: got.ndim > 0 and abs(float(got.sum()) - float(expected)) < 1e-4,
             "The values share one clip, so its gradient is one number: the sum of what each of them says.",
             (lambda x, clip, gradient: gradient * (x >= clip), lambda x, clip, gradient: gradient[x >= clip]),
@@ -79,7 +79,7 @@ CLIP_GRADIENT = Exercise(
             _summed(lambda x, clip: x <= clip),
             _summed(lambda x, clip: x == x),
         ),
-        Symptom(
+        of_tensors(
             lambda got, expected, a: got.ndim > 0,
             "The clip gets one number: which values does it cut off, and what do their gradients add up to?",
             (lambda x, clip, gradient: gradient * ((x > 0) & (x < clip)), lambda x, clip, gradient: (x >= clip) * 1.0),

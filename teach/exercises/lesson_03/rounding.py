@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib import quantize
-from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.variants import variants
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import of_tensors, variants
 
 # 3.1 ------------------------------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ ROUND_IN_TURN = Exercise(
         ),
     ),
     symptoms=(
-        Symptom(
+        of_tensors(
             lambda got, expected, a: bool(((got / a["scale"] - (got / a["scale"]).round()).abs() > 1e-3).any()),
             "Some of the weights are not on the grid: write the rounded weight back, before you go to the next one.",
             (

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib import quantize
-from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 from teach.exercises.lesson_03.straight import sixteenths
-from teach.variants import variants
+from teach.variants import of_tensors, variants
 
 # 3.3 ------------------------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ STEP_GRADIENT = Exercise(
         ),
     ),
     symptoms=(
-        Symptom(
+        of_tensors(
             lambda got, expected, a: got.ndim > 0 and abs(float(got.sum()) - float(expected)) < 1e-4,
             "The weights share one step, so its gradient is one number: the sum of what each of them says.",
             (_slopes(total=lambda each: each), _slopes(total=lambda each: each.sum(dim=0, keepdim=True))),

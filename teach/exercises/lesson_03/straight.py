@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib import quantize
-from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.variants import variants
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import of_tensors, variants
 
 
 def sixteenths(generator: torch.Generator, count: int, most: int = 64) -> Tensor:
@@ -112,7 +112,7 @@ STRAIGHT_THROUGH = Exercise(
         ),
     ),
     symptoms=(
-        Symptom(
+        of_tensors(
             lambda got, expected, a: torch.as_tensor(got).ndim == 0 or len(got) < len(expected),
             "Each value of x gets a gradient, and 0 is one: do not leave out those beyond the ends, and do not sum.",
             (

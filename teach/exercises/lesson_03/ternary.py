@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, tensor
 
 from mini_lib import quantize
-from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.variants import variants
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import of_tensors, variants
 
 # 3.6 ------------------------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ BEST_TERNARY = Exercise(
         ),
     ),
     symptoms=(
-        Symptom(
+        of_tensors(
             lambda got, expected, a: torch.as_tensor(got).shape != expected.shape,
             "Asked for are the codes, one for each weight: -1, 0 or 1. Keep the weights whose magnitude reaches the "
             "threshold that you found.",
@@ -124,19 +124,19 @@ BEST_TERNARY = Exercise(
                 lambda w: (w.abs().sort(descending=True).values.cumsum(0) ** 2 / torch.arange(1, len(w) + 1)).max(),
             ),
         ),
-        Symptom(
+        of_tensors(
             lambda got, expected, a: bool((~torch.isin(got, tensor([-1.0, 0.0, 1.0]))).any()),
             "Codes are -1, 0 or 1: the scale and the weights themselves are not part of them.",
             (lambda w: w * best_ternary(w).abs(), lambda w: best_ternary(w) * w.abs().mean()),
         ),
-        Symptom(
+        of_tensors(
             lambda got, expected, a: bool(
                 (got * a["w"] < 0).any() and torch.equal(got.abs(), expected.abs().to(got.dtype))
             ),
             "Those codes have lost their signs: a negative weight gets -1.",
             (lambda w: best_ternary(w).abs(), lambda w: -best_ternary(w)),
         ),
-        Symptom(
+        of_tensors(
             lambda got, expected, a: (
                 int((got != 0).sum()) == int((expected != 0).sum())
                 and bool((got * a["w"] < 0).any() or _skips(got, a["w"]))
@@ -157,7 +157,7 @@ BEST_TERNARY = Exercise(
                 for at in (lambda w: w.abs().mean(), lambda w: 0.5 * w.abs().mean(), lambda w: 0.7 * w.abs().max())
             ),
         ),
-        Symptom(
+        of_tensors(
             lambda got, expected, a: (
                 not torch.equal(got, expected)
                 and torch.equal(got, a["w"].sign() * got.abs())
