@@ -1,5 +1,6 @@
 """Lesson 04, exercises 4.2 and 4.3: in whole numbers only, from the zero points of both factors back to a code."""
 
+import math
 from fractions import Fraction
 
 import torch
@@ -7,6 +8,7 @@ from torch import tensor
 
 from mini_lib.quantize import integer
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.variants import variants
 
 # 4.2 ------------------------------------------------------------------------------------------------
 
@@ -32,6 +34,22 @@ def _codes_case(generator: torch.Generator) -> Case:
     a, b = torch.randint(0, 256, (2, count), generator=generator)
     zero_a, zero_b = random_whole(generator, 2, 100), random_whole(generator, 101, 200)
     return Case(int(a @ b), int(a.sum()), int(b.sum()), count, zero_a, zero_b)
+
+
+def _cross(first, second, last, exchanged=False):
+    """A wrong answer: other signs of the two terms in the middle and of the last one, or zero points exchanged."""
+
+    def wrong(product, sum_a, sum_b, count, zero_a, zero_b):
+        of_a, of_b = (zero_a, zero_b) if exchanged else (zero_b, zero_a)
+        return product + first * of_a * sum_a + second * of_b * sum_b + last * count * zero_a * zero_b
+
+    return wrong
+
+
+def _with_last(last):
+    return lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+        product - zero_b * sum_a - zero_a * sum_b + last(count, zero_a, zero_b)
+    )
 
 
 WITHOUT_ZERO_POINTS = Exercise(
@@ -85,6 +103,62 @@ WITHOUT_ZERO_POINTS = Exercise(
             "A product of two sums is not the sum of the products.",
         ),
     ),
+    symptoms=(
+        variants(
+            "The zero points are exchanged, and the last term is not right either. Multiply (a - zero_a) by "
+            "(b - zero_b) on paper: each a meets zero_b, and each b meets zero_a.",
+            *(_cross(-1, -1, last, exchanged=True) for last in (0, -1)),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - zero_a * sum_a - zero_b * sum_b + zero_a * zero_b
+            ),
+        ),
+        variants(
+            "One of the two terms in the middle is missing: each a was multiplied by a b that is zero_b too large, "
+            "*and* each b by an a that is zero_a too large.",
+            *(_cross(first, -1 - first, last) for first in (-1, 0) for last in (1, 0, -1)),
+            *(_cross(first, -1 - first, 1, exchanged=True) for first in (-1, 0)),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: product - zero_b * sum_a + zero_a * zero_b,
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: product - zero_a * sum_b + zero_a * zero_b,
+        ),
+        variants(
+            "Look at the signs: both terms in the middle are subtracted, and the last one is added.",
+            *(_cross(*signs) for signs in ((1, -1, 1), (-1, 1, 1), (1, 1, -1), (1, 1, 0), (0, 0, 1))),
+        ),
+        variants(
+            "`sum_a` and `sum_b` are sums over all pairs already: multiply them by a zero point, without `count`.",
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - count * (zero_b * sum_a + zero_a * sum_b) + count * zero_a * zero_b
+            ),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - count * (zero_b * sum_a + zero_a * sum_b) + zero_a * zero_b
+            ),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: product - count * (zero_b * sum_a + zero_a * sum_b),
+        ),
+        variants(
+            "That multiplies sums, and a product of two sums is not the sum of the products: start from `product`, "
+            "which is the sum of a * b.",
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (sum_a - zero_a) * (sum_b - zero_b),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: product - (sum_a - zero_a) * (sum_b - zero_b),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (
+                product - (sum_a - count * zero_a) * (sum_b - count * zero_b)
+            ),
+            lambda product, sum_a, sum_b, count, zero_a, zero_b: (sum_a - zero_a) * (sum_b - zero_b) * count,
+        ),
+        variants(
+            "The first three terms are right. The last one is zero_a * zero_b, once for each of the `count` pairs.",
+            *(
+                _with_last(last)
+                for last in (
+                    lambda count, a, b: count**2 * a * b,
+                    lambda count, a, b: count * (a + b),
+                    lambda count, a, b: count * a,
+                    lambda count, a, b: count * b,
+                    lambda count, a, b: count,
+                    lambda count, a, b: 2 * count * a * b,
+                )
+            ),
+        ),
+    ),
     also_correct=(_without_zero_points_by_means, _without_zero_points_in_torch),
 )
 
@@ -124,6 +198,26 @@ def _sum_case(generator: torch.Generator) -> Case:
             return Case(accumulator, multiplier, shift, random_whole(generator, -20, 20), -128, 127)
 
 
+def _nearest(x: Fraction, zero_point: int) -> int:
+    return round(x) + zero_point
+
+
+def _down(x: Fraction, zero_point: int) -> int:
+    return math.floor(x) + zero_point
+
+
+def _scaled(code, limits="both"):
+    """A wrong answer: `code(exact quotient, zero_point)`, and which limits it keeps."""
+
+    def wrong(accumulator, multiplier, shift, zero_point, lowest, highest):
+        found = code(Fraction(accumulator * multiplier, 2**shift), zero_point)
+        low, high = limits if isinstance(limits, tuple) else (lowest, highest)
+        found = found if limits in ("none", "lowest") else min(found, high)
+        return found if limits in ("none", "highest") else max(found, low)
+
+    return wrong
+
+
 REQUANTIZE = Exercise(
     id="4.3",
     title="From a sum back to a code",
@@ -134,6 +228,7 @@ REQUANTIZE = Exercise(
         Case(-5, 77, 8, 3, 0, 255),
         Case(-100, 77, 8, 3, 0, 255),
         Case(5000, 77, 8, -10, -128, 127),
+        Case(20000, 77, 8, 0, 0, 255),
         Case(123_456, 1_288_490_189, 40, 5, -128, 127),
         *random_cases(8, seed=43, make=_sum_case),
     ),
@@ -187,6 +282,64 @@ REQUANTIZE = Exercise(
             ),
             "The product does not fit in 32 bits, and what does not fit wraps around. A 32-bit sum times a 31-bit "
             "multiplier needs 64 bits.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "`int(x + 0.5)` rounds a negative x the wrong way, since int() cuts toward zero. Use round(), or add half "
+            "and shift: a shift rounds down.",
+            *(_scaled(by) for by in (lambda x, z: int(x + 0.5) + z, lambda x, z: int(x + z + 0.5))),
+        ),
+        variants(
+            "That cuts a fraction off. Round to the nearest whole number before you add the zero point.",
+            _scaled(lambda x, z: int(x + z)),
+        ),
+        variants(
+            "That rounds up. To round to the nearest, add half of 2**shift, which is 1 << (shift - 1), before the "
+            "shift.",
+            _scaled(lambda x, z: math.ceil(x) + z),
+            _scaled(lambda x, z: math.floor(x) + 1 + z),
+        ),
+        variants(
+            "A code below `lowest` or above `highest` cannot be stored: clamp it at both ends.",
+            *(_scaled(by, only) for by in (_nearest, _down) for only in ("lowest", "highest")),
+            *(_scaled(by, "none") for by in (_down, lambda x, z: int(x) + z, lambda x, z: int(x + 0.5) + z)),
+        ),
+        variants(
+            "The zero point is missing: the code of a sum of 0 is the zero point.",
+            *(_scaled(lambda x, z, by=by: by(x, 0), limits) for by in (_nearest, _down) for limits in ("both", "none")),
+        ),
+        variants(
+            "`shift` counts bits: the product is divided by 2**shift.",
+            lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
+                round(accumulator * multiplier / shift) + zero_point, lowest, highest
+            ),
+            lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
+                (accumulator * multiplier << shift) + zero_point, lowest, highest
+            ),
+            lambda accumulator, multiplier, shift, zero_point, lowest, highest: _clamped(
+                accumulator * multiplier + zero_point, lowest, highest
+            ),
+        ),
+        variants(
+            "The two limits are exchanged: take the smaller of the code and `highest`, then the larger of that and "
+            "`lowest`.",
+            lambda accumulator, multiplier, shift, zero_point, lowest, highest: max(
+                highest, min(lowest, requantize(accumulator, multiplier, shift, zero_point, -(2**62), 2**62))
+            ),
+            lambda accumulator, multiplier, shift, zero_point, lowest, highest: lowest,
+        ),
+        variants(
+            "The limits are `lowest` and `highest`, which depend on the layer: use these two.",
+            *(_scaled(_nearest, limits) for limits in ((0, 255), (-128, 127), (-127, 127))),
+        ),
+        variants(
+            "A code that is too large becomes `highest`, and one that is too small `lowest`: yours wraps around.",
+            lambda accumulator, multiplier, shift, zero_point, lowest, highest: (
+                (requantize(accumulator, multiplier, shift, zero_point, -(2**62), 2**62) - lowest)
+                % (highest - lowest + 1)
+                + lowest
+            ),
         ),
     ),
     also_correct=(_requantize_exactly, _requantize_in_torch),

@@ -1,5 +1,6 @@
 """Lesson 04, exercises 4.4 and 4.5: two measures of what a layer suffers, by its outputs and by its curvature."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,8 @@ from torch import Tensor, tensor
 from torch.nn import functional as F
 
 from mini_lib.quantize import mixed
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.variants import variants
 
 # 4.4 ------------------------------------------------------------------------------------------------
 
@@ -39,6 +41,11 @@ def _logits_case(generator: torch.Generator) -> Case:
     images, classes = random_whole(generator, 2, 5), random_whole(generator, 3, 6)
     logits = 2 * torch.randn(images, classes, generator=generator)
     return Case(logits, logits + torch.randn(images, classes, generator=generator))
+
+
+def _terms(logits: Tensor, changed: Tensor, axis: int) -> Tensor:
+    """p * (log p - log q), element by element, with the softmax along one axis."""
+    return logits.softmax(axis) * (logits.log_softmax(axis) - changed.log_softmax(axis))
 
 
 OUTPUT_DIVERGENCE = Exercise(
@@ -88,6 +95,74 @@ OUTPUT_DIVERGENCE = Exercise(
         Mistake(
             lambda logits, changed: (logits.softmax(1) * (logits - changed)).sum(1).mean(),
             "Logits are not yet logarithms of probabilities: use log_softmax of both.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "`F.kl_div(input, target)` takes the *logarithms* of the changed probabilities first, and then the "
+            "unchanged probabilities: log_softmax of `changed`, softmax of `logits`.",
+            *(
+                lambda logits, changed, give=give, how=how: F.kl_div(*give(logits, changed), reduction=how)
+                for how in ("batchmean", "sum")
+                for give in (
+                    lambda p, q: (q.softmax(1), p.softmax(1)),
+                    lambda p, q: (p.softmax(1), q.softmax(1)),
+                    lambda p, q: (q, p),
+                    lambda p, q: (q, p.softmax(1)),
+                    lambda p, q: (q.log_softmax(1), p),
+                    lambda p, q: (q.log_softmax(1), p.log_softmax(1)),
+                )
+            ),
+        ),
+        variants(
+            "The softmax is taken along the wrong axis. Each image has its own probabilities, one per class, which "
+            "add up to 1: axis 1.",
+            lambda logits, changed: _terms(logits, changed, 0).sum(1).mean(),
+            lambda logits, changed: _terms(logits, changed, 0).sum(),
+            lambda logits, changed: _terms(logits, changed, 0).mean(),
+            lambda logits, changed: output_divergence(logits.flatten()[None], changed.flatten()[None]),
+        ),
+        variants(
+            "Sum over the classes of each image first, axis 1, and then take the mean over the images.",
+            lambda logits, changed: _terms(logits, changed, 1).sum(0).mean(),
+        ),
+        variants(
+            "Each difference log p - log q counts with the weight p, the probability of that class in the unchanged "
+            "model.",
+            *(
+                lambda logits, changed, weigh=weigh: (
+                    (weigh(logits, changed) * (logits.log_softmax(1) - changed.log_softmax(1))).sum(1).mean()
+                )
+                for weigh in (
+                    lambda p, q: 1,
+                    lambda p, q: q.softmax(1),
+                    lambda p, q: p.log_softmax(1),
+                    lambda p, q: p,
+                    lambda p, q: 1 / p.shape[1],
+                )
+            ),
+            lambda logits, changed: (logits.log_softmax(1) - changed.log_softmax(1)).abs().sum(1).mean(),
+        ),
+        variants(
+            "KL(p || q) is not symmetric, and must not be made so: only p, of the unchanged model, weighs.",
+            lambda logits, changed: (output_divergence(logits, changed) + output_divergence(changed, logits)) / 2,
+            lambda logits, changed: output_divergence(logits, changed) + output_divergence(changed, logits),
+        ),
+        variants(
+            "That measures a distance, squared or absolute. A divergence weighs log p - log q by p.",
+            *(
+                lambda logits, changed, size=size, of=of, add=add: add(size(of(logits) - of(changed)))
+                for size in (torch.square, torch.abs)
+                for of in (lambda x: x, lambda x: x.softmax(1), lambda x: x.log_softmax(1))
+                for add in (lambda d: d.sum(1).mean(), torch.mean)
+            ),
+        ),
+        Symptom(
+            lambda got, expected, given: (
+                len(got) == len(given["logits"]) and math.isclose(sum(got) / len(got), expected, abs_tol=1e-5)
+            ),
+            "Those are the divergences of the images, one for each. Take their mean.",
+            [lambda logits, changed: _terms(logits, changed, 1).sum(1)],
         ),
     ),
     also_correct=(_divergence_of_torch, _divergence_by_hand),
@@ -185,6 +260,55 @@ TRACE_ESTIMATE = Exercise(
         Mistake(
             lambda times_hessian, probes: sum(times_hessian(unit) @ unit for unit in torch.eye(probes.shape[1])),
             "That is the trace itself, at one product per weight: 36,864 for conv4. Estimate it from the given probes.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "That divides by the number of weights. Divide the sum over the probes by the number of *probes*.",
+            lambda times_hessian, probes: trace_estimate(times_hessian, probes) * len(probes) / probes.shape[1],
+            lambda times_hessian, probes: trace_estimate(times_hessian, probes) / probes.shape[1] ** 0.5,
+        ),
+        variants(
+            "`v` is used once too few. Multiply H v by the same v, element by element, before you add up.",
+            lambda times_hessian, probes: _on_all(times_hessian, probes).mean(),
+            lambda times_hessian, probes: _on_all(times_hessian, probes).sum(),
+            lambda times_hessian, probes: _on_all(times_hessian, probes).abs().sum(1).mean(),
+        ),
+        variants(
+            "You added the probes up first, and there they cancel. Each probe gives its own v . (H v); take their "
+            "mean.",
+            lambda times_hessian, probes: probes.sum(0) @ times_hessian(probes.sum(0)),
+            lambda times_hessian, probes: probes.sum(0) @ times_hessian(probes.sum(0)) / len(probes),
+        ),
+        variants(
+            "Only one of the probes counts. Go through all of them, and take the mean at the end.",
+            lambda times_hessian, probes: trace_estimate(times_hessian, probes[-1:]),
+            lambda times_hessian, probes: trace_estimate(times_hessian, probes[:1]) / len(probes),
+            lambda times_hessian, probes: trace_estimate(times_hessian, probes[-1:]) / len(probes),
+        ),
+        variants(
+            "`v . (H v)` is the estimate itself: it is neither squared nor a square that needs a root.",
+            lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1).square().mean(),
+            lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1).square().mean().sqrt(),
+            lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).square().sum(1).mean(),
+        ),
+        variants(
+            "The estimate is the *mean* over the probes.",
+            lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1).median(),
+            lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1).max(),
+            lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1).min(),
+        ),
+        Symptom(
+            lambda got, expected, given: (
+                len(got) == len(given["probes"]) and math.isclose(sum(got) / len(got), expected)
+            ),
+            "Those are the estimates, one for each probe. Take their mean.",
+            [lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1)],
+        ),
+        Symptom(
+            lambda got, expected, given: math.isclose(sum(got), expected, rel_tol=1e-5),
+            "Those are estimates of the elements of the diagonal. The trace is their sum.",
+            [lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).mean(0)],
         ),
     ),
     also_correct=(_trace_by_columns, _trace_by_hand),
