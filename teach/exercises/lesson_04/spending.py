@@ -1,6 +1,7 @@
 """Lesson 04, exercise 4.7: where the next byte is spent best."""
 
 import itertools
+import operator
 
 import torch
 
@@ -57,25 +58,28 @@ def _spend_by_bytes(layers: Layers, budget: int) -> dict[str, int]:
     return bits
 
 
-def _greedy(rank, *, stop=False, fits=lambda more, left: more <= left, late=False):
-    """A wrong answer: step by step, the best by `rank(more bytes, error saved, error left)`; of equals the first."""
+def _greedy(rank, *, pays=lambda now, then: then[1] - now[1], fits=operator.le, stop=False, late=False, most=99):
+    """A wrong answer: step by step, the best by `rank(more bytes, error saved, option now, option then)`.
+
+    Of equals the first is taken, or with `late` the last. It ends after `most` steps.
+    """
 
     def wrong(layers: Layers, budget: int) -> dict[str, int]:
         place = dict.fromkeys(layers, 0)
         left = budget - sum(options[0][1] for options in layers.values())
         while True:
-            steps = [
-                (rank(more, saved, layers[name][place[name] + 1][2]), name, more)
-                for name, more, saved in _steps(layers, place)
-            ]
+            steps = []
+            for name, more, saved in _steps(layers, place) if sum(place.values()) < most else ():
+                now, then = layers[name][place[name] : place[name] + 2]
+                steps.append((rank(more, saved, now, then), name, pays(now, then)))
             if not stop:
                 steps = [step for step in steps if fits(step[2], left)]
             best = max(steps[::-1] if late else steps, key=lambda step: step[0], default=None)
             if not best or not fits(best[2], left):
                 return {name: layers[name][at][0] for name, at in place.items()}
-            _, name, more = best
+            _, name, price = best
             place[name] += 1
-            left -= more
+            left -= price
 
     return wrong
 
@@ -162,68 +166,11 @@ def _price(layers: Layers, bits: dict[str, int]) -> int:
     return sum(option[1] for name, options in layers.items() for option in options if option[0] == bits[name])
 
 
-def _some_steps(layers: Layers, budget: int, count: int) -> dict[str, int]:
-    """The first `count` steps, and no more."""
-    bits, left = {name: options[0] for name, options in layers.items()}, budget
-    left -= _total(bits.values())
-    for _ in range(count):
-        place = {name: layers[name].index(option) for name, option in bits.items()}
-        steps = [step for step in _steps(layers, place) if step[1] <= left]
-        if steps:
-            name, more, _ = max(steps, key=lambda step: step[2] / step[1])
-            bits[name], left = layers[name][place[name] + 1], left - more
-    return {name: option[0] for name, option in bits.items()}
-
-
-def _per_bit(late: bool):
-    """A wrong answer: error per bit. Bits are proportional to bytes within a layer, but not between layers."""
-
-    def wrong(layers: Layers, budget: int) -> dict[str, int]:
-        as_bits = {
-            name: [(option[0], option[1], option[2], option[0]) for option in options]
-            for name, options in layers.items()
-        }
-        place, left = dict.fromkeys(layers, 0), budget - _total(options[0] for options in layers.values())
-        while True:
-            steps = []
-            for name, options in as_bits.items():
-                for now, then in itertools.pairwise(options[place[name] : place[name] + 2]):
-                    if then[1] - now[1] <= left:
-                        steps.append(((now[2] - then[2]) / (then[0] - now[0]), name, then[1] - now[1]))
-            if not steps:
-                return {name: layers[name][at][0] for name, at in place.items()}
-            _, name, more = max(steps[::-1] if late else steps, key=lambda step: step[0])
-            place[name] += 1
-            left -= more
-
-    return wrong
-
-
-def _whole_price(ranked: bool, paid: bool):
-    """A wrong answer: a step ranked by, or paid with, all the bytes of the option that it leads to."""
-
-    def wrong(layers: Layers, budget: int) -> dict[str, int]:
-        place, left = dict.fromkeys(layers, 0), budget - _total(options[0] for options in layers.values())
-        while True:
-            steps = []
-            for name, more, saved in _steps(layers, place):
-                whole = layers[name][place[name] + 1][1]
-                if (whole if paid else more) <= left:
-                    steps.append((saved / (whole if ranked else more), name, whole if paid else more))
-            if not steps:
-                return {name: layers[name][at][0] for name, at in place.items()}
-            _, name, price = max(steps, key=lambda step: step[0])
-            place[name] += 1
-            left -= price
-
-    return wrong
-
-
 def _small_step_case(generator: torch.Generator) -> Case:
     """The best step is too dear at some time, and a smaller one still fits."""
     while True:
         case = _spend_case(generator)
-        if _greedy(lambda more, saved, left: saved / more, stop=True)(*case.args) != spend(*case.args):
+        if _greedy(lambda more, saved, now, then: saved / more, stop=True)(*case.args) != spend(*case.args):
             return case
 
 
@@ -242,26 +189,26 @@ SPEND = Exercise(
     ),
     mistakes=(
         Mistake(
-            _greedy(lambda more, saved, left: saved),
+            _greedy(lambda more, saved, now, then: saved),
             "That takes the step that saves the most error, whatever it costs. Divide by the bytes: ten small steps "
             "may save more for the same price.",
         ),
         Mistake(
-            _greedy(lambda more, saved, left: -more),
+            _greedy(lambda more, saved, now, then: -more),
             "That takes the cheapest step first. A cheap step may save nothing worth having: compare error saved per "
             "byte.",
         ),
         Mistake(
-            _greedy(lambda more, saved, left: -left),
+            _greedy(lambda more, saved, now, then: -then[2]),
             "That looks at the error that is left after the step. What a step buys is the *difference*.",
         ),
         Mistake(
-            _greedy(lambda more, saved, left: saved / more, stop=True),
+            _greedy(lambda more, saved, now, then: saved / more, stop=True),
             "You stopped at the first step that does not fit. A smaller step elsewhere may still fit: leave out only "
             "those that are too expensive.",
         ),
         Mistake(
-            _greedy(lambda more, saved, left: saved / more, fits=lambda more, left: more < left),
+            _greedy(lambda more, saved, now, then: saved / more, fits=operator.lt),
             "A step that spends exactly what is left is affordable: <= and not <.",
         ),
         Mistake(
@@ -294,31 +241,38 @@ SPEND = Exercise(
             *(
                 _greedy(rank, stop=stop, late=late)
                 for rank in (
-                    lambda more, saved, left: saved,
-                    lambda more, saved, left: -more,
-                    lambda more, saved, left: saved + left,
-                    lambda more, saved, left: (saved + left) / more,
-                    lambda more, saved, left: -left,
-                    lambda more, saved, left: -left / more,
-                    lambda more, saved, left: -saved / more,
-                    lambda more, saved, left: saved / (saved + left) / more,
-                    lambda more, saved, left: saved * more,
+                    lambda more, saved, now, then: saved,
+                    lambda more, saved, now, then: -more,
+                    lambda more, saved, now, then: now[2],
+                    lambda more, saved, now, then: now[2] / more,
+                    lambda more, saved, now, then: -then[2],
+                    lambda more, saved, now, then: -then[2] / more,
+                    lambda more, saved, now, then: -saved / more,
+                    lambda more, saved, now, then: saved / now[2] / more,
+                    lambda more, saved, now, then: saved * more,
+                    lambda more, saved, now, then: saved / (then[0] - now[0]),
                 )
                 for stop in (False, True)
                 for late in (False, True)
             ),
-            *(_per_bit(late) for late in (False, True)),
         ),
         variants(
             "A step costs the *difference* in bytes between the next option and the present one.",
-            *(_whole_price(ranked, paid) for ranked, paid in ((True, False), (False, True), (True, True))),
+            *(
+                _greedy(rank, pays=pays)
+                for rank, pays in (
+                    (lambda more, saved, now, then: saved / then[1], lambda now, then: then[1] - now[1]),
+                    (lambda more, saved, now, then: saved / more, lambda now, then: then[1]),
+                    (lambda more, saved, now, then: saved / then[1], lambda now, then: then[1]),
+                )
+            ),
         ),
         variants(
             "You stopped while there was a step that still fits. Go on until no step is affordable.",
             lambda layers, budget: {name: options[0][0] for name, options in layers.items()},
-            lambda layers, budget: _some_steps(layers, budget, 1),
-            lambda layers, budget: _some_steps(layers, budget, 2),
-            _greedy(lambda more, saved, left: saved / more, stop=True, late=True),
+            _greedy(lambda more, saved, now, then: saved / more, most=1),
+            _greedy(lambda more, saved, now, then: saved / more, most=2),
+            _greedy(lambda more, saved, now, then: saved / more, stop=True, late=True),
         ),
         Symptom(
             lambda got, expected, given: {name: given["layers"][name][at][0] for name, at in got.items()} == expected,
