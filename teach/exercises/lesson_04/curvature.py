@@ -128,7 +128,6 @@ TRACE_ESTIMATE = Exercise(
             "`v . (H v)` is the estimate itself: it is neither squared nor a square that needs a root.",
             lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1).square().mean(),
             lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).sum(1).square().mean().sqrt(),
-            lambda times_hessian, probes: (_on_all(times_hessian, probes) * probes).square().sum(1).mean(),
         ),
         variants(
             "The estimate is the *mean* over the probes.",

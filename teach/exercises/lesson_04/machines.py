@@ -149,7 +149,6 @@ LAYER_SECONDS = Exercise(
             "Bits and bytes are mixed up: a weight of `unit` bits takes unit / 8 bytes.",
             *(_reading(size) for size in (lambda u, b: b, lambda u, b: 8 * u, lambda u, b: 8 * b, lambda u, b: 8)),
             _reading(lambda u, b: u, lambda computing, reading: computing + reading),
-            _reading(lambda u, b: u, min),
         ),
         variants(
             "The weights are stored at the width of the unit that multiplies them: unit / 8 bytes for each.",

@@ -147,7 +147,7 @@ REQUANTIZE = Exercise(
         ),
         variants(
             "A code below `lowest` or above `highest` cannot be stored: clamp it at both ends.",
-            *(_scaled(by, only) for by in (_nearest, _down) for only in ("lowest", "highest")),
+            *(_scaled(_nearest, only) for only in ("lowest", "highest")),
             *(_scaled(by, "none") for by in (_down, lambda x, z: int(x) + z, lambda x, z: int(x + 0.5) + z)),
         ),
         variants(
@@ -176,7 +176,7 @@ REQUANTIZE = Exercise(
         ),
         variants(
             "The limits are `lowest` and `highest`, which depend on the layer: use these two.",
-            *(_scaled(_nearest, limits) for limits in ((0, 255), (-128, 127), (-127, 127))),
+            *(_scaled(_nearest, limits) for limits in ((0, 255), (-127, 127))),
         ),
         variants(
             "A code that is too large becomes `highest`, and one that is too small `lowest`: yours wraps around.",

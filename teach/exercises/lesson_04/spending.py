@@ -241,27 +241,24 @@ SPEND = Exercise(
             *(
                 _greedy(rank, stop=stop, late=late)
                 for rank in (
-                    lambda more, saved, now, then: saved,
-                    lambda more, saved, now, then: -more,
                     lambda more, saved, now, then: now[2],
                     lambda more, saved, now, then: now[2] / more,
-                    lambda more, saved, now, then: -then[2],
                     lambda more, saved, now, then: -then[2] / more,
                     lambda more, saved, now, then: -saved / more,
-                    lambda more, saved, now, then: saved / now[2] / more,
                     lambda more, saved, now, then: saved * more,
                     lambda more, saved, now, then: saved / (then[0] - now[0]),
+                    lambda more, saved, now, then: saved / then[1],
                 )
                 for stop in (False, True)
                 for late in (False, True)
             ),
+            *(_greedy(lambda more, saved, now, then: saved, stop=True, late=late) for late in (False, True)),
         ),
         variants(
             "A step costs the *difference* in bytes between the next option and the present one.",
             *(
                 _greedy(rank, pays=pays)
                 for rank, pays in (
-                    (lambda more, saved, now, then: saved / then[1], lambda now, then: then[1] - now[1]),
                     (lambda more, saved, now, then: saved / more, lambda now, then: then[1]),
                     (lambda more, saved, now, then: saved / then[1], lambda now, then: then[1]),
                 )
@@ -272,7 +269,6 @@ SPEND = Exercise(
             lambda layers, budget: {name: options[0][0] for name, options in layers.items()},
             _greedy(lambda more, saved, now, then: saved / more, most=1),
             _greedy(lambda more, saved, now, then: saved / more, most=2),
-            _greedy(lambda more, saved, now, then: saved / more, stop=True, late=True),
         ),
         Symptom(
             lambda got, expected, given: {name: given["layers"][name][at][0] for name, at in got.items()} == expected,

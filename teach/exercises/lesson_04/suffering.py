@@ -150,11 +150,13 @@ OUTPUT_DIVERGENCE = Exercise(
         variants(
             "That measures a distance, squared or absolute. A divergence weighs log p - log q by p.",
             *(
-                lambda logits, changed, size=size, of=of, add=add: add(size(of(logits) - of(changed)))
+                lambda logits, changed, size=size, add=add: add(size(logits.softmax(1) - changed.softmax(1)))
                 for size in (torch.square, torch.abs)
-                for of in (lambda x: x, lambda x: x.softmax(1), lambda x: x.log_softmax(1))
                 for add in (lambda d: d.sum(1).mean(), torch.mean)
             ),
+            lambda logits, changed: (logits - changed).square().mean(),
+            lambda logits, changed: (logits - changed).abs().sum(1).mean(),
+            lambda logits, changed: (logits - changed).abs().mean(),
         ),
         Symptom(
             lambda got, expected, given: (

@@ -128,30 +128,13 @@ REMOVE_CHANNELS = Exercise(
         Symptom(
             lambda got, expected, given: got["conv1"].shape[1:] != expected["conv1"].shape[1:],
             "What `conv1` reads stays as it is. Cut axis 0 of its weight, and nothing else.",
-            [
-                lambda layers, keep: _with(layers, keep, conv1=layers["conv1"][keep][:, keep]),
-                lambda layers, keep: _with(layers, keep, conv1=layers["conv1"][:, keep], conv2=layers["conv2"][keep]),
-            ],
+            [lambda layers, keep: _with(layers, keep, conv1=layers["conv1"][keep][:, keep])],
         ),
         Symptom(
             lambda got, expected, given: len(got["conv2"]) != len(expected["conv2"]),
             "What `conv2` makes stays as it is. The channels that it reads are axis 1 of its weight: cut that, and "
             "nothing else.",
-            [
-                lambda layers, keep: _with(layers, keep, conv2=layers["conv2"][keep][:, keep]),
-                lambda layers, keep: {**layers, "conv1": layers["conv1"][keep], "conv2": layers["conv2"][keep]},
-            ],
-        ),
-        Symptom(
-            lambda got, expected, given: any(len(got[name]) > len(given["keep"]) for name in NORM),
-            "The batch norm has four numbers per channel: gamma, beta, mean and variance. All four of a channel that "
-            "is gone have to go.",
-            [lambda layers, keep: _with(layers, keep, gamma=layers["gamma"], beta=layers["beta"])],
-        ),
-        Symptom(
-            lambda got, expected, given: got["conv2"].shape[1] > len(given["keep"]),
-            "`conv2` still reads the channels that are gone: cut axis 1 of its weight.",
-            [lambda layers, keep: _with(layers, keep, conv2=layers["conv2"], gamma=layers["gamma"])],
+            [lambda layers, keep: _with(layers, keep, conv2=layers["conv2"][keep][:, keep])],
         ),
     ),
     also_correct=(_remove_one_by_one, _remove_by_mask),

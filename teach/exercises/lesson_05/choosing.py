@@ -144,11 +144,16 @@ KEEP_BEST = Exercise(
         ),
         Symptom(
             lambda got, expected, given: (
-                int(got.sum()) == int(expected.sum())
+                not torch.equal(got, expected)
+                and int(got.sum()) == int(expected.sum())
                 and torch.equal(given["scores"][got].sort().values, given["scores"][expected].sort().values)
             ),
             "As many as there should be, but among equal scores yours are not the first ones: sort falling and stable.",
-            [_last_of_equals],
+            [
+                lambda scores, count: keep_best(
+                    scores + 1e-6 * torch.sin(9.0 * torch.arange(scores.numel())).reshape(scores.shape), count
+                )
+            ],
         ),
         Symptom(
             lambda got, expected, given: abs(int(got.sum()) - given["count"]) == 1,
@@ -156,20 +161,20 @@ KEEP_BEST = Exercise(
             [lambda scores, count: keep_best(scores, count + 1), lambda scores, count: keep_best(scores, count - 1)],
         ),
         Symptom(
-            lambda got, expected, given: _differ_at_the_threshold(got, expected, given) and got.sum() > expected.sum(),
-            "More stay than `count`: a threshold cannot choose among equals. Rank the scores, and take the first "
-            "`count`.",
-            [lambda scores, count: scores >= _smallest_kept(scores, count)],
-        ),
-        Symptom(
             lambda got, expected, given: _differ_at_the_threshold(got, expected, given) and got.sum() < expected.sum(),
             "Fewer stay than `count`: a threshold drops equals together. Rank the scores, and take the first `count`.",
-            [lambda scores, count: scores > _smallest_kept(scores, count)],
+            [lambda scores, count: scores > scores.flatten().sort(descending=True).values[count]],
         ),
         Symptom(
             lambda got, expected, given: (
-                torch.equal(got.flatten(), torch.arange(got.numel()) < given["count"])
-                or torch.equal(got.flatten(), torch.arange(got.numel()) >= got.numel() - given["count"])
+                (
+                    not torch.equal(got, expected)
+                    and torch.equal(got.flatten(), torch.arange(got.numel()) < given["count"])
+                )
+                or (
+                    not torch.equal(got, expected)
+                    and torch.equal(got.flatten(), torch.arange(got.numel()) >= got.numel() - given["count"])
+                )
             ),
             "That takes the first or the last places, whatever stands there. Sort the scores to find the highest.",
             [lambda scores, count: (torch.arange(scores.numel()) < count).reshape(scores.shape)],
@@ -266,7 +271,6 @@ REMOVAL_COSTS = Exercise(
         variants(
             "Each weight has a gradient of its own. Take the mean over the images, axis 0, and not over the weights.",
             lambda weight, gradients: (gradients.mean() * weight).abs(),
-            lambda weight, gradients: (gradients.mean(1)[: len(weight)] * weight).abs(),
             lambda weight, gradients: (gradients.sum() * weight).abs(),
         ),
         variants(

@@ -139,7 +139,6 @@ FALLING_DENSITIES = Exercise(
             lambda target, rounds: [(target + (1 - target) * (1 - n / rounds)) ** 3 for n in range(1, rounds + 1)],
             lambda target, rounds: [target + ((1 - target) * (1 - n / rounds)) ** 3 for n in range(1, rounds + 1)],
             lambda target, rounds: [1 - ((1 - target) * n / rounds) ** 3 for n in range(1, rounds + 1)],
-            lambda target, rounds: [target + (1 - target) * (1 - (n / rounds) ** 3) for n in range(1, rounds + 1)],
             lambda target, rounds: [target ** (1 - (1 - n / rounds) ** 3) for n in range(1, rounds + 1)],
         ),
         variants(

@@ -180,7 +180,7 @@ TRAIN_PRUNED = Exercise(
                 lambda weight, mask, gradient, learning_rate, steps, rate=rate: train_pruned(
                     weight, mask, gradient, rate(learning_rate, steps), steps
                 )
-                for rate in (lambda r, n: 1.0, lambda r, n: 1 / r, lambda r, n: r / n, lambda r, n: r * n)
+                for rate in (lambda r, n: 1.0, lambda r, n: 1 / r, lambda r, n: r * n)
             ),
         ),
         variants(

@@ -91,10 +91,7 @@ WANDA_MASK = Exercise(
             lambda got, expected, given: len(set(got.sum(1).tolist())) > 1,
             "Your rows keep different numbers of weights. Rank the weights of each row by themselves, and keep `kept` "
             "of each.",
-            [
-                lambda weight, inputs, kept: keep_best(weight.abs() * inputs.norm(dim=0), kept),
-                lambda weight, inputs, kept: _best_of_rows((weight.abs() * inputs.norm(dim=0)).T, kept).T,
-            ],
+            [lambda weight, inputs, kept: keep_best(weight.abs() * inputs.norm(dim=0), kept)],
         ),
         Symptom(
             lambda got, expected, given: (
@@ -147,7 +144,6 @@ WANDA_MASK = Exercise(
             lambda weight, inputs, kept: _best_of_rows(weight.square() * inputs.norm(dim=0), kept),
             lambda weight, inputs, kept: _best_of_rows(weight.abs() + inputs.norm(dim=0), kept),
             lambda weight, inputs, kept: _best_of_rows(weight.abs() / inputs.norm(dim=0), kept),
-            lambda weight, inputs, kept: _best_of_rows(weight.abs().sqrt() * inputs.norm(dim=0), kept),
         ),
         Symptom(
             lambda got, expected, given: got.dtype != torch.bool and torch.equal(got != 0, expected),

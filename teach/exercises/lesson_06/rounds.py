@@ -59,7 +59,6 @@ DENSITY_AFTER = Exercise(
         variants(
             "Count the rounds: each of them, from the first to the last, leaves 1 - rate of what there was.",
             lambda rate, rounds: (1 - rate) ** (rounds + 1),
-            lambda rate, rounds: (1 - rate) ** (rounds - 1),
             lambda rate, rounds: 1 - rate,
         ),
         variants(
@@ -67,10 +66,8 @@ DENSITY_AFTER = Exercise(
             lambda rate, rounds: (1 - rate) * rounds,
             lambda rate, rounds: 1 - rate**rounds,
             lambda rate, rounds: rounds ** (1 - rate),
-            lambda rate, rounds: (1 - rate) / rounds,
             lambda rate, rounds: (1 - rate) / rounds if rounds else 1,
             lambda rate, rounds: (1 - rate / rounds) ** rounds if rounds else 1,
-            lambda rate, rounds: 1 - rate / rounds,
             lambda rate, rounds: 1 / (1 + rate) ** rounds,
             lambda rate, rounds: (1 + rate) ** rounds,
             lambda rate, rounds: math.exp(-rate * rounds),

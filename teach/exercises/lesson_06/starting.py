@@ -58,7 +58,7 @@ def _values_of(places: str, source: str, says: str, *examples) -> Symptom:
         for name, keep in given["mask"].items():
             at = keep if places == "kept" else ~keep
             found.append(torch.equal(got[name][at], given[source][name][at]) or not at.any())
-        return all(found)
+        return all(found) and any(not torch.equal(got[name], value) for name, value in expected.items())
 
     return Symptom(shows, says, examples)
 
@@ -124,7 +124,7 @@ RESET = Exercise(
             lambda got, expected, given: isinstance(got, dict) and not set(expected) <= set(got),
             "Parameters are missing. Those that are not in the mask come back too, as they were drawn: go through "
             "`initial`.",
-            [lambda initial, trained, mask: {name: trained[name] * keep for name, keep in mask.items()}],
+            [lambda initial, trained, mask: {name: initial[name].clone() for name in mask}],
         ),
         Symptom(
             lambda got, expected, given: any(got[name] is None for name in expected),
@@ -150,11 +150,7 @@ RESET = Exercise(
         Symptom(
             lambda got, expected, given: all(not got[name][keep].any() for name, keep in given["mask"].items()),
             "The mask is the wrong way round: True is what stays.",
-            [
-                lambda initial, trained, mask: (
-                    {name: value * ~mask.get(name, tensor(False)) for name, value in initial.items()} | {}
-                )
-            ],
+            [lambda initial, trained, mask: {name: initial[name] * ~keep for name, keep in mask.items()}],
         ),
         _values_of(
             "kept",
@@ -174,12 +170,6 @@ RESET = Exercise(
                 name: torch.where(mask[name], value, trained[name]) if name in mask else trained[name].clone()
                 for name, value in initial.items()
             },
-        ),
-        _values_of(
-            "pruned",
-            "initial",
-            "A pruned weight is not zero. Multiply by the mask what the mask has an entry for.",
-            lambda initial, trained, mask: {name: value * (trained[name] != 0) for name, value in initial.items()},
         ),
         Symptom(
             lambda got, expected, given: (

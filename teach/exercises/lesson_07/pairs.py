@@ -171,13 +171,6 @@ MACS_OF_PAIR = Exercise(
             _pair(lambda m, n, k, r: m * r * 2 * k, _mixing),
         ),
         variants(
-            "`inputs` and `outputs` have changed places: the depthwise part works on the inputs, the pointwise part "
-            "makes the outputs.",
-            lambda inputs, outputs, kernel, places, multiplier: macs_of_pair(
-                outputs, inputs, kernel, places, multiplier
-            ),
-        ),
-        variants(
             "A bias is an addition, and no multiplication: leave it out.",
             _pair(lambda m, n, k, r: m * r * (k * k + 1), lambda m, n, k, r: n * (m * r + 1)),
             _pair(_spatial, lambda m, n, k, r: n * (m * r + 1)),

@@ -148,13 +148,10 @@ SHARE_AND_LIMIT = Exercise(
             lambda n, k, r: Fraction(r, n),
             lambda n, k, r: Fraction(r, n) + Fraction(1, k**2),
             lambda n, k, r: Fraction(1, n),
-            lambda n, k, r: r * (Fraction(1, n) + Fraction(1, k)),
             lambda n, k, r: r * Fraction(1, n + k**2),
             lambda n, k, r: Fraction(1, n * r) + Fraction(1, k**2 * r),
             lambda n, k, r: Fraction(1, n * r) + Fraction(1, k**2),
             lambda n, k, r: Fraction(1, n) + Fraction(1, k**2 * r),
-            lambda n, k, r: Fraction(r * (n + k), n * k),
-            lambda n, k, r: Fraction(n * k**2, r * (n + k**2)),
         ),
         _half(
             1,
@@ -174,7 +171,6 @@ SHARE_AND_LIMIT = Exercise(
             1,
             "Where no multiplier saves anything the limit is 0.",
             lambda n, k, r: max(1, _below(Fraction(n * k**2, n + k**2))),
-            lambda n, k, r: _below(Fraction(n * k**2, n + k**2)) or None,
         ),
         _half(
             1,
