@@ -21,8 +21,8 @@ def paired_difference(ticket: dict[int, float], control: dict[int, float]) -> tu
 
 def _paired_in_torch(ticket: dict[int, float], control: dict[int, float]) -> tuple[Tensor, Tensor]:
     seeds = sorted(ticket)
-    differences = tensor([ticket[seed] for seed in seeds], dtype=torch.float64)
-    differences -= tensor([control[seed] for seed in seeds], dtype=torch.float64)
+    differences = tensor([ticket[seed] for seed in seeds])
+    differences -= tensor([control[seed] for seed in seeds])
     return differences.mean(), differences.std()
 
 
