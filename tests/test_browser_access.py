@@ -54,13 +54,15 @@ def opened(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["01_measure.ipynb", "02_bits.ipynb"])
 def lesson(request, opened):
-    """A lesson with every cell run once."""
-    lab, page = opened
+    """A lesson with every cell run once, in a window of its own."""
+    lab, first = opened
+    page = first.context.browser.new_page(viewport={"width": 1280, "height": 900})
     notebook = NotebookPage(page, lab, request.param)
     page.evaluate(ALL_DRAWN)
     notebook.command("notebook:run-all-cells")
     page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .explore img").first.wait_for()
-    return notebook
+    yield notebook
+    page.close()
 
 
 def serious(page, where=None):
