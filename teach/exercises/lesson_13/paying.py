@@ -1,12 +1,10 @@
-"""Lesson 13, exercises 13.5 to 13.7: from rent to price, what a published table counts, and one price for a mix."""
+"""Lesson 13, exercises 13.5 and 13.6: from rent to price, and what a published table counts."""
 
-import datetime as dt
 from fractions import Fraction
 
 import numpy as np
 import torch
 
-from mini_lib.llm import prices
 from mini_lib.llm.cost.estimate import estimate
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 
@@ -173,94 +171,4 @@ TOTAL_AND_TPOT = Exercise(
         ),
     ),
     also_correct=(_by_rounds, _table_in_numpy),
-)
-
-# 13.7 -----------------------------------------------------------------------------------------------
-
-
-def blended_usd(price_in: float, price_out: float, tokens_in: int, tokens_out: int) -> float:
-    """USD for a million tokens of a mix: for each `tokens_in` that are read, `tokens_out` are written."""
-    price = prices.Price(dt.date(2024, 1, 1), False, "provider", "model", price_in, price_out, "exercise")
-    return prices.blended_usd(price, tokens_out / (tokens_in + tokens_out))
-
-
-def _blend_by_bill(price_in, price_out, tokens_in, tokens_out):
-    bill = price_in * tokens_in + price_out * tokens_out
-    return bill / (tokens_in + tokens_out)
-
-
-def _blend_in_numpy(price_in, price_out, tokens_in, tokens_out):
-    return np.average([price_in, price_out], weights=[tokens_in, tokens_out])
-
-
-def _by_spend(price_in, price_out, tokens_in, tokens_out):
-    spent_in, spent_out = price_in * tokens_in, price_out * tokens_out
-    return (spent_in * price_in + spent_out * price_out) / (spent_in + spent_out)
-
-
-def _by_dollar(price_in, price_out, tokens_in, tokens_out):
-    return (tokens_in + tokens_out) / (tokens_in / price_in + tokens_out / price_out)
-
-
-def _ratio_as_share(price_in, price_out, tokens_in, tokens_out):
-    share = tokens_out / tokens_in
-    return (1 - share) * price_in + share * price_out
-
-
-def _mix_case(generator: torch.Generator) -> Case:
-    price_in = random_whole(generator, 2, 60) / 20
-    price_out = price_in * random_whole(generator, 2, 5)
-    tokens_out = random_whole(generator, 50, 900)
-    return Case(price_in, price_out, tokens_out + random_whole(generator, 50, 3000), tokens_out)
-
-
-BLENDED_USD = Exercise(
-    id="13.7",
-    title="One price for a mix",
-    reference=blended_usd,
-    cases=(
-        Case(1.0, 5.0, 3, 1),
-        Case(0.15, 0.60, 4, 1),
-        Case(0.15, 0.60, 3, 1),
-        Case(0.5, 1.5, 100, 900),
-        *random_cases(8, seed=137, make=_mix_case),
-    ),
-    mistakes=(
-        Mistake(
-            lambda price_in, price_out, tokens_in, tokens_out: (price_in + price_out) / 2,
-            "That is the mean of the two prices, as if as many tokens were written as read. Weigh each price by its "
-            "tokens.",
-        ),
-        Mistake(
-            lambda price_in, price_out, tokens_in, tokens_out: blended_usd(price_in, price_out, tokens_out, tokens_in),
-            "The weights are exchanged: what is read costs price_in, and what is written price_out.",
-        ),
-        Mistake(
-            lambda price_in, price_out, tokens_in, tokens_out: price_in + price_out,
-            "That is a million of each kind, two million together. The blend is for one million tokens, and lies "
-            "between the two prices.",
-        ),
-        Mistake(
-            _by_spend,
-            "That weighs each price by the money spent at it, and so counts the price twice. Blend by tokens, not by "
-            "price.",
-        ),
-        Mistake(
-            _by_dollar,
-            "That is the harmonic mean, right where each share is one of the dollars. Here tokens are given: add up "
-            "what they cost, and divide by their number.",
-        ),
-        Mistake(
-            _ratio_as_share,
-            "A ratio is not a share: at 3 to 1, one token in four is written, and not one in three. Divide by all "
-            "tokens.",
-        ),
-        Mistake(
-            lambda price_in, price_out, tokens_in, tokens_out: price_in * tokens_in + price_out * tokens_out,
-            "That adds up but does not divide: a blend lies between the two prices. Divide by the number of all "
-            "tokens.",
-        ),
-    ),
-    also_correct=(_blend_by_bill, _blend_in_numpy),
-    forbidden=(prices.blended_usd, prices.cheapest, prices.running_minimum),
 )

@@ -1,0 +1,143 @@
+"""Lesson 12, exercise 12.4: the direction in which a controller learns from a reward."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, tensor
+
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+# 12.4 -----------------------------------------------------------------------------------------------
+
+
+def policy_gradient(logits: Tensor, choices: Tensor, advantage: float) -> Tensor:
+    """advantage * d log p(choices) / d logits: for each decision, (1 at the choice, 0 elsewhere) - probabilities."""
+    chosen = torch.nn.functional.one_hot(choices, logits.shape[1])
+    return advantage * (chosen - logits.softmax(dim=1))
+
+
+def _gradient_by_autograd(logits, choices, advantage):
+    logits = logits.clone().requires_grad_()
+    log_probability = logits.log_softmax(dim=1).gather(1, choices[:, None]).sum()
+    (gradient,) = torch.autograd.grad(advantage * log_probability, logits)
+    return gradient
+
+
+def _gradient_in_plain_python(logits, choices, advantage):
+    rows = []
+    for row, choice in zip(logits.tolist(), choices.tolist()):
+        total = sum(math.exp(one) for one in row)
+        rows.append([advantage * ((at == choice) - math.exp(one) / total) for at, one in enumerate(row)])
+    return rows
+
+
+def _gradient_in_numpy(logits, choices, advantage):
+    weights = np.exp(logits.numpy())
+    gradient = -weights / weights.sum(axis=1, keepdims=True)
+    gradient[np.arange(len(choices)), choices.numpy()] += 1
+    return advantage * gradient
+
+
+def _chosen(logits, choices):
+    return torch.nn.functional.one_hot(choices, logits.shape[1]).double()
+
+
+def _decisions_case(generator: torch.Generator) -> Case:
+    decisions, options = random_whole(generator, 2, 4), random_whole(generator, 3, 5)
+    logits = torch.randn(decisions, options, generator=generator).round(decimals=1)
+    choices = torch.randint(options, (decisions,), generator=generator)
+    if torch.equal(choices, logits.argmax(dim=1)):
+        choices = (choices + 1) % options
+    return Case(logits, choices, (random_whole(generator, 0, 1) * 2 - 1) * random_whole(generator, 1, 9) / 10)
+
+
+POLICY_GRADIENT = Exercise(
+    id="12.4",
+    title="The gradient of REINFORCE",
+    reference=policy_gradient,
+    cases=(
+        Case(tensor([[0.0, 0.0]]), tensor([0]), 1.0),
+        Case(tensor([[0.0, 0.0, 0.0, 0.0]]), tensor([2]), -0.5),
+        Case(tensor([[0.0, math.log(3.0)], [0.0, 0.0]]), tensor([0, 1]), 0.5),
+        *random_cases(6, seed=124, make=_decisions_case),
+    ),
+    mistakes=(
+        Mistake(
+            lambda logits, choices, advantage: advantage * (logits.softmax(dim=1) - _chosen(logits, choices)),
+            "The sign is reversed. That is the gradient of a loss; the exercise asks for the direction in which the "
+            "choices become *more* likely if the advantage is positive.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: advantage * _chosen(logits, choices),
+            "Only the choice is moved. The logarithm of a softmax also has the sum of all options in it: subtract each "
+            "option's probability. Each row then adds up to 0.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: _chosen(logits, choices) - logits.softmax(dim=1),
+            "The advantage is missing: without it, good and bad choices are made more likely alike.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: (
+                advantage * (_chosen(logits, logits.argmax(dim=1)) - logits.softmax(dim=1))
+            ),
+            "That moves the most likely options. The reward belongs to the choices that were *drawn* and tried.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.softmax(dim=0)),
+            "The probabilities were normalized over the decisions. Each decision is a row: its options add up to 1, "
+            "softmax(dim=1).",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: (
+                advantage
+                * logits.softmax(dim=1).gather(1, choices[:, None])
+                * (_chosen(logits, choices) - logits.softmax(dim=1))
+            ),
+            "That is the gradient of the probability. Rare choices would hardly ever be learned from: take the "
+            "gradient of its *logarithm*.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: (
+                advantage
+                * logits.softmax(dim=1).gather(1, choices[:, None]).prod()
+                * (_chosen(logits, choices) - logits.softmax(dim=1))
+            ),
+            "That is the gradient of the product of the probabilities. With thirty decisions it is practically zero: "
+            "take the gradient of the *logarithm*, which is a sum.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: (
+                advantage * (_chosen(logits, choices) - logits.softmax(dim=1)) / len(choices)
+            ),
+            "That is the mean over the decisions. The probability of a policy is the product of its decisions', so its "
+            "logarithm is their *sum*.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits),
+            "Those are the logits themselves. A logit is no probability: take the softmax of each row first.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: advantage * _chosen(logits, choices) * (1 - logits.softmax(dim=1)),
+            "Only the entries of the choices are filled. The logits of the other options are in the softmax, too: "
+            "their derivative is minus their probability, so that each row adds up to 0.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: advantage * _chosen(logits, choices) - logits.softmax(dim=1),
+            "The advantage multiplies the first part only. It belongs to the whole difference: put that in brackets.",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: (
+                advantage * (_chosen(logits, choices) - logits.flatten().softmax(dim=0).view_as(logits))
+            ),
+            "The probabilities were normalized over all decisions together. Each decision is a row: its options add up "
+            "to 1, softmax(dim=1).",
+        ),
+        Mistake(
+            lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.log_softmax(dim=1)),
+            "The *logarithms* of the probabilities were subtracted. The derivative of the logarithm has the "
+            "probabilities themselves in it: softmax, not log_softmax.",
+        ),
+    ),
+    also_correct=(_gradient_by_autograd, _gradient_in_plain_python, _gradient_in_numpy),
+)

@@ -1,0 +1,138 @@
+"""Lesson 12, exercise 12.8: size, the second thing that makes a searched policy look good."""
+
+import itertools
+
+import numpy as np
+import torch
+
+from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+
+# 12.8 -----------------------------------------------------------------------------------------------
+
+Policies = list[list[str]]
+
+
+def size_matched(searched: Policies, rewards: list[float], drawn: Policies, top: int) -> tuple[list[str], list[str]]:
+    """The best policies of a search joined into one, and as many sub-policies that chance has drawn."""
+    best_first = sorted(range(len(searched)), key=lambda at: -rewards[at])
+    joined = _flat(searched[at] for at in best_first[:top])
+    return joined, _flat(drawn)[: len(joined)]
+
+
+def _flat(policies) -> list[str]:
+    return list(itertools.chain.from_iterable(policies))
+
+
+def _matched_in_loops(searched, rewards, drawn, top):
+    joined, left = [], list(zip(rewards, searched))
+    for _ in range(top):
+        best = max(left, key=lambda pair: pair[0])
+        left.remove(best)
+        for sub_policy in best[1]:
+            joined.append(sub_policy)
+    control = []
+    for policy in drawn:
+        for sub_policy in policy:
+            if len(control) < len(joined):
+                control.append(sub_policy)
+    return joined, control
+
+
+def _matched_in_numpy(searched, rewards, drawn, top):
+    order = np.argsort(-np.array(rewards))[:top]
+    joined = np.concatenate([searched[at] for at in order]).tolist()
+    return joined, np.concatenate(drawn).tolist()[: len(joined)]
+
+
+def _first_ones(searched, rewards, drawn, top):
+    joined = _flat(searched[:top])
+    return joined, _flat(drawn)[: len(joined)]
+
+
+def _worst_ones(searched, rewards, drawn, top):
+    joined = _flat(searched[at] for at in sorted(range(len(searched)), key=lambda at: rewards[at])[:top])
+    return joined, _flat(drawn)[: len(joined)]
+
+
+def _joined(searched, rewards, top):
+    return size_matched(searched, rewards, [], top)[0]
+
+
+def _last_of_the_search(searched, rewards, drawn, top):
+    """The control from the search itself: the policies that it liked least."""
+    joined = _joined(searched, rewards, top)
+    worst = sorted(range(len(searched)), key=lambda at: rewards[at])
+    return joined, _flat(searched[at] for at in worst)[: len(joined)]
+
+
+def _one_drawn(searched, rewards, drawn, top):
+    return _joined(searched, rewards, top), list(drawn[0])
+
+
+def _best_alone(searched, rewards, drawn, top):
+    best = searched[max(range(len(searched)), key=lambda at: rewards[at])]
+    return list(best), _flat(drawn)[: len(best)]
+
+
+def _as_many_policies(searched, rewards, drawn, top):
+    return _joined(searched, rewards, top), _flat(drawn[:top])
+
+
+def _nested(searched, rewards, drawn, top):
+    best_first = sorted(range(len(searched)), key=lambda at: -rewards[at])
+    return [searched[at] for at in best_first[:top]], drawn[:top]
+
+
+def _policies_case(generator: torch.Generator) -> Case:
+    """Searched policies of three sub-policies, drawn ones of two: as many policies are not as many sub-policies."""
+    count, top = random_whole(generator, 4, 6), random_whole(generator, 2, 3)
+    rewards = torch.randperm(count, generator=generator)
+    if int(rewards[0]) == count - 1:
+        rewards = rewards.roll(1)
+    searched = [[f"s{policy}{one}" for one in "abc"] for policy in range(count)]
+    drawn = [[f"d{policy}{one}" for one in "ab"] for policy in range(6)]
+    return Case(searched, [round(0.5 + reward / 50, 2) for reward in rewards.tolist()], drawn, top)
+
+
+SIZE_MATCHED = Exercise(
+    id="12.8",
+    title="A control of the same size",
+    reference=size_matched,
+    cases=(
+        Case([["a", "b"], ["c", "d"], ["e", "f"]], [0.5, 0.75, 0.625], [["u"], ["v"], ["w"], ["x"], ["y"]], 1),
+        Case([["a", "b"], ["c", "d"], ["e", "f"]], [0.5, 0.75, 0.625], [["u"], ["v"], ["w"], ["x"], ["y"]], 2),
+        Case([["a"], ["b", "c"]], [0.25, 0.5], [["u", "v"], ["w", "x"]], 2),
+        *random_cases(6, seed=128, make=_policies_case),
+    ),
+    mistakes=(
+        Mistake(
+            _one_drawn,
+            "The control is a single policy, and the other one is several, joined. Then variety may be all that is "
+            "compared: the control needs as many sub-policies.",
+        ),
+        Mistake(
+            _as_many_policies,
+            "The control has as many *policies*, but they may be of another length. Count sub-policies: those are what "
+            "a picture draws from.",
+        ),
+        Mistake(
+            _last_of_the_search,
+            "The control comes from the search itself, and it is the worst that the search has found. A control is "
+            "drawn by chance, without looking at any reward.",
+        ),
+        Mistake(_best_alone, "That is the best policy alone. Join the `top` best ones into one list of sub-policies."),
+        Mistake(_first_ones, "Those are the policies that were tried first. Sort them by their rewards, best first."),
+        Mistake(_worst_ones, "Those are the worst ones: sort by the rewards in *descending* order."),
+        Mistake(_nested, "Those are lists of policies. A joined policy is one list of sub-policies."),
+        Mistake(
+            lambda searched, rewards, drawn, top: (_joined(searched, rewards, top), _flat(drawn)),
+            "The control has all the sub-policies that were drawn. It must be as large as the joined policy: cut it to "
+            "the same length.",
+        ),
+        Mistake(
+            lambda searched, rewards, drawn, top: size_matched(searched, rewards, drawn, top)[::-1],
+            "The two lists are swapped: first the searched policies, then the control.",
+        ),
+    ),
+    also_correct=(_matched_in_loops, _matched_in_numpy),
+)
