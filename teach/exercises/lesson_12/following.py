@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 12.4 -----------------------------------------------------------------------------------------------
 
@@ -137,6 +138,67 @@ POLICY_GRADIENT = Exercise(
             lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.log_softmax(dim=1)),
             "The *logarithms* of the probabilities were subtracted. The derivative of the logarithm has the "
             "probabilities themselves in it: softmax, not log_softmax.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The advantage multiplies the second part only. It belongs to the whole difference: put that in brackets, "
+            "(chosen - probabilities).",
+            lambda logits, choices, advantage: _chosen(logits, choices) - advantage * logits.softmax(dim=1),
+        ),
+        variants(
+            "The sign is reversed, and it is the mean over the decisions. Minimizing a loss goes the other way, and "
+            "its "
+            "default is the mean: take the sum of the logarithms.",
+            lambda logits, choices, advantage: -policy_gradient(logits, choices, advantage) / len(choices),
+        ),
+        variants(
+            "Those are the probabilities alone. The choice that was drawn is missing: 1 at the choice, minus the "
+            "probabilities.",
+            lambda logits, choices, advantage: logits.softmax(dim=1),
+            lambda logits, choices, advantage: advantage * logits.softmax(dim=1),
+            lambda logits, choices, advantage: -advantage * logits.softmax(dim=1),
+        ),
+        variants(
+            "Those are the logits after a step. Return the direction alone, without the old logits.",
+            lambda logits, choices, advantage: logits + policy_gradient(logits, choices, advantage),
+        ),
+        variants(
+            "`exp` is not divided by the sum of its row, or each logit is taken by itself. Use the softmax: the "
+            "options "
+            "of a decision share a probability of 1.",
+            lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.exp()),
+            lambda logits, choices, advantage: advantage * (_chosen(logits, choices) - logits.sigmoid()),
+        ),
+        variants(
+            "That is the derivative by the *probability*, or of the softmax by one of its own logits. The "
+            "derivative of "
+            "log p by the logits is 1 at the choice, minus the probabilities.",
+            lambda logits, choices, advantage: advantage * _chosen(logits, choices) / logits.softmax(dim=1),
+            lambda logits, choices, advantage: advantage * logits.softmax(dim=1) * (1 - logits.softmax(dim=1)),
+        ),
+        variants(
+            "The sign of the advantage is lost: where it is negative, the choices must become *less* likely.",
+            lambda logits, choices, advantage: policy_gradient(logits, choices, abs(advantage)),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, (int, float)) or Tensor(got).numel() == expected.shape[0],
+            "That is one number per decision, or one for all. The gradient has an entry for each logit: [decisions, "
+            "options].",
+            (
+                lambda logits, choices, advantage: (
+                    advantage * logits.log_softmax(dim=1).gather(1, choices[:, None]).sum()
+                ),
+                lambda logits, choices, advantage: advantage * logits.log_softmax(dim=1).gather(1, choices[:, None]),
+                lambda logits, choices, advantage: (
+                    advantage * (1 - logits.softmax(dim=1).gather(1, choices[:, None])[:, 0])
+                ),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got.ndim == 1 and len(got) == expected.shape[1],
+            "The decisions were added up. Each decision has logits of its own, so it keeps its own row.",
+            (lambda logits, choices, advantage: policy_gradient(logits, choices, advantage).sum(dim=0),),
         ),
     ),
     also_correct=(_gradient_by_autograd, _gradient_in_plain_python, _gradient_in_numpy),

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 12.7 -----------------------------------------------------------------------------------------------
 
@@ -82,6 +83,26 @@ def _noisy_case(generator: torch.Generator) -> Case:
     raise AssertionError("no such case in a thousand draws")
 
 
+def _chosen_by(score, report=statistics.fmean):
+    """A wrong answer: the policy with the highest `score(its accuracies)`, and `report(its test accuracies)`."""
+
+    def wrong(validation, test):
+        best = _argmax([score(row) for row in validation])
+        return best, report(test[best])
+
+    return wrong
+
+
+def _reports(report):
+    """A wrong answer: the right policy, and `report(its validation, its test, all tests)`."""
+
+    def wrong(validation, test):
+        best, _ = choose_and_report(validation, test)
+        return best, report(validation[best], test[best], test)
+
+    return wrong
+
+
 CHOOSE_AND_REPORT = Exercise(
     id="12.7",
     title="Choose with one, report with another",
@@ -92,9 +113,13 @@ CHOOSE_AND_REPORT = Exercise(
         Case(
             [[0.25, 0.75, 0.5], [0.625, 0.5, 0.75], [0.5, 0.5, 0.25]], [[0.5, 0.25, 0.5], [0.5, 0.75, 0.25], [1.0] * 3]
         ),
+        Case([[0.25, 1.0], [0.5, 0.5]], [[0.5, 0.75], [0.25, 0.5]]),
         *random_cases(6, seed=127, make=_noisy_case),
     ),
     mistakes=(
+        Mistake(
+            _chosen_by(min), "The policy whose *worst* seed is best was chosen. Choose by the mean over the seeds."
+        ),
         Mistake(
             _best_test,
             "The policy was chosen with the test accuracies. Then the best of many is reported as if it had been the "
@@ -130,6 +155,67 @@ CHOOSE_AND_REPORT = Exercise(
             _both_choose,
             "The test accuracies take part in the choice. Then no number is left that has not chosen: choose with the "
             "validation accuracies alone.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The choice is right. What is reported is not the mean over the seeds, but one of them or their sum. Take "
+            "the mean.",
+            _reports(lambda validation, test, tests: test[_argmax(validation)]),
+            _reports(lambda validation, test, tests: test[0]),
+            _reports(lambda validation, test, tests: test[-1]),
+            _reports(lambda validation, test, tests: min(test)),
+            _reports(lambda validation, test, tests: sum(test)),
+            _reports(lambda validation, test, tests: statistics.median(test)),
+        ),
+        variants(
+            "The choice is right, but the validation accuracy takes part in the report, and it is high partly by luck. "
+            "Report the test accuracy alone.",
+            _reports(lambda validation, test, tests: (statistics.fmean(validation) + statistics.fmean(test)) / 2),
+            _reports(lambda validation, test, tests: statistics.fmean(validation) - statistics.fmean(test)),
+            _reports(lambda validation, test, tests: max(validation)),
+        ),
+        variants(
+            "The choice is right, but the report is the mean of all policies. Report the one that was chosen.",
+            _reports(lambda validation, test, tests: statistics.fmean(_means(tests))),
+        ),
+        variants(
+            "One seed or the middle one decides. Choose by the mean over the seeds, and report the mean.",
+            _chosen_by(lambda row: row[0], lambda row: row[0]),
+            _chosen_by(lambda row: row[0]),
+            _chosen_by(statistics.median, statistics.median),
+        ),
+        variants(
+            "That is the policy with the *lowest* validation accuracy. Choose the highest.",
+            _chosen_by(lambda row: -statistics.fmean(row)),
+        ),
+        variants(
+            "The means were taken over the policies, and a seed was chosen. Each row is a policy: take the mean of "
+            "a row.",
+            lambda validation, test: (
+                _argmax(_means(zip(*validation))),
+                statistics.fmean(test[min(_argmax(_means(zip(*validation))), len(test) - 1)]),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and isinstance(got[1], (list, tuple, torch.Tensor)),
+            "The second value is a list. Report one number: the mean over the seeds.",
+            (_reports(lambda validation, test, tests: test),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[0] == expected[0] + 1,
+            "The policies are numbered from 0: the first row is policy 0.",
+            (
+                lambda validation, test: (
+                    choose_and_report(validation, test)[0] + 1,
+                    choose_and_report(validation, test)[1],
+                ),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) > 2,
+            "Return two values alone: the number of the policy, and its test accuracy.",
+            (lambda validation, test: (*choose_and_report(validation, test), 0.5),),
         ),
     ),
     also_correct=(_chosen_in_torch, _chosen_in_numpy),

@@ -1,12 +1,14 @@
 """Lesson 12, exercise 12.3: how much better than usual a reward is."""
 
 import itertools
+import statistics
 
 import numpy as np
 import torch
 from torch import tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 12.3 -----------------------------------------------------------------------------------------------
 
@@ -57,6 +59,36 @@ def _rewards_case(generator: torch.Generator) -> Case:
     return Case([round(reward, 2) for reward in rewards], random_whole(generator, 6, 9) / 10)
 
 
+def _from_one(baseline_of):
+    """A wrong answer: every reward minus the same baseline, `baseline_of(rewards, decay)`."""
+    return lambda rewards, decay: [reward - baseline_of(rewards, decay) for reward in rewards]
+
+
+def _last_baseline(rewards, decay):
+    return rewards[-1] - advantages([*rewards, rewards[-1]], decay)[-1]
+
+
+def _of_advantages(rewards, decay):
+    """The baseline is mixed with the advantage in place of the reward."""
+    found, baseline = [], rewards[0]
+    for reward in rewards:
+        found.append(reward - baseline)
+        baseline = decay * baseline + (1 - decay) * found[-1]
+    return found
+
+
+def _one_late(rewards, decay):
+    """Each reward enters the baseline one trial too late."""
+    return [0.0] + [
+        reward - (before - late) for before, reward, late in zip(rewards, rewards[1:], advantages(rewards, decay))
+    ]
+
+
+def _standardized(rewards, decay):
+    spread = statistics.pstdev(rewards)
+    return [(reward - statistics.fmean(rewards)) / spread for reward in rewards]
+
+
 ADVANTAGES = Exercise(
     id="12.3",
     title="Better than usual",
@@ -105,6 +137,66 @@ ADVANTAGES = Exercise(
             lambda rewards, decay: list(rewards),
             "Those are the rewards themselves. All accuracies are positive, so every choice would be made more likely: "
             "subtract the baseline.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "Those are the baselines. Return how much each reward is above its baseline: reward - baseline.",
+            lambda rewards, decay: [reward - one for reward, one in zip(rewards, advantages(rewards, decay))],
+        ),
+        variants(
+            "The baseline has the reward of the same trial in it, and forgets nothing. It is a moving average of the "
+            "trials *before*.",
+            lambda rewards, decay: [reward - sum(rewards[: at + 1]) / (at + 1) for at, reward in enumerate(rewards)],
+        ),
+        variants(
+            "The baseline never moves: it stays at the first reward. Mix each reward in after it was compared.",
+            _from_one(lambda rewards, decay: rewards[0]),
+        ),
+        variants(
+            "Every reward is compared with the same baseline, which already knows those still to come. Compare each "
+            "one "
+            "with the baseline *before* its trial, then update it.",
+            _from_one(_last_baseline),
+        ),
+        variants(
+            "The two shares must add up to 1: the baseline keeps `decay` of itself, and gets 1 - decay of the reward.",
+            _advantages(mix=lambda baseline, reward, decay: decay * baseline + reward),
+            _advantages(mix=lambda baseline, reward, decay: decay * baseline),
+            _advantages(mix=lambda baseline, reward, decay: baseline + (1 - decay) * reward),
+        ),
+        variants(
+            "The advantage is mixed into the baseline. It is a mean of *rewards*: mix in the reward.", _of_advantages
+        ),
+        variants(
+            "The baseline starts at the mean of all rewards, also those still to come. It starts at the first reward.",
+            _advantages(start=lambda rewards: sum(rewards) / len(rewards)),
+        ),
+        variants(
+            "That is the ratio of the two. An advantage is a difference: reward - baseline.",
+            lambda rewards, decay: [
+                reward / (reward - one) for reward, one in zip(rewards, advantages(rewards, decay))
+            ],
+        ),
+        variants(
+            "Two things: the reward is mixed in before it is compared, and the baseline does not start at the first "
+            "reward or keeps the wrong share.",
+            _advantages(first_update=True, start=lambda rewards: 0.0),
+            _advantages(first_update=True, mix=lambda baseline, reward, decay: (1 - decay) * baseline + decay * reward),
+        ),
+        variants(
+            "Each reward enters the baseline one trial too late. After a trial, mix in the reward of that trial.",
+            _one_late,
+        ),
+        variants(
+            "The rewards are standardized by their mean and spread. Subtract the moving average of those before, and "
+            "nothing else.",
+            _standardized,
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, (int, float)),
+            "That is one number. Return a list with the advantage of every trial.",
+            (lambda rewards, decay: advantages(rewards, decay)[-1],),
         ),
     ),
     also_correct=(_advantages_in_numpy, _advantages_from_the_sum),

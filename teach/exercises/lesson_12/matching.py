@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import torch
 
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 12.8 -----------------------------------------------------------------------------------------------
 
@@ -94,6 +95,51 @@ def _policies_case(generator: torch.Generator) -> Case:
     return Case(searched, [round(0.5 + reward / 50, 2) for reward in rewards.tolist()], drawn, top)
 
 
+def _ordered(searched, rewards, drawn, top):
+    """The best ones joined in the order in which they were tried."""
+    best = sorted(sorted(range(len(searched)), key=lambda at: -rewards[at])[:top])
+    joined = _flat(searched[at] for at in best)
+    return joined, _flat(drawn)[: len(joined)]
+
+
+def _control(control):
+    """A wrong answer: the right joined policy, and `control(drawn, joined, top)`."""
+
+    def wrong(searched, rewards, drawn, top):
+        joined = _joined(searched, rewards, top)
+        return joined, control(drawn, joined, top)
+
+    return wrong
+
+
+def _of_size(number):
+    """A wrong answer: another number of policies, `number(top, searched)`."""
+    return lambda searched, rewards, drawn, top: size_matched(searched, rewards, drawn, number(top, searched))
+
+
+def _worst_first(searched, rewards, drawn, top):
+    joined = _flat(searched[at] for at in sorted(range(len(searched)), key=lambda at: rewards[at])[-top:])
+    return joined, _flat(drawn)[: len(joined)]
+
+
+def _rest_of_the_search(searched, rewards, drawn, top):
+    joined = _joined(searched, rewards, top)
+    return joined, _joined(searched, rewards, len(searched))[len(joined) :][: len(joined)]
+
+
+def _whole_policies(drawn, joined, top):
+    control = []
+    for policy in drawn:
+        if len(control) < len(joined):
+            control += policy
+    return control
+
+
+def _one_of_each(searched, rewards, drawn, top):
+    best_first = sorted(range(len(searched)), key=lambda at: -rewards[at])
+    return [searched[at][0] for at in best_first[:top]], [policy[0] for policy in drawn[:top]]
+
+
 SIZE_MATCHED = Exercise(
     id="12.8",
     title="A control of the same size",
@@ -132,6 +178,67 @@ SIZE_MATCHED = Exercise(
         Mistake(
             lambda searched, rewards, drawn, top: size_matched(searched, rewards, drawn, top)[::-1],
             "The two lists are swapped: first the searched policies, then the control.",
+        ),
+    ),
+    symptoms=(
+        variants("The right policies, in the wrong order: the best one comes first.", _ordered, _worst_first),
+        variants(
+            "`top` counts *policies*. Join all sub-policies of the `top` best ones.",
+            lambda searched, rewards, drawn, top: (_joined(searched, rewards, top)[:top], _flat(drawn)[:top]),
+            _one_of_each,
+        ),
+        variants(
+            "The number of policies is not `top`. Take exactly the `top` best ones.",
+            _of_size(lambda top, searched: top - 1),
+            _of_size(lambda top, searched: len(searched)),
+            _of_size(lambda top, searched: top + 1),
+        ),
+        variants(
+            "The joined policy is right. The control has another size: it needs as many *sub-policies* as the joined "
+            "one, so cut it to the same length.",
+            _control(lambda drawn, joined, top: _flat(drawn)[:top]),
+            _control(_whole_policies),
+        ),
+        Symptom(
+            lambda got, expected, arguments: any(isinstance(one, (list, tuple)) for one in got[1]),
+            "The joined policy is right. The control holds policies: join their sub-policies into one list, then "
+            "cut it.",
+            (_control(lambda drawn, joined, top: drawn[: len(joined)]),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got[0] == expected[0] and got[1] != expected[1] and set(got[1]) <= set(_flat(arguments["searched"]))
+            ),
+            "The control comes from the search, so rewards have chosen it. Take the policies that chance has drawn.",
+            (_rest_of_the_search,),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got[0] == expected[0]
+                and got[1] != expected[1]
+                and len(got[1]) == len(expected[1])
+                and set(got[1]) <= set(_flat(arguments["drawn"]))
+            ),
+            "The control has the right size. It consists of the *first* drawn sub-policies, in their order.",
+            (_control(lambda drawn, joined, top: _flat(drawn)[-len(joined) :]),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got[0], str) or len(got) != 2,
+            "That is one list. Return two: the joined policy, and its control.",
+            (
+                lambda searched, rewards, drawn, top: _joined(searched, rewards, top),
+                lambda searched, rewards, drawn, top: size_matched(searched, rewards, drawn, top)[1],
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got[0], set) or isinstance(got[1], set),
+            "A set has no order. Return lists: the best policy first.",
+            (lambda searched, rewards, drawn, top: tuple(map(set, size_matched(searched, rewards, drawn, top))),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: bool(got[0]) and all(isinstance(one, int) for one in got[0]),
+            "Those are the numbers of the policies. Return their sub-policies.",
+            (lambda searched, rewards, drawn, top: (list(range(top)), list(range(top))),),
         ),
     ),
     also_correct=(_matched_in_loops, _matched_in_numpy),

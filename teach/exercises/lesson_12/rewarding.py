@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, tensor
 
-from teach.exercise import Case, Exercise, Mistake, random_cases
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases
+from teach.exercises.variants import variants
 
 # 12.2 -----------------------------------------------------------------------------------------------
 
@@ -95,6 +96,27 @@ def _small_case(train: int, validation: int, test: int) -> Case:
     return Case(brightest_side, moved, splits).called(f"a child that is right for {told} pictures")
 
 
+def darkest_side(pictures: Tensor) -> Tensor:
+    """A child that looks where the picture is darkest: the logits of brightest_side, exchanged."""
+    return brightest_side(pictures).flip(1)
+
+
+def _of_both(join, parts=("validation", "train"), augmented=(False, False)):
+    """A wrong answer: two accuracies joined to one number."""
+    return lambda child, augment, splits: join(
+        *(_on(part, also)(child, augment, splits) for part, also in zip(parts, augmented))
+    )
+
+
+def _from_logits(formula):
+    """A wrong answer: `formula(logits, labels)` of the validation pictures."""
+    return lambda child, augment, splits: formula(child(splits["validation"][0]), splits["validation"][1])
+
+
+def _half(one, other):
+    return (one + other) / 2
+
+
 REWARD = Exercise(
     id="12.2",
     title="What a policy is worth",
@@ -102,6 +124,14 @@ REWARD = Exercise(
     cases=(
         _small_case(train=4, validation=3, test=2),
         _small_case(train=4, validation=1, test=3),
+        Case(
+            darkest_side,
+            moved,
+            {
+                part: _with_errors(tensor([0, 1, 2, 0]), wrong)
+                for part, wrong in (("train", 2), ("validation", 1), ("test", 0))
+            },
+        ).called("a child that looks at the darkest side, and is right for 1 of 4 validation pictures"),
         *random_cases(6, seed=122, make=_children_case),
     ),
     mistakes=(
@@ -146,6 +176,49 @@ REWARD = Exercise(
         Mistake(
             lambda child, augment, splits: 100 * reward(child, augment, splits),
             "That is the accuracy in percent. The exercise asks for a share, in [0, 1].",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "Those are the test pictures, and augmented as well. Choose with the validation pictures, as they are.",
+            _on("test", augmented=True),
+        ),
+        variants(
+            "The logits themselves are compared with the labels, or the place of the largest of all. Take the class "
+            "with the largest logit of each picture: argmax over dim 1.",
+            _from_logits(lambda logits, labels: (logits.argmax() == labels).double().mean()),
+            _from_logits(lambda logits, labels: (logits.max(dim=1).values == labels).double().mean()),
+        ),
+        variants(
+            "That is the loss, which is small for a good child. The exercise asks for the accuracy.",
+            _from_logits(torch.nn.functional.cross_entropy),
+        ),
+        variants(
+            "That is the mean probability of the right class. The accuracy counts: a picture is right, or it is not.",
+            _from_logits(lambda logits, labels: logits.softmax(dim=1).gather(1, labels[:, None]).mean()),
+        ),
+        variants(
+            "Two accuracies are mixed. What a policy is worth is seen on the validation pictures alone, as they are.",
+            _of_both(_half),
+            _of_both(_half, ("validation", "test")),
+            _of_both(_half, ("validation", "validation"), (False, True)),
+            lambda child, augment, splits: sum(_on(part)(child, augment, splits) for part in splits) / 3,
+        ),
+        variants(
+            "That is a difference of two accuracies. Return the accuracy itself, on the validation pictures.",
+            _of_both(lambda one, other: one - other),
+            _of_both(lambda one, other: other - one),
+            _of_both(lambda one, other: other - one, ("validation", "validation"), (False, True)),
+        ),
+        variants(
+            "The number of right answers is divided by something else. Divide by the number of validation pictures.",
+            lambda child, augment, splits: _count(child, augment, splits) / len(splits["train"][1]),
+            _from_logits(lambda logits, labels: (logits.argmax(dim=1) == labels).sum() / logits.numel()),
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, (list, Tensor)) and len(got) > 1,
+            "That says of each picture whether it is right. Return one number: the mean.",
+            (_from_logits(lambda logits, labels: (logits.argmax(dim=1) == labels).double()),),
         ),
     ),
     also_correct=(_reward_in_numpy, _reward_in_a_loop),
