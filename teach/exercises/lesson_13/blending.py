@@ -7,6 +7,7 @@ import torch
 
 from mini_lib.llm import prices
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 13.7 -----------------------------------------------------------------------------------------------
 
@@ -92,6 +93,77 @@ BLENDED_USD = Exercise(
             lambda price_in, price_out, tokens_in, tokens_out: price_in * tokens_in + price_out * tokens_out,
             "That adds up but does not divide: a blend lies between the two prices. Divide by the number of all "
             "tokens.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "It is divided by only some of the tokens, or by their number of kinds. Divide by all tokens: tokens_in + "
+            "tokens_out.",
+            lambda price_in, price_out, tokens_in, tokens_out: (
+                (price_in * tokens_in + price_out * tokens_out) / tokens_in
+            ),
+            lambda price_in, price_out, tokens_in, tokens_out: (
+                (price_in * tokens_in + price_out * tokens_out) / tokens_out
+            ),
+            lambda price_in, price_out, tokens_in, tokens_out: (price_in * tokens_in + price_out * tokens_out) / 2,
+            lambda price_in, price_out, tokens_in, tokens_out: (
+                (price_in * tokens_in + price_out * tokens_out) / (tokens_in + tokens_out) / 2
+            ),
+        ),
+        variants(
+            "That is the bill for tokens_in and tokens_out tokens, not for a million. The prices are per million "
+            "already: divide the sum by the number of tokens only.",
+            lambda price_in, price_out, tokens_in, tokens_out: (price_in * tokens_in + price_out * tokens_out) / 1e6,
+            lambda price_in, price_out, tokens_in, tokens_out: (
+                (price_in * tokens_in + price_out * tokens_out) / (tokens_in + tokens_out) / 1e6
+            ),
+            lambda price_in, price_out, tokens_in, tokens_out: (
+                (price_in * tokens_in + price_out * tokens_out) / (tokens_in + tokens_out) * 1e6
+            ),
+        ),
+        variants(
+            "That is a geometric mean. What you pay is a sum: price times tokens, for both kinds.",
+            lambda price_in, price_out, tokens_in, tokens_out: (
+                price_in ** (tokens_in / (tokens_in + tokens_out))
+                * price_out ** (tokens_out / (tokens_in + tokens_out))
+            ),
+            lambda price_in, price_out, tokens_in, tokens_out: (price_in * price_out) ** 0.5,
+        ),
+        variants(
+            "That is the price of one kind alone. Both are paid: weigh each price by its share of the tokens.",
+            lambda price_in, price_out, tokens_in, tokens_out: price_in,
+            lambda price_in, price_out, tokens_in, tokens_out: price_out,
+            lambda price_in, price_out, tokens_in, tokens_out: max(price_in, price_out),
+            lambda price_in, price_out, tokens_in, tokens_out: price_in * tokens_in / (tokens_in + tokens_out),
+            lambda price_in, price_out, tokens_in, tokens_out: price_out * tokens_out / (tokens_in + tokens_out),
+        ),
+        variants(
+            "That is the mix of 3 to 1 of the text, whatever is given. Weigh by tokens_in and tokens_out.",
+            lambda price_in, price_out, tokens_in, tokens_out: (3 * price_in + price_out) / 4,
+        ),
+        variants(
+            "A pair of brackets is missing: the *whole* bill is divided by the number of tokens.",
+            lambda price_in, price_out, tokens_in, tokens_out: (
+                price_in * tokens_in + price_out * tokens_out / (tokens_in + tokens_out)
+            ),
+        ),
+        variants(
+            "Each price is multiplied by its tokens, and the two products are added up.",
+            lambda price_in, price_out, tokens_in, tokens_out: price_in / tokens_in + price_out / tokens_out,
+            lambda price_in, price_out, tokens_in, tokens_out: (
+                price_in * tokens_in * price_out * tokens_out / (tokens_in + tokens_out)
+            ),
+        ),
+        variants(
+            "Both prices have the same weight. That of the written tokens is their own share, tokens_out / "
+            "(tokens_in + "
+            "tokens_out).",
+            lambda price_in, price_out, tokens_in, tokens_out: (
+                (price_in + price_out) * tokens_in / (tokens_in + tokens_out)
+            ),
+            lambda price_in, price_out, tokens_in, tokens_out: (
+                (price_in + price_out) * tokens_out / (tokens_in + tokens_out)
+            ),
         ),
     ),
     also_correct=(_blend_by_bill, _blend_in_numpy),

@@ -7,6 +7,7 @@ from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.cost.kv_cache import kv_bytes_per_token as kv_bytes_of
 from mini_lib.llm.cost.kv_cache import kv_cache_bytes, kv_numbers_per_token
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 13.1 -----------------------------------------------------------------------------------------------
 
@@ -56,6 +57,7 @@ KV_BYTES_PER_TOKEN = Exercise(
         Case(3, 12, 4, 2, 5, bits=16),
         Case(32, 4096, 32, 32, 128, bits=16).called("Llama-2-7B in 16 bits"),
         Case(32, 4096, 32, 8, 128, bits=16).called("Llama-3-8B in 16 bits"),
+        Case(1, 8, 2, 1, 4, bits=4),
         *random_cases(8, seed=131, make=_shape_case),
     ),
     mistakes=(
@@ -83,11 +85,71 @@ KV_BYTES_PER_TOKEN = Exercise(
         ),
         Mistake(
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim * 2,
-            "That is always 2 bytes a number. A cache in 8 or 4 bits is smaller: a number takes bits / 8 bytes.",
+            "That is always 2 bytes per number. A cache in 8 or 4 bits is smaller: a number takes bits / 8 bytes.",
         ),
         Mistake(
             lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * bits / 8,
             "A head's key is not one number but `head_dim` of them.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "`hidden` is the width between the layers, and not part of the cache. What is kept is as wide as the KV "
+            "heads "
+            "together: kv_heads * head_dim.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * hidden * kv_heads * bits / 8,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: (
+                2 * layers * hidden * kv_heads * head_dim * bits / 8
+            ),
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * hidden * heads * head_dim * bits / 8,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: layers * hidden * bits / 8,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * hidden / heads * bits / 8,
+        ),
+        variants(
+            "Two things: keys *and* values are kept, which makes it twice as much, and only those of the KV heads, "
+            "not of "
+            "the query heads.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: layers * heads * head_dim * bits / 8,
+        ),
+        variants(
+            "Two things: keys *and* values are kept, and memory is counted in bytes of 8 bits.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: layers * kv_heads * head_dim * bits,
+        ),
+        variants(
+            "Queries are used at once and forgotten. A token leaves two things per layer, its keys and its values.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: (
+                layers * (heads + 2 * kv_heads) * head_dim * bits / 8
+            ),
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 3 * layers * kv_heads * head_dim * bits / 8,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: (
+                2 * layers * (heads + kv_heads) * head_dim * bits / 8
+            ),
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 3 * layers * heads * head_dim * bits / 8,
+        ),
+        variants(
+            "`heads // kv_heads` is how many query heads share one KV head. What is kept are the KV heads: kv_heads * "
+            "head_dim numbers.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: (
+                2 * layers * (heads // kv_heads) * head_dim * bits / 8
+            ),
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * heads * kv_heads * head_dim * bits / 8,
+        ),
+        variants(
+            "The KV heads are not multiplied in. Each of them keeps a key and a value of `head_dim` numbers.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * head_dim * bits / 8,
+        ),
+        variants(
+            "Half a byte is rounded away. Count all the bits first, and divide by 8 at the end.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim * (bits // 8),
+        ),
+        variants(
+            "Those are numbers, not bytes. A number takes bits / 8 bytes.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim,
+        ),
+        variants(
+            "Divide the bits by 8: a byte has 8 bits, whatever the width of a number.",
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim * bits / 32,
+            lambda layers, hidden, heads, kv_heads, head_dim, bits: 2 * layers * kv_heads * head_dim * bits * 8,
         ),
     ),
     also_correct=(_kv_by_layers, _kv_in_numpy),

@@ -9,6 +9,7 @@ import torch
 from mini_lib.llm.cost.memory import largest_batch as library_batch
 from mini_lib.llm.cost.memory import memory
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 13.4 -----------------------------------------------------------------------------------------------
 
@@ -42,6 +43,13 @@ def _fit_case(generator: torch.Generator) -> Case:
     return Case(gigabytes * 10**9, weights, cache, *(random_whole(generator, 100, 4000) for _ in range(2)))
 
 
+def _free(count):
+    """A wrong answer, 0 where the weights do not fit: `count(free bytes, bytes per token, prompt, output)`."""
+    return lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: max(
+        0, math.floor(count(memory_bytes - weight_bytes, cache_bytes_per_token, prompt, output))
+    )
+
+
 LARGEST_BATCH = Exercise(
     id="13.4",
     title="The largest batch that fits",
@@ -59,6 +67,31 @@ LARGEST_BATCH = Exercise(
         *random_cases(8, seed=134, make=_fit_case),
     ),
     mistakes=(
+        Mistake(
+            _free(lambda free, token, prompt, output: (free - 1) // (token * (prompt + output))),
+            "Where the caches fill the memory exactly, the last request still fits.",
+        ),
+        Mistake(
+            lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: (
+                abs(memory_bytes - weight_bytes) // (cache_bytes_per_token * (prompt + output))
+            ),
+            "Where the weights are larger than the memory, nothing fits. The absolute value turns what is missing into "
+            "room.",
+        ),
+        Mistake(
+            lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: max(
+                1, (memory_bytes - weight_bytes) // (cache_bytes_per_token * (prompt + output))
+            ),
+            "Where not even one request fits, the answer is 0, not 1.",
+        ),
+        Mistake(
+            lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: (
+                None
+                if memory_bytes < weight_bytes
+                else largest_batch(memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output)
+            ),
+            "Where not even the weights fit, the answer is the number 0, not None.",
+        ),
         Mistake(
             lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: largest_batch(
                 memory_bytes, weight_bytes, cache_bytes_per_token, prompt, 0
@@ -91,13 +124,54 @@ LARGEST_BATCH = Exercise(
         ),
         Mistake(
             lambda *args, **kwargs: max(0.0, float(_requests(*args, **kwargs))),
-            "A part of a request is of no use to anybody: return a whole number, rounded down.",
+            "Part of a request cannot be served: return a whole number, rounded down.",
         ),
         Mistake(
             lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: max(
                 0, (memory_bytes - weight_bytes) // cache_bytes_per_token
             ),
             "That is how many tokens fit. A request has prompt + output of them.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "A pair of brackets is missing. One request needs cache_bytes_per_token * (prompt + output) bytes, and "
+            "what "
+            "is left beside the weights is divided by all of that.",
+            _free(lambda free, token, prompt, output: free // token * (prompt + output)),
+            _free(lambda free, token, prompt, output: free // (token * prompt + output)),
+            _free(lambda free, token, prompt, output: free // token * prompt + output),
+            lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: (
+                memory_bytes - weight_bytes // (cache_bytes_per_token * (prompt + output))
+            ),
+            lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: (
+                memory_bytes // (cache_bytes_per_token * (prompt + output)) - weight_bytes
+            ),
+        ),
+        variants(
+            "Prompt and output are tokens of the same request, one after the other: add them up.",
+            _free(lambda free, token, prompt, output: free // (token * prompt * output)),
+            _free(lambda free, token, prompt, output: free // (token * max(prompt, output))),
+            _free(lambda free, token, prompt, output: free // (token * (abs(prompt - output) or 1))),
+        ),
+        variants(
+            "The weights are counted for each request. They lie in memory once: subtract them, then divide what is "
+            "left.",
+            lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: (
+                memory_bytes // (weight_bytes + cache_bytes_per_token * (prompt + output))
+            ),
+        ),
+        variants(
+            "Room is needed for the whole answer: every request must fit when its last token is written.",
+            _free(lambda free, token, prompt, output: free / (token * (prompt + output / 2))),
+        ),
+        variants(
+            "Keys and values are in cache_bytes_per_token already: no other factor of 2.",
+            _free(lambda free, token, prompt, output: free // (2 * token * (prompt + output))),
+        ),
+        variants(
+            "The size of a token's cache is missing: a request takes cache_bytes_per_token for each of its tokens.",
+            _free(lambda free, token, prompt, output: free // (prompt + output)),
         ),
     ),
     also_correct=(_batch_by_trying, _batch_in_numpy),

@@ -7,6 +7,7 @@ import torch
 
 from mini_lib.llm.cost.estimate import estimate
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 13.5 -----------------------------------------------------------------------------------------------
 
@@ -73,9 +74,57 @@ USD_PER_MILLION = Exercise(
         ),
         Mistake(
             _times(lambda gpus: 1e-3),
-            "That is the price of a thousand tokens, as lists had it in 2023. Asked is a million.",
+            "That is the price of a thousand tokens, as lists had it in 2023. The exercise asks for a million.",
         ),
-        Mistake(_times(lambda gpus: 1e-6), "That is the price of one token. Asked is a million of them."),
+        Mistake(_times(lambda gpus: 1e-6), "That is the price of one token. The exercise asks for a million of them."),
+    ),
+    symptoms=(
+        variants(
+            "Two of the three factors are missing or wrong. The rent is for all GPUs and for 3600 seconds, and the "
+            "price "
+            "is for a million tokens.",
+            _times(lambda gpus: 3600 * 1e-6),
+            _times(lambda gpus: 3600 * 1e-3),
+            _times(lambda gpus: 3600 / gpus),
+            _times(lambda gpus: 60 / gpus),
+            _times(lambda gpus: 1e-6 / gpus),
+            _times(lambda gpus: 1e-3 / gpus),
+            _times(lambda gpus: 3600 * 1e-6 / gpus),
+        ),
+        variants(
+            "That is upside down: tokens for a dollar. Divide the rent by the tokens, not the tokens by the rent.",
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: (
+                1e6 / usd_per_million(usd_per_hour_per_gpu, gpus, tokens_per_s)
+            ),
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: tokens_per_s / (usd_per_hour_per_gpu * gpus),
+        ),
+        variants(
+            "The rent of an hour is multiplied by 3600. Dollars per second are dollars per hour *divided* by 3600.",
+            _times(lambda gpus: 3600**2),
+        ),
+        variants(
+            "The rent is multiplied by the tokens. The more tokens a machine gives, the cheaper each of them is: "
+            "divide.",
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: (
+                usd_per_million(usd_per_hour_per_gpu, gpus, tokens_per_s) * tokens_per_s**2
+            ),
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: usd_per_hour_per_gpu * gpus * tokens_per_s,
+        ),
+        variants(
+            "`tokens_per_s` is already that of all GPUs together. Multiply the rent by their number, once, and nothing "
+            "else.",
+            _times(lambda gpus: gpus),
+        ),
+        variants("That divides the rent of an hour by the seconds of a day.", _times(lambda gpus: 1 / 24)),
+        variants(
+            "The million is on the wrong side: the price of one token, times a million.", _times(lambda gpus: 1e-12)
+        ),
+        variants("That is in cents. Return dollars.", _times(lambda gpus: 100)),
+        variants("That is the price of a billion tokens. The exercise asks for a million.", _times(lambda gpus: 1000)),
+        variants(
+            "That is the rent of an hour. How many tokens come in that hour?",
+            lambda usd_per_hour_per_gpu, gpus, tokens_per_s: usd_per_hour_per_gpu * gpus,
+        ),
     ),
     also_correct=(_usd_by_time, _usd_exactly),
     forbidden=(estimate,),
@@ -136,7 +185,7 @@ TOTAL_AND_TPOT = Exercise(
                 tokens_per_s_per_gpu / tensor_parallel,
                 batch * tensor_parallel / tokens_per_s_per_gpu,
             ),
-            "That divides by the number of GPUs. The figure is already for one of them: multiply.",
+            "That divides by the number of GPUs. The table already gives the rate of one of them: multiply.",
         ),
         Mistake(
             lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
@@ -159,7 +208,7 @@ TOTAL_AND_TPOT = Exercise(
                 tokens_per_s_per_gpu * tensor_parallel,
                 tokens_per_s_per_gpu * tensor_parallel / batch,
             ),
-            "The second is upside down: those are one user's tokens a second. Asked are the seconds for one token.",
+            "The second value is upside down: those are one user's tokens per second. Return the seconds per token.",
         ),
         Mistake(
             lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
@@ -168,6 +217,38 @@ TOTAL_AND_TPOT = Exercise(
             ),
             "The figure of the table counts the tokens of the whole batch already. Multiply by the number of GPUs "
             "only.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The total is right. One user waits for a whole step: batch / total, with the total of all GPUs.",
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel,
+                1 / tokens_per_s_per_gpu,
+            ),
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel,
+                1 / (tokens_per_s_per_gpu * tensor_parallel * batch),
+            ),
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel,
+                batch / tensor_parallel / (tokens_per_s_per_gpu * tensor_parallel),
+            ),
+        ),
+        variants(
+            "The GPUs are added to the rate. Each of them gives tokens_per_s_per_gpu: multiply.",
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu + tensor_parallel,
+                batch / (tokens_per_s_per_gpu + tensor_parallel),
+            ),
+        ),
+        variants(
+            "The first value is one user's tokens per second. The total is that of all users: do not divide by "
+            "`batch`.",
+            lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                tokens_per_s_per_gpu * tensor_parallel / batch,
+                batch / (tokens_per_s_per_gpu * tensor_parallel),
+            ),
         ),
     ),
     also_correct=(_by_rounds, _table_in_numpy),

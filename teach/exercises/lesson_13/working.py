@@ -10,6 +10,7 @@ from mini_lib.llm.cost.parameters import count_parameters
 from mini_lib.llm.cost.step import step
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 from teach.exercises.lesson_13.counting import shape
+from teach.exercises.variants import variants
 
 # 13.2 -----------------------------------------------------------------------------------------------
 
@@ -79,6 +80,31 @@ def _model_case(generator: torch.Generator) -> Case:
     return Case(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, random_whole(generator, 2, 200))
 
 
+def _plus(more):
+    """A wrong answer: as many MACs too many, or too few, as `more(...)` says of the arguments by name."""
+
+    def wrong(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context):
+        right = _macs(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context)
+        return 2 * right + 2 * more(
+            dict(
+                layers=layers,
+                hidden=hidden,
+                heads=heads,
+                kv_heads=kv_heads,
+                head_dim=head_dim,
+                width=width,
+                vocabulary=vocabulary,
+                context=context,
+                look=2 * context * heads * head_dim,
+                projected=2 * hidden * head_dim * (heads + kv_heads),
+                right=right,
+                head=hidden * vocabulary,
+            )
+        )
+
+    return wrong
+
+
 DECODE_FLOPS = Exercise(
     id="13.2",
     title="The work of one token",
@@ -88,6 +114,7 @@ DECODE_FLOPS = Exercise(
         Case(1, 2, 1, 1, 2, width=4, vocabulary=10, context=5),
         Case(1, 4, 2, 1, 2, width=6, vocabulary=10, context=3),
         Case(2, 6, 4, 2, 5, width=7, vocabulary=11, context=3),
+        Case(2, 4, 1, 1, 2, width=3, vocabulary=5, context=2),
         *random_cases(8, seed=132, make=_model_case),
         Case(32, 4096, 32, 8, 128, 14336, 128256, 1000).called("Llama-3-8B and a context of 1000"),
     ),
@@ -96,7 +123,7 @@ DECODE_FLOPS = Exercise(
             lambda layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context: _macs(
                 layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context
             ),
-            "Those are MACs. A multiplication and the addition behind it are two FLOPs.",
+            "Those are MACs. A multiplication and the addition after it are two FLOPs.",
         ),
         Mistake(
             _slip(lookups=1),
@@ -115,7 +142,7 @@ DECODE_FLOPS = Exercise(
         ),
         Mistake(
             _slip(head=0),
-            "The head is missing. The last vector is multiplied with a row for every word of the vocabulary.",
+            "The head is missing. The last vector is multiplied by a row for every word of the vocabulary.",
         ),
         Mistake(_slip(matrices=2), "That feed-forward has two matrices. A gated one has three: gate, up and down."),
         Mistake(
@@ -129,8 +156,8 @@ DECODE_FLOPS = Exercise(
         ),
         Mistake(
             _slip(products=1),
-            "That is one product with the context. There are two: query times keys gives the scores, scores times "
-            "values the result.",
+            "That is one of the two products with the context, or both at one FLOP per MAC. Query times keys gives the "
+            "scores, and scores times values the result.",
         ),
         Mistake(
             lambda layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context: (
@@ -146,7 +173,78 @@ DECODE_FLOPS = Exercise(
         Mistake(
             _slip(projected="hidden"),
             "Query and output projections are taken as hidden x hidden. The heads together are heads * head_dim wide, "
-            "which need not be `hidden`.",
+            "which does not have to be `hidden`.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The head is counted in every layer. It comes once, after the last one: add it outside the product with "
+            "`layers`.",
+            _plus(lambda a: (a["layers"] - 1) * a["head"]),
+        ),
+        variants(
+            "Some part is counted for one layer only. Projections, feed-forward and the look back happen in every "
+            "layer; "
+            "the head alone comes once.",
+            _plus(lambda a: (1 - a["layers"]) * a["look"]),
+            _plus(lambda a: (1 - a["layers"]) * (a["right"] - a["head"]) / a["layers"]),
+            _plus(lambda a: (1 - a["layers"]) * a["projected"]),
+            _plus(lambda a: (1 - a["layers"]) * 3 * a["hidden"] * a["width"]),
+        ),
+        variants(
+            "The projections are taken as hidden x hidden. Query and output are hidden x (heads * head_dim), keys and "
+            "values hidden x (kv_heads * head_dim).",
+            _plus(lambda a: a["layers"] * (4 * a["hidden"] ** 2 - a["projected"])),
+            _plus(lambda a: a["layers"] * (2 * a["hidden"] ** 2 - 2 * a["hidden"] * a["kv_heads"] * a["head_dim"])),
+        ),
+        variants(
+            "The look back is as wide as the query heads together, heads * head_dim: it is not `hidden`, and not the "
+            "width of one head.",
+            _plus(lambda a: a["layers"] * (2 * a["context"] * a["hidden"] - a["look"])),
+            _plus(lambda a: a["layers"] * (2 * a["context"] * a["head_dim"] - a["look"])),
+        ),
+        variants(
+            "Keys *and* values are made from the new token: two matrices of hidden x (kv_heads * head_dim).",
+            _plus(lambda a: -a["layers"] * a["hidden"] * a["kv_heads"] * a["head_dim"]),
+            _plus(lambda a: -2 * a["layers"] * a["hidden"] * a["kv_heads"] * a["head_dim"]),
+        ),
+        variants(
+            "Queries and outputs are as wide as the *query* heads, heads * head_dim. Only keys and values are as "
+            "wide as "
+            "the KV heads.",
+            _plus(lambda a: 2 * a["layers"] * a["hidden"] * a["head_dim"] * (a["kv_heads"] - a["heads"])),
+        ),
+        variants(
+            "One new token is decoded. It looks back at `context` tokens once, and all other products are for itself "
+            "alone.",
+            _plus(lambda a: a["layers"] * (a["context"] - 1) * a["look"]),
+            _plus(lambda a: (a["context"] - 1) * (a["right"] - a["layers"] * a["look"])),
+            _plus(lambda a: (a["context"] - 1) * a["right"]),
+        ),
+        variants(
+            "That looks at one token too few. `context` has the new token in it, and nothing is subtracted.",
+            lambda layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context: (
+                2 * _macs(layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context - 1)
+            ),
+        ),
+        variants(
+            "A multiplication and an addition are two FLOPs in every product, those of the head and of the look back "
+            "as well.",
+            _plus(lambda a: -a["head"] / 2),
+        ),
+        variants(
+            "That feed-forward has one matrix. A gated one has three of hidden x width: gate, up and down.",
+            _plus(lambda a: -2 * a["layers"] * a["hidden"] * a["width"]),
+        ),
+        variants(
+            "The feed-forward is missing: three matrices of hidden x width in every layer.",
+            _plus(lambda a: -3 * a["layers"] * a["hidden"] * a["width"]),
+        ),
+        variants(
+            "Those are MACs, and the gated feed-forward lacks a matrix: it has three, and a MAC is two FLOPs.",
+            lambda layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context: _macs(
+                layers, hidden, heads, kv_heads, head_dim, width, vocabulary, context, matrices=2
+            ),
         ),
     ),
     also_correct=(_flops_by_matrices, _flops_in_numpy),
