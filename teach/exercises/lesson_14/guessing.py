@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from mini_lib.llm.model.speculative import generate_speculatively
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 14.6 -----------------------------------------------------------------------------------------------
 
@@ -61,6 +62,11 @@ def _guess_case(generator: torch.Generator) -> Case:
     return Case(guesses, choices)
 
 
+def _after(guesses_kept):
+    """A wrong answer: `guesses_kept(guesses, choices, how many are right)`."""
+    return lambda guesses, choices: guesses_kept(guesses, choices, _agreeing(guesses, choices))
+
+
 ACCEPT = Exercise(
     id="14.6",
     title="Which guesses to keep",
@@ -79,6 +85,10 @@ ACCEPT = Exercise(
         *random_cases(10, seed=146, make=_guess_case),
     ),
     mistakes=(
+        Mistake(
+            _after(lambda guesses, choices, right: choices[: right + 1] if guesses else []),
+            "Without a guess the pass still adds the model's own token, choices[0].",
+        ),
         Mistake(
             lambda guesses, choices: choices[: sum(g == c for g, c in zip(guesses, choices)) + 1],
             "All agreeing guesses are counted. What the model chose after a wrong guess belongs to another text: "
@@ -127,6 +137,51 @@ ACCEPT = Exercise(
             lambda guesses, choices: choices if guesses == choices[:-1] else choices[:1],
             "One wrong guess throws away the right ones before it. Those are what the model would have written: keep "
             "them.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "Guesses after the first wrong one are kept. What the model chose there belongs to another text: stop "
+            "at the "
+            "first that differs.",
+            lambda guesses, choices: [g for g, c in zip(guesses, choices) if g == c] + choices[-1:],
+            lambda guesses, choices: [g for g in guesses if g in choices] + choices[-1:],
+            lambda guesses, choices: list(choices),
+            lambda guesses, choices: list(choices[:-1]),
+        ),
+        variants(
+            "Both the wrong guess and the choice in its place are there. The wrong guess is dropped.",
+            _after(lambda guesses, choices, right: guesses[: right + 1] + choices[right : right + 1]),
+        ),
+        variants(
+            "Where a guess is wrong, the model's own token in its place is missing. Its choice is known as well, at no "
+            "extra cost.",
+            _after(lambda guesses, choices, right: choices if right == len(guesses) else choices[:right]),
+            _after(lambda guesses, choices, right: choices[: max(right, 1)]),
+        ),
+        variants(
+            "Those are the guesses, right or not. Compare each with the choice in its place.",
+            lambda guesses, choices: list(guesses),
+        ),
+        variants(
+            "The token that is added is one place too late. In place of the first wrong guess comes the choice of the "
+            "same place.",
+            _after(lambda guesses, choices, right: [*guesses[:right], choices[min(right + 1, len(choices) - 1)]]),
+        ),
+        variants(
+            "The model's own token comes after the accepted guesses, not before them.",
+            _after(lambda guesses, choices, right: choices[right : right + 1] + guesses[:right]),
+        ),
+        variants(
+            "The guesses are compared from the end. A guess counts only if all those *before* it are right: start "
+            "at the "
+            "first.",
+            lambda guesses, choices: choices[: _agreeing(guesses[::-1], choices[-2::-1]) + 1],
+        ),
+        Symptom(
+            lambda got, expected, arguments: isinstance(got, int),
+            "That is a number of tokens. Return the tokens themselves, as a list.",
+            (_after(lambda guesses, choices, right: right), _after(lambda guesses, choices, right: right + 1)),
         ),
     ),
     also_correct=(_by_a_loop, _in_numpy, _by_common_prefix, _recursively),

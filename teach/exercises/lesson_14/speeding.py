@@ -7,6 +7,7 @@ import torch
 
 from mini_lib.llm.cost import Draft
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercises.variants import variants
 
 # 14.7 -----------------------------------------------------------------------------------------------
 
@@ -54,6 +55,18 @@ def _draft_case(generator: torch.Generator) -> Case:
     return Case(acceptance, ahead, random_whole(generator, 1, 30) / 100, random_whole(generator, 11, 30) / 10)
 
 
+def _independent(acceptance, ahead):
+    return 1 + ahead * acceptance
+
+
+def _one_paid(ahead, draft_cost, pass_cost):
+    return draft_cost + pass_cost
+
+
+def _free(ahead, draft_cost, pass_cost):
+    return pass_cost
+
+
 TIMES_FASTER = Exercise(
     id="14.7",
     title="What guessing is worth",
@@ -70,6 +83,15 @@ TIMES_FASTER = Exercise(
     ),
     mistakes=(
         Mistake(
+            _rate(lambda acceptance, ahead: 1 / (1 - acceptance)),
+            "1 / (1 - acceptance) is the sum without an end. A pass has only `ahead` guesses: the last power is "
+            "acceptance**ahead.",
+        ),
+        Mistake(
+            _rate(_tokens, lambda ahead, draft_cost, pass_cost: ahead * draft_cost * pass_cost),
+            "The two costs are multiplied. First the draft writes its guesses, then comes the pass: add them.",
+        ),
+        Mistake(
             _rate(lambda acceptance, ahead: 1 + ahead * acceptance),
             "Each guess is counted by itself. A guess is kept only if all guesses before it are right: the second with "
             "acceptance**2, the third with acceptance**3.",
@@ -85,7 +107,7 @@ TIMES_FASTER = Exercise(
         ),
         Mistake(
             _rate(_tokens, lambda ahead, draft_cost, pass_cost: pass_cost),
-            "The draft is free there. Each of its guesses costs draft_cost, right or wrong.",
+            "The draft costs nothing there. Each of its guesses costs draft_cost, right or wrong.",
         ),
         Mistake(
             _rate(_tokens, lambda ahead, draft_cost, pass_cost: ahead * draft_cost + 1),
@@ -101,7 +123,7 @@ TIMES_FASTER = Exercise(
         ),
         Mistake(
             lambda acceptance, ahead, draft_cost, pass_cost: 1 / times_faster(acceptance, ahead, draft_cost, pass_cost),
-            "That is upside down: steps for each token. More tokens for the same cost must give a larger number.",
+            "That is upside down: steps per token. More tokens for the same cost must give a larger number.",
         ),
         Mistake(
             _rate(_tokens, lambda ahead, draft_cost, pass_cost: draft_cost + pass_cost),
@@ -111,6 +133,85 @@ TIMES_FASTER = Exercise(
             _rate(lambda acceptance, ahead: _tokens(acceptance, ahead - 1)),
             "The sum ends one power early. With `ahead` guesses there are between 1 and ahead + 1 tokens: the last "
             "power is acceptance**ahead.",
+        ),
+    ),
+    symptoms=(
+        variants(
+            "The sum does not end there: 1 / (1 - acceptance) is what it becomes with infinitely many guesses. Stop at "
+            "acceptance**ahead.",
+            _rate(lambda acceptance, ahead: 1 / (1 - acceptance) if acceptance < 1 else ahead + 1),
+            _rate(lambda acceptance, ahead: _tokens(acceptance, 500) if acceptance < 1 else ahead + 1),
+        ),
+        variants(
+            "That is the number of tokens. Divide it by the cost of the pass and of the guesses.",
+            _rate(_tokens, lambda ahead, draft_cost, pass_cost: 1),
+            _rate(_independent, lambda ahead, draft_cost, pass_cost: 1),
+        ),
+        variants(
+            "`pass_cost` is that of the whole pass over ahead + 1 tokens: it is paid once, and not per token.",
+            _rate(_tokens, lambda ahead, draft_cost, pass_cost: ahead * draft_cost + (ahead + 1) * pass_cost),
+            _rate(_tokens, lambda ahead, draft_cost, pass_cost: ahead * (draft_cost + pass_cost)),
+            _rate(_tokens, lambda ahead, draft_cost, pass_cost: (ahead + 1) * (draft_cost + pass_cost)),
+        ),
+        variants(
+            "The draft writes `ahead` guesses, no more and no fewer, and each costs draft_cost, right or wrong.",
+            _rate(_tokens, lambda ahead, draft_cost, pass_cost: (ahead + 1) * draft_cost + pass_cost),
+            lambda acceptance, ahead, draft_cost, pass_cost: (
+                _tokens(acceptance, ahead) / (ahead * acceptance * draft_cost + pass_cost)
+            ),
+            lambda acceptance, ahead, draft_cost, pass_cost: (
+                _tokens(acceptance, ahead) / (_tokens(acceptance, ahead) * draft_cost + pass_cost)
+            ),
+        ),
+        variants(
+            "A pair of brackets is missing: the tokens are divided by the *whole* cost, ahead * draft_cost + "
+            "pass_cost.",
+            lambda acceptance, ahead, draft_cost, pass_cost: (
+                _tokens(acceptance, ahead) / ahead * draft_cost + pass_cost
+            ),
+            lambda acceptance, ahead, draft_cost, pass_cost: (
+                _tokens(acceptance, ahead) / (ahead * draft_cost or 1) + pass_cost
+            ),
+        ),
+        variants(
+            "The tokens are not counted right. There are 1 + a + a**2 + ... + a**ahead: the model's own, and each "
+            "guess "
+            "with the chance that it and all before it are right.",
+            _rate(lambda acceptance, ahead: acceptance * ahead),
+            _rate(lambda acceptance, ahead: 1 + acceptance**ahead),
+            _rate(lambda acceptance, ahead: ahead * acceptance**ahead),
+            _rate(lambda acceptance, ahead: sum(right * acceptance**right for right in range(ahead + 1))),
+            _rate(lambda acceptance, ahead: 1 + acceptance * (ahead + 1)),
+        ),
+        variants(
+            "That counts every guess as right. The second counts only with the chance acceptance**2, and so on.",
+            _rate(lambda acceptance, ahead: ahead + 1),
+            _rate(lambda acceptance, ahead: ahead),
+        ),
+        variants(
+            "The chance that a guess is right is `acceptance` itself, not 1 - acceptance.",
+            _rate(lambda acceptance, ahead: _tokens(1 - acceptance, ahead)),
+        ),
+        variants(
+            "The sum has one power too many. The last guess is right with the chance acceptance**ahead.",
+            _rate(lambda acceptance, ahead: _tokens(acceptance, ahead + 1)),
+        ),
+        variants(
+            "The powers begin with acceptance**0 = 1, the model's own token. Here each of them is one too high.",
+            _rate(lambda acceptance, ahead: acceptance * _tokens(acceptance, ahead)),
+        ),
+        variants(
+            "That is a difference. How many times faster is a ratio: tokens divided by cost.",
+            lambda acceptance, ahead, draft_cost, pass_cost: (
+                _tokens(acceptance, ahead) - (ahead * draft_cost + pass_cost)
+            ),
+        ),
+        variants(
+            "Two things: a guess counts only if all before it are right (powers of acceptance), and each guess costs "
+            "draft_cost.",
+            _rate(_independent, _free),
+            _rate(_independent, _one_paid),
+            _rate(lambda acceptance, ahead: 1 + ahead * acceptance**ahead, _free),
         ),
     ),
     also_correct=(_by_the_closed_formula, _by_what_may_happen, _from_the_last_guess),
