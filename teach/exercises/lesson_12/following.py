@@ -200,6 +200,12 @@ POLICY_GRADIENT = Exercise(
             "The decisions were added up. Each decision has logits of its own, so it keeps its own row.",
             (lambda logits, choices, advantage: policy_gradient(logits, choices, advantage).sum(dim=0),),
         ),
+        Symptom(
+            lambda got, expected, arguments: got.shape == expected.shape and bool((got.sum(dim=1).abs() > 1e-3).all()),
+            "The rows do not add up to 0. In each row, 1 minus the probability stands at the choice, and minus the "
+            "probability at the other options, all times the advantage.",
+            (lambda logits, choices, advantage: advantage * (1 - logits.softmax(dim=1)),),
+        ),
     ),
     also_correct=(_gradient_by_autograd, _gradient_in_plain_python, _gradient_in_numpy),
 )

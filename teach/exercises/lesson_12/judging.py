@@ -217,6 +217,11 @@ CHOOSE_AND_REPORT = Exercise(
             "Return two values alone: the number of the policy, and its test accuracy.",
             (lambda validation, test: (*choose_and_report(validation, test), 0.5),),
         ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[0] == expected[0] and got[1] != expected[1],
+            "The choice is right, and the report is not. Report the mean of the *test* accuracies of that policy.",
+            (_reports(lambda validation, test, tests: 0.125),),
+        ),
     ),
     also_correct=(_chosen_in_torch, _chosen_in_numpy),
 )

@@ -198,6 +198,13 @@ ADVANTAGES = Exercise(
             "That is one number. Return a list with the advantage of every trial.",
             (lambda rewards, decay: advantages(rewards, decay)[-1],),
         ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == len(expected) and abs(float(got[0])) > 1e-6,
+            "The first advantage is not 0, but the average starts as the first reward. Subtract the average itself "
+            "from "
+            "each reward.",
+            (lambda rewards, decay: [one + 0.25 for one in advantages(rewards, decay)],),
+        ),
     ),
     also_correct=(_advantages_in_numpy, _advantages_from_the_sum),
 )

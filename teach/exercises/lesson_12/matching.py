@@ -240,6 +240,20 @@ SIZE_MATCHED = Exercise(
             "Those are the numbers of the policies. Return their sub-policies.",
             (lambda searched, rewards, drawn, top: (list(range(top)), list(range(top))),),
         ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[0] == expected[0] and got[1] != expected[1],
+            "The joined policy is right, and the control is not. It consists of the first drawn sub-policies, as "
+            "many as "
+            "the joined policy has.",
+            (_control(lambda drawn, joined, top: ["x", *_flat(drawn)][: len(joined) + 2]),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                len(got) == 2 and set(got[0]) <= set(_flat(arguments["searched"])) and set(got[0]) != set(expected[0])
+            ),
+            "Those are not the sub-policies of the `top` policies with the highest rewards.",
+            (lambda searched, rewards, drawn, top: (_flat(searched)[:1], _flat(drawn)[:1]),),
+        ),
     ),
     also_correct=(_matched_in_loops, _matched_in_numpy),
 )

@@ -246,6 +246,23 @@ HALVING = Exercise(
             "is chosen.",
             (lambda accuracies, steps: (None, halving(accuracies, steps)[1]),),
         ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[0] == expected[0] and got[1] != expected[1],
+            "The child is right, and the steps are not. Each stage costs its new steps, for every child that is still "
+            "there.",
+            (lambda accuracies, steps: (halving(accuracies, steps)[0], 3 * halving(accuracies, steps)[1]),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[1] == expected[1] and got[0] != expected[0],
+            "The steps are right, and the child is not. After a stage the better half stays, by the accuracies of that "
+            "stage; at the end the best of those left wins.",
+            (
+                lambda accuracies, steps: (
+                    (halving(accuracies, steps)[0] + 2) % len(accuracies),
+                    halving(accuracies, steps)[1],
+                ),
+            ),
+        ),
     ),
     also_correct=(_halving_in_numpy, _halving_in_torch),
 )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mini_lib.llm import prices
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.exercises.variants import variants
 
 # 13.7 -----------------------------------------------------------------------------------------------
@@ -164,6 +164,16 @@ BLENDED_USD = Exercise(
             lambda price_in, price_out, tokens_in, tokens_out: (
                 (price_in + price_out) * tokens_out / (tokens_in + tokens_out)
             ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                not min(arguments["price_in"], arguments["price_out"])
+                <= got
+                <= max(arguments["price_in"], arguments["price_out"])
+            ),
+            "A blend lies between the two prices, and this does not. Add up what all tokens cost, and divide by their "
+            "number.",
+            (lambda price_in, price_out, tokens_in, tokens_out: price_in / 7,),
         ),
     ),
     also_correct=(_blend_by_bill, _blend_in_numpy),

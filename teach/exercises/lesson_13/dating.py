@@ -205,6 +205,23 @@ WHAT_CHANGED = Exercise(
             _with(lambda old, new: sum(new[part] / old[part] if old[part] else 1 for part in old) / 4),
             _with(lambda old, new: (new["matrices"] + new["attention"]) / (old["matrices"] + old["attention"])),
         ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 2 and got[0] == expected[0] and got[1] != expected[1],
+            "The constant is right, and the share is not. Add up all parts of both tables, and divide the new sum "
+            "by the "
+            "old one.",
+            (_with(lambda old, new: 0.125),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                len(got) == 2
+                and got[0] != expected[0]
+                and got[0] in (*PARTS.values(), "bandwidth")
+                and abs(got[1] / expected[1] - 1) < 1e-6
+            ),
+            "The share is right, and the constant is not. Look which parts differ between the two tables.",
+            (_named(lambda old, new: "kv_reread"),),
+        ),
     ),
     also_correct=(_by_cases,),
     forbidden=(step,),

@@ -8,7 +8,7 @@ import torch
 
 from mini_lib.llm.cost.memory import largest_batch as library_batch
 from mini_lib.llm.cost.memory import memory
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.exercises.variants import variants
 
 # 13.4 -----------------------------------------------------------------------------------------------
@@ -172,6 +172,12 @@ LARGEST_BATCH = Exercise(
         variants(
             "The size of a token's cache is missing: a request takes cache_bytes_per_token for each of its tokens.",
             _free(lambda free, token, prompt, output: free // (prompt + output)),
+        ),
+        Symptom(
+            lambda got, expected, arguments: got > expected + 1,
+            "So many do not fit. The weights, and prompt + output tokens of cache for every request, must stay within "
+            "the memory.",
+            (lambda memory_bytes, weight_bytes, cache_bytes_per_token, prompt, output: memory_bytes,),
         ),
     ),
     also_correct=(_batch_by_trying, _batch_in_numpy),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mini_lib.llm.cost.estimate import estimate
-from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
+from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
 from teach.exercises.variants import variants
 
 # 13.5 -----------------------------------------------------------------------------------------------
@@ -248,6 +248,20 @@ TOTAL_AND_TPOT = Exercise(
             lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
                 tokens_per_s_per_gpu * tensor_parallel / batch,
                 batch / (tokens_per_s_per_gpu * tensor_parallel),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                len(got) == 2 and abs(got[0] / expected[0] - 1) < 1e-6 < abs(got[1] / expected[1] - 1)
+            ),
+            "The total is right, and the time is not. In one step each of the `batch` users gets one token: how "
+            "long does "
+            "it take, at that total?",
+            (
+                lambda tokens_per_s_per_gpu, tensor_parallel, batch: (
+                    tokens_per_s_per_gpu * tensor_parallel,
+                    batch / (tokens_per_s_per_gpu * tensor_parallel + 7),
+                ),
             ),
         ),
     ),

@@ -239,6 +239,17 @@ ATTEND_ONE = Exercise(
             "Those are the weights. Take the mean of the values with them.",
             (_of_heads(_shares),),
         ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got.shape == expected.shape
+                and bool(
+                    (got.abs().max() > 1.01 * arguments["values"].abs().max())
+                    | ((arguments["values"] >= 0).all() & (got < -1e-3).any())
+                )
+            ),
+            "A weighted mean cannot lie outside of the values. The weights of a head are positive and add up to 1.",
+            (lambda query, keys, values: attend_one(query, keys, values) + 99,),
+        ),
     ),
     also_correct=(_by_loops, _in_numpy_by_groups, _token_by_token),
     forbidden=(attend, F.scaled_dot_product_attention),

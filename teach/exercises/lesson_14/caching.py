@@ -250,6 +250,16 @@ CACHE_CODES = Exercise(
             "there were a range.",
             (_where_equal(lambda x, bits: 1.0), _where_equal(lambda x, bits: 1e-3)),
         ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 3 and abs(float(got[2]) - expected[2]) > 1e-5,
+            "The third value is not the lowest number of the group, from which the codes count.",
+            (_on(_step, lambda x, step: x.mean(), _codes),),
+        ),
+        Symptom(
+            lambda got, expected, arguments: len(got) == 3 and abs(float(got[1]) - expected[1]) > 1e-5,
+            "The step is not right. From the lowest to the highest number there are 2**bits - 1 steps.",
+            (_on(lambda x, bits: 3 * x.abs().max(), _low, _codes),),
+        ),
     ),
     also_correct=(_by_loops, _in_numpy, _nearest_on_the_grid, _with_floats),
     forbidden=(LayerCache.write,),

@@ -238,6 +238,29 @@ LIKELY_ONLY = Exercise(
                 lambda probabilities, top_p: (likely_only(probabilities, top_p) > 0).nonzero()[:, 0],
             ),
         ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got.shape == expected.shape
+                and float(arguments["probabilities"][got > 0].sum()) < arguments["top_p"] - 1e-4
+            ),
+            "The kept tokens together do not reach top_p. Keep the most likely ones until they do.",
+            (
+                lambda probabilities, top_p: (
+                    torch.where(probabilities == probabilities.min(), 1.0, 0.0)
+                    if top_p < 1
+                    else torch.zeros_like(probabilities)
+                ),
+            ),
+        ),
+        Symptom(
+            lambda got, expected, arguments: (
+                got.shape == expected.shape
+                and bool(((got > 0) == (expected > 0)).all())
+                and not torch.allclose(got.double(), expected.double())
+            ),
+            "The right tokens stay, with the wrong probabilities. Divide each by the sum of those that stay.",
+            (lambda probabilities, top_p: likely_only(probabilities, top_p) / 3,),
+        ),
     ),
     also_correct=(_by_loops, _in_numpy, _without_sorting, _by_taking_away),
     forbidden=(Sampling.probabilities,),

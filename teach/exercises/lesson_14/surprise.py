@@ -217,6 +217,11 @@ PERPLEXITY = Exercise(
             "That is one number per token. Take the mean of the losses, and then exp.",
             (_of_losses(Tensor.exp),),
         ),
+        Symptom(
+            lambda got, expected, arguments: got < 1,
+            "A perplexity is never below 1, which means no surprise at all. Take exp of the mean of -log p.",
+            (_of_losses(lambda losses: math.exp(-losses.mean()) / 3),),
+        ),
     ),
     also_correct=(_by_loops, _in_numpy, _by_cross_entropy, _in_bits, _by_a_product),
 )
