@@ -155,7 +155,7 @@ VALIDATION_ACCURACY = Exercise(
     cases=(
         Case(Threshold(), _pictures([0.0, 4.0], [0, 1]), _pictures([0.0, 1.0, 3.0, 4.0], [0, 0, 1, 1]), Shift(0.5), 1),
         Case(Threshold(), _pictures([0.0, 4.0], [0, 1]), _pictures([0.5, 1.0, 2.0, 2.5], [0, 0, 1, 1]), Shift(0.5), 2),
-        Case(Threshold(3.0), _pictures([0.0, 4.0], [0, 1]), _pictures([0.0, 4.0, 3.0], [0, 1, 0]), Shift(0.5), 1),
+        Case(Threshold(3.0), _pictures([0.0, 4.0], [0, 1]), _pictures([2.0, 4.0, 3.0], [0, 1, 0]), Shift(0.5), 1),
         *random_cases(8, seed=115, make=_training_case),
     ),
     mistakes=(
