@@ -1,5 +1,6 @@
 """One slip that people write in several ways, as a symptom: the value is that of one of its variants, case by case."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ def variants(
 ) -> Symptom:
     """Return the symptom that a wrong value is what one of the functions `wrong` gives for the same arguments.
 
-    Two slips that come together are a variant of each. The parameters have the names that the exercise gives them.
-    With an `item`, only that item of a tuple is compared.
+    Two slips that come together are a variant of each. The parameters have the names that the exercise gives them, or
+    at least its order, if its cases leave none out. With an `item`, only that item of a tuple is compared.
 
     >>> lost = variants("The rest is lost.", lambda x: x // 2, lambda x: x // 4)
     >>> lost.shows(3, 3.5, {"x": 7}), lost.shows(1, 3.5, {"x": 7}), lost.shows(2, 3.5, {"x": 7})
@@ -37,7 +38,8 @@ def variants(
 
 def _value(one: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     try:
-        return plain(one(**arguments))
+        by_name = set(arguments) <= set(inspect.signature(one).parameters)
+        return plain(one(**arguments) if by_name else one(*arguments.values()))
     except Exception:  # one variant may divide by zero where another does not
         return None
 

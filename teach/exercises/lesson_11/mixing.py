@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from mini_lib.augment import Mixup
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 11.6 -----------------------------------------------------------------------------------------------
 

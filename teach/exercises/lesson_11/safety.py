@@ -9,7 +9,7 @@ from torch import Tensor, tensor
 
 from mini_lib.augment import LabelSafety
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 
 def safe_strengths(strengths: list[float], kept: Tensor, at_least: float) -> list[float | None]:

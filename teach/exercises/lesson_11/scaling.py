@@ -6,7 +6,7 @@ from torch import Tensor, tensor
 
 from mini_lib.augment.operations import Operation
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 11.2 -----------------------------------------------------------------------------------------------
 

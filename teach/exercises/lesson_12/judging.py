@@ -7,7 +7,7 @@ import torch
 from torch import tensor
 
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 12.7 -----------------------------------------------------------------------------------------------
 

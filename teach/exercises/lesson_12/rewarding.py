@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, tensor
 
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 12.2 -----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from mini_lib.llm.cost.architecture import Architecture, Attention, FeedForward
 from mini_lib.llm.cost.kv_cache import kv_bytes_per_token as kv_bytes_of
 from mini_lib.llm.cost.kv_cache import kv_cache_bytes, kv_numbers_per_token
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 13.1 -----------------------------------------------------------------------------------------------
 

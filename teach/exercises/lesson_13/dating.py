@@ -4,7 +4,7 @@ import torch
 
 from mini_lib.llm.cost.step import step
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 13.9 -----------------------------------------------------------------------------------------------
 

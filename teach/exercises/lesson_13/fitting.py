@@ -9,7 +9,7 @@ import torch
 from mini_lib.llm.cost.memory import largest_batch as library_batch
 from mini_lib.llm.cost.memory import memory
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 13.4 -----------------------------------------------------------------------------------------------
 

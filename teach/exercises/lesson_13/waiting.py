@@ -7,7 +7,7 @@ import torch
 
 from mini_lib.llm.serving.queueing import md1_wait_s, mg1_wait_s
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 
 def mean_wait_seconds(service_s: float, arrivals_per_s: float) -> float:

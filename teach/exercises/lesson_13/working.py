@@ -10,7 +10,7 @@ from mini_lib.llm.cost.parameters import count_parameters
 from mini_lib.llm.cost.step import step
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
 from teach.exercises.lesson_13.counting import shape
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 13.2 -----------------------------------------------------------------------------------------------
 

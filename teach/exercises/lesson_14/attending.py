@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mini_lib.llm.model.attention import attend
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 14.1 -----------------------------------------------------------------------------------------------
 

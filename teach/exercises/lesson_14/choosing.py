@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mini_lib.llm.model.sampling import Sampling
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 14.2 -----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import torch
 
 from mini_lib.llm.cost import Draft
 from teach.exercise import Case, Exercise, Mistake, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 14.7 -----------------------------------------------------------------------------------------------
 

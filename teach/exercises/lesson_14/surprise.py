@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from teach.exercise import Case, Exercise, Mistake, Symptom, random_cases, random_whole
-from teach.exercises.variants import variants
+from teach.variants import variants
 
 # 14.3 -----------------------------------------------------------------------------------------------
 
