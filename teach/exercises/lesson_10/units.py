@@ -11,6 +11,7 @@ from teach.variants import variants
 
 
 def padded(size: int, block: int) -> int:
+    """The size rounded up to whole blocks."""
     return math.ceil(size / block) * block
 
 
